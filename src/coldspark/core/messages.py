@@ -1,0 +1,259 @@
+"""What a fleet and placement hear (events, in the past tense) and want done (effects, imperative)."""
+
+from dataclasses import dataclass
+
+from coldspark.core.types import (
+    DeviceId,
+    Exit,
+    Failure,
+    FleetId,
+    NodeId,
+    ReplicaId,
+    RequestId,
+    Resources,
+    Revision,
+)
+
+# --- events that a fleet hears -------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RequestArrived:
+    """A caller holds a request open until ``deadline_s`` (monotonic seconds)."""
+
+    request: RequestId
+    deadline_s: float
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RequestCancelled:
+    """The caller hung up."""
+
+    request: RequestId
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFinished:
+    """The replica is done with the request, well or badly, or has given it up after an abort."""
+
+    request: RequestId
+
+
+@dataclass(frozen=True, slots=True)
+class RoomGranted:
+    """Placement holds room for the replica."""
+
+    replica: ReplicaId
+
+
+@dataclass(frozen=True, slots=True)
+class RoomRefused:
+    """No node can ever hold the replica."""
+
+    replica: ReplicaId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EvictionAsked:
+    """Another replica needs the room."""
+
+    replica: ReplicaId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaReady:
+    """The replica has loaded and takes requests."""
+
+    replica: ReplicaId
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaExited:
+    """The replica's process is gone, for whatever reason."""
+
+    replica: ReplicaId
+    exit: Exit
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionAdopted:
+    """The variant shall run another revision, or the same one under other limits."""
+
+    revision: Revision
+
+
+@dataclass(frozen=True, slots=True)
+class Retired:
+    """The endpoint was deleted: finish what runs, refuse what waits, stop everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """The time that the fleet asked for by ``WakeAt`` has come."""
+
+
+FleetEvent = (
+    RequestArrived
+    | RequestCancelled
+    | RequestFinished
+    | RoomGranted
+    | RoomRefused
+    | EvictionAsked
+    | ReplicaReady
+    | ReplicaExited
+    | RevisionAdopted
+    | Retired
+    | Ticked
+)
+
+# --- effects that a fleet wants --------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Send the request to the replica now."""
+
+    request: RequestId
+    replica: ReplicaId
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Answer the request with a failure. It is out of the fleet."""
+
+    request: RequestId
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """Tell the replica to give the request up; ``RequestFinished`` follows when it has."""
+
+    request: RequestId
+    replica: ReplicaId
+
+
+@dataclass(frozen=True, slots=True)
+class AskRoom:
+    """Ask placement for room; ``RoomGranted`` or ``RoomRefused`` follows."""
+
+    replica: ReplicaId
+    revision: Revision
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartReplica:
+    """Start the replica in its room; ``ReplicaReady`` or ``ReplicaExited`` follows."""
+
+    replica: ReplicaId
+    revision: Revision
+
+
+@dataclass(frozen=True, slots=True)
+class StopReplica:
+    """End the replica: SIGTERM, then SIGKILL after ``grace_s``; ``ReplicaExited`` follows."""
+
+    replica: ReplicaId
+    grace_s: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseRoom:
+    """Give the replica's room, or its place among those who ask, back."""
+
+    replica: ReplicaId
+
+
+@dataclass(frozen=True, slots=True)
+class WakeAt:
+    """Send ``Ticked`` at this time. A later effect with another time replaces it."""
+
+    at_s: float
+
+
+FleetEffect = (
+    Forward | Reject | Abort | AskRoom | StartReplica | StopReplica | ReleaseRoom | WakeAt
+)
+
+# --- placement ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """One GPU of a node."""
+
+    id: DeviceId
+    type: str
+    memory_bytes: int
+    is_simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeJoined:
+    """A machine offers itself."""
+
+    node: NodeId
+    memory_bytes: int
+    vcpus: float
+    devices: tuple[Device, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoomAsked:
+    """A fleet wants room for a replica."""
+
+    replica: ReplicaId
+    fleet: FleetId
+    resources: Resources
+
+
+@dataclass(frozen=True, slots=True)
+class RoomReleased:
+    """The replica is gone, or its fleet no longer wants the room."""
+
+    replica: ReplicaId
+
+
+PlacementEvent = NodeJoined | RoomAsked | RoomReleased | Ticked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """The room that a replica holds."""
+
+    replica: ReplicaId
+    node: NodeId
+    devices: tuple[Device, ...] = ()
+    fraction: float = 1.0
+    """Share of the one device, by memory; 1.0 is whole devices."""
+
+
+@dataclass(frozen=True, slots=True)
+class GrantRoom:
+    """Tell the fleet that room is held."""
+
+    grant: Grant
+
+
+@dataclass(frozen=True, slots=True)
+class RefuseRoom:
+    """Tell the fleet that no node can ever hold the replica."""
+
+    replica: ReplicaId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AskEviction:
+    """Ask the victim's fleet to give its room up."""
+
+    replica: ReplicaId
+    reason: str
+
+
+PlacementEffect = GrantRoom | RefuseRoom | AskEviction | WakeAt

@@ -1,0 +1,269 @@
+"""The words of the house as types: ids, specs, failures. Everything is valid once it exists."""
+
+import hashlib
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NewType
+
+EndpointName = NewType("EndpointName", str)
+VariantName = NewType("VariantName", str)
+FleetId = NewType("FleetId", str)
+"""``endpoint/variant``: one fleet runs one variant of one endpoint."""
+RevisionId = NewType("RevisionId", str)
+"""The first 16 hex digits of the SHA-256 of the spec: the same spec has the same id."""
+ReplicaId = NewType("ReplicaId", str)
+RequestId = NewType("RequestId", str)
+NodeId = NewType("NodeId", str)
+DeviceId = NewType("DeviceId", str)
+ArtifactId = NewType("ArtifactId", str)
+"""The SHA-256 (hex) of an archive's bytes."""
+
+GIB = 1024**3
+MIB = 1024**2
+
+
+def fleet_id(endpoint: EndpointName, variant: VariantName) -> FleetId:
+    """Name the fleet that runs ``variant`` of ``endpoint``."""
+    return FleetId(f"{endpoint}/{variant}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuAsk:
+    """A wish for devices: ``count`` whole ones of ``type``, or a ``fraction`` of one (by memory)."""
+
+    type: str
+    count: int = 1
+    fraction: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ValueError(f"gpu count={self.count} must be at least 1")
+        if not 0.0 < self.fraction <= 1.0:
+            raise ValueError(f"gpu fraction={self.fraction} must lie in (0, 1]")
+        if self.count > 1 and self.fraction != 1.0:
+            raise ValueError(f"gpu {self.type}: a fraction of {self.count} devices is not offered")
+
+    def __str__(self) -> str:
+        if self.count > 1:
+            return f"{self.type}:{self.count}"
+        return self.type if self.fraction == 1.0 else f"{self.type}/{self.fraction:g}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What one replica holds. ``gpus`` are alternatives: the first that fits wins; none means CPU."""
+
+    gpus: tuple[GpuAsk, ...] = ()
+    gpu_memory_bytes: int | None = None
+    """Device memory that the model needs in all; None is unknown (checked by artifact size)."""
+    memory_bytes: int = GIB
+    """Host memory: what placement accounts for, and the limit where cgroups enforce it."""
+    vcpus: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.memory_bytes < 16 * MIB:
+            raise ValueError(f"memory_bytes={self.memory_bytes} must be at least 16 MiB")
+        if not 0.0 < self.vcpus <= 1024:
+            raise ValueError(f"vcpus={self.vcpus} must lie in (0, 1024]")
+        if self.gpu_memory_bytes is not None and self.gpu_memory_bytes <= 0:
+            raise ValueError(f"gpu_memory_bytes={self.gpu_memory_bytes} must be positive")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScalePolicy:
+    """How many replicas there are, and for how long an idle one is kept."""
+
+    replicas_min: int = 0
+    """Provisioned: kept warm, billed while idle."""
+    replicas_max: int = 1
+    concurrency: int = 1
+    """Requests that one replica serves at a time (its slots)."""
+    idle_timeout_s: float = 60.0
+    waste_budget: float = 0.0
+    """0 starts a replica for every slot's worth of waiting work; 1 only one that pays its start."""
+    failed_starts_max: int = 3
+    """Failed starts in a row after which the endpoint says FAILED."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.replicas_min <= self.replicas_max:
+            raise ValueError(f"replicas_min={self.replicas_min} must lie in 0..{self.replicas_max}")
+        if not 1 <= self.replicas_max <= 10_000:
+            raise ValueError(f"replicas_max={self.replicas_max} must lie in 1..10000")
+        if not 1 <= self.concurrency <= 1_000:
+            raise ValueError(f"concurrency={self.concurrency} must lie in 1..1000")
+        if not 0.0 <= self.idle_timeout_s <= 7 * 86_400:
+            raise ValueError(f"idle_timeout_s={self.idle_timeout_s} must lie in 0..604800")
+        if not 0.0 <= self.waste_budget <= 1.0:
+            raise ValueError(f"waste_budget={self.waste_budget} must lie in 0..1")
+        if not 1 <= self.failed_starts_max <= 100:
+            raise ValueError(f"failed_starts_max={self.failed_starts_max} must lie in 1..100")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The bounds of one variant. A request over one is refused in its door's own words."""
+
+    queue_max: int = 1_000
+    queue_bytes_max: int = 256 * MIB
+    body_bytes_max: int = 64 * MIB
+    request_timeout_s: float = 600.0
+    """The one deadline, from arrival to the last byte, cold start included."""
+    start_timeout_s: float = 600.0
+    stop_grace_s: float = 10.0
+    """From SIGTERM to SIGKILL."""
+    log_bytes_max: int = 16 * MIB
+    """Kept on disk per replica, both streams together."""
+    processes_max: int = 256
+
+    def __post_init__(self) -> None:
+        for name in ("queue_max", "queue_bytes_max", "body_bytes_max"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)} must not be negative")
+        for name in ("request_timeout_s", "start_timeout_s", "log_bytes_max", "processes_max"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}={getattr(self, name)} must be positive")
+        if self.stop_grace_s < 0:
+            raise ValueError(f"stop_grace_s={self.stop_grace_s} must not be negative")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handler:
+    """A Python file with SageMaker's handler functions (``model_fn``, ``predict_fn``, …)."""
+
+    kind: str = "handler"
+    program: str = "inference.py"
+    """Path of the file inside the code directory."""
+    requirements: tuple[str, ...] = ()
+    """Lines of requirements.txt; empty runs under the platform's own interpreter."""
+    overrides: tuple[str, ...] = ()
+    """uv override lines (``pkg ; python_version < '3'`` drops an unwanted dependency)."""
+
+    def __post_init__(self) -> None:
+        if not self.program.endswith(".py") or self.program.startswith("/"):
+            raise ValueError(f"program={self.program!r} must be a relative path that ends in .py")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """Any HTTP server. It binds the port in ``$SAGEMAKER_BIND_TO_PORT`` (also ``$PORT``)."""
+
+    kind: str = "command"
+    argv: tuple[str, ...]
+    """``python`` as first word means the environment's interpreter."""
+    ping_path: str = "/ping"
+    invoke_path: str = "/invocations"
+    requirements: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.argv:
+            raise ValueError("argv must name a program")
+        for path in (self.ping_path, self.invoke_path):
+            if not path.startswith("/"):
+                raise ValueError(f"path {path!r} must start with /")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """All that makes a replica what it is. Immutable: a change makes a new revision."""
+
+    handler: Handler | None = None
+    command: Command | None = None
+    code: ArtifactId | None = None
+    """The archive with the code; for a SageMaker model archive it lies in ``model`` instead."""
+    model: str | None = None
+    """Where the model data is: ``file:///…``, ``s3://…`` or ``artifact:<sha256>``."""
+    environment: tuple[tuple[str, str], ...] = ()
+    """Environment variables, sorted by name."""
+    resources: Resources = field(default_factory=Resources)
+    scale: ScalePolicy = field(default_factory=ScalePolicy)
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        if (self.handler is None) == (self.command is None):
+            raise ValueError("a spec has either a handler or a command")
+        if list(self.environment) != sorted(self.environment):
+            raise ValueError("environment must be sorted by name")
+
+    @property
+    def runtime(self) -> Handler | Command:
+        """Return what runs: the handler or the command."""
+        runtime = self.handler or self.command
+        assert runtime is not None
+        return runtime
+
+
+def revision_id(spec_json: bytes) -> RevisionId:
+    """Derive the id from the spec's canonical JSON."""
+    return RevisionId(hashlib.sha256(spec_json).hexdigest()[:16])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revision:
+    """A spec under its id."""
+
+    id: RevisionId
+    spec: Spec
+
+
+class EndpointStatus(StrEnum):
+    """What an endpoint can be. READY includes zero replicas: it will wake."""
+
+    READY = "Ready"
+    UPDATING = "Updating"
+    FAILED = "Failed"
+    RETIRING = "Retiring"
+
+
+class FailureKind(StrEnum):
+    """Why a request got no answer; each value is the ``code`` of its class in ``errors.py``."""
+
+    QUEUE_FULL = "QueueFull"
+    TIMED_OUT = "TimedOut"
+    CANCELLED = "Cancelled"
+    START_FAILED = "StartFailed"
+    ENDPOINT_FAILED = "EndpointFailed"
+    ENDPOINT_RETIRED = "EndpointRetired"
+    REPLICA_DIED = "ReplicaDied"
+    NO_ROOM = "NoRoom"
+    HANDLER_FAILED = "HandlerFailed"
+    UNSUPPORTED_MEDIA = "UnsupportedMedia"
+    BODY_TOO_LARGE = "BodyTooLarge"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a request got no answer, in words that a person can act on."""
+
+    kind: FailureKind
+    message: str
+    log_tail: tuple[str, ...] = ()
+    """The replica's last lines, oldest first (at most 50)."""
+    retry_after_s: float | None = None
+
+
+class RootCause(StrEnum):
+    """What the end of a replica's log was recognised as."""
+
+    MODEL_FILE_MISSING = "model file missing"
+    OUT_OF_MEMORY = "out of memory"
+    IMPORT_ERROR = "import error"
+    PORT_NEVER_OPENED = "port never opened"
+    START_TIMED_OUT = "start timed out"
+    HANDLER_INVALID = "handler invalid"
+    ARTIFACT_UNAVAILABLE = "artifact unavailable"
+    ENVIRONMENT_FAILED = "environment failed"
+    KILLED = "killed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """How a replica ended."""
+
+    cause: RootCause
+    message: str
+    """One sentence with the exit status or signal."""
+    exit_status: int | None = None
+    """The exit code, or minus the signal's number; None when there never was a process."""
+    log_tail: tuple[str, ...] = ()

@@ -1,0 +1,1 @@
+"""The hot path and the doors."""

@@ -1,0 +1,1 @@
+"""The machine: clock, controller, supervisor, templates, workers, devices, environments."""

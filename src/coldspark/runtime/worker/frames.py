@@ -1,0 +1,108 @@
+"""The channel between router and replica: length-prefixed frames, sans I/O, for both ends.
+
+One frame on a Unix stream socket, big endian:
+
+    +----------------+---------+-------------+------------------------+
+    | u32 length     | u8 kind | u32 call    | payload, length-5 bytes|
+    +----------------+---------+-------------+------------------------+
+
+``call`` numbers the requests of one connection, chosen by the router; 0 speaks of the replica
+itself. A *headed* payload is ``u32 head length, head (JSON object), body bytes``.
+
+    router -> replica   CALL     headed: {"path","method","content_type","accept","headers",
+                                 "request","more"}; body, or its first part when "more" is true
+                        BODY     next part of the body; an empty part ends it
+                        CANCEL   give the call up
+                        CREDIT   u32: this many more bytes of CHUNK may be sent for the call
+    replica -> router   BOOTED   JSON {}: the process runs and begins to load
+                        READY    JSON {"load_us"}
+                        BROKEN   JSON {"cause","message","traceback"}: could not load; exit follows
+                        REPLY    headed: {"status","headers","handler_us"}; the whole body
+                        HEAD     JSON {"status","headers"}: a streamed reply begins
+                        CHUNK    piece of a streamed reply; counts against the credit
+                        END      JSON {"handler_us"}
+                        FAILED   JSON {"kind","message","traceback","handler_us"}: ends the call
+
+A replica may send ``CREDIT_BYTES`` of CHUNK per call before it needs CREDIT. Bodies over
+``PART_BYTES`` travel in parts, so no frame is larger than ``FRAME_MAX_BYTES``: a longer one is a
+broken peer and raises ``FrameError``.
+"""
+
+import json
+import struct
+
+FRAME_MAX_BYTES = 2 * 1024 * 1024
+PART_BYTES = 1024 * 1024
+CREDIT_BYTES = 4 * 1024 * 1024
+
+CALL, BODY, CANCEL, CREDIT = 1, 2, 3, 4
+BOOTED, READY, BROKEN, REPLY, HEAD, CHUNK, END, FAILED = 16, 17, 18, 19, 20, 21, 22, 23
+
+_PREFIX = struct.Struct(">IBI")
+_U32 = struct.Struct(">I")
+
+
+class FrameError(Exception):
+    """The peer sent what is not a frame."""
+
+
+def encode(kind: int, call: int, payload: bytes = b"") -> bytes:
+    """Return one frame."""
+    return _PREFIX.pack(len(payload) + 5, kind, call) + payload
+
+
+def encode_json(kind: int, call: int, head: object) -> bytes:
+    """Return a frame whose payload is one JSON value."""
+    return encode(kind, call, json.dumps(head).encode())
+
+
+def encode_headed(kind: int, call: int, head: bytes, body: bytes) -> bytes:
+    """Return a frame with a JSON head and a raw body (at most ``PART_BYTES``)."""
+    length = 9 + len(head) + len(body)
+    return b"".join((_PREFIX.pack(length, kind, call), _U32.pack(len(head)), head, body))
+
+
+def encode_credit(call: int, size_bytes: int) -> bytes:
+    """Return a CREDIT frame."""
+    return encode(CREDIT, call, _U32.pack(size_bytes))
+
+
+def split_headed(payload: bytes) -> "tuple[bytes, bytes]":
+    """Return head and body of a headed payload."""
+    if len(payload) < 4:
+        raise FrameError("headed payload of %d bytes has no head length" % len(payload))
+    (size,) = _U32.unpack_from(payload)
+    if size > len(payload) - 4:
+        raise FrameError("head of %d bytes in a payload of %d" % (size, len(payload)))
+    return payload[4 : 4 + size], payload[4 + size :]
+
+
+def read_credit(payload: bytes) -> int:
+    """Return the bytes granted by a CREDIT payload."""
+    if len(payload) != 4:
+        raise FrameError("credit payload of %d bytes" % len(payload))
+    return int(_U32.unpack(payload)[0])
+
+
+class Decoder:
+    """Turn a stream of bytes into frames. Holds at most one incomplete frame."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> "list[tuple[int, int, bytes]]":
+        """Return the frames that ``data`` completes, as ``(kind, call, payload)``."""
+        buffer = self._buffer
+        buffer += data
+        frames, offset, end = [], 0, len(buffer)
+        while end - offset >= 9:
+            length, kind, call = _PREFIX.unpack_from(buffer, offset)
+            if not 5 <= length <= FRAME_MAX_BYTES:
+                raise FrameError("frame of %d bytes; at most %d" % (length, FRAME_MAX_BYTES))
+            if end - offset < 4 + length:
+                break
+            frames.append((kind, call, bytes(buffer[offset + 9 : offset + 4 + length])))
+            offset += 4 + length
+        if offset:
+            del buffer[:offset]
+        return frames

@@ -1,0 +1,1 @@
+"""State on disk: the database, its migrations, the ledger's journal, and artifacts."""
