@@ -1,6 +1,7 @@
 """The words of the house as types: ids, specs, failures. Everything is valid once it exists."""
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
@@ -267,3 +268,45 @@ class Exit:
     exit_status: int | None = None
     """The exit code, or minus the signal's number; None when there never was a process."""
     log_tail: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariantDefinition:
+    """A weighted share of an endpoint's traffic, and the revision that serves it."""
+
+    name: VariantName
+    revision: Revision
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.weight < 0:
+            raise ValueError(f"weight={self.weight} must not be negative")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointDefinition:
+    """What an endpoint shall be: the input of a deploy."""
+
+    name: EndpointName
+    variants: tuple[VariantDefinition, ...]
+    source: str = "native"
+    """The door that defined it."""
+    labels: tuple[tuple[str, str], ...] = ()
+    """The door's own notes (such as the endpoint config's name), sorted by key."""
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(
+                f"endpoint name {self.name!r} must be 1-63 letters, digits and single hyphens"
+                " that do not begin or end it"
+            )
+        names = [variant.name for variant in self.variants]
+        if not names:
+            raise ValueError(f"endpoint {self.name!r} needs at least one variant")
+        if len(set(names)) != len(names):
+            raise ValueError(f"endpoint {self.name!r} has two variants of one name: {names}")
+        if not any(variant.weight > 0 for variant in self.variants):
+            raise ValueError(f"endpoint {self.name!r}: at least one variant needs a weight over 0")
+
+
+_NAME = re.compile(r"(?=.{1,63}$)[A-Za-z0-9](-*[A-Za-z0-9])*")

@@ -10,13 +10,16 @@ from typing import Protocol
 from coldspark.core.messages import Grant
 from coldspark.core.metering import Holding, Usage
 from coldspark.core.types import (
+    EndpointDefinition,
     EndpointName,
+    EndpointStatus,
     Exit,
     Failure,
     FleetId,
     ReplicaId,
     RequestId,
     Revision,
+    RevisionId,
     VariantName,
 )
 
@@ -165,3 +168,166 @@ class Ledger(Protocol):
 
     def hold(self, holdings: Sequence[Holding]) -> None:
         """Journal what was held without a request."""
+
+
+class Ticket(Protocol):
+    """A request that was handed in."""
+
+    def cancel(self) -> None:
+        """Say that the caller hung up. Idempotent, and harmless after the end."""
+
+    def pause(self) -> None:
+        """Say that the caller reads slowly: send no more for now."""
+
+    def resume(self) -> None:
+        """Say that the caller keeps up again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Something the platform did of its own accord, and why."""
+
+    at_ms: int
+    what: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaView:
+    """One replica as it is now."""
+
+    replica: ReplicaId
+    revision: RevisionId
+    state: str
+    running: int
+    age_s: float
+    idle_s: float | None
+    node: str | None
+    devices: tuple[str, ...]
+    """Such as ``A10G`` or ``A10G (simulated)``."""
+    template: str | None = None
+    """How it was started: ``fork of template …``, or why it was not forked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariantView:
+    """One variant as it is now."""
+
+    name: VariantName
+    weight: float
+    revision: Revision
+    status: EndpointStatus
+    failure: str | None
+    queued: int
+    replicas: tuple[ReplicaView, ...]
+    decisions: tuple[Decision, ...]
+    """The latest, oldest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointView:
+    """One endpoint as it is now."""
+
+    name: EndpointName
+    definition: EndpointDefinition
+    status: EndpointStatus
+    failure: str | None
+    created_ms: int
+    updated_ms: int
+    variants: tuple[VariantView, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    """One line that a replica printed."""
+
+    at_ms: int
+    replica: ReplicaId
+    stream: str
+    """``stdout``, ``stderr``, or ``coldspark`` for the platform's own remarks."""
+    text: str
+
+
+class Platform(Protocol):
+    """What the doors call. The platform's one front."""
+
+    def submit(self, invocation: Invocation, sink: Sink) -> Ticket:
+        """Take a request; every outcome reaches the sink, also "no such endpoint"."""
+
+    async def deploy(self, definition: EndpointDefinition) -> EndpointView:
+        """Create or change an endpoint; it is durable on return.
+
+        Raises InvalidRequest (a spec that cannot work) and NoRoom (fits no device here; the
+        message names the smallest type that would hold it).
+        """
+
+    async def remove(self, name: EndpointName) -> None:
+        """Delete an endpoint: what waits is refused, what runs may finish. Raises NotFound."""
+
+    def endpoint(self, name: EndpointName) -> EndpointView:
+        """Return one endpoint. Raises NotFound."""
+
+    def endpoints(self) -> list[EndpointView]:
+        """Return all endpoints by name."""
+
+    def logs(self, name: EndpointName, lines: int) -> list[LogLine]:
+        """Return the newest lines of all replicas of an endpoint, oldest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A door's own record, such as a SageMaker model."""
+
+    door: str
+    kind: str
+    name: str
+    body: dict[str, object]
+    created_ms: int
+    updated_ms: int
+
+
+class Documents(Protocol):
+    """The doors' own records on disk."""
+
+    async def create(self, door: str, kind: str, name: str, body: dict[str, object]) -> Document:
+        """Store a new record. Raises AlreadyExists."""
+
+    async def put(self, door: str, kind: str, name: str, body: dict[str, object]) -> Document:
+        """Store or replace a record; ``created_ms`` is kept."""
+
+    async def get(self, door: str, kind: str, name: str) -> Document | None:
+        """Return a record, or None."""
+
+    async def find(self, door: str, kind: str) -> list[Document]:
+        """Return all records of a kind, by name."""
+
+    async def delete(self, door: str, kind: str, name: str) -> bool:
+        """Delete a record; return whether there was one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """An API key as it is checked. The secret is derived, never stored."""
+
+    id: str
+    """Also the AWS access key id."""
+    name: str
+    scopes: tuple[str, ...]
+    """``invoke``, ``deploy``, ``admin``; each may end in ``:endpoint-name``."""
+    created_ms: int
+
+
+class Keys(Protocol):
+    """The API keys, in memory: checked on the hot path."""
+
+    def is_empty(self) -> bool:
+        """Return whether no key exists: then loopback callers need none."""
+
+    def by_bearer(self, token: str) -> Key | None:
+        """Return the key of a bearer token, compared in constant time."""
+
+    def secret(self, key_id: str) -> str | None:
+        """Return the secret access key for SigV4, or None for an unknown id."""
+
+    def by_id(self, key_id: str) -> Key | None:
+        """Return a key by its id."""
