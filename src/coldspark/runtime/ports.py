@@ -22,6 +22,8 @@ from coldspark.core.types import (
     RevisionId,
     VariantName,
 )
+from coldspark.store.records import Document as Document
+from coldspark.store.records import Key as Key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,18 +276,6 @@ class Platform(Protocol):
         """Return the newest lines of all replicas of an endpoint, oldest first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
-    """A door's own record, such as a SageMaker model."""
-
-    door: str
-    kind: str
-    name: str
-    body: dict[str, object]
-    created_ms: int
-    updated_ms: int
-
-
 class Documents(Protocol):
     """The doors' own records on disk."""
 
@@ -303,18 +293,6 @@ class Documents(Protocol):
 
     async def delete(self, door: str, kind: str, name: str) -> bool:
         """Delete a record; return whether there was one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
-    """An API key as it is checked. The secret is derived, never stored."""
-
-    id: str
-    """Also the AWS access key id."""
-    name: str
-    scopes: tuple[str, ...]
-    """``invoke``, ``deploy``, ``admin``; each may end in ``:endpoint-name``."""
-    created_ms: int
 
 
 class Keys(Protocol):
