@@ -1,0 +1,184 @@
+"""One check for all doors: from a request's head and body to the key that it proves.
+
+Rules:
+- While no key exists everyone is let in, as on a loopback address nobody else can call. A server
+  that listens elsewhere passes ``is_key_required=True``, so that deleting the last key closes the
+  door rather than opening it.
+- ``Authorization: Bearer csk_…`` and AWS Signature Version 4 are equal; session tokens are ignored.
+- A signature covers ``host`` and every ``x-amz-*`` header that is present: an unsigned
+  ``X-Amz-Target`` would let a proxy turn Describe into Delete.
+- Presigned queries are refused: they outlive the five minutes that a header may.
+"""
+
+import hmac
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Never
+
+from coldspark.gateway.auth.refusals import Reason, refuse
+from coldspark.gateway.auth.signature import ALGORITHM, Claim, parse_claim, signature, stamp_ms
+from coldspark.runtime.ports import Key, Keys
+
+_UNSIGNED = "UNSIGNED-PAYLOAD"
+_SKEW_MS_MAX = 5 * 60 * 1_000
+
+
+class Authenticator:
+    """Finds out who calls. Nothing is kept but the day's signing keys."""
+
+    def __init__(
+        self,
+        keys: Keys,
+        *,
+        is_key_required: bool = False,
+        accepts_unsigned_payload: bool = False,
+        services: frozenset[str] = frozenset({"sagemaker"}),
+    ) -> None:
+        self._keys = keys
+        self._is_key_required = is_key_required
+        self._accepts_unsigned_payload = accepts_unsigned_payload
+        self._services = services
+
+    def authenticate(
+        self,
+        method: str,
+        raw_path: str,
+        raw_query: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        now_ms: int,
+    ) -> Key | None:
+        """Return the caller's key, or None where none is needed. Raises AuthRefused.
+
+        ``raw_path`` and ``raw_query`` are as sent, still percent-encoded. ``headers`` has
+        lower-case names; values of a repeated header are joined with a comma.
+        """
+        if not self._is_key_required and self._keys.is_empty():
+            return None
+        authorization = headers.get("authorization", "")
+        if authorization.startswith(ALGORITHM):
+            claim = parse_claim(authorization)
+            return self._verify(claim, method, raw_path, raw_query, headers, body, now_ms)
+        if authorization[:7].lower() == "bearer ":
+            return self._key_of(authorization[7:].strip())
+        return _refuse_unproven(raw_query)
+
+    def _key_of(self, token: str) -> Key:
+        key = self._keys.by_bearer(token)
+        if key is None:
+            refuse(Reason.UNKNOWN_KEY, "The bearer token is not a key of this server.")
+        return key
+
+    def _verify(
+        self,
+        claim: Claim,
+        method: str,
+        raw_path: str,
+        raw_query: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        now_ms: int,
+    ) -> Key:
+        self._check_scope(claim)
+        _check_date(claim, headers, now_ms)
+        _check_signed_headers(claim, headers)
+        secret = self._keys.secret(claim.key_id)
+        key = self._keys.by_id(claim.key_id)
+        if secret is None or key is None:
+            refuse(
+                Reason.UNKNOWN_KEY,
+                "The security token included in the request is invalid: "
+                f"no key {claim.key_id[:64]!r} exists.",
+            )
+        expected = signature(
+            claim,
+            secret,
+            method=method,
+            raw_path=raw_path,
+            raw_query=raw_query,
+            headers=headers,
+            payload_hash=self._payload_hash(headers, body),
+        )
+        if not hmac.compare_digest(expected.encode(), claim.signature.encode()):
+            refuse(
+                Reason.MISMATCHED,
+                "The request signature we calculated does not match the signature you provided. "
+                "Check your AWS Secret Access Key and signing method.",
+            )
+        return key
+
+    def _check_scope(self, claim: Claim) -> None:
+        if claim.scope.service not in self._services:
+            names = " or ".join(f"'{name}'" for name in sorted(self._services))
+            refuse(
+                Reason.MISMATCHED,
+                f"Credential should be scoped to correct service: {names}, "
+                f"not '{claim.scope.service[:64]}'.",
+            )
+
+    def _payload_hash(self, headers: Mapping[str, str], body: bytes) -> str:
+        declared = headers.get("x-amz-content-sha256")
+        if declared == _UNSIGNED and self._accepts_unsigned_payload:
+            return _UNSIGNED
+        actual = sha256(body).hexdigest()
+        if declared is not None and declared != actual:
+            refuse(
+                Reason.MISMATCHED,
+                "The provided 'x-amz-content-sha256' header does not match what was computed "
+                f"from the body: {declared[:64]!r} is not {actual!r}.",
+            )
+        return actual
+
+
+def _refuse_unproven(raw_query: str) -> Never:
+    """Tell a caller without an Authorization header, or with one of another kind, what to send."""
+    if "Signature=" in raw_query:  # also the end of X-Amz-Signature=
+        refuse(
+            Reason.UNSUPPORTED,
+            "Presigned requests are not taken; sign the request in its Authorization header.",
+        )
+    refuse(
+        Reason.MISSING,
+        "Missing Authentication Token: send 'Authorization: Bearer csk_…' or an AWS "
+        "signature (version 4) made with a coldspark key.",
+    )
+
+
+def _check_date(claim: Claim, headers: Mapping[str, str], now_ms: int) -> None:
+    """Refuse a signature made more than five minutes from now, or for another day."""
+    stamp = headers.get("x-amz-date", "")
+    signed_ms = stamp_ms(stamp)
+    if signed_ms is None:
+        refuse(
+            Reason.INCOMPLETE,
+            "Authorization header requires existence of an 'X-Amz-Date' header such as "
+            f"20260131T235959Z, got '{stamp[:32]}'.",
+        )
+    if claim.scope.day != stamp[:8]:
+        refuse(
+            Reason.MISMATCHED,
+            "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date "
+            f"from HTTP: '{claim.scope.day[:32]}' != '{stamp[:8]}', from '{stamp}'.",
+        )
+    skew_ms = now_ms - signed_ms
+    if skew_ms > _SKEW_MS_MAX:
+        refuse(Reason.SKEWED, f"Signature expired: {stamp} is {_ago(skew_ms)} ago (at most 5 min).")
+    if skew_ms < -_SKEW_MS_MAX:
+        refuse(
+            Reason.SKEWED,
+            f"Signature not yet current: {stamp} is {_ago(-skew_ms)} ahead (at most 5 min).",
+        )
+
+
+def _ago(skew_ms: int) -> str:
+    return f"{skew_ms // 60_000} min {skew_ms // 1_000 % 60} s"
+
+
+def _check_signed_headers(claim: Claim, headers: Mapping[str, str]) -> None:
+    signed = claim.signed_headers
+    if "host" in signed and all(name in signed for name in headers if name.startswith("x-amz-")):
+        return
+    wanted = ["host", *(name for name in headers if name.startswith("x-amz-"))]
+    missing = ", ".join(name for name in wanted if name not in signed)
+    refuse(Reason.MISMATCHED, f"These headers must be signed, but are not: {missing[:200]}.")

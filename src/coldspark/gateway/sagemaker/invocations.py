@@ -1,0 +1,118 @@
+"""``POST /endpoints/{name}/invocations``: from a request's head to an invocation and back.
+
+Pure functions for the hot path. Headers that ask for something that is not done here are refused;
+of the others a replica sees those that AWS passes to a container, and no more.
+"""
+
+from collections.abc import Mapping, Sequence
+from urllib.parse import unquote
+
+from coldspark.core.types import EndpointName, RequestId, VariantName
+from coldspark.errors import InvalidRequest
+from coldspark.gateway.sagemaker.replies import error_reply, replica_error_reply
+from coldspark.runtime.ports import Invocation
+
+__all__ = ["error_reply", "invocation", "match", "replica_error_reply", "reply_headers"]
+
+_PREFIX = "/endpoints/"
+_SUFFIX = "/invocations"
+_HEADER = "x-amzn-sagemaker-"
+_VARIANT = "x-amzn-sagemaker-target-variant"
+
+_PASSED = {
+    "x-amzn-sagemaker-custom-attributes": 1_024,
+    "x-amzn-sagemaker-inference-id": 64,
+}
+"""What a replica sees, and the most characters that AWS lets it have."""
+_PASSED_BACK = {
+    "x-amzn-sagemaker-custom-attributes": "X-Amzn-SageMaker-Custom-Attributes",
+    "content-type": "Content-Type",
+}
+_REFUSED = {
+    "x-amzn-sagemaker-target-model": "TargetModel: multi-model endpoints are not supported yet",
+    "x-amzn-sagemaker-target-container-hostname": (
+        "TargetContainerHostname: endpoints with several containers are not supported yet"
+    ),
+    "x-amzn-sagemaker-enable-explanations": "EnableExplanations: explainers are not supported yet",
+    "x-amzn-sagemaker-inference-component": (
+        "InferenceComponentName: inference components are not supported yet"
+    ),
+    "x-amzn-sagemaker-session-id": "SessionId: stateful sessions are not supported yet",
+    "x-amzn-sagemaker-prefix-aware-id": "PrefixAwareId: prefix-aware routing is not supported yet",
+}
+
+
+def match(method: str, raw_path: str) -> str | None:
+    """Return the endpoint's name, decoded, if this is an invocation; ``raw_path`` has no query."""
+    if method != "POST" or not raw_path.startswith(_PREFIX) or not raw_path.endswith(_SUFFIX):
+        return None
+    name = raw_path[len(_PREFIX) : -len(_SUFFIX)]
+    if not name or "/" in name:
+        return None
+    return unquote(name) if "%" in name else name
+
+
+def invocation(
+    name: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    request: RequestId,
+    started_s: float,
+    key: str | None,
+) -> Invocation:
+    """Turn a request into an invocation. ``headers`` has lower-case names.
+
+    Raises InvalidRequest for a header that is too long, or that asks for what is not done here.
+    """
+    passed: list[tuple[str, str]] = []
+    variant: str | None = None
+    for word, value in headers.items():
+        if not word.startswith(_HEADER):
+            continue
+        if word in _REFUSED:
+            raise InvalidRequest(f"{_REFUSED[word]}. Leave it out of the request.", field=word)
+        if word == _VARIANT:
+            variant = value
+        elif word in _PASSED:
+            _check_length(word, value, _PASSED[word])
+            passed.append((word, value))
+    return Invocation(
+        endpoint=EndpointName(name),
+        variant=None if variant is None else VariantName(variant),
+        content_type=headers.get("content-type"),
+        accept=headers.get("accept"),
+        headers=tuple(passed),
+        body=body,
+        key=key,
+        started_s=started_s,
+        request=request,
+    )
+
+
+def _check_length(word: str, value: str, length_max: int) -> None:
+    if len(value) > length_max:
+        raise InvalidRequest(
+            f"1 validation error detected: Value at '{word}' failed to satisfy constraint: "
+            f"Member must have length less than or equal to {length_max}, not {len(value)}",
+            field=word,
+        )
+
+
+def reply_headers(
+    request: RequestId,
+    variant: VariantName | None,
+    replica_headers: Sequence[tuple[str, str]],
+) -> list[tuple[str, str]]:
+    """Return the headers of a successful reply: AWS's own, and what a container may say.
+
+    ``variant`` is None while it is not known yet: at the head of a streamed reply.
+    """
+    headers = [("x-amzn-RequestId", request)]
+    if variant is not None:
+        headers.append(("x-Amzn-Invoked-Production-Variant", variant))
+    for name, value in replica_headers:
+        known = _PASSED_BACK.get(name.lower())
+        if known is not None:
+            headers.append((known, value))
+    return headers
