@@ -1,9 +1,32 @@
-"""The records that the store keeps for the doors: documents, and API keys."""
+"""The records that the store hands out: endpoints, documents, API keys, boots."""
 
 from dataclasses import dataclass
 
+from coldspark.core.types import EndpointDefinition
+
 SCOPES = ("invoke", "deploy", "admin")
 """What a key may do; ``admin`` includes the other two."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredEndpoint:
+    """An endpoint as it was deployed."""
+
+    definition: EndpointDefinition
+    created_ms: int
+    updated_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Boot:
+    """One run of the server, as far as the ledger covers it."""
+
+    boot: int
+    opened_ms: int
+    last_ms: int
+    """When its last line ended; ``opened_ms`` if it wrote none. Later, nothing is known of it."""
+    nanos: int
+    """All that its lines say: busy, starting, idle and overhead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

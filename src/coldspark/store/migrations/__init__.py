@@ -1,0 +1,1 @@
+"""The database's versions, in order: Alembic scripts that ship inside the package."""
