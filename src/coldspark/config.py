@@ -1,0 +1,206 @@
+"""How a server is configured: defaults, then ``coldspark.toml``, environment, flags; last wins.
+
+The file's table is ``[server]`` (``[server.s3]`` for object storage), so one ``coldspark.toml`` may
+hold a deployment beside it. Variables are ``COLDSPARK_`` and the key: ``COLDSPARK_PORT=8000``.
+"""
+
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from coldspark.core.hints import refuse_unknown_keys
+from coldspark.core.metering import NANOS_PER_DOLLAR
+from coldspark.core.sizes import parse_duration, parse_size
+from coldspark.core.types import MIB
+from coldspark.errors import InvalidRequest
+
+FILE_NAME = "coldspark.toml"
+DEFAULT_PORT = 7117
+ASSUMED_COST_PER_HOUR = "0.76"
+_PREFIX = "COLDSPARK_"
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3:
+    """Where ``s3://`` models come from. What is None is left to AWS's own variables and files."""
+
+    endpoint_url: str | None = None
+    region: str | None = None
+    access_key_id: str | None = None
+    secret_access_key: str | None = None
+    allow_http: bool = False
+
+    def __repr__(self) -> str:
+        """Leave the secret out: a configuration is printed and logged."""
+        return f"S3(endpoint_url={self.endpoint_url!r}, region={self.region!r})"
+
+    def options(self) -> dict[str, str]:
+        """Return the options that an object store takes, without those that are not set."""
+        named = {
+            "endpoint": self.endpoint_url,
+            "region": self.region,
+            "access_key_id": self.access_key_id,
+            "secret_access_key": self.secret_access_key,
+            "allow_http": "true" if self.allow_http else None,
+        }
+        return {name: value for name, value in named.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineCost:
+    """What the machine costs, and the words for it where nobody said."""
+
+    nanos_per_hour: int
+    assumption: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """All that ``coldspark up`` can be told."""
+
+    data: Path
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    """0 lets the system choose."""
+    simulate: str = ""
+    """Devices to declare, such as ``T4:1,A10G:2``."""
+    machine_cost_per_hour: str | None = None
+    """Dollars, as text so that it stays exact."""
+    memory: int | None = None
+    """Bytes that replicas may hold in all; None takes what the machine has."""
+    vcpus: float | None = None
+    body_bytes_max: int = 64 * MIB
+    """For a request whose endpoint is not known before its body is read."""
+    drain_timeout_s: float = 30.0
+    """How long a stopping server lets running requests finish."""
+    log_level: str = "info"
+    allow_open: bool = False
+    """Bind an address other than loopback although no API key exists."""
+    s3: S3 = field(default_factory=S3)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65_535:
+            raise ValueError(f"port={self.port} must lie in 0..65535")
+        if self.log_level not in ("debug", "info", "warning", "error"):
+            raise ValueError(f"log_level={self.log_level!r} must be debug, info, warning or error")
+        if self.machine_cost_per_hour is not None:
+            _dollars(self.machine_cost_per_hour)
+        for name in ("memory", "vcpus", "body_bytes_max"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{name}={value} must be positive")
+        if self.drain_timeout_s < 0:
+            raise ValueError(f"drain_timeout={self.drain_timeout_s} must not be negative")
+
+    @property
+    def is_loopback(self) -> bool:
+        """Return whether only this machine can call."""
+        return self.host in _LOOPBACK
+
+    @property
+    def machine_cost(self) -> MachineCost:
+        """Return the machine's cost, or the marked assumption where none is configured."""
+        cost = self.machine_cost_per_hour
+        if cost is not None:
+            return MachineCost(nanos_per_hour=_dollars(cost), assumption=None)
+        return MachineCost(
+            nanos_per_hour=_dollars(ASSUMED_COST_PER_HOUR),
+            assumption=(
+                f"assumed: this machine costs ${ASSUMED_COST_PER_HOUR} an hour (the guide's"
+                " dedicated A10G); say yours with --machine-cost"
+            ),
+        )
+
+
+def load_server(
+    flags: Mapping[str, object],
+    *,
+    file: Path | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> ServerConfig:
+    """Merge file, environment and flags (a flag that is None was not given).
+
+    ``file`` must exist when named; else ``coldspark.toml`` of the working directory is read if
+    there is one. Raises InvalidRequest with the key, the value and the cure.
+    """
+    try:
+        merged: dict[str, Any] = {"data": default_data(environ)}
+        merged |= _from_file(file)
+        s3 = merged.pop("s3", {}) | _from_environ(environ, f"{_PREFIX}S3_", S3)
+        merged |= _from_environ(environ, _PREFIX, ServerConfig)
+        merged |= {name: value for name, value in flags.items() if value is not None}
+        return msgspec.convert(_read(merged) | {"s3": s3}, ServerConfig, strict=False)
+    except (ValueError, msgspec.ValidationError) as error:
+        raise InvalidRequest(f"server configuration: {error}") from error
+
+
+def default_data(environ: Mapping[str, str] = os.environ) -> str:
+    """Return where state is kept unless something else is said."""
+    share = environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return str(Path(share) / "coldspark")
+
+
+def shown(config: ServerConfig) -> dict[str, object]:
+    """Return the configuration for printing, without secrets."""
+    values = asdict(config) | {"data": str(config.data)}
+    values["s3"] = {k: v for k, v in values["s3"].items() if k != "secret_access_key"}
+    return values
+
+
+def _from_file(file: Path | None) -> dict[str, Any]:
+    path = file or Path(FILE_NAME)
+    if file is None and not path.is_file():
+        return {}
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8")).get("server", {})
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    refuse_unknown_keys(table, (*_file_keys(ServerConfig),), f"{path} [server]")
+    refuse_unknown_keys(table.get("s3", {}), _file_keys(S3), f"{path} [server.s3]")
+    return dict(table)
+
+
+def _from_environ(environ: Mapping[str, str], prefix: str, kind: type) -> dict[str, Any]:
+    names = [name for name in _file_keys(kind) if name != "s3"]
+    return {name: environ[key] for name in names if (key := prefix + name.upper()) in environ}
+
+
+def _file_keys(kind: type) -> list[str]:
+    """Return keys as people write them: units are in the value (``drain_timeout = "30s"``)."""
+    return [_ALIASES.get(each.name, each.name) for each in fields(kind)]
+
+
+_ALIASES = {"body_bytes_max": "body_limit", "drain_timeout_s": "drain_timeout"}
+_READERS: Mapping[str, tuple[str, Callable[[Any], object]]] = {
+    "body_limit": ("body_bytes_max", parse_size),
+    "drain_timeout": ("drain_timeout_s", parse_duration),
+    "memory": ("memory", parse_size),
+    "machine_cost_per_hour": ("machine_cost_per_hour", str),
+    "data": ("data", lambda value: Path(value).expanduser()),
+}
+
+
+def _read(written: Mapping[str, Any]) -> dict[str, object]:
+    """Turn sizes, durations and money as written into what the configuration holds."""
+    read: dict[str, object] = {}
+    for key, value in written.items():
+        name, reader = _READERS.get(key, (key, None))
+        read[name] = value if reader is None else reader(value)
+    return read
+
+
+def _dollars(text: str) -> int:
+    try:
+        scaled = Decimal(text) * NANOS_PER_DOLLAR
+    except InvalidOperation:
+        raise ValueError(f"machine_cost_per_hour={text!r} must be dollars such as 0.76") from None
+    if not scaled.is_finite() or scaled < 0:
+        raise ValueError(f"machine_cost_per_hour={text!r} must not be negative")
+    return round(scaled)
