@@ -23,6 +23,11 @@ itself. A *headed* payload is ``u32 head length, head (JSON object), body bytes`
                         END      JSON {"handler_us"}
                         FAILED   JSON {"kind","message","traceback","handler_us"}: ends the call
 
+``headers`` are lists of ``[name, value]``, names in lower case; those of a reply always begin with
+``content-type``. ``kind`` is HandlerFailed, UnsupportedMedia or Cancelled (a cancelled call ends in
+exactly one FAILED of that kind, also after HEAD; a CANCEL that comes after the end is ignored).
+``cause`` is a ``RootCause``.
+
 A replica may send ``CREDIT_BYTES`` of CHUNK per call before it needs CREDIT. Bodies over
 ``PART_BYTES`` travel in parts, so no frame is larger than ``FRAME_MAX_BYTES``: a longer one is a
 broken peer and raises ``FrameError``.
@@ -70,17 +75,17 @@ def encode_credit(call: int, size_bytes: int) -> bytes:
 def split_headed(payload: bytes) -> "tuple[bytes, bytes]":
     """Return head and body of a headed payload."""
     if len(payload) < 4:
-        raise FrameError("headed payload of %d bytes has no head length" % len(payload))
+        raise FrameError(f"headed payload of {len(payload)} bytes has no head length")
     (size,) = _U32.unpack_from(payload)
     if size > len(payload) - 4:
-        raise FrameError("head of %d bytes in a payload of %d" % (size, len(payload)))
+        raise FrameError(f"head of {size} bytes in a payload of {len(payload)}")
     return payload[4 : 4 + size], payload[4 + size :]
 
 
 def read_credit(payload: bytes) -> int:
     """Return the bytes granted by a CREDIT payload."""
     if len(payload) != 4:
-        raise FrameError("credit payload of %d bytes" % len(payload))
+        raise FrameError(f"credit payload of {len(payload)} bytes")
     return int(_U32.unpack(payload)[0])
 
 
@@ -98,7 +103,7 @@ class Decoder:
         while end - offset >= 9:
             length, kind, call = _PREFIX.unpack_from(buffer, offset)
             if not 5 <= length <= FRAME_MAX_BYTES:
-                raise FrameError("frame of %d bytes; at most %d" % (length, FRAME_MAX_BYTES))
+                raise FrameError(f"frame of {length} bytes; at most {FRAME_MAX_BYTES}")
             if end - offset < 4 + length:
                 break
             frames.append((kind, call, bytes(buffer[offset + 9 : offset + 4 + length])))

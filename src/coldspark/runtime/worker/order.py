@@ -1,0 +1,52 @@
+"""One order to start a replica, as the supervisor words it (see ``control``)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from . import mark
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the new replica shall be. ``argv`` None: a handler, served on the channel."""
+
+    replica: str
+    argv: tuple[str, ...] | None
+    environment: dict[str, str]
+    cwd: str
+    model_dir: str | None
+    concurrency: int
+    cgroups: tuple[str, ...]
+    uid: int | None
+    gid: int | None
+    processes_max: int | None
+
+    @property
+    def descriptors(self) -> int:
+        """Return how many descriptors come with the order: stdout, stderr, and a channel."""
+        return 3 if self.argv is None else 2
+
+
+def parse(message: dict[str, Any]) -> Order:
+    """Read a ``fork`` message. Raises ValueError that says what is wrong with it."""
+    try:
+        mark.encode(message["replica"])
+        argv = message.get("argv")
+        if argv is not None and not argv:
+            raise ValueError("argv is empty")
+        return Order(
+            replica=message["replica"],
+            argv=None if argv is None else tuple(argv),
+            environment=dict(message.get("environment") or {}),
+            cwd=message["cwd"],
+            model_dir=message.get("model_dir"),
+            concurrency=max(1, int(message.get("concurrency") or 1)),
+            cgroups=tuple(message.get("cgroups") or ()),
+            uid=message.get("uid"),
+            gid=message.get("gid"),
+            processes_max=message.get("processes_max"),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"bad order: {type(error).__name__}: {error}") from None

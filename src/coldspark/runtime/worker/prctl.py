@@ -1,0 +1,34 @@
+"""The three process controls of Linux that the standard library lacks."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+_SET_PDEATHSIG = 1
+_SET_CHILD_SUBREAPER = 36
+_SET_NO_NEW_PRIVS = 38
+
+# Looked up once, before any fork: a child must not load libraries to protect itself.
+_prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+
+def _call(option: int, value: int) -> None:
+    if _prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"prctl({option}, {value}): {os.strerror(number)}")
+
+
+def set_parent_death_signal(signal_number: int) -> None:
+    """Ask for a signal when the parent dies; 0 asks for none. A change of uid clears it."""
+    _call(_SET_PDEATHSIG, signal_number)
+
+
+def become_subreaper() -> None:
+    """Adopt every descendant whose parent dies, so that none can slip away."""
+    _call(_SET_CHILD_SUBREAPER, 1)
+
+
+def forbid_new_privileges() -> None:
+    """Make set-uid programs powerless for this process and all it starts."""
+    _call(_SET_NO_NEW_PRIVS, 1)

@@ -1,0 +1,325 @@
+"""The template: a process that imports a program once and forks a replica for every order.
+
+One thread, no event loop, no CUDA context. It is the subreaper of all that its replicas start, so
+whatever outlives a replica comes back to it, and is killed before the replica is reported gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, NoReturn
+
+from . import control, forksafety, handler, mark, media, output, prctl, program, remains, replica
+from .order import Order, parse
+
+_DESCRIPTORS_MAX = 8
+_ALL_SIGNALS = signal.valid_signals()
+
+
+@dataclass(frozen=True)
+class _Living:
+    """A replica whose process has not been reaped."""
+
+    order: Order
+    pid: int
+
+
+class Template:
+    """Everything between a control socket and the processes forked for it."""
+
+    def __init__(self, supervisor: socket.socket) -> None:
+        self._supervisor = supervisor
+        self._mark = mark.Mark()
+        self._path: str | None = None
+        self._paths: list[str] = []
+        self._module: ModuleType | None = None
+        self._is_prepared = False
+        self._reason: str | None = None
+        self._keep: frozenset[int] = frozenset()
+        self._torch_threads: int | None = None
+        self._replicas: dict[str, _Living] = {}
+        self._own_children: frozenset[int] = frozenset()
+        self._is_ending = False
+        self._wakeup, self._waker = socket.socketpair()
+        self._waker.setblocking(False)
+        self._wakeup.setblocking(False)
+
+    def serve(self) -> NoReturn:
+        """Serve until the supervisor is gone."""
+        selector = selectors.PollSelector()
+        selector.register(self._supervisor, selectors.EVENT_READ)
+        selector.register(self._wakeup, selectors.EVENT_READ)
+        while not self._is_ending:
+            for key, _ in selector.select():
+                if key.fileobj is self._supervisor:
+                    self._receive()
+                else:
+                    self._wake()
+        self._end()
+
+    # Words from the supervisor.
+
+    def _receive(self) -> None:
+        try:
+            data, descriptors, flags, _ = socket.recv_fds(
+                self._supervisor,
+                control.PACKET_MAX_BYTES,
+                _DESCRIPTORS_MAX,
+                socket.MSG_CMSG_CLOEXEC,
+            )
+        except OSError:
+            data, descriptors, flags = b"", [], 0
+        if not data:
+            self._is_ending = True
+            return
+        try:
+            if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+                raise ValueError("packet too large")
+            self._obey(json.loads(data), descriptors)
+        except (ValueError, KeyError, TypeError) as error:
+            _remark(f"cannot read an order: {error!r}")
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def _obey(self, message: dict[str, Any], descriptors: Sequence[int]) -> None:
+        op = message["op"]
+        if op == "prepare":
+            self._prepare(message["program"], message["paths"])
+        elif op == "fork":
+            self._fork(message, descriptors)
+        elif op == "signal":
+            self._signal(message["replica"], message["signal"])
+        elif op == "sweep":
+            self._sweep(message["replica"])
+        else:
+            raise ValueError(f"unknown op {op!r}")
+
+    def _tell(self, event: str, **fields: object) -> None:
+        try:
+            self._supervisor.sendall(json.dumps({"event": event, **fields}).encode())
+        except OSError:
+            self._is_ending = True
+
+    # Import.
+
+    def _prepare(self, path: str | None, paths: list[str]) -> None:
+        if self._is_prepared:
+            raise ValueError("prepared already")
+        before = _open_descriptors()
+        # While the import blocks us, nobody would see the end of the socket.
+        prctl.set_parent_death_signal(signal.SIGKILL)
+        started_ns = time.perf_counter_ns()
+        self._path, self._paths = path, paths
+        try:
+            self._import(path, paths)
+        except BaseException as error:  # noqa: BLE001  importing runs user code: anything may come
+            self._break(error)
+        import_us = (time.perf_counter_ns() - started_ns) // 1000
+        self._keep = frozenset(_open_descriptors() - before)
+        self._torch_threads = forksafety.settle()
+        self._reason = forksafety.reason_against_fork()
+        self._watch_signals()
+        prctl.set_parent_death_signal(0)
+        self._own_children = frozenset(p.pid for p in remains.descendants(os.getpid()))
+        self._is_prepared = True
+        is_safe = self._reason is None
+        self._tell("prepared", import_us=import_us, fork_safe=is_safe, reason=self._reason)
+
+    def _import(self, path: str | None, paths: list[str]) -> None:
+        if path is None:
+            return
+        self._module = program.load(path, paths)
+        if handler.uses_default_codecs(self._module):
+            media.numpy()
+
+    def _break(self, error: BaseException) -> NoReturn:
+        breakage = program.explain(error)
+        print(breakage.traceback, file=sys.stderr)
+        output.flush()
+        self._tell("broken", **vars(breakage))
+        self._kill_all()
+        os._exit(control.EXIT_BOOT_FAILED)
+
+    def _watch_signals(self) -> None:
+        """Turn SIGCHLD and SIGTERM into bytes on a socket. After the import, which may set both."""
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, _do_nothing)
+        signal.signal(signal.SIGTERM, _do_nothing)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def _wake(self) -> None:
+        try:
+            while signals := self._wakeup.recv(4096):
+                self._is_ending |= signal.SIGTERM in signals
+        except BlockingIOError:
+            pass
+        self._reap()
+
+    # Replicas.
+
+    def _fork(self, message: dict[str, Any], descriptors: Sequence[int]) -> None:
+        name = message["replica"]
+        try:
+            order = parse(message)
+            self._check(order, descriptors)
+            if self._reason is None:
+                pid = self._fork_replica(order, descriptors)
+            else:
+                pid = self._spawn_replica(message, order, descriptors)
+        except (ValueError, OSError) as error:
+            self._tell("fork_failed", replica=name, message=str(error))
+            return
+        self._replicas[name] = _Living(order, pid)
+        self._tell("forked", replica=name, pid=pid)
+
+    def _check(self, order: Order, descriptors: Sequence[int]) -> None:
+        if not self._is_prepared:
+            raise ValueError("the template is not prepared")
+        if order.replica in self._replicas:
+            raise ValueError(f"replica {order.replica} exists")
+        if len(descriptors) != order.descriptors:
+            raise ValueError(f"{len(descriptors)} descriptors came; {order.descriptors} needed")
+
+    def _fork_replica(self, order: Order, descriptors: Sequence[int]) -> int:
+        output.flush()
+        parent = os.getpid()
+        # A signal to the child before it has its own handlers would be taken for one to us.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _ALL_SIGNALS)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                replica.run(self._launch(order, descriptors, parent))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        return pid
+
+    def _launch(self, order: Order, descriptors: Sequence[int], parent: int) -> replica.Launch:
+        return replica.Launch(
+            order=order,
+            descriptors=descriptors,
+            parent=parent,
+            path=self._path,
+            paths=self._paths,
+            module=self._module,
+            keep=self._keep,
+            mark=self._mark,
+            torch_threads=self._torch_threads,
+        )
+
+    def _spawn_replica(
+        self, message: dict[str, Any], order: Order, descriptors: Sequence[int]
+    ) -> int:
+        """Start a fresh interpreter, and send it the order with its descriptors."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours, theirs:
+            letter = {
+                "order": message,
+                "parent": os.getpid(),
+                "program": self._path,
+                "paths": self._paths,
+            }
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * control.PACKET_MAX_BYTES)
+            socket.send_fds(ours, [json.dumps(letter).encode()], list(descriptors))
+            theirs.set_inheritable(True)
+            return os.posix_spawn(
+                sys.executable,
+                _command(theirs.fileno()),
+                {**os.environ, mark.NAME: order.replica},
+                setsigmask=[],
+                setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGCHLD],
+            )
+
+    def _signal(self, name: str, number: int) -> None:
+        living = self._replicas.get(name)
+        if living is not None:
+            remains.send_to_group(living.pid, number)
+
+    def _sweep(self, name: str) -> None:
+        living = self._replicas.get(name)
+        if living is not None:
+            self._kill(living)
+        else:
+            remains.kill_until_gone(lambda: remains.of_replica(name, None, ()))
+        self._reap()
+
+    def _reap(self) -> None:
+        """Reap all that died; a replica is swept while its zombie still keeps its number taken."""
+        while True:
+            try:
+                dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if dead is None:
+                return
+            living = next((r for r in self._replicas.values() if r.pid == dead.si_pid), None)
+            if living is not None:
+                self._kill(living)
+            status = os.waitstatus_to_exitcode(os.waitpid(dead.si_pid, 0)[1])
+            if living is not None:
+                del self._replicas[living.order.replica]
+                self._tell("exited", replica=living.order.replica, pid=living.pid, status=status)
+
+    def _kill(self, living: _Living) -> None:
+        """Kill all of a replica; with no other one left, also what cannot be told whose it is."""
+        order = living.order
+        is_last = len(self._replicas) == 1 and self._reason is None
+        remains.kill_cgroups(order.cgroups)
+        is_gone = remains.kill_until_gone(
+            self._strays
+            if is_last
+            else lambda: remains.of_replica(order.replica, living.pid, order.cgroups)
+        )
+        if not is_gone:
+            _remark(f"replica {order.replica} left processes that do not die")
+
+    def _strays(self) -> list[remains.Process]:
+        """Return all that lives below us, except what the import itself started."""
+        return remains.alive_below(os.getpid(), self._own_children)
+
+    # The end.
+
+    def _end(self) -> NoReturn:
+        self._kill_all()
+        os._exit(control.EXIT_ORPHANED)
+
+    def _kill_all(self) -> None:
+        for living in self._replicas.values():
+            remains.kill_cgroups(living.order.cgroups)
+        remains.kill_until_gone(lambda: remains.alive_below(os.getpid(), frozenset()))
+
+
+def _command(descriptor: int) -> list[str]:
+    safe_path = ["-P"] if getattr(sys.flags, "safe_path", False) else []
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bootstrap.py")
+    return [sys.executable, *safe_path, script, str(descriptor), "--replica"]
+
+
+def _open_descriptors() -> set[int]:
+    return {int(name) for name in os.listdir("/proc/self/fd")}
+
+
+def _do_nothing(*_: object) -> None:
+    """Stand in for a handler: only the byte on the wakeup socket matters."""
+
+
+def _remark(text: str) -> None:
+    print(f"coldspark: {text}", file=sys.stderr, flush=True)
+
+
+def run(descriptor: int) -> NoReturn:
+    """Be a template on the socket ``descriptor``."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.set_inheritable(descriptor, False)
+    prctl.become_subreaper()
+    Template(socket.socket(fileno=descriptor)).serve()
