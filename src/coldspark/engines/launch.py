@@ -1,0 +1,234 @@
+"""Find out what an order needs on this machine: model data, code, interpreter, environment.
+
+SageMaker's archive holds the code in ``code/`` beside the model. Where the spec names no code of
+its own, the program is looked for there, then at the archive's root; ``code/requirements.txt``
+(and uv's ``overrides.txt`` beside it) count where the spec names no requirements.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from coldspark.core.messages import Grant
+from coldspark.core.types import ArtifactId, Command, Handler, RootCause
+from coldspark.errors import InvalidRequest
+from coldspark.runtime import processes
+from coldspark.runtime.launches import LaunchPlan
+from coldspark.runtime.ports import StartOrder
+from coldspark.runtime.templates import TemplateKey
+
+_REQUIREMENTS_BYTES_MAX = 256 * 1024
+_LISTED_MAX = 10
+_TMP_CHARS_MAX = 70
+
+Progress = Callable[[str], None]
+
+
+class EnvironmentBuilder(Protocol):
+    """Who makes Python environments."""
+
+    async def ready(
+        self, requirements: tuple[str, ...], overrides: tuple[str, ...], progress: Progress
+    ) -> Path:
+        """Return the environment's interpreter, built if need be. Raises EnvironmentFailed."""
+
+
+class ArtifactStore(Protocol):
+    """Who brings model data and code to this machine."""
+
+    async def fetch(self, url: str) -> Path:
+        """Return the directory of the unpacked model data. Raises ArtifactUnavailable."""
+
+    def code_dir(self, id: ArtifactId) -> Path:
+        """Return the directory of unpacked code. Raises ArtifactUnavailable."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolver:
+    """Turn orders into launch plans."""
+
+    environments: EnvironmentBuilder
+    artifacts: ArtifactStore
+    instance: str
+
+    async def resolve(self, order: StartOrder, scratch: Path, progress: Progress) -> LaunchPlan:
+        """Bring everything here, model data and environment side by side where they can be."""
+        spec = order.revision.spec
+        runtime = spec.runtime
+        code_dir = None if spec.code is None else self.artifacts.code_dir(spec.code)
+        model_dir: Path | None = None
+        if spec.model is None:
+            interpreter = await self._interpreter(runtime, code_dir, progress)
+        elif runtime.requirements or code_dir is not None:
+            model_dir, interpreter = await _both(
+                self.artifacts.fetch(spec.model), self._interpreter(runtime, code_dir, progress)
+            )
+        else:
+            # What is required stands in the archive itself.
+            model_dir = await self.artifacts.fetch(spec.model)
+            interpreter = await self._interpreter(runtime, model_dir / "code", progress)
+        environment = self._environment(order, scratch, model_dir)
+        if isinstance(runtime, Command):
+            return _plan_command(runtime, interpreter, code_dir, model_dir, scratch, environment)
+        program = _program(runtime, code_dir, model_dir)
+        return self._plan_handler(order, program, interpreter, model_dir, environment)
+
+    async def _interpreter(
+        self, runtime: Handler | Command, code_dir: Path | None, progress: Progress
+    ) -> Path:
+        requirements, overrides = runtime.requirements, runtime.overrides
+        if not requirements and code_dir is not None:
+            requirements = _lines(code_dir / "requirements.txt")
+            overrides = overrides or _lines(code_dir / "overrides.txt")
+        if not requirements:
+            return Path(sys.executable)
+        return await self.environments.ready(requirements, overrides, progress)
+
+    def _environment(
+        self, order: StartOrder, scratch: Path, model_dir: Path | None
+    ) -> dict[str, str]:
+        """Return the variables of the replica; the platform's own win over the user's."""
+        spec = order.revision.spec
+        environment = {**dict(spec.environment), **order.environment}
+        environment.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+        environment |= device_variables(order.grant)
+        environment |= {
+            processes.INSTANCE_MARK: self.instance,
+            processes.REPLICA_MARK: order.replica,
+            "SAGEMAKER_BASE_DIR": str(scratch),
+        }
+        tmp = scratch / "tmp"
+        # Unix sockets in TMPDIR (multiprocessing makes some) may not be longer than 107 bytes.
+        if len(str(tmp)) <= _TMP_CHARS_MAX:
+            environment.setdefault("TMPDIR", str(tmp))
+        if model_dir is not None:
+            environment["COLDSPARK_MODEL_DIR"] = str(model_dir)
+            environment["SM_MODEL_DIR"] = str(model_dir)
+        make_scratch(scratch, model_dir)
+        return environment
+
+    def _plan_handler(
+        self,
+        order: StartOrder,
+        program: Path,
+        interpreter: Path,
+        model_dir: Path | None,
+        environment: dict[str, str],
+    ) -> LaunchPlan:
+        # The program may read the spec's variables, and look for a GPU, while it is imported.
+        seen = dict(order.revision.spec.environment)
+        if not _real_devices(order.grant):
+            seen["CUDA_VISIBLE_DEVICES"] = ""
+        key = TemplateKey(
+            interpreter=interpreter,
+            program=program,
+            paths=(program.parent,),
+            environment=tuple(sorted(seen.items())),
+        )
+        return LaunchPlan(key=key, environment=environment, cwd=program.parent, model_dir=model_dir)
+
+
+def _plan_command(
+    command: Command,
+    interpreter: Path,
+    code_dir: Path | None,
+    model_dir: Path | None,
+    scratch: Path,
+    environment: dict[str, str],
+) -> LaunchPlan:
+    argv = command.argv
+    if argv[0] == "python":
+        argv = (str(interpreter), *argv[1:])
+    # The environment's own programs (vllm, uvicorn, …) come first.
+    path = environment.get("PATH") or processes.clean_environment()["PATH"]
+    environment = {**environment, "PATH": f"{interpreter.parent}:{path}"}
+    environment.setdefault("PYTHONUNBUFFERED", "1")
+    return LaunchPlan(
+        key=TemplateKey(interpreter=Path(sys.executable), program=None),
+        environment=environment,
+        cwd=_command_directory(code_dir, model_dir, scratch),
+        model_dir=model_dir,
+        argv=argv,
+    )
+
+
+def _command_directory(code_dir: Path | None, model_dir: Path | None, scratch: Path) -> Path:
+    if code_dir is not None:
+        return code_dir
+    if model_dir is None:
+        return scratch
+    return model_dir / "code" if (model_dir / "code").is_dir() else model_dir
+
+
+def _program(handler: Handler, code_dir: Path | None, model_dir: Path | None) -> Path:
+    if code_dir is not None:
+        places = [code_dir]
+    elif model_dir is not None:
+        places = [model_dir / "code", model_dir]
+    else:
+        raise InvalidRequest(
+            f"the handler {handler.program!r} has neither code nor model data: deploy it with its"
+            " code directory, or with a model archive that holds code/",
+            field="code",
+        )
+    for place in places:
+        if (place / handler.program).is_file():
+            return place / handler.program
+    held = ", ".join(sorted(path.name for path in places[-1].iterdir())[:_LISTED_MAX])
+    where = "the code" if code_dir is not None else "code/ of the model archive"
+    raise InvalidRequest(
+        f"{RootCause.HANDLER_INVALID}: there is no {handler.program!r} in {where}, which holds:"
+        f" {held or 'nothing'}; name the file as program",
+        field="program",
+    )
+
+
+def device_variables(grant: Grant) -> dict[str, str]:
+    """Return what tells a process which devices are its own; a simulated one is not visible."""
+    real = _real_devices(grant)
+    variables = {"CUDA_VISIBLE_DEVICES": ",".join(real)}
+    if grant.devices:
+        variables["COLDSPARK_GPU"] = ",".join(device.type for device in grant.devices)
+        is_simulated = any(device.is_simulated for device in grant.devices)
+        variables["COLDSPARK_GPU_SIMULATED"] = "1" if is_simulated else "0"
+    return variables
+
+
+def _real_devices(grant: Grant) -> list[str]:
+    return [device.id for device in grant.devices if not device.is_simulated]
+
+
+def make_scratch(scratch: Path, model_dir: Path | None) -> None:
+    """Make the replica's own directory: ``tmp/``, and ``model`` as SageMaker's toolkit wants it."""
+    (scratch / "tmp").mkdir(parents=True, exist_ok=True)
+    link = scratch / "model"
+    if model_dir is not None and not link.is_symlink():
+        link.symlink_to(model_dir, target_is_directory=True)
+
+
+def _lines(file: Path) -> tuple[str, ...]:
+    """Return the requirement lines of a file, none if it is not there."""
+    try:
+        with file.open(encoding="utf-8") as opened:
+            text = opened.read(_REQUIREMENTS_BYTES_MAX)
+    except FileNotFoundError:
+        return ()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"{file.name} cannot be read: {error}") from error
+    stripped = (line.split(" #")[0].strip() for line in text.splitlines())
+    return tuple(line for line in stripped if line and not line.startswith("#"))
+
+
+async def _both(
+    fetch: Coroutine[object, object, Path], build: Coroutine[object, object, Path]
+) -> tuple[Path, Path]:
+    """Run both; the first failure ends the other and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            fetching, building = group.create_task(fetch), group.create_task(build)
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return fetching.result(), building.result()

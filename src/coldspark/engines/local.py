@@ -1,0 +1,255 @@
+"""Run replicas on this machine: the engine behind one data directory.
+
+Wiring::
+
+    engine = LocalEngine(data_dir, instance, environments=…, artifacts=…)
+    engine.listener = controller
+    await engine.open()          # on the main thread: takes the lock, reaps leftovers
+    …
+    await engine.close()         # kills everything; every replica still ends in one on_exited
+
+Everything but ``open`` and ``close`` returns at once and is called on the event loop's thread.
+"""
+
+import asyncio
+import fcntl
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+from coldspark.core.types import EndpointName, ReplicaId, RequestId
+from coldspark.engines.launch import ArtifactStore, EnvironmentBuilder, Resolver
+from coldspark.errors import Conflict
+from coldspark.runtime import processes
+from coldspark.runtime.cgroups import Cgroups, detect
+from coldspark.runtime.launches import Machine
+from coldspark.runtime.leftovers import reap_leftovers
+from coldspark.runtime.logs import Follower, Logs
+from coldspark.runtime.ports import (
+    EngineListener,
+    Flow,
+    Invocation,
+    LogLine,
+    ReplySink,
+    StartOrder,
+)
+from coldspark.runtime.replicas import Replica
+from coldspark.runtime.tasks import Tasks
+from coldspark.runtime.template_pool import IDLE_TIMEOUT_S, TEMPLATES_MAX, TemplatePool
+from coldspark.runtime.worker.mark import ID_BYTES_MAX
+
+_CLOSE_WITHIN_S = 10.0
+_RETIRE_DELAY_S = 0.5
+
+__all__ = ["ArtifactStore", "EnvironmentBuilder", "LocalEngine"]
+
+
+class _NoFlow:
+    """The flow of a call that is void."""
+
+    def pause(self) -> None:
+        """Nothing is sent."""
+
+    def resume(self) -> None:
+        """Nothing was paused."""
+
+
+class LocalEngine:
+    """This machine as an ``Engine``."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        instance: str,
+        *,
+        environments: EnvironmentBuilder,
+        artifacts: ArtifactStore,
+        listener: EngineListener | None = None,
+        cgroups: Cgroups | None = None,
+        templates_max: int = TEMPLATES_MAX,
+        template_idle_s: float = IDLE_TIMEOUT_S,
+    ) -> None:
+        """Take the neighbours. ``instance`` names the installation: the same after a restart."""
+        self.listener = listener
+        self._directory = data_dir.absolute()
+        self._instance = instance
+        self._cgroups = cgroups
+        self._templates_max = templates_max
+        self._template_idle_s = template_idle_s
+        self._resolver = Resolver(environments=environments, artifacts=artifacts, instance=instance)
+        self._logs = Logs(self._directory / "logs")
+        self._tasks = Tasks()
+        self._replicas: dict[ReplicaId, Replica] = {}
+        self._all_gone = asyncio.Event()
+        self._machine: Machine | None = None
+        self._lock: int | None = None
+        self._retiring: asyncio.TimerHandle | None = None
+
+    # --- open and close -----------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Lock the data directory and end what an earlier run left. Raises Conflict."""
+        assert self.listener is not None, "set listener before open()"
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._lock = _locked(self._directory / "engine.lock")
+        if self._cgroups is None:
+            self._cgroups = detect(self._instance)
+        await asyncio.to_thread(reap_leftovers, self._instance, self._cgroups)
+        await asyncio.to_thread(shutil.rmtree, self._scratch, True)
+        self._machine = Machine(
+            pool=self._new_pool(), cgroups=self._cgroups, tasks=self._tasks, listener=self.listener
+        )
+
+    def _new_pool(self) -> TemplatePool:
+        environment = {
+            **processes.clean_environment(),
+            processes.INSTANCE_MARK: self._instance,
+            # Room for the mark, so that the template need not execute itself again to get it.
+            processes.REPLICA_MARK: "-" * ID_BYTES_MAX,
+            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+            # torch.cuda.is_available() in a template then asks NVML and makes no CUDA context.
+            "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+        }
+        return TemplatePool(
+            environment, templates_max=self._templates_max, idle_timeout_s=self._template_idle_s
+        )
+
+    async def close(self) -> None:
+        """Kill everything and wait for its end; every replica is reported. Idempotent."""
+        if self._machine is None:
+            return
+        machine, self._machine = self._machine, None
+        for replica in list(self._replicas.values()):
+            replica.stop(0)
+        await self._wait_until_all_gone()
+        await machine.pool.close()
+        await self._wait_until_all_gone()
+        await self._tasks.drain(_CLOSE_WITHIN_S)
+        await self._tasks.close(_CLOSE_WITHIN_S)
+        if self._retiring is not None:
+            self._retiring.cancel()
+        await asyncio.to_thread(reap_leftovers, self._instance, machine.cgroups)
+        machine.cgroups.remove()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    async def _wait_until_all_gone(self) -> None:
+        if self._replicas:
+            self._all_gone.clear()
+            try:
+                async with asyncio.timeout(_CLOSE_WITHIN_S):
+                    await self._all_gone.wait()
+            except TimeoutError:
+                # Its template hangs; the pool's close ends both.
+                pass
+
+    # --- Engine -------------------------------------------------------------------------------
+
+    def start(self, order: StartOrder) -> None:
+        """Begin to start a replica; the listener hears what comes of it."""
+        machine = self._machine
+        assert machine is not None, "the engine is not open"
+        assert order.replica not in self._replicas
+        spec = order.revision.spec
+        log = self._logs.open(order.replica, order.fleet, spec.limits.log_bytes_max)
+        scratch = self._scratch / quote(order.replica, safe="")
+        replica = Replica(order, machine, log, scratch, self._gone)
+        self._replicas[order.replica] = replica
+        replica.start(self._resolver.resolve(order, scratch, log.remark))
+
+    def stop(self, replica: ReplicaId, grace_s: float) -> None:
+        """End a replica: SIGTERM, SIGKILL after ``grace_s`` (0: at once). Idempotent."""
+        if (living := self._replicas.get(replica)) is not None:
+            living.stop(grace_s)
+
+    def call(
+        self, replica: ReplicaId, invocation: Invocation, deadline_s: float, sink: ReplySink
+    ) -> Flow:
+        """Send a request to a ready replica.
+
+        The deadline is the controller's to watch. A call to a replica whose end was told already
+        is void: ``on_exited`` spoke for it.
+        """
+        living = self._replicas.get(replica)
+        if living is None or not living.is_callable:
+            return _NoFlow()
+        return living.call(invocation, sink)
+
+    def abort(self, replica: ReplicaId, request: RequestId) -> None:
+        """Ask the replica to give the request up; the call's sink then hears its end."""
+        if (living := self._replicas.get(replica)) is not None:
+            living.abort(request)
+
+    def log_tail(self, replica: ReplicaId, lines: int) -> tuple[str, ...]:
+        """Return the last lines of a replica, living or recently ended."""
+        return self._logs.tail(replica, lines)
+
+    # --- besides --------------------------------------------------------------------------------
+
+    def logs(self, endpoint: EndpointName, lines: int) -> list[LogLine]:
+        """Return the newest lines of all kept replicas of an endpoint, oldest first."""
+        return self._logs.newest(endpoint, lines)
+
+    def follow(self, endpoint: EndpointName, on_lines: Callable[[], None]) -> Follower:
+        """Begin to follow an endpoint's log."""
+        return self._logs.follow(endpoint, on_lines)
+
+    def unfollow(self, endpoint: EndpointName, follower: Follower) -> None:
+        """End following. Idempotent."""
+        self._logs.unfollow(endpoint, follower)
+
+    def template(self, replica: ReplicaId) -> str | None:
+        """Say what a living replica was started from, for ``ReplicaView.template``."""
+        living = self._replicas.get(replica)
+        return None if living is None else living.describe_template()
+
+    def pid(self, replica: ReplicaId) -> int | None:
+        """Return the process id of a living replica, once it has one."""
+        living = self._replicas.get(replica)
+        return None if living is None else living.pid
+
+    def templates(self) -> list[tuple[str, int, int]]:
+        """Return label, pid and number of users of every template, least recently used first."""
+        if self._machine is None:
+            return []
+        return [(t.key.label, t.pid, len(t.users)) for t in self._machine.pool.live()]
+
+    def describe(self) -> str:
+        """Say in one sentence which limits are enforced and which are not."""
+        assert self._cgroups is not None, "the engine is not open"
+        return self._cgroups.describe()
+
+    @property
+    def _scratch(self) -> Path:
+        return self._directory / "replicas"
+
+    def _gone(self, replica: Replica) -> None:
+        del self._replicas[replica.id]
+        self._logs.close(replica.id)
+        if not self._replicas:
+            self._all_gone.set()
+        if self._retiring is None:
+            # A cgroup of a process that is only just dying cannot be removed yet.
+            loop = asyncio.get_running_loop()
+            self._retiring = loop.call_later(_RETIRE_DELAY_S, self._retire)
+
+    def _retire(self) -> None:
+        self._retiring = None
+        assert self._cgroups is not None
+        self._cgroups.sweep()
+
+
+def _locked(path: Path) -> int:
+    """Hold the lock file; its descriptor frees it however this process ends."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise Conflict(
+            f"another coldspark server uses {path.parent}: stop it, or choose another data_dir"
+        ) from None
+    return descriptor

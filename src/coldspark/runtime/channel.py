@@ -1,0 +1,384 @@
+"""The router's end of the channel to one Python replica: calls out, replies to their sinks.
+
+The warm path is one ``transport.write`` a call and one sink call a reply: no task, no future.
+When the replica's end is lost, the open calls are void: nobody hears of them from here (the
+engine's ``on_exited`` says it for all of them at once).
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from coldspark.core.types import Failure, FailureKind, RequestId, RootCause
+from coldspark.runtime.ports import Invocation, ReplySink
+from coldspark.runtime.worker.frames import (
+    BODY,
+    BOOTED,
+    BROKEN,
+    CALL,
+    CANCEL,
+    CHUNK,
+    CREDIT_BYTES,
+    END,
+    FAILED,
+    HEAD,
+    PART_BYTES,
+    READY,
+    REPLY,
+    Decoder,
+    FrameError,
+    encode,
+    encode_credit,
+    encode_headed,
+    split_headed,
+)
+
+_CREDIT_STEP = CREDIT_BYTES // 4
+"""Credit is granted in pieces of this size: one small frame for every 1 MiB consumed."""
+_CALLS_MAX = 2**32 - 1
+_TRACEBACK_LINES = 50
+
+
+class ChannelListener(Protocol):
+    """What a channel says about its replica."""
+
+    def on_booted(self) -> None:
+        """The process runs and begins to load."""
+
+    def on_loaded(self, load_us: int | None) -> None:
+        """The replica takes calls."""
+
+    def on_broken(self, cause: RootCause, message: str, traceback: str) -> None:
+        """The replica could not load; its exit follows."""
+
+    def on_channel_lost(self, violation: str | None) -> None:
+        """The channel is gone; ``violation`` says what the replica did wrong, if it did."""
+
+
+class _CallHead(msgspec.Struct):
+    path: str | None
+    method: str
+    content_type: str | None
+    accept: str | None
+    headers: tuple[tuple[str, str], ...]
+    request: str
+    more: bool
+
+
+class _ReplyHead(msgspec.Struct):
+    status: int
+    headers: list[tuple[str, str]] = []
+    handler_us: int | None = None
+
+
+class _EndHead(msgspec.Struct):
+    handler_us: int | None = None
+
+
+class _FailedHead(msgspec.Struct):
+    kind: str
+    message: str
+    traceback: str | None = None
+    handler_us: int | None = None
+
+
+class _ReadyHead(msgspec.Struct):
+    load_us: int | None = None
+
+
+class _BrokenHead(msgspec.Struct):
+    cause: str
+    message: str
+    traceback: str | None = None
+
+
+_encode = msgspec.json.Encoder().encode
+_decode_reply = msgspec.json.Decoder(_ReplyHead).decode
+_decode_end = msgspec.json.Decoder(_EndHead).decode
+_decode_failed = msgspec.json.Decoder(_FailedHead).decode
+_decode_ready = msgspec.json.Decoder(_ReadyHead).decode
+_decode_broken = msgspec.json.Decoder(_BrokenHead).decode
+
+
+class ChannelCall:
+    """One open call, and its ``Flow``: paused, it grants the replica no more credit."""
+
+    __slots__ = (
+        "_channel",
+        "_is_paused",
+        "_owed_bytes",
+        "is_aborted",
+        "is_streaming",
+        "number",
+        "request",
+        "sink",
+    )
+
+    def __init__(self, channel: "Channel", number: int, request: RequestId, sink: ReplySink):
+        self.number = number
+        self.request = request
+        self.sink = sink
+        self.is_aborted = False
+        self.is_streaming = False
+        self._channel = channel
+        self._is_paused = False
+        self._owed_bytes = 0
+
+    def pause(self) -> None:
+        """Stop granting credit: the replica stops after at most ``CREDIT_BYTES``."""
+        self._is_paused = True
+
+    def resume(self) -> None:
+        """Grant what was consumed meanwhile."""
+        self._is_paused = False
+        self._grant(1)
+
+    def consumed(self, size_bytes: int) -> None:
+        """Count a chunk that its sink took."""
+        self._owed_bytes += size_bytes
+        if not self._is_paused:
+            self._grant(_CREDIT_STEP)
+
+    def _grant(self, at_least_bytes: int) -> None:
+        if self._owed_bytes >= at_least_bytes:
+            self._channel.send_credit(self.number, self._owed_bytes)
+            self._owed_bytes = 0
+
+
+class _Upload:
+    """The rest of a large body; it travels as the socket drains."""
+
+    __slots__ = ("body", "number", "offset")
+
+    def __init__(self, number: int, body: bytes) -> None:
+        self.number = number
+        self.body = body
+        self.offset = PART_BYTES
+
+
+class Channel(asyncio.Protocol):
+    """The router's end. Attach it with ``loop.connect_accepted_socket``."""
+
+    def __init__(self, listener: ChannelListener) -> None:
+        self._listener = listener
+        self._transport: asyncio.Transport | None = None
+        self._decoder = Decoder()
+        self._calls: dict[int, ChannelCall] = {}
+        self._numbers: dict[RequestId, int] = {}
+        self._last = 0
+        self._uploads: deque[_Upload] = deque()
+        self._is_full = False
+        self._violation: str | None = None
+        self._is_lost = False
+        self._on_call_frame: dict[int, Callable[[ChannelCall, bytes], None]] = {
+            REPLY: self._on_reply,
+            CHUNK: self._on_chunk,
+            HEAD: self._on_head,
+            END: self._on_end,
+            FAILED: self._on_failed,
+        }
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the replica's end is gone."""
+        return self._is_lost
+
+    @property
+    def open_calls(self) -> int:
+        """How many calls wait for their end."""
+        return len(self._calls)
+
+    # --- the router's side ----------------------------------------------------------------
+
+    def call(self, invocation: Invocation, sink: ReplySink) -> ChannelCall:
+        """Send a call. Its sink hears one end, or none if the replica is lost."""
+        number = self._next_number()
+        call = ChannelCall(self, number, invocation.request, sink)
+        self._calls[number] = call
+        self._numbers[invocation.request] = number
+        body = invocation.body
+        more = len(body) > PART_BYTES
+        head = _encode(
+            _CallHead(
+                invocation.path,
+                invocation.method,
+                invocation.content_type,
+                invocation.accept,
+                invocation.headers,
+                invocation.request,
+                more,
+            )
+        )
+        self._write(encode_headed(CALL, number, head, body[:PART_BYTES] if more else body))
+        if more:
+            self._uploads.append(_Upload(number, body))
+            self._pump()
+        return call
+
+    def abort(self, request: RequestId) -> None:
+        """Ask the replica to give a call up. Its sink hears ``CANCELLED`` when it has."""
+        number = self._numbers.get(request)
+        if number is None:
+            return
+        call = self._calls[number]
+        if not call.is_aborted:
+            call.is_aborted = True
+            self._write(encode(CANCEL, number))
+
+    def send_credit(self, number: int, size_bytes: int) -> None:
+        """Let the replica send so many more bytes of a streamed reply."""
+        if number in self._calls:
+            self._write(encode_credit(number, size_bytes))
+
+    def void(self) -> None:
+        """Forget every open call and hang up. Idempotent."""
+        self._calls.clear()
+        self._numbers.clear()
+        self._uploads.clear()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def check(self) -> None:
+        """Assert what always holds."""
+        assert len(self._calls) == len(self._numbers)
+        for request, number in self._numbers.items():
+            assert self._calls[number].request == request
+
+    # --- the transport's side ---------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Hand every whole frame to the call it belongs to."""
+        try:
+            for kind, number, payload in self._decoder.feed(data):
+                handle = self._on_call_frame.get(kind)
+                if handle is None:
+                    self._on_replica_frame(kind, payload)
+                elif (call := self._calls.get(number)) is not None:
+                    handle(call, payload)
+        except (FrameError, msgspec.MsgspecError) as error:
+            self._violation = f"sent what is no frame: {error}"
+            self.void()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Void the open calls and say so."""
+        self._is_lost = True
+        self._transport = None
+        self.void()
+        self._listener.on_channel_lost(self._violation)
+
+    def pause_writing(self) -> None:
+        """Hold large bodies back: the socket is full."""
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        """Send on: the socket has drained."""
+        self._is_full = False
+        self._pump()
+
+    # --- frames --------------------------------------------------------------------------------
+
+    def _on_reply(self, call: ChannelCall, payload: bytes) -> None:
+        head, body = split_headed(payload)
+        reply = _decode_reply(head)
+        _require(not call.is_streaming, "REPLY after HEAD")
+        if self._ends(call):
+            call.sink.on_reply(reply.status, reply.headers, body, reply.handler_us)
+
+    def _on_head(self, call: ChannelCall, payload: bytes) -> None:
+        head = _decode_reply(payload)
+        _require(not call.is_streaming, "second HEAD")
+        call.is_streaming = True
+        if not call.is_aborted:
+            call.sink.on_head(head.status, head.headers)
+
+    def _on_chunk(self, call: ChannelCall, payload: bytes) -> None:
+        _require(call.is_streaming, "CHUNK before HEAD")
+        if not call.is_aborted:
+            call.sink.on_chunk(payload)
+        call.consumed(len(payload))
+
+    def _on_end(self, call: ChannelCall, payload: bytes) -> None:
+        end = _decode_end(payload)
+        _require(call.is_streaming, "END before HEAD")
+        if self._ends(call):
+            call.sink.on_end(end.handler_us)
+
+    def _on_failed(self, call: ChannelCall, payload: bytes) -> None:
+        failed = _decode_failed(payload)
+        if self._ends(call):
+            call.sink.on_failure(_failure(failed))
+
+    def _ends(self, call: ChannelCall) -> bool:
+        """Take the call out; return whether its sink still wants the end as it came."""
+        del self._calls[call.number]
+        del self._numbers[call.request]
+        if call.is_aborted:
+            call.sink.on_failure(CANCELLED)
+        return not call.is_aborted
+
+    def _on_replica_frame(self, kind: int, payload: bytes) -> None:
+        if kind == BOOTED:
+            self._listener.on_booted()
+        elif kind == READY:
+            self._listener.on_loaded(_decode_ready(payload).load_us)
+        elif kind == BROKEN:
+            broken = _decode_broken(payload)
+            cause = _root_cause(broken.cause)
+            self._listener.on_broken(cause, broken.message, broken.traceback or "")
+        else:
+            raise FrameError(f"unknown kind {kind}")
+
+    def _next_number(self) -> int:
+        self._last = self._last % _CALLS_MAX + 1
+        while self._last in self._calls:
+            self._last = self._last % _CALLS_MAX + 1
+        return self._last
+
+    def _write(self, frame: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(frame)
+
+    def _pump(self) -> None:
+        """Send parts of large bodies, in turn, for as long as the socket takes them."""
+        while self._uploads and not self._is_full:
+            upload = self._uploads.popleft()
+            call = self._calls.get(upload.number)
+            if call is None or call.is_aborted:
+                continue
+            part = upload.body[upload.offset : upload.offset + PART_BYTES]
+            self._write(encode(BODY, upload.number, part))
+            upload.offset += PART_BYTES
+            if part:
+                self._uploads.append(upload)
+
+
+CANCELLED = Failure(kind=FailureKind.CANCELLED, message="the caller gave the request up")
+
+
+def _require(claim: bool, violation: str) -> None:
+    if not claim:
+        raise FrameError(violation)
+
+
+def _failure(failed: _FailedHead) -> Failure:
+    try:
+        kind = FailureKind(failed.kind)
+    except ValueError:
+        kind = FailureKind.HANDLER_FAILED
+    lines = tuple((failed.traceback or "").splitlines()[-_TRACEBACK_LINES:])
+    return Failure(kind=kind, message=failed.message, log_tail=lines)
+
+
+def _root_cause(word: str) -> RootCause:
+    try:
+        return RootCause(word)
+    except ValueError:
+        return RootCause.UNKNOWN

@@ -1,0 +1,48 @@
+"""Ask a replica's HTTP server whether it is up, until it says 200."""
+
+import asyncio
+from collections.abc import Callable
+
+_FIRST_DELAY_S = 0.005
+_BACKOFF = 1.5
+_DELAY_MAX_S = 0.25
+_TRY_TIMEOUT_S = 2.0
+_STATUS_BYTES_MAX = 1024
+
+
+async def until_healthy(port: Callable[[], int], ping_path: str) -> None:
+    """Return once ``GET ping_path`` has answered 200. The caller cancels it when it gives up.
+
+    ``port`` is asked before every try: a command that lost its port gets another.
+
+    Only 200 counts: 204 is the word of servers that are still loading.
+    """
+    delay_s = _FIRST_DELAY_S
+    while True:
+        await asyncio.sleep(delay_s)
+        if await status(port(), ping_path) == 200:
+            return
+        delay_s = min(delay_s * _BACKOFF, _DELAY_MAX_S)
+
+
+async def status(port: int, path: str) -> int | None:
+    """Return the status of one GET, or None if there is no HTTP answer in time."""
+    try:
+        async with asyncio.timeout(_TRY_TIMEOUT_S):
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", port, limit=_STATUS_BYTES_MAX
+            )
+            try:
+                request = (
+                    f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: close\r\n\r\n"
+                )
+                writer.write(request.encode("latin-1", "replace"))
+                line = await reader.readline()
+            finally:
+                writer.transport.abort()
+    except (OSError, TimeoutError, ValueError):
+        return None
+    words = line.split(None, 2)
+    if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
+        return None
+    return int(words[1])

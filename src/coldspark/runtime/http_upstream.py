@@ -1,0 +1,255 @@
+"""Calls to a replica that is an HTTP server: keep-alive connections, streaming, back-pressure.
+
+A connection that breaks says nothing of why. If the process has died, its exit says so in a
+moment, with its log: so a broken call waits ``VERDICT_DELAY_S`` for that word before it fails.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from urllib.parse import quote
+
+from coldspark.core.types import Failure, FailureKind, RequestId
+from coldspark.runtime.channel import CANCELLED
+from coldspark.runtime.http_connection import HttpConnection
+from coldspark.runtime.ports import Invocation, ReplySink
+
+VERDICT_DELAY_S = 0.2
+CONNECT_TIMEOUT_S = 5.0
+_NOT_FORWARDED = frozenset(
+    (
+        "host",
+        "content-length",
+        "content-type",
+        "accept",
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "transfer-encoding",
+        "te",
+        "trailer",
+        "upgrade",
+        "expect",
+    )
+)
+_PATH_SAFE = "/?#[]@!$&'()*+,;=:%-._~"
+
+Spawn = Callable[[Coroutine[object, object, None]], object]
+
+
+class HttpCall:
+    """One open call, its ``Flow``, and the exchange on whatever connection carries it."""
+
+    def __init__(self, upstream: "HttpUpstream", invocation: Invocation, sink: ReplySink) -> None:
+        self.invocation = invocation
+        self.is_paused = False
+        self.is_aborted = False
+        self.is_over = False
+        self.connection: HttpConnection | None = None
+        self.was_reused = False
+        """The connection had carried another exchange before."""
+        self._upstream = upstream
+        self._sink = sink
+
+    def pause(self) -> None:
+        """Read no more of the reply for now."""
+        self.is_paused = True
+        if self.connection is not None:
+            self.connection.pause()
+
+    def resume(self) -> None:
+        """Read on."""
+        self.is_paused = False
+        if self.connection is not None:
+            self.connection.resume()
+
+    def fail(self, failure: Failure) -> None:
+        """End the call with a failure, unless it is over."""
+        if self._upstream.forget(self):
+            self._sink.on_failure(CANCELLED if self.is_aborted else failure)
+
+    # --- what the connection says -------------------------------------------------------------
+
+    def on_whole(self, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> None:
+        """Hand the whole reply on."""
+        self.connection = None
+        if self._upstream.forget(self):
+            self._sink.on_reply(status, headers, body, None)
+
+    def on_head(self, status: int, headers: Sequence[tuple[str, str]]) -> None:
+        """Hand the head on."""
+        if not self.is_aborted:
+            self._sink.on_head(status, headers)
+
+    def on_chunk(self, chunk: bytes) -> None:
+        """Hand a piece on."""
+        if not self.is_aborted:
+            self._sink.on_chunk(chunk)
+
+    def on_end(self) -> None:
+        """Hand the end on."""
+        self.connection = None
+        if self._upstream.forget(self):
+            self._sink.on_end(None)
+
+    def on_broken(self, message: str, *, was_unanswered: bool) -> None:
+        """Try a fresh connection if this one was stale; fail otherwise."""
+        self.connection = None
+        self._upstream.broken(self, message, may_retry=was_unanswered and self.was_reused)
+
+
+class HttpUpstream:
+    """The connections to one replica: at most ``concurrency`` are kept."""
+
+    def __init__(self, port: int, invoke_path: str, concurrency: int, spawn: Spawn) -> None:
+        self._port = port
+        self._invoke_path = invoke_path
+        self._concurrency = concurrency
+        self._spawn = spawn
+        """Runs a coroutine in a task that the engine owns and awaits."""
+        self._free: list[HttpConnection] = []
+        self._all: set[HttpConnection] = set()
+        self._calls: dict[RequestId, HttpCall] = {}
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._is_void = False
+
+    @property
+    def open_calls(self) -> int:
+        """How many calls wait for their end."""
+        return len(self._calls)
+
+    def call(self, invocation: Invocation, sink: ReplySink) -> HttpCall:
+        """Send a call. Its sink hears one end, or none if the replica is lost."""
+        call = HttpCall(self, invocation, sink)
+        self._calls[invocation.request] = call
+        while self._free:
+            connection = self._free.pop()
+            if connection.is_open:
+                self._send(call, connection)
+                return call
+        self._spawn(self._connect(call))
+        return call
+
+    def abort(self, request: RequestId) -> None:
+        """Hang up on a call. Its sink hears ``CANCELLED`` once the connection is closed."""
+        call = self._calls.get(request)
+        if call is None or call.is_aborted:
+            return
+        call.is_aborted = True
+        if call.connection is not None:
+            call.connection.abort()
+
+    def void(self) -> None:
+        """Forget every open call and hang up. Idempotent."""
+        self._is_void = True
+        self._calls.clear()
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        for connection in list(self._all):
+            connection.void()
+        self._free.clear()
+
+    # --- what calls ask -----------------------------------------------------------------------
+
+    def forget(self, call: HttpCall) -> bool:
+        """Take a call out; return whether its sink has not heard an end yet."""
+        if self._calls.get(call.invocation.request) is not call:
+            return False
+        del self._calls[call.invocation.request]
+        return True
+
+    def broken(self, call: HttpCall, message: str, *, may_retry: bool) -> None:
+        """Retry, or fail once it is clear that the process did not die."""
+        if self._calls.get(call.invocation.request) is not call:
+            return
+        if call.is_aborted:
+            call.fail(CANCELLED)
+        elif may_retry:
+            self._spawn(self._connect(call))
+        else:
+            kind = FailureKind.HANDLER_FAILED
+            failure = Failure(kind=kind, message=f"The replica did not reply: {message}")
+            self._fail_later(call, failure)
+
+    # --- connections --------------------------------------------------------------------------
+
+    def on_free(self, connection: HttpConnection) -> None:
+        """Keep a connection for the next call."""
+        if len(self._free) < self._concurrency and not self._is_void:
+            self._free.append(connection)
+        else:
+            connection.abort()
+
+    def on_closed(self, connection: HttpConnection) -> None:
+        """Forget a connection."""
+        self._all.discard(connection)
+        if connection in self._free:
+            self._free.remove(connection)
+
+    async def _connect(self, call: HttpCall) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                _, connection = await loop.create_connection(
+                    lambda: HttpConnection(self), "127.0.0.1", self._port
+                )
+        except (OSError, TimeoutError) as error:
+            reason = str(error) or f"no answer within {CONNECT_TIMEOUT_S:g} s"
+            message = f"its server takes no connection on port {self._port}: {reason}"
+            self.broken(call, message, may_retry=False)
+            return
+        self._all.add(connection)
+        if self._is_void or call.is_aborted:
+            connection.void()
+            if not self._is_void:
+                call.fail(CANCELLED)
+            return
+        self._send(call, connection)
+
+    def _send(self, call: HttpCall, connection: HttpConnection) -> None:
+        invocation = call.invocation
+        call.connection = connection
+        call.was_reused = connection.exchanges > 0
+        if call.is_paused:
+            connection.pause()
+        request = head(invocation, invocation.path or self._invoke_path, self._port)
+        is_head = invocation.method == "HEAD"
+        connection.send(request, invocation.body, call, is_head=is_head)
+
+    def _fail_later(self, call: HttpCall, failure: Failure) -> None:
+        def verdict() -> None:
+            self._timers.discard(timer)
+            call.fail(failure)
+
+        timer = asyncio.get_running_loop().call_later(VERDICT_DELAY_S, verdict)
+        self._timers.add(timer)
+
+
+def head(invocation: Invocation, path: str, port: int) -> bytes:
+    """Return the request's head: what HTTP needs, and the invocation's own headers."""
+    lines = [f"{invocation.method} {_target(path)} HTTP/1.1", f"host: 127.0.0.1:{port}"]
+    if invocation.content_type is not None:
+        lines.append(f"content-type: {_value(invocation.content_type)}")
+    if invocation.accept is not None:
+        lines.append(f"accept: {_value(invocation.accept)}")
+    if invocation.body or invocation.method not in ("GET", "HEAD"):
+        lines.append(f"content-length: {len(invocation.body)}")
+    for name, value in invocation.headers:
+        if name.lower() not in _NOT_FORWARDED:
+            lines.append(f"{_value(name)}: {_value(value)}")
+    return "\r\n".join((*lines, "\r\n")).encode("latin-1", "replace")
+
+
+def _value(text: str) -> str:
+    """Return a header's text on one line: a line break in it would begin another header."""
+    if "\r" in text or "\n" in text or "\0" in text:
+        return text.replace("\r", " ").replace("\n", " ").replace("\0", " ")
+    return text
+
+
+def _target(path: str) -> str:
+    return path if path.isascii() and path.isprintable() and " " not in path else _quoted(path)
+
+
+def _quoted(path: str) -> str:
+    return quote(path, safe=_PATH_SAFE)

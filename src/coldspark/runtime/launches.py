@@ -1,0 +1,65 @@
+"""The words of a start: how far it is, what it was resolved to, what replicas share."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from coldspark.runtime.cgroups import Cgroups
+from coldspark.runtime.ports import EngineListener
+from coldspark.runtime.tasks import Tasks
+from coldspark.runtime.template_pool import TemplatePool
+from coldspark.runtime.templates import TemplateFailure, TemplateKey
+
+
+class Phase(StrEnum):
+    """How far a replica is."""
+
+    PREPARING = "preparing"
+    """Model data, environment, template."""
+    STARTING = "starting"
+    """The template was asked to fork."""
+    LOADING = "loading"
+    READY = "ready"
+    STOPPING = "stopping"
+    ENDED = "ended"
+
+
+TRANSITIONS: dict[Phase, frozenset[Phase]] = {
+    Phase.PREPARING: frozenset({Phase.STARTING, Phase.ENDED}),
+    Phase.STARTING: frozenset({Phase.LOADING, Phase.STOPPING, Phase.ENDED}),
+    # Back to STARTING: a command lost the race for its port and is tried once more.
+    Phase.LOADING: frozenset({Phase.READY, Phase.STARTING, Phase.STOPPING, Phase.ENDED}),
+    Phase.READY: frozenset({Phase.STOPPING, Phase.ENDED}),
+    Phase.STOPPING: frozenset({Phase.ENDED}),
+    Phase.ENDED: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchPlan:
+    """What was found out about an order: where everything lies on this machine."""
+
+    key: TemplateKey
+    environment: dict[str, str]
+    cwd: Path
+    model_dir: Path | None
+    argv: tuple[str, ...] | None = None
+    """None: a handler."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What all replicas of this machine share."""
+
+    pool: TemplatePool
+    cgroups: Cgroups
+    tasks: Tasks
+    listener: EngineListener
+
+
+class TemplateBroken(Exception):
+    """The template that a replica waited for cannot be forked from."""
+
+    def __init__(self, failure: TemplateFailure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure

@@ -1,0 +1,247 @@
+"""What replicas print: bounded files, a short memory of the living, and followers.
+
+Files lie at ``<directory>/<endpoint>/<variant>/<replica>.log`` with the older half beside it as
+``.log.1``. A replica holds at most ``bytes_max`` on disk; of a fleet's ended replicas the newest
+``ENDED_KEPT`` are kept. Nothing here waits for anybody: a follower who does not keep up loses
+lines and is told how many.
+"""
+
+import heapq
+import os
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from coldspark.core.types import EndpointName, FleetId, ReplicaId
+from coldspark.runtime import clock
+from coldspark.runtime.lines import STREAMS, LineSplitter, decode_record, encode_records
+from coldspark.runtime.ports import LogLine
+
+TAIL_LINES = 200
+ENDED_KEPT = 20
+FOLLOWER_LINES = 1_000
+_KNOWN_MAX = 10_000
+_BLOCK_BYTES = 64 * 1024
+_READ_BYTES_MAX = 8 * 1024 * 1024
+
+
+class Follower:
+    """Lines of one endpoint as they come. ``on_lines`` is called when there are some to take."""
+
+    def __init__(self, on_lines: Callable[[], None]) -> None:
+        self._on_lines = on_lines
+        self._lines: deque[LogLine] = deque(maxlen=FOLLOWER_LINES)
+        self.dropped = 0
+        """Lines lost so far because they were not taken in time."""
+
+    def put(self, lines: list[LogLine]) -> None:
+        """Queue lines, over the oldest ones if need be."""
+        was_empty = not self._lines
+        self.dropped += max(0, len(self._lines) + len(lines) - FOLLOWER_LINES)
+        self._lines.extend(lines)
+        if was_empty and self._lines:
+            self._on_lines()
+
+    def take(self) -> list[LogLine]:
+        """Return what has come since the last call."""
+        lines = list(self._lines)
+        self._lines.clear()
+        return lines
+
+
+class ReplicaLog:
+    """The log of one living replica."""
+
+    def __init__(
+        self,
+        replica: ReplicaId,
+        path: Path,
+        bytes_max: int,
+        followers: Callable[[], list[Follower]],
+    ) -> None:
+        self._replica = replica
+        self._path = path
+        self._half_bytes = max(1, bytes_max // 2)
+        self._followers = followers
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        self._written_bytes = 0
+        self._tail: deque[bytes] = deque(maxlen=TAIL_LINES)
+        """Records without their newline."""
+
+    def writer(self, stream: str) -> Callable[[bytes], None]:
+        """Return where a pipe's bytes go; ``b""`` ends the stream."""
+        splitter = LineSplitter()
+
+        def write(data: bytes) -> None:
+            lines = splitter.feed(data) if data else splitter.flush()
+            if lines:
+                self._append(stream, lines)
+
+        assert stream in STREAMS
+        return write
+
+    def remark(self, text: str) -> None:
+        """Add the platform's own words."""
+        lines = [line.encode(errors="replace") for line in text.splitlines()]
+        if lines:
+            self._append("coldspark", lines)
+
+    def tail(self, lines: int) -> tuple[str, ...]:
+        """Return the last lines, oldest first."""
+        wanted = list(self._tail)[-lines:] if lines > 0 else []
+        return tuple(line.text for line in self._decoded(wanted))
+
+    def printed(self, lines: int) -> tuple[str, ...]:
+        """Return the last lines that the replica printed itself."""
+        decoded = [line for line in self._decoded(list(self._tail)) if line.stream != "coldspark"]
+        return tuple(line.text for line in decoded[-lines:])
+
+    def close(self) -> None:
+        """Write no more. Idempotent."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _append(self, stream: str, lines: list[bytes]) -> None:
+        if self._file < 0:
+            return
+        records = encode_records(clock.wall_ms(), stream, lines)
+        self._write(records)
+        latest = records.rsplit(b"\n", TAIL_LINES + 1)[:-1]
+        self._tail.extend(latest[-TAIL_LINES:])
+        followers = self._followers()
+        if followers:
+            decoded = list(self._decoded(records.split(b"\n")))
+            for follower in followers:
+                follower.put(decoded)
+
+    def _write(self, records: bytes) -> None:
+        if self._written_bytes and self._written_bytes + len(records) > self._half_bytes:
+            os.replace(self._path, f"{self._path}.1")
+            os.close(self._file)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
+            self._file = os.open(self._path, flags, 0o640)
+            self._written_bytes = 0
+        # One read of a pipe may be more than a very small limit: its newest part is kept.
+        kept = records[-self._half_bytes :]
+        try:
+            self._written_bytes += os.write(self._file, kept)
+        except OSError:
+            # A full disk must not end the replica; the tail in memory still has the lines.
+            pass
+
+    def _decoded(self, records: list[bytes]) -> Iterator[LogLine]:
+        for record in records:
+            line = decode_record(record, self._replica)
+            if line is not None:
+                yield line
+
+
+class Logs:
+    """The logs of all replicas of this machine, living and ended."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._living: dict[ReplicaId, ReplicaLog] = {}
+        self._paths: OrderedDict[ReplicaId, Path] = OrderedDict()
+        self._followers: dict[EndpointName, list[Follower]] = {}
+
+    def open(self, replica: ReplicaId, fleet: FleetId, bytes_max: int) -> ReplicaLog:
+        """Begin a replica's log, and drop the oldest ended ones of its fleet. Raises OSError."""
+        endpoint, _, variant = fleet.partition("/")
+        directory = self._directory / _quoted(endpoint) / _quoted(variant)
+        directory.mkdir(parents=True, exist_ok=True)
+        self._prune(directory)
+        path = directory / f"{_quoted(replica)}.log"
+        name = EndpointName(endpoint)
+        log = ReplicaLog(replica, path, bytes_max, lambda: self._followers.get(name, []))
+        self._living[replica] = log
+        self._paths[replica] = path
+        while len(self._paths) > _KNOWN_MAX:
+            self._paths.popitem(last=False)
+        return log
+
+    def close(self, replica: ReplicaId) -> None:
+        """End a replica's log; its lines stay readable."""
+        log = self._living.pop(replica, None)
+        if log is not None:
+            log.close()
+
+    def tail(self, replica: ReplicaId, lines: int) -> tuple[str, ...]:
+        """Return the last lines of a replica, living or recently ended; none for an unknown one."""
+        if lines <= TAIL_LINES and (log := self._living.get(replica)) is not None:
+            return log.tail(lines)
+        path = self._paths.get(replica)
+        return () if path is None else tuple(line.text for line in _newest(path, replica, lines))
+
+    def newest(self, endpoint: EndpointName, lines: int) -> list[LogLine]:
+        """Return the newest lines of all kept replicas of an endpoint, oldest first."""
+        directory = self._directory / _quoted(endpoint)
+        files = [
+            _newest(path, ReplicaId(unquote(path.name.removesuffix(".log"))), lines)
+            for path in sorted(directory.glob("*/*.log"))
+        ]
+        merged = list(heapq.merge(*files, key=lambda line: line.at_ms))
+        return merged[-lines:] if lines > 0 else []
+
+    def follow(self, endpoint: EndpointName, on_lines: Callable[[], None]) -> Follower:
+        """Begin to follow an endpoint; ``unfollow`` ends it."""
+        follower = Follower(on_lines)
+        self._followers.setdefault(endpoint, []).append(follower)
+        return follower
+
+    def unfollow(self, endpoint: EndpointName, follower: Follower) -> None:
+        """End following. Idempotent."""
+        followers = [other for other in self._followers.get(endpoint, []) if other is not follower]
+        if followers:
+            self._followers[endpoint] = followers
+        else:
+            self._followers.pop(endpoint, None)
+
+    def _prune(self, directory: Path) -> None:
+        living = {f"{_quoted(replica)}.log" for replica in self._living}
+        ended = [path for path in directory.glob("*.log") if path.name not in living]
+        if len(ended) < ENDED_KEPT:
+            return
+        ended.sort(key=_modified)
+        for path in ended[: len(ended) - ENDED_KEPT + 1]:
+            path.unlink(missing_ok=True)
+            path.with_name(f"{path.name}.1").unlink(missing_ok=True)
+
+
+def _quoted(name: str) -> str:
+    """Return a file name that stands for any text and climbs nowhere."""
+    return quote(name, safe="").replace(".", "%2E") or "%"
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _newest(path: Path, replica: ReplicaId, lines: int) -> list[LogLine]:
+    """Return the last lines of a log, reading no more than they need (8 MiB at most)."""
+    found: list[LogLine] = []
+    for part in (path, path.with_name(f"{path.name}.1")):
+        if len(found) < lines:
+            records = _last_records(part, lines - len(found))
+            decoded = [decode_record(record, replica) for record in records]
+            found = [line for line in decoded if line is not None] + found
+    return found[-lines:] if lines > 0 else []
+
+
+def _last_records(path: Path, count: int) -> list[bytes]:
+    try:
+        with path.open("rb") as file:
+            at = file.seek(0, os.SEEK_END)
+            data = b""
+            while at > 0 and data.count(b"\n") <= count and len(data) < _READ_BYTES_MAX:
+                size = min(_BLOCK_BYTES, at)
+                at = file.seek(at - size)
+                data = file.read(size) + data
+    except FileNotFoundError:
+        return []
+    return data.split(b"\n")[:-1][-count:]

@@ -1,0 +1,411 @@
+"""The life of one replica on this machine, from the order to its one ``on_exited``."""
+
+import asyncio
+import logging
+import shutil
+import socket
+from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
+from pathlib import Path
+
+from coldspark.core.types import Exit, RequestId, RootCause
+from coldspark.errors import ArtifactUnavailable, ColdsparkError, EnvironmentFailed
+from coldspark.runtime import processes
+from coldspark.runtime.cgroups import Bounds, Cgroup
+from coldspark.runtime.channel import Channel
+from coldspark.runtime.forks import ForkedProcess
+from coldspark.runtime.health import until_healthy
+from coldspark.runtime.http_upstream import HttpUpstream
+from coldspark.runtime.launches import TRANSITIONS, LaunchPlan, Machine, Phase, TemplateBroken
+from coldspark.runtime.logs import ReplicaLog
+from coldspark.runtime.ports import Flow, Invocation, ReplySink, StartOrder
+from coldspark.runtime.root_cause import Evidence, diagnose
+from coldspark.runtime.templates import ForkOrder, Template, TemplateFailure
+
+_log = logging.getLogger(__name__)
+_LAST_WORDS_S = 0.25
+"""How long the channel may still hold frames after the process was reaped."""
+_LINGER_S = 1.0
+"""How long a process may outlive its channel, or its own word that it is broken."""
+_TAIL_LINES = 50
+_ATTEMPTS_MAX = 2
+_ADDRESS_IN_USE = "address already in use"
+
+
+class Replica:
+    """One replica: its process, its upstream, its log."""
+
+    def __init__(
+        self,
+        order: StartOrder,
+        machine: Machine,
+        log: ReplicaLog,
+        scratch: Path,
+        on_gone: Callable[["Replica"], None],
+    ) -> None:
+        self.order = order
+        self.id = order.replica
+        self.log = log
+        self.scratch = scratch
+        self.phase = Phase.PREPARING
+        self.template: Template | None = None
+        self._machine = machine
+        self._on_gone = on_gone
+        self._history: list[Phase] = [Phase.PREPARING]
+        self._preparing: asyncio.Task[None] | None = None
+        self._pinging: asyncio.Task[None] | None = None
+        self._channel: Channel | None = None
+        self._upstream: HttpUpstream | None = None
+        self._process: ForkedProcess | None = None
+        self._cgroup: Cgroup | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._attempts = 0
+        self._port: int | None = None
+        self._was_ready = False
+        self._was_stopped = False
+        self._violation: str | None = None
+        self._broken: tuple[RootCause, str] | None = None
+        self._status: int | None = None
+        self._failure: TemplateFailure | None = None
+        self._trouble: Exception | None = None
+        self._template_output = log.writer("stdout")
+
+    # --- orders ---------------------------------------------------------------------------
+
+    def start(self, resolve: Coroutine[object, object, LaunchPlan]) -> None:
+        """Begin: ``resolve`` brings model data and environment here."""
+        self._preparing = self._machine.tasks.spawn(self._prepare(resolve))
+        self._preparing.add_done_callback(lambda _: self._on_prepared(resolve))
+
+    def stop(self, grace_s: float) -> None:
+        """End it. A second stop can only shorten the grace to nothing."""
+        if self.phase is Phase.ENDED or (self._was_stopped and grace_s > 0):
+            return
+        self._was_stopped = True
+        if self.phase is Phase.PREPARING:
+            assert self._preparing is not None
+            self._preparing.cancel()
+            return
+        if self.phase is not Phase.STOPPING:
+            self._move(Phase.STOPPING)
+        if self._process is not None:
+            self._process.stop(grace_s)
+
+    def call(self, invocation: Invocation, sink: ReplySink) -> Flow:
+        """Send a request. To a replica that is gone it is void."""
+        upstream = self._channel or self._upstream
+        assert upstream is not None
+        return upstream.call(invocation, sink)
+
+    def abort(self, request: RequestId) -> None:
+        """Ask the replica to give a request up."""
+        upstream = self._channel or self._upstream
+        if upstream is not None:
+            upstream.abort(request)
+
+    @property
+    def pid(self) -> int | None:
+        """The process, once there is one."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def is_callable(self) -> bool:
+        """Whether it takes calls, as far as anybody knows."""
+        return self._was_ready and self.phase is not Phase.ENDED
+
+    def describe_template(self) -> str | None:
+        """Say what it was started from, or why that could not be imported ahead."""
+        if self.template is None:
+            return None
+        words = f"fork of template {self.template.key.label} (pid {self.template.pid})"
+        reason = self.template.unsafe_reason
+        return words if reason is None else f"{words}, imported after the fork: {reason}"
+
+    # --- preparing ------------------------------------------------------------------------
+
+    async def _prepare(self, resolve: Coroutine[object, object, LaunchPlan]) -> None:
+        try:
+            await self._fetch_and_launch(resolve)
+        except (ColdsparkError, TemplateBroken) as error:
+            self._trouble = error
+        except Exception as error:  # noqa: BLE001  the task's outermost edge
+            _log.exception("replica %s could not be started", self.id)
+            self._trouble = error
+
+    async def _fetch_and_launch(self, resolve: Coroutine[object, object, LaunchPlan]) -> None:
+        plan = await resolve
+        self._machine.listener.on_fetched(self.id)
+        with ExitStack() as stack:
+            theirs = await self._open_channel(stack) if plan.argv is None else None
+            template = self._machine.pool.acquire(plan.key, self.id, self)
+            self.template = template
+            await template.settled.wait()
+            if template.failure is not None:
+                raise TemplateBroken(template.failure)
+            self._launch(plan, template, theirs)
+
+    async def _open_channel(self, stack: ExitStack) -> int:
+        """Attach our end to the loop; return theirs, which the stack closes."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        stack.callback(theirs.close)
+        ours.setblocking(False)
+        channel = Channel(self)
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: channel, ours)
+        self._channel = channel
+        return theirs.fileno()
+
+    def _launch(self, plan: LaunchPlan, template: Template, channel: int | None) -> None:
+        """Fork. Everything from here on is heard of by callbacks."""
+        spec = self.order.revision.spec
+        self._attempts += 1
+        if self._cgroup is None:
+            bounds = Bounds(
+                memory_bytes=spec.resources.memory_bytes,
+                vcpus=spec.resources.vcpus,
+                processes_max=spec.limits.processes_max,
+            )
+            self._cgroup = self._machine.cgroups.create(self.id, bounds)
+        environment = plan.environment
+        if plan.argv is not None:
+            self._port = processes.free_port()
+            port = str(self._port)
+            environment = {**environment, "SAGEMAKER_BIND_TO_PORT": port, "PORT": port}
+        order = ForkOrder(
+            replica=self.id,
+            argv=plan.argv,
+            environment=environment,
+            cwd=plan.cwd,
+            model_dir=plan.model_dir,
+            concurrency=spec.scale.concurrency,
+            cgroups=() if self._cgroup is None else self._cgroup.procs,
+            processes_max=spec.limits.processes_max,
+        )
+        process = ForkedProcess(
+            self.id,
+            self.log,
+            self._cgroup,
+            on_forked=self._on_forked,
+            on_ended=lambda status, failure: self._on_process_ended(plan, status, failure),
+        )
+        process.fork(template, order, channel)
+        self._process = process
+        self._move(Phase.STARTING)
+
+    def _on_prepared(self, resolve: Coroutine[object, object, LaunchPlan]) -> None:
+        """End here if there was nothing to fork."""
+        # A task cancelled before its first step never awaited it.
+        resolve.close()
+        if self.phase is not Phase.PREPARING:
+            return
+        if isinstance(self._trouble, TemplateBroken):
+            self._end_with_template(self._trouble.failure)
+        elif self._trouble is None:
+            self._end(Exit(cause=RootCause.KILLED, message="The platform stopped it before it ran"))
+        else:
+            self._end(_exit_of(self._trouble))
+
+    # --- what the template says: see TemplateUser --------------------------------------------
+
+    def on_forked(self, pid: int) -> None:
+        """The process exists."""
+        if self._process is not None:
+            self._process.on_forked(pid)
+
+    def on_process_exited(self, status: int) -> None:
+        """The process was reaped."""
+        if self._process is not None:
+            self._process.on_process_exited(status)
+
+    def on_fork_failed(self, message: str) -> None:
+        """There is no process."""
+        if self._process is not None:
+            self._process.on_fork_failed(message)
+
+    def on_template_lost(self, failure: TemplateFailure) -> None:
+        """Its template died. While preparing, ``_prepare`` sees it by itself."""
+        if self._process is not None:
+            self._process.on_template_lost(failure)
+
+    def on_template_output(self, data: bytes) -> None:
+        """The template printed while it imported for this replica."""
+        if self.phase is Phase.PREPARING:
+            self._template_output(data)
+
+    # --- what the process and its channel say --------------------------------------------------
+
+    def _on_forked(self) -> None:
+        if self._channel is None and self.phase is Phase.STARTING:
+            self._move(Phase.LOADING)
+            self._machine.listener.on_booted(self.id)
+            if self._pinging is None:
+                self._pinging = self._machine.tasks.spawn(self._ping())
+
+    async def _ping(self) -> None:
+        command = self.order.revision.spec.command
+        assert command is not None
+        assert self._port is not None
+        await until_healthy(lambda: self._port or 0, command.ping_path)
+        if self.phase is Phase.LOADING:
+            concurrency = self.order.revision.spec.scale.concurrency
+            spawn = self._machine.tasks.spawn
+            self._upstream = HttpUpstream(self._port, command.invoke_path, concurrency, spawn)
+            self._become_ready()
+
+    def on_booted(self) -> None:
+        """The handler's process runs and begins to load."""
+        if self.phase is Phase.STARTING:
+            self._move(Phase.LOADING)
+            self._machine.listener.on_booted(self.id)
+
+    def on_loaded(self, load_us: int | None) -> None:
+        """The handler takes calls."""
+        if self.phase is Phase.LOADING:
+            self._become_ready()
+
+    def on_broken(self, cause: RootCause, message: str, traceback: str) -> None:
+        """The handler could not load; its exit follows, or is made to."""
+        self._broken = (cause, message)
+        self._set_timer(_LINGER_S, self._kill)
+
+    def on_channel_lost(self, violation: str | None) -> None:
+        """The channel ended: the process has, or must."""
+        self._violation = violation
+        if self._process is None or self.phase is Phase.ENDED:
+            return
+        if self._process.has_ended:
+            self._conclude()
+        elif violation is not None:
+            self._kill()
+        else:
+            self._set_timer(_LINGER_S, self._kill)
+
+    def _become_ready(self) -> None:
+        self._move(Phase.READY)
+        self._was_ready = True
+        self._machine.listener.on_ready(self.id)
+
+    def _kill(self) -> None:
+        if self._process is not None:
+            self._process.stop(0)
+
+    # --- its end ------------------------------------------------------------------------------
+
+    def _on_process_ended(
+        self, plan: LaunchPlan, status: int | None, failure: TemplateFailure | None
+    ) -> None:
+        self._status, self._failure = status, failure
+        if self._may_try_again(plan, failure):
+            assert self.template is not None
+            self.log.remark(f"port {self._port} was taken meanwhile: one more try on another")
+            if self.phase is Phase.STARTING:
+                self._move(Phase.LOADING)
+            self._launch(plan, self.template, None)
+        elif failure is not None and self._cgroup is None:
+            # Nobody swept up after it; what it forked may have outlived it.
+            self._machine.tasks.spawn(self._sweep_then_conclude())
+        elif self._channel is not None and not self._channel.is_lost:
+            self._set_timer(_LAST_WORDS_S, self._conclude)
+        else:
+            self._conclude()
+
+    def _may_try_again(self, plan: LaunchPlan, failure: TemplateFailure | None) -> bool:
+        return (
+            plan.argv is not None
+            and failure is None
+            and self.phase in (Phase.STARTING, Phase.LOADING)
+            and self._attempts < _ATTEMPTS_MAX
+            and any(_ADDRESS_IN_USE in line.lower() for line in self.log.printed(_TAIL_LINES))
+        )
+
+    async def _sweep_then_conclude(self) -> None:
+        try:
+            await asyncio.to_thread(processes.kill_marked, processes.REPLICA_MARK, self.id)
+        finally:
+            self._conclude()
+
+    def _conclude(self) -> None:
+        if self.phase is Phase.ENDED:
+            return
+        if self._failure is not None:
+            self._end_with_template(self._failure)
+            return
+        tail = self.log.printed(_TAIL_LINES)
+        evidence = Evidence(
+            exit_status=self._status,
+            log_tail=tail,
+            broken=self._broken,
+            oom_limit_bytes=self._oom_limit_bytes(),
+            was_ready=self._was_ready,
+            was_stopped=self._was_stopped,
+            unopened_port=None if self._was_ready else self._port,
+            violation=self._violation,
+        )
+        cause, message = diagnose(evidence)
+        self._end(Exit(cause=cause, message=message, exit_status=self._status, log_tail=tail))
+
+    def _oom_limit_bytes(self) -> int | None:
+        if self._cgroup is None or not self._cgroup.oom_kills():
+            return None
+        resources = self.order.revision.spec.resources
+        return Bounds(
+            memory_bytes=resources.memory_bytes, vcpus=resources.vcpus, processes_max=1
+        ).memory_max_bytes
+
+    def _end_with_template(self, failure: TemplateFailure) -> None:
+        tail = self.log.printed(_TAIL_LINES)
+        if failure.log_tail and failure.log_tail[-1] not in tail:
+            tail = (*tail, *failure.log_tail)[-_TAIL_LINES:]
+        evidence = Evidence(
+            exit_status=failure.exit_status,
+            log_tail=failure.log_tail,
+            broken=(failure.cause, failure.message),
+        )
+        cause, message = diagnose(evidence)
+        self._end(
+            Exit(cause=cause, message=message, exit_status=failure.exit_status, log_tail=tail)
+        )
+
+    def _end(self, exit: Exit) -> None:
+        """Give everything back, then say it: nobody hears of this replica afterwards."""
+        self._move(Phase.ENDED)
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._pinging is not None:
+            self._pinging.cancel()
+        for upstream in (self._channel, self._upstream):
+            if upstream is not None:
+                upstream.void()
+        if self._cgroup is not None:
+            self._machine.cgroups.retire(self._cgroup)
+        if self.template is not None:
+            self._machine.pool.release(self.template, self.id)
+        self._machine.tasks.spawn(_remove_tree(self.scratch))
+        self.log.remark(f"ended: {exit.cause}: {exit.message}")
+        self._on_gone(self)
+        self._machine.listener.on_exited(self.id, exit)
+
+    def _move(self, phase: Phase) -> None:
+        assert phase in TRANSITIONS[self.phase], f"{self.phase} -> {phase}: {self._history}"
+        self.phase = phase
+        self._history.append(phase)
+
+    def _set_timer(self, delay_s: float, callback: Callable[[], None]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(delay_s, callback)
+
+
+async def _remove_tree(directory: Path) -> None:
+    await asyncio.to_thread(shutil.rmtree, directory, True)
+
+
+def _exit_of(error: Exception) -> Exit:
+    if isinstance(error, ColdsparkError):
+        causes = {
+            ArtifactUnavailable.code: RootCause.ARTIFACT_UNAVAILABLE,
+            EnvironmentFailed.code: RootCause.ENVIRONMENT_FAILED,
+        }
+        cause = causes.get(error.code, RootCause.HANDLER_INVALID)
+        return Exit(cause=cause, message=error.message, log_tail=error.log_tail[-_TAIL_LINES:])
+    message = f"The platform could not start it: {type(error).__name__}: {error}"
+    return Exit(cause=RootCause.UNKNOWN, message=message)

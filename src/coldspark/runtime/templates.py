@@ -1,0 +1,350 @@
+"""One template process: start it, have it import, fork replicas from it, notice when it dies.
+
+A template that dies takes its replicas with it (parent-death signal); each of its users hears
+``on_template_lost`` once.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import subprocess
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from coldspark.core.types import ReplicaId, RootCause
+from coldspark.runtime import processes, worker
+from coldspark.runtime.log_pipes import LogPipe
+from coldspark.runtime.worker.control import PACKET_MAX_BYTES
+
+BOOTSTRAP = Path(worker.__file__).parent / "bootstrap.py"
+_OUTBOX_MAX = 1_000
+_MAX_DESCRIPTORS = 3
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateKey:
+    """What must be equal for two replicas to be forks of one template."""
+
+    interpreter: Path
+    program: Path | None
+    """None: the template of commands, which imports nothing."""
+    paths: tuple[Path, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+    """Variables that the program may read while it is imported."""
+
+    @property
+    def label(self) -> str:
+        """Name it for people."""
+        return "commands" if self.program is None else str(self.program)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateFailure:
+    """Why a template cannot be forked from."""
+
+    cause: RootCause
+    message: str
+    log_tail: tuple[str, ...] = ()
+    exit_status: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForkOrder:
+    """What the template needs to know to fork one replica."""
+
+    replica: ReplicaId
+    argv: tuple[str, ...] | None
+    environment: dict[str, str]
+    cwd: Path
+    model_dir: Path | None
+    concurrency: int
+    cgroups: tuple[str, ...]
+    processes_max: int
+
+
+class TemplateUser(Protocol):
+    """What a template says to a replica that is, or shall be, forked from it."""
+
+    def on_forked(self, pid: int) -> None:
+        """The process exists."""
+
+    def on_process_exited(self, status: int) -> None:
+        """The process was reaped."""
+
+    def on_fork_failed(self, message: str) -> None:
+        """There is no process."""
+
+    def on_template_lost(self, failure: TemplateFailure) -> None:
+        """The template died, and the replica's process with it."""
+
+    def on_template_output(self, data: bytes) -> None:
+        """The template printed something while it imported."""
+
+
+class _Event(msgspec.Struct):
+    event: str
+    replica: str = ""
+    pid: int = 0
+    status: int = 0
+    import_us: int = 0
+    fork_safe: bool = True
+    reason: str | None = None
+    cause: str = ""
+    message: str = ""
+    traceback: str | None = None
+
+
+_decode = msgspec.json.Decoder(_Event).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Template:
+    """A running template. ``users`` are the replicas that wait for it or were forked from it."""
+
+    def __init__(
+        self,
+        key: TemplateKey,
+        environment: Mapping[str, str],
+        on_ended: Callable[["Template"], None],
+    ) -> None:
+        self.key = key
+        self.users: dict[ReplicaId, TemplateUser] = {}
+        self.failure: TemplateFailure | None = None
+        self.import_us: int | None = None
+        self.unsafe_reason: str | None = None
+        """Why its program is not imported before the fork, if it is not."""
+        self.settled = asyncio.Event()
+        """Set once it can be forked from, or has failed."""
+        self.ended = asyncio.Event()
+        self._on_ended = on_ended
+        self._loop = asyncio.get_running_loop()
+        self._outbox: deque[tuple[bytes, list[int]]] = deque()
+        self._tail: deque[str] = deque(maxlen=50)
+        self._broken: TemplateFailure | None = None
+        self._output = LogPipe(self._loop, self._printed)
+        try:
+            self._control, self._process = _start(key, environment, self._output.write_end)
+        except OSError:
+            self._output.close()
+            raise
+        self._output.close_write_end()
+        self._pidfd = os.pidfd_open(self._process.pid)
+        self._loop.add_reader(self._pidfd, self._died)
+        self._loop.add_reader(self._control, self._readable)
+        program = None if key.program is None else str(key.program)
+        self._send({"op": "prepare", "program": program, "paths": [str(p) for p in key.paths]})
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can still be forked from."""
+        return self.failure is None
+
+    def fork(self, order: ForkOrder, descriptors: Sequence[int]) -> None:
+        """Fork a replica. The descriptors (stdout, stderr, channel) stay the caller's to close."""
+        message = {
+            "op": "fork",
+            "replica": order.replica,
+            "argv": order.argv,
+            "environment": order.environment,
+            "cwd": str(order.cwd),
+            "model_dir": None if order.model_dir is None else str(order.model_dir),
+            "concurrency": order.concurrency,
+            "cgroups": order.cgroups,
+            "uid": None,
+            "processes_max": order.processes_max,
+        }
+        packet = _encode(message)
+        if len(packet) > PACKET_MAX_BYTES:
+            raise ValueError(
+                f"the replica's order has {len(packet)} bytes; at most {PACKET_MAX_BYTES}: shorten"
+                " its environment variables or its command"
+            )
+        self._send_packet(packet, [os.dup(descriptor) for descriptor in descriptors])
+
+    def signal(self, replica: ReplicaId, number: int) -> None:
+        """Signal a replica's process group."""
+        self._send({"op": "signal", "replica": replica, "signal": number})
+
+    def sweep(self, replica: ReplicaId) -> None:
+        """Kill what a replica left behind."""
+        self._send({"op": "sweep", "replica": replica})
+
+    def hang_up(self) -> None:
+        """End it the gentle way: it sees its socket end, kills its forks and exits."""
+        self._close_control()
+
+    def kill(self) -> None:
+        """SIGKILL it."""
+        if self.failure is None:
+            processes.kill(self._pidfd)
+
+    # --- what it says -----------------------------------------------------------------------
+
+    def _readable(self) -> None:
+        for _ in range(64):
+            if self._control.fileno() < 0:
+                return
+            try:
+                packet = self._control.recv(PACKET_MAX_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                packet = b""
+            if not packet:
+                # Without its socket it is of no use, whatever it still does.
+                self._close_control()
+                processes.kill(self._pidfd)
+                return
+            self._heard(packet)
+
+    def _heard(self, packet: bytes) -> None:
+        try:
+            event = _decode(packet)
+        except msgspec.MsgspecError:
+            _log.error("template %s sent what is no event; killing it", self.key.label)
+            processes.kill(self._pidfd)
+            return
+        if event.event == "prepared":
+            self.import_us = event.import_us
+            self.unsafe_reason = None if event.fork_safe else (event.reason or "not fork-safe")
+            self.settled.set()
+        elif event.event == "broken":
+            self._broken = _failure(event)
+        elif (user := self.users.get(ReplicaId(event.replica))) is not None:
+            self._tell(user, event)
+
+    def _tell(self, user: TemplateUser, event: _Event) -> None:
+        if event.event == "forked":
+            user.on_forked(event.pid)
+        elif event.event == "exited":
+            user.on_process_exited(event.status)
+        elif event.event == "fork_failed":
+            user.on_fork_failed(event.message)
+
+    def _printed(self, data: bytes) -> None:
+        self._tail.extend(data.decode("utf-8", "replace").splitlines())
+        for user in list(self.users.values()):
+            user.on_template_output(data)
+
+    # --- what we say ------------------------------------------------------------------------
+
+    def _send(self, message: dict[str, object]) -> None:
+        self._send_packet(_encode(message), [])
+
+    def _send_packet(self, packet: bytes, descriptors: list[int]) -> None:
+        if self._control.fileno() < 0 or len(self._outbox) >= _OUTBOX_MAX:
+            # A template that reads nothing for so long is lost; its death ends its users.
+            _close(descriptors)
+            self.kill()
+            return
+        self._outbox.append((packet, descriptors))
+        if len(self._outbox) == 1:
+            self._flush()
+
+    def _flush(self) -> None:
+        while self._outbox:
+            packet, descriptors = self._outbox[0]
+            try:
+                socket.send_fds(self._control, [packet], descriptors)
+            except BlockingIOError:
+                self._loop.add_writer(self._control, self._flush)
+                return
+            except OSError:
+                # It has died; the pidfd says so.
+                pass
+            _close(descriptors)
+            self._outbox.popleft()
+        self._loop.remove_writer(self._control)
+
+    def _close_control(self) -> None:
+        if self._control.fileno() < 0:
+            return
+        self._loop.remove_reader(self._control)
+        self._loop.remove_writer(self._control)
+        self._control.close()
+        while self._outbox:
+            _close(self._outbox.popleft()[1])
+
+    # --- its end ------------------------------------------------------------------------------
+
+    def _died(self) -> None:
+        """Hear its last words, then tell its users."""
+        self._loop.remove_reader(self._pidfd)
+        if self._control.fileno() >= 0:
+            self._readable()
+        self._close_control()
+        self._output.drain()
+        status = self._process.wait()
+        os.close(self._pidfd)
+        self.failure = self._verdict(status)
+        self.settled.set()
+        self.ended.set()
+        self._on_ended(self)
+        for user in list(self.users.values()):
+            user.on_template_lost(self.failure)
+
+    def _verdict(self, status: int) -> TemplateFailure:
+        tail = tuple(self._tail)
+        if self._broken is None:
+            message = "The template that it was forked from died"
+            return TemplateFailure(
+                cause=RootCause.KILLED if status < 0 else RootCause.UNKNOWN,
+                message=message,
+                log_tail=tail,
+                exit_status=status,
+            )
+        lines = self._broken.log_tail
+        if lines and lines[-1] not in tail:
+            tail = (*tail, *lines)
+        return TemplateFailure(
+            cause=self._broken.cause,
+            message=self._broken.message,
+            log_tail=tail[-50:],
+            exit_status=status,
+        )
+
+
+def _start(
+    key: TemplateKey, environment: Mapping[str, str], output: int
+) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    with theirs:
+        descriptor = theirs.fileno()
+        argv = [str(key.interpreter), "-P", str(BOOTSTRAP), str(descriptor)]
+        try:
+            process = processes.spawn(argv, environment, output, [descriptor])
+        except OSError:
+            ours.close()
+            raise
+    return ours, process
+
+
+def _failure(event: _Event) -> TemplateFailure:
+    try:
+        cause = RootCause(event.cause)
+    except ValueError:
+        cause = RootCause.UNKNOWN
+    lines = tuple((event.traceback or "").splitlines()[-50:])
+    return TemplateFailure(cause=cause, message=event.message, log_tail=lines)
+
+
+def _close(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+SIGTERM, SIGKILL = int(signal.SIGTERM), int(signal.SIGKILL)
