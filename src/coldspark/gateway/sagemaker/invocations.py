@@ -108,7 +108,7 @@ def reply_headers(
 
     ``variant`` is None while it is not known yet: at the head of a streamed reply.
     """
-    headers = [("x-amzn-RequestId", request)]
+    headers: list[tuple[str, str]] = [("x-amzn-RequestId", request)]
     if variant is not None:
         headers.append(("x-Amzn-Invoked-Production-Variant", variant))
     for name, value in replica_headers:

@@ -98,7 +98,7 @@ def error_reply(
     if isinstance(error, AuthRefused):
         aws_code = AUTH_CODES[error.reason]
         status = 400 if aws_code == "IncompleteSignature" else 403
-    body = {"Message": _words(code, error.message, request, endpoint)}
+    body: dict[str, object] = {"Message": _words(code, error.message, request, endpoint)}
     return status, _headers(aws_code, request, error.retry_after_s), _json(body)
 
 

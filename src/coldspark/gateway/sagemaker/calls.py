@@ -1,0 +1,39 @@
+"""What an operation is given: the rooms that it may ask, and the request as it was checked."""
+
+from dataclasses import dataclass
+
+from coldspark.gateway.sagemaker.arns import arn
+from coldspark.runtime.catalogue import Catalogue
+from coldspark.runtime.ports import Documents, Platform
+
+DOOR = "sagemaker"
+
+Body = dict[str, object]
+"""A JSON object as AWS's clients send and read it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call of one operation."""
+
+    platform: Platform
+    documents: Documents
+    catalogue: Catalogue
+    region: str
+    body: Body
+    """Checked against the operation's shape."""
+
+    def name(self, member: str) -> str:
+        """Return a member that the shape says is a string and required."""
+        value = self.body[member]
+        assert isinstance(value, str)
+        return value
+
+    def arn(self, noun: str, name: str) -> str:
+        """Return an ARN in the caller's region."""
+        return arn(noun, name, self.region)
+
+
+def seconds(at_ms: int) -> float:
+    """Return a timestamp as JSON 1.1 writes it: seconds since the epoch."""
+    return at_ms / 1_000

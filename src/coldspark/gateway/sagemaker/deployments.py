@@ -1,0 +1,155 @@
+"""From an endpoint config to the definition that the platform runs, and what Describe needs of it.
+
+What AWS's clients want to read back of an endpoint lies in the definition's labels, as JSON. So it
+changes together with what runs, in the platform's one write: no crash can part the two, and an
+endpoint has no document of its own.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from coldspark.core.types import EndpointDefinition, EndpointName, VariantDefinition
+from coldspark.gateway.sagemaker import endpoint_configs, models, tags
+from coldspark.gateway.sagemaker.arns import Resource
+from coldspark.gateway.sagemaker.calls import DOOR, Body, Call
+from coldspark.gateway.sagemaker.errors import invalid
+from coldspark.gateway.sagemaker.records import (
+    EndpointChange,
+    EndpointConfig,
+    ManagedScaling,
+    ProductionVariant,
+    ServerlessConfig,
+    read,
+)
+from coldspark.gateway.sagemaker.variants import is_managed, variant_definition
+
+_LABEL = "sagemaker"
+
+
+class VariantNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What AWS's words say of a variant beyond its spec."""
+
+    image: str | None = None
+    serverless: ServerlessConfig | None = None
+    instances: int | None = None
+    scaling: ManagedScaling | None = None
+    routing: dict[str, object] | None = None
+
+
+class EndpointNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What AWS's words say of an endpoint: the value of its label."""
+
+    config: str
+    variants: dict[str, VariantNote]
+    deployment: dict[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retained:
+    """What an update keeps of the variants that run: weights and instance counts by name."""
+
+    weights: Mapping[str, float]
+    instances: Mapping[str, int]
+
+
+NOTHING_RETAINED = Retained(weights={}, instances={})
+
+
+def note_of(definition: EndpointDefinition) -> EndpointNote | None:
+    """Return the note that this door left, or None for an endpoint of another door."""
+    text = dict(definition.labels).get(_LABEL)
+    return None if text is None else msgspec.json.decode(text, type=EndpointNote)
+
+
+def with_note(
+    definition: EndpointDefinition, variants: tuple[VariantDefinition, ...], note: EndpointNote
+) -> EndpointDefinition:
+    """Return the definition with other variants and the note that goes with them."""
+    return replace(definition, variants=variants, labels=_labels(note))
+
+
+async def definition_of(
+    call: Call,
+    change: EndpointChange,
+    own_tag: str | None,
+    retained: Retained = NOTHING_RETAINED,
+    deployment: Body | None = None,
+) -> EndpointDefinition:
+    """Return what a create or update asks the platform for. Raises a ValidationException."""
+    body = await endpoint_configs.load(call, change.endpoint_config_name)
+    config = read(EndpointConfig, body)
+    resource = Resource(endpoint_configs.NOUN, change.endpoint_config_name)
+    config_tag = await tags.gpu_tag(call.documents, resource)
+    definitions: list[VariantDefinition] = []
+    notes: dict[str, VariantNote] = {}
+    for sent, variant in zip(_sent_variants(body), config.production_variants, strict=True):
+        kept = _with_retained(variant, retained)
+        places = {"endpoint": own_tag, "endpoint config": config_tag}
+        definition, image = await _variant(call, kept, places)
+        definitions.append(definition)
+        notes[variant.variant_name] = _variant_note(kept, image, sent)
+    return _endpoint(
+        change.endpoint_name,
+        tuple(definitions),
+        EndpointNote(config=change.endpoint_config_name, variants=notes, deployment=deployment),
+    )
+
+
+async def _variant(
+    call: Call, variant: ProductionVariant, places: Mapping[str, str | None]
+) -> tuple[VariantDefinition, str | None]:
+    """Return a variant's definition, and its model's image."""
+    assert variant.model_name is not None
+    model = await models.load(call, variant.model_name)
+    model_tag = await tags.gpu_tag(call.documents, Resource(models.NOUN, variant.model_name))
+    gpu_tags = {
+        place: text for place, text in {**places, "model": model_tag}.items() if text is not None
+    }
+    definition = variant_definition(variant, model.container, gpu_tags, call.catalogue)
+    return definition, model.container.image
+
+
+def _endpoint(
+    name: str, variants: tuple[VariantDefinition, ...], note: EndpointNote
+) -> EndpointDefinition:
+    try:
+        return EndpointDefinition(
+            name=EndpointName(name), variants=variants, source=DOOR, labels=_labels(note)
+        )
+    except ValueError as error:
+        invalid(f"Endpoint '{name}' is not valid: {error}.")
+
+
+def _labels(note: EndpointNote) -> tuple[tuple[str, str], ...]:
+    return ((_LABEL, msgspec.json.encode(note).decode()),)
+
+
+def _with_retained(variant: ProductionVariant, retained: Retained) -> ProductionVariant:
+    name = variant.variant_name
+    count = variant.initial_instance_count
+    if count is not None and not is_managed(variant.managed_instance_scaling):
+        count = retained.instances.get(name, count)
+    return msgspec.structs.replace(
+        variant,
+        initial_variant_weight=retained.weights.get(name, variant.initial_variant_weight),
+        initial_instance_count=count,
+    )
+
+
+def _variant_note(variant: ProductionVariant, image: str | None, sent: Body) -> VariantNote:
+    routing = sent.get("RoutingConfig")
+    return VariantNote(
+        image=image,
+        serverless=variant.serverless_config,
+        instances=variant.initial_instance_count,
+        scaling=variant.managed_instance_scaling,
+        routing=routing if isinstance(routing, dict) else None,
+    )
+
+
+def _sent_variants(body: Body) -> list[Body]:
+    variants = body["ProductionVariants"]
+    assert isinstance(variants, list)
+    return variants

@@ -1,0 +1,185 @@
+"""Endpoints: what the platform runs, told in AWS's words.
+
+Rules:
+- A serverless endpoint is InService when the call returns: there is nothing to start yet.
+- What the platform refuses (no device holds it) is refused at once. AWS would accept it and show
+  status Failed minutes later.
+- An update of an endpoint that still updates is taken, and the last one wins; AWS refuses it, and
+  a rollout that hangs then cannot be mended. Only an endpoint that is going away refuses.
+- Endpoints of other doors are listed and described, read-only: their own door changes them.
+"""
+
+from coldspark.core.types import EndpointDefinition, EndpointName, EndpointStatus
+from coldspark.errors import ColdsparkError, NotFound
+from coldspark.gateway.sagemaker import pages, tags
+from coldspark.gateway.sagemaker.arns import Resource
+from coldspark.gateway.sagemaker.calls import Body, Call, seconds
+from coldspark.gateway.sagemaker.deployments import (
+    NOTHING_RETAINED,
+    EndpointNote,
+    Retained,
+    definition_of,
+    note_of,
+)
+from coldspark.gateway.sagemaker.errors import already_exists, invalid, not_found
+from coldspark.gateway.sagemaker.gpus import TAG
+from coldspark.gateway.sagemaker.records import EndpointChange, Listing, read
+from coldspark.gateway.sagemaker.summaries import variant_summary
+from coldspark.gateway.sagemaker.variants import is_managed
+from coldspark.runtime.ports import EndpointView
+
+NOUN = "endpoint"
+
+_STATUSES = {
+    EndpointStatus.READY: "InService",
+    EndpointStatus.UPDATING: "Updating",
+    EndpointStatus.FAILED: "Failed",
+    EndpointStatus.RETIRING: "Deleting",
+}
+_REASON_CHARS_MAX = 1_024
+
+
+async def create(call: Call) -> Body:
+    """CreateEndpoint."""
+    change = read(EndpointChange, call.body)
+    name = change.endpoint_name
+    if _view(call, name) is not None:
+        already_exists(NOUN, call.arn(NOUN, name))
+    own_tag = next((tag.value for tag in change.tags if tag.key == TAG), None)
+    definition = await definition_of(call, change, own_tag, deployment=change.deployment_config)
+    resource = Resource(NOUN, name)
+    await tags.put_tags(call.documents, resource, change.tags)
+    try:
+        await call.platform.deploy(definition)
+    except ColdsparkError:
+        await tags.drop_tags(call.documents, resource)
+        raise
+    return {"EndpointArn": call.arn(NOUN, name)}
+
+
+async def update(call: Call) -> Body:
+    """UpdateEndpoint: the new revision takes over without a gap."""
+    change = read(EndpointChange, call.body)
+    view, note = changeable(call, change.endpoint_name)
+    own_tag = await tags.gpu_tag(call.documents, Resource(NOUN, change.endpoint_name))
+    deployment = change.deployment_config
+    if deployment is None and change.retain_deployment_config:
+        deployment = note.deployment
+    definition = await definition_of(
+        call, change, own_tag, _retained(change, view.definition, note), deployment
+    )
+    await call.platform.deploy(definition)
+    return {"EndpointArn": call.arn(NOUN, change.endpoint_name)}
+
+
+async def delete(call: Call) -> None:
+    """DeleteEndpoint."""
+    name = call.name("EndpointName")
+    changeable(call, name)
+    await call.platform.remove(EndpointName(name))
+    await tags.drop_tags(call.documents, Resource(NOUN, name))
+
+
+async def describe(call: Call) -> Body:
+    """DescribeEndpoint."""
+    name = call.name("EndpointName")
+    view = _view(call, name)
+    if view is None:
+        not_found(NOUN, call.arn(NOUN, name))
+    note = note_of(view.definition)
+    answer: Body = {
+        "EndpointName": name,
+        "EndpointArn": call.arn(NOUN, name),
+        "ProductionVariants": [
+            variant_summary(variant, note, seconds(view.updated_ms)) for variant in view.variants
+        ],
+        "EndpointStatus": _status(view),
+        "CreationTime": seconds(view.created_ms),
+        "LastModifiedTime": seconds(view.updated_ms),
+    }
+    if note is not None:
+        answer["EndpointConfigName"] = note.config
+        if note.deployment is not None:
+            answer["LastDeploymentConfig"] = note.deployment
+    if _status(view) == "Failed":
+        answer["FailureReason"] = _failure(view)[:_REASON_CHARS_MAX]
+    return answer
+
+
+async def list_page(call: Call) -> Body:
+    """ListEndpoints: those of every door."""
+    rows = [
+        pages.Row(
+            name=view.name,
+            created_ms=view.created_ms,
+            updated_ms=view.updated_ms,
+            status=_status(view),
+        )
+        for view in call.platform.endpoints()
+    ]
+    shown, token = pages.page(rows, read(Listing, call.body))
+    summaries = [
+        {
+            "EndpointName": row.name,
+            "EndpointArn": call.arn(NOUN, row.name),
+            "CreationTime": seconds(row.created_ms),
+            "LastModifiedTime": seconds(row.updated_ms),
+            "EndpointStatus": row.status,
+        }
+        for row in shown
+    ]
+    return {"Endpoints": summaries} | ({} if token is None else {"NextToken": token})
+
+
+def changeable(call: Call, name: str) -> tuple[EndpointView, EndpointNote]:
+    """Return an endpoint that this door may change. Raises a ValidationException."""
+    view = _view(call, name)
+    if view is None:
+        not_found(NOUN, call.arn(NOUN, name))
+    if view.status is EndpointStatus.RETIRING:
+        invalid(f'Cannot update in-progress endpoint "{call.arn(NOUN, name)}".')
+    note = note_of(view.definition)
+    if note is None:
+        invalid(
+            f"Endpoint '{name}' was made through the door '{view.definition.source}': "
+            "change or delete it there."
+        )
+    return view, note
+
+
+def _view(call: Call, name: str) -> EndpointView | None:
+    try:
+        return call.platform.endpoint(EndpointName(name))
+    except NotFound:
+        return None
+
+
+def _status(view: EndpointView) -> str:
+    if view.status is EndpointStatus.UPDATING and view.created_ms == view.updated_ms:
+        return "Creating"
+    return _STATUSES[view.status]
+
+
+def _failure(view: EndpointView) -> str:
+    """Return the root cause: the endpoint's, or else that of the first variant that has one."""
+    reasons = [view.failure, *(variant.failure for variant in view.variants)]
+    return next((reason for reason in reasons if reason), "The reason is not known.")
+
+
+def _retained(
+    change: EndpointChange, definition: EndpointDefinition, note: EndpointNote
+) -> Retained:
+    """Return what RetainAllVariantProperties keeps, less what is excluded from it."""
+    if not change.retain_all_variant_properties:
+        return NOTHING_RETAINED
+    excluded = {one.variant_property_type for one in change.exclude_retained_variant_properties}
+    weights: dict[str, float] = {one.name: one.weight for one in definition.variants}
+    instances = {
+        name: variant.instances
+        for name, variant in note.variants.items()
+        if variant.instances is not None and not is_managed(variant.scaling)
+    }
+    return Retained(
+        weights={} if "DesiredWeight" in excluded else weights,
+        instances={} if "DesiredInstanceCount" in excluded else instances,
+    )

@@ -1,0 +1,53 @@
+"""Where model data is: AWS's two ways to say it, as the one URL that a spec has.
+
+A URL that ends in a slash is a prefix of uncompressed files; any other is one ``.tar.gz``.
+"""
+
+import re
+
+from coldspark.gateway.sagemaker.errors import invalid
+from coldspark.gateway.sagemaker.records import Container, S3DataSource
+
+_S3_HOSTS = (
+    re.compile(r"https://s3[.-][a-z0-9.-]*amazonaws\.com(?:\.cn)?/([^/]+)/(.*)"),
+    re.compile(r"https://([^/]+)\.s3[.-][a-z0-9.-]*amazonaws\.com(?:\.cn)?/(.*)"),
+)
+
+
+def model_url(container: Container) -> str | None:
+    """Return ``file://``, ``s3://`` or ``artifact:``, or None without data."""
+    source = container.model_data_source
+    if source is None or source.s3_data_source is None:
+        return None if container.model_data_url is None else _plain(container.model_data_url)
+    if container.model_data_url is not None:
+        invalid("Specify either ModelDataUrl or ModelDataSource, not both.", field="ModelDataUrl")
+    return _of_source(source.s3_data_source)
+
+
+def _of_source(source: S3DataSource) -> str:
+    url = _plain(source.s3_uri)
+    match source.s3_data_type, source.compression_type:
+        case "S3Prefix", "None":
+            return url if url.endswith("/") else f"{url}/"
+        case "S3Object", "Gzip" if not url.endswith("/"):
+            return url
+        case _:
+            return invalid(
+                f"ModelDataSource with S3DataType '{source.s3_data_type}', CompressionType "
+                f"'{source.compression_type}' and S3Uri '{source.s3_uri}' is not supported: use "
+                "S3Prefix with None for a prefix of files, or S3Object with Gzip for one .tar.gz.",
+                field="ModelDataSource",
+            )
+
+
+def _plain(url: str) -> str:
+    """Turn a path into ``file://`` and S3's HTTPS addresses into ``s3://``."""
+    if url.startswith("/"):
+        return f"file://{url}"
+    if not url.startswith("https://"):
+        return url
+    for pattern in _S3_HOSTS:
+        match = pattern.fullmatch(url)
+        if match is not None:
+            return f"s3://{match.group(1)}/{match.group(2)}"
+    return invalid(f"ModelDataUrl '{url}' is not an address of S3: use s3://bucket/key.")

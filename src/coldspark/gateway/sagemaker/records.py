@@ -1,0 +1,162 @@
+"""Requests as typed records: what ``shapes`` has checked, under names of our own.
+
+The stored document keeps AWS's body as it came, for Describe; these are read from it.
+"""
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+import msgspec
+from msgspec import Struct, field
+
+_Record = TypeVar("_Record")
+
+
+class S3DataSource(Struct, frozen=True, kw_only=True, rename="pascal"):
+    """Where model data lies, and whether as one gzipped archive or under a prefix."""
+
+    s3_uri: str
+    s3_data_type: str
+    compression_type: str
+
+
+class ModelDataSource(Struct, frozen=True, kw_only=True, rename="pascal"):
+    """The wrapper that AWS puts around it."""
+
+    s3_data_source: S3DataSource | None = None
+
+
+class Container(Struct, frozen=True, kw_only=True, rename="pascal"):
+    """What a model runs: an image, its data and its environment."""
+
+    image: str | None = None
+    model_data_url: str | None = None
+    model_data_source: ModelDataSource | None = None
+    environment: Mapping[str, str] = {}
+
+
+class Tag(Struct, frozen=True, kw_only=True, rename="pascal"):
+    """A key and its value."""
+
+    key: str
+    value: str
+
+
+class TagList(Struct, frozen=True, kw_only=True, rename="pascal"):
+    """Tags of any body that has some."""
+
+    tags: tuple[Tag, ...] = ()
+
+
+class Model(Struct, frozen=True, kw_only=True, rename="pascal"):
+    """A model's request: one container, under either of its two names."""
+
+    model_name: str
+    primary_container: Container | None = None
+    containers: tuple[Container, ...] = ()
+    tags: tuple[Tag, ...] = ()
+
+    @property
+    def container(self) -> Container:
+        """Return the one container."""
+        return self.primary_container or self.containers[0]
+
+
+class ServerlessConfig(Struct, frozen=True, kw_only=True, rename="pascal"):
+    """A variant that starts capacity when requests come."""
+
+    memory_size_in_mb: int = field(name="MemorySizeInMB")
+    max_concurrency: int
+    provisioned_concurrency: int | None = None
+
+
+class ServerlessUpdate(Struct, frozen=True, kw_only=True, rename="pascal"):
+    """A change of a serverless variant's bounds."""
+
+    max_concurrency: int | None = None
+    provisioned_concurrency: int | None = None
+
+
+class ManagedScaling(Struct, frozen=True, kw_only=True, rename="pascal"):
+    """Bounds between which the number of instances follows the traffic."""
+
+    status: str = "DISABLED"
+    min_instance_count: int | None = None
+    max_instance_count: int | None = None
+
+
+class ProductionVariant(Struct, frozen=True, kw_only=True, rename="pascal"):
+    """One variant of an endpoint config."""
+
+    variant_name: str
+    model_name: str | None = None
+    initial_instance_count: int | None = None
+    instance_type: str | None = None
+    initial_variant_weight: float = 1.0
+    accelerator_type: str | None = None
+    serverless_config: ServerlessConfig | None = None
+    model_data_download_timeout_in_seconds: int | None = None
+    container_startup_health_check_timeout_in_seconds: int | None = None
+    managed_instance_scaling: ManagedScaling | None = None
+
+
+class EndpointConfig(Struct, frozen=True, kw_only=True, rename="pascal"):
+    """An endpoint config's request."""
+
+    endpoint_config_name: str
+    production_variants: tuple[ProductionVariant, ...]
+    tags: tuple[Tag, ...] = ()
+
+
+class Retained(Struct, frozen=True, kw_only=True, rename="pascal"):
+    """A property that an update shall not retain."""
+
+    variant_property_type: str
+
+
+class EndpointChange(Struct, frozen=True, kw_only=True, rename="pascal"):
+    """A CreateEndpoint or UpdateEndpoint request."""
+
+    endpoint_name: str
+    endpoint_config_name: str
+    tags: tuple[Tag, ...] = ()
+    retain_all_variant_properties: bool = False
+    exclude_retained_variant_properties: tuple[Retained, ...] = ()
+    retain_deployment_config: bool = False
+    deployment_config: dict[str, object] | None = None
+
+
+class DesiredVariant(Struct, frozen=True, kw_only=True, rename="pascal"):
+    """What one variant's weight and bounds shall be."""
+
+    variant_name: str
+    desired_weight: float | None = None
+    desired_instance_count: int | None = None
+    serverless_update_config: ServerlessUpdate | None = None
+
+
+class DesiredVariants(Struct, frozen=True, kw_only=True, rename="pascal"):
+    """An UpdateEndpointWeightsAndCapacities request."""
+
+    endpoint_name: str
+    desired_weights_and_capacities: tuple[DesiredVariant, ...]
+
+
+class Listing(Struct, frozen=True, kw_only=True, rename="pascal"):
+    """A List request, of any noun."""
+
+    sort_by: str = "CreationTime"
+    sort_order: str = "Descending"
+    next_token: str | None = None
+    max_results: int = 100
+    name_contains: str = ""
+    creation_time_before: float | None = None
+    creation_time_after: float | None = None
+    last_modified_time_before: float | None = None
+    last_modified_time_after: float | None = None
+    status_equals: str | None = None
+
+
+def read(kind: type[_Record], body: object) -> _Record:
+    """Read a checked body; members that the record does not have are left to the document."""
+    return msgspec.convert(body, kind)

@@ -1,0 +1,225 @@
+"""From a production variant and its model to the spec that runs. Pure.
+
+A serverless variant has one slot per replica, so ``MaxConcurrency`` is its most replicas and
+``ProvisionedConcurrency`` its fewest; with ``COLDSPARK_CONCURRENCY`` slots each, both are divided.
+Over that, AWS throttles; here requests wait in the queue first (``Limits.queue_max``). A real-time
+variant keeps ``InitialInstanceCount`` replicas, or between the bounds of its managed scaling.
+"""
+
+import math
+from collections.abc import Mapping
+
+import msgspec
+
+from coldspark.core.types import (
+    MIB,
+    Command,
+    GpuAsk,
+    Handler,
+    Limits,
+    Resources,
+    Revision,
+    ScalePolicy,
+    Spec,
+    VariantDefinition,
+    VariantName,
+    revision_id,
+)
+from coldspark.gateway.sagemaker import gpus
+from coldspark.gateway.sagemaker.errors import invalid
+from coldspark.gateway.sagemaker.images import runtime_of
+from coldspark.gateway.sagemaker.knobs import Knobs, passed_on, read_knobs
+from coldspark.gateway.sagemaker.model_data import model_url
+from coldspark.gateway.sagemaker.records import (
+    Container,
+    ManagedScaling,
+    ProductionVariant,
+    ServerlessConfig,
+)
+from coldspark.runtime.catalogue import Catalogue
+
+_AWS_MEMORY_MB = (1024, 2048, 3072, 4096, 5120, 6144)
+_STAGE_TIMEOUT_S = Limits().start_timeout_s / 2
+"""For each of download and start-up, where only the other is given."""
+
+Tags = Mapping[str, str]
+"""Where tags lie, such as ``model``, to the value of ``coldspark:gpu`` there."""
+
+
+def variant_definition(
+    variant: ProductionVariant, container: Container, gpu_tags: Tags, catalogue: Catalogue
+) -> VariantDefinition:
+    """Return the variant as the platform runs it. Raises a ValidationException."""
+    _check_kind(variant)
+    knobs = read_knobs(container.environment)
+    asks = gpus.choose(_selectors(variant, knobs, gpu_tags, catalogue))
+    runtime = runtime_of(container.image, container.environment)
+    model = model_url(container)
+    if model is None and isinstance(runtime, Handler):
+        invalid(f"Model '{variant.model_name}' needs ModelDataUrl: its handler lies in there.")
+    try:
+        spec = Spec(
+            handler=runtime if isinstance(runtime, Handler) else None,
+            command=runtime if isinstance(runtime, Command) else None,
+            model=model,
+            environment=passed_on(container.environment),
+            resources=_resources(variant, asks, knobs, catalogue),
+            scale=scale_policy(variant, knobs),
+            limits=_limits(variant, knobs),
+        )
+    except ValueError as error:
+        invalid(f"Variant '{variant.variant_name}' is not valid: {error}.")
+    return VariantDefinition(
+        name=VariantName(variant.variant_name),
+        revision=revision(spec),
+        weight=variant.initial_variant_weight,
+    )
+
+
+def revision(spec: Spec) -> Revision:
+    """Put a spec under its id."""
+    return Revision(id=revision_id(msgspec.json.encode(spec, order="deterministic")), spec=spec)
+
+
+def _selectors(
+    variant: ProductionVariant, knobs: Knobs, gpu_tags: Tags, catalogue: Catalogue
+) -> list[gpus.Selector]:
+    """Return every place that names a GPU, by precedence."""
+    found: list[gpus.Selector] = []
+    if variant.instance_type is not None:
+        found.append(gpus.of_instance(variant.instance_type, catalogue))
+    if variant.accelerator_type is not None:
+        found.append(gpus.named("AcceleratorType", variant.accelerator_type, catalogue))
+    if knobs.gpu is not None:
+        found.append(gpus.named("environment variable COLDSPARK_GPU", knobs.gpu, catalogue))
+    for place, text in gpu_tags.items():
+        found.append(gpus.named(f"tag {gpus.TAG} of the {place}", text, catalogue))
+    return found
+
+
+def _check_kind(variant: ProductionVariant) -> None:
+    """A variant is either serverless or real-time, and says no more than its kind takes."""
+    name = variant.variant_name
+    if variant.model_name is None:
+        invalid(f"Variant '{name}' needs a ModelName.")
+    if variant.serverless_config is None:
+        if variant.initial_instance_count is None or variant.instance_type is None:
+            invalid(
+                f"Variant '{name}' needs either a ServerlessConfig, or InitialInstanceCount and "
+                "InstanceType."
+            )
+        return
+    if variant.initial_instance_count is not None:
+        invalid(f"Variant '{name}': InitialInstanceCount does not go with ServerlessConfig.")
+    if variant.managed_instance_scaling is not None:
+        invalid(f"Variant '{name}': ManagedInstanceScaling does not go with ServerlessConfig.")
+    check_serverless(variant.serverless_config)
+
+
+def check_serverless(config: ServerlessConfig) -> None:
+    """Check what AWS checks with sentences of their own."""
+    memory_mb = config.memory_size_in_mb
+    if memory_mb < _AWS_MEMORY_MB[0] or memory_mb % 1024:
+        known = ", ".join(map(str, _AWS_MEMORY_MB))
+        invalid(
+            f"1 validation error detected: Value '{memory_mb}' at 'MemorySizeInMB' failed to "
+            f"satisfy constraint: Member must satisfy enum value set: [{known}] "
+            "(here also any larger multiple of 1024)",
+            field="MemorySizeInMB",
+        )
+    provisioned = config.provisioned_concurrency or 0
+    if provisioned > config.max_concurrency:
+        invalid(
+            f"ProvisionedConcurrency {provisioned} must be less than or equal to MaxConcurrency "
+            f"{config.max_concurrency}.",
+            field="ProvisionedConcurrency",
+        )
+
+
+def scale_policy(variant: ProductionVariant, knobs: Knobs) -> ScalePolicy:
+    """Return between how many replicas the variant moves. Raises ValueError."""
+    concurrency = knobs.concurrency or 1
+    if variant.serverless_config is not None:
+        least, most = serverless_bounds(variant.serverless_config, concurrency)
+    else:
+        least, most = _instance_bounds(variant)
+    default = ScalePolicy()
+    return ScalePolicy(
+        replicas_min=least,
+        replicas_max=most,
+        concurrency=concurrency,
+        idle_timeout_s=(
+            default.idle_timeout_s if knobs.idle_timeout_s is None else knobs.idle_timeout_s
+        ),
+    )
+
+
+def serverless_bounds(config: ServerlessConfig, concurrency: int) -> tuple[int, int]:
+    """Return the fewest and the most replicas. MaxConcurrency 10 at 4 slots each is 3."""
+    least = math.ceil((config.provisioned_concurrency or 0) / concurrency)
+    return least, math.ceil(config.max_concurrency / concurrency)
+
+
+def is_managed(scaling: ManagedScaling | None) -> bool:
+    """Return whether the number of instances follows the traffic."""
+    return scaling is not None and scaling.status == "ENABLED"
+
+
+def _instance_bounds(variant: ProductionVariant) -> tuple[int, int]:
+    count = variant.initial_instance_count
+    assert count is not None
+    scaling = variant.managed_instance_scaling
+    if scaling is None or not is_managed(scaling):
+        return count, count
+    least = count if scaling.min_instance_count is None else scaling.min_instance_count
+    most = max(count, least) if scaling.max_instance_count is None else scaling.max_instance_count
+    if not least <= count <= most:
+        invalid(
+            f"Variant '{variant.variant_name}': InitialInstanceCount {count} must lie between "
+            f"MinInstanceCount {least} and MaxInstanceCount {most}."
+        )
+    return least, most
+
+
+def _resources(
+    variant: ProductionVariant, asks: tuple[GpuAsk, ...], knobs: Knobs, catalogue: Catalogue
+) -> Resources:
+    """Return what one replica holds: as its instance type has, or as its GPU type suggests."""
+    memory_bytes, vcpus = _host_share(variant, asks, catalogue)
+    if variant.serverless_config is not None:
+        memory_bytes = variant.serverless_config.memory_size_in_mb * MIB
+    return Resources(
+        gpus=asks, gpu_memory_bytes=knobs.gpu_memory_bytes, memory_bytes=memory_bytes, vcpus=vcpus
+    )
+
+
+def _host_share(
+    variant: ProductionVariant, asks: tuple[GpuAsk, ...], catalogue: Catalogue
+) -> tuple[int, float]:
+    instance = catalogue.instance(variant.instance_type or "")
+    if instance is not None:
+        return instance.memory_bytes, instance.vcpus
+    gpu = catalogue.gpu(asks[0].type) if asks else None
+    if gpu is None:
+        return Resources().memory_bytes, Resources().vcpus
+    share = asks[0].count * asks[0].fraction
+    return int(gpu.host_memory_bytes * share), gpu.vcpus * share
+
+
+def _limits(variant: ProductionVariant, knobs: Knobs) -> Limits:
+    default = Limits()
+    stages = (
+        variant.model_data_download_timeout_in_seconds,
+        variant.container_startup_health_check_timeout_in_seconds,
+    )
+    start_timeout_s = default.start_timeout_s
+    if any(stage is not None for stage in stages):
+        start_timeout_s = sum(_STAGE_TIMEOUT_S if stage is None else stage for stage in stages)
+    return Limits(
+        request_timeout_s=(
+            default.request_timeout_s
+            if knobs.request_timeout_s is None
+            else knobs.request_timeout_s
+        ),
+        start_timeout_s=start_timeout_s,
+    )
