@@ -45,9 +45,9 @@ class Reply:
 class UserFunction:
     """One function of the program, called with the context if it has room for it."""
 
-    def __init__(self, function: Callable[..., Any], arguments: int) -> None:
+    def __init__(self, name: str, function: Callable[..., Any], arguments: int) -> None:
         self._function = function
-        self._takes_context = _takes_context(function, arguments)
+        self._takes_context = _takes_context(name, function, arguments)
 
     def __call__(self, context: Context, *arguments: Any) -> Any:
         """Call it."""
@@ -56,13 +56,12 @@ class UserFunction:
         return self._function(*arguments)
 
 
-def _takes_context(function: Callable[..., Any], arguments: int) -> bool:
+def _takes_context(name: str, function: Callable[..., Any], arguments: int) -> bool:
     """Say whether it takes one argument more. Raises HandlerInvalid when it cannot be called."""
-    name = getattr(function, "__name__", "function")
     if inspect.iscoroutinefunction(function):
         raise HandlerInvalid(f"{name} is async; define it with a plain def")
     parameters = _parameters(function)
-    if not parameters:
+    if parameters is None:
         return False
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     required = [p for p in positional if p.default is p.empty]
@@ -77,12 +76,12 @@ def _takes_context(function: Callable[..., Any], arguments: int) -> bool:
     )
 
 
-def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    """Return the parameters; none for a function written in C that does not tell."""
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter] | None:
+    """Return the parameters; None for a function written in C that does not tell."""
     try:
         return list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
-        return []
+        return None
 
 
 class Handler:
@@ -93,14 +92,14 @@ class Handler:
         _check(functions, getattr(module, "__file__", None) or module.__name__)
         self._model: Any = None
         self._model_dir = ""
-        self._pre_model = _wrap(functions["pre_model_fn"], 1)
-        self._load = _wrap(functions["model_fn"], 1)
-        self._warm_up = _wrap(functions["model_warmup_fn"], 2)
-        self._transform = _wrap(functions["transform_fn"], 4)
-        self._input = _wrap(functions["input_fn"], 2)
-        self._output = _wrap(functions["output_fn"], 2)
+        self._pre_model = _wrap(functions, "pre_model_fn", 1)
+        self._load = _wrap(functions, "model_fn", 1)
+        self._warm_up = _wrap(functions, "model_warmup_fn", 2)
+        self._transform = _wrap(functions, "transform_fn", 4)
+        self._input = _wrap(functions, "input_fn", 2)
+        self._output = _wrap(functions, "output_fn", 2)
         self._predict_takes_model = self._load is not None or not _takes_only_data(functions)
-        self._predict = _wrap(functions["predict_fn"], 2 if self._predict_takes_model else 1)
+        self._predict = _wrap(functions, "predict_fn", 2 if self._predict_takes_model else 1)
 
     def load(self, model_dir: str) -> None:
         """Load the model. Raises whatever the program raises."""
@@ -162,15 +161,16 @@ def uses_default_codecs(module: ModuleType) -> bool:
     return hasattr(module, "predict_fn") and not any(hasattr(module, name) for name in names)
 
 
-def _wrap(function: Any, arguments: int) -> UserFunction | None:
-    return None if function is None else UserFunction(function, arguments)
+def _wrap(functions: dict[str, Any], name: str, arguments: int) -> UserFunction | None:
+    function = functions[name]
+    return None if function is None else UserFunction(name, function, arguments)
 
 
 def _takes_only_data(functions: dict[str, Any]) -> bool:
     predict = functions["predict_fn"]
     if predict is None:
         return False
-    parameters = _parameters(predict)
+    parameters = _parameters(predict) or []
     return len([p for p in parameters if p.default is p.empty]) == 1
 
 

@@ -305,7 +305,16 @@ def _command(descriptor: int) -> list[str]:
 
 
 def _open_descriptors() -> set[int]:
-    return {int(name) for name in os.listdir("/proc/self/fd")}
+    # Checked once more, for the listing has a descriptor of its own, gone by then.
+    return {int(name) for name in os.listdir("/proc/self/fd") if _is_open(int(name))}
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 def _do_nothing(*_: object) -> None:
