@@ -1,0 +1,74 @@
+"""Who may come in: keys where keys exist, and no web page's errand where none do yet."""
+
+import ipaddress
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from coldspark.core.types import EndpointName
+from coldspark.errors import Forbidden
+from coldspark.gateway.auth.authenticator import Authenticator
+from coldspark.gateway.auth.scopes import Action, authorize
+from coldspark.gateway.head import Head
+from coldspark.runtime import clock
+from coldspark.runtime.ports import Key
+
+_HOSTS_MAX = 64
+
+
+class Gate:
+    """Finds out who calls and what they may do. One per gateway."""
+
+    def __init__(self, authenticator: Authenticator) -> None:
+        self._authenticator = authenticator
+        self._local_hosts: set[str] = set()
+
+    def key(self, head: Head, body: bytes) -> Key | None:
+        """Return the caller's key; None where no key exists. Raises Unauthenticated, Forbidden."""
+        key = self._authenticator.authenticate(
+            head.method, head.raw_path, head.query, head.headers, body, now_ms=clock.wall_ms()
+        )
+        if key is None:
+            self._refuse_web_pages(head.headers)
+        return key
+
+    def allow(self, key: Key | None, action: Action, endpoint: EndpointName | None = None) -> None:
+        """Raise Forbidden unless the key has the scope."""
+        authorize(key, action, endpoint)
+
+    def _refuse_web_pages(self, headers: Mapping[str, str]) -> None:
+        """Refuse a browser sent by somebody's page, while no key guards the server.
+
+        A page may post to 127.0.0.1, or point its own name there (DNS rebinding): the first
+        shows in Origin, the second in Host.
+        """
+        host = headers.get("host", "")
+        if host not in self._local_hosts:
+            self._learn(host)
+        origin = headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc != host:
+            raise Forbidden(
+                f"a page of {origin[:100]} may not call this server while it has no keys; "
+                "create one with `coldspark keys create`"
+            )
+
+    def _learn(self, host: str) -> None:
+        if not _is_local_name(urlsplit(f"//{host}").hostname or ""):
+            raise Forbidden(
+                f"the host {host[:100]!r} is not this machine's own name; while the server has no "
+                "keys, call it as localhost or by its address"
+            )
+        if len(self._local_hosts) < _HOSTS_MAX:
+            self._local_hosts.add(host)
+
+
+def _is_local_name(name: str) -> bool:
+    # An HTTP/1.0 caller may send no Host; browsers always do.
+    return name in ("", "localhost") or name.endswith(".localhost") or _is_address(name)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

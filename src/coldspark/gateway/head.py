@@ -1,0 +1,102 @@
+"""The head of a request, as the doors see it: names in lower case, and what may be passed on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+"""RFC 9110, section 7.6.1: these speak of one connection, not of the message."""
+
+# A replica must never see a caller's credentials. The rest is told otherwise, or is ours to say.
+_KEPT_BACK = HOP_BY_HOP | {
+    "accept",
+    "authorization",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "http2-settings",
+    "x-amz-security-token",
+    "x-api-key",
+}
+_OURS = "x-coldspark-"
+_NAMES_MAX = 2_048
+
+Pairs = list[tuple[str, str]]
+
+
+@dataclass(slots=True)
+class Head:
+    """A request's head. Not frozen: it is made once per request, on the hot path."""
+
+    method: str
+    raw_path: str
+    """Still percent-encoded, without the query."""
+    query: str
+    headers: dict[str, str]
+    """All of them, names in lower case; the values of a repeated one are joined by a comma."""
+    passed: Pairs
+    """Those that a replica may see."""
+    started_s: float
+    """Monotonic seconds."""
+
+    def content_length(self) -> int | None:
+        """Return the declared length of the body. The parser has checked that it is a number."""
+        value = self.headers.get("content-length")
+        return None if value is None else int(value)
+
+    def expects_continue(self) -> bool:
+        """Return whether the caller waits to be told before it sends the body."""
+        return self.headers.get("expect", "").lower() == "100-continue"
+
+
+_names: dict[bytes, tuple[str, bool]] = {}
+
+
+def _learn(name: bytes) -> tuple[str, bool]:
+    """Remember a name's lower case and whether it is kept back. Bounded: callers choose names."""
+    if len(_names) >= _NAMES_MAX:
+        _names.clear()
+    word = name.decode("latin-1").lower()
+    learnt = (word, word in _KEPT_BACK or word.startswith(_OURS))
+    _names[name] = learnt
+    return learnt
+
+
+def read_head(
+    method: str,
+    raw_path: str,
+    query: str,
+    raw_headers: Sequence[tuple[bytes, bytes]],
+    started_s: float,
+) -> Head:
+    """Sort a request's headers in one pass."""
+    headers: dict[str, str] = {}
+    passed: Pairs = []
+    for name, value in raw_headers:
+        word, is_kept_back = _names.get(name) or _learn(name)
+        text = value.decode("latin-1")
+        headers[word] = f"{headers[word]}, {text}" if word in headers else text
+        if not is_kept_back:
+            passed.append((word, text))
+    connection = headers.get("connection")
+    if connection is not None and connection.lower() not in ("keep-alive", "close"):
+        passed = _without_nominated(passed, connection)
+    return Head(method, raw_path, query, headers, passed, started_s)
+
+
+def _without_nominated(passed: Pairs, connection: str) -> Pairs:
+    """Keep back what the Connection header names: it is for this hop alone."""
+    names = {token.strip().lower() for token in connection.split(",")}
+    return [pair for pair in passed if pair[0] not in names]

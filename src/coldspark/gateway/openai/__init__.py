@@ -1,0 +1,1 @@
+"""The OpenAI door: ``model`` in the body is the endpoint's name."""

@@ -1,0 +1,135 @@
+"""Responses as bytes on the wire (RFC 9112): heads, the platform's own headers, trailers.
+
+Nothing that a replica says can end a header early: names are tokens or dropped, and a head whose
+count of line ends is not the count of its lines is cleaned before it leaves.
+"""
+
+import http
+import math
+import re
+from collections.abc import Sequence
+
+from coldspark.core.metering import NANOS_PER_DOLLAR
+from coldspark.core.types import RequestId
+from coldspark.core.waterfall import Waterfall
+from coldspark.gateway.head import HOP_BY_HOP
+from coldspark.runtime.ports import Receipt
+
+STATUS_LINES = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}" for status in http.HTTPStatus
+}
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+CLOSE = "connection: close\r\n"
+KEEP_ALIVE = "connection: keep-alive\r\n"
+TRAILERS = "trailer: server-timing, x-coldspark-cost, x-coldspark-replica, x-coldspark-cold\r\n"
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
+_NAMES_MAX = 2_048
+
+# The framing is ours to choose, Date is the gateway's, and what tells of cost and time must come
+# from the meter alone.
+_DROPPED = HOP_BY_HOP | {"content-length", "date", "server-timing"}
+_OURS = "x-coldspark-"
+
+_prefixes: dict[str, str | None] = {}
+
+
+def _learn(name: str) -> str | None:
+    """Remember ``name: ``, or None for a header that is not passed. Bounded: replicas choose."""
+    if len(_prefixes) >= _NAMES_MAX:
+        _prefixes.clear()
+    word = name.lower()
+    is_passed = (
+        _TOKEN.fullmatch(name) is not None and word not in _DROPPED and not word.startswith(_OURS)
+    )
+    _prefixes[name] = prefix = f"{name}: " if is_passed else None
+    return prefix
+
+
+def header_lines(headers: Sequence[tuple[str, str]]) -> str:
+    """Return a replica's (or a door's) headers as lines, less those that may not be passed."""
+    lines = ""
+    passed = 0
+    for name, value in headers:
+        prefix = _prefixes[name] if name in _prefixes else _learn(name)
+        if prefix is not None:
+            lines += f"{prefix}{value}\r\n"
+            passed += 1
+        elif name.lower() == "connection" and value.lower() not in ("close", "keep-alive"):
+            return header_lines(_without_nominated(headers, value))
+    if lines.count("\n") != passed or lines.count("\r") != passed or "\0" in lines:
+        return header_lines([(name, _CONTROL.sub(" ", value)) for name, value in headers])
+    return lines
+
+
+def _without_nominated(
+    headers: Sequence[tuple[str, str]], connection: str
+) -> list[tuple[str, str]]:
+    """Drop what the replica's Connection header names: it spoke of its own hop."""
+    names = {token.strip().lower() for token in connection.split(",")} | {"connection"}
+    return [(name, value) for name, value in headers if name.lower() not in names]
+
+
+def status_line(status: int) -> str:
+    """Return the status line of a final response; what is none (100-199, 600…) becomes 502."""
+    line = STATUS_LINES.get(status)
+    if line is not None and status >= 200:
+        return line
+    return f"HTTP/1.1 {status} Unassigned" if 200 <= status <= 599 else STATUS_LINES[502]
+
+
+def receipt_lines(request: RequestId, receipt: Receipt) -> str:
+    """Return what a whole reply says about itself."""
+    return f"x-coldspark-request-id: {request}\r\n{_cost_lines(receipt)}"
+
+
+def last_chunk(receipt: Receipt) -> bytes:
+    """Return the end of a chunked reply: cost and time as trailers, known only now."""
+    return f"0\r\n{_cost_lines(receipt)}\r\n".encode("latin-1", "replace")
+
+
+def chunk(data: bytes) -> bytes:
+    """Frame a piece of a chunked reply. The empty one would end it: never pass it here."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def retry_after(seconds: float) -> str:
+    """Return whole seconds for Retry-After (RFC 9110): rounded up, so that nobody is early."""
+    return str(math.ceil(seconds))
+
+
+def server_timing(waterfall: Waterfall) -> str:
+    """Return the value of Server-Timing (W3C): milliseconds by stage, less those that were not."""
+    total_us = 0
+    text = ""
+    for stage, duration_us in _stages(waterfall):
+        if duration_us:
+            total_us += duration_us
+            text += f"{stage};dur={duration_us / 1000}, "
+    return f"{text}total;dur={total_us / 1000}"
+
+
+def _stages(fall: Waterfall) -> tuple[tuple[str, int], ...]:
+    return (
+        ("received", fall.received_us),
+        ("queued", fall.queued_us),
+        ("placed", fall.placed_us),
+        ("fetched", fall.fetched_us),
+        ("booted", fall.booted_us),
+        ("loaded", fall.loaded_us),
+        ("inferred", fall.inferred_us),
+        ("returned", fall.returned_us),
+        ("unaccounted", fall.unaccounted_us),
+    )
+
+
+def _cost_lines(receipt: Receipt) -> str:
+    usage = receipt.usage
+    dollars, nanos = divmod(receipt.cost_nanos, NANOS_PER_DOLLAR)
+    replica = "" if usage.replica is None else f"x-coldspark-replica: {usage.replica}\r\n"
+    return (
+        f"x-coldspark-cost: {dollars}.{nanos:09d}\r\n"
+        f"x-coldspark-cold: {'true' if usage.is_cold else 'false'}\r\n"
+        f"{replica}server-timing: {server_timing(usage.waterfall)}\r\n"
+    )

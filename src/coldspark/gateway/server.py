@@ -1,0 +1,127 @@
+"""The gateway's one port: listen, sweep for slow clients, and leave in good order."""
+
+import asyncio
+import errno
+import ipaddress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from coldspark.errors import Conflict, InvalidRequest
+from coldspark.gateway.connection import Connection
+from coldspark.gateway.context import Context
+from coldspark.runtime import clock
+
+_SWEEP_S = 1.0
+_BACKLOG = 2_048
+_LAST_WORDS_S = 5.0
+"""For the app's tasks to end, once every connection is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """A running server."""
+
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """Return where clients find it."""
+        return (
+            f"http://[{self.host}]:{self.port}"
+            if ":" in self.host
+            else f"http://{self.host}:{self.port}"
+        )
+
+
+def refuse_open_bind(host: str, *, has_keys: bool) -> None:
+    """Raise InvalidRequest if anybody on the network could run code here without a key."""
+    if has_keys or is_loopback(host):
+        return
+    raise InvalidRequest(
+        f"listening on {host} without any API key would let everybody who reaches this machine "
+        "run code on it; create a key with `coldspark keys create`, or listen on 127.0.0.1",
+        field="host",
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach ``host``."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@asynccontextmanager
+async def serve(
+    context: Context, host: str, port: int, *, grace_s: float = 30.0
+) -> AsyncIterator[Listening]:
+    """Listen while the block runs; port 0 takes a free one. Raises Conflict if it is taken.
+
+    Leaving the block stops accepting, lets what runs finish within ``grace_s``, then closes.
+    """
+    context.renew_date()
+    server = await _listen(lambda: Connection(context), host, port)
+    failure: Exception | None = None
+    async with asyncio.TaskGroup() as group:
+        context.tasks = group
+        sweep = group.create_task(_sweep(context))
+        try:
+            yield Listening(host, server.sockets[0].getsockname()[1])
+        except Exception as error:  # noqa: BLE001
+            failure = error  # Raised below: the group would wrap it.
+        finally:
+            server.close()
+            await _drain(context, grace_s)
+            sweep.cancel()
+    if failure is not None:
+        raise failure
+
+
+async def _listen(make: Callable[[], asyncio.Protocol], host: str, port: int) -> asyncio.Server:
+    loop = asyncio.get_running_loop()
+    try:
+        return await loop.create_server(make, host, port, backlog=_BACKLOG)
+    except OSError as error:
+        raise _explained(error, host, port) from error
+
+
+def _explained(error: OSError, host: str, port: int) -> Exception:
+    if error.errno == errno.EADDRINUSE:
+        return Conflict(
+            f"port {port} on {host} is taken by another program: stop it, or choose another port",
+            field="port",
+        )
+    return InvalidRequest(f"cannot listen on {host}:{port}: {error.strerror}", field="host")
+
+
+async def _sweep(context: Context) -> None:
+    """Once a second: no timer per request."""
+    while True:
+        await asyncio.sleep(_SWEEP_S)
+        context.sweep(clock.monotonic_s())
+
+
+async def _drain(context: Context, grace_s: float) -> None:
+    """Let every connection end by itself, then by force."""
+    context.is_draining = True
+    for held in list(context.connections):
+        held.drain()
+    await _wait(context.emptied(), grace_s)
+    for held in list(context.connections):
+        held.abort()
+    await _wait(context.emptied(), _LAST_WORDS_S)
+    for task in list(context.running):
+        task.cancel()
+
+
+async def _wait(event: asyncio.Event, timeout_s: float) -> None:
+    try:
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
+    except TimeoutError:
+        pass

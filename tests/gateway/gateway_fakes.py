@@ -1,0 +1,233 @@
+"""A platform that does what a test tells it to, and the records it hands out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from coldspark.core.metering import Usage
+from coldspark.core.types import (
+    EndpointDefinition,
+    EndpointName,
+    EndpointStatus,
+    Failure,
+    FailureKind,
+    Handler,
+    Limits,
+    ReplicaId,
+    Revision,
+    RevisionId,
+    Spec,
+    VariantDefinition,
+    VariantName,
+)
+from coldspark.core.waterfall import Waterfall
+from coldspark.errors import NoRoom, NotFound
+from coldspark.runtime.ports import (
+    EndpointView,
+    Invocation,
+    LogLine,
+    Receipt,
+    ReplicaView,
+    Sink,
+    VariantView,
+)
+
+WARM = Waterfall(received_us=12, queued_us=8, inferred_us=1500, returned_us=30, unaccounted_us=150)
+COLD = Waterfall(placed_us=1000, booted_us=14000, loaded_us=5000, inferred_us=2000)
+
+
+def receipt(
+    invocation: Invocation,
+    *,
+    status: int = 200,
+    cost_nanos: int = 12_345,
+    waterfall: Waterfall = WARM,
+    error: str | None = None,
+) -> Receipt:
+    """Return what the platform would say about a request."""
+    return Receipt(
+        usage=Usage(
+            request=invocation.request,
+            endpoint=invocation.endpoint,
+            variant=VariantName("main"),
+            revision=RevisionId("0123456789abcdef"),
+            replica=ReplicaId("r-1"),
+            gpu="A10G",
+            gpu_count=1.0,
+            is_simulated=True,
+            arrived_ms=1_700_000_000_000,
+            duration_ms=2,
+            busy_ms=2,
+            bytes_in=len(invocation.body),
+            bytes_out=0,
+            status=status,
+            error=error,
+            is_cold=waterfall.loaded_us > 0,
+            key=invocation.key,
+            busy_nanos=cost_nanos,
+            waterfall=waterfall,
+        ),
+        cost_nanos=cost_nanos,
+    )
+
+
+@dataclass
+class FakeTicket:
+    """Notes what the door says of its caller."""
+
+    invocation: Invocation
+    sink: Sink
+    said: list[str] = field(default_factory=list)
+    on_said: Callable[[str], None] = lambda word: None
+
+    def cancel(self) -> None:
+        """The caller hung up."""
+        self._note("cancel")
+
+    def pause(self) -> None:
+        """The caller reads slowly."""
+        self._note("pause")
+
+    def resume(self) -> None:
+        """The caller keeps up."""
+        self._note("resume")
+
+    def _note(self, word: str) -> None:
+        self.said.append(word)
+        self.on_said(word)
+
+
+Script = Callable[[Invocation, Sink], None]
+
+
+def echo(invocation: Invocation, sink: Sink) -> None:
+    """Answer at once, inside ``submit``, with the body and its content type."""
+    media = invocation.content_type or "application/octet-stream"
+    sink.reply(200, [("content-type", media)], invocation.body, receipt(invocation))
+
+
+def hold(invocation: Invocation, sink: Sink) -> None:
+    """Leave the request open."""
+
+
+def fail(kind: FailureKind, message: str = "it broke", **fields: object) -> Script:
+    """Fail every request in one way."""
+
+    def run(invocation: Invocation, sink: Sink) -> None:
+        failure = Failure(kind=kind, message=message, **fields)  # type: ignore[arg-type]
+        sink.fail(failure, receipt(invocation, status=500, error=kind))
+
+    return run
+
+
+class FakePlatform:
+    """Implements ``Platform``. ``script`` answers what is submitted."""
+
+    def __init__(self, script: Script = echo) -> None:
+        self.script = script
+        self.tickets: list[FakeTicket] = []
+        self.on_submit: Callable[[FakeTicket], None] = lambda ticket: None
+        self.views: dict[str, EndpointView] = {}
+        self.lines: list[LogLine] = []
+        self.fits: bool = True
+
+    @property
+    def invocations(self) -> list[Invocation]:
+        """Return everything that was submitted."""
+        return [ticket.invocation for ticket in self.tickets]
+
+    def submit(self, invocation: Invocation, sink: Sink) -> FakeTicket:
+        """Take a request."""
+        ticket = FakeTicket(invocation, sink)
+        self.tickets.append(ticket)
+        self.script(invocation, sink)
+        self.on_submit(ticket)
+        return ticket
+
+    async def deploy(self, definition: EndpointDefinition) -> EndpointView:
+        """Create or change an endpoint."""
+        if not self.fits:
+            raise NoRoom("no device here holds 80 GB; the smallest type that would is A100-80GB")
+        self.views[definition.name] = view(definition)
+        return self.views[definition.name]
+
+    async def remove(self, name: EndpointName) -> None:
+        """Delete an endpoint."""
+        self.endpoint(name)
+        del self.views[name]
+
+    def endpoint(self, name: EndpointName) -> EndpointView:
+        """Return one endpoint."""
+        if name not in self.views:
+            raise NotFound(f"endpoint {name!r} does not exist")
+        return self.views[name]
+
+    def endpoints(self) -> list[EndpointView]:
+        """Return all endpoints by name."""
+        return [self.views[name] for name in sorted(self.views)]
+
+    def logs(self, name: EndpointName, lines: int) -> list[LogLine]:
+        """Return the newest lines."""
+        self.endpoint(name)
+        return self.lines[-lines:]
+
+
+def definition(name: str = "churn", **limits: int) -> EndpointDefinition:
+    """Return an endpoint with one variant that runs a handler."""
+    spec = Spec(handler=Handler(), limits=Limits(**limits))  # type: ignore[arg-type]
+    revision = Revision(id=RevisionId("0123456789abcdef"), spec=spec)
+    return EndpointDefinition(
+        name=EndpointName(name),
+        variants=(VariantDefinition(name=VariantName("main"), revision=revision),),
+    )
+
+
+def view(definition: EndpointDefinition) -> EndpointView:
+    """Return an endpoint as the platform would show it: one replica that runs two requests."""
+    replica = ReplicaView(
+        replica=ReplicaId("r-1"),
+        revision=definition.variants[0].revision.id,
+        state="ready",
+        running=2,
+        age_s=10.0,
+        idle_s=None,
+        node="n-1",
+        devices=("A10G (simulated)",),
+    )
+    return EndpointView(
+        name=definition.name,
+        definition=definition,
+        status=EndpointStatus.READY,
+        failure=None,
+        created_ms=1_700_000_000_000,
+        updated_ms=1_700_000_000_000,
+        variants=tuple(
+            VariantView(
+                name=variant.name,
+                weight=variant.weight,
+                revision=variant.revision,
+                status=EndpointStatus.READY,
+                failure=None,
+                queued=3,
+                replicas=(replica,),
+                decisions=(),
+            )
+            for variant in definition.variants
+        ),
+    )
+
+
+class NoKeys:
+    """Implements ``Keys`` with none."""
+
+    def is_empty(self) -> bool:
+        """Return whether no key exists."""
+        return True
+
+    def by_bearer(self, token: str) -> None:
+        """Know nobody."""
+
+    def secret(self, key_id: str) -> None:
+        """Know nobody."""
+
+    def by_id(self, key_id: str) -> None:
+        """Know nobody."""
