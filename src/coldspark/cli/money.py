@@ -1,0 +1,106 @@
+"""``bill``: the ledger priced by a book, with what the book cannot price and where it errs."""
+
+from typing import Annotated, Any
+
+import typer
+
+from coldspark.cli import render
+from coldspark.cli.moments import moment_ms
+from coldspark.cli.options import AsJson, Key, OptionalName, Url, client, complete_book
+
+_BILL = """
+[bold]Examples[/bold]
+
+coldspark bill     [dim]all of it: busy, starting, idle and overhead[/dim]
+
+coldspark bill chat --prices guide-2026-03     [dim]the same traffic under the guide's prices[/dim]
+
+coldspark bill --since 7d --prices runpod-2026-10 --as-gpu L4
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's command."""
+    app.command(epilog=_BILL)(bill)
+
+
+def bill(
+    name: OptionalName = None,
+    prices: Annotated[
+        str,
+        typer.Option("--prices", "-p", help="The price book.", autocompletion=complete_book),
+    ] = "own",
+    since: Annotated[
+        str | None, typer.Option(help="A date, a time, or how far back: 2026-11-01, 24h, 7d.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Likewise.")] = None,
+    as_gpu: Annotated[
+        str | None, typer.Option(help="Price CPU usage as if on this type.", show_default="A10G")
+    ] = None,
+    url: Url = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what was used and what it cost, under your own machine's cost or any price book."""
+    answer = client(url, key).bill(
+        name,
+        book=prices,
+        since=_text(moment_ms(since)),
+        until=_text(moment_ms(until)),
+        as_gpu=as_gpu,
+    )
+    if as_json:
+        render.as_json(answer)
+    else:
+        _show(answer)
+
+
+def _text(moment: int | None) -> str | None:
+    return None if moment is None else str(moment)
+
+
+def _show(answer: dict[str, Any]) -> None:
+    render.out(render.bold(f"{answer['title']} ({answer['as_of']})"))
+    headers = ("component", "endpoint", "gpu", "quantity", "unit", "cost")
+    lines = [*answer["lines"], *filter(None, [answer.get("dedicated")])]
+    render.table(headers, [_row(line) for line in answer["lines"]])
+    render.out()
+    render.out(f"{render.bold('total')}  {render.nanos(answer['total_nanos'])}")
+    if answer.get("dedicated"):
+        line = answer["dedicated"]
+        render.out(
+            f"a dedicated {line['gpu']} over the same {line['quantity']:.4g} hours:"
+            f" {render.nanos(line['nanos'])}"
+        )
+    for missing in answer.get("missing", ()):
+        render.out(f"missing from the total: {missing['component']}: {missing['why']}")
+    for assumption in answer.get("assumptions", ()):
+        render.out(assumption)
+    if any(line.get("is_estimated") for line in lines):
+        render.out("~ marks a rate that was estimated, not published")
+    render.out(f"source: {answer['source']}")
+    _show_corrections(answer.get("corrections", ()))
+
+
+def _row(line: dict[str, Any]) -> tuple[object, ...]:
+    cost = "not priced" if line["nanos"] is None else render.nanos(line["nanos"])
+    mark = "~" if line.get("is_estimated") else ""
+    quantity = f"{line['quantity']:.6g}"
+    where = line.get("endpoint") or "machine"
+    return (
+        line["component"],
+        where,
+        line.get("gpu") or "cpu",
+        quantity,
+        line["unit"],
+        mark + str(cost),
+    )
+
+
+def _show_corrections(corrections: Any) -> None:
+    if not corrections:
+        return
+    render.heading("Figures of the source that do not follow from its own inputs")
+    for row in corrections:
+        render.out(f"- {row['figure']}: printed {row['printed']}, computed {row['computed']}")
+        render.out(f"  {row['why']}")

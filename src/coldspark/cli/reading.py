@@ -1,0 +1,216 @@
+"""What is there and what happens: ``ls``, ``describe``, ``logs``, ``requests``, ``trace``."""
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from coldspark.cli import render
+from coldspark.cli.moments import age, clock_time
+from coldspark.cli.options import AsJson, Key, Name, OptionalName, Url, client
+
+if TYPE_CHECKING:
+    from coldspark.sdk.transport import Reply
+
+_LOGS = """
+[bold]Examples[/bold]
+
+coldspark logs chat -n 200
+
+coldspark logs chat -f | grep -i error
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command(epilog="[bold]Example[/bold]: coldspark ls --json | jq -r '.endpoints[].name'")(ls)
+    app.command(epilog="[bold]Example[/bold]: coldspark describe chat")(describe)
+    app.command(epilog=_LOGS)(logs)
+    app.command(epilog="[bold]Example[/bold]: coldspark requests chat -n 20")(requests)
+    app.command(epilog="[bold]Example[/bold]: coldspark trace REQUEST_ID")(trace)
+
+
+def ls(url: Url = None, key: Key = None, as_json: AsJson = False) -> None:
+    """List endpoints: status, what runs, what waits."""
+    connection = client(url, key)
+    if as_json:
+        render.as_json(connection.ask("GET", "/v1/endpoints"))
+        return
+    endpoints = connection.endpoints()
+    if not endpoints:
+        render.note("no endpoints yet: coldspark deploy DIR")
+        return
+    headers = ("name", "status", "replicas", "running", "queued", "gpu", "updated")
+    render.table(headers, [_endpoint_row(endpoint) for endpoint in endpoints])
+
+
+def describe(name: Name, url: Url = None, key: Key = None, as_json: AsJson = False) -> None:
+    """Show one endpoint: its spec, its replicas, and the latest decisions with their reasons."""
+    endpoint = client(url, key).endpoint(name)
+    if as_json:
+        render.as_json(endpoint)
+        return
+    render.pairs(
+        {
+            "name": endpoint["name"],
+            "status": endpoint["status"],
+            "failure": endpoint.get("failure"),
+            "source": endpoint.get("source"),
+            "updated": age(endpoint.get("updated_ms")),
+        }
+    )
+    for variant in endpoint.get("variants", ()):
+        _describe_variant(variant)
+
+
+def logs(
+    name: Name,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many.")] = 100,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they come.")] = False,
+    url: Url = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print what replicas printed, oldest first. ``coldspark`` marks the platform's remarks."""
+    connection = client(url, key)
+    path = f"/v1/endpoints/{name}/logs"
+    query = {"lines": str(lines)} | ({"follow": "true"} if follow else {})
+    if as_json and not follow:
+        render.as_json(connection.ask("GET", path, query=query))
+        return
+    if not follow:
+        for line in connection.logs(name, lines):
+            render.out(_log_line(line))
+        return
+    with connection.open("GET", path, query=query, timeout_s=None) as reply:
+        for line in _records(reply):
+            render.out(json.dumps(line) if as_json else _log_line(line))
+
+
+def requests(
+    name: OptionalName = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many.")] = 20,
+    url: Url = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the latest requests: how long, how much, and whether they waited for a start."""
+    rows = client(url, key).requests(name, limit)
+    if as_json:
+        render.as_json({"requests": rows})
+        return
+    headers = ("request", "endpoint", "when", "status", "ms", "busy ms", "cold", "cost")
+    render.table(headers, [_request_row(row) for row in rows])
+
+
+def trace(
+    request_id: Annotated[str, typer.Argument(help="As in X-Coldspark-Request-Id.")],
+    url: Url = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draw where one request's time went, stage by stage."""
+    row = client(url, key).request(request_id)
+    if as_json:
+        render.as_json(row)
+        return
+    values = dict(zip(_REQUEST_FACTS, _request_row(row), strict=True))
+    render.pairs(values | {"error": row.get("error"), "replica": row.get("replica")})
+    render.out()
+    for line in render.waterfall(_stages_ms(row), is_coloured=render.is_terminal(sys.stdout)):
+        render.out(line)
+
+
+_REQUEST_FACTS = ("request", "endpoint", "when", "status", "ms", "busy ms", "cold", "cost")
+
+
+def _request_row(row: dict[str, Any]) -> tuple[object, ...]:
+    return (
+        row["request"],
+        row["endpoint"],
+        clock_time(row["arrived_ms"]),
+        row["status"],
+        row["duration_ms"],
+        row["busy_ms"],
+        row["is_cold"],
+        render.nanos(row.get("cost_nanos", row.get("busy_nanos"))),
+    )
+
+
+def _stages_ms(row: dict[str, Any]) -> dict[str, float]:
+    """Return milliseconds by stage from the ledger's microseconds."""
+    fall = row.get("waterfall") or {}
+    return {name.removesuffix("_us"): value / 1000 for name, value in fall.items()}
+
+
+def _endpoint_row(endpoint: dict[str, Any]) -> tuple[object, ...]:
+    variants = endpoint.get("variants", ())
+    replicas = [replica for variant in variants for replica in variant.get("replicas", ())]
+    return (
+        endpoint["name"],
+        endpoint["status"],
+        len(replicas),
+        sum(replica.get("running", 0) for replica in replicas),
+        sum(variant.get("queued", 0) for variant in variants),
+        " | ".join(dict.fromkeys(_gpu(variant) for variant in variants)) or None,
+        age(endpoint.get("updated_ms")),
+    )
+
+
+def _gpu(variant: dict[str, Any]) -> str:
+    return str(variant.get("gpu") or "cpu")
+
+
+def _describe_variant(variant: dict[str, Any]) -> None:
+    render.heading(f"variant {variant['name']} (weight {variant.get('weight', 1):g})")
+    shown = {
+        key: value
+        for key, value in variant.items()
+        if key not in ("name", "weight", "replicas", "decisions") and value not in (None, {}, [])
+    }
+    render.pairs({key: _flat(value) for key, value in shown.items()})
+    if variant.get("replicas"):
+        render.heading("replicas")
+        headers = ("replica", "state", "running", "age", "devices", "started by")
+        render.table(headers, [_replica_row(replica) for replica in variant["replicas"]])
+    if variant.get("decisions"):
+        render.heading("latest decisions")
+        for decision in variant["decisions"]:
+            at = clock_time(decision["at_ms"])
+            render.out(f"{at}  {decision['what']}: {decision['reason']}")
+
+
+def _replica_row(replica: dict[str, Any]) -> tuple[object, ...]:
+    return (
+        replica["replica"],
+        replica["state"],
+        replica["running"],
+        f"{replica['age_s']:.0f} s",
+        ", ".join(replica.get("devices", ())) or "cpu",
+        replica.get("template"),
+    )
+
+
+def _flat(value: Any) -> object:
+    """Write a nested object as lines of ``key = value``."""
+    if not isinstance(value, dict):
+        return value if not isinstance(value, list) else " ".join(map(str, value))
+    return "\n".join(f"{key} = {_flat(inner)}" for key, inner in value.items() if inner is not None)
+
+
+def _log_line(line: dict[str, Any]) -> str:
+    mark = "" if line["stream"] == "stdout" else f" [{line['stream']}]"
+    return f"{clock_time(line['at_ms'])} {line['replica']}{mark} {line['text']}"
+
+
+def _records(reply: "Reply") -> Iterator[dict[str, Any]]:
+    """Yield JSON objects of a stream, one a line; server-sent events' ``data:`` is understood."""
+    rest = b""
+    for chunk in reply.chunks():
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            text = line.removeprefix(b"data:").strip()
+            if text.startswith(b"{"):
+                yield json.loads(text)
