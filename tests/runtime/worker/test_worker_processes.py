@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from worker_rig import BOOTSTRAP, Rig, await_readable, await_true, is_alive
+from worker_rig import COMMAND, INTERPRETER, Rig, await_readable, await_true, is_alive
 
 from coldspark.runtime.worker import control, frames
 
@@ -121,8 +121,8 @@ def test_replica_has_its_own_session_environment_and_directory(
     )
     channel = rig.fork(cwd=str(tmp_path), environment={"COLOR": "green"}).ready()
     facts = channel.answer(1)
-    # Standard input, output and error, the channel, and the listing's own.
-    assert facts.pop("descriptors") == 5
+    # Standard input, output and error, the channel and its watch, and the listing's own.
+    assert facts.pop("descriptors") == 6
     assert facts == {
         "session": channel.pid,
         "directory": str(tmp_path),
@@ -288,8 +288,7 @@ def test_supervisor_that_dies_during_the_import_takes_the_template_along(write: 
     script = f"""
 import json, socket, subprocess, sys, time
 ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-child = subprocess.Popen([sys.executable, "-P", {str(BOOTSTRAP)!r}, str(theirs.fileno())],
-                         pass_fds=[theirs.fileno()])
+child = subprocess.Popen([*{COMMAND!r}, str(theirs.fileno())], pass_fds=[theirs.fileno()])
 print(child.pid, flush=True)
 ours.send(json.dumps({{"op": "prepare", "program": {str(path)!r}, "paths": []}}).encode())
 time.sleep(300)
@@ -353,6 +352,7 @@ def test_replica_started_afresh_dies_with_its_template(rig: Rig, write: Write) -
     await_true(dead([channel.pid]), "the replica dies")
 
 
+@pytest.mark.skipif(sys.executable != INTERPRETER, reason="needs numpy")
 def test_helper_threads_of_blas_do_not_forbid_forks(rig: Rig, write: Write) -> None:
     """numpy brings threads of its own; the canary shows that forks work all the same."""
     prepared = rig.prepare(

@@ -1,4 +1,7 @@
-"""Stand in for the supervisor and the router: drive a real template over real sockets."""
+"""Stand in for the supervisor and the router: drive a real template over real sockets.
+
+``COLDSPARK_WORKER_PYTHON`` names another interpreter to run the templates with (3.9 or newer).
+"""
 
 import json
 import os
@@ -15,6 +18,9 @@ from typing import Any
 from coldspark.runtime.worker import control, frames
 
 BOOTSTRAP = Path(frames.__file__).with_name("bootstrap.py")
+INTERPRETER = os.environ.get("COLDSPARK_WORKER_PYTHON", sys.executable)
+SAFE_PATH = subprocess.run([INTERPRETER, "-P", "-c", ""], capture_output=True).returncode == 0
+COMMAND = [INTERPRETER, *(["-P"] if SAFE_PATH else []), str(BOOTSTRAP)]
 DEADLINE_S = 15.0
 
 
@@ -135,7 +141,7 @@ class Rig:
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", str(BOOTSTRAP), str(theirs.fileno())],
+                [*COMMAND, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,

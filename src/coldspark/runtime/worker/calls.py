@@ -126,13 +126,11 @@ class MainLane(Lane):
 
 
 class ThreadLane(Lane):
-    """One of several threads. It is interrupted at its next bytecode, not in a system call."""
+    """One of several: the thread it is made in. It is interrupted at its next bytecode, which a
+    blocking system call does not reach before it returns.
+    """
 
     def __init__(self) -> None:
-        self._thread = 0
-
-    def bind(self) -> None:
-        """Belong to the calling thread."""
         self._thread = threading.get_ident()
 
     def interrupt(self, call: Call) -> None:

@@ -95,7 +95,7 @@ class Decoder:
     def __init__(self) -> None:
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> "list[tuple[int, int, bytes]]":
+    def feed(self, data: "bytes | memoryview") -> "list[tuple[int, int, bytes]]":
         """Return the frames that ``data`` completes, as ``(kind, call, payload)``."""
         buffer = self._buffer
         buffer += data

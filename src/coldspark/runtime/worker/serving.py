@@ -1,8 +1,12 @@
 """Serve a handler on its channel: blocking threads, no event loop.
 
-One thread reads frames. With a concurrency of 1 the handler runs in the main thread, as programs
-expect; with more, in that many threads. The end of the channel means that the router is gone:
-nobody can want the work any more, and the process exits at once.
+With a concurrency of 1 the handler runs in the main thread, as programs expect. That thread also
+reads the channel while it is idle, so that a call costs no switch of threads; while the handler
+runs, a watch thread reads instead, and finds cancellations, credit and the end. With a higher
+concurrency the main thread reads, and that many lanes run calls.
+
+The end of the channel means that the router is gone: nobody can want the work any more, and the
+process exits at once.
 """
 
 from __future__ import annotations
@@ -10,10 +14,11 @@ from __future__ import annotations
 import json
 import os
 import queue
+import select
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from . import frames, media, output, program
@@ -37,35 +42,45 @@ class Server:
         self._queue: queue.SimpleQueue[Call] = queue.SimpleQueue()
         self._state = threading.Condition(threading.Lock())
         self._sending = threading.Lock()
+        self._reading = threading.Lock()
+        self._decoder = frames.Decoder()
+        self._buffer = memoryview(bytearray(_READ_BYTES))
 
     def run(self) -> None:
         """Serve until the process ends."""
         # A child that the handler forks must neither hold the channel open nor answer on it.
         os.register_at_fork(after_in_child=self._channel.close)
-        threading.Thread(target=self._read, name="coldspark-reader", daemon=True).start()
         if self._concurrency == 1:
-            self._run_lane(MainLane())
-            return
-        lanes = [ThreadLane() for _ in range(self._concurrency)]
-        for number, lane in enumerate(lanes):
-            name = f"coldspark-{number}"
-            threading.Thread(target=self._run_thread, args=(lane,), name=name, daemon=True).start()
-        threading.Event().wait()
+            self._run_main()
+        for number in range(self._concurrency):
+            _start(self._run_thread, f"coldspark-{number}")
+        while True:
+            self._read()
 
-    # The reader's thread.
+    # Reading: by one thread at a time, which holds ``_reading``.
 
-    def _read(self) -> None:
-        decoder = frames.Decoder()
+    def _read(self, flags: int = 0) -> None:
+        """Take the frames that are there, or wait for some unless ``flags`` say not to."""
         try:
-            while data := self._channel.recv(_READ_BYTES):
-                for kind, number, payload in decoder.feed(data):
-                    self._take(kind, number, payload)
+            size_bytes = self._channel.recv_into(self._buffer, 0, flags)
+            if size_bytes == 0:
+                os._exit(EXIT_CHANNEL_ENDED)
+            for kind, number, payload in self._decoder.feed(self._buffer[:size_bytes]):
+                self._take(kind, number, payload)
+        except BlockingIOError:
+            return
+        except OSError:
+            os._exit(EXIT_CHANNEL_ENDED)
         except (frames.FrameError, ValueError, KeyError) as error:
             print(f"coldspark: the channel broke: {error!r}", file=sys.stderr)
             os._exit(EXIT_CHANNEL_BROKEN)
-        except OSError:
-            pass
-        os._exit(EXIT_CHANNEL_ENDED)
+
+    def _watch(self, watched: select.epoll) -> None:
+        """Read whenever ``watched`` says so, which it does while a call runs."""
+        while True:
+            watched.poll()
+            with self._reading:
+                self._read(socket.MSG_DONTWAIT)
 
     def _take(self, kind: int, number: int, payload: bytes) -> None:
         if kind == frames.CALL:
@@ -121,11 +136,27 @@ class Server:
 
     # The lanes' threads.
 
-    def _run_thread(self, lane: ThreadLane) -> None:
-        lane.bind()
-        self._run_lane(lane)
+    def _run_main(self) -> None:
+        watched, channel = select.epoll(), self._channel.fileno()
+        watched.register(channel, 0)
+        _start(lambda: self._watch(watched), "coldspark-watch")
+        lane = MainLane()
+        while True:
+            call = self._next_call()
+            watched.modify(channel, select.EPOLLIN)
+            self._perform(lane, call)
+            watched.modify(channel, 0)
 
-    def _run_lane(self, lane: Lane) -> None:
+    def _next_call(self) -> Call:
+        while True:
+            # A watch that woke late may still be reading; then the call is in the queue.
+            with self._reading:
+                if not self._queue.empty():
+                    return self._queue.get()
+                self._read()
+
+    def _run_thread(self) -> None:
+        lane = ThreadLane()
         while True:
             self._perform(lane, self._queue.get())
 
@@ -223,6 +254,10 @@ class Server:
 
 
 _END: Any = object()
+
+
+def _start(work: Callable[[], None], name: str) -> None:
+    threading.Thread(target=work, name=name, daemon=True).start()
 
 
 def _head(reply: Reply) -> dict[str, Any]:
