@@ -81,9 +81,8 @@ class ForkedProcess:
         self._on_forked()
 
     def on_process_exited(self, status: int) -> None:
-        """End whatever it left behind."""
-        if not self.has_ended and self._template is not None:
-            self._template.sweep(self._replica)
+        """Finish. The template has killed what it left behind before it says this."""
+        if not self.has_ended:
             self._finish(status, None)
 
     def on_fork_failed(self, message: str) -> None:

@@ -178,10 +178,6 @@ class Template:
         """Signal a replica's process group."""
         self._send({"op": "signal", "replica": replica, "signal": number})
 
-    def sweep(self, replica: ReplicaId) -> None:
-        """Kill what a replica left behind."""
-        self._send({"op": "sweep", "replica": replica})
-
     def hang_up(self) -> None:
         """End it the gentle way: it sees its socket end, kills its forks and exits."""
         self._close_control()

@@ -1,0 +1,351 @@
+"""The router's end of the channel: every call hears one end, in order, or is void."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import cast
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from coldspark.core.types import EndpointName, Failure, FailureKind, RequestId, RootCause
+from coldspark.runtime.channel import Channel
+from coldspark.runtime.ports import Invocation
+from coldspark.runtime.worker import frames
+
+
+class Wire:
+    """A transport that keeps what is written, as frames."""
+
+    def __init__(self) -> None:
+        self.frames: list[tuple[int, int, bytes]] = []
+        self.writes = 0
+        self.is_aborted = False
+        self._decoder = frames.Decoder()
+
+    def write(self, data: bytes) -> None:
+        self.writes += 1
+        self.frames += self._decoder.feed(data)
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+
+class Listener:
+    """Keeps what the channel says of its replica."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[object, ...]] = []
+
+    def on_booted(self) -> None:
+        self.heard.append(("booted",))
+
+    def on_loaded(self, load_us: int | None) -> None:
+        self.heard.append(("loaded", load_us))
+
+    def on_broken(self, cause: RootCause, message: str, traceback: str) -> None:
+        self.heard.append(("broken", cause, message, traceback))
+
+    def on_channel_lost(self, violation: str | None) -> None:
+        self.heard.append(("lost", violation))
+
+
+class Answers:
+    """A ReplySink that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+        self.body = b""
+        self.failure: Failure | None = None
+        self.head: tuple[int, list[tuple[str, str]]] | None = None
+        self.handler_us: int | None = None
+
+    def on_reply(
+        self, status: int, headers: Sequence[tuple[str, str]], body: bytes, handler_us: int | None
+    ) -> None:
+        self.heard.append("reply")
+        self.head, self.body, self.handler_us = (status, list(headers)), body, handler_us
+
+    def on_head(self, status: int, headers: Sequence[tuple[str, str]]) -> None:
+        self.heard.append("head")
+        self.head = (status, list(headers))
+
+    def on_chunk(self, chunk: bytes) -> None:
+        self.heard.append("chunk")
+        self.body += chunk
+
+    def on_end(self, handler_us: int | None) -> None:
+        self.heard.append("end")
+        self.handler_us = handler_us
+
+    def on_failure(self, failure: Failure) -> None:
+        self.heard.append("failure")
+        self.failure = failure
+
+
+def attached() -> tuple[Channel, Wire, Listener]:
+    """Return a channel whose peer is the test."""
+    listener, wire = Listener(), Wire()
+    channel = Channel(listener)
+    channel.connection_made(cast(asyncio.BaseTransport, wire))
+    return channel, wire, listener
+
+
+def invocation(request: str = "q", body: bytes = b"") -> Invocation:
+    """Return a request with everything in it."""
+    return Invocation(
+        endpoint=EndpointName("e"),
+        request=RequestId(request),
+        body=body,
+        content_type="text/plain",
+        accept="*/*",
+        headers=(("x-a", "b"),),
+        started_s=0.0,
+    )
+
+
+HEAD = frames.encode_json(frames.HEAD, 1, {"status": 200, "headers": [["a", "b"]]})
+END = frames.encode_json(frames.END, 1, {"handler_us": 9})
+
+
+def reply(number: int, body: bytes = b"") -> bytes:
+    """Return a REPLY frame."""
+    head = json.dumps({"status": 200, "headers": [["a", "b"]], "handler_us": 7}).encode()
+    return frames.encode_headed(frames.REPLY, number, head, body)
+
+
+def failed(number: int, kind: str) -> bytes:
+    """Return a FAILED frame."""
+    word = {"kind": kind, "message": "m", "traceback": "a\nb", "handler_us": 1}
+    return frames.encode_json(frames.FAILED, number, word)
+
+
+def test_a_call_is_one_write_and_its_reply_one_word() -> None:
+    """The warm path: everything of the invocation goes out at once, everything comes back."""
+    channel, wire, _ = attached()
+    sink = Answers()
+
+    channel.call(invocation(body=b"data"), sink)
+    channel.data_received(reply(1, b"answer"))
+
+    assert wire.writes == 1
+    kind, number, payload = wire.frames[0]
+    head, body = frames.split_headed(payload)
+    assert (kind, number, body) == (frames.CALL, 1, b"data")
+    assert json.loads(head) == {
+        "path": None,
+        "method": "POST",
+        "content_type": "text/plain",
+        "accept": "*/*",
+        "headers": [["x-a", "b"]],
+        "request": "q",
+        "more": False,
+    }
+    assert sink.heard == ["reply"]
+    assert (sink.head, sink.body, sink.handler_us) == ((200, [("a", "b")]), b"answer", 7)
+    assert channel.open_calls == 0
+
+
+def test_a_large_body_travels_in_parts_as_the_socket_drains() -> None:
+    """Nothing more is written while the socket is full, and an empty part ends the body."""
+    channel, wire, _ = attached()
+    body = bytes(range(256)) * 4096 * 3 + b"tail"
+    channel.pause_writing()
+
+    channel.call(invocation(body=body), Answers())
+    assert len(wire.frames) == 1
+    channel.resume_writing()
+
+    assert [frame[0] for frame in wire.frames] == [frames.CALL] + [frames.BODY] * 4
+    first = frames.split_headed(wire.frames[0][2])[1]
+    assert first + b"".join(frame[2] for frame in wire.frames[1:]) == body
+    assert wire.frames[-1][2] == b""
+
+
+def test_an_aborted_upload_sends_no_more() -> None:
+    """CANCEL is the last word about a call."""
+    channel, wire, _ = attached()
+    channel.pause_writing()
+    channel.call(invocation(body=b"x" * 3 * frames.PART_BYTES), Answers())
+
+    channel.abort(RequestId("q"))
+    channel.resume_writing()
+
+    assert [frame[0] for frame in wire.frames] == [frames.CALL, frames.CANCEL]
+
+
+def test_credit_is_granted_as_chunks_are_taken_and_not_while_paused() -> None:
+    """A slow caller stops the credit; resuming grants what was consumed meanwhile."""
+    channel, wire, _ = attached()
+    sink = Answers()
+    call = channel.call(invocation(), sink)
+    chunk = frames.encode(frames.CHUNK, 1, b"x" * 1024 * 1024)
+    channel.data_received(HEAD + chunk)
+    assert [frame[0] for frame in wire.frames] == [frames.CALL, frames.CREDIT]
+
+    call.pause()
+    channel.data_received(chunk + chunk)
+    assert len(wire.frames) == 2
+    call.resume()
+    call.resume()
+    channel.data_received(END)
+    call.resume()
+
+    grants = [frames.read_credit(f[2]) for f in wire.frames if f[0] == frames.CREDIT]
+    assert grants == [1024 * 1024, 2 * 1024 * 1024]
+    assert sink.heard == ["head", "chunk", "chunk", "chunk", "end"]
+
+
+def test_a_failure_keeps_its_kind_and_traceback() -> None:
+    """FAILED speaks in the core's words; an unknown kind is the handler's failure."""
+    channel, _, _ = attached()
+    known, unknown = Answers(), Answers()
+    channel.call(invocation("a"), known)
+    channel.call(invocation("b"), unknown)
+
+    channel.data_received(failed(1, "UnsupportedMedia") + failed(2, "Nonsense"))
+
+    assert known.failure is not None
+    assert known.failure.kind is FailureKind.UNSUPPORTED_MEDIA
+    assert known.failure.log_tail == ("a", "b")
+    assert unknown.failure is not None
+    assert unknown.failure.kind is FailureKind.HANDLER_FAILED
+
+
+def test_an_aborted_call_ends_as_cancelled_however_the_replica_ends_it() -> None:
+    """REPLY, END and FAILED after an abort are all one word: cancelled; chunks are dropped."""
+    for end in (reply(1), HEAD + frames.encode(frames.CHUNK, 1, b"x") + END, failed(1, "TimedOut")):
+        channel, wire, _ = attached()
+        sink = Answers()
+        channel.call(invocation(), sink)
+        channel.abort(RequestId("q"))
+        channel.abort(RequestId("q"))
+        channel.data_received(end)
+
+        assert sink.heard == ["failure"]
+        assert sink.failure is not None
+        assert sink.failure.kind is FailureKind.CANCELLED
+        assert [frame[0] for frame in wire.frames] == [frames.CALL, frames.CANCEL]
+
+
+def test_a_lost_replica_voids_its_calls() -> None:
+    """The engine speaks for them all at once; no sink hears anything."""
+    channel, _, listener = attached()
+    sink = Answers()
+    channel.call(invocation(), sink)
+
+    channel.connection_lost(None)
+    channel.abort(RequestId("q"))
+
+    assert sink.heard == []
+    assert listener.heard == [("lost", None)]
+    assert channel.open_calls == 0
+
+
+def test_garbage_ends_the_channel_and_is_named() -> None:
+    """A peer that breaks the rules is hung up on, and nobody hears half a reply."""
+    broken = (
+        b"\xff" * 20,
+        frames.encode(frames.REPLY, 1, b"\x00\x00\x00\x02{]"),
+        frames.encode(99, 0, b""),
+        END,
+        frames.encode(frames.CHUNK, 1, b"x"),
+        HEAD + HEAD,
+        HEAD + reply(1),
+    )
+    for data in broken:
+        channel, wire, listener = attached()
+        sink = Answers()
+        channel.call(invocation(), sink)
+        channel.data_received(data)
+        assert wire.is_aborted, data
+        channel.connection_lost(None)
+        assert listener.heard[0][0] == "lost"
+        assert "no frame" in str(listener.heard[0][1])
+        assert sink.heard in ([], ["head"])
+
+
+def test_the_replicas_own_words_reach_the_listener() -> None:
+    """BOOTED, READY and BROKEN, also cut into single bytes."""
+    channel, _, listener = attached()
+    words = frames.encode_json(frames.BOOTED, 0, {})
+    words += frames.encode_json(frames.READY, 0, {"load_us": 5})
+    broken = {"cause": "import error", "message": "m", "traceback": "t"}
+    words += frames.encode_json(frames.BROKEN, 0, broken)
+    for byte in words:
+        channel.data_received(bytes([byte]))
+
+    assert listener.heard == [
+        ("booted",),
+        ("loaded", 5),
+        ("broken", RootCause.IMPORT_ERROR, "m", "t"),
+    ]
+
+
+class AnyHistory(RuleBasedStateMachine):
+    """Play calls, replies, streams, aborts and pauses in any order against the channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.channel, self.wire, self.listener = attached()
+        self.count = 0
+        self.open: dict[int, Answers] = {}
+        self.closed: list[Answers] = []
+        self.streaming: set[int] = set()
+        self.flows: dict[int, object] = {}
+
+    @rule(size=st.sampled_from([0, 10, frames.PART_BYTES + 1]))
+    def call(self, size: int) -> None:
+        self.count += 1
+        sink = Answers()
+        self.channel.call(invocation(str(self.count), b"x" * size), sink)
+        self.open[self.count] = sink
+
+    def _pick(self, data: st.DataObject) -> int:
+        return data.draw(st.sampled_from(sorted(self.open)))
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def answer(self, data: st.DataObject) -> None:
+        number = self._pick(data)
+        if number in self.streaming:
+            end = frames.encode_json(frames.END, number, {"handler_us": 1})
+        else:
+            end = data.draw(st.sampled_from([reply(number), failed(number, "HandlerFailed")]))
+        self.channel.data_received(end)
+        self.closed.append(self.open.pop(number))
+        self.streaming.discard(number)
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def stream(self, data: st.DataObject) -> None:
+        number = self._pick(data)
+        if number not in self.streaming:
+            self.streaming.add(number)
+            head = {"status": 200, "headers": []}
+            self.channel.data_received(frames.encode_json(frames.HEAD, number, head))
+        self.channel.data_received(frames.encode(frames.CHUNK, number, b"x" * 300_000))
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def abort(self, data: st.DataObject) -> None:
+        self.channel.abort(RequestId(str(self._pick(data))))
+
+    @rule(is_full=st.booleans())
+    def fill(self, is_full: bool) -> None:
+        (self.channel.pause_writing if is_full else self.channel.resume_writing)()
+
+    @invariant()
+    def agrees(self) -> None:
+        self.channel.check()
+        assert self.channel.open_calls == len(self.open)
+        for sink in self.open.values():
+            assert not {"reply", "end", "failure"} & set(sink.heard)
+        for sink in self.closed:
+            assert sum(word in ("reply", "end", "failure") for word in sink.heard) == 1
+            assert sink.heard[-1] in ("reply", "end", "failure")
+
+
+AnyHistory.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestAnyHistory = AnyHistory.TestCase
