@@ -53,6 +53,19 @@ def predict_fn(data, model):
 """
 
 
+STRAY = """
+import subprocess
+
+SCRIPT = "sleep 300 >/dev/null 2>&1 & echo $!"
+
+def predict_fn(data, model):
+    run = subprocess.run(
+        ["sh", "-c", SCRIPT], env={}, start_new_session=True, stdout=subprocess.PIPE
+    )
+    return int(run.stdout)
+"""
+
+
 def dead(pids: list[int]) -> Callable[[], bool]:
     """Return the claim that none of them runs."""
     return lambda: not any(is_alive(pid) for pid in pids)
@@ -240,20 +253,7 @@ def test_nothing_a_replica_started_outlives_it(rig: Rig, write: Write) -> None:
 
 def test_stray_without_a_mark_dies_with_the_last_replica(rig: Rig, write: Write) -> None:
     """A daemon that dropped its environment and session is killed when nobody else can own it."""
-    rig.prepare(
-        write(
-            """
-            import subprocess
-            SCRIPT = "sleep 300 >/dev/null 2>&1 & echo $!"
-
-            def predict_fn(data, model):
-                run = subprocess.run(
-                    ["sh", "-c", SCRIPT], env={}, start_new_session=True, stdout=subprocess.PIPE
-                )
-                return int(run.stdout)
-            """
-        )
-    )
+    rig.prepare(write(STRAY))
     channel = rig.fork().ready()
     stray = channel.answer(1)
     assert is_alive(stray)
@@ -337,10 +337,27 @@ def test_program_with_a_thread_is_started_afresh_with_the_reason_shown(
     prepared = rig.prepare(write(THREADED))
     assert prepared["fork_safe"] is False
     assert "ticker" in prepared["reason"]
+    # The program and its thread are gone from the template, which is still the same process.
+    assert len(list(Path(f"/proc/{rig.process.pid}/task").iterdir())) == 1
     channel = rig.fork(environment={"COLOR": "red"}).ready()
     assert channel.answer(1) == [channel.pid, channel.pid, True, "red"]
     channel.sock.close()
     assert rig.event("exited")["status"] == 0
+
+
+def test_template_that_starts_afresh_still_kills_everything(rig: Rig, write: Write) -> None:
+    """It stays the subreaper, and still sees the end of its socket."""
+    rig.prepare(write(THREADED.partition("def predict_fn")[0] + FAMILY))
+    one = rig.fork("r1").ready()
+    pids = one.answer(1)
+    rig.signal("r1", signal.SIGKILL)
+    assert rig.event("exited")["status"] == -signal.SIGKILL
+    assert dead(pids)()
+    two = rig.fork("r2").ready()
+    pids = two.answer(1)
+    rig.control.close()
+    assert rig.process.wait(10) == control.EXIT_ORPHANED
+    assert dead([two.pid, *pids])()
 
 
 def test_replica_started_afresh_dies_with_its_template(rig: Rig, write: Write) -> None:
@@ -436,6 +453,36 @@ def test_orders_that_make_no_sense_are_refused(rig: Rig, write: Write) -> None:
     assert "replica id of 65 bytes" in rig.event("fork_failed")["message"]
     rig.tell({"op": "signal", "replica": "nobody", "signal": 9})
     assert rig.fork().ready().answer(1, b"1") == 1
+
+
+def _cgroup2() -> Path | None:
+    """Return where a cgroup of version 2 can be made, if anywhere."""
+    for line in Path("/proc/mounts").read_text().splitlines():
+        _, where, kind, *_ = line.split()
+        if kind == "cgroup2" and os.access(where, os.W_OK):
+            return Path(where)
+    return None
+
+
+@pytest.mark.skipif(_cgroup2() is None, reason="needs a writable cgroup2 mount")
+def test_stray_without_a_mark_dies_with_its_cgroup(rig: Rig, write: Write) -> None:
+    """Where the kernel keeps the books, nothing can hide, even while other replicas live."""
+    mount = _cgroup2()
+    assert mount is not None
+    group = mount / f"coldspark-test-{os.getpid()}"
+    group.mkdir()
+    try:
+        rig.prepare(write(STRAY))
+        rig.fork("r1").ready()
+        channel = rig.fork("r2", cgroups=[str(group / "cgroup.procs")]).ready()
+        stray = channel.answer(1)
+        assert is_alive(stray)
+        rig.signal("r2", signal.SIGKILL)
+        rig.event("exited")
+        assert not is_alive(stray)
+    finally:
+        await_true(lambda: "populated 0" in (group / "cgroup.events").read_text(), "it empties")
+        group.rmdir()
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may change the uid")

@@ -1,7 +1,8 @@
 """Start every process of this package: load it by path as ``coldspark_worker``, then run it.
 
     python -P bootstrap.py FD             the template; FD is its end of the control socket
-    python -P bootstrap.py FD --replica   a replica whose template cannot fork; FD brings the order
+    python -P bootstrap.py FD --unsafe …  the template again, once its program ruled out a fork
+    python -P bootstrap.py FD --replica   a replica of such a template; FD brings the order
 
 Nothing of the platform is put on sys.path: the user's program sees only its own environment.
 """
@@ -40,11 +41,13 @@ def main() -> None:
 
     _load_package()
     descriptor = int(sys.argv[1])
-    if "--replica" in sys.argv[2:]:
+    mode = sys.argv[2] if len(sys.argv) > 2 else None
+    if mode == "--replica":
         importlib.import_module("coldspark_worker.replica").run_alone(descriptor)
-    else:
+    if mode is None:
         importlib.import_module("coldspark_worker.mark").reserve()
-        importlib.import_module("coldspark_worker.template").run(descriptor)
+    verdict = sys.argv[3] if mode == "--unsafe" else None
+    importlib.import_module("coldspark_worker.template").run(descriptor, verdict)
 
 
 if __name__ == "__main__":

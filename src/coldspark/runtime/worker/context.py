@@ -62,11 +62,11 @@ class Context:
 
     def set_response_header(self, index: int, name: str, value: str) -> None:
         """Add a header to the reply."""
-        self.headers.append((name.lower(), value))
+        self.headers.append((name.lower(), str(value)))
 
     def set_response_status(self, code: int = 200, phrase: str = "", index: int = 0) -> None:
         """Answer with this status."""
-        self.status = code
+        self.status = int(code)
 
 
 def _all_headers(request: Request | None) -> dict[str, str]:

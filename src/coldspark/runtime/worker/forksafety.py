@@ -124,11 +124,26 @@ def _multiply() -> None:
 
 def _use_torch() -> None:
     torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(2)
-        # Above the grain size, so that two threads really take part.
-        _ = torch.ones(1 << 17).clone().exp().sum()
-        _ = torch.ones(256, 256) @ torch.ones(256, 256)
+    if torch is None or not hasattr(torch, "set_num_threads"):
+        return
+    torch.set_num_threads(2)
+    # Above the grain size, so that two threads really take part.
+    _ = torch.ones(1 << 17).clone().exp().sum()
+    _ = torch.ones(256, 256) @ torch.ones(256, 256)
+    try:
+        torch.set_num_interop_threads(2)
+    except RuntimeError:
+        # Somebody set it, which is fine, or used that pool, which no child can. Try it.
+        torch.jit.CompilationUnit(_INTEROP).both(torch.ones(1))
+
+
+_INTEROP = """
+def add(x):
+    return x + 1
+
+def both(x):
+    return torch.jit.wait(torch.jit.fork(add, x))
+"""
 
 
 def _thread_names() -> str:

@@ -66,7 +66,7 @@ def encode(value: Any, accept: str) -> str | bytes:
 
 
 def _refusal(what: str, value: str, known: dict[str, Any]) -> str:
-    return f"{what} {value!r} is not supported; supported: {', '.join(sorted(known))}"
+    return f"{what} {value[:200]!r} is not supported; supported: {', '.join(sorted(known))}"
 
 
 def numpy() -> Any | None:

@@ -18,6 +18,7 @@ import select
 import socket
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -27,6 +28,7 @@ from .handler import Handler, Reply, to_bytes
 
 EXIT_CHANNEL_ENDED = 0
 EXIT_CHANNEL_BROKEN = 70
+EXIT_BUG = 70
 CALLS_MAX = 10_000
 _READ_BYTES = 256 * 1024
 
@@ -157,8 +159,12 @@ class Server:
 
     def _run_thread(self) -> None:
         lane = ThreadLane()
-        while True:
-            self._perform(lane, self._queue.get())
+        try:
+            while True:
+                self._perform(lane, self._queue.get())
+        except BaseException:  # noqa: BLE001  a lane that died unnoticed would swallow calls
+            traceback.print_exc()
+            os._exit(EXIT_BUG)
 
     def _perform(self, lane: Lane, call: Call) -> None:
         """Run one call to its one last frame. An interrupt may come at any point of the loop."""

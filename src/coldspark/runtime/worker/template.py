@@ -2,6 +2,8 @@
 
 One thread, no event loop, no CUDA context. It is the subreaper of all that its replicas start, so
 whatever outlives a replica comes back to it, and is killed before the replica is reported gone.
+A program that rules a fork out is dropped again: the template executes itself anew, with the
+program's threads and memory gone, and starts each replica in a fresh interpreter.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -22,6 +25,7 @@ from . import control, forksafety, handler, mark, media, output, prctl, program,
 from .order import Order, parse
 
 _DESCRIPTORS_MAX = 8
+_EXIT_BUG = 70
 _ALL_SIGNALS = signal.valid_signals()
 
 
@@ -54,7 +58,18 @@ class Template:
         self._wakeup.setblocking(False)
 
     def serve(self) -> NoReturn:
-        """Serve until the supervisor is gone."""
+        """Serve until the supervisor is gone; then, or after a bug, leave nothing behind."""
+        status = _EXIT_BUG
+        try:
+            self._loop()
+            status = control.EXIT_ORPHANED
+        except BaseException:  # noqa: BLE001  the process's outermost edge
+            traceback.print_exc()
+        finally:
+            self._kill_all()
+            os._exit(status)
+
+    def _loop(self) -> None:
         selector = selectors.PollSelector()
         selector.register(self._supervisor, selectors.EVENT_READ)
         selector.register(self._wakeup, selectors.EVENT_READ)
@@ -64,7 +79,6 @@ class Template:
                     self._receive()
                 else:
                     self._wake()
-        self._end()
 
     # Words from the supervisor.
 
@@ -115,7 +129,7 @@ class Template:
     def _prepare(self, path: str | None, paths: list[str]) -> None:
         if self._is_prepared:
             raise ValueError("prepared already")
-        before = _open_descriptors()
+        before, environment = _open_descriptors(), dict(os.environ)
         # While the import blocks us, nobody would see the end of the socket.
         prctl.set_parent_death_signal(signal.SIGKILL)
         started_ns = time.perf_counter_ns()
@@ -127,10 +141,37 @@ class Template:
         import_us = (time.perf_counter_ns() - started_ns) // 1000
         self._keep = frozenset(_open_descriptors() - before)
         self._torch_threads = forksafety.settle()
-        self._reason = forksafety.reason_against_fork()
+        reason = forksafety.reason_against_fork()
+        if reason is not None:
+            self._start_over(environment, import_us, reason)
+        self._own_children = frozenset(p.pid for p in remains.descendants(os.getpid()))
+        self._begin(import_us)
+
+    def _start_over(self, environment: dict[str, str], import_us: int, reason: str) -> NoReturn:
+        """Become a template that holds no program; the process and its socket stay the same."""
+        self._kill_all()
+        output.flush()
+        verdict = {
+            "program": self._path,
+            "paths": self._paths,
+            "import_us": import_us,
+            "reason": reason,
+        }
+        descriptor = self._supervisor.fileno()
+        os.set_inheritable(descriptor, True)
+        command = _command(descriptor, "--unsafe", json.dumps(verdict))
+        os.execve(sys.executable, command, environment)
+
+    def resume(self, verdict: dict[str, Any]) -> None:
+        """Go on as the template of a program that was found unsafe to fork."""
+        self._path, self._paths = verdict["program"], verdict["paths"]
+        self._reason = verdict["reason"]
+        self._begin(verdict["import_us"])
+
+    def _begin(self, import_us: int) -> None:
+        """Take orders from now on, and say so."""
         self._watch_signals()
         prctl.set_parent_death_signal(0)
-        self._own_children = frozenset(p.pid for p in remains.descendants(os.getpid()))
         self._is_prepared = True
         is_safe = self._reason is None
         self._tell("prepared", import_us=import_us, fork_safe=is_safe, reason=self._reason)
@@ -233,7 +274,7 @@ class Template:
             theirs.set_inheritable(True)
             return os.posix_spawn(
                 sys.executable,
-                _command(theirs.fileno()),
+                _command(theirs.fileno(), "--replica"),
                 {**os.environ, mark.NAME: order.replica},
                 setsigmask=[],
                 setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGCHLD],
@@ -272,7 +313,7 @@ class Template:
     def _kill(self, living: _Living) -> None:
         """Kill all of a replica; with no other one left, also what cannot be told whose it is."""
         order = living.order
-        is_last = len(self._replicas) == 1 and self._reason is None
+        is_last = len(self._replicas) == 1
         remains.kill_cgroups(order.cgroups)
         is_gone = remains.kill_until_gone(
             self._strays
@@ -286,22 +327,16 @@ class Template:
         """Return all that lives below us, except what the import itself started."""
         return remains.alive_below(os.getpid(), self._own_children)
 
-    # The end.
-
-    def _end(self) -> NoReturn:
-        self._kill_all()
-        os._exit(control.EXIT_ORPHANED)
-
     def _kill_all(self) -> None:
         for living in self._replicas.values():
             remains.kill_cgroups(living.order.cgroups)
         remains.kill_until_gone(lambda: remains.alive_below(os.getpid(), frozenset()))
 
 
-def _command(descriptor: int) -> list[str]:
+def _command(descriptor: int, *words: str) -> list[str]:
     safe_path = ["-P"] if getattr(sys.flags, "safe_path", False) else []
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bootstrap.py")
-    return [sys.executable, *safe_path, script, str(descriptor), "--replica"]
+    return [sys.executable, *safe_path, script, str(descriptor), *words]
 
 
 def _open_descriptors() -> set[int]:
@@ -325,10 +360,13 @@ def _remark(text: str) -> None:
     print(f"coldspark: {text}", file=sys.stderr, flush=True)
 
 
-def run(descriptor: int) -> NoReturn:
-    """Be a template on the socket ``descriptor``."""
+def run(descriptor: int, verdict: str | None = None) -> NoReturn:
+    """Be a template on the socket ``descriptor``; ``verdict`` comes from ``_start_over``."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.set_inheritable(descriptor, False)
     prctl.become_subreaper()
-    Template(socket.socket(fileno=descriptor)).serve()
+    template = Template(socket.socket(fileno=descriptor))
+    if verdict is not None:
+        template.resume(json.loads(verdict))
+    template.serve()
