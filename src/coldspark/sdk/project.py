@@ -132,6 +132,8 @@ def _project(source: Path, table: Mapping[str, Any], where: str) -> Project:
     for key, read in _READERS.items():
         if key in table:
             definition[key] = read(table[key])
+    if "model" in definition:
+        definition["model"] = _address(definition["model"], folder)
     name = table.get("name") or _default_name(source)
     return Project(source=source, name=str(name), definition=definition)
 
@@ -198,6 +200,16 @@ def _default_name(source: Path) -> str:
     return name
 
 
+def _address(model: str, folder: Path) -> str:
+    """Return a model's address; a bare path is meant relative to the project."""
+    if "://" in model or model.startswith("artifact:"):
+        return model
+    path = (folder / model).resolve()
+    if not path.exists():
+        raise ValueError(f"model {model!r} is neither an address nor a path that exists: {path}")
+    return path.as_uri()
+
+
 def _scale(table: Mapping[str, Any]) -> dict[str, Any]:
     """Return the scale policy under its keys in the API; durations in seconds."""
     known: dict[str, tuple[str, Callable[[Any], object]]] = {
@@ -229,12 +241,20 @@ def _limits(table: Mapping[str, Any]) -> dict[str, Any]:
 def _translated(
     table: Mapping[str, Any], known: Mapping[str, tuple[str, Callable[[Any], object]]], where: str
 ) -> dict[str, Any]:
+    if not isinstance(table, Mapping):
+        raise ValueError(f"{where} must be a table, not {table!r}")
     refuse_unknown_keys(table, known, where)
     return {known[key][0]: known[key][1](value) for key, value in table.items()}
 
 
 def _environment(table: Mapping[str, Any]) -> dict[str, str]:
-    return {str(key): str(value) for key, value in sorted(table.items())}
+    if not isinstance(table, Mapping):
+        raise ValueError(f"[environment] must be a table, not {table!r}")
+    return {str(key): _variable(value) for key, value in sorted(table.items())}
+
+
+def _variable(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 _READERS: Mapping[str, Callable[[Any], object]] = {

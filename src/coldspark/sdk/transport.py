@@ -54,6 +54,7 @@ class Reply:
         self._pieces: list[bytes] = []
         self._is_headed = False
         self._is_complete = False
+        self._can_reuse = False
 
     def __enter__(self) -> "Reply":
         return self
@@ -85,7 +86,7 @@ class Reply:
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        if self._is_complete and self._parser.should_keep_alive():
+        if self._is_complete and self._can_reuse:
             self._done(connection)
         else:
             connection.close()
@@ -139,6 +140,8 @@ class Reply:
     def on_message_complete(self) -> None:
         """Take the end."""
         self._is_complete = self.status >= 200
+        # Asked here: after the last callback the parser has forgotten this message.
+        self._can_reuse = self._parser.should_keep_alive()
 
 
 class Transport:
