@@ -1,0 +1,186 @@
+"""``ls``, ``describe``, ``logs``, ``requests``, ``trace``, ``bill``, ``keys``: tables and JSON."""
+
+import json
+
+import msgspec
+import pytest
+from conftest import Shell
+from fake_api import FakeApi, endpoint
+
+from coldspark import prices
+from coldspark.core.metering import HoldingState
+from coldspark.core.pricing import price
+from coldspark.core.totals import HoldingTotals, Totals, UsageTotals
+from coldspark.core.types import EndpointName, VariantName
+
+REQUEST = {
+    "request": "req-1",
+    "endpoint": "chat",
+    "variant": "main",
+    "replica": "r-1",
+    "gpu": "A10G",
+    "is_simulated": True,
+    "arrived_ms": 1_764_000_000_123,
+    "duration_ms": 28,
+    "busy_ms": 9,
+    "status": 200,
+    "error": None,
+    "is_cold": True,
+    "busy_nanos": 1_234,
+    "waterfall": {"booted_us": 14_000, "loaded_us": 5_500, "inferred_us": 8_500},
+}
+LINES = [
+    {"at_ms": 1_764_000_000_000, "replica": "r-1", "stream": "stdout", "text": "hello"},
+    {"at_ms": 1_764_000_000_500, "replica": "r-1", "stream": "coldspark", "text": "forked"},
+]
+
+
+def test_ls_lists_what_runs_and_waits(coldspark: Shell, api: FakeApi) -> None:
+    """Plain columns in a pipe."""
+    api.endpoints = {"b": endpoint("b"), "a": endpoint("a")}
+    lines = coldspark("ls").out.splitlines()
+    assert lines[0].split() == ["name", "status", "replicas", "running", "queued", "gpu", "updated"]
+    assert [line.split()[:6] for line in lines[1:]] == [
+        ["a", "Ready", "1", "1", "2", "A10G"],
+        ["b", "Ready", "1", "1", "2", "A10G"],
+    ]
+
+
+def test_ls_of_nothing_says_what_to_do(coldspark: Shell) -> None:
+    """Standard output stays empty."""
+    ran = coldspark("ls")
+    assert (ran.code, ran.out) == (0, "")
+    assert "coldspark deploy" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "path"),
+    [
+        (("ls",), "/v1/endpoints"),
+        (("describe", "a"), "/v1/endpoints/a"),
+        (("logs", "a"), "/v1/endpoints/a/logs"),
+        (("trace", "r"), "/v1/requests/r"),
+        (("bill",), "/v1/bill"),
+        (("doctor", "--server"), "/v1/doctor"),
+    ],
+)
+def test_json_is_what_the_api_said(
+    coldspark: Shell, api: FakeApi, words: tuple[str, ...], path: str
+) -> None:
+    """Every reading command passes it on as it is."""
+    said = {"checks": [], "anything": [1, "ü"]}
+    api.replies[path] = (200, said)
+    assert json.loads(coldspark(*words, "--json").out) == said
+
+
+def test_describe_tells_replicas_and_decisions(coldspark: Shell, api: FakeApi) -> None:
+    """With the reasons."""
+    api.endpoints["chat"] = endpoint("chat")
+    out = coldspark("describe", "chat").out
+    for words in ("A10G (simulated)", "fork of template 7", "start 1: one request waits"):
+        assert words in out
+
+
+def test_logs_mark_the_platforms_remarks(coldspark: Shell, api: FakeApi) -> None:
+    """And the stream, when it is not stdout."""
+    api.replies["/v1/endpoints/chat/logs"] = (200, {"lines": LINES})
+    lines = coldspark("logs", "chat", "-n", "5").out.splitlines()
+    assert [line.split(" ", 2)[2] for line in lines] == ["r-1 hello", "r-1 [coldspark] forked"]
+    assert api.asked == ["GET /v1/endpoints/chat/logs?lines=5"]
+
+
+def test_logs_can_be_followed(coldspark: Shell, api: FakeApi) -> None:
+    """Until the server ends the stream."""
+    api.replies["/v1/endpoints/chat/logs"] = (200, {"lines": LINES})
+    assert len(coldspark("logs", "chat", "-f").out.splitlines()) == 2
+    assert json.loads(coldspark("logs", "chat", "-f", "--json").out.splitlines()[0]) == LINES[0]
+
+
+def test_requests_are_listed_and_one_is_drawn(coldspark: Shell, api: FakeApi) -> None:
+    """From the ledger."""
+    api.replies["/v1/requests"] = (200, {"requests": [REQUEST]})
+    api.replies["/v1/requests/req-1"] = (200, REQUEST)
+    assert "$0.00000123" in coldspark("requests", "chat").out
+    out = coldspark("trace", "req-1").out
+    assert "booted           14.00 ms   50 %  ████████████████████" in out
+    assert "total            28.00 ms" in out
+
+
+def bill(book: str) -> object:
+    """Return a bill as the API sends it."""
+    usage = UsageTotals(
+        endpoint=EndpointName("chat"),
+        variant=VariantName("main"),
+        gpu=None,
+        gpu_count=0.0,
+        is_simulated=False,
+        requests=1000,
+        errors=0,
+        cold=1,
+        busy_ms=3_600_000,
+        duration_ms=3_700_000,
+        busy_nanos=5_000_000,
+        bytes_in=10**9,
+        bytes_out=0,
+    )
+    overhead = HoldingTotals(
+        endpoint=None,
+        gpu=None,
+        gpu_count=0.0,
+        is_simulated=False,
+        state=HoldingState.OVERHEAD,
+        is_provisioned=False,
+        duration_ms=1000,
+        nanos=700,
+    )
+    totals = Totals(usages=(usage,), holdings=(overhead,))
+    return msgspec.to_builtins(price(prices.load(book), totals, wall_ms=7_200_000))
+
+
+def test_a_bill_under_the_guide_shows_its_errors_and_gaps(coldspark: Shell, api: FakeApi) -> None:
+    """Nothing silently zero, no wrong figure without the right one beside it."""
+    api.replies["/v1/bill"] = (200, bill("guide-2026-03"))
+    out = coldspark("bill", "chat", "--prices", "guide-2026-03").out
+    assert "total  $0.850" in out
+    assert "not priced" in out
+    assert "missing from the total: data transfer: not priced by the guide" in out
+    assert "assumed: what ran here on CPU would have taken as long on A10G" in out
+    assert "a dedicated A10G over the same 2 hours: $1.52" in out
+    assert "printed ~$160 a month, computed $61.50 a month" in out
+    assert "endpoint=chat&book=guide-2026-03" in api.asked[0]
+
+
+def test_the_own_bill_names_the_machines_overhead(coldspark: Shell, api: FakeApi) -> None:
+    """Everything adds up to the machine's cost."""
+    api.replies["/v1/bill"] = (200, bill("own"))
+    out = coldspark("bill", "--since", "24h").out
+    assert "overhead   machine" in out
+    assert "total  $0.00500" in out
+    assert "since=" in api.asked[0]
+
+
+def test_a_moment_that_is_none_is_a_usage_error(coldspark: Shell, api: FakeApi) -> None:
+    """Nothing is asked."""
+    ran = coldspark("bill", "--since", "yesteryear")
+    assert ran.code == 2
+    assert "2026-11-01, 24h or 7d" in ran.err
+    assert api.asked == []
+
+
+def test_keys_are_made_listed_and_revoked(coldspark: Shell, api: FakeApi) -> None:
+    """The secret is shown once."""
+    assert "csk_1" in coldspark("keys", "create", "ci", "--scope", "deploy").out
+    listed = coldspark("keys", "ls").out
+    assert "ci" in listed
+    assert "csk_1" not in listed
+    assert coldspark("keys", "rm", "CSK1").code == 0
+    assert api.keys == []
+    assert "no keys" in coldspark("keys", "ls").err
+
+
+def test_a_server_that_is_none_is_told(coldspark: Shell, api: FakeApi) -> None:
+    """Some other program answers on the port."""
+    api.replies["/v1/endpoints"] = (200, None)
+    assert coldspark("ls").code == 0
+    ran = coldspark("ls", "--url", "ftp://x")
+    assert ran.code == 2
