@@ -1,5 +1,7 @@
 """Lines of a replica's output: whole, bounded, and the same on disk and back."""
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +22,7 @@ def test_lines_do_not_depend_on_how_the_bytes_arrive(data: bytes, cuts: list[int
     """Any cutting of the stream gives the same lines."""
     splitter, lines = LineSplitter(), []
     edges = sorted({0, len(data), *(min(cut, len(data)) for cut in cuts)})
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in itertools.pairwise(edges):
         lines += splitter.feed(data[low:high])
     lines += splitter.flush()
 

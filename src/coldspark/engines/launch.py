@@ -127,6 +127,7 @@ class Resolver:
             program=program,
             paths=(program.parent,),
             environment=tuple(sorted(seen.items())),
+            modified_ns=program.stat().st_mtime_ns,
         )
         return LaunchPlan(key=key, environment=environment, cwd=program.parent, model_dir=model_dir)
 

@@ -1,7 +1,6 @@
 """Ask a replica's HTTP server whether it is up, until it says 200."""
 
 import asyncio
-from collections.abc import Callable
 
 _FIRST_DELAY_S = 0.005
 _BACKOFF = 1.5
@@ -10,17 +9,15 @@ _TRY_TIMEOUT_S = 2.0
 _STATUS_BYTES_MAX = 1024
 
 
-async def until_healthy(port: Callable[[], int], ping_path: str) -> None:
+async def until_healthy(port: int, ping_path: str) -> None:
     """Return once ``GET ping_path`` has answered 200. The caller cancels it when it gives up.
-
-    ``port`` is asked before every try: a command that lost its port gets another.
 
     Only 200 counts: 204 is the word of servers that are still loading.
     """
     delay_s = _FIRST_DELAY_S
     while True:
         await asyncio.sleep(delay_s)
-        if await status(port(), ping_path) == 200:
+        if await status(port, ping_path) == 200:
             return
         delay_s = min(delay_s * _BACKOFF, _DELAY_MAX_S)
 

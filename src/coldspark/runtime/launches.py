@@ -4,11 +4,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from coldspark.core.types import Exit, RootCause
+from coldspark.errors import ArtifactUnavailable, ColdsparkError, EnvironmentFailed
 from coldspark.runtime.cgroups import Cgroups
 from coldspark.runtime.ports import EngineListener
 from coldspark.runtime.tasks import Tasks
 from coldspark.runtime.template_pool import TemplatePool
 from coldspark.runtime.templates import TemplateFailure, TemplateKey
+
+TAIL_LINES = 50
+"""How much of its log a replica's end tells."""
 
 
 class Phase(StrEnum):
@@ -63,3 +68,16 @@ class TemplateBroken(Exception):
     def __init__(self, failure: TemplateFailure) -> None:
         super().__init__(failure.message)
         self.failure = failure
+
+
+def exit_of(error: Exception) -> Exit:
+    """Put what went wrong before there was a process in words."""
+    if isinstance(error, ColdsparkError):
+        causes = {
+            ArtifactUnavailable.code: RootCause.ARTIFACT_UNAVAILABLE,
+            EnvironmentFailed.code: RootCause.ENVIRONMENT_FAILED,
+        }
+        cause = causes.get(error.code, RootCause.HANDLER_INVALID)
+        return Exit(cause=cause, message=error.message, log_tail=error.log_tail[-TAIL_LINES:])
+    message = f"The platform could not start it: {type(error).__name__}: {error}"
+    return Exit(cause=RootCause.UNKNOWN, message=message)

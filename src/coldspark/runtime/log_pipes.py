@@ -1,8 +1,8 @@
 """Read a replica's stdout and stderr on the event loop, fairly.
 
 A replica that prints without end slows itself down: its pipe is read once a wakeup, and after a
-full read it rests for at least ten times as long as the read took to handle. So one pipe costs the
-loop at most a tenth of its time, however much is printed and however short the lines are.
+full read it rests for at least five times as long as the read took to handle. So one pipe costs the
+loop at most a sixth of its time, however much is printed and however short the lines are.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from coldspark.runtime import clock
 
 READ_BYTES = 64 * 1024
 PAUSE_MIN_S = 0.001
-PAUSE_FACTOR = 10
+PAUSE_FACTOR = 5
 _DRAIN_READS = 32
 
 

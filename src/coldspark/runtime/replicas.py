@@ -9,14 +9,22 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from coldspark.core.types import Exit, RequestId, RootCause
-from coldspark.errors import ArtifactUnavailable, ColdsparkError, EnvironmentFailed
+from coldspark.errors import ColdsparkError
 from coldspark.runtime import processes
 from coldspark.runtime.cgroups import Bounds, Cgroup
 from coldspark.runtime.channel import Channel
 from coldspark.runtime.forks import ForkedProcess
 from coldspark.runtime.health import until_healthy
 from coldspark.runtime.http_upstream import HttpUpstream
-from coldspark.runtime.launches import TRANSITIONS, LaunchPlan, Machine, Phase, TemplateBroken
+from coldspark.runtime.launches import (
+    TAIL_LINES,
+    TRANSITIONS,
+    LaunchPlan,
+    Machine,
+    Phase,
+    TemplateBroken,
+    exit_of,
+)
 from coldspark.runtime.logs import ReplicaLog
 from coldspark.runtime.ports import Flow, Invocation, ReplySink, StartOrder
 from coldspark.runtime.root_cause import Evidence, diagnose
@@ -27,7 +35,6 @@ _LAST_WORDS_S = 0.25
 """How long the channel may still hold frames after the process was reaped."""
 _LINGER_S = 1.0
 """How long a process may outlive its channel, or its own word that it is broken."""
-_TAIL_LINES = 50
 _ATTEMPTS_MAX = 2
 _ADDRESS_IN_USE = "address already in use"
 
@@ -58,6 +65,12 @@ class Replica:
         self._upstream: HttpUpstream | None = None
         self._process: ForkedProcess | None = None
         self._cgroup: Cgroup | None = None
+        spec = order.revision.spec
+        self._bounds = Bounds(
+            memory_bytes=spec.resources.memory_bytes,
+            vcpus=spec.resources.vcpus,
+            processes_max=spec.limits.processes_max,
+        )
         self._timer: asyncio.TimerHandle | None = None
         self._attempts = 0
         self._port: int | None = None
@@ -159,12 +172,7 @@ class Replica:
         spec = self.order.revision.spec
         self._attempts += 1
         if self._cgroup is None:
-            bounds = Bounds(
-                memory_bytes=spec.resources.memory_bytes,
-                vcpus=spec.resources.vcpus,
-                processes_max=spec.limits.processes_max,
-            )
-            self._cgroup = self._machine.cgroups.create(self.id, bounds)
+            self._cgroup = self._machine.cgroups.create(self.id, self._bounds)
         environment = plan.environment
         if plan.argv is not None:
             self._port = processes.free_port()
@@ -202,7 +210,7 @@ class Replica:
         elif self._trouble is None:
             self._end(Exit(cause=RootCause.KILLED, message="The platform stopped it before it ran"))
         else:
-            self._end(_exit_of(self._trouble))
+            self._end(exit_of(self._trouble))
 
     # --- what the template says: see TemplateUser --------------------------------------------
 
@@ -236,19 +244,19 @@ class Replica:
     def _on_forked(self) -> None:
         if self._channel is None and self.phase is Phase.STARTING:
             self._move(Phase.LOADING)
-            self._machine.listener.on_booted(self.id)
-            if self._pinging is None:
-                self._pinging = self._machine.tasks.spawn(self._ping())
+            if self._attempts == 1:
+                self._machine.listener.on_booted(self.id)
+            assert self._port is not None
+            self._pinging = self._machine.tasks.spawn(self._ping(self._port))
 
-    async def _ping(self) -> None:
+    async def _ping(self, port: int) -> None:
         command = self.order.revision.spec.command
         assert command is not None
-        assert self._port is not None
-        await until_healthy(lambda: self._port or 0, command.ping_path)
+        await until_healthy(port, command.ping_path)
         if self.phase is Phase.LOADING:
             concurrency = self.order.revision.spec.scale.concurrency
             spawn = self._machine.tasks.spawn
-            self._upstream = HttpUpstream(self._port, command.invoke_path, concurrency, spawn)
+            self._upstream = HttpUpstream(port, command.invoke_path, concurrency, spawn)
             self._become_ready()
 
     def on_booted(self) -> None:
@@ -294,6 +302,8 @@ class Replica:
         self, plan: LaunchPlan, status: int | None, failure: TemplateFailure | None
     ) -> None:
         self._status, self._failure = status, failure
+        if self._pinging is not None:
+            self._pinging.cancel()
         if self._may_try_again(plan, failure):
             assert self.template is not None
             self.log.remark(f"port {self._port} was taken meanwhile: one more try on another")
@@ -314,7 +324,7 @@ class Replica:
             and failure is None
             and self.phase in (Phase.STARTING, Phase.LOADING)
             and self._attempts < _ATTEMPTS_MAX
-            and any(_ADDRESS_IN_USE in line.lower() for line in self.log.printed(_TAIL_LINES))
+            and any(_ADDRESS_IN_USE in line.lower() for line in self.log.printed(TAIL_LINES))
         )
 
     async def _sweep_then_conclude(self) -> None:
@@ -329,7 +339,7 @@ class Replica:
         if self._failure is not None:
             self._end_with_template(self._failure)
             return
-        tail = self.log.printed(_TAIL_LINES)
+        tail = self.log.printed(TAIL_LINES)
         evidence = Evidence(
             exit_status=self._status,
             log_tail=tail,
@@ -346,15 +356,12 @@ class Replica:
     def _oom_limit_bytes(self) -> int | None:
         if self._cgroup is None or not self._cgroup.oom_kills():
             return None
-        resources = self.order.revision.spec.resources
-        return Bounds(
-            memory_bytes=resources.memory_bytes, vcpus=resources.vcpus, processes_max=1
-        ).memory_max_bytes
+        return self._bounds.memory_max_bytes
 
     def _end_with_template(self, failure: TemplateFailure) -> None:
-        tail = self.log.printed(_TAIL_LINES)
+        tail = self.log.printed(TAIL_LINES)
         if failure.log_tail and failure.log_tail[-1] not in tail:
-            tail = (*tail, *failure.log_tail)[-_TAIL_LINES:]
+            tail = (*tail, *failure.log_tail)[-TAIL_LINES:]
         evidence = Evidence(
             exit_status=failure.exit_status,
             log_tail=failure.log_tail,
@@ -370,8 +377,6 @@ class Replica:
         self._move(Phase.ENDED)
         if self._timer is not None:
             self._timer.cancel()
-        if self._pinging is not None:
-            self._pinging.cancel()
         for upstream in (self._channel, self._upstream):
             if upstream is not None:
                 upstream.void()
@@ -397,15 +402,3 @@ class Replica:
 
 async def _remove_tree(directory: Path) -> None:
     await asyncio.to_thread(shutil.rmtree, directory, True)
-
-
-def _exit_of(error: Exception) -> Exit:
-    if isinstance(error, ColdsparkError):
-        causes = {
-            ArtifactUnavailable.code: RootCause.ARTIFACT_UNAVAILABLE,
-            EnvironmentFailed.code: RootCause.ENVIRONMENT_FAILED,
-        }
-        cause = causes.get(error.code, RootCause.HANDLER_INVALID)
-        return Exit(cause=cause, message=error.message, log_tail=error.log_tail[-_TAIL_LINES:])
-    message = f"The platform could not start it: {type(error).__name__}: {error}"
-    return Exit(cause=RootCause.UNKNOWN, message=message)

@@ -39,6 +39,8 @@ class TemplateKey:
     paths: tuple[Path, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
     """Variables that the program may read while it is imported."""
+    modified_ns: int | None = None
+    """When the program was last written: one edited in place must not be served from memory."""
 
     @property
     def label(self) -> str:

@@ -1,0 +1,289 @@
+"""Handlers on this machine: real templates, real forks, real exits."""
+
+import asyncio
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from local_rig import ECHO, SLOW, Rig, alive, gone, opened, play, spec
+
+from coldspark.core.messages import Device, Grant
+from coldspark.core.types import (
+    MIB,
+    DeviceId,
+    EndpointName,
+    Handler,
+    NodeId,
+    ReplicaId,
+    RootCause,
+)
+from coldspark.errors import Conflict
+
+pytestmark = pytest.mark.process
+
+
+def test_a_handler_starts_answers_and_stops(tmp_path: Path) -> None:
+    """The whole life, in order, and with its times printed."""
+
+    async def scenario(rig: Rig) -> None:
+        first, second = rig.handler(ECHO), rig.handler(ECHO)
+        await rig.ready(first)
+        await rig.ready(second)
+        third = await rig.ready(rig.handler(ECHO))
+        times = rig.listener.at_s
+        spent_s = times[third, "ready"] - times[third, "fetched"]
+        print(f"warm template, fetched -> ready: {spent_s * 1e3:.1f} ms")
+
+        for body in (b"", b"hello", b"x" * (3 * MIB + 1)):
+            sink = await rig.call(third, body).ended()
+            assert (sink.status, sink.body) == (200, body)
+            assert sink.handler_us is not None
+
+        # Two starts at once, and a third later, are forks of one template.
+        assert [users for _, _, users in rig.engine.templates()] == [3]
+        assert "fork of template" in (rig.engine.template(third) or "")
+        rig.engine.stop(third, 10)
+        rig.engine.stop(third, 10)
+        end = await rig.exited(third)
+        assert (end.cause, end.exit_status) == (RootCause.KILLED, -signal.SIGTERM)
+        assert rig.listener.heard[third] == ["fetched", "booted", "ready", "exited"]
+        assert not list((tmp_path / "data" / "replicas").glob(third + "/model"))
+
+    play(tmp_path, scenario)
+
+
+def test_it_runs_under_uvloop_too(tmp_path: Path) -> None:
+    """The production loop has other transports."""
+    uvloop = pytest.importorskip("uvloop")
+
+    async def run() -> None:
+        async with asyncio.timeout(60), opened(Rig(tmp_path)) as rig:
+            replica = await rig.ready(rig.handler(ECHO))
+            sink = await rig.call(replica, b"x" * (2 * MIB)).ended()
+            assert len(sink.body) == 2 * MIB
+            rig.engine.stop(replica, 0)
+            assert (await rig.exited(replica)).exit_status == -signal.SIGKILL
+
+    uvloop.run(run())
+
+
+def test_the_replica_sees_a_clean_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The spec's and the order's variables, the grant's devices, and no secret of ours."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    text = """
+import json, os
+SEEN = os.environ.get("MY_SETTING")
+def model_fn(model_dir): return model_dir
+def transform_fn(model, data, content_type, accept):
+    return json.dumps({**os.environ, "SEEN": SEEN, "MODEL": model}), "application/json"
+"""
+
+    async def scenario(rig: Rig) -> None:
+        what = rig.handler_spec(text, environment=(("MY_SETTING", "1"),))
+        devices = (
+            Device(id=DeviceId("0"), type="T4", memory_bytes=1, is_simulated=True),
+            Device(id=DeviceId("GPU-1"), type="T4", memory_bytes=1),
+        )
+        granted = Grant(replica=ReplicaId("r1"), node=NodeId("n"), devices=devices)
+        replica = await rig.ready(rig.start(what, granted))
+        sink = await rig.call(replica).ended()
+        seen = json.loads(sink.body)
+        assert seen["SEEN"] == "1"
+        assert seen["MODEL"] == seen["SM_MODEL_DIR"] == str(tmp_path / "model")
+        assert os.readlink(seen["SAGEMAKER_BASE_DIR"] + "/model") == seen["MODEL"]
+        assert seen["COLDSPARK_ENDPOINT"] == "echo"
+        assert seen["COLDSPARK_REPLICA"] == replica
+        assert (seen["COLDSPARK_GPU"], seen["COLDSPARK_GPU_SIMULATED"]) == ("T4,T4", "1")
+        assert seen["CUDA_VISIBLE_DEVICES"] == "GPU-1"
+        assert "AWS_SECRET_ACCESS_KEY" not in seen
+
+    play(tmp_path, scenario)
+
+
+@pytest.mark.parametrize(
+    ("text", "cause", "words"),
+    [
+        ("import nonexistent_module", RootCause.IMPORT_ERROR, "nonexistent_module"),
+        ("def model_fn(d): open(d + '/weights.bin')", RootCause.MODEL_FILE_MISSING, "weights.bin"),
+        ("def model_fn(d): raise SystemExit(3)", RootCause.UNKNOWN, "sys.exit(3)"),
+        ("import os; print('bye', flush=True); os._exit(5)", RootCause.UNKNOWN, "exit status 5"),
+        ("def model_fn(d): import os; os._exit(6)", RootCause.UNKNOWN, "exit status 6"),
+    ],
+    ids=["import", "model file", "sys.exit", "exit at import", "exit at load"],
+)
+def test_a_start_that_fails_says_why(
+    tmp_path: Path, text: str, cause: RootCause, words: str
+) -> None:
+    """Exactly one on_exited, with cause, cure and the log's last lines."""
+    text += "\ndef predict_fn(data, model): return data\n"
+
+    async def scenario(rig: Rig) -> None:
+        replicas = [rig.handler(text), rig.handler(text)]
+        for replica in replicas:
+            end = await rig.exited(replica)
+            assert end.cause is cause, end
+            assert words in end.message
+            assert "ready" not in rig.listener.heard[replica]
+        assert rig.engine.log_tail(replicas[0], 1)[0].startswith("ended: ")
+        # A template that broke, or whose program was written anew, is not forked from again.
+        again = rig.handler(ECHO)
+        await rig.ready(again)
+
+    play(tmp_path, scenario)
+
+
+def test_what_cannot_be_prepared_says_why(tmp_path: Path) -> None:
+    """No model data, no environment, no program."""
+
+    async def scenario(rig: Rig) -> None:
+        missing = rig.start(spec(handler=Handler(), model="file:///nowhere"))
+        url = rig.model("req", {"code/inference.py": ECHO, "code/requirements.txt": "impossible\n"})
+        unbuilt = rig.start(spec(handler=Handler(), model=url))
+        url = rig.model("model", {"code/inference.py": ECHO})
+        unnamed = rig.start(spec(handler=Handler(program="other.py"), model=url))
+        end = await rig.exited(missing)
+        assert (end.cause, end.exit_status) == (RootCause.ARTIFACT_UNAVAILABLE, None)
+        end = await rig.exited(unbuilt)
+        assert (end.cause, end.log_tail) == (RootCause.ENVIRONMENT_FAILED, ("uv: no",))
+        assert rig.environments.asked[0] == ("impossible",)
+        end = await rig.exited(unnamed)
+        assert end.cause is RootCause.HANDLER_INVALID
+        assert "no 'other.py' in code/ of the model archive" in end.message
+
+    play(tmp_path, scenario)
+
+
+def test_a_stop_while_fetching_cancels_the_fetch(tmp_path: Path) -> None:
+    """Nothing was forked; still exactly one on_exited."""
+
+    async def scenario(rig: Rig) -> None:
+        rig.artifacts.held.clear()
+        started = rig.handler(ECHO)
+        untouched = rig.handler(ECHO)
+        rig.engine.stop(untouched, 10)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        rig.engine.stop(started, 10)
+        for replica in (started, untouched):
+            end = await rig.exited(replica)
+            assert (end.cause, end.exit_status) == (RootCause.KILLED, None)
+            assert rig.listener.heard[replica] == ["exited"]
+        assert rig.artifacts.cancelled.is_set()
+
+    play(tmp_path, scenario)
+
+
+def test_a_stop_while_loading_ends_it(tmp_path: Path) -> None:
+    """SIGTERM is ignored by the handler, so SIGKILL ends it after the grace."""
+    text = """
+import signal, time
+def model_fn(d):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    print("loading", flush=True)
+    time.sleep(60)
+def predict_fn(data, model): return data
+"""
+
+    async def scenario(rig: Rig) -> None:
+        replica = rig.handler(text)
+        await rig.listener.wait_for(replica, "booted")
+        await rig.printed(replica, "loading")
+        rig.engine.stop(replica, 0.05)
+        end = await rig.exited(replica)
+        assert (end.cause, end.exit_status) == (RootCause.KILLED, -signal.SIGKILL)
+
+    play(tmp_path, scenario)
+
+
+def test_an_idle_template_ends_and_a_used_one_stays(tmp_path: Path) -> None:
+    """It is kept for a while after its last replica, then closed."""
+
+    async def scenario(rig: Rig) -> None:
+        used = await rig.ready(rig.handler(ECHO, name="used"))
+        idle = await rig.ready(rig.handler(ECHO, name="idle"))
+        pids = {label.split("/")[-3]: pid for label, pid, _ in rig.engine.templates()}
+        rig.engine.stop(idle, 0)
+        await rig.exited(idle)
+        await gone(pids["idle"])
+        assert [pid for _, pid, _ in rig.engine.templates()] == [pids["used"]]
+        assert (await rig.call(used, b"x").ended()).body == b"x"
+
+    play(tmp_path, scenario, template_idle_s=0.05)
+
+
+def test_there_are_only_so_many_templates(tmp_path: Path) -> None:
+    """The least recently used one without replicas makes room."""
+
+    async def scenario(rig: Rig) -> None:
+        for number in range(3):
+            replica = await rig.ready(rig.handler(ECHO, name=f"model{number}"))
+            rig.engine.stop(replica, 0)
+            await rig.exited(replica)
+        labels = [label for label, _, _ in rig.engine.templates()]
+        assert [label.split("/")[-3] for label in labels] == ["model1", "model2"]
+
+    play(tmp_path, scenario, templates_max=2)
+
+
+def test_a_flood_of_output_slows_nobody_else(tmp_path: Path) -> None:
+    """One replica prints 100 MB; another answers meanwhile; the disk holds its share only."""
+    flood = """
+import os
+def model_fn(d): return None
+def transform_fn(model, data, content_type, accept):
+    line = b"x" * 99 + b"\\n"
+    for _ in range(1000): os.write(1, line * 1000)
+    print("done", flush=True)
+    return b"", "text/plain"
+"""
+
+    async def scenario(rig: Rig) -> None:
+        noisy = await rig.ready(rig.handler(flood, name="noisy"))
+        quiet = await rig.ready(rig.handler(ECHO, name="quiet"))
+        flooding = rig.call(noisy)
+        answers = 0
+        while not flooding.over.is_set():
+            await rig.call(quiet, b"x").ended()
+            answers += 1
+        assert answers > 20
+        await rig.printed(noisy, "done")
+        files = (tmp_path / "data" / "logs").rglob(f"{noisy}.log*")
+        assert sum(file.stat().st_size for file in files) <= 2**20
+        texts = [line.text for line in rig.engine.logs(EndpointName("echo"), 300)]
+        assert texts[-1] == "done"
+        assert len(texts) == 300
+
+    play(tmp_path, scenario)
+
+
+def test_close_ends_everything(tmp_path: Path) -> None:
+    """Ready, loading and fetching replicas are all reported; no process is left."""
+
+    async def run() -> None:
+        rig = Rig(tmp_path)
+        await rig.engine.open()
+        ready = await rig.ready(rig.handler(SLOW))
+        child = int((await rig.call(ready, b"fork").ended()).body)
+        rig.artifacts.held.clear()
+        fetching = rig.handler(ECHO)
+        pids = [rig.pid(ready), child, rig.engine.templates()[0][1]]
+        await rig.engine.close()
+        await rig.engine.close()
+        assert rig.listener.exits.keys() == {ready, fetching}
+        assert not any(alive(pid) for pid in pids)
+
+    asyncio.run(run())
+
+
+def test_one_server_per_data_directory(tmp_path: Path) -> None:
+    """A second one would take the first one's processes for leftovers."""
+
+    async def scenario(rig: Rig) -> None:
+        with pytest.raises(Conflict, match="another coldspark server"):
+            await Rig(tmp_path).engine.open()
+
+    play(tmp_path, scenario)
