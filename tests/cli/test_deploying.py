@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from conftest import Shell
 from fake_api import FakeApi, endpoint
+from shell import Shell
 
 
 def project(text: str = "name = 'mine'\ngpu = 'T4'") -> None:

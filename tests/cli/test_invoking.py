@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from conftest import Shell
 from fake_api import FakeApi
+from shell import Shell
 
 
 def test_json_goes_and_comes_back_as_it_is(coldspark: Shell, api: FakeApi) -> None:

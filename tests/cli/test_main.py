@@ -7,8 +7,8 @@ from types import ModuleType
 
 import pytest
 import typer
-from conftest import Shell
 from fake_api import FakeApi, endpoint
+from shell import Shell
 
 from coldspark import __version__
 from coldspark.cli import options, render

@@ -4,8 +4,8 @@ import json
 
 import msgspec
 import pytest
-from conftest import Shell
 from fake_api import FakeApi, endpoint
+from shell import Shell
 
 from coldspark import prices
 from coldspark.core.metering import HoldingState

@@ -8,6 +8,7 @@ import typer
 
 from coldspark.cli import render
 from coldspark.cli.options import Key, Name, Url, client
+from coldspark.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from coldspark.sdk.client import Answer
@@ -111,6 +112,9 @@ def _write(answer: "Answer", output: Path | None) -> None:
             for chunk in answer.chunks():
                 target.write(chunk)
         return
+    if render.is_terminal() and not _is_readable(answer.content_type):
+        answer.close()
+        raise InvalidRequest(f"the answer is {answer.content_type}: write it to --output FILE")
     last = b"\n"
     for chunk in answer.chunks():
         sys.stdout.buffer.write(chunk)
@@ -118,6 +122,11 @@ def _write(answer: "Answer", output: Path | None) -> None:
         last = chunk[-1:] or last
     if last != b"\n" and render.is_terminal():
         render.out()
+
+
+def _is_readable(content_type: str) -> bool:
+    """Return whether a terminal should show it; a type that nobody said is taken for text."""
+    return not content_type or content_type.startswith("text/") or "json" in content_type
 
 
 def _told(answer: "Answer") -> str:
