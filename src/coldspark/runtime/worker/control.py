@@ -16,8 +16,8 @@ environment: unless ``COLDSPARK_REPLICA`` has 64 characters it executes itself a
             null: the child executes it (a command). ``environment`` is laid over the template's
             own. ``replica`` has at most 64 bytes. ``cgroups`` belong to this replica alone: what
             is in them dies with it. ``gid`` may be given besides ``uid``. A handler without a
-            ``model_dir`` gets ``cwd``. A template that is not fork-safe executes a fresh
-            interpreter instead of forking; nothing else differs.
+            ``model_dir`` gets ``cwd``. A template that is not fork-safe has dropped its program,
+            and executes a fresh interpreter instead of forking; nothing else differs.
       {"op": "signal", "replica": id, "signal": n}
             Signal the replica's whole process group (the template has not reaped it: no pid reuse).
       {"op": "sweep", "replica": id}

@@ -5,6 +5,9 @@ reads the channel while it is idle, so that a call costs no switch of threads; w
 runs, a watch thread reads instead, and finds cancellations, credit and the end. With a higher
 concurrency the main thread reads, and that many lanes run calls.
 
+SIGUSR1 interrupts the main thread's call (see ``calls``): a program that takes that signal for
+itself cannot be cancelled.
+
 The end of the channel means that the router is gone: nobody can want the work any more, and the
 process exits at once.
 """
