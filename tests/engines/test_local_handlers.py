@@ -49,9 +49,10 @@ def test_a_handler_starts_answers_and_stops(tmp_path: Path) -> None:
         end = await rig.exited(third)
         assert (end.cause, end.exit_status) == (RootCause.KILLED, -signal.SIGTERM)
         assert rig.listener.heard[third] == ["fetched", "booted", "ready", "exited"]
-        assert not list((tmp_path / "data" / "replicas").glob(third + "/model"))
 
     play(tmp_path, scenario)
+    assert list((tmp_path / "data" / "replicas").iterdir()) == []
+    assert (tmp_path / "model" / "code" / "inference.py").exists()
 
 
 def test_it_runs_under_uvloop_too(tmp_path: Path) -> None:
@@ -144,6 +145,8 @@ def test_what_cannot_be_prepared_says_why(tmp_path: Path) -> None:
         url = rig.model("req", {"code/inference.py": ECHO, "code/requirements.txt": "impossible\n"})
         unbuilt = rig.start(spec(handler=Handler(), model=url))
         url = rig.model("model", {"code/inference.py": ECHO})
+        long = rig.handler(ECHO, environment=(("A", "x" * 90_000), ("B", "x" * 90_000)))
+        torn = rig.handler(ECHO, environment=(("TORN", "a\0b"),))
         unnamed = rig.start(spec(handler=Handler(program="other.py"), model=url))
         end = await rig.exited(missing)
         assert (end.cause, end.exit_status) == (RootCause.ARTIFACT_UNAVAILABLE, None)
@@ -153,6 +156,8 @@ def test_what_cannot_be_prepared_says_why(tmp_path: Path) -> None:
         end = await rig.exited(unnamed)
         assert end.cause is RootCause.HANDLER_INVALID
         assert "no 'other.py' in code/ of the model archive" in end.message
+        assert "at most 131072" in (await rig.exited(long)).message
+        assert "null byte" in (await rig.exited(torn)).message
 
     play(tmp_path, scenario)
 

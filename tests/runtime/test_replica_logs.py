@@ -74,6 +74,16 @@ def test_names_climb_nowhere(tmp_path: Path) -> None:
     assert logs.newest(ENDPOINT, 1)[0].replica == replica
 
 
+def test_a_disk_that_refuses_ends_nobody(tmp_path: Path) -> None:
+    """The tail in memory still has the lines."""
+    (tmp_path / "echo").write_text("a file where a directory should be")
+    logs = Logs(tmp_path)
+    logs.open(R, FLEET, 1_000).remark("hello")
+
+    assert logs.tail(R, 1) == ("hello",)
+    logs.close(R)
+
+
 def test_a_slow_follower_loses_lines_and_is_told(tmp_path: Path) -> None:
     """Following never holds anybody up."""
     logs, calls = Logs(tmp_path), []

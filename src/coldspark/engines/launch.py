@@ -119,7 +119,9 @@ class Resolver:
         environment: dict[str, str],
     ) -> LaunchPlan:
         # The program may read the spec's variables, and look for a GPU, while it is imported.
-        seen = dict(order.revision.spec.environment)
+        # Our own names are ours: without its marks a template could not be found again.
+        named = order.revision.spec.environment
+        seen = {name: value for name, value in named if not name.startswith("COLDSPARK_")}
         if not _real_devices(order.grant):
             seen["CUDA_VISIBLE_DEVICES"] = ""
         key = TemplateKey(

@@ -10,7 +10,7 @@ import os
 import select
 from collections.abc import Callable
 
-from coldspark.core.types import ReplicaId
+from coldspark.core.types import ReplicaId, RootCause
 from coldspark.runtime import processes
 from coldspark.runtime.cgroups import Cgroup
 from coldspark.runtime.log_pipes import LogPipe
@@ -46,17 +46,15 @@ class ForkedProcess:
         self.has_ended = False
 
     def fork(self, template: Template, order: ForkOrder, channel: int | None) -> None:
-        """Ask the template for the process. Raises ValueError for an order that is too long."""
+        """Ask the template for the process. Raises OSError, and ValueError if it is too long."""
         loop = asyncio.get_running_loop()
         self._template = template
-        self._pipes = [
-            LogPipe(loop, self._log.writer("stdout")),
-            LogPipe(loop, self._log.writer("stderr")),
-        ]
-        descriptors = [pipe.write_end for pipe in self._pipes]
         try:
+            for stream in ("stdout", "stderr"):
+                self._pipes.append(LogPipe(loop, self._log.writer(stream)))
+            descriptors = [pipe.write_end for pipe in self._pipes]
             template.fork(order, descriptors if channel is None else [*descriptors, channel])
-        except ValueError:
+        except (OSError, ValueError):
             self._close()
             raise
         for pipe in self._pipes:
@@ -87,9 +85,9 @@ class ForkedProcess:
 
     def on_fork_failed(self, message: str) -> None:
         """Say that there never was a process."""
-        self._log.remark(f"fork failed: {message}")
         if not self.has_ended:
-            self._finish(None, None)
+            words = f"The template could not fork it: {message}"
+            self._finish(None, TemplateFailure(cause=RootCause.UNKNOWN, message=words))
 
     def on_template_lost(self, failure: TemplateFailure) -> None:
         """Its template died, and so did it."""
@@ -119,8 +117,8 @@ class ForkedProcess:
             self._template.kill()
             return
         processes.kill(self._pidfd)
-        self._log.remark("it does not die of SIGKILL (a driver or a disk holds it): given up")
-        self._finish(None, None)
+        words = "It does not die of SIGKILL (a driver or a disk holds it), and was given up"
+        self._finish(None, TemplateFailure(cause=RootCause.KILLED, message=words))
 
     def _set_timer(self, delay_s: float, callback: Callable[[], None]) -> None:
         if self._timer is not None:

@@ -61,10 +61,12 @@ class ReplicaLog:
         followers: Callable[[], list[Follower]],
     ) -> None:
         self._replica = replica
-        self._path = path
+        self.path = path
         self._half_bytes = max(1, bytes_max // 2)
         self._followers = followers
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        self._file: int | None = None
+        """None where the disk refuses: the tail in memory and the followers still have it all."""
+        self._is_open = True
         self._written_bytes = 0
         self._tail: deque[bytes] = deque(maxlen=TAIL_LINES)
         """Records without their newline."""
@@ -99,15 +101,20 @@ class ReplicaLog:
 
     def close(self) -> None:
         """Write no more. Idempotent."""
-        if self._file >= 0:
+        self._is_open = False
+        if self._file is not None:
             os.close(self._file)
-            self._file = -1
+            self._file = None
 
     def _append(self, stream: str, lines: list[bytes]) -> None:
-        if self._file < 0:
+        if not self._is_open:
             return
         records = encode_records(clock.wall_ms(), stream, lines)
-        self._write(records)
+        try:
+            self._write(records)
+        except OSError:
+            # A full or read-only disk must not end the replica.
+            pass
         latest = records.rsplit(b"\n", TAIL_LINES + 1)[:-1]
         self._tail.extend(latest[-TAIL_LINES:])
         followers = self._followers()
@@ -117,19 +124,17 @@ class ReplicaLog:
                 follower.put(decoded)
 
     def _write(self, records: bytes) -> None:
-        if self._written_bytes and self._written_bytes + len(records) > self._half_bytes:
-            os.replace(self._path, f"{self._path}.1")
+        if self._file is not None and self._written_bytes + len(records) > self._half_bytes:
             os.close(self._file)
+            self._file = None
+            os.replace(self.path, f"{self.path}.1")
+        if self._file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
-            self._file = os.open(self._path, flags, 0o640)
+            self._file = os.open(self.path, flags, 0o640)
             self._written_bytes = 0
         # One read of a pipe may be more than a very small limit: its newest part is kept.
-        kept = records[-self._half_bytes :]
-        try:
-            self._written_bytes += os.write(self._file, kept)
-        except OSError:
-            # A full disk must not end the replica; the tail in memory still has the lines.
-            pass
+        self._written_bytes += os.write(self._file, records[-self._half_bytes :])
 
     def _decoded(self, records: list[bytes]) -> Iterator[LogLine]:
         for record in records:
@@ -148,11 +153,9 @@ class Logs:
         self._followers: dict[EndpointName, list[Follower]] = {}
 
     def open(self, replica: ReplicaId, fleet: FleetId, bytes_max: int) -> ReplicaLog:
-        """Begin a replica's log, and drop the oldest ended ones of its fleet. Raises OSError."""
+        """Begin a replica's log; its file is made with its first line."""
         endpoint, _, variant = fleet.partition("/")
         directory = self._directory / _quoted(endpoint) / _quoted(variant)
-        directory.mkdir(parents=True, exist_ok=True)
-        self._prune(directory)
         path = directory / f"{_quoted(replica)}.log"
         name = EndpointName(endpoint)
         log = ReplicaLog(replica, path, bytes_max, lambda: self._followers.get(name, []))
@@ -163,10 +166,11 @@ class Logs:
         return log
 
     def close(self, replica: ReplicaId) -> None:
-        """End a replica's log; its lines stay readable."""
+        """End a replica's log, and drop the oldest ended ones of its fleet. Idempotent."""
         log = self._living.pop(replica, None)
         if log is not None:
             log.close()
+            self._prune(log.path.parent)
 
     def tail(self, replica: ReplicaId, lines: int) -> tuple[str, ...]:
         """Return the last lines of a replica, living or recently ended; none for an unknown one."""
@@ -202,12 +206,11 @@ class Logs:
     def _prune(self, directory: Path) -> None:
         living = {f"{_quoted(replica)}.log" for replica in self._living}
         ended = [path for path in directory.glob("*.log") if path.name not in living]
-        if len(ended) < ENDED_KEPT:
-            return
-        ended.sort(key=_modified)
-        for path in ended[: len(ended) - ENDED_KEPT + 1]:
-            path.unlink(missing_ok=True)
-            path.with_name(f"{path.name}.1").unlink(missing_ok=True)
+        if len(ended) > ENDED_KEPT:
+            ended.sort(key=_modified)
+            for path in ended[:-ENDED_KEPT]:
+                path.unlink(missing_ok=True)
+                path.with_name(f"{path.name}.1").unlink(missing_ok=True)
 
 
 def _quoted(name: str) -> str:

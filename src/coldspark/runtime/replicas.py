@@ -309,7 +309,10 @@ class Replica:
             self.log.remark(f"port {self._port} was taken meanwhile: one more try on another")
             if self.phase is Phase.STARTING:
                 self._move(Phase.LOADING)
-            self._launch(plan, self.template, None)
+            try:
+                self._launch(plan, self.template, None)
+            except (OSError, ValueError):
+                self._conclude()
         elif failure is not None and self._cgroup is None:
             # Nobody swept up after it; what it forked may have outlived it.
             self._machine.tasks.spawn(self._sweep_then_conclude())
@@ -384,7 +387,7 @@ class Replica:
             self._machine.cgroups.retire(self._cgroup)
         if self.template is not None:
             self._machine.pool.release(self.template, self.id)
-        self._machine.tasks.spawn(_remove_tree(self.scratch))
+        self._machine.tasks.spawn(asyncio.to_thread(shutil.rmtree, self.scratch, True))
         self.log.remark(f"ended: {exit.cause}: {exit.message}")
         self._on_gone(self)
         self._machine.listener.on_exited(self.id, exit)
@@ -398,7 +401,3 @@ class Replica:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(delay_s, callback)
-
-
-async def _remove_tree(directory: Path) -> None:
-    await asyncio.to_thread(shutil.rmtree, directory, True)

@@ -134,7 +134,7 @@ class Template:
         self._output = LogPipe(self._loop, self._printed)
         try:
             self._control, self._process = _start(key, environment, self._output.write_end)
-        except OSError:
+        except (OSError, ValueError):
             self._output.close()
             raise
         self._output.close_write_end()
@@ -325,7 +325,7 @@ def _start(
         argv = [str(key.interpreter), "-P", str(BOOTSTRAP), str(descriptor)]
         try:
             process = processes.spawn(argv, environment, output, [descriptor])
-        except OSError:
+        except (OSError, ValueError):
             ours.close()
             raise
     return ours, process
