@@ -343,11 +343,12 @@ class Replica:
             self._end_with_template(self._failure)
             return
         tail = self.log.printed(TAIL_LINES)
+        was_killed = self._cgroup is not None and self._cgroup.oom_kills() > 0
         evidence = Evidence(
             exit_status=self._status,
             log_tail=tail,
             broken=self._broken,
-            oom_limit_bytes=self._oom_limit_bytes(),
+            oom_limit_bytes=self._bounds.memory_max_bytes if was_killed else None,
             was_ready=self._was_ready,
             was_stopped=self._was_stopped,
             unopened_port=None if self._was_ready else self._port,
@@ -355,11 +356,6 @@ class Replica:
         )
         cause, message = diagnose(evidence)
         self._end(Exit(cause=cause, message=message, exit_status=self._status, log_tail=tail))
-
-    def _oom_limit_bytes(self) -> int | None:
-        if self._cgroup is None or not self._cgroup.oom_kills():
-            return None
-        return self._bounds.memory_max_bytes
 
     def _end_with_template(self, failure: TemplateFailure) -> None:
         tail = self.log.printed(TAIL_LINES)
