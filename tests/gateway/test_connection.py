@@ -1,13 +1,11 @@
 """HTTP/1.1 at its edges: order, framing, limits and what is no HTTP at all."""
 
 import asyncio
-from math import inf
-
 import pytest
 from gateway_fakes import FakePlatform, FakeTicket, hold, receipt
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wires import INVOKE, Client, context, gateway, run
+from wires import INVOKE, context, gateway, run
 
 from coldspark.gateway.context import Bounds
 from coldspark.runtime import clock
@@ -302,7 +300,7 @@ def test_absolute_urls_are_understood() -> None:
                 b"content-length: 0\r\n\r\nOPTIONS * HTTP/1.1\r\nhost: x\r\n\r\n"
             )
             assert (await client.answer()).status == 200
-            assert (await client.answer()).status == 405
+            assert (await client.answer()).status == 404
 
     run(main())
 
@@ -311,7 +309,8 @@ def test_time_limits() -> None:
     """Idle connections close; half a head is told 408; half a body is cut off."""
 
     async def main() -> None:
-        made = context(FakePlatform())
+        platform = FakePlatform()
+        made = context(platform)
         async with gateway(made) as wired:
             idle, head, body, busy = [await wired.connect() for _ in range(4)]
             idle.send(post(b""))
@@ -320,7 +319,7 @@ def test_time_limits() -> None:
             await head.answer()
             body.send(HELLO + INVOKE + b"content-length: 9\r\n\r\nhalf")
             await body.answer()
-            made.platform.script = hold  # type: ignore[attr-defined]
+            platform.script = hold
             busy.send(HELLO + post(b"x"))
             await busy.answer()
             made.sweep(clock.monotonic_s() + 29)
@@ -328,8 +327,8 @@ def test_time_limits() -> None:
             assert await idle.is_closed()
             assert (await head.answer()).status == 408
             assert await body.is_closed()
-            assert len(made.connections) == 1
-            made.platform.tickets[-1].sink.reply(200, [], b"", receipt(made.platform.tickets[-1].invocation))  # type: ignore[attr-defined]  # noqa: E501
+            ticket = platform.tickets[-1]
+            ticket.sink.reply(200, [], b"", receipt(ticket.invocation))
             assert (await busy.answer()).status == 200
 
     run(main())
@@ -456,11 +455,7 @@ def test_the_deadline_is_infinite_while_a_request_runs() -> None:
         connection, transport = Connection(context(FakePlatform(hold))), Transport()
         connection.connection_made(transport)
         connection.data_received(post(b"x"))
-        connection.expire(inf)
         connection.expire(clock.monotonic_s() + 1e6)
-        assert transport.calls in ([], ["abort"])
+        assert not transport.calls
 
     run(main())
-
-
-_ = Client

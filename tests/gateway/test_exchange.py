@@ -401,7 +401,12 @@ def test_a_replica_cannot_write_headers_of_its_own_making() -> None:
         assert answer.headers["x-snow"] == "?"
         assert answer.headers["set-cookie"] == "b=2"
         names = set(answer.headers)
-        assert not names & {"bad name", "transfer-encoding", "x-hop", "transfer-encoding:chunked, x"}
+        assert not names & {
+            "bad name",
+            "transfer-encoding",
+            "x-hop",
+            "transfer-encoding:chunked, x",
+        }
 
     run(main())
 

@@ -53,6 +53,10 @@ class Connection(asyncio.Protocol):
         self._overhead_bytes = 0
         """Read of the present head, or since the body last grew."""
         self._has_grown = False
+        self._is_resumed = False
+        """The parser reads a head of our own making: see ``_ignore_upgrades``."""
+        self._has_completed = False
+        """Some request ended within the bytes that are being parsed."""
         self._deadline_s = inf
         self._incoming: Turn | None = None
         """The request that is being read."""
@@ -89,6 +93,7 @@ class Connection(asyncio.Protocol):
         if self._reading is Reading.DEAF:
             return
         self._fed_bytes = len(data)
+        self._has_completed = False
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -115,7 +120,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """A request line begins."""
-        if self._reading is not Reading.DEAF:
+        if self._reading is not Reading.DEAF and not self._is_resumed:
             self._reading = Reading.HEAD
             self._url = b""
             self._headers = []
@@ -131,7 +136,8 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """Decide whose request it is."""
-        if self._reading is Reading.DEAF:
+        if self._reading is Reading.DEAF or self._is_resumed:
+            self._is_resumed = False
             return
         self._reading = Reading.BODY
         refusal = self._refusal_of_head()
@@ -155,8 +161,11 @@ class Connection(asyncio.Protocol):
         """The request was read to its end."""
         if self._reading is Reading.DEAF:
             return
+        if self._parser.should_upgrade() and self._body_line():
+            return  # The parser took the body for another protocol: it is read yet.
         self._reading = Reading.BETWEEN
         self._overhead_bytes = 0
+        self._has_completed = True
         if self._active is not None:
             self._deadline_s = inf
         turn, self._incoming = self._incoming, None
@@ -209,9 +218,18 @@ class Connection(asyncio.Protocol):
             self._refuse(400, f"This is not HTTP/1.1: {error}.")
 
     def _ignore_upgrades(self, rest: memoryview) -> None:
-        """Go on in HTTP/1.1, as a server may that was asked for another protocol (RFC 9110)."""
-        while rest and self._reading is not Reading.DEAF:
+        """Go on in HTTP/1.1, as a server may that was asked for another protocol (RFC 9110).
+
+        The parser stops behind the head. If a body follows (Java's client asks for h2c even when
+        it posts), a new parser is told so by a head of our own making.
+        """
+        while self._reading is not Reading.DEAF:
+            body_line = self._body_line() if self._reading is Reading.BODY else b""
             try:
+                if body_line:
+                    self._is_resumed = True
+                    self._parser = httptools.HttpRequestParser(self)
+                    self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % body_line)
                 self._parser.feed_data(rest)
             except httptools.HttpParserUpgrade as upgrade:
                 rest = rest[upgrade.args[0] :]
@@ -220,6 +238,16 @@ class Connection(asyncio.Protocol):
                 return
             else:
                 return
+
+    def _body_line(self) -> bytes:
+        """Return the header that announces the present request's body, or nothing."""
+        for name, value in self._headers:
+            word = name.lower()
+            if word == b"transfer-encoding" or (
+                word == b"content-length" and value.strip() != b"0"
+            ):
+                return b"%b: %b" % (word, value)
+        return b""
 
     # --- turns --------------------------------------------------------------------------------
 
@@ -282,11 +310,11 @@ class Connection(asyncio.Protocol):
         if not is_keep_alive:
             self._end(transport)
             return
-        if self._reading is Reading.BETWEEN:
-            self._deadline_s = clock.monotonic_s() + self._context.bounds.idle_timeout_s
         if self._waiting:
             self._resume_reading()
             self._advance()
+        elif self._reading is Reading.BETWEEN:
+            self._deadline_s = clock.monotonic_s() + self._context.bounds.idle_timeout_s
 
     def break_off(self, *, is_reset: bool) -> None:
         """End the connection so that no caller takes what was sent for whole."""
@@ -341,18 +369,18 @@ class Connection(asyncio.Protocol):
     def _check_partial(self, size: int) -> None:
         """Bound what is neither a whole head nor body: in bytes, and in time without progress."""
         now_s, bounds = clock.monotonic_s(), self._context.bounds
+        if self._has_completed:
+            size = self._head_size()  # The rest of the bytes belonged to earlier requests.
         if self._reading is Reading.HEAD:
             if self._overhead_bytes == 0:
                 self._deadline_s = now_s + bounds.head_timeout_s
-            self._overhead_bytes += size
+            self._overhead_bytes += size + 1
         elif self._reading is Reading.BODY:
             self._deadline_s = now_s + bounds.body_timeout_s
             self._overhead_bytes = 0 if self._has_grown else self._overhead_bytes + size
             self._has_grown = False
         if self._overhead_bytes > bounds.head_bytes_max:
-            self._refuse(
-                431, f"Head or framing of the request is over {bounds.head_bytes_max} bytes."
-            )
+            self._refuse(431, f"Head or framing is over {bounds.head_bytes_max} bytes.")
 
     def expire(self, now_s: float) -> None:
         """Act on a time limit that has passed."""

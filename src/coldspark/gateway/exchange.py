@@ -91,12 +91,13 @@ class Exchange:
     def take_turn(self) -> None:
         """Every earlier request of this connection is answered."""
         self._is_turn = True
-        length = self._head.content_length()
-        if length is not None and length > self._limit and self._size <= self._limit:
-            self._fits(length)
-        if self._is_done:
+        if self._is_whole:
+            self._run()
             return
-        elif self._head.expects_continue() and not self._is_old and self._size == 0:
+        length = self._head.content_length()
+        if length is not None and length > self._limit and not self._fits(length):
+            return
+        if self._head.expects_continue() and not self._is_old and self._size == 0:
             self._wire.write(replies.CONTINUE)
 
     def feed(self, data: bytes) -> None:
