@@ -1,4 +1,4 @@
-"""One client connection: parses HTTP/1.1, keeps replies in order, watches its time limits.
+"""One client connection: keeps replies in order and watches its time limits.
 
 An invocation becomes an ``Exchange``, anything else a request of the Starlette app; both are
 turns. Only the first turn runs; later ones (pipelined requests) wait, and when too many wait the
@@ -6,57 +6,31 @@ connection is read no further. What cannot be understood ends in a refusal, in i
 """
 
 import asyncio
-import logging
 import socket
 import struct
 from collections import deque
-from enum import Enum
 from math import inf
 from typing import cast
-
-import httptools
 
 from coldspark.gateway.asgi import AsgiTurn
 from coldspark.gateway.context import Context
 from coldspark.gateway.exchange import Exchange
 from coldspark.gateway.head import read_head
+from coldspark.gateway.reading import Reader, Reading
 from coldspark.gateway.turns import Refusal, Turn
 from coldspark.runtime import clock
-
-log = logging.getLogger(__name__)
 
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER on, zero seconds: closing sends RST."""
 
 
-class Reading(Enum):
-    """Where in the client's bytes the parser is."""
-
-    BETWEEN = "between"
-    HEAD = "head"
-    BODY = "body"
-    DEAF = "deaf"
-    """Nothing more is taken; what still comes is dropped."""
-
-
-class Connection(asyncio.Protocol):
+class Connection(Reader, asyncio.Protocol):
     """Implements ``Wire`` for its turns and ``Held`` for the server."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
-        self._parser = httptools.HttpRequestParser(self)
+        super().__init__(context)
         self._transport: asyncio.Transport | None = None
-        self._reading = Reading.BETWEEN
-        self._url = b""
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._fed_bytes = 0
-        self._overhead_bytes = 0
-        """Read of the present head, or since the body last grew."""
-        self._has_grown = False
-        self._is_resumed = False
-        """The parser reads a head of our own making: see ``_ignore_upgrades``."""
-        self._has_completed = False
-        """Some request ended within the bytes that are being parsed."""
+        self._is_head_timed = False
         self._deadline_s = inf
         self._incoming: Turn | None = None
         """The request that is being read."""
@@ -88,21 +62,6 @@ class Connection(asyncio.Protocol):
             self._active.drop()
         self._active = self._incoming = None
 
-    def data_received(self, data: bytes) -> None:
-        """Parse; the callbacks below are called for what is complete."""
-        if self._reading is Reading.DEAF:
-            return
-        self._fed_bytes = len(data)
-        self._has_completed = False
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._ignore_upgrades(memoryview(data)[upgrade.args[0] :])
-        except httptools.HttpParserError as error:
-            self._malformed(error)
-        if self._reading is not Reading.BETWEEN:
-            self._check_partial(len(data))
-
     def pause_writing(self) -> None:
         """The client reads slowly."""
         self._is_write_paused = True
@@ -116,56 +75,17 @@ class Connection(asyncio.Protocol):
             self._active.resume()
         self._advance()
 
-    # --- the parser ---------------------------------------------------------------------------
+    # --- turns --------------------------------------------------------------------------------
 
-    def on_message_begin(self) -> None:
-        """A request line begins."""
-        if self._reading is not Reading.DEAF and not self._is_resumed:
-            self._reading = Reading.HEAD
-            self._url = b""
-            self._headers = []
+    def _begin(self) -> None:
+        self._is_head_timed = False
+        self._start(self._turn())
 
-    def on_url(self, url: bytes) -> None:
-        """A piece of the request's target."""
-        self._url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A whole header; trailers of a body are of no use here."""
-        if self._reading is Reading.HEAD:
-            self._headers.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        """Decide whose request it is."""
-        if self._reading is Reading.DEAF or self._is_resumed:
-            self._is_resumed = False
-            return
-        self._reading = Reading.BODY
-        refusal = self._refusal_of_head()
-        if refusal is not None:
-            self._refuse(*refusal)
-            return
-        try:
-            turn = self._turn()
-        except httptools.HttpParserInvalidURLError as error:
-            self._refuse(400, f"The URL is not valid: {error}.")
-        else:
-            self._start(turn)
-
-    def on_body(self, data: bytes) -> None:
-        """A piece of the body."""
-        self._has_grown = True
+    def _grow(self, data: bytes) -> None:
         if self._incoming is not None:
             self._incoming.feed(data)
 
-    def on_message_complete(self) -> None:
-        """The request was read to its end."""
-        if self._reading is Reading.DEAF:
-            return
-        if self._parser.should_upgrade() and self._body_line():
-            return  # The parser took the body for another protocol: it is read yet.
-        self._reading = Reading.BETWEEN
-        self._overhead_bytes = 0
-        self._has_completed = True
+    def _complete(self) -> None:
         if self._active is not None:
             self._deadline_s = inf
         turn, self._incoming = self._incoming, None
@@ -194,62 +114,6 @@ class Connection(asyncio.Protocol):
         return Exchange(
             context, self, target.route, head, is_keep_alive=is_keep_alive, is_old=is_old
         )
-
-    def _refusal_of_head(self) -> tuple[int, str] | None:
-        """Return why a head cannot be served, or None."""
-        limit = self._context.bounds.head_bytes_max
-        if self._overhead_bytes + self._fed_bytes > limit and self._head_size() > limit:
-            return 431, f"The head of the request is over {limit} bytes."
-        if self._parser.get_method() == b"CONNECT":
-            return 405, "This is not a proxy."
-        if self._parser.get_http_version() not in ("1.1", "1.0"):
-            return 505, "Only HTTP/1.1 and HTTP/1.0 are spoken here."
-        return None
-
-    def _head_size(self) -> int:
-        lines = sum(len(name) + len(value) + 4 for name, value in self._headers)
-        return len(self._url) + lines
-
-    def _malformed(self, error: httptools.HttpParserError) -> None:
-        if isinstance(error, httptools.HttpParserCallbackError):
-            log.error("a connection met a bug", exc_info=error)
-            self.abort()
-        else:
-            self._refuse(400, f"This is not HTTP/1.1: {error}.")
-
-    def _ignore_upgrades(self, rest: memoryview) -> None:
-        """Go on in HTTP/1.1, as a server may that was asked for another protocol (RFC 9110).
-
-        The parser stops behind the head. If a body follows (Java's client asks for h2c even when
-        it posts), a new parser is told so by a head of our own making.
-        """
-        while self._reading is not Reading.DEAF:
-            body_line = self._body_line() if self._reading is Reading.BODY else b""
-            try:
-                if body_line:
-                    self._is_resumed = True
-                    self._parser = httptools.HttpRequestParser(self)
-                    self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % body_line)
-                self._parser.feed_data(rest)
-            except httptools.HttpParserUpgrade as upgrade:
-                rest = rest[upgrade.args[0] :]
-            except httptools.HttpParserError as error:
-                self._malformed(error)
-                return
-            else:
-                return
-
-    def _body_line(self) -> bytes:
-        """Return the header that announces the present request's body, or nothing."""
-        for name, value in self._headers:
-            word = name.lower()
-            if word == b"transfer-encoding" or (
-                word == b"content-length" and value.strip() != b"0"
-            ):
-                return b"%b: %b" % (word, value)
-        return b""
-
-    # --- turns --------------------------------------------------------------------------------
 
     def _start(self, turn: Turn) -> None:
         self._incoming = turn
@@ -366,21 +230,13 @@ class Connection(asyncio.Protocol):
 
     # --- time limits --------------------------------------------------------------------------
 
-    def _check_partial(self, size: int) -> None:
-        """Bound what is neither a whole head nor body: in bytes, and in time without progress."""
+    def _wait_for_more(self) -> None:
         now_s, bounds = clock.monotonic_s(), self._context.bounds
-        if self._has_completed:
-            size = self._head_size()  # The rest of the bytes belonged to earlier requests.
-        if self._reading is Reading.HEAD:
-            if self._overhead_bytes == 0:
-                self._deadline_s = now_s + bounds.head_timeout_s
-            self._overhead_bytes += size + 1
-        elif self._reading is Reading.BODY:
+        if self._reading is Reading.BODY:
             self._deadline_s = now_s + bounds.body_timeout_s
-            self._overhead_bytes = 0 if self._has_grown else self._overhead_bytes + size
-            self._has_grown = False
-        if self._overhead_bytes > bounds.head_bytes_max:
-            self._refuse(431, f"Head or framing is over {bounds.head_bytes_max} bytes.")
+        elif self._reading is Reading.HEAD and not self._is_head_timed:
+            self._is_head_timed = True  # Every byte of progress must not extend it.
+            self._deadline_s = now_s + bounds.head_timeout_s
 
     def expire(self, now_s: float) -> None:
         """Act on a time limit that has passed."""

@@ -176,7 +176,7 @@ class Exchange:
         head, context, route = self._head, self._context, self._route
         body = self._body if self._chunks is None else b"".join(self._chunks)
         self._chunks, self._body = None, b""
-        key = context.gate.key(head, body)
+        key = context.gate.identify(head.method, head.raw_path, head.query, head.headers, body)
         invocation = route.door.invocation(route, head, body, key, self._request)
         context.gate.allow(key, Action.INVOKE, invocation.endpoint)
         self._endpoint = invocation.endpoint

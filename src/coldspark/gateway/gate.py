@@ -8,7 +8,6 @@ from coldspark.core.types import EndpointName
 from coldspark.errors import Forbidden
 from coldspark.gateway.auth.authenticator import Authenticator
 from coldspark.gateway.auth.scopes import Action, authorize
-from coldspark.gateway.head import Head
 from coldspark.runtime import clock
 from coldspark.runtime.ports import Key
 
@@ -22,13 +21,18 @@ class Gate:
         self._authenticator = authenticator
         self._local_hosts: set[str] = set()
 
-    def key(self, head: Head, body: bytes) -> Key | None:
-        """Return the caller's key; None where no key exists. Raises Unauthenticated, Forbidden."""
+    def identify(
+        self, method: str, raw_path: str, raw_query: str, headers: Mapping[str, str], body: bytes
+    ) -> Key | None:
+        """Return the caller's key; None where no key exists. Raises Unauthenticated, Forbidden.
+
+        ``headers`` has lower-case names; the values of a repeated one are joined by a comma.
+        """
         key = self._authenticator.authenticate(
-            head.method, head.raw_path, head.query, head.headers, body, now_ms=clock.wall_ms()
+            method, raw_path, raw_query, headers, body, now_ms=clock.wall_ms()
         )
         if key is None:
-            self._refuse_web_pages(head.headers)
+            self._refuse_web_pages(headers)
         return key
 
     def allow(self, key: Key | None, action: Action, endpoint: EndpointName | None = None) -> None:
