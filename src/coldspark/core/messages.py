@@ -1,4 +1,4 @@
-"""What a fleet and placement hear (events, in the past tense) and want done (effects, imperative)."""
+"""What a fleet and placement hear (events, past tense) and want done (effects, imperative)."""
 
 from dataclasses import dataclass
 
@@ -170,6 +170,21 @@ class ReleaseRoom:
 
 
 @dataclass(frozen=True, slots=True)
+class RolledOut:
+    """The revision serves alone now."""
+
+    revision: Revision
+
+
+@dataclass(frozen=True, slots=True)
+class RolledBack:
+    """The update failed; this revision serves on."""
+
+    revision: Revision
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class WakeAt:
     """Send ``Ticked`` at this time. A later effect with another time replaces it."""
 
@@ -177,7 +192,16 @@ class WakeAt:
 
 
 FleetEffect = (
-    Forward | Reject | Abort | AskRoom | StartReplica | StopReplica | ReleaseRoom | WakeAt
+    Forward
+    | Reject
+    | Abort
+    | AskRoom
+    | StartReplica
+    | StopReplica
+    | ReleaseRoom
+    | RolledOut
+    | RolledBack
+    | WakeAt
 )
 
 # --- placement ---------------------------------------------------------------------------------

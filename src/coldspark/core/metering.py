@@ -184,7 +184,9 @@ class Meter:
         Overhead is the bill less everything recorded and less what open requests owe so far.
         """
         self._advance(now_us)
-        stretches = [self._close(replica) for replica, held in self._held.items() if not held.active]
+        stretches = [
+            self._close(replica) for replica, held in self._held.items() if not held.active
+        ]
         owed = sum(self._owed(request) for request in self._requests)
         total = self.bill_nanos(now_us) - self._recorded - owed
         fresh, self._overhead = total - self._overhead, total

@@ -30,7 +30,7 @@ def fleet_id(endpoint: EndpointName, variant: VariantName) -> FleetId:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuAsk:
-    """A wish for devices: ``count`` whole ones of ``type``, or a ``fraction`` of one (by memory)."""
+    """A wish for devices: ``count`` whole ones, or a ``fraction`` of one (by memory)."""
 
     type: str
     count: int = 1
@@ -52,7 +52,7 @@ class GpuAsk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """What one replica holds. ``gpus`` are alternatives: the first that fits wins; none means CPU."""
+    """What one replica holds. ``gpus`` are alternatives, the first that fits wins; none is CPU."""
 
     gpus: tuple[GpuAsk, ...] = ()
     gpu_memory_bytes: int | None = None

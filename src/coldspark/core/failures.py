@@ -1,0 +1,84 @@
+"""The failures that the core decides, in words that name the cure."""
+
+from coldspark.core.types import Exit, Failure, FailureKind, FleetId
+
+LOG_LINES_TOLD = 20
+
+
+def queue_full(queued: int, queue_max: int, wait_s: float | None) -> Failure:
+    """Say how many wait and what the limit is."""
+    return Failure(
+        kind=FailureKind.QUEUE_FULL,
+        message=f"{queued} requests wait already (queue_max={queue_max});{_expected(wait_s)}"
+        " retry later, or raise replicas_max or queue_max",
+        retry_after_s=wait_s or 1.0,
+    )
+
+
+def queue_bytes_full(queued_bytes: int, limit_bytes: int, wait_s: float | None) -> Failure:
+    """Say how many bytes wait and what the limit is."""
+    return Failure(
+        kind=FailureKind.QUEUE_FULL,
+        message=f"{queued_bytes} bytes wait already (queue_bytes_max={limit_bytes});"
+        f"{_expected(wait_s)} retry later, or raise queue_bytes_max",
+        retry_after_s=wait_s or 1.0,
+    )
+
+
+def _expected(wait_s: float | None) -> str:
+    return "" if wait_s is None else f" expected wait {wait_s:.1f} s;"
+
+
+def timed_out(timeout_s: float, whereabouts: str) -> Failure:
+    """Say which limit passed, and in which phase."""
+    return Failure(
+        kind=FailureKind.TIMED_OUT,
+        message=f"no answer within {timeout_s:g} s (request_timeout_s): the limit passed"
+        f" {whereabouts}",
+    )
+
+
+def cancelled() -> Failure:
+    """Say that nobody waits for the answer."""
+    return Failure(kind=FailureKind.CANCELLED, message="the caller hung up")
+
+
+def retired(fleet: FleetId) -> Failure:
+    """Say that the endpoint is going away."""
+    return Failure(
+        kind=FailureKind.ENDPOINT_RETIRED, message=f"endpoint {fleet.split('/')[0]} was deleted"
+    )
+
+
+def start_failed(exit: Exit) -> Failure:
+    """Pass on how the start ended, with the end of its log."""
+    return Failure(
+        kind=FailureKind.START_FAILED,
+        message=f"the replica could not start: {exit.cause}: {exit.message}",
+        log_tail=exit.log_tail[-LOG_LINES_TOLD:],
+    )
+
+
+def replica_died(exit: Exit) -> Failure:
+    """Pass on how the replica ended in the middle of the request."""
+    return Failure(
+        kind=FailureKind.REPLICA_DIED,
+        message=f"the replica died while it worked on the request: {exit.cause}: {exit.message}",
+        log_tail=exit.log_tail[-LOG_LINES_TOLD:],
+    )
+
+
+def no_room(reason: str) -> Failure:
+    """Pass on why no node can hold the replica."""
+    return Failure(kind=FailureKind.NO_ROOM, message=reason)
+
+
+def endpoint_failed(last: Failure, retry_s: float) -> Failure:
+    """Repeat the last failure while no start is tried."""
+    return Failure(
+        kind=FailureKind.ENDPOINT_FAILED,
+        message=f"the endpoint FAILED and tries no start for {retry_s:.0f} s; deploy a cure to"
+        f" start at once. Last failure: {last.message}",
+        log_tail=last.log_tail,
+        retry_after_s=retry_s,
+    )

@@ -1,0 +1,21 @@
+"""A bounded window of measurements, and its quantiles."""
+
+from collections import deque
+
+
+class Samples:
+    """The latest ``size`` measurements of one quantity, in seconds."""
+
+    def __init__(self, size: int = 32) -> None:
+        self._values: deque[float] = deque(maxlen=size)
+
+    def add(self, value_s: float) -> None:
+        """Take a measurement; the oldest falls out."""
+        self._values.append(value_s)
+
+    def quantile(self, share: float) -> float | None:
+        """Return the nearest-rank quantile, or None while nothing was measured."""
+        if not self._values:
+            return None
+        ordered = sorted(self._values)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

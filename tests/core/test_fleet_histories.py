@@ -1,0 +1,232 @@
+"""Any history of one fleet keeps its law: bounds, order, no lost request, no endless wait."""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
+from worlds import CRASH, revision
+
+from coldspark.core.fleet import Fleet
+from coldspark.core.messages import (
+    Abort,
+    AskRoom,
+    EvictionAsked,
+    FleetEffect,
+    FleetEvent,
+    Forward,
+    Reject,
+    ReleaseRoom,
+    ReplicaExited,
+    ReplicaReady,
+    RequestArrived,
+    RequestCancelled,
+    RequestFinished,
+    Retired,
+    RevisionAdopted,
+    RolledBack,
+    RoomGranted,
+    RoomRefused,
+    StartReplica,
+    StopReplica,
+    Ticked,
+    WakeAt,
+)
+from coldspark.core.types import (
+    EndpointStatus,
+    FleetId,
+    Limits,
+    ReplicaId,
+    RequestId,
+    ScalePolicy,
+)
+
+POLICIES = st.builds(
+    lambda low, extra, slots, idle, waste, failed: ScalePolicy(
+        replicas_min=low,
+        replicas_max=low + extra,
+        concurrency=slots,
+        idle_timeout_s=idle,
+        waste_budget=waste,
+        failed_starts_max=failed,
+    ),
+    st.integers(0, 2),
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.sampled_from([0.0, 1.0, 5.0]),
+    st.sampled_from([0.0, 1.0]),
+    st.integers(1, 3),
+)
+
+
+class FleetHistory(RuleBasedStateMachine):
+    """Play the world around one fleet: callers, placement, processes and time."""
+
+    requests = Bundle("requests")
+
+    @initialize(policy=POLICIES, queue_max=st.integers(1, 6))
+    def begin(self, policy: ScalePolicy, queue_max: int) -> None:
+        self.limits = Limits(queue_max=queue_max, start_timeout_s=8.0)
+        self.now = 0.0
+        self.revisions = 1
+        self.arrived = 0
+        self.fleet = Fleet(FleetId("e/v"), revision(scale=policy, limits=self.limits))
+        self.open: dict[RequestId, float] = {}
+        self.order: list[RequestId] = []
+        self.at: dict[RequestId, ReplicaId] = {}
+        self.aborted: dict[RequestId, ReplicaId] = {}
+        self.placing: list[ReplicaId] = []
+        self.starting: list[ReplicaId] = []
+        self.ready: list[ReplicaId] = []
+        self.stopping: set[ReplicaId] = set()
+        self.wake_s: float | None = None
+        self.is_retired = False
+
+    def step(self, event: FleetEvent) -> None:
+        for effect in self.fleet.step(event, self.now):
+            self.perform(effect)
+
+    def perform(self, effect: FleetEffect) -> None:
+        match effect:
+            case Forward(request, replica):
+                waiting = [name for name in self.order if name not in self.at]
+                assert waiting[0] == request, "not first come, first served"
+                assert replica in self.ready
+                assert replica not in self.stopping
+                self.at[request] = replica
+            case Reject(request):
+                del self.open[request]
+                self.order.remove(request)
+                replica = self.at.pop(request, None)
+                if replica is not None and replica in self.ready:
+                    self.aborted[request] = replica
+            case Abort(request, replica):
+                assert self.aborted[request] == replica
+            case AskRoom(replica):
+                self.placing.append(replica)
+            case ReleaseRoom(replica):
+                if replica in self.placing:
+                    self.placing.remove(replica)
+            case StartReplica(replica):
+                self.starting.append(replica)
+            case StopReplica(replica):
+                assert replica in self.starting or replica in self.ready
+                self.stopping.add(replica)
+            case WakeAt(at_s):
+                self.wake_s = at_s
+            case RolledBack():
+                pass
+
+    @rule(target=requests, timeout_s=st.sampled_from([0.5, 3.0, 20.0]))
+    def arrive(self, timeout_s: float) -> RequestId:
+        self.arrived += 1
+        name = RequestId(f"{self.arrived:04}")
+        self.open[name] = self.now + timeout_s
+        self.order.append(name)
+        self.step(RequestArrived(name, self.now + timeout_s, 1))
+        return name
+
+    @rule(name=consumes(requests))
+    def hang_up(self, name: RequestId) -> None:
+        self.step(RequestCancelled(name))
+        assert name not in self.open
+
+    @rule(pick=st.integers(0, 99))
+    def finish(self, pick: int) -> None:
+        busy = sorted(self.at.items())
+        if busy:
+            name, _ = busy[pick % len(busy)]
+            del self.at[name], self.open[name]
+            self.order.remove(name)
+            self.step(RequestFinished(name))
+
+    @rule(pick=st.integers(0, 99))
+    def let_go(self, pick: int) -> None:
+        if self.aborted:
+            name = sorted(self.aborted)[pick % len(self.aborted)]
+            del self.aborted[name]
+            self.step(RequestFinished(name))
+
+    @rule(refuse=st.booleans())
+    def place(self, refuse: bool) -> None:
+        if self.placing:
+            replica = self.placing.pop(0)
+            event = RoomRefused(replica, "full") if refuse else RoomGranted(replica)
+            self.step(event)
+
+    @rule()
+    def grant_all(self) -> None:
+        while self.placing:
+            self.step(RoomGranted(self.placing.pop(0)))
+
+    @rule()
+    def become_ready(self) -> None:
+        if self.starting:
+            replica = self.starting.pop(0)
+            self.ready.append(replica)
+            self.step(ReplicaReady(replica))
+
+    @rule(pick=st.integers(0, 99))
+    def die(self, pick: int) -> None:
+        processes = self.starting + self.ready
+        if processes:
+            self.end(processes[pick % len(processes)])
+
+    @rule()
+    def end_stopping(self) -> None:
+        for replica in sorted(self.stopping):
+            self.end(replica)
+
+    def end(self, replica: ReplicaId) -> None:
+        self.stopping.discard(replica)
+        for processes in (self.starting, self.ready):
+            if replica in processes:
+                processes.remove(replica)
+        self.aborted = {name: at for name, at in self.aborted.items() if at != replica}
+        lost = {name for name, at in self.at.items() if at == replica}
+        self.step(ReplicaExited(replica, CRASH))
+        assert not lost & self.open.keys()
+
+    @rule(pick=st.integers(0, 99))
+    def evict(self, pick: int) -> None:
+        if self.ready:
+            self.step(EvictionAsked(self.ready[pick % len(self.ready)], "room"))
+
+    @rule(policy=POLICIES)
+    def update(self, policy: ScalePolicy) -> None:
+        self.revisions += 1
+        self.step(
+            RevisionAdopted(revision(f"r{self.revisions}", scale=policy, limits=self.limits))
+        )
+
+    @rule(seconds=st.sampled_from([0.1, 1.0, 10.0, 100.0]))
+    def pass_time(self, seconds: float) -> None:
+        """Tick whenever the fleet asked for it; at the end no deadline is overdue."""
+        end = self.now + seconds
+        for _ in range(200):
+            if self.wake_s is None or self.wake_s > end:
+                break
+            self.now, self.wake_s = max(self.now, self.wake_s), None
+            self.step(Ticked())
+        else:
+            raise AssertionError("ticks without end")
+        self.now = end
+        assert all(deadline_s >= self.now for deadline_s in self.open.values())
+
+    @rule()
+    def retire(self) -> None:
+        if self.now > 300.0:
+            self.is_retired = True
+            self.step(Retired())
+
+    @invariant()
+    def keeps_its_law(self) -> None:
+        if not hasattr(self, "fleet"):
+            return
+        self.fleet.check()
+        assert self.fleet.queued + self.fleet.running == len(self.open)
+        if self.is_retired and not (self.starting or self.ready or self.open):
+            assert self.fleet.is_gone
+        assert not (self.is_retired and self.fleet.status is not EndpointStatus.RETIRING)
+
+
+TestFleetHistory = FleetHistory.TestCase
+TestFleetHistory.settings = settings(max_examples=120, stateful_step_count=60, deadline=None)
