@@ -41,9 +41,10 @@ def runtime_of(image: str | None, environment: Mapping[str, str]) -> Handler | C
     """Return the handler or command that an image stands for. Raises a ValidationException."""
     resolved = None if image is None else resolve(image)
     if resolved is None:
+        problem = f"Image '{image}' cannot be run, as images are not run yet"
         invalid(
-            f"Image '{image}' cannot be run: images are not run yet. Use '{HANDLER_IMAGE}' for a "
-            "handler file (model_fn, predict_fn, ...) in the model archive, or "
+            f"{'The model needs an Image' if image is None else problem}: use '{HANDLER_IMAGE}' "
+            "for a handler file (model_fn, predict_fn, ...) in the model archive, or "
             f"'{COMMAND_IMAGE}' with the environment variable COLDSPARK_COMMAND for a server. "
             "AWS's own images of pytorch-inference, huggingface-pytorch-inference, "
             "tensorflow-inference, mxnet-inference and sagemaker-scikit-learn are run as "

@@ -83,7 +83,7 @@ def _read_token(token: str, listing: Listing) -> tuple[str | int, str]:
     """Read a token that was made for the same order: otherwise rows would be left out."""
     try:
         order, value, name = json.loads(base64.urlsafe_b64decode(token.encode()))
-    except ValueError:
+    except (TypeError, ValueError):
         order, value, name = None, None, None
     wanted = int if listing.sort_by == "CreationTime" else str
     if order != _order(listing) or not isinstance(value, wanted) or not isinstance(name, str):

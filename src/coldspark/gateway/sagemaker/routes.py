@@ -3,11 +3,13 @@
 Changes run one at a time (they read, decide and write, with awaits between); reads run freely.
 A caller needs the scope ``deploy`` for every name that the request mentions, also to look:
 a model's environment may hold secrets. A list needs ``deploy`` without a name.
+Who calls is found by the server's own ``identify``: it checks the key or signature (see
+``gateway/auth``), and keeps web pages out while there are no keys.
 """
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -15,7 +17,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from coldspark.errors import BodyTooLarge, ColdsparkError
-from coldspark.gateway.auth.authenticator import Authenticator
 from coldspark.gateway.auth.scopes import Action, authorize
 from coldspark.gateway.sagemaker import (
     endpoint_configs,
@@ -33,6 +34,9 @@ from coldspark.runtime.catalogue import Catalogue
 from coldspark.runtime.ports import Documents, Key, Platform
 
 TARGET = "SageMaker."
+
+Identify = Callable[[str, str, str, Mapping[str, str], bytes], Key | None]
+"""Method, raw path, raw query, headers (lower-case) and body, to the caller's key."""
 
 _BODY_BYTES_MAX = 1024 * 1024
 _NAMES = ("ModelName", "EndpointConfigName", "EndpointName")
@@ -81,8 +85,7 @@ def control_plane(
     platform: Platform,
     documents: Documents,
     catalogue: Catalogue,
-    authenticator: Authenticator,
-    wall_ms: Callable[[], int],
+    identify: Identify,
 ) -> Callable[[Request], Awaitable[Response]]:
     """Return the Starlette endpoint for ``POST /``."""
     changes = asyncio.Lock()
@@ -91,14 +94,9 @@ def control_plane(
         try:
             body = await _read_body(request)
             headers = _headers(request)
-            key = authenticator.authenticate(
-                request.method,
-                request.scope.get("raw_path", b"/").decode("latin-1"),
-                request.scope["query_string"].decode("latin-1"),
-                headers,
-                body,
-                now_ms=wall_ms(),
-            )
+            raw_path = request.scope.get("raw_path", b"/").decode("latin-1")
+            raw_query = request.scope["query_string"].decode("latin-1")
+            key = identify(request.method, raw_path, raw_query, headers, body)
             operation = _operation(headers.get("x-amz-target", ""))
             call = Call(
                 platform=platform,

@@ -43,16 +43,16 @@ async def drop_tags(documents: Documents, resource: Resource) -> None:
 
 
 async def add_tags(call: Call) -> Body:
-    """AddTags: a key that is there gets the new value."""
+    """AddTags: a key that is there gets the new value. The answer tells those that were sent."""
     resource = await _resource(call)
-    tags = await tags_of(call.documents, resource)
-    tags |= _pairs(read(TagList, call.body).tags)
+    added = _pairs(read(TagList, call.body).tags)
+    tags = await tags_of(call.documents, resource) | added
     if len(tags) > TAGS_MAX:
         raise AwsError(
             "ResourceLimitExceeded", f"A resource has at most {TAGS_MAX} tags, not {len(tags)}."
         )
     await _store(call.documents, resource, tags)
-    return _listed(tags)
+    return _listed(added)
 
 
 async def list_tags(call: Call) -> Body:

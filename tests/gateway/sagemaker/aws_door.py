@@ -1,0 +1,151 @@
+"""The AWS door on a small Starlette app: its control plane, and the invocation route."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sagemaker_fakes import Clock, FakeDocuments, FakeKeys, FakePlatform
+from service_model import problems
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from coldspark.core.types import Failure, RequestId
+from coldspark.errors import ColdsparkError
+from coldspark.gateway.auth.authenticator import Authenticator
+from coldspark.gateway.auth.scopes import Action, authorize
+from coldspark.gateway.sagemaker import invocations
+from coldspark.gateway.sagemaker.replies import Reply as AwsReply
+from coldspark.gateway.sagemaker.routes import control_plane
+from coldspark.runtime import catalogue, clock
+from coldspark.runtime.ports import Key, Receipt
+
+BASE_URL = "http://coldspark.test:8080"
+
+
+@dataclass
+class Caught:
+    """A sink that keeps the one answer that a fake platform gives."""
+
+    status: int = 0
+    headers: Sequence[tuple[str, str]] = ()
+    body: bytes = b""
+    receipt: Receipt | None = None
+    failure: Failure | None = None
+
+    def reply(
+        self, status: int, headers: Sequence[tuple[str, str]], body: bytes, receipt: Receipt
+    ) -> None:
+        self.status, self.headers, self.body, self.receipt = status, headers, body, receipt
+
+    def fail(self, failure: Failure, receipt: Receipt | None) -> None:
+        self.failure, self.receipt = failure, receipt
+
+    def begin(self, status: int, headers: Sequence[tuple[str, str]]) -> None:
+        raise AssertionError("the fake platform does not stream")
+
+    def write(self, chunk: bytes) -> None:
+        raise AssertionError("the fake platform does not stream")
+
+    def end(self, receipt: Receipt) -> None:
+        raise AssertionError("the fake platform does not stream")
+
+
+class Door:
+    """The door, its fakes, and an app that serves it as the gateway's server does."""
+
+    def __init__(self, keys: Iterable[Key] = (), *, body_bytes_max: int = 1024 * 1024) -> None:
+        self.clock = Clock()
+        self.documents = FakeDocuments(self.clock)
+        self.platform = FakePlatform(self.clock)
+        self.body_bytes_max = body_bytes_max
+        self._authenticator = Authenticator(FakeKeys(keys))
+        endpoint = control_plane(self.platform, self.documents, catalogue.load(), self._identify)
+        self.app = Starlette(
+            routes=[
+                Route("/", endpoint, methods=["POST"]),
+                Route("/{path:path}", self._invoke, methods=["POST"]),
+            ]
+        )
+
+    def call(self, operation: str, **members: object) -> dict[str, object]:
+        """Call an operation in this process; its answer must please botocore's own model."""
+        status, answer = self.ask(operation, members)
+        assert status == 200, answer
+        assert problems(operation, answer) == []
+        return answer or {}
+
+    def refusal(self, operation: str, **members: object) -> tuple[str, str]:
+        """Call an operation that is refused; return type and message."""
+        status, answer = self.ask(operation, members)
+        assert status == 400, answer
+        assert answer is not None
+        assert set(answer) == {"__type", "message"}
+        return str(answer["__type"]), str(answer["message"])
+
+    def ask(
+        self, operation: str, members: Mapping[str, object]
+    ) -> tuple[int, dict[str, object] | None]:
+        """Return status and JSON body, None for an empty one."""
+        client = TestClient(self.app, base_url=BASE_URL)
+        headers = {"X-Amz-Target": f"SageMaker.{operation}"}
+        response = client.post("/", content=json.dumps(members), headers=headers)
+        assert response.headers["content-type"] == "application/x-amz-json-1.1"
+        assert response.headers["x-amzn-requestid"]
+        return response.status_code, response.json() if response.content else None
+
+    def _identify(
+        self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
+    ) -> Key | None:
+        return self._authenticator.authenticate(
+            method, path, query, headers, body, now_ms=clock.wall_ms()
+        )
+
+    async def _invoke(self, request: Request) -> Response:
+        raw_path = request.scope["raw_path"].decode("latin-1")
+        name = invocations.match(request.method, raw_path)
+        assert name is not None, raw_path
+        request_id = RequestId("11111111-2222-4333-8444-555555555555")
+        body = await request.body()
+        try:
+            headers = dict(request.headers.items())
+            key = self._identify(request.method, raw_path, "", headers, body)
+            authorize(key, Action.INVOKE, name)
+            invocation = invocations.invocation(
+                name,
+                headers,
+                body,
+                request=request_id,
+                started_s=clock.monotonic_s(),
+                key=None if key is None else key.id,
+            )
+        except ColdsparkError as error:
+            return _response(invocations.error_reply(error, request=request_id, endpoint=name))
+        caught = Caught()
+        self.platform.submit(invocation, caught)
+        return _response(_answer(caught, name, request_id))
+
+
+def _answer(caught: Caught, name: str, request: RequestId) -> AwsReply:
+    if caught.failure is not None:
+        return invocations.error_reply(caught.failure, request=request, endpoint=name)
+    assert caught.receipt is not None
+    variant = caught.receipt.usage.variant
+    refused = invocations.replica_error_reply(
+        caught.status, caught.body, request=request, endpoint=name, variant=variant
+    )
+    if refused is not None:
+        return refused
+    return caught.status, invocations.reply_headers(request, variant, caught.headers), caught.body
+
+
+def _response(reply: AwsReply) -> Response:
+    status, headers, body = reply
+    response = Response(body, status)
+    response.raw_headers = [
+        *(pair for pair in response.raw_headers if pair[0] == b"content-length"),
+        *((name.encode(), value.encode()) for name, value in headers),
+    ]
+    return response

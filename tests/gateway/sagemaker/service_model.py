@@ -1,0 +1,118 @@
+"""botocore's own service model as an oracle: what may a response of SageMaker look like?
+
+Stricter than boto3, which reads what it knows and drops the rest: required members, types, enums,
+patterns, bounds, no unknown member, and no null, ``{}`` or ``[]`` where a member is optional.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+
+import botocore.session
+from botocore.model import ServiceModel, Shape
+
+# Echoes of what coldspark takes beyond AWS: GPU names, more memory, files on this machine.
+EXTENDED = {
+    "Url",
+    "S3ModelUri",
+    "ProductionVariantInstanceType",
+    "ProductionVariantAcceleratorType",
+    "ServerlessMemorySizeInMB",
+    "ServerlessMaxConcurrency",
+    "ServerlessProvisionedConcurrency",
+}
+
+
+@cache
+def model() -> ServiceModel:
+    """Return SageMaker's model as this botocore has it."""
+    return botocore.session.get_session().get_service_model("sagemaker")
+
+
+def problems(operation: str, response: object) -> list[str]:
+    """Return what is wrong with a JSON response."""
+    shape = model().operation_model(operation).output_shape
+    if shape is None:
+        return [] if response is None else [f"{operation} must have no body, not {response!r}"]
+    return list(_walk(shape, response, operation))
+
+
+def _walk(shape: Shape, value: object, path: str) -> Iterator[str]:
+    check = {
+        "structure": _structure,
+        "list": _list,
+        "map": _map,
+        "string": _string,
+        "boolean": _boolean,
+    }.get(shape.type_name, _number)
+    yield from check(shape, value, path)
+
+
+def _structure(shape: Shape, value: object, path: str) -> Iterator[str]:
+    if not isinstance(value, dict):
+        yield f"{path} must be a structure, not {value!r}"
+        return
+    for name in shape.required_members:
+        if name not in value:
+            yield f"{path}.{name} is required"
+    for name, member in value.items():
+        if name not in shape.members:
+            yield f"{path}.{name} is unknown"
+        elif member is None or (member in ({}, []) and name not in shape.required_members):
+            yield f"{path}.{name} is empty: {member!r}"
+        else:
+            yield from _walk(shape.members[name], member, f"{path}.{name}")
+
+
+def _list(shape: Shape, value: object, path: str) -> Iterator[str]:
+    if not isinstance(value, list):
+        yield f"{path} must be a list, not {value!r}"
+        return
+    yield from _bounds(shape, len(value), path)
+    for index, member in enumerate(value):
+        yield from _walk(shape.member, member, f"{path}[{index}]")
+
+
+def _map(shape: Shape, value: object, path: str) -> Iterator[str]:
+    if not isinstance(value, dict):
+        yield f"{path} must be a map, not {value!r}"
+        return
+    yield from _bounds(shape, len(value), path)
+    for name, member in value.items():
+        yield from _walk(shape.key, name, f"{path} key")
+        yield from _walk(shape.value, member, f"{path}.{name}")
+
+
+def _string(shape: Shape, value: object, path: str) -> Iterator[str]:
+    if not isinstance(value, str):
+        yield f"{path} must be a string, not {value!r}"
+        return
+    yield from _bounds(shape, len(value), path)
+    if shape.name in EXTENDED:
+        return
+    if shape.enum and value not in shape.enum:
+        yield f"{path} = {value!r} is not in {shape.name}'s enum"
+    pattern = shape.metadata.get("pattern")
+    if pattern and "\\p{" not in pattern and not re.fullmatch(pattern, value):
+        yield f"{path} = {value!r} does not match {pattern}"
+
+
+def _boolean(shape: Shape, value: object, path: str) -> Iterator[str]:
+    if not isinstance(value, bool):
+        yield f"{path} must be a boolean, not {value!r}"
+
+
+def _number(shape: Shape, value: object, path: str) -> Iterator[str]:
+    wanted = int if shape.type_name in ("integer", "long") else (int, float)
+    if isinstance(value, bool) or not isinstance(value, wanted):
+        yield f"{path} must be {shape.type_name}, not {value!r}"
+        return
+    yield from _bounds(shape, value, path)
+
+
+def _bounds(shape: Shape, size: float, path: str) -> Iterator[str]:
+    least, most = shape.metadata.get("min"), shape.metadata.get("max")
+    if least is not None and size < least:
+        yield f"{path}: {size} is under {least}"
+    if most is not None and size > most and shape.name not in EXTENDED:
+        yield f"{path}: {size} is over {most}"

@@ -1,0 +1,256 @@
+"""Requests that are wrong in themselves: AWS's sentences, and the routes' own refusals."""
+
+from collections.abc import Mapping
+
+import pytest
+from aws_door import BASE_URL, Door
+from aws_requests import container, create_model, variant
+from service_model import model
+from starlette.testclient import TestClient
+
+from coldspark.errors import InvalidRequest
+from coldspark.gateway.sagemaker.routes import OPERATIONS
+from coldspark.gateway.sagemaker.validation import (
+    Choice,
+    Dictionary,
+    Flag,
+    Number,
+    Sequence,
+    Structure,
+    Text,
+    Unsupported,
+    Whole,
+    check,
+)
+
+SHAPE = Structure(
+    {
+        "Name": Text("[a-z]+", max=3),
+        "Count": Whole(1, 5),
+        "Weight": Number(0),
+        "Mode": Choice(("A", "B"), ("A",)),
+        "On": Flag(only=False),
+        "Items": Sequence(Structure({"Key": Text(min=1)}, ("Key",)), min=1, max=2),
+        "Environment": Dictionary(Text("[A-Z]+"), Text(max=2), max=1),
+        "Later": Unsupported("do without."),
+    },
+    ("Name",),
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({}, "Value null at 'name' failed to satisfy constraint: Member must not be null"),
+        (
+            {"Name": "ABC"},
+            (
+                "Value 'ABC' at 'name' failed to satisfy constraint: Member must satisfy regular "
+                "expression pattern: [a-z]+"
+            ),
+        ),
+        (
+            {"Name": "abcd"},
+            (
+                "Value 'abcd' at 'name' failed to satisfy constraint: Member must have length less "
+                "than or equal to 3"
+            ),
+        ),
+        (
+            {"Name": "a", "Count": 0},
+            (
+                "Value '0' at 'count' failed to satisfy constraint: Member must have value greater "
+                "than or equal to 1"
+            ),
+        ),
+        (
+            {"Name": "a", "Count": 6},
+            (
+                "Value '6' at 'count' failed to satisfy constraint: Member must have value "
+                "less than or equal to 5"
+            ),
+        ),
+        (
+            {"Name": "a", "Mode": "C"},
+            (
+                "Value 'C' at 'mode' failed to satisfy constraint: Member must satisfy enum value "
+                "set: [A, B]"
+            ),
+        ),
+        ({"Name": "a", "Mode": "B"}, "'mode' = 'B' is not supported yet: use A, or leave it out"),
+        ({"Name": "a", "On": True}, "'on' = true is not supported yet; leave it out"),
+        (
+            {"Name": "a", "Items": [{"Key": ""}]},
+            (
+                "Value '' at 'items.1.member.key' failed to satisfy constraint: Member must have "
+                "length greater than or equal to 1"
+            ),
+        ),
+        (
+            {"Name": "a", "Items": []},
+            (
+                "Value '[]' at 'items' failed to satisfy constraint: Member must have length "
+                "greater than or equal to 1"
+            ),
+        ),
+        (
+            {"Name": "a", "Environment": {"a": "b"}},
+            (
+                "Value 'a' at 'environment' failed to satisfy constraint: Member must satisfy "
+                "regular expression pattern: [A-Z]+"
+            ),
+        ),
+        ({"Name": "a", "Later": {"x": 1}}, "'later' is not supported yet: do without."),
+        ({"Name": "a", "Other": 1}, "'other' is not a member that is known here"),
+    ],
+)
+def test_one_error_is_told_in_awss_words(body: Mapping[str, object], message: str) -> None:
+    """The path is written as AWS writes it."""
+    with pytest.raises(InvalidRequest) as refused:
+        check(SHAPE, body)
+    assert refused.value.message == f"1 validation error detected: {message}"
+
+
+def test_several_errors_are_counted_and_joined() -> None:
+    """At most ten are told."""
+    with pytest.raises(InvalidRequest, match=r"^2 validation errors detected: Value null.*; Value"):
+        check(SHAPE, {"Count": 0})
+    many = Structure({"Items": Sequence(Whole())})
+    with pytest.raises(InvalidRequest, match="must be an integer"):
+        check(many, {"Items": ["x"] * 50})
+    texts = Structure({"Items": Sequence(Text(min=1))})
+    with pytest.raises(InvalidRequest, match=r"^10 validation errors"):
+        check(texts, {"Items": [""] * 50})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        None,
+        [],
+        {"Name": 1},
+        {"Name": "a", "Count": "1"},
+        {"Name": "a", "Count": True},
+        {"Name": "a", "Weight": "1"},
+        {"Name": "a", "On": 0},
+        {"Name": "a", "Mode": 1},
+        {"Name": "a", "Items": {}},
+        {"Name": "a", "Environment": []},
+        {"Name": "a", "Items": ["x"]},
+    ],
+)
+def test_a_wrong_type_is_a_serialization_exception(body: object) -> None:
+    """boto3 checks types itself, so only other clients come here."""
+    with pytest.raises(InvalidRequest) as refused:
+        check(SHAPE, body)
+    assert refused.value.aws_type == "SerializationException"  # type: ignore[attr-defined]
+
+
+def test_null_and_empty_members_count_as_absent() -> None:
+    """Also where the member is not supported."""
+    body = {"Name": "a", "Count": None, "Later": {}, "Environment": {}}
+
+    assert check(SHAPE, body) == {"Name": "a"}
+
+
+def test_a_long_name_is_not_matched_against_its_pattern(door: Door) -> None:
+    """AWS's pattern for a model's name takes quadratic time: half a megabyte would take minutes."""
+    message = door.refusal(
+        "CreateModel", ModelName="a-" * 250_000 + "!", PrimaryContainer=container()
+    )[1]
+
+    assert message.endswith("Member must have length less than or equal to 63")
+    assert len(message) < 500
+
+
+def test_every_operation_knows_every_member_that_awss_model_has() -> None:
+    """So a new member of AWS's shows up here, and is decided on rather than ignored."""
+    for name, operation in OPERATIONS.items():
+        input_shape = model().operation_model(name).input_shape
+        assert input_shape is not None
+        assert set(operation.shape.members) == set(input_shape.members), name
+        assert set(input_shape.required_members) <= set(operation.shape.required), name
+    config = OPERATIONS["CreateEndpointConfig"].shape.members["ProductionVariants"]
+    assert isinstance(config, Sequence)
+    assert isinstance(config.member, Structure)
+    assert set(config.member.members) == set(model().shape_for("ProductionVariant").members)
+    container_shape = OPERATIONS["CreateModel"].shape.members["PrimaryContainer"]
+    assert isinstance(container_shape, Structure)
+    assert set(container_shape.members) == set(model().shape_for("ContainerDefinition").members)
+
+
+def test_an_unknown_operation_is_named(door: Door) -> None:
+    """With those that there are."""
+    aws_type, message = door.refusal("CreateTrainingJob")
+    assert aws_type == "UnknownOperationException"
+    assert "SageMaker.CreateTrainingJob" in message
+    assert "CreateEndpoint" in message
+
+
+@pytest.mark.parametrize("target", ["", "Logs_20140328.GetLogEvents", "CreateModel"])
+def test_another_target_is_no_operation_here(door: Door, target: str) -> None:
+    """The server sends them elsewhere once there is an elsewhere."""
+    response = TestClient(door.app, base_url=BASE_URL).post("/", headers={"X-Amz-Target": target})
+    assert response.status_code == 400
+    assert response.json()["__type"] == "UnknownOperationException"
+
+
+def test_a_body_that_is_no_json_is_refused(door: Door) -> None:
+    """AWS calls it a SerializationException."""
+    response = TestClient(door.app, base_url=BASE_URL).post(
+        "/", content=b"{", headers={"X-Amz-Target": "SageMaker.ListModels"}
+    )
+    assert response.status_code == 400
+    assert response.json()["__type"] == "SerializationException"
+
+
+def test_an_oversized_body_is_refused_before_it_is_read(door: Door) -> None:
+    """One megabyte holds any request of the control plane."""
+    response = TestClient(door.app, base_url=BASE_URL).post(
+        "/", content=b" " * (1024 * 1024 + 1), headers={"X-Amz-Target": "SageMaker.ListModels"}
+    )
+    assert response.status_code == 400
+    assert "over the limit of 1048576 bytes" in response.json()["message"]
+
+
+def test_the_region_of_arns_is_that_of_the_signature(door: Door) -> None:
+    """Names are the same in every region; there is one machine."""
+    create_model(door)
+    authorization = (
+        "AWS4-HMAC-SHA256 Credential=AKIA/20260101/eu-west-1/sagemaker/aws4_request, "
+        "SignedHeaders=host, Signature=0"
+    )
+    response = TestClient(door.app, base_url=BASE_URL).post(
+        "/",
+        json={"ModelName": "churn"},
+        headers={"X-Amz-Target": "SageMaker.DescribeModel", "Authorization": authorization},
+    )
+    assert response.json()["ModelArn"] == "arn:aws:sagemaker:eu-west-1:123456789012:model/churn"
+
+
+def test_tags_of_every_script_are_taken(door: Door) -> None:
+    """AWS's pattern is letters, digits and separators of any script, and a few signs."""
+    create_model(door, Tags=[{"Key": "équipe/日本", "Value": "a b_c:d=e@f"}])
+
+    assert (
+        "at 'tags.1.member.value'"
+        in door.refusal(
+            "CreateModel",
+            ModelName="other",
+            PrimaryContainer=container(),
+            Tags=[{"Key": "a", "Value": "semi;colon"}],
+        )[1]
+    )
+
+
+def test_the_bounds_of_lists_are_kept(door: Door) -> None:
+    """Ten variants, and a MaxResults of at most a hundred."""
+    create_model(door)
+    variants = [variant(VariantName=f"v{i}") for i in range(11)]
+    assert (
+        "length less than or equal to 10"
+        in door.refusal(
+            "CreateEndpointConfig", EndpointConfigName="c", ProductionVariants=variants
+        )[1]
+    )
+    assert "value less than or equal to 100" in door.refusal("ListModels", MaxResults=101)[1]
