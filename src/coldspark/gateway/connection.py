@@ -93,10 +93,10 @@ class Connection(Reader, asyncio.Protocol):
             turn.complete()
 
     def _turn(self) -> Turn:
-        parser, context = self._parser, self._context
-        target = context.dispatch.target(parser.get_method(), self._url)
-        is_old = parser.get_http_version() == "1.0"
-        is_keep_alive = parser.should_keep_alive()
+        context = self._context
+        target = context.dispatch.target(self._method, self._url)
+        is_old = self._version == "1.0"
+        is_keep_alive = self._parser.should_keep_alive()
         if target.route is None:
             assert self._transport is not None
             return AsgiTurn(
@@ -117,6 +117,10 @@ class Connection(Reader, asyncio.Protocol):
 
     def _start(self, turn: Turn) -> None:
         self._incoming = turn
+        if self._active is None and not self._waiting and not self._is_write_paused:
+            self._active = turn
+            turn.take_turn()
+            return
         self._waiting.append(turn)
         self._advance()
         if len(self._waiting) >= self._context.bounds.pipeline_max:

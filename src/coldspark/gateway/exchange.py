@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 _UNCHECKED_BYTES = 1024 * 1024
 """A body below this is judged by the endpoint's fleet; a longer one before it is read."""
+_UNCHECKED_DIGITS = 7
+"""The parser has checked that Content-Length is a number: a shorter one is below the limit."""
 
 
 class Exchange:
@@ -94,10 +96,11 @@ class Exchange:
         if self._is_whole:
             self._run()
             return
-        length = self._head.content_length()
-        if length is not None and length > self._limit and not self._fits(length):
+        headers = self._head.headers
+        length = headers.get("content-length", "")
+        if len(length) >= _UNCHECKED_DIGITS and not self._fits(int(length)):
             return
-        if self._head.expects_continue() and not self._is_old and self._size == 0:
+        if "expect" in headers and self._expects_continue():
             self._wire.write(replies.CONTINUE)
 
     def feed(self, data: bytes) -> None:
@@ -147,8 +150,14 @@ class Exchange:
 
     # --- the request --------------------------------------------------------------------------
 
+    def _expects_continue(self) -> bool:
+        is_asked = self._head.headers["expect"].lower() == "100-continue"
+        return is_asked and not self._is_old and self._size == 0
+
     def _fits(self, size: int) -> bool:
         """Compare with the endpoint's own limit; refuse the rest of a body that is over it."""
+        if size <= self._limit:
+            return True
         limit = self._route.door.body_bytes_max(self._route, self._context.platform)
         self._limit = max(limit, _UNCHECKED_BYTES)
         if size <= self._limit:

@@ -51,15 +51,6 @@ class Head:
     started_s: float
     """Monotonic seconds."""
 
-    def content_length(self) -> int | None:
-        """Return the declared length of the body. The parser has checked that it is a number."""
-        value = self.headers.get("content-length")
-        return None if value is None else int(value)
-
-    def expects_continue(self) -> bool:
-        """Return whether the caller waits to be told before it sends the body."""
-        return self.headers.get("expect", "").lower() == "100-continue"
-
 
 _names: dict[bytes, tuple[str, bool]] = {}
 

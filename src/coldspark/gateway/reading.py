@@ -21,14 +21,19 @@ class Reading(Enum):
     """Nothing more is taken; what still comes is dropped."""
 
 
+# Looking a member up on its Enum takes longer than the comparison, and this is done per header.
+_BETWEEN, _HEAD, _BODY, _DEAF = Reading.BETWEEN, Reading.HEAD, Reading.BODY, Reading.DEAF
+
+
 class Reader(ABC):
     """What a connection does with its client's bytes. Its subclass takes what was read."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._parser = httptools.HttpRequestParser(self)
-        self._reading = Reading.BETWEEN
-        self._url = b""
+        self._reading = _BETWEEN
+        self._method = self._url = b""
+        self._version = ""
         self._headers: list[tuple[bytes, bytes]] = []
         self._fed_bytes = 0
         self._overhead_bytes = 0
@@ -65,7 +70,7 @@ class Reader(ABC):
 
     def data_received(self, data: bytes) -> None:
         """Parse; the callbacks below are called for what is complete."""
-        if self._reading is Reading.DEAF:
+        if self._reading is _DEAF:
             return
         self._fed_bytes = len(data)
         self._has_completed = False
@@ -75,13 +80,13 @@ class Reader(ABC):
             self._ignore_upgrades(memoryview(data)[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             self._malformed(error)
-        if self._reading is not Reading.BETWEEN:
+        if self._reading is not _BETWEEN:
             self._check_partial()
 
     def on_message_begin(self) -> None:
         """A request line begins."""
-        if self._reading is not Reading.DEAF and not self._is_resumed:
-            self._reading = Reading.HEAD
+        if self._reading is not _DEAF and not self._is_resumed:
+            self._reading = _HEAD
             self._url = b""
             self._headers = []
 
@@ -91,15 +96,17 @@ class Reader(ABC):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A whole header; trailers of a body are of no use here."""
-        if self._reading is Reading.HEAD:
+        if self._reading is _HEAD:
             self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Decide whose request it is."""
-        if self._reading is Reading.DEAF or self._is_resumed:
+        if self._reading is _DEAF or self._is_resumed:
             self._is_resumed = False
             return
-        self._reading = Reading.BODY
+        self._reading = _BODY
+        self._method = self._parser.get_method()
+        self._version = self._parser.get_http_version()
         refusal = self._refusal_of_head()
         if refusal is not None:
             self._refuse(*refusal)
@@ -116,11 +123,11 @@ class Reader(ABC):
 
     def on_message_complete(self) -> None:
         """The request was read to its end."""
-        if self._reading is Reading.DEAF:
+        if self._reading is _DEAF:
             return
         if self._parser.should_upgrade() and self._body_line():
             return  # The parser took the body for another protocol: it is read yet.
-        self._reading = Reading.BETWEEN
+        self._reading = _BETWEEN
         self._overhead_bytes = 0
         self._has_completed = True
         self._complete()
@@ -129,9 +136,9 @@ class Reader(ABC):
         """Bound what is neither a whole head nor a piece of a body."""
         # If requests ended within these bytes, not all of them belong to the present one.
         size = self._head_size() if self._has_completed else self._fed_bytes
-        if self._reading is Reading.HEAD:
+        if self._reading is _HEAD:
             self._overhead_bytes += size
-        elif self._reading is Reading.BODY:
+        elif self._reading is _BODY:
             self._overhead_bytes = 0 if self._has_grown else self._overhead_bytes + size
             self._has_grown = False
         limit = self._context.bounds.head_bytes_max
@@ -145,9 +152,9 @@ class Reader(ABC):
         limit = self._context.bounds.head_bytes_max
         if self._overhead_bytes + self._fed_bytes > limit and self._head_size() > limit:
             return 431, f"The head of the request is over {limit} bytes."
-        if self._parser.get_method() == b"CONNECT":
+        if self._method == b"CONNECT":
             return 405, "This is not a proxy."
-        if self._parser.get_http_version() not in ("1.1", "1.0"):
+        if self._version not in ("1.1", "1.0"):
             return 505, "Only HTTP/1.1 and HTTP/1.0 are spoken here."
         return None
 
@@ -168,8 +175,8 @@ class Reader(ABC):
         The parser stops behind the head. If a body follows (Java's client asks for h2c even when
         it posts), a new parser is told so by a head of our own making.
         """
-        while self._reading is not Reading.DEAF:
-            body_line = self._body_line() if self._reading is Reading.BODY else b""
+        while self._reading is not _DEAF:
+            body_line = self._body_line() if self._reading is _BODY else b""
             try:
                 if body_line:
                     self._is_resumed = True
