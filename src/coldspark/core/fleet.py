@@ -100,7 +100,8 @@ class Fleet:
         self.id = fleet
         self.revision = revision
         self.notes: deque[Note] = deque(maxlen=DECISIONS_KEPT)
-        self._prefix = replica_prefix or f"{fleet}."
+        # Of its replicas' ids; they are numbered from 1.
+        self.prefix = replica_prefix or f"{fleet}."
         self._born = 0
         self._book = RequestBook()
         self._roster = Roster()
@@ -357,7 +358,7 @@ class Fleet:
             self._note(now, f"start {count} of {self.revision.id}", reason)
         for _ in range(count):
             self._born += 1
-            replica = Replica(ReplicaId(f"{self._prefix}{self._born}"), self.revision, now)
+            replica = Replica(ReplicaId(f"{self.prefix}{self._born}"), self.revision, now)
             self._roster.add(replica)
             effects.append(AskRoom(replica.id, self.revision, reason))
 
@@ -422,8 +423,8 @@ class Fleet:
         if replica is None:
             return
         was = replica.state
-        self._forget(replica, now, effects)
         self._fail_running(replica, exit, effects)
+        self._forget(replica, now, effects)
         if was is ReplicaState.STARTING or replica.failed_start is not None:
             failure = failures.start_failed(_explained(replica, exit))
             self._count_failed_start(replica, failure, now, effects)

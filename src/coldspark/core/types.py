@@ -56,7 +56,7 @@ class Resources:
 
     gpus: tuple[GpuAsk, ...] = ()
     gpu_memory_bytes: int | None = None
-    """Device memory that the model needs in all; None is unknown (checked by artifact size)."""
+    """Device memory that the model needs in all; None is unknown, and then not checked."""
     memory_bytes: int = GIB
     """Host memory: what placement accounts for, and the limit where cgroups enforce it."""
     vcpus: float = 1.0

@@ -1,0 +1,181 @@
+"""Who holds the machine, and what that costs: the meter with names, in ledger lines.
+
+Idle and starting time is summed in memory and goes to the ledger at each settlement; a crash in
+between leaves a gap that the next start closes with a line of overhead (see ``runtime/platform``).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from coldspark.core.messages import Grant, NodeJoined
+from coldspark.core.metering import WHOLE_PPM, Holding, HoldingState, Meter, Stretch
+from coldspark.core.types import EndpointName, ReplicaId, RequestId, Resources, VariantName
+from coldspark.runtime import clock
+
+
+@dataclass(slots=True, kw_only=True)
+class _Account:
+    endpoint: EndpointName
+    variant: VariantName
+    gpu: str | None
+    gpu_count: float
+    is_simulated: bool
+    since_us: int
+    """Begin of the present unpaid stretch."""
+    active: int = 0
+    start_nanos: int = 0
+    """What the start cost, until the request that caused it is told."""
+    sums: dict[HoldingState, tuple[int, int]] = field(default_factory=dict)
+    """Microseconds and nanos by state since the last settlement."""
+
+
+def share_ppm(node: NodeJoined, grant: Grant, resources: Resources) -> int:
+    """Return the part of the machine that a replica holds: its largest share of any resource.
+
+    This is the dominant share of Ghodsi et al., "Dominant Resource Fairness" (NSDI 2011).
+    """
+    devices = len(grant.devices) * grant.fraction / max(1, len(node.devices))
+    memory = resources.memory_bytes / node.memory_bytes
+    vcpus = resources.vcpus / node.vcpus
+    return min(WHOLE_PPM, round(WHOLE_PPM * max(devices, memory, vcpus)))
+
+
+class Accounts:
+    """One machine's meter, and the names behind its replicas."""
+
+    def __init__(self, rate_nanos_per_hour: int) -> None:
+        now_us = clock.monotonic_us()
+        self._meter = Meter(rate_nanos_per_hour, now_us)
+        self._accounts: dict[ReplicaId, _Account] = {}
+        self._closed: list[Holding] = []
+        self._settled_us = now_us
+
+    def place(
+        self,
+        endpoint: EndpointName,
+        variant: VariantName,
+        node: NodeJoined,
+        grant: Grant,
+        resources: Resources,
+    ) -> None:
+        """Begin to charge a replica that starts in its room."""
+        now_us = clock.monotonic_us()
+        self._meter.place(grant.replica, share_ppm(node, grant, resources), now_us)
+        self._accounts[grant.replica] = _Account(
+            endpoint=endpoint,
+            variant=variant,
+            gpu=grant.devices[0].type if grant.devices else None,
+            gpu_count=len(grant.devices) * grant.fraction,
+            is_simulated=any(device.is_simulated for device in grant.devices),
+            since_us=now_us,
+        )
+
+    def ready(self, replica: ReplicaId) -> None:
+        """End the start."""
+        account = self._accounts.get(replica)
+        if account is not None:
+            now_us = clock.monotonic_us()
+            stretch = self._meter.ready(replica, now_us)
+            account.start_nanos += stretch.nanos
+            self._sum(account, stretch, now_us)
+
+    def begin(self, request: RequestId, replica: ReplicaId) -> None:
+        """Let a request pay from here."""
+        now_us = clock.monotonic_us()
+        account = self._accounts[replica]
+        stretch = self._meter.begin(request, replica, now_us)
+        account.active += 1
+        if stretch is not None:
+            self._sum(account, stretch, now_us)
+
+    def finish(self, request: RequestId, replica: ReplicaId) -> int:
+        """Return what the request cost in nanos."""
+        now_us = clock.monotonic_us()
+        nanos = self._meter.finish(request, now_us)
+        account = self._accounts[replica]
+        account.active -= 1
+        if account.active == 0:
+            account.since_us = now_us
+        return nanos
+
+    def take_start(self, replica: ReplicaId) -> int:
+        """Return what the replica's start cost, once: to the request that caused it."""
+        account = self._accounts[replica]
+        nanos, account.start_nanos = account.start_nanos, 0
+        return nanos
+
+    def release(self, replica: ReplicaId) -> None:
+        """Stop charging a replica."""
+        account = self._accounts.pop(replica, None)
+        if account is None:
+            return
+        now_us = clock.monotonic_us()
+        stretch = self._meter.release(replica, now_us)
+        if stretch is not None:
+            self._sum(account, stretch, now_us)
+        self._closed += self._lines(replica, account, False)
+
+    def describe(self, replica: ReplicaId) -> tuple[str | None, float, bool]:
+        """Return type, count and whether simulated of the devices that a replica holds."""
+        account = self._accounts.get(replica)
+        if account is None:
+            return (None, 0.0, False)
+        return (account.gpu, account.gpu_count, account.is_simulated)
+
+    def settle(self, provisioned: frozenset[ReplicaId]) -> Sequence[Holding]:
+        """Return ledger lines for all that was held without a request since the last settlement."""
+        now_us = clock.monotonic_us()
+        stretches, overhead_nanos = self._meter.settle(now_us)
+        for stretch in stretches:
+            self._sum(self._accounts[stretch.replica], stretch, now_us)
+        lines, self._closed = self._closed, []
+        for replica, account in self._accounts.items():
+            lines += self._lines(replica, account, replica in provisioned)
+        if overhead_nanos or now_us > self._settled_us:
+            lines.append(overhead(now_us - self._settled_us, overhead_nanos))
+        self._settled_us = now_us
+        return lines
+
+    def _sum(self, account: _Account, stretch: Stretch, now_us: int) -> None:
+        elapsed_us, nanos = account.sums.get(stretch.state, (0, 0))
+        elapsed_us += now_us - account.since_us
+        account.sums[stretch.state] = (elapsed_us, nanos + stretch.nanos)
+        account.since_us = now_us
+
+    def _lines(self, replica: ReplicaId, account: _Account, provisioned: bool) -> list[Holding]:
+        now_ms = clock.wall_ms()
+        sums, account.sums = account.sums, {}
+        return [
+            Holding(
+                state=state,
+                endpoint=account.endpoint,
+                variant=account.variant,
+                replica=replica,
+                gpu=account.gpu,
+                gpu_count=account.gpu_count,
+                is_simulated=account.is_simulated,
+                is_provisioned=provisioned and state is HoldingState.IDLE,
+                from_ms=now_ms - round(elapsed_us / 1000),
+                to_ms=now_ms,
+                nanos=nanos,
+            )
+            for state, (elapsed_us, nanos) in sums.items()
+        ]
+
+
+def overhead(elapsed_us: int, nanos: int, until_ms: int | None = None) -> Holding:
+    """Return the line of what the machine cost beyond all that anybody held."""
+    to_ms = clock.wall_ms() if until_ms is None else until_ms
+    return Holding(
+        state=HoldingState.OVERHEAD,
+        endpoint=None,
+        variant=None,
+        replica=None,
+        gpu=None,
+        gpu_count=0.0,
+        is_simulated=False,
+        is_provisioned=False,
+        from_ms=to_ms - round(elapsed_us / 1000),
+        to_ms=to_ms,
+        nanos=nanos,
+    )

@@ -1,0 +1,345 @@
+"""The single writer: takes events from an inbox, steps the pure machines, performs their effects.
+
+Everything runs on the event loop's thread. ``post`` never re-enters a machine: what comes in while
+effects are performed waits its turn in the inbox, so each machine sees one event at a time.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import assert_never
+
+from coldspark.core.fleet import Advice, Fleet
+from coldspark.core.messages import (
+    Abort,
+    AskEviction,
+    AskRoom,
+    EvictionAsked,
+    FleetEffect,
+    FleetEvent,
+    Forward,
+    GrantRoom,
+    NodeJoined,
+    PlacementEffect,
+    PlacementEvent,
+    RefuseRoom,
+    Reject,
+    ReleaseRoom,
+    ReplicaExited,
+    ReplicaReady,
+    RequestArrived,
+    RequestCancelled,
+    RequestFinished,
+    Retired,
+    RolledBack,
+    RolledOut,
+    RoomAsked,
+    RoomGranted,
+    RoomRefused,
+    RoomReleased,
+    StartReplica,
+    StopReplica,
+    Ticked,
+    WakeAt,
+)
+from coldspark.core.metering import Usage
+from coldspark.core.placement import Placement, SmallestType
+from coldspark.core.types import (
+    EndpointName,
+    Exit,
+    Failure,
+    FailureKind,
+    FleetId,
+    ReplicaId,
+    RequestId,
+    Revision,
+    VariantName,
+    fleet_id,
+)
+from coldspark.core.waterfall import StartTimeline
+from coldspark.runtime import clock
+from coldspark.runtime.accounts import Accounts
+from coldspark.runtime.calls import Call
+from coldspark.runtime.cells import Cell
+from coldspark.runtime.ports import Engine, Invocation, Ledger, Sink, StartOrder
+from coldspark.runtime.starts import Starts
+
+_TIMER_SLACK_S = 0.001
+"""The loop's timers count whole milliseconds and may fire that much early."""
+_NAME_CHARS = 40
+
+
+class Controller:
+    """All fleets of this process, placement, and the calls in between."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        ledger: Ledger,
+        node: NodeJoined,
+        rate_nanos_per_hour: int,
+        boot: int,
+        smallest_type: SmallestType,
+        on_rollback: Callable[[Cell, Revision], None],
+    ) -> None:
+        self._engine = engine
+        self._ledger = ledger
+        self._node = node
+        self._boot = boot
+        self._on_rollback = on_rollback
+        self._cells: dict[FleetId, Cell] = {}
+        self._born = 0
+        self._owners: dict[ReplicaId, Cell] = {}
+        self._calls: dict[RequestId, Call] = {}
+        self._starts = Starts()
+        self.accounts = Accounts(rate_nanos_per_hour)
+        self.placement = Placement(self._advise, smallest_type)
+        self._inbox: deque[tuple[Cell, FleetEvent]] = deque()
+        self._is_draining = False
+        self._placement_timer: asyncio.TimerHandle | None = None
+        self._place(node)
+
+    def cell(self, endpoint: EndpointName, variant: VariantName) -> Cell | None:
+        """Return the cell of a variant."""
+        return self._cells.get(fleet_id(endpoint, variant))
+
+    def cells(self) -> Iterator[Cell]:
+        """Return all cells, those that are being retired included."""
+        return iter(list(self._cells.values()))
+
+    def open_cell(self, endpoint: EndpointName, variant: VariantName, revision: Revision) -> Cell:
+        """Begin to run a variant; its provisioned replicas start at once."""
+        id = fleet_id(endpoint, variant)
+        assert id not in self._cells
+        self._born += 1
+        prefix = f"{endpoint[:_NAME_CHARS]}-{self._boot}x{self._born}."
+        cell = Cell(endpoint, variant, Fleet(id, revision, replica_prefix=prefix))
+        self._cells[id] = cell
+        self.post(cell, Ticked())
+        return cell
+
+    def retire(self, cell: Cell) -> None:
+        """Refuse what waits, let finish what runs, then forget the variant.
+
+        Its name is free at once: the same variant may be opened anew while the old one drains.
+        """
+        draining = FleetId(f"{cell.id}#{self._born}")
+        self._cells[draining] = self._cells.pop(cell.id)
+        cell.id = draining
+        self.post(cell, Retired())
+
+    def submit(self, cell: Cell, invocation: Invocation, sink: Sink) -> Call:
+        """Hand a request to a variant; every outcome reaches the sink."""
+        limits = cell.fleet.revision.spec.limits
+        call = Call(self, cell, invocation, sink, limits.request_timeout_s)
+        size_bytes = len(invocation.body)
+        if size_bytes > limits.body_bytes_max:
+            call.fail(_too_large(size_bytes, limits.body_bytes_max))
+            return call
+        self._calls[invocation.request] = call
+        self.post(cell, RequestArrived(invocation.request, call.deadline_s, size_bytes))
+        return call
+
+    def post(self, cell: Cell, event: FleetEvent) -> None:
+        """Put an event into the inbox, and work the inbox off unless that is being done."""
+        self._inbox.append((cell, event))
+        if self._is_draining:
+            return
+        self._is_draining = True
+        try:
+            while self._inbox:
+                target, next_event = self._inbox.popleft()
+                for effect in target.fleet.step(next_event, clock.monotonic_s()):
+                    self._perform(target, effect)
+                if target.fleet.is_gone:
+                    self._forget(target)
+        finally:
+            self._is_draining = False
+
+    def _forget(self, cell: Cell) -> None:
+        self._cells.pop(cell.id, None)
+        self._starts.forget_fleet(cell.fleet)
+        if cell.timer is not None:
+            cell.timer.cancel()
+
+    def _perform(self, cell: Cell, effect: FleetEffect) -> None:
+        match effect:
+            case Forward(request, replica):
+                self._forward(request, replica)
+            case Reject(request, failure):
+                self._reject(request, failure)
+            case Abort(request, replica):
+                self._engine.abort(replica, request)
+            case WakeAt(at_s):
+                self._arm(cell, at_s)
+            case AskRoom(replica, revision, _):
+                self._owners[replica] = cell
+                self._starts.asked(replica)
+                resources = revision.spec.resources
+                self._place(RoomAsked(replica=replica, fleet=cell.fleet.id, resources=resources))
+            case StartReplica(replica, revision):
+                self._start(cell, replica, revision)
+            case StopReplica(replica, grace_s, _):
+                self._engine.stop(replica, grace_s)
+            case ReleaseRoom(replica):
+                self._starts.forget(replica)
+                self.accounts.release(replica)
+                self._place(RoomReleased(replica))
+                self._owners.pop(replica, None)
+            case RolledBack(revision, _):
+                self._on_rollback(cell, revision)
+            case RolledOut():
+                pass
+            case _:
+                assert_never(effect)
+
+    def _forward(self, request: RequestId, replica: ReplicaId) -> None:
+        call = self._calls[request]
+        call.replica, call.revision = replica, self._starts.revision(replica)
+        call.forwarded_s = clock.monotonic_s()
+        self.accounts.begin(request, replica)
+        call.sent(self._engine.call(replica, call.invocation, call.deadline_s, call))
+
+    def _reject(self, request: RequestId, failure: Failure) -> None:
+        call = self._calls.pop(request, None)
+        if call is not None:
+            call.fail(failure)
+
+    def _start(self, cell: Cell, replica: ReplicaId, revision: Revision) -> None:
+        grant = self.placement.grant(replica)
+        assert grant is not None
+        resources = revision.spec.resources
+        self.accounts.place(cell.endpoint, cell.variant, self._node, grant, resources)
+        self._starts.started(replica, revision)
+        environment = {
+            "COLDSPARK_ENDPOINT": cell.endpoint,
+            "COLDSPARK_VARIANT": cell.variant,
+            "COLDSPARK_REVISION": revision.id,
+        }
+        order = StartOrder(
+            replica=replica,
+            fleet=cell.fleet.id,
+            revision=revision,
+            grant=grant,
+            environment=environment,
+        )
+        self._engine.start(order)
+
+    def _arm(self, cell: Cell, at_s: float) -> None:
+        if cell.timer is not None:
+            cell.timer.cancel()
+        loop = asyncio.get_running_loop()
+        delay_s = max(0.0, at_s - clock.monotonic_s()) + _TIMER_SLACK_S
+        cell.timer = loop.call_later(delay_s, self.post, cell, Ticked())
+
+    def _place(self, event: PlacementEvent) -> None:
+        for effect in self.placement.step(event, clock.monotonic_s()):
+            self._perform_placement(effect)
+
+    def _perform_placement(self, effect: PlacementEffect) -> None:
+        match effect:
+            case GrantRoom(grant):
+                self._starts.granted(grant.replica)
+                self._tell(grant.replica, RoomGranted(grant.replica))
+            case RefuseRoom(replica, reason):
+                self._tell(replica, RoomRefused(replica, reason))
+            case AskEviction(replica, reason):
+                self._tell(replica, EvictionAsked(replica, reason))
+            case WakeAt(at_s):
+                self._arm_placement(at_s)
+            case _:
+                assert_never(effect)
+
+    def _arm_placement(self, at_s: float) -> None:
+        if self._placement_timer is not None:
+            self._placement_timer.cancel()
+        loop = asyncio.get_running_loop()
+        delay_s = max(0.0, at_s - clock.monotonic_s()) + _TIMER_SLACK_S
+        self._placement_timer = loop.call_later(delay_s, self._place, Ticked())
+
+    def _tell(self, replica: ReplicaId, event: FleetEvent) -> None:
+        cell = self._owners.get(replica)
+        if cell is not None:
+            self.post(cell, event)
+
+    def _advise(self, replica: ReplicaId) -> Advice | None:
+        cell = self._owners.get(replica)
+        return None if cell is None else cell.fleet.advise(replica)
+
+    # The engine's listener.
+
+    def on_fetched(self, replica: ReplicaId) -> None:
+        """Model data and environment are here."""
+        self._starts.fetched(replica)
+
+    def on_booted(self, replica: ReplicaId) -> None:
+        """The process exists."""
+        self._starts.booted(replica)
+
+    def on_ready(self, replica: ReplicaId) -> None:
+        """The replica takes calls."""
+        self._starts.ready(replica)
+        self.accounts.ready(replica)
+        self._tell(replica, ReplicaReady(replica))
+
+    def on_exited(self, replica: ReplicaId, exit: Exit) -> None:
+        """The process is gone."""
+        self._tell(replica, ReplicaExited(replica, exit))
+
+    # The calls' desk.
+
+    def settle_call(self, call: Call) -> int:
+        """Stop the request's meter; return its nanos."""
+        self._calls.pop(call.invocation.request, None)
+        if call.replica is None:
+            return 0
+        return self.accounts.finish(call.invocation.request, call.replica)
+
+    def charge_start(self, call: Call) -> int:
+        """Return what the start cost that this request caused, in nanos."""
+        return 0 if call.replica is None else self.accounts.take_start(call.replica)
+
+    def devices_of(self, replica: ReplicaId) -> tuple[str | None, float, bool]:
+        """Return type, count and whether simulated of a replica's devices."""
+        return self.accounts.describe(replica)
+
+    def timeline_of(self, call: Call) -> StartTimeline | None:
+        """Return the start that the call waited for, or None when it waited for none."""
+        if call.replica is not None:
+            return self._starts.timeline(call.replica, since_s=call.arrived_s)
+        return self._starts.latest(call.cell.fleet, since_s=call.arrived_s)
+
+    def record(self, usage: Usage) -> None:
+        """Write the ledger's line."""
+        self._ledger.record(usage)
+
+    def let_go(self, call: Call) -> None:
+        """Tell the fleet that the replica is done with the request."""
+        self.post(call.cell, RequestFinished(call.invocation.request))
+
+    def cancel(self, call: Call) -> None:
+        """Tell the fleet that the caller hung up."""
+        self.post(call.cell, RequestCancelled(call.invocation.request))
+
+    def settle(self) -> None:
+        """Write down what was held without a request since the last settlement."""
+        provisioned = frozenset(
+            replica.id
+            for cell in self._cells.values()
+            if (floor := cell.fleet.revision.spec.scale.replicas_min)
+            for replica in cell.fleet.replicas()[:floor]
+        )
+        self._ledger.hold(self.accounts.settle(provisioned))
+
+    def timeline(self, replica: ReplicaId) -> StartTimeline | None:
+        """Return a living replica's start."""
+        return self._starts.timeline(replica, since_s=0.0)
+
+
+def _too_large(size_bytes: int, limit_bytes: int) -> Failure:
+    return Failure(
+        kind=FailureKind.BODY_TOO_LARGE,
+        message=f"the body has {size_bytes} bytes; the limit is {limit_bytes} (body_bytes_max)."
+        " Raise the endpoint's limit, or send a reference to the data instead",
+    )
