@@ -15,6 +15,7 @@ segment whose writer died. Reading skips damaged lines and says how many there w
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
@@ -86,15 +87,17 @@ class Journal:
         block = b"".join([_line(kind, payload) for kind, payload in entries])
         try:
             written = os.write(self._fd, block)
+            if self._fsync:
+                os.fdatasync(self._fd)
         except OSError as error:
             raise self._taken_back(error.strerror or "the disk refused") from error
         if written != len(block):
             raise self._taken_back("no space left on device")
         self._offset += written
-        if self._fsync:
-            os.fdatasync(self._fd)
         if self._offset >= self._segment_bytes:
-            self._roll()
+            # The lines are in: a disk that has no room for a new file must not say otherwise.
+            with suppress(OSError):
+                self._roll()
 
     def close(self) -> None:
         """Close the segment; its file stays until its lines are absorbed."""
@@ -161,6 +164,7 @@ def _chunk(block: bytes, start: Place, offset: int, end: int) -> Chunk:
 
 def _line(kind: bytes, payload: bytes) -> bytes:
     rest = b"%b %b" % (kind, payload)
+    assert len(rest) < _READ_BYTES - _HEAD_BYTES, "a line must fit into one read"
     return b"%08x %b\n" % (crc32(rest), rest)
 
 

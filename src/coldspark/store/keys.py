@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection, insert, select, update
 
+from coldspark.errors import InvalidRequest
 from coldspark.store import schema
 from coldspark.store.database import Database
 from coldspark.store.records import Key
@@ -38,9 +39,13 @@ class Keys:
         self._secrets = {key.id: secret_of(self._master_key, key.id) for key in keys}
 
     async def create(self, name: str, scopes: Sequence[str]) -> Key:
-        """Make a key. Raises ValueError for a scope that does not exist."""
+        """Make a key. Raises InvalidRequest for a scope that does not exist."""
         letters = "".join(secrets.choice(_BASE32) for _ in range(17))
-        key = Key(id=f"CSK{letters}", name=name, scopes=tuple(scopes), created_ms=self._wall_ms())
+        now_ms = self._wall_ms()
+        try:
+            key = Key(id=f"CSK{letters}", name=name, scopes=tuple(scopes), created_ms=now_ms)
+        except ValueError as error:
+            raise InvalidRequest(str(error), field="scopes") from error
         await self._database.run(_insert, key)
         await self.refresh()
         return key
@@ -66,7 +71,7 @@ class Keys:
         expected = self._secrets.get(key_id)
         if prefix != "csk" or expected is None:
             return None
-        if not hmac.compare_digest(secret.encode(), expected.encode()):
+        if not hmac.compare_digest(secret.encode(errors="replace"), expected.encode()):
             return None
         return self._keys[key_id]
 

@@ -57,7 +57,8 @@ class Key:
             raise ValueError(f"key {self.name!r} needs at least one scope of {', '.join(SCOPES)}")
         for scope in self.scopes:
             action, colon, endpoint = scope.partition(":")
-            if action not in SCOPES or (colon and not endpoint):
+            is_named = bool(endpoint) and endpoint == "".join(endpoint.split())
+            if action not in SCOPES or (colon and not is_named):
                 raise ValueError(
                     f"scope {scope!r} must be one of {', '.join(SCOPES)},"
                     " alone or followed by :endpoint-name"

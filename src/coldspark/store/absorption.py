@@ -1,0 +1,91 @@
+"""Move journal lines into the database: each exactly once, a segment deleted only after its commit.
+
+Inserting a line again does nothing, so whatever was interrupted is simply done again.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from coldspark.store import journal
+from coldspark.store.database import Database
+from coldspark.store.journal import Place
+from coldspark.store.lines import insert_lines
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    lines: int
+    damaged: int
+    strange: int
+
+
+class Absorption:
+    """How far the lines of one boot are in the database."""
+
+    def __init__(self, directory: Path, database: Database, boot: int) -> None:
+        self._directory = directory
+        self._database = database
+        self._lock = asyncio.Lock()
+        self.at = Place(boot, 1, 0)
+        """Everything before it is in the database."""
+
+    async def replay(self) -> int:
+        """Take over what earlier boots left behind; return how many lines that was."""
+        lines = 0
+        for boot, segment in await asyncio.to_thread(journal.segments, self._directory):
+            if boot < self.at.boot:
+                lines += await self._finish(Place(boot, segment, 0))
+        return lines
+
+    async def up_to(self, end: Place) -> None:
+        """Take over this boot's lines before ``end``."""
+        async with self._lock:
+            while self.at.segment < end.segment:
+                await self._finish(self.at)
+                self.at = Place(end.boot, self.at.segment + 1, 0)
+            if self.at < end:
+                await self._take(self.at, end.offset)
+                self.at = end
+
+    async def _finish(self, start: Place) -> int:
+        """Take over the rest of a segment that nobody writes any more, and delete it."""
+        taken = await self._take(start, None)
+        path = self._directory / journal.segment_name(start.boot, start.segment)
+        # Lines that another version wrote are money, too: they are kept for a person to look at.
+        if taken.strange:
+            await asyncio.to_thread(path.replace, path.with_suffix(".kept"))
+        else:
+            await asyncio.to_thread(path.unlink, missing_ok=True)
+        return taken.lines
+
+    async def _take(self, start: Place, end: int | None) -> _Taken:
+        taken = await self._database.run(_insert, self._directory, start, end)
+        name = journal.segment_name(start.boot, start.segment)
+        if taken.damaged:
+            _log.warning(
+                "ledger segment %s: %d unfinished line(s) dropped; no reply was sent for them",
+                name,
+                taken.damaged,
+            )
+        if taken.strange:
+            _log.error(
+                "ledger segment %s: %d line(s) not understood; once full it is kept as .kept",
+                name,
+                taken.strange,
+            )
+        return taken
+
+
+def _insert(connection: Connection, directory: Path, start: Place, end: int | None) -> _Taken:
+    lines = damaged = strange = 0
+    for chunk in journal.read(directory, start, end):
+        strange += insert_lines(connection, chunk.lines)
+        lines += len(chunk.lines)
+        damaged += chunk.damaged
+    return _Taken(lines, damaged, strange)

@@ -1,0 +1,191 @@
+"""The ledger: lines go into a journal before the reply leaves, and into the database soon after.
+
+Nothing is lost or doubled by kill -9 at any point: a journal segment is deleted only after the
+transaction that holds its lines, and inserting a line again does nothing, because a usage is
+known by its request and a holding by its place in the journal. If the database stalls, lines stay
+in the journal on disk; memory does not grow.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from coldspark.core.metering import Holding, Usage
+from coldspark.core.totals import Totals
+from coldspark.core.types import EndpointName
+from coldspark.errors import Conflict, InvalidRequest
+from coldspark.store import journal
+from coldspark.store.absorption import Absorption
+from coldspark.store.database import Database
+from coldspark.store.journal import Journal, Place
+from coldspark.store.ledger_queries import (
+    Range,
+    end_boot,
+    find_crashed,
+    find_totals,
+    find_usage,
+    find_usages,
+    is_boot_known,
+    open_boot,
+)
+from coldspark.store.lines import HOLDING, USAGE, encode, holding_row, insert_holdings
+from coldspark.store.records import Boot
+
+_log = logging.getLogger(__name__)
+
+LIMIT_MAX = 10_000
+"""Lines that one query returns at most."""
+_CLOSE_S = 30.0
+
+
+class LedgerKeeper:
+    """Keep one boot's ledger. All calls are made on the event loop's thread."""
+
+    def __init__(
+        self,
+        directory: Path,
+        database: Database,
+        *,
+        boot: int,
+        wall_ms: Callable[[], int],
+        absorb_every_s: float = 0.5,
+        segment_bytes: int = 4 * 1024**2,
+    ) -> None:
+        self._directory = directory
+        self._database = database
+        self._boot = boot
+        self._wall_ms = wall_ms
+        self._absorb_every_s = absorb_every_s
+        self._segment_bytes = segment_bytes
+        self._absorption = Absorption(directory, database, boot)
+        self._journal: Journal | None = None
+        self._absorber: asyncio.Task[None] | None = None
+        self._some = asyncio.Event()
+        """Lines wait to be absorbed, or the ledger closes."""
+        self._closing = asyncio.Event()
+
+    async def open(self) -> None:
+        """Take over what earlier boots left in the journal, and begin this one.
+
+        Raises Conflict when this boot, or a later one, was here before.
+        """
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        newest = max(journal.segments(self._directory), default=(0, 0))[0]
+        if newest >= self._boot or await self._database.run(is_boot_known, self._boot):
+            raise Conflict(
+                f"boot {self._boot} is not newer than what the ledger holds (boot {newest} in the"
+                " journal, or one in the database). Write a larger number into the data"
+                " directory's file 'boot'."
+            )
+        replayed = await self._absorption.replay()
+        if replayed:
+            _log.info("ledger: took over %d line(s) of earlier boots", replayed)
+        await self._database.run(open_boot, self._boot, self._wall_ms())
+        self._journal = Journal(
+            self._directory,
+            self._boot,
+            segment_bytes=self._segment_bytes,
+            fsync=self._database.is_synced,
+        )
+        # Kept here and ended in close(); it catches what goes wrong itself.
+        self._absorber = asyncio.Task(self._absorb_often(), name="ledger")
+
+    async def close(self) -> None:
+        """Bring the last lines into the database and end the boot. Idempotent."""
+        if self._journal is None:
+            return
+        self._closing.set()
+        self._some.set()
+        if self._absorber is not None:
+            await asyncio.wait([self._absorber], timeout=_CLOSE_S)
+        await self.absorb()
+        last, self._journal = self._journal, None
+        last.close()
+        await self._database.run(end_boot, self._boot, self._wall_ms())
+        # Everything in it is committed; if it stays, the next boot reads it again to no effect.
+        with suppress(OSError):
+            (self._directory / journal.segment_name(self._boot, last.end.segment)).unlink()
+
+    def record(self, usage: Usage) -> None:
+        """Journal one request's line: on return it survives kill -9.
+
+        Raises ColdsparkError when the disk refuses.
+        """
+        self._append([(USAGE, encode(usage))])
+
+    def hold(self, holdings: Sequence[Holding]) -> None:
+        """Journal what was held without a request, in one write."""
+        if holdings:
+            self._append([(HOLDING, encode(holding)) for holding in holdings])
+
+    async def absorb(self) -> None:
+        """Bring all lines recorded before this call into the database."""
+        if self._journal is not None:
+            self._some.clear()
+            await self._absorption.up_to(self._journal.end)
+
+    async def usages(
+        self,
+        endpoint: EndpointName | None = None,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
+        limit: int = 100,
+    ) -> list[Usage]:
+        """Return lines, newest first, that arrived in ``since_ms <= t < until_ms``."""
+        if not 1 <= limit <= LIMIT_MAX:
+            raise InvalidRequest(f"limit={limit} must lie in 1..{LIMIT_MAX}", field="limit")
+        await self.absorb()
+        range = Range(endpoint=endpoint, since_ms=since_ms, until_ms=until_ms)
+        return await self._database.run(find_usages, range, limit)
+
+    async def usage(self, request_id: str) -> Usage | None:
+        """Return one request's line, or None."""
+        await self.absorb()
+        return await self._database.run(find_usage, request_id)
+
+    async def totals(
+        self,
+        endpoint: EndpointName | None = None,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
+    ) -> Totals:
+        """Add up the lines that began in ``since_ms <= t < until_ms``."""
+        await self.absorb()
+        range = Range(endpoint=endpoint, since_ms=since_ms, until_ms=until_ms)
+        return await self._database.run(find_totals, range)
+
+    async def crashed(self) -> list[Boot]:
+        """Return the earlier boots that never ended, oldest first."""
+        return await self._database.run(find_crashed, self._boot)
+
+    async def close_crashed(self, boot: int | Boot, overhead: Holding | None) -> None:
+        """End a crashed boot, with what it cost beside its lines. A second call does nothing."""
+        number = boot.boot if isinstance(boot, Boot) else boot
+        await self._database.run(_end_crashed, number, overhead, self._wall_ms())
+
+    def _append(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
+        assert self._journal is not None, "the ledger is not open"
+        self._journal.append(entries)
+        self._some.set()
+
+    async def _absorb_often(self) -> None:
+        while not self._closing.is_set():
+            await self._some.wait()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), self._absorb_every_s)
+            try:
+                await self.absorb()
+            except Exception:  # noqa: BLE001
+                # The task's edge: the lines are safe in the journal, the next round tries again.
+                _log.exception("ledger: lines stay in the journal, the database refused them")
+                self._some.set()
+
+
+def _end_crashed(connection: Connection, boot: int, overhead: Holding | None, now_ms: int) -> None:
+    if end_boot(connection, boot, now_ms) and overhead is not None:
+        # Segments count from 1: this place is free.
+        insert_holdings(connection, [holding_row(overhead, Place(boot, 0, 0))])
