@@ -97,6 +97,8 @@ class AsgiTurn:
         self._cycle.keep_alive = False
 
     def _on_response(self) -> None:
+        # An app that answers early leaves a body behind: it is read and dropped.
+        self._flow.resume_reading()
         self._flow.resume_writing()
         self._wire.finished(self._cycle.keep_alive)
 

@@ -27,6 +27,9 @@ _decoder = msgspec.json.Decoder(_Named)
 class OpenAIDoor:
     """Implements ``Door``."""
 
+    def __init__(self, body_bytes_max: int = BODY_BYTES_MAX) -> None:
+        self._body_bytes_max = body_bytes_max
+
     def match(self, method: str, raw_path: str, query: str) -> Route | None:
         """Return the route of one of the paths that are passed on."""
         if method != "POST" or raw_path not in PATHS:
@@ -35,7 +38,7 @@ class OpenAIDoor:
 
     def body_bytes_max(self, route: Route, platform: Platform) -> int:
         """Return the door's limit: which endpoint it is, the body says."""
-        return BODY_BYTES_MAX
+        return self._body_bytes_max
 
     def invocation(
         self, route: Route, head: Head, body: bytes, key: Key | None, request: RequestId

@@ -1,0 +1,90 @@
+"""``/v1/endpoints``: list, look, deploy, delete."""
+
+import asyncio
+
+from starlette.responses import Response
+
+from coldspark.core.types import ArtifactId, EndpointDefinition, EndpointName
+from coldspark.errors import InvalidRequest, NotFound
+from coldspark.gateway.auth.scopes import Action
+from coldspark.gateway.native.asking import Ask, House, answer
+from coldspark.gateway.native.definitions import changes, definition_of
+from coldspark.gateway.native.schemas import DefinitionBody, EndpointsBody, PlanBody
+from coldspark.gateway.native.views import deployed_body, endpoint_body
+
+_CHANGE_TIMEOUT_S = 60.0
+
+
+async def list_endpoints(ask: Ask) -> Response:
+    """Return the endpoints that the caller may look at."""
+    views = ask.house.platform.endpoints()
+    return answer(
+        EndpointsBody([endpoint_body(one) for one in views if ask.may(Action.DEPLOY, one.name)])
+    )
+
+
+async def get_endpoint(ask: Ask) -> Response:
+    """Return one endpoint."""
+    ask.allow(Action.DEPLOY, ask.endpoint)
+    return answer(endpoint_body(ask.house.platform.endpoint(ask.endpoint)))
+
+
+async def put_endpoint(ask: Ask) -> Response:
+    """Create or change an endpoint, or say what that would do."""
+    ask.allow(Action.DEPLOY, ask.endpoint)
+    body = await ask.body(DefinitionBody)
+    wanted = definition_of(ask.endpoint, body, ask.house.catalogue)
+    present = _present(ask.house, ask.endpoint)
+    if ask.flag("dry_run"):
+        return answer(_plan(present, wanted))
+    if present == wanted:
+        view = ask.house.platform.endpoint(ask.endpoint)
+        return answer(deployed_body(view, is_unchanged=True))
+    async with asyncio.timeout(_CHANGE_TIMEOUT_S):
+        await _check_artifacts(ask.house, wanted)
+        view = await ask.house.platform.deploy(wanted)
+    return answer(deployed_body(view, is_unchanged=False), 201 if present is None else 200)
+
+
+async def delete_endpoint(ask: Ask) -> Response:
+    """Delete an endpoint."""
+    ask.allow(Action.DEPLOY, ask.endpoint)
+    async with asyncio.timeout(_CHANGE_TIMEOUT_S):
+        await ask.house.platform.remove(ask.endpoint)
+    return Response(status_code=204)
+
+
+def _present(house: House, name: EndpointName) -> EndpointDefinition | None:
+    try:
+        return house.platform.endpoint(name).definition
+    except NotFound:
+        return None
+
+
+def _plan(present: EndpointDefinition | None, wanted: EndpointDefinition) -> PlanBody:
+    if present == wanted:
+        return PlanBody("unchanged", [], [])
+    warnings = []
+    if present is not None and present.source != wanted.source:
+        warnings.append(
+            f"the endpoint was made by the door {present.source!r} and will belong to this one"
+        )
+    return PlanBody("create" if present is None else "update", changes(present, wanted), warnings)
+
+
+async def _check_artifacts(house: House, wanted: EndpointDefinition) -> None:
+    """Refuse a deploy whose archives are not here: it could never start."""
+    for variant in wanted.variants:
+        spec = variant.revision.spec
+        if spec.code is not None:
+            await _check_artifact(house, spec.code, "code")
+        if spec.model is not None and spec.model.startswith("artifact:"):
+            await _check_artifact(house, ArtifactId(spec.model.removeprefix("artifact:")), "model")
+
+
+async def _check_artifact(house: House, id: ArtifactId, field: str) -> None:
+    if not await house.services.artifacts.has(id):
+        raise InvalidRequest(
+            f"{field}: no artifact {id} was uploaded; PUT it to /v1/artifacts/{id} first",
+            field=field,
+        )

@@ -1,0 +1,65 @@
+"""``/v1/requests`` and ``/v1/bill``: the ledger, line by line and priced."""
+
+import asyncio
+
+from starlette.responses import Response
+
+from coldspark.core.types import EndpointName
+from coldspark.errors import InvalidRequest, NotFound
+from coldspark.gateway.auth.scopes import Action
+from coldspark.gateway.native.asking import Ask, answer
+from coldspark.gateway.native.schemas import UsagesBody
+from coldspark.gateway.native.services import BillQuestion
+from coldspark.gateway.native.views import usage_body
+
+_LIMIT, _LIMIT_MAX = 50, 1_000
+_TIMEOUT_S = 30.0
+
+
+async def list_requests(ask: Ask) -> Response:
+    """Return the newest lines, of one endpoint or of all."""
+    endpoint = _endpoint(ask)
+    limit = ask.number("limit", _LIMIT, _LIMIT_MAX)
+    async with asyncio.timeout(_TIMEOUT_S):
+        usages = await ask.house.services.usages.usages(endpoint, limit)
+    return answer(UsagesBody([usage_body(usage) for usage in usages]))
+
+
+async def get_request(ask: Ask) -> Response:
+    """Return one line."""
+    request = ask.request.path_params["request"]
+    async with asyncio.timeout(_TIMEOUT_S):
+        usage = await ask.house.services.usages.usage(request)
+    if usage is None:
+        # Not to be told from a line that the key may not see.
+        ask.allow(Action.DEPLOY)
+        raise NotFound(f"the ledger has no request {request[:100]!r}")
+    ask.allow(Action.DEPLOY, usage.endpoint)
+    return answer(usage_body(usage))
+
+
+async def get_bill(ask: Ask) -> Response:
+    """Return a stretch of the ledger under one price book."""
+    question = BillQuestion(
+        endpoint=_endpoint(ask),
+        book=ask.text("book") or "own",
+        since_ms=ask.optional_number("since"),
+        until_ms=ask.optional_number("until"),
+        as_gpu=ask.text("as_gpu"),
+    )
+    if question.since_ms is not None and question.until_ms is not None:
+        _check_order(question.since_ms, question.until_ms)
+    async with asyncio.timeout(_TIMEOUT_S):
+        return answer(await ask.house.services.bill(question))
+
+
+def _check_order(since_ms: int, until_ms: int) -> None:
+    if since_ms > until_ms:
+        raise InvalidRequest(f"since={since_ms} must not be after until={until_ms}", field="since")
+
+
+def _endpoint(ask: Ask) -> EndpointName | None:
+    name = ask.text("endpoint")
+    endpoint = None if name is None else EndpointName(name)
+    ask.allow(Action.DEPLOY, endpoint)
+    return endpoint

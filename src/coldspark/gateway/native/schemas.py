@@ -1,0 +1,291 @@
+"""The native API's bodies, as types: what is read is checked by them, OpenAPI is made of them."""
+
+import msgspec
+
+from coldspark.core.types import EndpointStatus
+
+
+class Asked(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A body that is read strictly: an unknown field is refused."""
+
+
+class HandlerBody(Asked):
+    """A Python file with handler functions (``model_fn``, ``predict_fn``, …)."""
+
+    program: str = "inference.py"
+    requirements: list[str] = []
+    overrides: list[str] = []
+
+
+class CommandBody(Asked):
+    """Any HTTP server; it binds the port in ``$PORT``."""
+
+    argv: list[str]
+    ping_path: str = "/ping"
+    invoke_path: str = "/invocations"
+    requirements: list[str] = []
+    overrides: list[str] = []
+
+
+class ScaleBody(Asked):
+    """How many replicas there are, and for how long an idle one is kept."""
+
+    min: int = 0
+    max: int = 1
+    concurrency: int = 1
+    idle_timeout_s: float = 60.0
+    waste_budget: float = 0.0
+    failed_starts_max: int = 3
+
+
+class LimitsBody(Asked):
+    """The bounds of one variant."""
+
+    queue_max: int = 1_000
+    queue_bytes_max: int = 256 * 1024**2
+    body_bytes_max: int = 64 * 1024**2
+    request_timeout_s: float = 600.0
+    start_timeout_s: float = 600.0
+    stop_grace_s: float = 10.0
+    log_bytes_max: int = 16 * 1024**2
+    processes_max: int = 256
+
+
+class VariantBody(Asked, kw_only=True):
+    """What one variant runs: either ``handler`` or ``command``."""
+
+    name: str = "main"
+    weight: float = 1.0
+    handler: HandlerBody | str | None = None
+    """The short form is the program's name."""
+    command: CommandBody | list[str] | None = None
+    """The short form is the words of the command."""
+    code: str | None = None
+    """SHA-256 of an uploaded archive."""
+    model: str | None = None
+    """``file:///…``, ``s3://…`` or ``artifact:<sha256>``."""
+    gpu: str | list[str] | None = None
+    """``A10G``, ``A100:4``, ``A10G/0.5``, ``L4,A10G``; none means CPU."""
+    gpu_memory: int | str | None = None
+    """Bytes, or such as ``15GB``."""
+    memory: int | str = 1024**3
+    vcpus: float = 1.0
+    scale: ScaleBody = msgspec.field(default_factory=ScaleBody)
+    limits: LimitsBody = msgspec.field(default_factory=LimitsBody)
+    environment: dict[str, str] = {}
+
+
+class DefinitionBody(VariantBody, kw_only=True):
+    """What an endpoint shall be: one variant in short form, or ``variants``."""
+
+    variants: list[VariantBody] | None = None
+
+
+class ReplicaBody(msgspec.Struct):
+    """One replica as it is now."""
+
+    replica: str
+    revision: str
+    state: str
+    running: int
+    age_s: float
+    idle_s: float | None
+    node: str | None
+    devices: list[str]
+    template: str | None
+
+
+class DecisionBody(msgspec.Struct):
+    """Something the platform did of its own accord, and why."""
+
+    at_ms: int
+    what: str
+    reason: str
+
+
+class VariantState(msgspec.Struct, kw_only=True):
+    """One variant: what it runs, and how it does."""
+
+    name: str
+    weight: float
+    status: EndpointStatus
+    failure: str | None
+    queued: int
+    revision: str
+    gpu: str | None
+    gpu_memory: int | None
+    memory: int
+    vcpus: float
+    handler: HandlerBody | None
+    command: CommandBody | None
+    code: str | None
+    model: str | None
+    scale: dict[str, int | float]
+    limits: dict[str, int | float]
+    environment: dict[str, str]
+    replicas: list[ReplicaBody]
+    decisions: list[DecisionBody]
+
+
+class EndpointBody(msgspec.Struct, kw_only=True):
+    """One endpoint as it is now."""
+
+    name: str
+    status: EndpointStatus
+    failure: str | None
+    source: str
+    """The door that defined it."""
+    created_ms: int
+    updated_ms: int
+    variants: list[VariantState]
+
+
+class DeployedBody(EndpointBody, kw_only=True):
+    """The endpoint after a deploy."""
+
+    unchanged: bool
+    """It already was as asked."""
+
+
+class EndpointsBody(msgspec.Struct):
+    """All endpoints that the key may look at, by name."""
+
+    endpoints: list[EndpointBody]
+
+
+class Change(msgspec.Struct):
+    """One field that a deploy would change."""
+
+    field: str
+    old: bool | int | float | str | list[str] | None
+    new: bool | int | float | str | list[str] | None
+
+
+class PlanBody(msgspec.Struct):
+    """What a deploy would do."""
+
+    action: str
+    """``create``, ``update`` or ``unchanged``."""
+    changes: list[Change]
+    warnings: list[str]
+
+
+class ArtifactBody(msgspec.Struct):
+    """A stored archive."""
+
+    id: str
+
+
+class LogLineBody(msgspec.Struct):
+    """One line that a replica printed."""
+
+    at_ms: int
+    replica: str
+    stream: str
+    text: str
+
+
+class LogsBody(msgspec.Struct):
+    """The newest lines, oldest first."""
+
+    lines: list[LogLineBody]
+
+
+class WaterfallBody(msgspec.Struct):
+    """Where a request's time went, in microseconds."""
+
+    received_us: int
+    queued_us: int
+    placed_us: int
+    fetched_us: int
+    booted_us: int
+    loaded_us: int
+    inferred_us: int
+    returned_us: int
+    unaccounted_us: int
+
+
+class UsageBody(msgspec.Struct, kw_only=True):
+    """One line of the ledger."""
+
+    request: str
+    endpoint: str
+    variant: str
+    revision: str | None
+    replica: str | None
+    gpu: str | None
+    gpu_count: float
+    is_simulated: bool
+    arrived_ms: int
+    duration_ms: int
+    busy_ms: int
+    bytes_in: int
+    bytes_out: int
+    status: int
+    error: str | None
+    is_cold: bool
+    key: str | None
+    busy_nanos: int
+    """Nano-dollars."""
+    waterfall: WaterfallBody
+
+
+class UsagesBody(msgspec.Struct):
+    """The newest ledger lines, newest first."""
+
+    requests: list[UsageBody]
+
+
+class NewKeyBody(Asked):
+    """A key to be made."""
+
+    name: str
+    scopes: list[str] = msgspec.field(default_factory=lambda: ["invoke"])
+    """``invoke``, ``deploy``, ``admin``; each may end in ``:endpoint-name``."""
+
+
+class KeyBody(msgspec.Struct):
+    """A valid API key, without its secret."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    created_ms: int
+
+
+class KeysBody(msgspec.Struct):
+    """The valid keys, oldest first."""
+
+    keys: list[KeyBody]
+
+
+class MadeKeyBody(KeyBody):
+    """A new key. The secrets are shown this once."""
+
+    token: str | None
+    """For ``Authorization: Bearer``."""
+    secret_access_key: str | None
+    """For AWS clients; ``id`` is the access key id."""
+
+
+class CheckBody(msgspec.Struct):
+    """One thing that the doctor looked at."""
+
+    name: str
+    status: str
+    detail: str
+    cure: str | None = None
+
+
+class DoctorBody(msgspec.Struct):
+    """What the machine can do."""
+
+    status: str
+    checks: list[CheckBody]
+
+
+class HealthBody(msgspec.Struct):
+    """The server is up."""
+
+    status: str
+    version: str

@@ -1,0 +1,91 @@
+"""What the native API needs of other rooms, besides the platform itself."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from coldspark.core.metering import Usage
+from coldspark.core.types import ArtifactId, EndpointName
+from coldspark.runtime.ports import Key, LogLine
+
+
+class Artifacts(Protocol):
+    """Archives on disk, by the SHA-256 of their bytes."""
+
+    async def put(self, chunks: AsyncIterator[bytes], size_max: int) -> ArtifactId:
+        """Store an archive and return its id. Raises BodyTooLarge."""
+
+    async def has(self, id: ArtifactId) -> bool:
+        """Return whether an archive is here."""
+
+
+class Usages(Protocol):
+    """The ledger's lines, for reading."""
+
+    async def usages(self, endpoint: EndpointName | None, limit: int) -> Sequence[Usage]:
+        """Return the newest lines, newest first."""
+
+    async def usage(self, request: str) -> Usage | None:
+        """Return one request's line."""
+
+
+class KeyAdmin(Protocol):
+    """API keys, made and revoked."""
+
+    async def create(self, name: str, scopes: Sequence[str]) -> Key:
+        """Make a key. Raises InvalidRequest for a scope that does not exist."""
+
+    async def revoke(self, key_id: str) -> bool:
+        """Make a key invalid at once; return whether there was one."""
+
+    def list(self) -> list[Key]:
+        """Return the valid keys, oldest first."""
+
+    def token(self, key_id: str) -> str | None:
+        """Return a key's bearer token."""
+
+    def secret(self, key_id: str) -> str | None:
+        """Return a key's AWS secret access key."""
+
+
+class Follower(Protocol):
+    """Lines of one endpoint as they come."""
+
+    def take(self) -> list[LogLine]:
+        """Return what has come since the last call."""
+
+
+class LogFollowing(Protocol):
+    """Logs, while they are written."""
+
+    def follow(self, endpoint: EndpointName, on_lines: Callable[[], None]) -> Follower:
+        """Call ``on_lines`` when there are lines to take."""
+
+    def unfollow(self, endpoint: EndpointName, follower: Follower) -> None:
+        """End following. Idempotent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BillQuestion:
+    """Which stretch of the ledger, under which prices."""
+
+    endpoint: EndpointName | None
+    book: str
+    since_ms: int | None
+    until_ms: int | None
+    as_gpu: str | None
+    """Price usage on CPU as if on this type; None takes the book's default."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Everything behind the API but the platform."""
+
+    artifacts: Artifacts
+    usages: Usages
+    keys: KeyAdmin
+    logs: LogFollowing
+    bill: Callable[[BillQuestion], Awaitable[dict[str, object]]]
+    """Raises NotFound for an unknown book, InvalidRequest for an unknown GPU."""
+    doctor: Callable[[], Awaitable[dict[str, object]]]
+    artifact_bytes_max: int = 8 * 1024**3

@@ -1,0 +1,80 @@
+"""All doors put together on one port."""
+
+from collections.abc import Mapping
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from coldspark.gateway.auth.authenticator import Authenticator
+from coldspark.gateway.context import Bounds, Context
+from coldspark.gateway.dispatch import Dispatch
+from coldspark.gateway.doors import BODY_BYTES_MAX
+from coldspark.gateway.gate import Gate
+from coldspark.gateway.native import routes as native
+from coldspark.gateway.native.asking import House, headers_of
+from coldspark.gateway.native.door import NativeDoor
+from coldspark.gateway.native.services import Services
+from coldspark.gateway.native.table import OPERATIONS
+from coldspark.gateway.openai import models as openai
+from coldspark.gateway.openai.door import PATHS, OpenAIDoor
+from coldspark.gateway.sagemaker.routes import control_plane
+from coldspark.gateway.sagemaker_door import SageMakerDoor
+from coldspark.gateway.tally import Tally
+from coldspark.runtime.catalogue import Catalogue
+from coldspark.runtime.ports import Documents, Key, Platform
+
+_NATIVE = frozenset(one.path.split("/")[2] for one in OPERATIONS if one.path.startswith("/v1/"))
+
+
+def build_context(
+    *,
+    platform: Platform,
+    documents: Documents,
+    services: Services,
+    authenticator: Authenticator,
+    catalogue: Catalogue,
+    bounds: Bounds | None = None,
+    body_bytes_max: int = BODY_BYTES_MAX,
+) -> Context:
+    """Return everything that ``server.serve`` needs."""
+    gate, tally = Gate(authenticator), Tally()
+    house = House(platform=platform, services=services, catalogue=catalogue, gate=gate, tally=tally)
+    aws = control_plane(platform, documents, catalogue, gate.identify)
+    return Context(
+        platform=platform,
+        dispatch=Dispatch([NativeDoor(), SageMakerDoor(), OpenAIDoor(body_bytes_max)]),
+        gate=gate,
+        app=_app(house, aws_route=Route("/", aws, methods=["POST"])),
+        tally=tally,
+        bounds=bounds or Bounds(),
+    )
+
+
+def _app(house: House, *, aws_route: Route) -> Starlette:
+    def identify(request: Request) -> Key | None:
+        return _identify(house.gate, request)
+
+    return Starlette(
+        routes=[*native.routes(house), *openai.routes(house.platform, identify), aws_route],
+        exception_handlers={404: _not_found, 405: native.refused, 500: native.broken},
+    )
+
+
+def _identify(gate: Gate, request: Request) -> Key | None:
+    raw_path, query = request.scope["raw_path"], request.scope["query_string"]
+    headers: Mapping[str, str] = headers_of(request)
+    return gate.identify(request.method, raw_path.decode(), query.decode(), headers, b"")
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
+    """Answer in the words of the client that most likely asked.
+
+    Under ``/v1`` that is OpenAI's, unless the native API has something of that name.
+    """
+    parts = request.url.path.split("/")
+    if parts[1] != "v1" or len(parts) < 3 or parts[2] in _NATIVE:
+        return await native.refused(request, error)
+    near = native.near_routes(request.url.path)
+    return openai.unknown_url(request, [*PATHS, "/v1/models", *near])

@@ -1,0 +1,205 @@
+"""What stands behind the native API, in memory."""
+
+import hashlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway_fakes import FakePlatform
+
+from coldspark.core.metering import Usage
+from coldspark.core.types import ArtifactId, EndpointName
+from coldspark.errors import BodyTooLarge, NotFound
+from coldspark.gateway.wiring import build_context
+from coldspark.gateway.auth.authenticator import Authenticator
+from coldspark.gateway.context import Context
+from coldspark.gateway.native.services import BillQuestion, Services
+from coldspark.runtime import catalogue
+from coldspark.runtime.ports import Document, Key, LogLine
+from coldspark.store.records import Key as StoredKey
+
+
+class FakeArtifacts:
+    """Archives in a dictionary."""
+
+    def __init__(self) -> None:
+        self.stored: dict[str, bytes] = {}
+
+    async def put(self, chunks: AsyncIterator[bytes], size_max: int) -> ArtifactId:
+        """Store an archive."""
+        content = b""
+        async for chunk in chunks:
+            content += chunk
+            if len(content) > size_max:
+                raise BodyTooLarge(f"an archive over {size_max} bytes")
+        id = hashlib.sha256(content).hexdigest()
+        self.stored[id] = content
+        return ArtifactId(id)
+
+    async def has(self, id: ArtifactId) -> bool:
+        """Return whether it is here."""
+        return id in self.stored
+
+
+class FakeUsages:
+    """Ledger lines in a list, newest first."""
+
+    def __init__(self) -> None:
+        self.lines: list[Usage] = []
+
+    async def usages(self, endpoint: EndpointName | None, limit: int) -> Sequence[Usage]:
+        """Return lines."""
+        return [one for one in self.lines if endpoint in (None, one.endpoint)][:limit]
+
+    async def usage(self, request: str) -> Usage | None:
+        """Return one line."""
+        return next((one for one in self.lines if one.request == request), None)
+
+
+class FakeKeys:
+    """Implements ``Keys`` and ``KeyAdmin``; a key's token is its id."""
+
+    def __init__(self) -> None:
+        self.keys: dict[str, Key] = {}
+
+    def add(self, name: str, *scopes: str) -> Key:
+        """Make a key."""
+        key = StoredKey(id=f"CSK{name}", name=name, scopes=scopes, created_ms=1)
+        self.keys[key.id] = key
+        return key
+
+    async def create(self, name: str, scopes: Sequence[str]) -> Key:
+        """Make a key."""
+        return self.add(name, *scopes)
+
+    async def revoke(self, key_id: str) -> bool:
+        """Forget a key."""
+        return self.keys.pop(key_id, None) is not None
+
+    def list(self) -> list[Key]:
+        """Return the keys."""
+        return list(self.keys.values())
+
+    def token(self, key_id: str) -> str | None:
+        """Return a key's token."""
+        return key_id if key_id in self.keys else None
+
+    def is_empty(self) -> bool:
+        """Return whether there is none."""
+        return not self.keys
+
+    def by_bearer(self, token: str) -> Key | None:
+        """Return the key of a token."""
+        return self.keys.get(token)
+
+    def secret(self, key_id: str) -> str | None:
+        """Return a key's secret."""
+        return f"secret of {key_id}"
+
+    def by_id(self, key_id: str) -> Key | None:
+        """Return a key."""
+        return self.keys.get(key_id)
+
+
+class FakeFollower:
+    """Lines that a test adds."""
+
+    def __init__(self, on_lines: Callable[[], None]) -> None:
+        self.on_lines = on_lines
+        self.lines: list[LogLine] = []
+
+    def add(self, line: LogLine) -> None:
+        """Print a line."""
+        self.lines.append(line)
+        self.on_lines()
+
+    def take(self) -> list[LogLine]:
+        """Return what has come."""
+        lines, self.lines = self.lines, []
+        return lines
+
+
+class FakeLogs:
+    """Implements ``LogFollowing``."""
+
+    def __init__(self) -> None:
+        self.followers: list[FakeFollower] = []
+        self.on_end: Callable[[], None] = lambda: None
+
+    def follow(self, endpoint: EndpointName, on_lines: Callable[[], None]) -> FakeFollower:
+        """Begin."""
+        self.followers.append(FakeFollower(on_lines))
+        return self.followers[-1]
+
+    def unfollow(self, endpoint: EndpointName, follower: Any) -> None:
+        """End."""
+        self.followers.remove(follower)
+        self.on_end()
+
+
+class NoDocuments:
+    """Implements ``Documents`` with none."""
+
+    async def create(self, door: str, kind: str, name: str, body: dict[str, object]) -> Document:
+        """Refuse."""
+        raise NotImplementedError
+
+    async def put(self, door: str, kind: str, name: str, body: dict[str, object]) -> Document:
+        """Refuse."""
+        raise NotImplementedError
+
+    async def get(self, door: str, kind: str, name: str) -> Document | None:
+        """Return none."""
+        return None
+
+    async def find(self, door: str, kind: str) -> list[Document]:
+        """Return none."""
+        return []
+
+    async def delete(self, door: str, kind: str, name: str) -> bool:
+        """There is none."""
+        return False
+
+
+@dataclass
+class Rig:
+    """Everything that a test of the API touches."""
+
+    platform: FakePlatform = field(default_factory=FakePlatform)
+    artifacts: FakeArtifacts = field(default_factory=FakeArtifacts)
+    usages: FakeUsages = field(default_factory=FakeUsages)
+    keys: FakeKeys = field(default_factory=FakeKeys)
+    logs: FakeLogs = field(default_factory=FakeLogs)
+    bills: list[BillQuestion] = field(default_factory=list)
+    artifact_bytes_max: int = 1_000_000
+
+    async def bill(self, question: BillQuestion) -> dict[str, object]:
+        """Note the question."""
+        if question.book == "none":
+            raise NotFound("there is no price book 'none'")
+        self.bills.append(question)
+        return {"total_nanos": 7}
+
+    async def doctor(self) -> dict[str, object]:
+        """Find everything well."""
+        check = {"name": "python", "status": "ok", "detail": "3.11", "cure": None}
+        return {"status": "ok", "checks": [check]}
+
+    def context(self) -> Context:
+        """Return the gateway with all its doors."""
+        services = Services(
+            artifacts=self.artifacts,
+            usages=self.usages,
+            keys=self.keys,
+            logs=self.logs,
+            bill=self.bill,
+            doctor=self.doctor,
+            artifact_bytes_max=self.artifact_bytes_max,
+        )
+        return build_context(
+            platform=self.platform,
+            documents=NoDocuments(),
+            services=services,
+            authenticator=Authenticator(self.keys),
+            catalogue=catalogue.load(),
+        )
