@@ -6,7 +6,7 @@ import pytest
 from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coldspark.gateway.auth.authenticator import Authenticator
@@ -96,6 +96,7 @@ queries = st.lists(st.tuples(names, names), max_size=4).map(
 )
 
 
+@settings(deadline=None)
 @given(path=paths, query=queries, body=st.binary(max_size=64))
 def test_any_request_that_botocore_signs_is_verified(path: str, query: str, body: bytes) -> None:
     """Paths are encoded twice and normalised, queries sorted, bodies hashed, as botocore does."""
@@ -104,6 +105,7 @@ def test_any_request_that_botocore_signs_is_verified(path: str, query: str, body
     assert verify(headers, path=path, query=query, body=body) == KEY
 
 
+@settings(deadline=None)
 @given(path=paths)
 def test_s3_signs_the_path_as_it_is(path: str) -> None:
     """S3 neither encodes the path again nor resolves dots in it."""
@@ -112,6 +114,7 @@ def test_s3_signs_the_path_as_it_is(path: str) -> None:
     assert verify(headers, method="PUT", path=path, services=frozenset({"s3"})) == KEY
 
 
+@settings(deadline=None)
 @given(
     value=st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20),
     body=st.binary(max_size=20),

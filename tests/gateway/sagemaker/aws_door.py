@@ -61,7 +61,7 @@ class Door:
         self.documents = FakeDocuments(self.clock)
         self.platform = FakePlatform(self.clock)
         self.body_bytes_max = body_bytes_max
-        self._authenticator = Authenticator(FakeKeys(keys))
+        self.authenticator = Authenticator(FakeKeys(keys))
         endpoint = control_plane(self.platform, self.documents, catalogue.load(), self._identify)
         self.app = Starlette(
             routes=[
@@ -99,7 +99,7 @@ class Door:
     def _identify(
         self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
     ) -> Key | None:
-        return self._authenticator.authenticate(
+        return self.authenticator.authenticate(
             method, path, query, headers, body, now_ms=clock.wall_ms()
         )
 

@@ -4,9 +4,11 @@ Stricter than boto3, which reads what it knows and drops the rest: required memb
 patterns, bounds, no unknown member, and no null, ``{}`` or ``[]`` where a member is optional.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 import botocore.session
 from botocore.model import ServiceModel, Shape
@@ -23,10 +25,26 @@ EXTENDED = {
 }
 
 
+# Errors that any AWS service may give: they stand in no service's model.
+COMMON_ERRORS = {
+    "AccessDeniedException",
+    "IncompleteSignature",
+    "InternalFailure",
+    "InvalidSignatureException",
+    "MissingAuthenticationTokenException",
+    "SerializationException",
+    "ServiceUnavailable",
+    "ThrottlingException",
+    "UnknownOperationException",
+    "UnrecognizedClientException",
+    "ValidationException",
+}
+
+
 @cache
-def model() -> ServiceModel:
+def model(service: str = "sagemaker") -> ServiceModel:
     """Return SageMaker's model as this botocore has it."""
-    return botocore.session.get_session().get_service_model("sagemaker")
+    return botocore.session.get_session().get_service_model(service)
 
 
 def problems(operation: str, response: object) -> list[str]:
@@ -35,6 +53,30 @@ def problems(operation: str, response: object) -> list[str]:
     if shape is None:
         return [] if response is None else [f"{operation} must have no body, not {response!r}"]
     return list(_walk(shape, response, operation))
+
+
+def error_problems(service: str, response: Any) -> list[str]:
+    """Return what is wrong with an error: its code, its status, or a member of its body."""
+    body = json.loads(response.content)
+    code = response.headers.get("x-amzn-errortype") or body.pop("__type", None)
+    shapes = {shape.error_code: shape for shape in model(service).error_shapes}
+    shape = shapes.get(code)
+    if shape is None:
+        told = body.get("Message") or body.get("message")
+        wrong = [] if code in COMMON_ERRORS else [f"{code} is no error of {service}"]
+        return wrong if set(map(str.lower, body)) == {"message"} and told else [*wrong, str(body)]
+    status = shape.metadata.get("error", {}).get("httpStatusCode", 400)
+    wrong = list(_walk(shape, _in_shape(shape, body), code))
+    return wrong if status == response.status_code else [*wrong, f"{code} has status {status}"]
+
+
+def _in_shape(shape: Shape, body: dict[str, object]) -> dict[str, object]:
+    """Spell ``message`` as the shape does: botocore reads either."""
+    spelt = {name.lower(): name for name in shape.members}
+    return {
+        spelt.get(name, name) if name.lower() == "message" else name: value
+        for name, value in body.items()
+    }
 
 
 def _walk(shape: Shape, value: object, path: str) -> Iterator[str]:

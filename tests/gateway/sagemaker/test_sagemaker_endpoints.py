@@ -1,7 +1,5 @@
 """Endpoints: created, described, updated, weighed and deleted on a platform that obeys its port."""
 
-import asyncio
-
 import pytest
 from aws_door import Door
 from aws_requests import (
@@ -15,17 +13,10 @@ from aws_requests import (
 )
 
 from coldspark.core.types import (
-    EndpointDefinition,
     EndpointName,
-    EndpointStatus,
-    Handler,
     ScalePolicy,
-    Spec,
-    VariantDefinition,
-    VariantName,
 )
 from coldspark.errors import NoRoom
-from coldspark.gateway.sagemaker.variants import revision
 
 CHURN = EndpointName("churn")
 
@@ -356,112 +347,3 @@ def test_managed_scaling_to_zero_is_a_floor_of_zero(door: Door) -> None:
     assert scale(door) == ScalePolicy(replicas_min=0, replicas_max=4)
     assert first_variant(door)["ManagedInstanceScaling"] == scaling
     assert first_variant(door)["DesiredInstanceCount"] == 0
-
-
-@pytest.mark.parametrize(
-    ("status", "expected"),
-    [
-        (EndpointStatus.READY, "InService"),
-        (EndpointStatus.UPDATING, "Creating"),
-        (EndpointStatus.FAILED, "Failed"),
-        (EndpointStatus.RETIRING, "Deleting"),
-    ],
-)
-def test_every_status_has_an_aws_word(door: Door, status: EndpointStatus, expected: str) -> None:
-    """Also in lists, where it can be filtered by."""
-    create_endpoint(door)
-    door.platform.become("churn", status)
-
-    assert described(door)["EndpointStatus"] == expected
-    listed = door.call("ListEndpoints", StatusEquals=expected)["Endpoints"]
-    assert isinstance(listed, list)
-    assert [row["EndpointStatus"] for row in listed] == [expected]
-    assert door.call("ListEndpoints", StatusEquals="OutOfService") == {"Endpoints": []}
-
-
-def test_a_failed_endpoint_says_why(door: Door) -> None:
-    """The root cause, within AWS's bound of 1024 characters; an update may mend it."""
-    create_endpoint(door)
-    door.platform.become("churn", EndpointStatus.FAILED, "out of memory: " + "x" * 2000)
-
-    reason = described(door)["FailureReason"]
-    assert isinstance(reason, str)
-    assert reason.startswith("out of memory: x")
-    door.call("UpdateEndpoint", EndpointName="churn", EndpointConfigName="churn")
-    assert described(door)["EndpointStatus"] == "InService"
-
-
-def test_an_update_of_an_update_is_taken_and_shown_as_updating(door: Door) -> None:
-    """A rollout that hangs can be mended; AWS would refuse."""
-    create_endpoint(door)
-    door.call("UpdateEndpoint", EndpointName="churn", EndpointConfigName="churn")
-    door.platform.become("churn", EndpointStatus.UPDATING)
-
-    assert described(door)["EndpointStatus"] == "Updating"
-    door.call("UpdateEndpoint", EndpointName="churn", EndpointConfigName="churn")
-
-
-def test_an_endpoint_that_is_going_away_takes_no_change(door: Door) -> None:
-    """AWS's sentence for it."""
-    create_endpoint(door)
-    door.platform.become("churn", EndpointStatus.RETIRING)
-
-    words = f'Cannot update in-progress endpoint "{arn("endpoint", "churn")}".'
-    assert door.refusal("DeleteEndpoint", EndpointName="churn")[1] == words
-    assert (
-        door.refusal("UpdateEndpoint", EndpointName="churn", EndpointConfigName="churn")[1] == words
-    )
-
-
-async def deploy_natively(door: Door) -> None:
-    """Deploy an endpoint as another door would."""
-    spec = Spec(handler=Handler(), model="file:///m")
-    await door.platform.deploy(
-        EndpointDefinition(
-            name=CHURN,
-            variants=(VariantDefinition(name=VariantName("main"), revision=revision(spec)),),
-        )
-    )
-
-
-def test_endpoints_of_other_doors_can_be_seen_and_not_changed(door: Door) -> None:
-    """They have no endpoint config; their own door changes them."""
-    asyncio.run(deploy_natively(door))
-
-    assert described(door)["EndpointStatus"] == "InService"
-    assert "EndpointConfigName" not in described(door)
-    listed = door.call("ListEndpoints")["Endpoints"]
-    assert isinstance(listed, list)
-    assert len(listed) == 1
-    assert door.refusal("DeleteEndpoint", EndpointName="churn")[1] == (
-        "Endpoint 'churn' was made through the door 'native': change or delete it there."
-    )
-    create_model(door)
-    create_config(door)
-    assert (
-        "already existing"
-        in door.refusal("CreateEndpoint", EndpointName="churn", EndpointConfigName="churn")[1]
-    )
-
-
-def test_a_tag_of_the_endpoint_names_the_gpu(door: Door) -> None:
-    """Read when the endpoint is created and when it is updated."""
-    create_model(door)
-    create_config(door)
-    door.call(
-        "CreateEndpoint",
-        EndpointName="churn",
-        EndpointConfigName="churn",
-        Tags=[{"Key": "coldspark:gpu", "Value": "A10G/0.5"}],
-    )
-    gpus = door.platform.endpoint(CHURN).definition.variants[0].revision.spec.resources.gpus
-    assert [str(gpu) for gpu in gpus] == ["A10G/0.5"]
-
-    door.call(
-        "AddTags",
-        ResourceArn=arn("endpoint", "churn"),
-        Tags=[{"Key": "coldspark:gpu", "Value": "T4"}],
-    )
-    door.call("UpdateEndpoint", EndpointName="churn", EndpointConfigName="churn")
-    gpus = door.platform.endpoint(CHURN).definition.variants[0].revision.spec.resources.gpus
-    assert [str(gpu) for gpu in gpus] == ["T4"]

@@ -1,6 +1,7 @@
 """Invocations: which request is one, what a replica sees of it, and errors in AWS's words."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -26,9 +27,11 @@ def made(**headers: str) -> Invocation:
     return invocation("churn", named, b"body", request=REQUEST, started_s=1.5, key="CSK1")
 
 
-def told(error: ColdsparkError | Failure, **names: str) -> tuple[int, dict[str, str], dict]:
+def told(
+    error: ColdsparkError | Failure, **names: str
+) -> tuple[int, dict[str, str], dict[str, Any]]:
     """Return an error's status, headers and JSON."""
-    status, headers, body = error_reply(error, **names)  # type: ignore[arg-type]
+    status, headers, body = error_reply(error, **names)
     return status, dict(headers), json.loads(body)
 
 

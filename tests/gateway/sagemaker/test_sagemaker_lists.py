@@ -3,7 +3,7 @@
 import pytest
 from aws_door import Door
 from aws_requests import arn, create_model
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coldspark.errors import InvalidRequest
@@ -51,6 +51,7 @@ def test_names_are_matched_without_regard_to_case() -> None:
     assert names([row("Churn-1"), row("other")], name_contains="hurN") == ["Churn-1"]
 
 
+@settings(deadline=None)
 @given(
     moments=st.lists(st.integers(0, 5), max_size=12),
     sort_by=st.sampled_from(["Name", "CreationTime", "Status"]),

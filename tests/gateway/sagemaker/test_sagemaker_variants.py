@@ -118,7 +118,7 @@ def test_the_same_request_gives_the_same_revision() -> None:
 )
 def test_model_data_is_one_url(container: dict[str, object], expected: str) -> None:
     """A slash at the end says that it is a prefix of files."""
-    assert spec(**container).model == expected
+    assert spec(None, None, None, **container).model == expected
 
 
 @pytest.mark.parametrize(

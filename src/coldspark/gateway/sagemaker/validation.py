@@ -155,7 +155,7 @@ def _walk(shape: Shape, value: object, path: str) -> Iterator[str]:
             if only is not None and value != only:
                 yield f"'{path}' = {str(value).lower()} is not supported yet; leave it out"
         case Unsupported(why):
-            if not _is_absent(prune(value)):
+            if not _is_absent(value):
                 yield f"'{path}' is not supported yet: {why}"
         case _:
             assert_never(shape)
