@@ -10,10 +10,10 @@ from gateway_fakes import FakePlatform
 from coldspark.core.metering import Usage
 from coldspark.core.types import ArtifactId, EndpointName
 from coldspark.errors import BodyTooLarge, NotFound
-from coldspark.gateway.wiring import build_context
 from coldspark.gateway.auth.authenticator import Authenticator
 from coldspark.gateway.context import Context
 from coldspark.gateway.native.services import BillQuestion, Services
+from coldspark.gateway.wiring import build_context
 from coldspark.runtime import catalogue
 from coldspark.runtime.ports import Document, Key, LogLine
 from coldspark.store.records import Key as StoredKey
@@ -47,7 +47,7 @@ class FakeUsages:
     def __init__(self) -> None:
         self.lines: list[Usage] = []
 
-    async def usages(self, endpoint: EndpointName | None, limit: int) -> Sequence[Usage]:
+    async def usages(self, endpoint: EndpointName | None, *, limit: int) -> Sequence[Usage]:
         """Return lines."""
         return [one for one in self.lines if endpoint in (None, one.endpoint)][:limit]
 

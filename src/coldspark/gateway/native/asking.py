@@ -78,13 +78,13 @@ class Ask:
             raise InvalidRequest(f"{name}={value!r} must be true or false", field=name)
         return value in _TRUE
 
-    def number(self, name: str, default: int, high: int) -> int:
-        """Return a parameter from 0 to ``high``. Raises InvalidRequest."""
+    def number(self, name: str, default: int, high: int, *, low: int = 0) -> int:
+        """Return a parameter from ``low`` to ``high``. Raises InvalidRequest."""
         value = self.optional_number(name)
         if value is None:
             return default
-        if value > high:
-            raise InvalidRequest(f"{name}={value} must lie in 0..{high}", field=name)
+        if not low <= value <= high:
+            raise InvalidRequest(f"{name}={value} must lie in {low}..{high}", field=name)
         return value
 
     def optional_number(self, name: str) -> int | None:

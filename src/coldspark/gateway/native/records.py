@@ -19,9 +19,9 @@ _TIMEOUT_S = 30.0
 async def list_requests(ask: Ask) -> Response:
     """Return the newest lines, of one endpoint or of all."""
     endpoint = _endpoint(ask)
-    limit = ask.number("limit", _LIMIT, _LIMIT_MAX)
+    limit = ask.number("limit", _LIMIT, _LIMIT_MAX, low=1)
     async with asyncio.timeout(_TIMEOUT_S):
-        usages = await ask.house.services.usages.usages(endpoint, limit)
+        usages = await ask.house.services.usages.usages(endpoint, limit=limit)
     return answer(UsagesBody([usage_body(usage) for usage in usages]))
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from coldspark.core.metering import Usage
 from coldspark.core.types import ArtifactId, EndpointName
@@ -22,10 +22,10 @@ class Artifacts(Protocol):
 class Usages(Protocol):
     """The ledger's lines, for reading."""
 
-    async def usages(self, endpoint: EndpointName | None, limit: int) -> Sequence[Usage]:
+    async def usages(self, endpoint: EndpointName | None, *, limit: int) -> Sequence[Usage]:
         """Return the newest lines, newest first."""
 
-    async def usage(self, request: str) -> Usage | None:
+    async def usage(self, request: str, /) -> Usage | None:
         """Return one request's line."""
 
 
@@ -61,7 +61,8 @@ class LogFollowing(Protocol):
     def follow(self, endpoint: EndpointName, on_lines: Callable[[], None]) -> Follower:
         """Call ``on_lines`` when there are lines to take."""
 
-    def unfollow(self, endpoint: EndpointName, follower: Follower) -> None:
+    # Any: it takes back what its own ``follow`` returned, of whatever class that is.
+    def unfollow(self, endpoint: EndpointName, follower: Any) -> None:
         """End following. Idempotent."""
 
 
