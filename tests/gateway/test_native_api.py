@@ -1,226 +1,24 @@
-"""The native API over HTTP: deploy, look, upload, follow, price; strict about what it reads."""
+"""The native API over HTTP: look, follow, price, and who may."""
 
 import asyncio
-import hashlib
 import json
-from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
 import pytest
 from fake_services import Rig
 from gateway_fakes import COLD, definition, echo, receipt, view
+from native_client import CHURN, served
 from wires import gateway, run
 
 from coldspark.core.types import EndpointName, ReplicaId, RequestId
 from coldspark.runtime.ports import Invocation, LogLine
 
-Body = Callable[[httpx.AsyncClient], Awaitable[None]]
-CHURN = {"handler": "inference.py", "gpu": "A10G", "scale": {"max": 4}}
-
-
-def served(rig: Rig, body: Body, key: str | None = None) -> None:
-    """Run ``body`` with a client of a running gateway."""
-
-    async def main() -> None:
-        headers = {} if key is None else {"authorization": f"Bearer {key}"}
-        async with (
-            gateway(rig.context()) as wired,
-            httpx.AsyncClient(base_url=wired.url, headers=headers) as client,
-        ):
-            await body(client)
-
-    run(main())
-
 
 def usage(request: str = "req-1", endpoint: str = "churn") -> Any:
     asked = Invocation(endpoint=EndpointName(endpoint), started_s=0.0, request=RequestId(request))
     return receipt(asked, waterfall=COLD).usage
-
-
-def test_deploying_is_declarative() -> None:
-    """Created, then unchanged, then changed: said by status and by a field."""
-
-    async def body(client: httpx.AsyncClient) -> None:
-        made = await client.put("/v1/endpoints/churn", json=CHURN)
-        same = await client.put("/v1/endpoints/churn", json=CHURN)
-        changed = await client.put("/v1/endpoints/churn", json=CHURN | {"vcpus": 2})
-        assert [one.status_code for one in (made, same, changed)] == [201, 200, 200]
-        assert [one.json()["unchanged"] for one in (made, same, changed)] == [False, True, False]
-        shown = (await client.get("/v1/endpoints/churn")).json()
-        assert shown["variants"][0]["gpu"] == "A10G"
-        assert shown["variants"][0]["vcpus"] == 2
-        assert shown["variants"][0]["scale"]["max"] == 4
-        assert shown["variants"][0]["replicas"][0]["devices"] == ["A10G (simulated)"]
-        listed = (await client.get("/v1/endpoints")).json()
-        assert [one["name"] for one in listed["endpoints"]] == ["churn"]
-        assert (await client.delete("/v1/endpoints/churn")).status_code == 204
-        gone = await client.delete("/v1/endpoints/churn")
-        assert (gone.status_code, gone.json()["error"]["code"]) == (404, "NotFound")
-
-    served(Rig(), body)
-
-
-def test_what_is_shown_can_be_deployed_again_and_changes_nothing() -> None:
-    """The reply's variant has the names of the request's fields."""
-
-    async def body(client: httpx.AsyncClient) -> None:
-        command = {"argv": ["python", "serve.py"], "ping_path": "/health"}
-        asked = {
-            "command": command,
-            "gpu": "L4,A10G",
-            "memory": "2GB",
-            "gpu_memory": "15GB",
-            "environment": {"B": "1", "A": "2"},
-            "limits": {"request_timeout_s": 5},
-            "model": "s3://bucket/key",
-        }
-        made = await client.put("/v1/endpoints/chat", json=asked)
-        assert made.status_code == 201, made.text
-        variant = made.json()["variants"][0]
-        state = ("status", "failure", "queued", "revision", "replicas", "decisions")
-        again = {name: value for name, value in variant.items() if name not in state}
-        assert (await client.put("/v1/endpoints/chat", json=again)).json()["unchanged"]
-
-    served(Rig(), body)
-
-
-def test_a_dry_run_says_what_would_change_and_changes_nothing() -> None:
-    """Create, update with the fields that differ, unchanged."""
-
-    async def body(client: httpx.AsyncClient) -> None:
-        dry = {"dry_run": "true"}
-        made = (await client.put("/v1/endpoints/churn", json=CHURN, params=dry)).json()
-        assert made["action"] == "create"
-        assert {"field": "gpu", "old": None, "new": "A10G"} in made["changes"]
-        assert {"field": "scale.max", "old": None, "new": 4} in made["changes"]
-        assert all(one["field"] != "memory" for one in made["changes"])
-        assert (await client.get("/v1/endpoints/churn")).status_code == 404
-        await client.put("/v1/endpoints/churn", json=CHURN)
-        other = CHURN | {"scale": {"max": 2}, "environment": {"A": "1"}}
-        plan = (await client.put("/v1/endpoints/churn", json=other, params=dry)).json()
-        assert plan["action"] == "update"
-        assert plan["changes"] == [
-            {"field": "scale.max", "old": 4, "new": 2},
-            {"field": "environment.A", "old": None, "new": "1"},
-        ]
-        same = (await client.put("/v1/endpoints/churn", json=CHURN, params=dry)).json()
-        assert same == {"action": "unchanged", "changes": [], "warnings": []}
-
-    served(Rig(), body)
-
-
-def test_several_variants_have_their_own_fields() -> None:
-    """A plan names the variant."""
-
-    async def body(client: httpx.AsyncClient) -> None:
-        one = {"name": "one", "handler": "a.py", "weight": 3}
-        two = {"name": "two", "command": ["./serve"], "weight": 1}
-        made = await client.put("/v1/endpoints/ab", json={"variants": [one, two]})
-        assert [v["weight"] for v in made.json()["variants"]] == [3, 1]
-        changed = {"variants": [one | {"weight": 1}, two]}
-        plan = await client.put("/v1/endpoints/ab", json=changed, params={"dry_run": 1})
-        assert plan.json()["changes"] == [{"field": "variants.one.weight", "old": 3.0, "new": 1.0}]
-        both = await client.put("/v1/endpoints/ab", json={"variants": [one], "gpu": "A10G"})
-        assert (both.status_code, both.json()["error"]["field"]) == (400, "variants")
-
-    served(Rig(), body)
-
-
-@pytest.mark.parametrize(
-    ("asked", "field", "words"),
-    [
-        ({"handler": "a.py", "gpus": "A10G"}, "gpus", "did you mean 'gpu'?"),
-        ({"handler": "a.py", "scale": {"maxx": 1}}, "scale.maxx", "did you mean 'max'?"),
-        (
-            {"variants": [{"handler": "a.py", "limits": {"queue": 1}}]},
-            "variants[0].limits.queue",
-            "did you mean 'queue_max'?",
-        ),
-        ({"handler": "a.py", "scale": {"max": "4"}}, "scale.max", "Expected `int`, got `str`"),
-        ({"handler": "a.py", "scale": {"min": 3}}, "scale", "replicas_min=3 must lie in 0..1"),
-        ({"handler": "a.py", "gpu": "A10"}, None, ""),
-        ({"handler": "a.py", "gpu": "H9000"}, "gpu", "H9000"),
-        ({"handler": "a.py", "memory": "2 apples"}, "memory", "2 apples"),
-        ({"handler": "a.py", "code": "abc"}, "code", "SHA-256"),
-        ({"handler": "a.py", "model": "http://x"}, "model", "s3://"),
-        ({"handler": "a.txt"}, "handler", ".py"),
-        ({}, "handler", "either"),
-        ({"handler": "a.py", "command": ["x"]}, "handler", "either"),
-        ({"command": []}, "command", "program"),
-        ({"handler": "a.py", "weight": 0}, "name", "weight over 0"),
-        ({"handler": "a.py", "limits": {"queue_max": -1}}, "limits", "queue_max=-1"),
-        ({"handler": "a.py", "environment": {"A": 1}}, "environment[...]", "Expected `str`"),
-        ([], None, "Expected `object`"),
-    ],
-)
-def test_a_wrong_definition_is_refused_with_field_value_and_cure(
-    asked: Any, field: str | None, words: str
-) -> None:
-    """Strict: nothing is guessed, nothing ignored."""
-
-    async def body(client: httpx.AsyncClient) -> None:
-        answer = await client.put("/v1/endpoints/churn", json=asked)
-        if not words:
-            return
-        error = answer.json()["error"]
-        assert answer.status_code == 400
-        assert error["code"] == "InvalidRequest"
-        assert error.get("field") == field
-        assert words in error["message"]
-
-    served(Rig(), body)
-
-
-def test_a_bad_name_or_body_is_refused() -> None:
-    """Names have a shape, bodies are JSON."""
-
-    async def body(client: httpx.AsyncClient) -> None:
-        named = await client.put("/v1/endpoints/-x-", json=CHURN)
-        assert (named.status_code, named.json()["error"]["field"]) == (400, "name")
-        broken = await client.put("/v1/endpoints/x", content=b"{")
-        assert "not JSON" in broken.json()["error"]["message"]
-        large = await client.put("/v1/endpoints/x", content=b" " * 1_100_000)
-        assert large.status_code == 413
-
-    served(Rig(), body)
-
-
-def test_no_room_is_told_with_what_would_do() -> None:
-    """The platform's own refusal goes through."""
-
-    async def body(client: httpx.AsyncClient) -> None:
-        answer = await client.put("/v1/endpoints/churn", json=CHURN)
-        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "NoRoom")
-        assert "A100-80GB" in answer.json()["error"]["message"]
-
-    rig = Rig()
-    rig.platform.fits = False
-    served(rig, body)
-
-
-def test_archives_are_uploaded_once_and_checked() -> None:
-    """HEAD to skip, the hash to trust, the limit to survive."""
-    content = b"x" * 300_000
-    sha = hashlib.sha256(content).hexdigest()
-
-    async def body(client: httpx.AsyncClient) -> None:
-        url = f"/v1/artifacts/{sha}"
-        missing = await client.put("/v1/endpoints/a", json={"handler": "a.py", "code": sha})
-        assert (missing.status_code, missing.json()["error"]["field"]) == (400, "code")
-        assert (await client.head(url)).status_code == 404
-        damaged = await client.put(url, content=b"y" + content)
-        assert (damaged.status_code, damaged.json()["error"]["field"]) == (400, "sha256")
-        stored = await client.put(url, content=content)
-        assert (stored.status_code, stored.json()) == (201, {"id": sha})
-        assert (await client.head(url)).status_code == 200
-        assert (await client.head("/v1/artifacts/abc")).status_code == 400
-        large = await client.put(url, content=b"x" * 1_000_001)
-        assert (large.status_code, large.json()["error"]["code"]) == (413, "BodyTooLarge")
-        found = await client.put("/v1/endpoints/a", json={"handler": "a.py", "code": sha})
-        assert found.status_code == 201
-
-    served(Rig(), body)
 
 
 def line(text: str) -> LogLine:
@@ -267,6 +65,27 @@ def test_logs_can_be_followed_as_events() -> None:
     rig.platform.views["churn"] = view(definition())
     rig.platform.lines = [line("one")]
     served(rig, body)
+
+
+def test_a_followed_log_does_not_hold_up_the_end() -> None:
+    """The stream ends well when the server does, long before its grace is over."""
+
+    async def main() -> None:
+        rig = Rig()
+        rig.platform.views["churn"] = view(definition())
+        rig.platform.lines = [line("one")]
+        async with httpx.AsyncClient() as client, AsyncExitStack() as stack:
+            server = await stack.enter_async_context(AsyncExitStack())
+            wired = await server.enter_async_context(gateway(rig.context(), grace_s=15))
+            url = f"{wired.url}/v1/endpoints/churn/logs?follow=true"
+            stream = await stack.enter_async_context(client.stream("GET", url))
+            lines = stream.aiter_lines()
+            await anext(lines)
+            async with asyncio.timeout(5):
+                await server.aclose()
+            assert [rest async for rest in lines] == []
+
+    run(main())
 
 
 def test_the_ledger_is_read_line_by_line() -> None:

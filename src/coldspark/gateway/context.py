@@ -2,7 +2,7 @@
 
 import asyncio
 import email.utils
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -46,6 +46,28 @@ class Held(Protocol):
         """Close now."""
 
 
+class Ending:
+    """The word that the server ends, for replies that would never end by themselves."""
+
+    def __init__(self) -> None:
+        self.has_come = False
+        self._wakes: set[Callable[[], None]] = set()
+
+    def come(self) -> None:
+        """Tell everyone who watches."""
+        self.has_come = True
+        for wake in list(self._wakes):
+            wake()
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        """Call ``wake`` when the server ends."""
+        self._wakes.add(wake)
+
+    def unwatch(self, wake: Callable[[], None]) -> None:
+        """Watch no more."""
+        self._wakes.discard(wake)
+
+
 @dataclass(slots=True, kw_only=True)
 class Context:
     """One gateway's shared state. Used on the event loop's thread only."""
@@ -62,6 +84,7 @@ class Context:
     tasks: asyncio.TaskGroup | None = None
     running: set[asyncio.Task[None]] = field(default_factory=set)
     """The app's requests."""
+    ending: Ending = field(default_factory=Ending)
     is_draining: bool = False
     date_line: str = ""
     """``date: …`` with its line end; the server renews it every second."""
@@ -84,6 +107,13 @@ class Context:
         self._is_empty.clear()
         self._check_empty()
         return self._is_empty
+
+    def drain(self) -> None:
+        """Let every connection end with what it is doing."""
+        self.is_draining = True
+        self.ending.come()
+        for held in list(self.connections):
+            held.drain()
 
     def sweep(self, now_s: float) -> None:
         """Enforce the time limits, and renew the date."""

@@ -108,9 +108,7 @@ async def _sweep(context: Context) -> None:
 
 async def _drain(context: Context, grace_s: float) -> None:
     """Let every connection end by itself, then by force."""
-    context.is_draining = True
-    for held in list(context.connections):
-        held.drain()
+    context.drain()
     await _wait(context.emptied(), grace_s)
     for held in list(context.connections):
         held.abort()

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from coldspark.gateway.auth.authenticator import Authenticator
-from coldspark.gateway.context import Bounds, Context
+from coldspark.gateway.context import Bounds, Context, Ending
 from coldspark.gateway.dispatch import Dispatch
 from coldspark.gateway.doors import BODY_BYTES_MAX
 from coldspark.gateway.gate import Gate
@@ -37,10 +37,22 @@ def build_context(
     catalogue: Catalogue,
     bounds: Bounds | None = None,
     body_bytes_max: int = BODY_BYTES_MAX,
+    is_open: bool = False,
 ) -> Context:
-    """Return everything that ``server.serve`` needs."""
-    gate, tally = Gate(authenticator), Tally()
-    house = House(platform=platform, services=services, catalogue=catalogue, gate=gate, tally=tally)
+    """Return everything that ``server.serve`` needs.
+
+    ``body_bytes_max`` bounds a body whose endpoint is not known before it is read. ``is_open``:
+    callers may come from other machines without a key, so the server has names it does not know.
+    """
+    gate, tally, ending = Gate(authenticator, is_open=is_open), Tally(), Ending()
+    house = House(
+        platform=platform,
+        services=services,
+        catalogue=catalogue,
+        gate=gate,
+        tally=tally,
+        ending=ending,
+    )
     aws = control_plane(platform, documents, catalogue, gate.identify)
     return Context(
         platform=platform,
@@ -49,6 +61,7 @@ def build_context(
         app=_app(house, aws_route=Route("/", aws, methods=["POST"])),
         tally=tally,
         bounds=bounds or Bounds(),
+        ending=ending,
     )
 
 

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from coldspark.core.types import EndpointName
 from coldspark.errors import BodyTooLarge, InvalidRequest
 from coldspark.gateway.auth.scopes import Action, is_allowed
+from coldspark.gateway.context import Ending
 from coldspark.gateway.gate import Gate
 from coldspark.gateway.native import strict
 from coldspark.gateway.native.services import Services
@@ -35,6 +36,7 @@ class House:
     catalogue: Catalogue
     gate: Gate
     tally: Tally
+    ending: Ending
 
 
 @dataclass(frozen=True, slots=True)

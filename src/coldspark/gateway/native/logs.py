@@ -34,12 +34,13 @@ async def get_logs(ask: Ask) -> Response:
 async def _followed(
     house: House, name: EndpointName, lines: list[LogLine], *, is_sse: bool
 ) -> AsyncIterator[bytes]:
-    """Yield lines until the caller hangs up."""
+    """Yield lines until the caller hangs up or the server ends."""
     some = asyncio.Event()
+    house.ending.watch(some.set)
     follower = house.services.logs.follow(name, some.set)
     try:
         yield _encoded(lines, is_sse=is_sse)
-        while True:
+        while not house.ending.has_come:
             some.clear()
             fresh = follower.take()
             if not fresh and not await _is_set(some):
@@ -47,6 +48,7 @@ async def _followed(
             elif fresh:
                 yield _encoded(fresh, is_sse=is_sse)
     finally:
+        house.ending.unwatch(some.set)
         house.services.logs.unfollow(name, follower)
 
 
