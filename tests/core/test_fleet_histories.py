@@ -193,9 +193,7 @@ class FleetHistory(RuleBasedStateMachine):
     @rule(policy=POLICIES)
     def update(self, policy: ScalePolicy) -> None:
         self.revisions += 1
-        self.step(
-            RevisionAdopted(revision(f"r{self.revisions}", scale=policy, limits=self.limits))
-        )
+        self.step(RevisionAdopted(revision(f"r{self.revisions}", scale=policy, limits=self.limits)))
 
     @rule(seconds=st.sampled_from([0.1, 1.0, 10.0, 100.0]))
     def pass_time(self, seconds: float) -> None:

@@ -19,6 +19,7 @@ from coldspark.core.types import (
     EndpointStatus,
     Failure,
     FailureKind,
+    ReplicaId,
     Revision,
     VariantDefinition,
     VariantName,
@@ -64,7 +65,7 @@ class ReplicaHost(Protocol):
     def logs(self, endpoint: EndpointName, lines: int) -> list[LogLine]:
         """Return the newest lines."""
 
-    def template(self, replica: str) -> str | None:
+    def template(self, replica: ReplicaId) -> str | None:
         """Say what a replica was started from."""
 
 
