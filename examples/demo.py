@@ -19,7 +19,11 @@ from coldspark.sdk.client import Client
 
 HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent
-QUESTION = {"messages": [{"role": "user", "content": "What is the capital of France?"}]}
+QUESTION = {
+    "messages": [{"role": "user", "content": "What is the capital of France?"}],
+    "max_tokens": 40,
+    "temperature": 0,
+}
 
 
 def main() -> None:
@@ -54,15 +58,15 @@ def show(url: str) -> None:
     }
     sagemaker = boto3.client("sagemaker", **options)
     runtime = boto3.client("sagemaker-runtime", **options)
-    create(client, sagemaker, "chat", command_environment("chat"), "coldspark/command")
-    create(client, sagemaker, "embed", handler_environment("embed"), "coldspark/python")
+    create(sagemaker, "chat", command_environment(), "coldspark/command")
+    create(sagemaker, "embed", handler_environment(), "coldspark/python")
     texts = {"texts": ["a cat sat on the mat", "a kitten rests on a rug"]}
-    for turn in ("1. from zero replicas", "2. warm"):
-        ask(client, runtime, "chat", turn, QUESTION)
-        ask(client, runtime, "embed", turn, texts)
+    for name, body in (("chat", QUESTION), ("embed", texts)):
+        ask(runtime, name, "1. from zero replicas", body)
+        ask(runtime, name, "2. warm", body)
     wait_for_zero(client, ["chat", "embed"])
-    ask(client, runtime, "chat", "3. from zero again", QUESTION)
-    ask(client, runtime, "embed", "3. from zero again", texts)
+    ask(runtime, "chat", "3. from zero again", QUESTION)
+    ask(runtime, "embed", "3. from zero again", texts)
     bills(client)
     for name in ("chat", "embed"):
         sagemaker.delete_endpoint(EndpointName=name)
@@ -70,7 +74,7 @@ def show(url: str) -> None:
         sagemaker.delete_model(ModelName=name)
 
 
-def command_environment(name: str) -> dict[str, str]:
+def command_environment() -> dict[str, str]:
     """Return what tells coldspark to run the chat server."""
     return {
         "COLDSPARK_COMMAND": "python serve.py",
@@ -80,14 +84,12 @@ def command_environment(name: str) -> dict[str, str]:
     }
 
 
-def handler_environment(name: str) -> dict[str, str]:
+def handler_environment() -> dict[str, str]:
     """Return the handler's settings."""
     return {"COLDSPARK_IDLE_TIMEOUT": "2"}
 
 
-def create(
-    client: Client, sagemaker: Any, name: str, environment: dict[str, str], image: str
-) -> None:
+def create(sagemaker: Any, name: str, environment: dict[str, str], image: str) -> None:
     """Create model, endpoint config and endpoint, as on AWS."""
     archive = archive_of(name)
     sagemaker.create_model(
@@ -126,7 +128,7 @@ def archive_of(name: str) -> Path:
     return archive
 
 
-def ask(client: Client, runtime: Any, name: str, turn: str, body: dict[str, Any]) -> None:
+def ask(runtime: Any, name: str, turn: str, body: dict[str, Any]) -> None:
     """Invoke an endpoint and print answer, waterfall and cost."""
     begun = time.monotonic()
     reply = runtime.invoke_endpoint(

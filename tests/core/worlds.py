@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from coldspark.core.fleet import Fleet
 from coldspark.core.messages import (
     AskRoom,
     FleetEffect,
@@ -13,7 +14,6 @@ from coldspark.core.messages import (
     StartReplica,
     StopReplica,
 )
-from coldspark.core.fleet import Fleet
 from coldspark.core.types import (
     Command,
     Exit,
