@@ -15,7 +15,7 @@ from moto.server import ThreadedMotoServer
 from coldspark.core.types import ArtifactId
 from coldspark.errors import ArtifactUnavailable, BodyTooLarge, InvalidRequest
 from coldspark.store.artifacts import Artifacts
-from coldspark.store.buckets import Bucket
+from coldspark.store.buckets import Bucket, OnBytes
 
 
 def tar_gz(**files: str) -> bytes:
@@ -147,9 +147,9 @@ def downloads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     keys: list[str] = []
     download = Bucket.download
 
-    async def spied(self: Bucket, remote: Any, into: Path) -> None:
+    async def spied(self: Bucket, remote: Any, into: Path, on_bytes: OnBytes) -> None:
         keys.append(remote.key)
-        await download(self, remote, into)
+        await download(self, remote, into, on_bytes)
 
     monkeypatch.setattr(Bucket, "download", spied)
     return keys
@@ -182,7 +182,12 @@ def test_a_prefix_brings_all_objects_and_a_plain_object_its_file(tmp_path: Path,
     s3.put("tree/parts/weights.bin", large)
     s3.put("treetop", b"another")
     artifacts = Artifacts(tmp_path, s3_options=s3.options)
-    tree = asyncio.run(artifacts.fetch("s3://models/tree/"))
+    heard: list[tuple[int, int]] = []
+    tree = asyncio.run(artifacts.fetch("s3://models/tree/", lambda *now: heard.append(now)))
+    total = len(large) + 2
+    assert heard == sorted(heard)
+    assert len(heard) > 2
+    assert heard[-1] == (total, total)
     files = {str(path.relative_to(tree)) for path in tree.rglob("*") if path.is_file()}
     assert files == {"config.json", "parts/weights.bin"}
     assert (tree / "parts/weights.bin").read_bytes() == large
@@ -195,3 +200,26 @@ def test_a_missing_object_is_unavailable(tmp_path: Path, s3: S3, url: str) -> No
     """With the URL and a cure in the message."""
     with pytest.raises(ArtifactUnavailable, match=url):
         asyncio.run(Artifacts(tmp_path, s3_options=s3.options).fetch(url))
+    assert list((tmp_path / "objects").iterdir()) == []
+
+
+@pytest.mark.parametrize("url", ["s3://UPP er!/x.tar.gz", "s3://models//a//b", "s3://models/../x"])
+def test_a_url_that_the_client_cannot_write_is_refused(tmp_path: Path, s3: S3, url: str) -> None:
+    """Whatever a caller types ends in our own error, not in the client's panic."""
+    with pytest.raises(ArtifactUnavailable, match="is not available"):
+        asyncio.run(Artifacts(tmp_path, s3_options=s3.options).fetch(url))
+
+
+def test_an_unknown_s3_option_is_named(tmp_path: Path) -> None:
+    """A slip in the server's configuration shows at the first download."""
+    with pytest.raises(ArtifactUnavailable, match="nonsense"):
+        asyncio.run(Artifacts(tmp_path, s3_options={"nonsense": "1"}).fetch("s3://models/x"))
+
+
+def test_an_object_that_is_no_archive_leaves_nothing(tmp_path: Path, s3: S3) -> None:
+    """The next try begins anew."""
+    s3.put("fake.tar.gz", b"<html>not what you think</html>")
+    with pytest.raises(ArtifactUnavailable, match="no whole tar"):
+        asyncio.run(Artifacts(tmp_path, s3_options=s3.options).fetch("s3://models/fake.tar.gz"))
+    for room in ("incoming", "objects"):
+        assert list((tmp_path / room).iterdir()) == []

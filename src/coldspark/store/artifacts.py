@@ -3,10 +3,15 @@
 Everything that is made here is made in ``incoming/`` and renamed into place, so what has its name
 is whole. A directory's name is derived from what it holds (or from where it came and its ETag or
 modification time), so it never changes: any number of replicas may read it.
+
+An upload is on the disk before ``put`` returns, power cut or not: there may be no other copy. What
+was fetched may be fetched again, and a first request does not wait for the disk: after a power cut
+that comes within seconds of a fetch, delete ``files/`` and ``objects/``.
 """
 
 import asyncio
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -16,12 +21,15 @@ from urllib.parse import unquote, urlsplit
 from coldspark.core.types import ArtifactId
 from coldspark.errors import ArtifactUnavailable, BodyTooLarge, InvalidRequest
 from coldspark.store.archives import ArchiveRefused, is_archive, unpack
-from coldspark.store.buckets import Bucket, BucketRefused, Remote
+from coldspark.store.buckets import Bucket, BucketRefused, OnBytes, Remote
 from coldspark.store.flights import Flights
 
 _WRITE_BYTES = 1024**2
 _DOWNLOADS_AT_ONCE = 8
 _HEX = frozenset("0123456789abcdef")
+
+Progress = Callable[[int, int], None]
+"""Hears of a download: bytes that are here, bytes in all."""
 
 
 class Artifacts:
@@ -54,7 +62,7 @@ class Artifacts:
                     field="sha256",
                 )
             target = self._root / "uploads" / id
-            await asyncio.to_thread(_unpack_to, draft / "archive", draft, target)
+            await asyncio.to_thread(_unpack_to, draft / "archive", draft, target, os.sync)
             return id
         except ArchiveRefused as refused:
             raise InvalidRequest(f"the archive cannot be used: {refused}", field="body") from None
@@ -72,8 +80,10 @@ class Artifacts:
             raise _unavailable(f"artifact:{id}", "it is not on this server", "upload it again")
         return path
 
-    async def fetch(self, url: str) -> Path:
+    async def fetch(self, url: str, progress: Progress | None = None) -> Path:
         """Return the directory of the unpacked data. Raises ArtifactUnavailable.
+
+        Of several who wait for one download, the one who began it hears its progress.
 
         ``artifact:<sha256>``, an absolute path or ``file:///…`` (a directory is used in place),
         ``s3://bucket/key``, or ``s3://bucket/prefix/`` with all objects under it.
@@ -81,7 +91,7 @@ class Artifacts:
         if url.startswith("artifact:"):
             return self.code_dir(ArtifactId(url.removeprefix("artifact:")))
         if url.startswith("s3://"):
-            return await self._flights.join(url, lambda: self._object(url))
+            return await self._flights.join(url, lambda: self._object(url, progress))
         if url.startswith(("/", "file:")):
             return await self._flights.join(url, lambda: self._file(url))
         raise _unavailable(
@@ -107,7 +117,7 @@ class Artifacts:
 
         return await self._made(url, target, make)
 
-    async def _object(self, url: str) -> Path:
+    async def _object(self, url: str, progress: Progress | None) -> Path:
         bucket_name, _, key = url.removeprefix("s3://").partition("/")
         if not bucket_name:
             raise _unavailable(url, "it names no bucket", "write s3://bucket/key")
@@ -122,13 +132,15 @@ class Artifacts:
         stamps = [part for one in remotes for part in (one.key, one.etag, one.size_bytes)]
         target = self._root / "objects" / _key(url, *stamps)
 
+        on_bytes = _counted(progress, sum(one.size_bytes for one in remotes))
+
         async def make(draft: Path) -> None:
             if not is_prefix and is_archive(key):
-                await bucket.download(remotes[0], draft / "archive")
+                await bucket.download(remotes[0], draft / "archive", on_bytes)
                 await asyncio.to_thread(_unpack_to, draft / "archive", draft, target)
                 return
             start = len(key) if is_prefix else key.rfind("/") + 1
-            await _download_all(bucket, remotes, start, draft / "tree")
+            await _download_all(bucket, remotes, start, draft / "tree", on_bytes)
             await asyncio.to_thread(_move, draft / "tree", target)
 
         return await self._made(url, target, make)
@@ -182,10 +194,26 @@ def _local_path(url: str) -> Path:
     return Path(path)
 
 
-def _unpack_to(archive: Path, draft: Path, target: Path) -> None:
+def _unpack_to(
+    archive: Path, draft: Path, target: Path, sync: Callable[[], None] = lambda: None
+) -> None:
     if not target.is_dir():
         unpack(archive, draft / "tree")
+        sync()
         _move(draft / "tree", target)
+        sync()
+
+
+def _counted(progress: Progress | None, total: int) -> OnBytes:
+    done = 0
+
+    def on_bytes(more: int) -> None:
+        nonlocal done
+        done += more
+        if progress is not None:
+            progress(done, total)
+
+    return on_bytes
 
 
 def _link_to(file: Path, draft: Path, target: Path) -> None:
@@ -226,7 +254,9 @@ async def _receive(chunks: AsyncIterator[bytes], into: Path, size_max: int) -> A
     return ArtifactId(digest.hexdigest())
 
 
-async def _download_all(bucket: Bucket, remotes: list[Remote], start: int, tree: Path) -> None:
+async def _download_all(
+    bucket: Bucket, remotes: list[Remote], start: int, tree: Path, on_bytes: OnBytes
+) -> None:
     """Download objects side by side, each to its key from character ``start`` on."""
     places = asyncio.Semaphore(_DOWNLOADS_AT_ONCE)
 
@@ -236,7 +266,7 @@ async def _download_all(bucket: Bucket, remotes: list[Remote], start: int, tree:
             raise BucketRefused(f"the key {remote.key!r} is no path within a directory")
         async with places:
             await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
-            await bucket.download(remote, path)
+            await bucket.download(remote, path, on_bytes)
 
     try:
         async with asyncio.TaskGroup() as group:

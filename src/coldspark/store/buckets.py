@@ -2,7 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
+import re
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,6 +18,11 @@ _CHUNK_BYTES = 8 * 1024**2
 _ANSWER_S = 90.0
 """Longest silence of the store, between two chunks as well."""
 _OBJECTS_MAX = 100_000
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+"""What S3 has ever allowed; the client panics over a name that makes no URL."""
+
+OnBytes = Callable[[int], None]
+"""Hears how many more bytes are on the disk."""
 
 
 class BucketRefused(Exception):
@@ -36,14 +42,17 @@ class Bucket:
     """One bucket."""
 
     def __init__(self, name: str, options: Mapping[str, str]) -> None:
+        if not _NAME.fullmatch(name):
+            raise BucketRefused(f"{name[:100]!r} is no name of a bucket")
         # Options such as endpoint and region win over the process's AWS_… variables. The client's
         # own time limit covers a whole body, however large; ours covers silence.
-        self._store: Any = S3Store(
-            name,
-            config=dict(options),  # type: ignore[arg-type]
-            client_options={"timeout": "24h", "connect_timeout": "10s"},
-            retry_config={"max_retries": 4, "retry_timeout": timedelta(seconds=60)},
-        )
+        with _answering():
+            self._store: Any = S3Store(
+                name,
+                config=dict(options),  # type: ignore[arg-type]
+                client_options={"timeout": "24h", "connect_timeout": "10s"},
+                retry_config={"max_retries": 4, "retry_timeout": timedelta(seconds=60)},
+            )
 
     async def head(self, key: str) -> Remote:
         """Return what the store knows of an object. Raises BucketRefused."""
@@ -66,7 +75,7 @@ class Bucket:
                     raise BucketRefused(f"there are more than {_OBJECTS_MAX} objects under it")
         return sorted((one for one in found if one.key[-1:] != "/"), key=lambda one: one.key)
 
-    async def download(self, remote: Remote, into: Path) -> None:
+    async def download(self, remote: Remote, into: Path, on_bytes: OnBytes) -> None:
         """Write an object, as it was when listed, to a new file. Raises BucketRefused."""
         fd = await asyncio.to_thread(os.open, into, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         with os.fdopen(fd, "wb", buffering=0) as file, _answering():
@@ -74,6 +83,7 @@ class Bucket:
             async for block in self._blocks(remote):
                 await asyncio.to_thread(file.write, block)
                 written += len(block)
+                on_bytes(len(block))
         if written != remote.size_bytes:
             raise BucketRefused(f"{remote.key} ended after {written} of {remote.size_bytes} bytes")
 
@@ -102,7 +112,8 @@ def _answering() -> Iterator[None]:
         yield
     except TimeoutError as error:
         raise BucketRefused(f"the store was silent for {_ANSWER_S:g} s") from error
-    except (BaseError, FileNotFoundError, PermissionError) as error:
+    except (BaseError, FileNotFoundError, PermissionError, ValueError) as error:
+        # A key such as ``a//b`` is a ValueError: the client normalises paths, S3 does not.
         raise BucketRefused(_first_line(error)) from error
 
 
