@@ -67,7 +67,7 @@ def arrive(fleet: Fleet, number: int, now: float, timeout_s: float = 100.0) -> l
 
 
 class World:
-    """Do what a fleet wants, at once or on demand: grants come by themselves, readiness does not."""
+    """Do what a fleet wants: grants come by themselves, readiness on demand."""
 
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet

@@ -131,7 +131,8 @@ def test_a_crashed_boot_ends_once_with_its_overhead(tmp_path: Path) -> None:
         (boot,) = await ledger.crashed()
         await ledger.close_crashed(boot, holding(7, nanos=11))
         await ledger.close_crashed(boot, holding(7, nanos=11))
-        assert (await ledger.totals()).nanos == boot.nanos + 11
+        assert (await ledger.totals(boot=1)).nanos == boot.nanos + 11
+        assert (await ledger.totals(boot=2)).nanos == 0
         assert await ledger.crashed() == []
 
     play(tmp_path, 2, check)

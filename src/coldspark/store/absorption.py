@@ -21,8 +21,9 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class _Taken:
     lines: int
-    damaged: int
-    strange: int
+    torn: int
+    unread: int
+    """Lines whose checksum is wrong, or that another version of coldspark wrote."""
 
 
 class Absorption:
@@ -34,6 +35,8 @@ class Absorption:
         self._lock = asyncio.Lock()
         self.at = Place(boot, 1, 0)
         """Everything before it is in the database."""
+        self._kept: set[Place] = set()
+        """Beginnings of segments with a line that could not be read."""
 
     async def replay(self) -> int:
         """Take over what earlier boots left behind; return how many lines that was."""
@@ -57,8 +60,10 @@ class Absorption:
         """Take over the rest of a segment that nobody writes any more, and delete it."""
         taken = await self._take(start, None)
         path = self._directory / journal.segment_name(start.boot, start.segment)
-        # Lines that another version wrote are money, too: they are kept for a person to look at.
-        if taken.strange:
+        whole = Place(start.boot, start.segment, 0)
+        # What could not be read is money, too: it is kept for a person to look at.
+        if whole in self._kept:
+            self._kept.remove(whole)
             await asyncio.to_thread(path.replace, path.with_suffix(".kept"))
         else:
             await asyncio.to_thread(path.unlink, missing_ok=True)
@@ -67,25 +72,23 @@ class Absorption:
     async def _take(self, start: Place, end: int | None) -> _Taken:
         taken = await self._database.run(_insert, self._directory, start, end)
         name = journal.segment_name(start.boot, start.segment)
-        if taken.damaged:
-            _log.warning(
-                "ledger segment %s: %d unfinished line(s) dropped; no reply was sent for them",
-                name,
-                taken.damaged,
-            )
-        if taken.strange:
+        if taken.torn:
+            _log.warning("ledger segment %s ends within a line; no reply was sent for it", name)
+        if taken.unread:
+            self._kept.add(Place(start.boot, start.segment, 0))
             _log.error(
-                "ledger segment %s: %d line(s) not understood; once full it is kept as .kept",
+                "ledger segment %s: %d line(s) could not be read, by checksum or by content;"
+                " it is kept beside the journal as .kept",
                 name,
-                taken.strange,
+                taken.unread,
             )
         return taken
 
 
 def _insert(connection: Connection, directory: Path, start: Place, end: int | None) -> _Taken:
-    lines = damaged = strange = 0
+    lines = torn = unread = 0
     for chunk in journal.read(directory, start, end):
-        strange += insert_lines(connection, chunk.lines)
+        unread += chunk.damaged + insert_lines(connection, chunk.lines)
         lines += len(chunk.lines)
-        damaged += chunk.damaged
-    return _Taken(lines, damaged, strange)
+        torn += chunk.torn
+    return _Taken(lines, torn, unread)

@@ -8,8 +8,9 @@ and its place (boot, segment, offset) is unique for ever. A line goes out in one
 the kernel took survives the process; a power cut may take what the disk had not, unless the
 journal syncs each line (``fsync=True``, one disk round trip per line).
 
-A write that the disk cut short is taken back, so a damaged line can only be the last one of a
-segment whose writer died. Reading skips damaged lines and says how many there were.
+A write that the disk cut short is taken back, so only the last line of a segment whose writer died
+can lack its end: nobody was told that it was written. Reading drops it, skips lines whose checksum
+is wrong (the disk's fault), and says how many there were of each.
 """
 
 import os
@@ -55,7 +56,9 @@ class Chunk:
     end: int
     """Offset to read on from."""
     damaged: int
-    """Lines skipped because their checksum is wrong or their end is missing."""
+    """Lines skipped because their checksum is wrong: they had been written."""
+    torn: int = 0
+    """1 when the segment ends within a line."""
 
 
 class Journal:
@@ -147,7 +150,7 @@ def read(directory: Path, start: Place, end: int | None) -> Iterator[Chunk]:
 
 def _chunk(block: bytes, start: Place, offset: int, end: int) -> Chunk:
     lines: list[Line] = []
-    damaged = 0
+    damaged = torn = 0
     at = 0
     while (stop := block.find(b"\n", at)) >= 0:
         line = _parse(block[at:stop], Place(start.boot, start.segment, offset + at))
@@ -156,10 +159,12 @@ def _chunk(block: bytes, start: Place, offset: int, end: int) -> Chunk:
             damaged += 1
         else:
             lines.append(line)
-    if at < len(block) and (offset + len(block) >= end or at == 0):
-        # The writer died within this line, or it is longer than any line is.
-        at, damaged = len(block), damaged + 1
-    return Chunk(tuple(lines), offset + at, damaged)
+    if at < len(block) and offset + len(block) >= end:
+        at, torn = len(block), 1
+    elif at == 0:
+        # No line is so long.
+        at, damaged = len(block), 1
+    return Chunk(tuple(lines), offset + at, damaged, torn)
 
 
 def _line(kind: bytes, payload: bytes) -> bytes:

@@ -152,10 +152,11 @@ class LedgerKeeper:
         endpoint: EndpointName | None = None,
         since_ms: int | None = None,
         until_ms: int | None = None,
+        boot: int | None = None,
     ) -> Totals:
-        """Add up the lines that began in ``since_ms <= t < until_ms``."""
+        """Add up the lines that began in ``since_ms <= t < until_ms``, or in one boot."""
         await self.absorb()
-        range = Range(endpoint=endpoint, since_ms=since_ms, until_ms=until_ms)
+        range = Range(endpoint=endpoint, since_ms=since_ms, until_ms=until_ms, boot=boot)
         return await self._database.run(find_totals, range)
 
     async def crashed(self) -> list[Boot]:
