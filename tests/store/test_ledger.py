@@ -9,6 +9,8 @@ from pathlib import Path
 import ledger_lines
 import pytest
 from ledger_lines import holding, usage
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
 
 from coldspark.core.types import EndpointName
 from coldspark.errors import Conflict, InvalidRequest
@@ -147,6 +149,47 @@ def test_a_boot_that_was_here_before_is_refused(tmp_path: Path) -> None:
     play(tmp_path, 5, nothing)
     with pytest.raises(Conflict, match="boot 5"):
         play(tmp_path, 5, nothing)
+
+
+def test_a_database_that_refuses_costs_no_line(tmp_path: Path) -> None:
+    """Lines wait in the journal, over several segments, until it takes them."""
+
+    def rename(connection: Connection, old: str, new: str) -> None:
+        connection.execute(text(f"ALTER TABLE {old} RENAME TO {new}"))
+
+    async def run() -> None:
+        database = Database.open(tmp_path / "ledger.db")
+        ledger = LedgerKeeper(
+            tmp_path / "journal", database, boot=1, wall_ms=lambda: 9, segment_bytes=2_000
+        )
+        await ledger.open()
+        await database.run(rename, "usages", "away")
+        for number in range(50):
+            ledger.record(usage(number))
+        with pytest.raises(OperationalError):
+            await ledger.absorb()
+        assert len(list((tmp_path / "journal").iterdir())) > 5
+        await database.run(rename, "away", "usages")
+        assert (await ledger.totals()).usages[0].requests == 50
+        assert len(list((tmp_path / "journal").iterdir())) == 1
+        await ledger.close()
+        database.close()
+
+    asyncio.run(run())
+
+
+def test_a_line_that_the_disk_spoiled_is_kept_aside(tmp_path: Path) -> None:
+    """It was acknowledged: only a person may throw it away. The others count."""
+
+    async def spoil(ledger: LedgerKeeper) -> None:
+        for number in range(3):
+            ledger.record(usage(number))
+        (segment,) = (tmp_path / "journal").iterdir()
+        segment.write_bytes(segment.read_bytes().replace(b"r1", b"r7"))
+        assert (await ledger.totals()).usages[0].requests == 2
+
+    play(tmp_path, 1, spoil)
+    assert [path.suffix for path in (tmp_path / "journal").iterdir()] == [".kept"]
 
 
 def test_lines_of_another_version_are_kept_aside(tmp_path: Path) -> None:

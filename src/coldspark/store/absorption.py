@@ -56,6 +56,11 @@ class Absorption:
                 await self._take(self.at, end.offset)
                 self.at = end
 
+    async def finish(self) -> None:
+        """Delete the last segment, which is closed and whose lines were all taken over."""
+        async with self._lock:
+            await self._finish(self.at)
+
     async def _finish(self, start: Place) -> int:
         """Take over the rest of a segment that nobody writes any more, and delete it."""
         taken = await self._take(start, None)

@@ -174,6 +174,6 @@ def _line(kind: bytes, payload: bytes) -> bytes:
 
 
 def _parse(text: bytes, place: Place) -> Line | None:
-    if len(text) < _HEAD_BYTES or text[:8] != b"%08x" % crc32(text[9:]):
+    if len(text) < _HEAD_BYTES or text[:9] != b"%08x " % crc32(text[9:]):
         return None
     return Line(place, text[9:10], text[_HEAD_BYTES:])

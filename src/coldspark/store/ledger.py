@@ -103,12 +103,12 @@ class LedgerKeeper:
         if self._absorber is not None:
             await asyncio.wait([self._absorber], timeout=_CLOSE_S)
         await self.absorb()
-        last, self._journal = self._journal, None
-        last.close()
+        self._journal.close()
+        self._journal = None
         await self._database.run(end_boot, self._boot, self._wall_ms())
         # Everything in it is committed; if it stays, the next boot reads it again to no effect.
         with suppress(OSError):
-            (self._directory / journal.segment_name(self._boot, last.end.segment)).unlink()
+            await self._absorption.finish()
 
     def record(self, usage: Usage) -> None:
         """Journal one request's line: on return it survives kill -9.
