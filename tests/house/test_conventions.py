@@ -180,7 +180,7 @@ def test_public_names_have_docstrings() -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("pattern", [r"/work/", r"/opt/pypi", r"/tmp/tmp\.", r"pypi\.[a-z]+/"])
+@pytest.mark.parametrize("pattern", [r"/tmp/tmp\.", r"/home/[a-z]+/"])
 def test_no_file_names_a_machine(pattern: str) -> None:
     """Paths and hosts of one machine mean nothing on another."""
     wrong = [
