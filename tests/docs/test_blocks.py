@@ -1,0 +1,48 @@
+"""README and docs do what they say: every block runs, or says why not."""
+
+from collections import Counter
+
+import pytest
+from doc_pages import RUNNABLE, Block, blocks, pages
+from reader import Reader
+
+PAGES = pages()
+GENERATED = "docs/reference/cli.md"
+"""Its examples are parsed by ``test_reference_cli.py``."""
+NOT_RUN = Counter(
+    {
+        "README.md": 2,
+        "docs/tutorial/first-endpoint.md": 1,
+    }
+)
+"""How many blocks of each page do not run: one more must be meant."""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("page", [page for page in PAGES if page != GENERATED])
+def test_the_blocks_of_a_page_run(page: str, reader: Reader) -> None:
+    """In their order, as a reader would run them."""
+    for block in blocks(page):
+        reader.follow(block)
+
+
+def test_blocks_that_do_not_run_say_why_and_are_counted() -> None:
+    """A block is left out by decision, never by accident."""
+    left_out = [block for page in PAGES if page != GENERATED for block in _left_out(page)]
+    assert [block.where for block in left_out if not block.said("not-run")] == []
+    assert Counter(block.page for block in left_out) == NOT_RUN
+
+
+def test_every_info_string_is_understood() -> None:
+    """A misspelt one would leave its block out, or run what must not run."""
+    assert [block.where for page in PAGES for block in blocks(page) if not _is_known(block)] == []
+
+
+def _left_out(page: str) -> list[Block]:
+    return [block for block in blocks(page) if block.note.startswith("not-run")]
+
+
+def _is_known(block: Block) -> bool:
+    if block.language in RUNNABLE:
+        return block.note == "" or any(block.said(word) for word in ("file", "not-run", "exits"))
+    return block.language in ("text", "json") and block.note in ("", "output")
