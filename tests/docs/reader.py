@@ -82,7 +82,8 @@ class Reader:
         for line in filter(None, map(_words, block.text.splitlines())):
             pattern = ".*".join(map(re.escape, line.split("…")))
             found = re.search(pattern, printed)
-            assert found, f"{block.where}: {line!r} is not in\n{self._printed}"
+            assert found, f"{block.where}: {line!r} is not, or not next, in\n{self._printed}"
+            printed = printed[found.end() :]
 
 
 def _words(text: str) -> str:
