@@ -1,10 +1,10 @@
-# Targets: setup, check, test, demo, bench, lint, format, clean. Each sets up .venv when needed.
+# Targets: setup, check, test, demo, bench, docs, lint, format, clean. Each sets up .venv when needed.
 
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.stamp
 
-.PHONY: setup check test demo bench lint format clean
+.PHONY: setup check test demo bench docs lint format clean
 
 setup: $(STAMP)
 
@@ -32,6 +32,10 @@ demo: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks
+
+# Writes the pages that are made from the code.
+docs: setup
+	$(BIN)/python tests/docs/cli_page.py
 
 lint: setup
 	$(BIN)/ruff check

@@ -1,0 +1,161 @@
+"""The reference is complete: what the code has is on its page, with the same values."""
+
+import json
+import re
+import shlex
+
+import pytest
+from cli_page import PAGE, commands, examples, group, render
+from doc_pages import ROOT, blocks
+
+from coldspark import config, errors
+from coldspark.core.sizes import parse_duration, parse_size
+from coldspark.gateway.native.schemas import LimitsBody, ScaleBody
+from coldspark.gateway.native.table import OPERATIONS
+from coldspark.gateway.openai.door import PATHS
+from coldspark.gateway.openai.errors import error_json
+from coldspark.gateway.sagemaker.replies import error_reply
+from coldspark.sdk import project
+
+REFERENCE = ROOT / "docs/reference"
+CODES = [
+    kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, errors.ColdsparkError)
+]
+
+
+def rows(name: str) -> list[list[str]]:
+    """Return the cells of all table rows of a page, without backquotes."""
+    lines = (REFERENCE / name).read_text(encoding="utf-8").splitlines()
+    cells = (re.split(r"(?<!\\)\|", line)[1:-1] for line in lines if line.startswith("|"))
+    return [[cell.strip().replace("`", "") for cell in row] for row in cells]
+
+
+def row(name: str, first: str, *, width: int) -> list[str]:
+    """Return the row of ``width`` cells whose first cell this is."""
+    found = [cells for cells in rows(name) if cells[0] == first and len(cells) == width]
+    assert len(found) == 1, f"{name}: {first} has {len(found)} rows"
+    return found[0]
+
+
+def test_the_command_lines_page_is_what_the_command_line_says() -> None:
+    """It is generated: never edit it by hand."""
+    assert PAGE.read_text(encoding="utf-8") == render(), "stale: run `make docs`"
+
+
+@pytest.mark.parametrize(("words", "command"), list(commands(group(), "coldspark")))
+def test_examples_of_help_can_be_typed(words: str, command: object) -> None:
+    """Every example parses: its options exist and its arguments are enough."""
+    for line in examples(command):  # type: ignore[arg-type]
+        mine = line.split(words, 1)[1].split(" | ")[0].removesuffix(" &")
+        typed = shlex.split(mine)
+        command.make_context(words, typed)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kind", CODES, ids=lambda kind: kind.code)
+def test_an_error_is_on_its_page_with_the_words_of_every_door(
+    kind: type[errors.ColdsparkError],
+) -> None:
+    """Code, status, SageMaker's and OpenAI's words; meaning and cure are not empty."""
+    status, aws, openai, meaning, cure = row("errors.md", kind.code, width=6)[1:]
+    headers = dict(error_reply(kind("why"))[1])
+    said = json.loads(error_json(kind("why")))["error"]["code"]
+    assert (status, aws, openai) == (str(kind.http_status), headers["x-amzn-errortype"], said)
+    assert meaning.endswith(".")
+    assert cure.endswith(".")
+
+
+def test_no_error_is_on_the_page_that_the_code_does_not_have() -> None:
+    """A code that went must go there too."""
+    written = {cells[0] for cells in rows("errors.md") if len(cells) == 6} - {"code", "---"}
+    assert written == {kind.code for kind in CODES}
+
+
+def test_every_rest_route_has_its_heading_and_a_curl() -> None:
+    """A heading names methods and path; the block that follows calls the path."""
+    text = (REFERENCE / "rest.md").read_text(encoding="utf-8")
+    headed = {
+        (method, heading.split()[-1])
+        for heading in re.findall(r"(?m)^### `(.+)`$", text)
+        for method in heading.split()[:-1]
+    }
+    assert headed == {(operation.method, operation.path) for operation in OPERATIONS}
+    sections = [part for part in re.split(r"(?m)^(?=### )", text) if part.startswith("### ")]
+    assert [part.splitlines()[0] for part in sections if "curl " not in part] == []
+    assert [path for path in PATHS if f"POST {path}" not in text] == []
+
+
+@pytest.mark.parametrize("key", config._file_keys(config.ServerConfig))
+def test_a_server_key_is_on_its_page(key: str) -> None:
+    """With its variable."""
+    if key == "s3":
+        assert "### `[server.s3]`" in (REFERENCE / "configuration.md").read_text()
+    else:
+        assert row("configuration.md", key, width=5)[1] == f"COLDSPARK_{key.upper()}"
+
+
+@pytest.mark.parametrize("key", config._file_keys(config.S3))
+def test_an_s3_key_is_on_its_page(key: str) -> None:
+    """With its variable."""
+    assert row("configuration.md", key, width=4)[1] == f"COLDSPARK_S3_{key.upper()}"
+
+
+def test_every_flag_of_up_is_on_the_configuration_page() -> None:
+    """Those that are not in its table have no key in a file."""
+    flags = {option for p in group().commands["up"].params for option in p.opts}
+    text = (REFERENCE / "configuration.md").read_text()
+    assert [flag for flag in flags if f"`{flag}`" not in text] == []
+
+
+def test_every_key_of_a_deploy_file_is_on_its_page_and_in_its_example() -> None:
+    """Tables have sections of their own."""
+    text = (REFERENCE / "configuration.md").read_text()
+    for key in project._KEYS:
+        if key in ("scale", "limits", "environment"):
+            assert f"### `[{key}]`" in text
+        else:
+            assert row("configuration.md", key, width=3)
+    example = next(
+        b for b in blocks("docs/reference/configuration.md") if b.note.startswith("file")
+    )
+    assert {"[scale]", "[limits]", "[environment]"} <= set(example.text.splitlines())
+
+
+SCALE = {"min": "min", "max": "max", "concurrency": "concurrency"} | {
+    "idle_timeout": "idle_timeout_s",
+    "waste_budget": "waste_budget",
+    "failed_starts": "failed_starts_max",
+}
+LIMITS = {
+    "request_timeout": "request_timeout_s",
+    "start_timeout": "start_timeout_s",
+    "stop_grace": "stop_grace_s",
+    "body": "body_bytes_max",
+    "queue": "queue_max",
+    "queue_bytes": "queue_bytes_max",
+    "log_bytes": "log_bytes_max",
+    "processes": "processes_max",
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "default"),
+    [
+        *((key, getattr(ScaleBody(), name)) for key, name in SCALE.items()),
+        *((key, getattr(LimitsBody(), name)) for key, name in LIMITS.items()),
+    ],
+)
+def test_a_default_on_the_page_is_the_codes(key: str, default: float) -> None:
+    """The page writes it for people, the code in seconds and bytes."""
+    written = row("configuration.md", key, width=3)[1]
+    is_size = written.endswith("B")
+    assert (parse_size(written) if is_size else parse_duration(written)) == default
+
+
+def test_scale_and_limits_have_the_keys_that_a_file_may_hold() -> None:
+    """A new key needs its row."""
+    assert set(project._scale(dict.fromkeys(SCALE, 1))) == set(SCALE.values())
+    assert set(project._limits(dict.fromkeys(LIMITS, 1))) == set(LIMITS.values())
+    assert set(ScaleBody.__struct_fields__) == set(SCALE.values())
+    assert set(LimitsBody.__struct_fields__) == set(LIMITS.values())
