@@ -10,10 +10,12 @@ from doc_pages import ROOT, blocks
 
 from coldspark import config, errors
 from coldspark.core.sizes import parse_duration, parse_size
+from coldspark.core.types import RootCause
 from coldspark.gateway.native.schemas import LimitsBody, ScaleBody
 from coldspark.gateway.native.table import OPERATIONS
 from coldspark.gateway.openai.door import PATHS
 from coldspark.gateway.openai.errors import error_json
+from coldspark.gateway.sagemaker import knobs
 from coldspark.gateway.sagemaker.replies import error_reply
 from coldspark.sdk import project
 
@@ -159,3 +161,15 @@ def test_scale_and_limits_have_the_keys_that_a_file_may_hold() -> None:
     assert set(project._limits(dict.fromkeys(LIMITS, 1))) == set(LIMITS.values())
     assert set(ScaleBody.__struct_fields__) == set(SCALE.values())
     assert set(LimitsBody.__struct_fields__) == set(LIMITS.values())
+
+
+def test_every_root_cause_is_told_with_what_to_do() -> None:
+    """It stands in the message that a caller gets, so it must be found."""
+    text = (ROOT / "docs/howto/debug-a-failed-start.md").read_text(encoding="utf-8")
+    assert [cause.value for cause in RootCause if f"| `{cause.value}` |" not in text] == []
+
+
+def test_every_variable_that_a_sagemaker_model_may_set_is_told() -> None:
+    """An unknown one is refused, so the known ones must be found."""
+    text = (ROOT / "docs/howto/use-boto3.md").read_text(encoding="utf-8")
+    assert [name for name in knobs._KNOWN if f"| `{name}` |" not in text] == []
