@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -188,3 +189,29 @@ def test_two_endpoints_that_want_one_device_are_both_served(server: Server, tmp_
         assert ask(server, name, n=1)["n"] == 1
     reasons = [decision["reason"] for decision in view(server, "b")["decisions"]]
     assert any("evicted: a/main needs T4" in reason for reason in reasons)
+
+
+def test_a_full_disk_answers_what_runs_refuses_the_rest_and_loses_no_line(
+    server: Server, tmp_path: Path
+) -> None:
+    """What was computed is the caller's; nothing new runs unbilled; space heals it, no restart."""
+    deployed(server, tmp_path / "e", more="[scale]\nidle_timeout = 60\n")
+    ask(server, n=0)
+    _, unlimited = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (1, unlimited))
+
+    assert ask(server, n=1)["n"] == 1
+    with pytest.raises(ServerRefused, match="disk refuses the ledger") as refused:
+        ask(server, n=2)
+    assert refused.value.code == "StorageFull"
+
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (unlimited, unlimited))
+    pause = threading.Event()
+    for _ in range(500):
+        try:
+            ask(server, n=3)
+            break
+        except ServerRefused:
+            pause.wait(0.02)
+    # Zero and one were billed; what was refused never ran.
+    assert len(server.client.requests("e")) == 3

@@ -192,12 +192,7 @@ def _platform(
         )
 
     async def prepare(revision: Revision) -> None:
-        spec = revision.spec
-        if spec.model is not None:
-            await store.artifacts.fetch(spec.model)
-        runtime = spec.runtime
-        if runtime.requirements:
-            await store.environments.ready(runtime.requirements, runtime.overrides, _log.info)
+        await engine.prepare(revision.spec, _log.info)
 
     return LocalPlatform(controller, store.endpoints, engine, prepare)
 

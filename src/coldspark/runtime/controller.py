@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import assert_never
 
+from coldspark.core import failures
 from coldspark.core.fleet import Advice, Fleet
 from coldspark.core.messages import (
     Abort,
@@ -136,6 +137,9 @@ class Controller:
         size_bytes = len(invocation.body)
         if size_bytes > limits.body_bytes_max:
             call.fail(_too_large(size_bytes, limits.body_bytes_max))
+            return call
+        if not self._ledger.is_writable:
+            call.refuse(failures.storage_full())
             return call
         self._calls[invocation.request] = call
         self.post(cell, RequestArrived(invocation.request, call.deadline_s, size_bytes))
@@ -267,8 +271,6 @@ class Controller:
         cell = self._owners.get(replica)
         return None if cell is None else cell.fleet.advise(replica)
 
-    # The engine's listener.
-
     def on_fetched(self, replica: ReplicaId) -> None:
         """Model data and environment are here."""
         self._starts.fetched(replica)
@@ -286,8 +288,6 @@ class Controller:
     def on_exited(self, replica: ReplicaId, exit: Exit) -> None:
         """The process is gone."""
         self._tell(replica, ReplicaExited(replica, exit))
-
-    # The calls' desk.
 
     def settle_call(self, call: Call) -> int:
         """Stop the request's meter; return its nanos."""
@@ -324,6 +324,9 @@ class Controller:
 
     def settle(self) -> None:
         """Write down what was held without a request since the last settlement."""
+        if not self._ledger.is_writable:
+            # The meter keeps it until then.
+            return
         provisioned = frozenset(
             replica.id
             for cell in self._cells.values()
@@ -331,10 +334,6 @@ class Controller:
             for replica in cell.fleet.replicas()[:floor]
         )
         self._ledger.hold(self.accounts.settle(provisioned))
-
-    def timeline(self, replica: ReplicaId) -> StartTimeline | None:
-        """Return a living replica's start."""
-        return self._starts.timeline(replica, since_s=0.0)
 
 
 def _too_large(size_bytes: int, limit_bytes: int) -> Failure:

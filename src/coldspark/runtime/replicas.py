@@ -83,8 +83,6 @@ class Replica:
         self._trouble: Exception | None = None
         self._template_output = log.writer("stdout")
 
-    # --- orders ---------------------------------------------------------------------------
-
     def start(self, resolve: Coroutine[object, object, LaunchPlan]) -> None:
         """Begin: ``resolve`` brings model data and environment here."""
         self._preparing = self._machine.tasks.spawn(self._prepare(resolve))
@@ -133,8 +131,6 @@ class Replica:
         words = f"fork of template {self.template.key.label} (pid {self.template.pid})"
         reason = self.template.unsafe_reason
         return words if reason is None else f"{words}, imported after the fork: {reason}"
-
-    # --- preparing ------------------------------------------------------------------------
 
     async def _prepare(self, resolve: Coroutine[object, object, LaunchPlan]) -> None:
         try:
@@ -212,8 +208,6 @@ class Replica:
         else:
             self._end(exit_of(self._trouble))
 
-    # --- what the template says: see TemplateUser --------------------------------------------
-
     def on_forked(self, pid: int) -> None:
         """The process exists."""
         if self._process is not None:
@@ -238,8 +232,6 @@ class Replica:
         """The template printed while it imported for this replica."""
         if self.phase is Phase.PREPARING:
             self._template_output(data)
-
-    # --- what the process and its channel say --------------------------------------------------
 
     def _on_forked(self) -> None:
         if self._channel is None and self.phase is Phase.STARTING:
@@ -295,8 +287,6 @@ class Replica:
     def _kill(self) -> None:
         if self._process is not None:
             self._process.stop(0)
-
-    # --- its end ------------------------------------------------------------------------------
 
     def _on_process_ended(
         self, plan: LaunchPlan, status: int | None, failure: TemplateFailure | None
