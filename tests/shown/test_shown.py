@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -36,9 +36,11 @@ pytestmark = pytest.mark.process
 class Server:
     """A server process on a data directory, which outlives it."""
 
-    def __init__(self, data: Path, *flags: str) -> None:
+    def __init__(self, data: Path, *flags: str, stderr: IO[str] | None = None) -> None:
         words = [COLDSPARK, "up", "--port", "0", "--data", str(data), "--log-level", "warning"]
-        self.process = subprocess.Popen([*words, *flags], stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            [*words, *flags], stdout=subprocess.PIPE, stderr=stderr, text=True
+        )
         assert self.process.stdout is not None
         self.client = Client(self.process.stdout.readline().split()[-1])
 
@@ -220,3 +222,15 @@ def test_a_full_disk_answers_what_runs_refuses_the_rest_and_loses_no_line(
             pause.wait(0.02)
     # Zero and one were billed; what was refused never ran.
     assert len(server.client.requests("e")) == 3
+
+
+def test_a_server_stops_without_replacing_what_it_ends(tmp_path: Path) -> None:
+    """A floor of replicas is not kept up while the server stops; all goes without a complaint."""
+    said = tmp_path / "stderr"
+    with said.open("w") as stderr:
+        server = Server(tmp_path / "data", stderr=stderr)
+        deployed(server, tmp_path / "e", more="[scale]\nmin = 2\nmax = 2\n")
+        pid = ask(server)["pid"]
+        server.stop()
+    assert said.read_text() == ""
+    assert not runs(pid)

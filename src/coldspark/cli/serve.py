@@ -94,6 +94,8 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
         platform = _platform(config, store, catalogue, node, engine)
         engine.listener = platform.controller
         await engine.open()
+        # Ended in the reverse order: nothing is started any more, all is killed, then billed.
+        stack.callback(platform.controller.settle)
         stack.push_async_callback(engine.close)
         await platform.open()
         stack.push_async_callback(platform.close)

@@ -130,6 +130,11 @@ class Controller:
         cell.id = draining
         self.post(cell, Retired())
 
+    def close(self) -> None:
+        """Retire every variant: no replica that ends from here on is replaced."""
+        for cell in self.cells():
+            self.retire(cell)
+
     def submit(self, cell: Cell, invocation: Invocation, sink: Sink) -> Call:
         """Hand a request to a variant; every outcome reaches the sink."""
         limits = cell.fleet.revision.spec.limits

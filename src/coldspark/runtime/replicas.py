@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from pathlib import Path
 
-from coldspark.core.types import Exit, RequestId, RootCause
+from coldspark.core.types import Exit, RequestId, RootCause, Spec
 from coldspark.errors import ColdsparkError
 from coldspark.runtime import processes
 from coldspark.runtime.cgroups import Bounds, Cgroup
@@ -65,12 +65,7 @@ class Replica:
         self._upstream: HttpUpstream | None = None
         self._process: ForkedProcess | None = None
         self._cgroup: Cgroup | None = None
-        spec = order.revision.spec
-        self._bounds = Bounds(
-            memory_bytes=spec.resources.memory_bytes,
-            vcpus=spec.resources.vcpus,
-            processes_max=spec.limits.processes_max,
-        )
+        self._bounds = _bounds(order.revision.spec)
         self._timer: asyncio.TimerHandle | None = None
         self._attempts = 0
         self._port: int | None = None
@@ -182,7 +177,7 @@ class Replica:
             model_dir=plan.model_dir,
             concurrency=spec.scale.concurrency,
             cgroups=() if self._cgroup is None else self._cgroup.procs,
-            processes_max=spec.limits.processes_max,
+            processes_max=self._bounds.processes_max,
         )
         process = ForkedProcess(
             self.id,
@@ -387,3 +382,13 @@ class Replica:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(delay_s, callback)
+
+
+def _bounds(spec: Spec) -> Bounds:
+    # A handler's lanes are the platform's threads; the limit is for what the program starts.
+    lanes = 0 if spec.handler is None else spec.scale.concurrency
+    return Bounds(
+        memory_bytes=spec.resources.memory_bytes,
+        vcpus=spec.resources.vcpus,
+        processes_max=spec.limits.processes_max + lanes,
+    )
