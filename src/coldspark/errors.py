@@ -20,6 +20,7 @@ The tree (a door translates ``code`` into its vendor's own words):
     ├── EndpointRetired            EndpointRetired       503
     ├── NoRoom                     NoRoom                503
     ├── TimedOut                   TimedOut              504
+    ├── StorageFull                StorageFull           507
     ├── ArtifactUnavailable        ArtifactUnavailable   424
     └── EnvironmentFailed          EnvironmentFailed     424
 """
@@ -165,6 +166,13 @@ class TimedOut(ColdsparkError):
 
     code = "TimedOut"
     http_status = 504
+
+
+class StorageFull(ColdsparkError):
+    """Refuse a request whose cost could not be written down."""
+
+    code = "StorageFull"
+    http_status = 507
 
 
 class ArtifactUnavailable(ColdsparkError):

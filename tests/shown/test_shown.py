@@ -1,8 +1,8 @@
 """What the platform must show, on a real server: bursts, crashes, kill -9, updates."""
 
 import json
-import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -36,9 +36,11 @@ pytestmark = pytest.mark.process
 class Server:
     """A server process on a data directory, which outlives it."""
 
-    def __init__(self, data: Path, *flags: str) -> None:
+    def __init__(self, data: Path, *flags: str, stderr: IO[str] | None = None) -> None:
         words = [COLDSPARK, "up", "--port", "0", "--data", str(data), "--log-level", "warning"]
-        self.process = subprocess.Popen([*words, *flags], stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            [*words, *flags], stdout=subprocess.PIPE, stderr=stderr, text=True
+        )
         assert self.process.stdout is not None
         self.client = Client(self.process.stdout.readline().split()[-1])
 
@@ -73,6 +75,14 @@ def ask(server: Server, name: str = "e", **data: object) -> Any:
         .invoke(name, json.dumps(data).encode(), content_type="application/json")
         .json()
     )
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is more than a zombie that its new parent has yet to reap."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def view(server: Server, name: str = "e") -> Any:
@@ -166,9 +176,7 @@ def test_kill_nine_and_a_restart_keep_endpoints_and_ledger_and_leave_no_orphan(
     assert len(again.client.requests("e", limit=50)) == 5
     assert ask(again, n=7)["n"] == 7
     again.stop()
-    for pid in pids:
-        with pytest.raises(ProcessLookupError):
-            os.kill(pid, 0)
+    assert not [pid for pid in pids if runs(pid)]
 
 
 def test_fifteen_gigabytes_on_a_t4_are_refused_with_the_type_that_fits(
@@ -188,3 +196,41 @@ def test_two_endpoints_that_want_one_device_are_both_served(server: Server, tmp_
         assert ask(server, name, n=1)["n"] == 1
     reasons = [decision["reason"] for decision in view(server, "b")["decisions"]]
     assert any("evicted: a/main needs T4" in reason for reason in reasons)
+
+
+def test_a_full_disk_answers_what_runs_refuses_the_rest_and_loses_no_line(
+    server: Server, tmp_path: Path
+) -> None:
+    """What was computed is the caller's; nothing new runs unbilled; space heals it, no restart."""
+    deployed(server, tmp_path / "e", more="[scale]\nidle_timeout = 60\n")
+    ask(server, n=0)
+    _, unlimited = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (1, unlimited))
+
+    assert ask(server, n=1)["n"] == 1
+    with pytest.raises(ServerRefused, match="disk refuses the ledger") as refused:
+        ask(server, n=2)
+    assert refused.value.code == "StorageFull"
+
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (unlimited, unlimited))
+    pause = threading.Event()
+    for _ in range(500):
+        try:
+            ask(server, n=3)
+            break
+        except ServerRefused:
+            pause.wait(0.02)
+    # Zero and one were billed; what was refused never ran.
+    assert len(server.client.requests("e")) == 3
+
+
+def test_a_server_stops_without_replacing_what_it_ends(tmp_path: Path) -> None:
+    """A floor of replicas is not kept up while the server stops; all goes without a complaint."""
+    said = tmp_path / "stderr"
+    with said.open("w") as stderr:
+        server = Server(tmp_path / "data", stderr=stderr)
+        deployed(server, tmp_path / "e", more="[scale]\nmin = 2\nmax = 2\n")
+        pid = ask(server)["pid"]
+        server.stop()
+    assert said.read_text() == ""
+    assert not runs(pid)

@@ -204,7 +204,7 @@ def test_lines_of_another_version_are_kept_aside(tmp_path: Path) -> None:
             absorb_every_s=3_600,
         )
         await ledger.open()
-        ledger._append([(b"U", b'{"request": 1}')])
+        ledger._write([(b"U", b'{"request": 1}')])
 
     asyncio.run(crash())
 

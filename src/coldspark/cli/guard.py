@@ -19,6 +19,7 @@ _CURES = {
     "StartFailed": "Look at the cause: coldspark logs NAME",
     "QueueFull": "Try again later, or raise --max and [limits] queue",
     "NoRoom": "See what this machine has: coldspark doctor",
+    "StorageFull": "Free space where the server keeps its data",
     "TimedOut": "Raise [limits] request_timeout, or see where time went: coldspark requests NAME",
 }
 _LOG_LINES = 12

@@ -94,6 +94,8 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
         platform = _platform(config, store, catalogue, node, engine)
         engine.listener = platform.controller
         await engine.open()
+        # Ended in the reverse order: nothing is started any more, all is killed, then billed.
+        stack.callback(platform.controller.settle)
         stack.push_async_callback(engine.close)
         await platform.open()
         stack.push_async_callback(platform.close)
@@ -192,12 +194,7 @@ def _platform(
         )
 
     async def prepare(revision: Revision) -> None:
-        spec = revision.spec
-        if spec.model is not None:
-            await store.artifacts.fetch(spec.model)
-        runtime = spec.runtime
-        if runtime.requirements:
-            await store.environments.ready(runtime.requirements, runtime.overrides, _log.info)
+        await engine.prepare(revision.spec, _log.info)
 
     return LocalPlatform(controller, store.endpoints, engine, prepare)
 

@@ -38,6 +38,16 @@ def timed_out(timeout_s: float, whereabouts: str) -> Failure:
     )
 
 
+def storage_full() -> Failure:
+    """Say that no more work is taken that could not be billed."""
+    return Failure(
+        kind=FailureKind.STORAGE_FULL,
+        message="the disk refuses the ledger's lines, and nothing runs unbilled: free space in the"
+        " data directory; requests are taken again as soon as it can be written",
+        retry_after_s=1.0,
+    )
+
+
 def cancelled() -> Failure:
     """Say that nobody waits for the answer."""
     return Failure(kind=FailureKind.CANCELLED, message="the caller hung up")

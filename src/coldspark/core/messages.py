@@ -14,8 +14,6 @@ from coldspark.core.types import (
     Revision,
 )
 
-# --- events that a fleet hears -------------------------------------------------------------
-
 
 @dataclass(frozen=True, slots=True)
 class RequestArrived:
@@ -109,8 +107,6 @@ FleetEvent = (
     | Ticked
 )
 
-# --- effects that a fleet wants --------------------------------------------------------------
-
 
 @dataclass(frozen=True, slots=True)
 class Forward:
@@ -203,8 +199,6 @@ FleetEffect = (
     | RolledBack
     | WakeAt
 )
-
-# --- placement ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -230,6 +230,7 @@ class FailureKind(StrEnum):
     HANDLER_FAILED = "HandlerFailed"
     UNSUPPORTED_MEDIA = "UnsupportedMedia"
     BODY_TOO_LARGE = "BodyTooLarge"
+    STORAGE_FULL = "StorageFull"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from coldspark.core.messages import Grant
-from coldspark.core.types import ArtifactId, Command, Handler, RootCause
+from coldspark.core.types import ArtifactId, Command, Handler, RootCause, Spec
 from coldspark.errors import InvalidRequest
 from coldspark.runtime import processes
 from coldspark.runtime.launches import LaunchPlan
@@ -46,6 +46,15 @@ class ArtifactStore(Protocol):
         """Return the directory of unpacked code. Raises ArtifactUnavailable."""
 
 
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What a spec needs, on this machine."""
+
+    interpreter: Path
+    code_dir: Path | None
+    model_dir: Path | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolver:
     """Turn orders into launch plans."""
@@ -55,26 +64,34 @@ class Resolver:
     instance: str
 
     async def resolve(self, order: StartOrder, scratch: Path, progress: Progress) -> LaunchPlan:
-        """Bring everything here, model data and environment side by side where they can be."""
-        spec = order.revision.spec
-        runtime = spec.runtime
+        """Return how to start a replica. Raises what ``gather`` raises."""
+        files = await self.gather(order.revision.spec, progress)
+        runtime = order.revision.spec.runtime
+        environment = self._environment(order, scratch, files.model_dir)
+        if isinstance(runtime, Command):
+            return _plan_command(runtime, files, scratch, environment)
+        program = _program(runtime, files.code_dir, files.model_dir)
+        return self._plan_handler(order, program, files, environment)
+
+    async def gather(self, spec: Spec, progress: Progress) -> Files:
+        """Bring everything here, model data and environment side by side where they can be.
+
+        Raises ArtifactUnavailable and EnvironmentFailed.
+        """
         code_dir = None if spec.code is None else self.artifacts.code_dir(spec.code)
         model_dir: Path | None = None
         if spec.model is None:
-            interpreter = await self._interpreter(runtime, code_dir, progress)
-        elif runtime.requirements or code_dir is not None:
+            interpreter = await self._interpreter(spec.runtime, code_dir, progress)
+        elif spec.runtime.requirements or code_dir is not None:
             model_dir, interpreter = await _both(
-                self.artifacts.fetch(spec.model), self._interpreter(runtime, code_dir, progress)
+                self.artifacts.fetch(spec.model),
+                self._interpreter(spec.runtime, code_dir, progress),
             )
         else:
             # What is required stands in the archive itself.
             model_dir = await self.artifacts.fetch(spec.model)
-            interpreter = await self._interpreter(runtime, model_dir / "code", progress)
-        environment = self._environment(order, scratch, model_dir)
-        if isinstance(runtime, Command):
-            return _plan_command(runtime, interpreter, code_dir, model_dir, scratch, environment)
-        program = _program(runtime, code_dir, model_dir)
-        return self._plan_handler(order, program, interpreter, model_dir, environment)
+            interpreter = await self._interpreter(spec.runtime, model_dir / "code", progress)
+        return Files(interpreter, code_dir, model_dir)
 
     async def _interpreter(
         self, runtime: Handler | Command, code_dir: Path | None, progress: Progress
@@ -114,8 +131,7 @@ class Resolver:
         self,
         order: StartOrder,
         program: Path,
-        interpreter: Path,
-        model_dir: Path | None,
+        files: Files,
         environment: dict[str, str],
     ) -> LaunchPlan:
         # The program may read the spec's variables, and look for a GPU, while it is imported.
@@ -125,35 +141,32 @@ class Resolver:
         if not _real_devices(order.grant):
             seen["CUDA_VISIBLE_DEVICES"] = ""
         key = TemplateKey(
-            interpreter=interpreter,
+            interpreter=files.interpreter,
             program=program,
             paths=(program.parent,),
             environment=tuple(sorted(seen.items())),
             modified_ns=program.stat().st_mtime_ns,
         )
-        return LaunchPlan(key=key, environment=environment, cwd=program.parent, model_dir=model_dir)
+        return LaunchPlan(
+            key=key, environment=environment, cwd=program.parent, model_dir=files.model_dir
+        )
 
 
 def _plan_command(
-    command: Command,
-    interpreter: Path,
-    code_dir: Path | None,
-    model_dir: Path | None,
-    scratch: Path,
-    environment: dict[str, str],
+    command: Command, files: Files, scratch: Path, environment: dict[str, str]
 ) -> LaunchPlan:
     argv = command.argv
     if argv[0] == "python":
-        argv = (str(interpreter), *argv[1:])
+        argv = (str(files.interpreter), *argv[1:])
     # The environment's own programs (vllm, uvicorn, …) come first.
     path = environment.get("PATH") or processes.clean_environment()["PATH"]
-    environment = {**environment, "PATH": f"{interpreter.parent}:{path}"}
+    environment = {**environment, "PATH": f"{files.interpreter.parent}:{path}"}
     environment.setdefault("PYTHONUNBUFFERED", "1")
     return LaunchPlan(
         key=TemplateKey(interpreter=Path(sys.executable), program=None),
         environment=environment,
-        cwd=_command_directory(code_dir, model_dir, scratch),
-        model_dir=model_dir,
+        cwd=_command_directory(files.code_dir, files.model_dir, scratch),
+        model_dir=files.model_dir,
         argv=argv,
     )
 

@@ -19,8 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
-from coldspark.core.types import EndpointName, ReplicaId, RequestId
-from coldspark.engines.launch import ArtifactStore, EnvironmentBuilder, Resolver
+from coldspark.core.types import EndpointName, ReplicaId, RequestId, Spec
+from coldspark.engines.launch import ArtifactStore, EnvironmentBuilder, Progress, Resolver
 from coldspark.errors import Conflict
 from coldspark.runtime import processes
 from coldspark.runtime.cgroups import Cgroups, detect
@@ -87,8 +87,6 @@ class LocalEngine:
         self._lock: int | None = None
         self._retiring: asyncio.TimerHandle | None = None
 
-    # --- open and close -----------------------------------------------------------------------
-
     async def open(self) -> None:
         """Lock the data directory and end what an earlier run left. Raises Conflict."""
         assert self.listener is not None, "set listener before open()"
@@ -146,7 +144,12 @@ class LocalEngine:
                 # Its template hangs; the pool's close ends both.
                 pass
 
-    # --- Engine -------------------------------------------------------------------------------
+    async def prepare(self, spec: Spec, progress: Progress) -> None:
+        """Bring here what a spec needs, ahead of its first start.
+
+        Raises ArtifactUnavailable and EnvironmentFailed.
+        """
+        await self._resolver.gather(spec, progress)
 
     def start(self, order: StartOrder) -> None:
         """Begin to start a replica; the listener hears what comes of it."""
@@ -186,8 +189,6 @@ class LocalEngine:
     def log_tail(self, replica: ReplicaId, lines: int) -> tuple[str, ...]:
         """Return the last lines of a replica, living or recently ended."""
         return self._logs.tail(replica, lines)
-
-    # --- besides --------------------------------------------------------------------------------
 
     def logs(self, endpoint: EndpointName, lines: int) -> list[LogLine]:
         """Return the newest lines of all kept replicas of an endpoint, oldest first."""

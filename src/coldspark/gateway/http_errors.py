@@ -16,6 +16,7 @@ _CLASSES: dict[FailureKind, type[ColdsparkError]] = {
     FailureKind.HANDLER_FAILED: errors.HandlerFailed,
     FailureKind.UNSUPPORTED_MEDIA: errors.UnsupportedMedia,
     FailureKind.BODY_TOO_LARGE: errors.BodyTooLarge,
+    FailureKind.STORAGE_FULL: errors.StorageFull,
 }
 
 
@@ -24,7 +25,9 @@ def error_class(kind: FailureKind) -> type[ColdsparkError]:
     return _CLASSES[kind]
 
 
-def error_from(failure: Failure, *, exists: bool) -> ColdsparkError:
-    """Return the error to tell a caller; an endpoint that does not exist is NotFound."""
-    kind = error_class(failure.kind) if exists else errors.NotFound
+def error_from(failure: Failure, *, was_taken: bool) -> ColdsparkError:
+    """Return the error to tell a caller; an endpoint that never was there is NotFound."""
+    kind = error_class(failure.kind)
+    if kind is errors.EndpointRetired and not was_taken:
+        kind = errors.NotFound
     return kind(failure.message, log_tail=failure.log_tail, retry_after_s=failure.retry_after_s)

@@ -159,6 +159,11 @@ class Call:
             self._status = _STATUSES[failure.kind]
             self.sink.fail(failure, self._close(None, failure.kind))
 
+    def refuse(self, failure: Failure) -> None:
+        """End a call that was never taken: it has no line in the ledger."""
+        self.is_done = True
+        self.sink.fail(failure, None)
+
     def _close(self, handler_us: int | None, error: FailureKind | None) -> Receipt:
         self.is_done = True
         now_s = clock.monotonic_s()

@@ -191,8 +191,6 @@ class Channel(asyncio.Protocol):
         """How many calls wait for their end."""
         return len(self._calls)
 
-    # --- the router's side ----------------------------------------------------------------
-
     def call(self, invocation: Invocation, sink: ReplySink) -> ChannelCall:
         """Send a call. Its sink hears one end, or none if the replica is lost."""
         number = self._next_number()
@@ -247,8 +245,6 @@ class Channel(asyncio.Protocol):
         for request, number in self._numbers.items():
             assert self._calls[number].request == request
 
-    # --- the transport's side ---------------------------------------------------------------
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""
         # Not an isinstance check: uvloop's transports are no subclasses.
@@ -282,8 +278,6 @@ class Channel(asyncio.Protocol):
         """Send on: the socket has drained."""
         self._is_full = False
         self._pump()
-
-    # --- frames --------------------------------------------------------------------------------
 
     def _on_reply(self, call: ChannelCall, payload: bytes) -> None:
         head, body = split_headed(payload)

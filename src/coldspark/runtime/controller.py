@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import assert_never
 
+from coldspark.core import failures
 from coldspark.core.fleet import Advice, Fleet
 from coldspark.core.messages import (
     Abort,
@@ -129,6 +130,11 @@ class Controller:
         cell.id = draining
         self.post(cell, Retired())
 
+    def close(self) -> None:
+        """Retire every variant: no replica that ends from here on is replaced."""
+        for cell in self.cells():
+            self.retire(cell)
+
     def submit(self, cell: Cell, invocation: Invocation, sink: Sink) -> Call:
         """Hand a request to a variant; every outcome reaches the sink."""
         limits = cell.fleet.revision.spec.limits
@@ -136,6 +142,9 @@ class Controller:
         size_bytes = len(invocation.body)
         if size_bytes > limits.body_bytes_max:
             call.fail(_too_large(size_bytes, limits.body_bytes_max))
+            return call
+        if not self._ledger.is_writable:
+            call.refuse(failures.storage_full())
             return call
         self._calls[invocation.request] = call
         self.post(cell, RequestArrived(invocation.request, call.deadline_s, size_bytes))
@@ -267,8 +276,6 @@ class Controller:
         cell = self._owners.get(replica)
         return None if cell is None else cell.fleet.advise(replica)
 
-    # The engine's listener.
-
     def on_fetched(self, replica: ReplicaId) -> None:
         """Model data and environment are here."""
         self._starts.fetched(replica)
@@ -286,8 +293,6 @@ class Controller:
     def on_exited(self, replica: ReplicaId, exit: Exit) -> None:
         """The process is gone."""
         self._tell(replica, ReplicaExited(replica, exit))
-
-    # The calls' desk.
 
     def settle_call(self, call: Call) -> int:
         """Stop the request's meter; return its nanos."""
@@ -324,6 +329,9 @@ class Controller:
 
     def settle(self) -> None:
         """Write down what was held without a request since the last settlement."""
+        if not self._ledger.is_writable:
+            # The meter keeps it until then.
+            return
         provisioned = frozenset(
             replica.id
             for cell in self._cells.values()
@@ -331,10 +339,6 @@ class Controller:
             for replica in cell.fleet.replicas()[:floor]
         )
         self._ledger.hold(self.accounts.settle(provisioned))
-
-    def timeline(self, replica: ReplicaId) -> StartTimeline | None:
-        """Return a living replica's start."""
-        return self._starts.timeline(replica, since_s=0.0)
 
 
 def _too_large(size_bytes: int, limit_bytes: int) -> Failure:

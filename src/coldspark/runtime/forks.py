@@ -70,8 +70,6 @@ class ForkedProcess:
         self._template.signal(self._replica, SIGTERM)
         self._set_timer(grace_s, self._kill)
 
-    # --- what the template says -------------------------------------------------------------
-
     def on_forked(self, pid: int) -> None:
         """Hold the process by a descriptor, which no later process can be mistaken for."""
         self.pid = pid
@@ -99,8 +97,6 @@ class ForkedProcess:
 
     def on_template_output(self, data: bytes) -> None:
         """What a template prints after the fork concerns nobody."""
-
-    # --- its end ------------------------------------------------------------------------------
 
     def _kill(self) -> None:
         assert self._template is not None

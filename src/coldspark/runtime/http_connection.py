@@ -109,8 +109,6 @@ class HttpConnection(asyncio.Protocol):
         """Whether the socket is there and nobody began to close it."""
         return self._transport is not None and not self._transport.is_closing()
 
-    # --- the transport's side ---------------------------------------------------------------
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""
         # Not an isinstance check: uvloop's transports are no subclasses.
@@ -148,8 +146,6 @@ class HttpConnection(asyncio.Protocol):
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.on_broken(message, was_unanswered=not self._has_answer)
-
-    # --- the parser's side --------------------------------------------------------------------
 
     def _begin_reply(self) -> None:
         self._headers: list[tuple[str, str]] = []

@@ -67,8 +67,6 @@ class HttpCall:
         if self._upstream.forget(self):
             self._sink.on_failure(CANCELLED if self.is_aborted else failure)
 
-    # --- what the connection says -------------------------------------------------------------
-
     def on_whole(self, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> None:
         """Hand the whole reply on."""
         self.connection = None
@@ -149,8 +147,6 @@ class HttpUpstream:
             connection.void()
         self._free.clear()
 
-    # --- what calls ask -----------------------------------------------------------------------
-
     def forget(self, call: HttpCall) -> bool:
         """Take a call out; return whether its sink has not heard an end yet."""
         if self._calls.get(call.invocation.request) is not call:
@@ -170,8 +166,6 @@ class HttpUpstream:
             kind = FailureKind.HANDLER_FAILED
             failure = Failure(kind=kind, message=f"The replica did not reply: {message}")
             self._fail_later(call, failure)
-
-    # --- connections --------------------------------------------------------------------------
 
     def on_free(self, connection: HttpConnection) -> None:
         """Keep a connection for the next call."""

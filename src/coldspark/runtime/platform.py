@@ -109,9 +109,9 @@ class LocalPlatform:
         self._tasks.spawn(self._settle_for_ever())
 
     async def close(self) -> None:
-        """Stop the background work and settle the books."""
+        """Stop the background work, refuse what waits, and start nothing more."""
         await self._tasks.close(5.0)
-        self.controller.settle()
+        self.controller.close()
 
     def submit(self, invocation: Invocation, sink: Sink) -> Ticket:
         """Take a request; every outcome reaches the sink, also "no such endpoint"."""

@@ -79,7 +79,7 @@ class Sink(Protocol):
         """Take the end of a streamed reply."""
 
     def fail(self, failure: Failure, receipt: Receipt | None) -> None:
-        """Take a failure; the receipt is None when the endpoint does not exist."""
+        """Take a failure; the receipt is None when the request was never taken."""
 
 
 class ReplySink(Protocol):
@@ -163,7 +163,14 @@ class Engine(Protocol):
 
 
 class Ledger(Protocol):
-    """Where usage is written before a reply leaves. Both calls survive kill -9 on return."""
+    """Where usage is written before a reply leaves.
+
+    What was recorded survives kill -9 on return, for as long as ``is_writable``.
+    """
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether every line so far is on disk; if not, no more requests are to be taken."""
 
     def record(self, usage: Usage) -> None:
         """Journal one request's line."""

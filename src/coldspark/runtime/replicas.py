@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from pathlib import Path
 
-from coldspark.core.types import Exit, RequestId, RootCause
+from coldspark.core.types import Exit, RequestId, RootCause, Spec
 from coldspark.errors import ColdsparkError
 from coldspark.runtime import processes
 from coldspark.runtime.cgroups import Bounds, Cgroup
@@ -65,12 +65,7 @@ class Replica:
         self._upstream: HttpUpstream | None = None
         self._process: ForkedProcess | None = None
         self._cgroup: Cgroup | None = None
-        spec = order.revision.spec
-        self._bounds = Bounds(
-            memory_bytes=spec.resources.memory_bytes,
-            vcpus=spec.resources.vcpus,
-            processes_max=spec.limits.processes_max,
-        )
+        self._bounds = _bounds(order.revision.spec)
         self._timer: asyncio.TimerHandle | None = None
         self._attempts = 0
         self._port: int | None = None
@@ -82,8 +77,6 @@ class Replica:
         self._failure: TemplateFailure | None = None
         self._trouble: Exception | None = None
         self._template_output = log.writer("stdout")
-
-    # --- orders ---------------------------------------------------------------------------
 
     def start(self, resolve: Coroutine[object, object, LaunchPlan]) -> None:
         """Begin: ``resolve`` brings model data and environment here."""
@@ -133,8 +126,6 @@ class Replica:
         words = f"fork of template {self.template.key.label} (pid {self.template.pid})"
         reason = self.template.unsafe_reason
         return words if reason is None else f"{words}, imported after the fork: {reason}"
-
-    # --- preparing ------------------------------------------------------------------------
 
     async def _prepare(self, resolve: Coroutine[object, object, LaunchPlan]) -> None:
         try:
@@ -186,7 +177,7 @@ class Replica:
             model_dir=plan.model_dir,
             concurrency=spec.scale.concurrency,
             cgroups=() if self._cgroup is None else self._cgroup.procs,
-            processes_max=spec.limits.processes_max,
+            processes_max=self._bounds.processes_max,
         )
         process = ForkedProcess(
             self.id,
@@ -212,8 +203,6 @@ class Replica:
         else:
             self._end(exit_of(self._trouble))
 
-    # --- what the template says: see TemplateUser --------------------------------------------
-
     def on_forked(self, pid: int) -> None:
         """The process exists."""
         if self._process is not None:
@@ -238,8 +227,6 @@ class Replica:
         """The template printed while it imported for this replica."""
         if self.phase is Phase.PREPARING:
             self._template_output(data)
-
-    # --- what the process and its channel say --------------------------------------------------
 
     def _on_forked(self) -> None:
         if self._channel is None and self.phase is Phase.STARTING:
@@ -295,8 +282,6 @@ class Replica:
     def _kill(self) -> None:
         if self._process is not None:
             self._process.stop(0)
-
-    # --- its end ------------------------------------------------------------------------------
 
     def _on_process_ended(
         self, plan: LaunchPlan, status: int | None, failure: TemplateFailure | None
@@ -397,3 +382,13 @@ class Replica:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(delay_s, callback)
+
+
+def _bounds(spec: Spec) -> Bounds:
+    # A handler's lanes are the platform's threads; the limit is for what the program starts.
+    lanes = 0 if spec.handler is None else spec.scale.concurrency
+    return Bounds(
+        memory_bytes=spec.resources.memory_bytes,
+        vcpus=spec.resources.vcpus,
+        processes_max=spec.limits.processes_max + lanes,
+    )

@@ -189,8 +189,6 @@ class Template:
         if self.failure is None:
             processes.kill(self._pidfd)
 
-    # --- what it says -----------------------------------------------------------------------
-
     def _readable(self) -> None:
         for _ in range(64):
             if self._control.fileno() < 0:
@@ -237,8 +235,6 @@ class Template:
         for user in list(self.users.values()):
             user.on_template_output(data)
 
-    # --- what we say ------------------------------------------------------------------------
-
     def _send(self, message: dict[str, object]) -> None:
         self._send_packet(_encode(message), [])
 
@@ -275,8 +271,6 @@ class Template:
         self._control.close()
         while self._outbox:
             _close(self._outbox.popleft()[1])
-
-    # --- its end ------------------------------------------------------------------------------
 
     def _died(self) -> None:
         """Hear its last words, then tell its users."""

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from coldspark.core.metering import Holding, Usage
 from coldspark.core.totals import Totals
 from coldspark.core.types import EndpointName
-from coldspark.errors import Conflict, InvalidRequest
+from coldspark.errors import ColdsparkError, Conflict, InvalidRequest
 from coldspark.store import journal
 from coldspark.store.absorption import Absorption
 from coldspark.store.database import Database
@@ -67,6 +67,13 @@ class LedgerKeeper:
         self._some = asyncio.Event()
         """Lines wait to be absorbed, or the ledger closes."""
         self._closing = asyncio.Event()
+        self._unwritten: list[tuple[bytes, bytes]] = []
+        """Lines that the disk refused. Bounded: while there are any, no request is taken."""
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether every line so far is in the journal."""
+        return not self._unwritten
 
     async def open(self) -> None:
         """Take over what earlier boots left in the journal, and begin this one.
@@ -102,6 +109,9 @@ class LedgerKeeper:
         self._some.set()
         if self._absorber is not None:
             await asyncio.wait([self._absorber], timeout=_CLOSE_S)
+        self._write([])
+        if self._unwritten:
+            _log.error("ledger: %d line(s) are lost, the disk is full", len(self._unwritten))
         await self.absorb()
         self._journal.close()
         self._journal = None
@@ -111,16 +121,17 @@ class LedgerKeeper:
             await self._absorption.finish()
 
     def record(self, usage: Usage) -> None:
-        """Journal one request's line: on return it survives kill -9.
+        """Journal one request's line: on return it survives kill -9, unless the disk refuses.
 
-        Raises ColdsparkError when the disk refuses.
+        Then the line is kept in memory and tried again, and ``is_writable`` is False until it is
+        written: the answer is the caller's whatever the disk does.
         """
-        self._append([(USAGE, encode(usage))])
+        self._write([(USAGE, encode(usage))])
 
     def hold(self, holdings: Sequence[Holding]) -> None:
-        """Journal what was held without a request, in one write."""
+        """Journal what was held without a request, in one write, as ``record`` does."""
         if holdings:
-            self._append([(HOLDING, encode(holding)) for holding in holdings])
+            self._write([(HOLDING, encode(holding)) for holding in holdings])
 
     async def absorb(self) -> None:
         """Bring all lines recorded before this call into the database."""
@@ -168,9 +179,20 @@ class LedgerKeeper:
         number = boot.boot if isinstance(boot, Boot) else boot
         await self._database.run(_end_crashed, number, overhead, self._wall_ms())
 
-    def _append(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
+    def _write(self, entries: list[tuple[bytes, bytes]]) -> None:
+        """Write what the disk refused before, and these."""
         assert self._journal is not None, "the ledger is not open"
-        self._journal.append(entries)
+        if self._unwritten:
+            entries = [*self._unwritten, *entries]
+        if entries:
+            try:
+                self._journal.append(entries)
+            except ColdsparkError as error:
+                if not self._unwritten:
+                    _log.error("ledger: requests are refused until it can be written: %s", error)
+                self._unwritten = entries
+            else:
+                self._unwritten = []
         self._some.set()
 
     async def _absorb_often(self) -> None:
@@ -179,7 +201,11 @@ class LedgerKeeper:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), self._absorb_every_s)
             try:
+                if self._unwritten:
+                    self._write([])
                 await self.absorb()
+                if self._unwritten:
+                    self._some.set()
             except Exception:  # noqa: BLE001
                 # The task's edge: the lines are safe in the journal, the next round tries again.
                 _log.exception("ledger: lines stay in the journal, the database refused them")

@@ -295,6 +295,21 @@ def test_two_calls_run_at_once(rig: Rig, write: Write) -> None:
     assert numbers == {1, 2}
 
 
+def test_lanes_are_started_when_calls_need_them(rig: Rig, write: Write) -> None:
+    """A high concurrency costs nothing until it is used; one lane serves one caller for ever."""
+    rig.prepare(write(PROGRAM))
+    channel = rig.fork(concurrency=500).ready()
+    tasks = Path(f"/proc/{channel.pid}/task")
+    before = len(list(tasks.iterdir()))
+    for number in range(1, 6):
+        channel.call(number, do("echo", "x"))
+        channel.reply(number)
+    assert len(list(tasks.iterdir())) <= before + 2
+    channel.call(7, do("meet", "a"))
+    channel.call(8, do("meet", "b"))
+    assert {channel.frame()[1], channel.frame()[1]} == {7, 8}
+
+
 def test_cancel_stops_one_thread_and_not_the_other(rig: Rig, write: Write) -> None:
     """With several lanes the exception is raised in the right one."""
     rig.prepare(write(PROGRAM))

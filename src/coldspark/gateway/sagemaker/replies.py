@@ -72,6 +72,7 @@ _OTHERS = {
     "Unauthenticated": ("UnrecognizedClientException", 403),
     "NoRoom": ("ServiceUnavailable", 503),
     "Cancelled": ("ServiceUnavailable", 503),
+    "StorageFull": ("ServiceUnavailable", 503),
 }
 _TIMED_OUT = (
     "Your invocation timed out while waiting for a response from container primary. "

@@ -40,6 +40,8 @@ class Call:
         self.lane: Lane | None = None
         self.cancelled = False
         self.masked = True
+        self.is_whole = False
+        """Its body is here, and the lanes have it."""
         self.is_told = False
         """The canceller is done: no interrupt will be raised that was not raised yet."""
         self._head = head

@@ -3,7 +3,8 @@
 With a concurrency of 1 the handler runs in the main thread, as programs expect. That thread also
 reads the channel while it is idle, so that a call costs no switch of threads; while the handler
 runs, a watch thread reads instead, and finds cancellations, credit and the end. With a higher
-concurrency the main thread reads, and that many lanes run calls.
+concurrency the main thread reads, and up to that many lanes run calls, each started when first
+needed.
 
 SIGUSR1 interrupts the main thread's call (see ``calls``): a program that takes that signal for
 itself cannot be cancelled.
@@ -43,6 +44,9 @@ class Server:
         self._channel = channel
         self._handler = handler
         self._concurrency = concurrency
+        self._lanes = 0
+        self._active = 0
+        """Calls that were handed to the lanes and have not ended."""
         self._calls: dict[int, Call] = {}
         self._queue: queue.SimpleQueue[Call] = queue.SimpleQueue()
         self._state = threading.Condition(threading.Lock())
@@ -57,8 +61,6 @@ class Server:
         os.register_at_fork(after_in_child=self._channel.close)
         if self._concurrency == 1:
             self._run_main()
-        for number in range(self._concurrency):
-            _start(self._run_thread, f"coldspark-{number}")
         while True:
             self._read()
 
@@ -108,7 +110,33 @@ class Server:
                 raise frames.FrameError(f"call {number} of {len(self._calls)} open ones")
             self._calls[number] = call
         if not call.has_more:
-            self._queue.put(call)
+            self._hand_over(call)
+
+    def _hand_over(self, call: Call) -> None:
+        """Give a whole call to the lanes, and see to it that one is or will be free."""
+        with self._state:
+            call.is_whole = True
+            self._active += 1
+            is_short = self._lanes < min(self._active, self._concurrency)
+        if is_short and self._concurrency > 1:
+            self._start_lane()
+        self._queue.put(call)
+
+    def _start_lane(self) -> None:
+        try:
+            _start(self._run_thread, f"coldspark-{self._lanes}")
+        except RuntimeError as error:
+            if not self._lanes:
+                raise
+            # The ones that there are serve on; this call waits its turn.
+            print(
+                f"coldspark: {error}: {self._lanes} of {self._concurrency} lanes run;"
+                " raise [limits] processes, or lower the concurrency",
+                file=sys.stderr,
+            )
+            self._concurrency = self._lanes
+        else:
+            self._lanes += 1
 
     def _extend(self, number: int, payload: bytes) -> None:
         call = self._calls.get(number)
@@ -117,7 +145,7 @@ class Server:
         if payload:
             call.parts.append(payload)
         else:
-            self._queue.put(call)
+            self._hand_over(call)
 
     def _grant(self, number: int, size_bytes: int) -> None:
         with self._state:
@@ -204,6 +232,8 @@ class Server:
         with self._state:
             if self._calls.pop(call.number, None) is not call:
                 return  # Its end was told when it was cancelled, before it ran.
+            if call.is_whole:
+                self._active -= 1
         output.flush()
         self._send(_cancellation(call) if call.cancelled else last)
 

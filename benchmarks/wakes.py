@@ -1,0 +1,136 @@
+"""From zero replicas to the answer, by stage, beside a plain start of the same worker.
+
+A plain start is the same program in a fresh interpreter of the same environment: imports, loads
+the model, answers one request, prints it. Both are timed from outside, in the same rounds.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import Report
+from benchmarks.servers import Platform, platform, until
+from coldspark.errors import ColdsparkError
+from coldspark.sdk.deploy import deploy
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+ROUNDS = 15
+WARM_CALLS = 50
+IDLE_S = 0.05
+_PLAIN = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import inference
+model = inference.model_fn(".") if hasattr(inference, "model_fn") else None
+print(json.dumps(inference.predict_fn(json.loads(sys.argv[2]), model)))
+"""
+_ECHO = "import json\n\ndef predict_fn(data, model):\n    return data\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A worker to wake."""
+
+    name: str
+    source: Path
+    data: dict[str, Any]
+
+
+def measure(report: Report) -> None:
+    """Wake an empty handler, static embeddings, and MiniLM on torch."""
+    texts = {"texts": ["a cat sat on the mat"]}
+    with platform() as ours:
+        echo = ours.data.parent / "echo"
+        echo.mkdir()
+        (echo / "inference.py").write_text(_ECHO)
+        (echo / "coldspark.toml").write_text('name = "echo"\nhandler = "inference.py"\n')
+        for subject in (
+            Subject("echo (imports nothing)", echo, {"x": "y" * 1_000}),
+            Subject("embed (wordllama, numpy)", EXAMPLES / "embed", texts),
+            Subject("minilm (torch)", EXAMPLES / "minilm", texts),
+        ):
+            try:
+                _measure(report, ours, subject)
+            except ColdsparkError as error:
+                report.remark(f"SKIPPED {subject.name}: {error.message.splitlines()[0]}")
+
+
+def _measure(report: Report, ours: Platform, subject: Subject) -> None:
+    report.remark(f"from zero: {subject.name}")
+    name = _deployed(ours, subject)
+    _ask(ours, name, subject.data)
+    interpreter = _interpreter(ours, name)
+    totals: list[float] = []
+    plain: list[float] = []
+    stages: dict[str, list[float]] = {}
+    for _ in range(ROUNDS):
+        _until_zero(ours, name)
+        totals.append(_milliseconds(lambda: stages_of(ours, name, subject.data, stages)))
+        plain.append(_milliseconds(lambda: _plainly(interpreter, subject)))
+    deploy(ours.client, subject.source, {"scale": {"idle_timeout": 60}})
+    warm = [_milliseconds(lambda: _ask(ours, name, subject.data)) for _ in range(WARM_CALLS)]
+    wake = report.add(f"{subject.name}: wake to answer", "ms", totals)
+    for stage, values in stages.items():
+        report.add(f"  of it {stage}", "ms", values)
+    hot = report.add(f"{subject.name}: warm", "ms", warm[5:])
+    cold = report.add(f"{subject.name}: plain start", "ms", plain)
+    report.remark(
+        f"    over warm {wake.median - hot.median:.1f} ms;"
+        f" {cold.median / wake.median:.0f}x faster than a plain start"
+    )
+
+
+def _deployed(ours: Platform, subject: Subject) -> str:
+    view = deploy(ours.client, subject.source, {"scale": {"idle_timeout": IDLE_S}})
+    return str(view["name"])
+
+
+def stages_of(
+    ours: Platform, name: str, data: dict[str, Any], stages: dict[str, list[float]]
+) -> None:
+    """Call, and collect the answer's stages."""
+    for stage, value in _ask(ours, name, data).items():
+        stages.setdefault(stage, []).append(value)
+
+
+def _ask(ours: Platform, name: str, data: dict[str, Any]) -> dict[str, float]:
+    answer = ours.client.invoke(name, json.dumps(data).encode(), content_type="application/json")
+    answer.json()
+    return answer.stages_ms
+
+
+def _until_zero(ours: Platform, name: str) -> None:
+    def is_zero() -> bool:
+        return not ours.client.endpoint(name)["variants"][0]["replicas"]
+
+    until(is_zero, f"{name} never went to zero")
+
+
+def _interpreter(ours: Platform, name: str) -> str:
+    """Return the interpreter that the endpoint's replicas run in."""
+    for replica in ours.client.endpoint(name)["variants"][0]["replicas"]:
+        found = [w for w in str(replica.get("template")).split() if w.endswith("/bin/python")]
+        if found:
+            return found[0]
+    environments = sorted((ours.data / "environments").glob("*/bin/python"), key=_made)
+    return str(environments[-1]) if environments and name != "echo" else sys.executable
+
+
+def _made(path: Path) -> float:
+    return path.lstat().st_mtime
+
+
+def _plainly(interpreter: str, subject: Subject) -> None:
+    argv = [interpreter, "-c", _PLAIN, str(subject.source), json.dumps(subject.data)]
+    subprocess.run(argv, check=True, capture_output=True, cwd=subject.source)
+
+
+def _milliseconds(work: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    work()
+    return (time.perf_counter() - begun) * 1000

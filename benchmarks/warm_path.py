@@ -1,0 +1,201 @@
+"""The warm path: what the platform adds to a call, and its rate beside nginx as a proxy.
+
+One worker for all: nginx that answers every POST with the same 1 KB, so the worker is never what
+is measured. The router under test has core 0 to itself; worker and load share the others.
+Needs ``nginx`` and ``wrk``. A row for each of: the worker called directly, nginx as a proxy, the
+platform (open), the platform with a key that is checked, a Python handler behind the platform.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.http_client import RawClient
+from benchmarks.report import Report
+from benchmarks.servers import Platform, cpu_s, free_port, platform, process, until_open
+from coldspark.sdk.deploy import deploy
+
+BODY = json.dumps({"text": "x" * 1_000}).encode()
+CALLS = 2_000
+ROUNDS = 5
+SECONDS = 4
+CONCURRENCY = 64
+ROUTER_CORE, OTHER_CORE = 0, 1
+_LUA = """
+wrk.method = "POST"
+wrk.headers["content-type"] = "application/json"
+wrk.body = '{body}'
+"""
+_WORKER = """
+daemon off; pid {folder}/worker.pid; error_log stderr crit; worker_processes 1;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off; keepalive_requests 100000000;
+  client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;
+  uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
+  server {{
+    listen 127.0.0.1:{port}; default_type application/json; client_max_body_size 100m;
+    location / {{ return 200 '{body}'; }}
+  }}
+}}
+"""
+_PROXY = """
+daemon off; pid {folder}/proxy.pid; error_log stderr crit; worker_processes 1;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off; keepalive_requests 100000000;
+  client_body_temp_path {folder}/f; proxy_temp_path {folder}/g; fastcgi_temp_path {folder}/h;
+  uwsgi_temp_path {folder}/i; scgi_temp_path {folder}/j;
+  upstream worker {{ server 127.0.0.1:{worker}; keepalive 256; keepalive_requests 100000000; }}
+  server {{
+    listen 127.0.0.1:{port}; client_max_body_size 100m;
+    location / {{ proxy_pass http://worker; proxy_http_version 1.1;
+                  proxy_set_header Connection ""; }}
+  }}
+}}
+"""
+_ECHO = "def transform_fn(model, data, content_type, accept):\n    return data, accept\n"
+_ECHO += "def model_fn(model_dir):\n    return None\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Something that takes the benchmark's request."""
+
+    name: str
+    port: int
+    path: str = "/invocations"
+    headers: str = ""
+    router_pid: int | None = None
+
+
+def measure(report: Report) -> None:
+    """Add the rows, or say what is missing."""
+    missing = [name for name in ("nginx", "wrk") if shutil.which(name) is None]
+    if missing:
+        names = " ".join(missing)
+        report.remark(f"SKIPPED warm path: {names} not found (apt-get install {names})")
+        return
+    with _targets() as targets:
+        _latencies(report, targets)
+        _rates(report, targets)
+
+
+@contextmanager
+def _targets() -> Iterator[list[Target]]:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        worker, proxy = free_port(), free_port()
+        conf = _WORKER.format(folder=folder, port=worker, body=BODY.decode())
+        stack.enter_context(_nginx(folder / "worker.conf", conf, OTHER_CORE))
+        conf = _PROXY.format(folder=folder, port=proxy, worker=worker)
+        front = stack.enter_context(_nginx(folder / "proxy.conf", conf, ROUTER_CORE))
+        until_open(worker)
+        until_open(proxy)
+        ours = stack.enter_context(platform(core=ROUTER_CORE))
+        _deploy(ours, folder)
+        invoke = "/v1/endpoints/{}/invoke".format
+        yield [
+            Target("worker, called directly", worker),
+            Target("nginx as proxy", proxy, router_pid=_child(front.pid)),
+            Target("coldspark, HTTP worker", ours.port, invoke("nginx"), "", ours.pid),
+            Target("coldspark, Python handler", ours.port, invoke("echo"), "", ours.pid),
+        ]
+
+
+@contextmanager
+def _nginx(file: Path, configuration: str, core: int) -> Iterator[subprocess.Popen[bytes]]:
+    file.write_text(configuration)
+    with process(["taskset", "-c", str(core), "nginx", "-c", str(file)]) as running:
+        yield running
+
+
+def _child(pid: int) -> int:
+    """Return the nginx worker of a master."""
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+
+
+def _deploy(ours: Platform, folder: Path) -> None:
+    """Deploy the nginx worker as a command, and a handler that returns what it gets."""
+    code = folder / "nginx"
+    code.mkdir()
+    conf = _WORKER.replace("{port}", "PORT").replace("{folder}", "TMP").replace("{{", "{")
+    conf = conf.replace("}}", "}").replace("{body}", BODY.decode())
+    (code / "nginx.conf").write_text(conf)
+    start = 'sed "s|PORT|$SAGEMAKER_BIND_TO_PORT|;s|TMP|$TMPDIR|g" nginx.conf > $TMPDIR/n.conf'
+    start += f"; exec taskset -c {OTHER_CORE} nginx -c $TMPDIR/n.conf"
+    argv = json.dumps(["sh", "-c", start])
+    settings = f'name = "nginx"\ncommand = {argv}\n[scale]\nmin = 1\nconcurrency = 256\n'
+    (code / "coldspark.toml").write_text(settings)
+    deploy(ours.client, code)
+    echo = folder / "echo"
+    echo.mkdir()
+    pin = f"import os\nos.sched_setaffinity(0, {{{OTHER_CORE}}})\n"
+    (echo / "inference.py").write_text(pin + _ECHO)
+    settings = 'name = "echo"\nhandler = "inference.py"\n[scale]\nmin = 1\nconcurrency = 256\n'
+    (echo / "coldspark.toml").write_text(settings)
+    deploy(ours.client, echo)
+    for name in ("nginx", "echo"):
+        ours.client.invoke(name, BODY, content_type="application/json").json()
+
+
+def _latencies(report: Report, targets: list[Target]) -> None:
+    """One caller, one connection each; the rounds of all targets are shuffled together."""
+    report.remark(f"warm path, concurrency 1, {len(BODY)} bytes in and out:")
+    clients = {t.name: RawClient(t.port, t.path, BODY, t.headers) for t in targets}
+    values: dict[str, list[float]] = {name: [] for name in clients}
+    for _ in range(ROUNDS):
+        for name, client in clients.items():
+            values[name] += [client.call_us() for _ in range(CALLS // ROUNDS)]
+    rows = {name: report.add(name, "us", values[name]) for name in clients}
+    direct = rows[targets[0].name].median
+    for target in targets[1:]:
+        report.remark(f"    {target.name} adds {rows[target.name].median - direct:.0f} us at p50")
+    for client in clients.values():
+        client.close()
+
+
+def _rates(report: Report, targets: list[Target]) -> None:
+    """Many callers; the ratio to nginx is taken within each round."""
+    report.remark(f"warm path, concurrency {CONCURRENCY}, router on one core:")
+    rates: dict[str, list[float]] = {t.name: [] for t in targets}
+    costs: dict[str, list[float]] = {t.name: [] for t in targets}
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "load.lua"
+        script.write_text(_LUA.format(body=BODY.decode()))
+        for _ in range(ROUNDS):
+            for target in targets:
+                before = cpu_s(target.router_pid) if target.router_pid else 0.0
+                rate, count = _load(target, script)
+                rates[target.name].append(rate)
+                if target.router_pid:
+                    costs[target.name].append((cpu_s(target.router_pid) - before) / count * 1e6)
+    nginx = targets[1].name
+    for target in targets:
+        report.add(target.name, "requests/s", rates[target.name])
+        if target.router_pid:
+            report.add(f"{target.name}: router's own CPU", "us/request", costs[target.name])
+        if target.name != nginx:
+            pairs = zip(rates[target.name], rates[nginx], strict=True)
+            report.add(f"{target.name} / nginx", "ratio", [a / b for a, b in pairs])
+
+
+def _load(target: Target, script: Path) -> tuple[float, int]:
+    """Return requests per second, and how many there were."""
+    url = f"http://127.0.0.1:{target.port}{target.path}"
+    argv = ["taskset", "-c", str(OTHER_CORE), "wrk", "-t1", f"-c{CONCURRENCY}", f"-d{SECONDS}s"]
+    argv += ["-s", str(script), url]
+    said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    if "Non-2xx" in said or "Socket errors" in said:
+        raise RuntimeError(f"{target.name} failed under load:\n{said}")
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
+    count = re.search(r"(\d+) requests in", said)
+    assert rate
+    assert count
+    return float(rate[1]), int(count[1])
