@@ -110,8 +110,13 @@ class LocalEngine:
             # torch.cuda.is_available() in a template then asks NVML and makes no CUDA context.
             "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
         }
+        assert self._cgroups is not None
         return TemplatePool(
-            environment, templates_max=self._templates_max, idle_timeout_s=self._template_idle_s
+            environment,
+            self._cgroups,
+            self._tasks,
+            templates_max=self._templates_max,
+            idle_timeout_s=self._template_idle_s,
         )
 
     async def close(self) -> None:

@@ -28,7 +28,7 @@ from coldspark.runtime.launches import (
 from coldspark.runtime.logs import ReplicaLog
 from coldspark.runtime.ports import Flow, Invocation, ReplySink, StartOrder
 from coldspark.runtime.root_cause import Evidence, diagnose
-from coldspark.runtime.templates import ForkOrder, Template, TemplateFailure
+from coldspark.runtime.templates import ForkOrder, Standby, Template, TemplateFailure
 
 _log = logging.getLogger(__name__)
 _LAST_WORDS_S = 0.25
@@ -124,8 +124,9 @@ class Replica:
         if self.template is None:
             return None
         words = f"fork of template {self.template.key.label} (pid {self.template.pid})"
-        reason = self.template.unsafe_reason
-        return words if reason is None else f"{words}, imported after the fork: {reason}"
+        if self.template.reason is None:
+            return f"{words}, with its model" if self.template.has_model else words
+        return f"{words}; {self.template.reason}"
 
     async def _prepare(self, resolve: Coroutine[object, object, LaunchPlan]) -> None:
         try:
@@ -162,8 +163,8 @@ class Replica:
         """Fork. Everything from here on is heard of by callbacks."""
         spec = self.order.revision.spec
         self._attempts += 1
-        if self._cgroup is None:
-            self._cgroup = self._machine.cgroups.create(self.id, self._bounds)
+        standby = template.take_standby() if self._cgroup is None else None
+        self._find_cgroup(standby)
         environment = plan.environment
         if plan.argv is not None:
             self._port = processes.free_port()
@@ -178,6 +179,7 @@ class Replica:
             concurrency=spec.scale.concurrency,
             cgroups=() if self._cgroup is None else self._cgroup.procs,
             processes_max=self._bounds.processes_max,
+            standby=None if standby is None else standby.name,
         )
         process = ForkedProcess(
             self.id,
@@ -189,6 +191,14 @@ class Replica:
         process.fork(template, order, channel)
         self._process = process
         self._move(Phase.STARTING)
+
+    def _find_cgroup(self, standby: Standby | None) -> None:
+        """Take the standby's, which its process is in already, or make one."""
+        if standby is not None and standby.cgroup is not None:
+            self._cgroup = standby.cgroup
+            self._cgroup.limit(self._bounds)
+        elif self._cgroup is None:
+            self._cgroup = self._machine.cgroups.create(self.id, self._bounds)
 
     def _on_prepared(self, resolve: Coroutine[object, object, LaunchPlan]) -> None:
         """End here if there was nothing to fork."""
@@ -278,6 +288,8 @@ class Replica:
         self._move(Phase.READY)
         self._was_ready = True
         self._machine.listener.on_ready(self.id)
+        if self.template is not None:
+            self._machine.pool.renew_standby(self.template)
 
     def _kill(self) -> None:
         if self._process is not None:

@@ -1,57 +1,116 @@
-"""Keep templates by what they hold: one per key, few of them, the least recently used dropped."""
+"""Keep templates by what they hold: one per key, bounded in number and memory, each with a standby.
+
+A standby is a process forked ahead of its order. It is renewed a moment after the last one was
+used, so that forking it does not compete with the request that woke its sibling.
+"""
 
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
+from pathlib import Path
 
-from coldspark.core.types import ReplicaId
+from coldspark.core.types import GIB, ReplicaId
 from coldspark.runtime import clock
-from coldspark.runtime.templates import Template, TemplateKey, TemplateUser
+from coldspark.runtime.cgroups import Bounds, Cgroups
+from coldspark.runtime.tasks import Tasks
+from coldspark.runtime.templates import Standby, Template, TemplateKey, TemplateUser
 
 TEMPLATES_MAX = 16
 IDLE_TIMEOUT_S = 300.0
+MEMORY_BYTES_MAX = 8 * GIB
 _GONE_WITHIN_S = 5.0
+_RENEW_AFTER_S = 0.1
+_UNBOUND = Bounds(memory_bytes=GIB, vcpus=1.0, processes_max=256)
+"""Of a standby; its replica's own bounds are set before it gets its order."""
 
 
 class TemplatePool:
     """The templates of this machine.
 
     One without users ends after ``idle_timeout_s``, or sooner when there are more than
-    ``templates_max``. One with users is never dropped, so there may be more for as long as more
-    are in use.
+    ``templates_max`` or they hold more than ``memory_bytes_max``: the least recently used first.
+    One with users is never dropped, so there may be more for as long as more are in use.
     """
 
     def __init__(
         self,
         environment: Mapping[str, str],
+        cgroups: Cgroups,
+        tasks: Tasks,
         *,
         templates_max: int = TEMPLATES_MAX,
         idle_timeout_s: float = IDLE_TIMEOUT_S,
+        memory_bytes_max: int = MEMORY_BYTES_MAX,
     ) -> None:
         self._environment = dict(environment)
+        self._cgroups = cgroups
+        self._tasks = tasks
         self._templates_max = templates_max
         self._idle_timeout_s = idle_timeout_s
+        self._memory_bytes_max = memory_bytes_max
         self._by_key: OrderedDict[TemplateKey, Template] = OrderedDict()
         """Least recently used first."""
         self._idle_since: dict[TemplateKey, float] = {}
         self._ending: set[Template] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._is_closed = False
+        self._standbys = 0
 
     def __len__(self) -> int:
         return len(self._by_key)
 
     def acquire(self, key: TemplateKey, replica: ReplicaId, user: TemplateUser) -> Template:
         """Return the template of ``key``, with one more user. Raises OSError."""
+        template = self._find(key)
+        self._idle_since.pop(key, None)
+        template.users[replica] = user
+        self._drop_surplus()
+        return template
+
+    def warm(self, key: TemplateKey) -> None:
+        """Have the template of ``key`` ready ahead of use. Raises OSError."""
+        template = self._find(key)
+        if not template.users:
+            self._idle_since[key] = clock.monotonic_s()
+            self._drop_surplus()
+            self._set_timer()
+
+    def _find(self, key: TemplateKey) -> Template:
         template = self._by_key.get(key)
         if template is None or not template.is_alive:
             environment = {**self._environment, **dict(key.environment)}
             template = Template(key, environment, self._ended)
             self._by_key[key] = template
+            self._tasks.spawn(self._settled(template))
         self._by_key.move_to_end(key)
-        self._idle_since.pop(key, None)
-        template.users[replica] = user
-        self._drop_surplus()
         return template
+
+    async def _settled(self, template: Template) -> None:
+        """Weigh a new template, and give it a standby."""
+        await template.settled.wait()
+        if template.is_alive:
+            template.memory_bytes = await asyncio.to_thread(_held_bytes, template.pid)
+            self._drop_surplus()
+            self.renew_standby(template)
+
+    def renew_standby(self, template: Template) -> None:
+        """Have a process forked ahead in a moment, unless one stands by."""
+        loop = asyncio.get_running_loop()
+        loop.call_later(_RENEW_AFTER_S, self._renew, template)
+
+    def _renew(self, template: Template) -> None:
+        self._retire_fallen(template)
+        if self._is_closed:
+            return
+        if template.wants_standby and self._by_key.get(template.key) is template:
+            self._standbys += 1
+            name = f"standby-{self._standbys}"
+            template.stand_by(Standby(name, self._cgroups.create(ReplicaId(name), _UNBOUND)))
+
+    def _retire_fallen(self, template: Template) -> None:
+        for cgroup in template.take_fallen():
+            cgroup.kill()
+            self._cgroups.retire(cgroup)
 
     def release(self, template: Template, replica: ReplicaId) -> None:
         """Take a user off a template."""
@@ -67,6 +126,7 @@ class TemplatePool:
 
     async def close(self) -> None:
         """End every template and wait until they are gone."""
+        self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
         for key in list(self._by_key):
@@ -82,10 +142,14 @@ class TemplatePool:
 
     def _drop_surplus(self) -> None:
         for key in list(self._by_key):
-            if len(self._by_key) <= self._templates_max:
+            if not self._is_over():
                 return
             if not self._by_key[key].users:
                 self._drop(key)
+
+    def _is_over(self) -> bool:
+        held_bytes = sum(template.memory_bytes for template in self._by_key.values())
+        return len(self._by_key) > self._templates_max or held_bytes > self._memory_bytes_max
 
     def _drop(self, key: TemplateKey) -> None:
         template = self._by_key.pop(key)
@@ -95,6 +159,7 @@ class TemplatePool:
 
     def _ended(self, template: Template) -> None:
         self._ending.discard(template)
+        self._retire_fallen(template)
         if self._by_key.get(template.key) is template:
             del self._by_key[template.key]
             self._idle_since.pop(template.key, None)
@@ -112,3 +177,13 @@ class TemplatePool:
             if now_s - since_s >= self._idle_timeout_s:
                 self._drop(key)
         self._set_timer()
+
+
+def _held_bytes(pid: int) -> int:
+    """Return the memory that only this process holds, plus its part of what is shared."""
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    found = [line.split()[1] for line in text.splitlines() if line.startswith("Pss:")]
+    return int(found[0]) * 1024 if found else 0

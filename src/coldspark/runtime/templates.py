@@ -20,6 +20,7 @@ import msgspec
 
 from coldspark.core.types import ReplicaId, RootCause
 from coldspark.runtime import processes, worker
+from coldspark.runtime.cgroups import Cgroup
 from coldspark.runtime.log_pipes import LogPipe
 from coldspark.runtime.worker.control import PACKET_MAX_BYTES
 
@@ -41,6 +42,8 @@ class TemplateKey:
     """Variables that the program may read while it is imported."""
     modified_ns: int | None = None
     """When the program was last written: one edited in place must not be served from memory."""
+    model_dir: Path | None = None
+    """The model that is loaded before the fork; None: each replica loads its own."""
 
     @property
     def label(self) -> str:
@@ -70,6 +73,16 @@ class ForkOrder:
     concurrency: int
     cgroups: tuple[str, ...]
     processes_max: int
+    standby: str | None = None
+    """The process that shall become it; the cgroups are its own then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standby:
+    """A process that was forked ahead, and the cgroup that it is in."""
+
+    name: str
+    cgroup: Cgroup | None
 
 
 class TemplateUser(Protocol):
@@ -98,6 +111,8 @@ class _Event(msgspec.Struct):
     status: int = 0
     import_us: int = 0
     fork_safe: bool = True
+    has_model: bool = False
+    standby: str = ""
     reason: str | None = None
     cause: str = ""
     message: str = ""
@@ -121,11 +136,20 @@ class Template:
         self.users: dict[ReplicaId, TemplateUser] = {}
         self.failure: TemplateFailure | None = None
         self.import_us: int | None = None
-        self.unsafe_reason: str | None = None
-        """Why its program is not imported before the fork, if it is not."""
+        self.is_fork_safe = True
+        """Whether its program is imported before the fork."""
+        self.has_model = False
+        """Whether its model is loaded before the fork."""
+        self.reason: str | None = None
+        """Why one of the two is not so."""
+        self.memory_bytes = 0
+        """What it holds, as measured once it was prepared."""
         self.settled = asyncio.Event()
         """Set once it can be forked from, or has failed."""
         self.ended = asyncio.Event()
+        self._standby: Standby | None = None
+        self._is_standing = False
+        self._fallen: list[Cgroup] = []
         self._on_ended = on_ended
         self._loop = asyncio.get_running_loop()
         self._outbox: deque[tuple[bytes, list[int]]] = deque()
@@ -142,7 +166,9 @@ class Template:
         self._loop.add_reader(self._pidfd, self._died)
         self._loop.add_reader(self._control, self._readable)
         program = None if key.program is None else str(key.program)
-        self._send({"op": "prepare", "program": program, "paths": [str(p) for p in key.paths]})
+        model_dir = None if key.model_dir is None else str(key.model_dir)
+        paths = [str(path) for path in key.paths]
+        self._send({"op": "prepare", "program": program, "paths": paths, "model_dir": model_dir})
 
     @property
     def pid(self) -> int:
@@ -153,6 +179,30 @@ class Template:
     def is_alive(self) -> bool:
         """Whether it can still be forked from."""
         return self.failure is None
+
+    @property
+    def wants_standby(self) -> bool:
+        """Whether a process could be forked ahead, and none is."""
+        return self.is_alive and self.is_fork_safe and self._standby is None
+
+    def stand_by(self, standby: Standby) -> None:
+        """Have a process forked ahead of its order."""
+        assert self._standby is None
+        self._standby, self._is_standing = standby, False
+        cgroups = () if standby.cgroup is None else standby.cgroup.procs
+        self._send({"op": "stand_by", "standby": standby.name, "cgroups": cgroups})
+
+    def take_standby(self) -> Standby | None:
+        """Return the process that stands by, if one does: it is the caller's from here."""
+        if not self._is_standing:
+            return None
+        taken, self._standby, self._is_standing = self._standby, None, False
+        return taken
+
+    def take_fallen(self) -> list[Cgroup]:
+        """Return the cgroups of processes that ended unused."""
+        fallen, self._fallen = self._fallen, []
+        return fallen
 
     def fork(self, order: ForkOrder, descriptors: Sequence[int]) -> None:
         """Fork a replica. The descriptors (stdout, stderr, channel) stay the caller's to close."""
@@ -167,6 +217,7 @@ class Template:
             "cgroups": order.cgroups,
             "uid": None,
             "processes_max": order.processes_max,
+            "standby": order.standby,
         }
         packet = _encode(message)
         if len(packet) > PACKET_MAX_BYTES:
@@ -215,12 +266,28 @@ class Template:
             return
         if event.event == "prepared":
             self.import_us = event.import_us
-            self.unsafe_reason = None if event.fork_safe else (event.reason or "not fork-safe")
+            self.is_fork_safe, self.has_model = event.fork_safe, event.has_model
+            self.reason = event.reason
             self.settled.set()
+        elif event.event in ("standing", "fell"):
+            self._hear_of_standby(event)
         elif event.event == "broken":
             self._broken = _failure(event)
         elif (user := self.users.get(ReplicaId(event.replica))) is not None:
             self._tell(user, event)
+
+    def _hear_of_standby(self, event: _Event) -> None:
+        if self._standby is None or self._standby.name != event.standby:
+            return
+        if event.event == "standing":
+            self._is_standing = True
+        else:
+            self._drop_standby()
+
+    def _drop_standby(self) -> None:
+        if self._standby is not None and self._standby.cgroup is not None:
+            self._fallen.append(self._standby.cgroup)
+        self._standby, self._is_standing = None, False
 
     def _tell(self, user: TemplateUser, event: _Event) -> None:
         if event.event == "forked":
@@ -282,6 +349,7 @@ class Template:
         status = self._process.wait()
         os.close(self._pidfd)
         self.failure = self._verdict(status)
+        self._drop_standby()
         self.settled.set()
         self.ended.set()
         self._on_ended(self)

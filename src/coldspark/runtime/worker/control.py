@@ -6,18 +6,24 @@ the revision's variables. To find a fork's mark in /proc, the template needs roo
 environment: unless ``COLDSPARK_REPLICA`` has 64 characters it executes itself again (same pid).
 
     supervisor -> template
-      {"op": "prepare", "program": path | null, "paths": [dir, …]}
+      {"op": "prepare", "program": path | null, "paths": [dir, …], "model_dir": dir | null}
             Put ``paths`` first on sys.path and import the program's module, once. ``null``: nothing
-            to import (the template of commands).
+            to import (the template of commands). With a ``model_dir`` the model is loaded as well,
+            and replicas are forked with it; if that rules a fork out, imports alone are kept.
+      {"op": "stand_by", "standby": name, "cgroups": [cgroup.procs path, …]}
+            Fork a process ahead: it joins the cgroups and waits to become a replica. It is used
+            once. Nothing happens in a template that is not fork-safe.
       {"op": "fork", "replica": id, "argv": [word, …] | null, "environment": {…}, "cwd": dir,
        "model_dir": dir | null, "concurrency": n, "cgroups": [cgroup.procs path, …],
-       "uid": n | null, "processes_max": n}
+       "uid": n | null, "processes_max": n, "standby": name | null}
             with descriptors: stdout, stderr, and (handler only) the channel's end. ``argv`` not
             null: the child executes it (a command). ``environment`` is laid over the template's
             own. ``replica`` has at most 64 bytes. ``cgroups`` belong to this replica alone: what
             is in them dies with it. ``gid`` may be given besides ``uid``. A handler without a
-            ``model_dir`` gets ``cwd``. A template that is not fork-safe has dropped its program,
-            and executes a fresh interpreter instead of forking; nothing else differs.
+            ``model_dir`` gets ``cwd``. With ``standby`` that process becomes the replica (the
+            order names its cgroups); one that is gone is replaced by a fork. A template that is
+            not fork-safe has dropped its program, and executes a fresh interpreter instead of
+            forking; nothing else differs.
       {"op": "signal", "replica": id, "signal": n}
             Signal the replica's whole process group (the template has not reaped it: no pid reuse).
       {"op": "sweep", "replica": id}
@@ -25,7 +31,11 @@ environment: unless ``COLDSPARK_REPLICA`` has 64 characters it executes itself a
             (``COLDSPARK_REPLICA=id`` in its environment), and the replica itself if it lives.
 
     template -> supervisor
-      {"event": "prepared", "import_us": n, "fork_safe": bool, "reason": text | null}
+      {"event": "prepared", "import_us": n, "fork_safe": bool, "reason": text | null,
+       "has_model": bool}
+            ``reason`` says why the program, or only its model, is not held.
+      {"event": "standing", "standby": name, "pid": n}
+      {"event": "fell", "standby": name}      a process that stood by is gone, unused
       {"event": "broken", "cause": RootCause, "message": text, "traceback": text}   and it exits
       {"event": "forked", "replica": id, "pid": n}
       {"event": "exited", "replica": id, "pid": n, "status": n}     minus a signal's number

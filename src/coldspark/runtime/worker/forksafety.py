@@ -12,8 +12,10 @@ import gc
 import os
 import select
 import signal
+import stat
 import sys
 import threading
+from collections.abc import Iterable
 from typing import NoReturn
 
 CANARY_DEADLINE_S = 2.0
@@ -66,6 +68,17 @@ def reason_against_fork() -> str | None:
         return f"the program opened {device} at import; a fork cannot use the GPU then"
     if len(os.listdir("/proc/self/task")) > 1:
         return _try_canary()
+    return None
+
+
+def socket_opened(descriptors: Iterable[int]) -> str | None:
+    """Say that one of the descriptors is a socket: forks of one connection would talk across."""
+    for descriptor in descriptors:
+        try:
+            if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                return "a socket was opened while the model was loaded"
+        except OSError:
+            continue
     return None
 
 

@@ -22,6 +22,8 @@ class Order:
     uid: int | None
     gid: int | None
     processes_max: int | None
+    standby: str | None = None
+    """The process that stands by to become it."""
 
     @property
     def descriptors(self) -> int:
@@ -47,6 +49,7 @@ def parse(message: dict[str, Any]) -> Order:
             uid=message.get("uid"),
             gid=message.get("gid"),
             processes_max=message.get("processes_max"),
+            standby=message.get("standby"),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"bad order: {type(error).__name__}: {error}") from None

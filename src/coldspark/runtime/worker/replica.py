@@ -1,7 +1,9 @@
 """Become a replica: what the child does between fork (or exec) and its first call.
 
 Order matters: signals first, cgroups and limits before the uid is dropped, the parent-death signal
-after it (dropping the uid clears it), the revision's environment last.
+after it (dropping the uid clears it), the revision's environment last. What needs no order may be
+done ahead, by a process that stands by: joining a cgroup alone costs a grace period of the kernel's
+(5-15 ms on an idle machine), and forking a large template as much again.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import NoReturn
 
@@ -42,11 +44,15 @@ class Launch:
     paths: Sequence[str]
     module: ModuleType | None = None
     """The program, if it came imported with the fork."""
+    handler: Handler | None = None
+    """The program with its model, if that came loaded with the fork."""
     keep: Iterable[int] = ()
     """Descriptors that the program opened at import: they stay open."""
     mark: Mark | None = None
     torch_threads: int | None = None
     """What torch would have used, had the template not turned it down to fork safely."""
+    is_apart: bool = False
+    """It stood by: it has left the template already."""
 
 
 def run_alone(descriptor: int) -> NoReturn:
@@ -90,18 +96,46 @@ def _live(launch: Launch) -> int:
     return _serve(launch, channel)
 
 
+def stand_by(orders: socket.socket, cgroups: Sequence[str], launch: Launch) -> NoReturn:
+    """Leave the template behind, and wait for the order to be a replica; its end ends this."""
+    try:
+        _leave(cgroups, {orders.fileno(), *launch.keep}, launch.parent)
+        data, descriptors, _, _ = socket.recv_fds(
+            orders, control.PACKET_MAX_BYTES, 3, socket.MSG_CMSG_CLOEXEC
+        )
+        if not data:
+            os._exit(0)
+        orders.close()
+        order = parse(json.loads(data))
+        run(replace(launch, order=order, descriptors=descriptors, is_apart=True))
+    except BaseException:  # noqa: BLE001  the process's outermost edge: nothing may unwind past it
+        traceback.print_exc()
+    finally:
+        os._exit(EXIT_BUG)
+
+
+def _leave(cgroups: Sequence[str], kept: set[int], parent: int) -> None:
+    """Be a process of its own: session, cgroups, descriptors, and an end with the template's."""
+    _reset_signals()
+    os.setsid()
+    _join_cgroups(cgroups)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _close_others(kept)
+    _die_with(parent)
+
+
 def _become(launch: Launch) -> None:
     """Leave the template behind. Raises OSError when the order cannot be met."""
     order = launch.order
-    _reset_signals(is_command=order.argv is not None)
-    os.setsid()
     _redirect(launch.descriptors)
-    _join_cgroups(order.cgroups)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _close_others({*launch.descriptors[2:], *launch.keep})
+    if not launch.is_apart:
+        _leave(order.cgroups, {*launch.descriptors[2:], *launch.keep}, launch.parent)
+    if order.argv is None:
+        # Python code expects BrokenPipeError, not death.
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     if order.uid is not None:
         _drop_privileges(order.uid, order.gid, order.processes_max)
-    _die_with(launch.parent)
+        _die_with(launch.parent)
     os.chdir(order.cwd)
     os.environ.update(order.environment)
     if launch.mark is not None:
@@ -110,15 +144,12 @@ def _become(launch: Launch) -> None:
         _wake_libraries(launch)
 
 
-def _reset_signals(is_command: bool) -> None:
+def _reset_signals() -> None:
     """Undo the template's handlers, and the blocking of all signals around the fork."""
     signal.set_wakeup_fd(-1)
     for number in signal.valid_signals():
         if signal.getsignal(number) not in (signal.SIG_DFL, None):
             signal.signal(number, signal.SIG_DFL)
-    if not is_command:
-        # Python code expects BrokenPipeError, not death.
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
@@ -219,6 +250,8 @@ def _serve(launch: Launch, channel: socket.socket) -> int:
 
 
 def _load(launch: Launch) -> Handler:
+    if launch.handler is not None:
+        return launch.handler
     module = launch.module
     if module is None:
         if launch.path is None:

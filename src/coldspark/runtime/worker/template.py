@@ -23,10 +23,10 @@ from typing import Any, NoReturn
 
 from . import control, forksafety, handler, mark, media, output, prctl, program, remains, replica
 from .order import Order, parse
+from .standbys import Standbys, forked
 
 _DESCRIPTORS_MAX = 8
 _EXIT_BUG = 70
-_ALL_SIGNALS = signal.valid_signals()
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,18 @@ class Template:
         self._mark = mark.Mark()
         self._path: str | None = None
         self._paths: list[str] = []
+        self._model_dir: str | None = None
         self._module: ModuleType | None = None
+        self._handler: handler.Handler | None = None
         self._is_prepared = False
         self._reason: str | None = None
+        """Why replicas are not forked."""
+        self._lost_model: str | None = None
+        """Why they are forked without the model."""
         self._keep: frozenset[int] = frozenset()
         self._torch_threads: int | None = None
         self._replicas: dict[str, _Living] = {}
+        self._standbys = Standbys()
         self._own_children: frozenset[int] = frozenset()
         self._is_ending = False
         self._wakeup, self._waker = socket.socketpair()
@@ -108,7 +114,9 @@ class Template:
     def _obey(self, message: dict[str, Any], descriptors: Sequence[int]) -> None:
         op = message["op"]
         if op == "prepare":
-            self._prepare(message["program"], message["paths"])
+            self._prepare(message["program"], message["paths"], message.get("model_dir"))
+        elif op == "stand_by":
+            self._stand_by(message["standby"], message.get("cgroups") or ())
         elif op == "fork":
             self._fork(message, descriptors)
         elif op == "signal":
@@ -126,22 +134,25 @@ class Template:
 
     # Import.
 
-    def _prepare(self, path: str | None, paths: list[str]) -> None:
+    def _prepare(self, path: str | None, paths: list[str], model_dir: str | None) -> None:
         if self._is_prepared:
             raise ValueError("prepared already")
         before, environment = _open_descriptors(), dict(os.environ)
         # While the import blocks us, nobody would see the end of the socket.
         prctl.set_parent_death_signal(signal.SIGKILL)
         started_ns = time.perf_counter_ns()
-        self._path, self._paths = path, paths
+        self._path, self._paths, self._model_dir = path, paths, model_dir
         try:
             self._import(path, paths)
         except BaseException as error:  # noqa: BLE001  importing runs user code: anything may come
             self._break(error)
+        trouble = self._load_model(model_dir)
         import_us = (time.perf_counter_ns() - started_ns) // 1000
         self._keep = frozenset(_open_descriptors() - before)
         self._torch_threads = forksafety.settle()
-        reason = forksafety.reason_against_fork()
+        reason = trouble or forksafety.reason_against_fork()
+        if reason is None and self._handler is not None:
+            reason = forksafety.socket_opened(self._keep)
         if reason is not None:
             self._start_over(environment, import_us, reason)
         self._own_children = frozenset(p.pid for p in remains.descendants(os.getpid()))
@@ -156,6 +167,7 @@ class Template:
             "paths": self._paths,
             "import_us": import_us,
             "reason": reason,
+            "had_model": self._model_dir is not None,
         }
         descriptor = self._supervisor.fileno()
         os.set_inheritable(descriptor, True)
@@ -163,8 +175,13 @@ class Template:
         os.execve(sys.executable, command, environment)
 
     def resume(self, verdict: dict[str, Any]) -> None:
-        """Go on as the template of a program that was found unsafe to fork."""
+        """Go on as the template of what was found unsafe to fork: one rung lower."""
         self._path, self._paths = verdict["program"], verdict["paths"]
+        if verdict["had_model"]:
+            # Perhaps the imports alone are safe.
+            self._lost_model = f"its model is loaded after the fork: {verdict['reason']}"
+            self._prepare(self._path, self._paths, None)
+            return
         self._reason = verdict["reason"]
         self._begin(verdict["import_us"])
 
@@ -173,15 +190,34 @@ class Template:
         self._watch_signals()
         prctl.set_parent_death_signal(0)
         self._is_prepared = True
-        is_safe = self._reason is None
-        self._tell("prepared", import_us=import_us, fork_safe=is_safe, reason=self._reason)
+        self._tell(
+            "prepared",
+            import_us=import_us,
+            fork_safe=self._reason is None,
+            reason=self._reason or self._lost_model,
+            has_model=self._handler is not None,
+        )
 
     def _import(self, path: str | None, paths: list[str]) -> None:
         if path is None:
             return
+        # Where its replicas will be, for what it reads by relative paths.
+        os.chdir(os.path.dirname(path) or ".")
         self._module = program.load(path, paths)
         if handler.uses_default_codecs(self._module):
             media.numpy()
+
+    def _load_model(self, model_dir: str | None) -> str | None:
+        """Load the model, if that is wanted here; say why it could not be, if it could not."""
+        if model_dir is None or self._module is None:
+            return None
+        try:
+            self._handler = handler.Handler(self._module)
+            self._handler.load(model_dir)
+        except BaseException as error:  # noqa: BLE001  it is the user's code: anything may come
+            # The replica will try again, and tell it as its own failure if it is one.
+            return f"loading it here failed: {program.message(error)}"
+        return None
 
     def _break(self, error: BaseException) -> NoReturn:
         breakage = program.explain(error)
@@ -213,7 +249,10 @@ class Template:
         try:
             order = parse(message)
             self._check(order, descriptors)
-            if self._reason is None:
+            standby = self._standbys.send(order.standby, message, descriptors)
+            if standby is not None:
+                pid = standby
+            elif self._reason is None:
                 pid = self._fork_replica(order, descriptors)
             else:
                 pid = self._spawn_replica(message, order, descriptors)
@@ -232,17 +271,17 @@ class Template:
             raise ValueError(f"{len(descriptors)} descriptors came; {order.descriptors} needed")
 
     def _fork_replica(self, order: Order, descriptors: Sequence[int]) -> int:
-        output.flush()
         parent = os.getpid()
-        # A signal to the child before it has its own handlers would be taken for one to us.
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _ALL_SIGNALS)
-        try:
-            pid = os.fork()
-            if pid == 0:
-                replica.run(self._launch(order, descriptors, parent))
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        return pid
+        return forked(lambda: replica.run(self._launch(order, descriptors, parent)))
+
+    def _stand_by(self, name: str, cgroups: Sequence[str]) -> None:
+        """Fork a process ahead of its order."""
+        if not self._is_prepared or self._reason is not None or name in self._standbys:
+            self._tell("fell", standby=name)
+            return
+        launch = self._launch(parse({"replica": name, "cwd": "/"}), (), os.getpid())
+        pid = self._standbys.fork(name, cgroups, launch)
+        self._tell("standing", standby=name, pid=pid)
 
     def _launch(self, order: Order, descriptors: Sequence[int], parent: int) -> replica.Launch:
         return replica.Launch(
@@ -252,6 +291,7 @@ class Template:
             path=self._path,
             paths=self._paths,
             module=self._module,
+            handler=self._handler,
             keep=self._keep,
             mark=self._mark,
             torch_threads=self._torch_threads,
@@ -305,6 +345,8 @@ class Template:
             living = next((r for r in self._replicas.values() if r.pid == dead.si_pid), None)
             if living is not None:
                 self._kill(living)
+            if (fallen := self._standbys.fall(dead.si_pid)) is not None:
+                self._tell("fell", standby=fallen)
             status = os.waitstatus_to_exitcode(os.waitpid(dead.si_pid, 0)[1])
             if living is not None:
                 del self._replicas[living.order.replica]
@@ -324,12 +366,13 @@ class Template:
             _remark(f"replica {order.replica} left processes that do not die")
 
     def _strays(self) -> list[remains.Process]:
-        """Return all that lives below us, except what the import itself started."""
-        return remains.alive_below(os.getpid(), self._own_children)
+        """Return all that lives below us, except what the import started and what stands by."""
+        return remains.alive_below(os.getpid(), self._own_children | self._standbys.pids)
 
     def _kill_all(self) -> None:
         for living in self._replicas.values():
             remains.kill_cgroups(living.order.cgroups)
+        self._standbys.kill()
         remains.kill_until_gone(lambda: remains.alive_below(os.getpid(), frozenset()))
 
 
