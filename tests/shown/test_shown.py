@@ -1,11 +1,7 @@
 """What the platform must show, on a real server: bursts, crashes, kill -9, updates."""
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from real_server import Server, is_running
 
 from coldspark.sdk.client import Client, ServerRefused
 from coldspark.sdk.deploy import deploy
 
-COLDSPARK = str(Path(sys.executable).parent / "coldspark")
 HANDLER = """
 import os, time
 
@@ -31,24 +27,6 @@ def predict_fn(data, model):
 """
 
 pytestmark = pytest.mark.process
-
-
-class Server:
-    """A server process on a data directory, which outlives it."""
-
-    def __init__(self, data: Path, *flags: str) -> None:
-        words = [COLDSPARK, "up", "--port", "0", "--data", str(data), "--log-level", "warning"]
-        self.process = subprocess.Popen([*words, *flags], stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        self.client = Client(self.process.stdout.readline().split()[-1])
-
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(60) == 0
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait(60)
 
 
 @pytest.fixture
@@ -166,9 +144,7 @@ def test_kill_nine_and_a_restart_keep_endpoints_and_ledger_and_leave_no_orphan(
     assert len(again.client.requests("e", limit=50)) == 5
     assert ask(again, n=7)["n"] == 7
     again.stop()
-    for pid in pids:
-        with pytest.raises(ProcessLookupError):
-            os.kill(pid, 0)
+    assert not any(is_running(pid) for pid in pids)
 
 
 def test_fifteen_gigabytes_on_a_t4_are_refused_with_the_type_that_fits(
