@@ -1,7 +1,6 @@
 """The unmodified openai client against a real language model on a real server process."""
 
 import itertools
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,6 +38,12 @@ def ask(client: openai.OpenAI, tokens: int = 12) -> str:
     return answer.choices[0].message.content or ""
 
 
+def running(server: Server) -> int:
+    """Return how many requests run in chat's replicas."""
+    (variant,) = server.client.endpoint("chat")["variants"]
+    return sum(replica["running"] for replica in variant["replicas"])
+
+
 def test_the_endpoint_is_a_model_and_answers_from_zero(
     client: openai.OpenAI, real_server: Server
 ) -> None:
@@ -58,8 +63,8 @@ def test_the_endpoint_is_a_model_and_answers_from_zero(
 
 
 def test_a_stream_comes_token_by_token_and_ends_with_its_usage(client: openai.OpenAI) -> None:
-    """Chunks arrive while the model still writes."""
-    arrived: list[float] = []
+    """Many chunks, each with a little of the text."""
+    chunks = 0
     text, finish, usage = "", None, None
     stream = client.chat.completions.create(
         model="chat",
@@ -74,14 +79,12 @@ def test_a_stream_comes_token_by_token_and_ends_with_its_usage(client: openai.Op
         for choice in chunk.choices:
             text += choice.delta.content or ""
             finish = choice.finish_reason or finish
-            arrived.append(time.monotonic())
+            chunks += 1
     assert len(text) > 40
     assert finish == "length"
     assert usage is not None
     assert usage.completion_tokens == 48
-    gaps = [after - before for before, after in itertools.pairwise(arrived)]
-    # Had they come in one piece at the end, one gap of many would be nearly the whole time.
-    assert max(gaps) < 0.5 * (arrived[-1] - arrived[0])
+    assert chunks > 24
 
 
 def test_a_stream_ends_with_done(client: openai.OpenAI) -> None:
@@ -114,12 +117,16 @@ def test_a_mistake_in_the_question_is_the_models_own_error(client: openai.OpenAI
 
 
 def test_leaving_a_stream_frees_the_only_slot(client: openai.OpenAI, real_server: Server) -> None:
-    """The next question is answered at once; the ledger says what became of the story."""
+    """The first words came while the model wrote on; the next question need not wait for its end.
+
+    The ledger says what became of the story.
+    """
     stream = client.chat.completions.create(
         model="chat", messages=STORY, max_tokens=1800, temperature=0, stream=True
     )
     request_id = stream.response.headers["x-coldspark-request-id"]
     assert len(list(itertools.islice(stream, 5))) == 5
+    assert running(real_server) == 1
     stream.close()
     assert ask(client)
 
