@@ -76,6 +76,15 @@ def test_a_wrong_deploy_file_is_a_usage_error(coldspark: Shell, api: FakeApi) ->
     assert api.asked == []
 
 
+def test_the_plan_writes_values_as_people_do(coldspark: Shell) -> None:
+    """No Python in it, no bytes to count."""
+    project("name = 'mine'\nmemory = '512MB'\n[scale]\nidle_timeout = '5m'")
+    told = coldspark("deploy", ".", "--dry-run").err
+    assert "  memory: - -> 512MB\n" in told
+    assert "  scale: - -> idle_timeout_s = 300 s" in told
+    assert "  handler: - -> program = inference.py" in told
+
+
 def test_env_must_be_a_pair(coldspark: Shell) -> None:
     """``--env A`` says nothing."""
     project()

@@ -8,6 +8,7 @@ from fake_api import FakeApi, endpoint
 from shell import Shell
 
 from coldspark import prices
+from coldspark.cli import render
 from coldspark.core.metering import HoldingState
 from coldspark.core.pricing import price
 from coldspark.core.totals import HoldingTotals, Totals, UsageTotals
@@ -79,6 +80,24 @@ def test_describe_tells_replicas_and_decisions(coldspark: Shell, api: FakeApi) -
     out = coldspark("describe", "chat").out
     for words in ("A10G (simulated)", "fork of template 7", "start 1: one request waits"):
         assert words in out
+
+
+def test_describe_writes_sizes_and_times_with_their_units(coldspark: Shell, api: FakeApi) -> None:
+    """Nobody reads 67108864."""
+    api.endpoints["chat"] = endpoint("chat")
+    lines = [" ".join(line.split()) for line in coldspark("describe", "chat").out.splitlines()]
+    for line in ("memory 512MB", "idle_timeout_s = 60 s", "limits body_bytes_max = 64MiB"):
+        assert line in lines
+
+
+def test_an_id_is_never_folded_on_a_terminal(
+    coldspark: Shell, api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is there to be copied: ``coldspark trace ID``."""
+    monkeypatch.setattr(render, "is_terminal", lambda stream=None: True)
+    id = "0c40eefe-4864-4fb7-9911-3dbadbf2cbd0"
+    api.replies["/v1/requests"] = (200, {"requests": [REQUEST | {"request": id}]})
+    assert id in coldspark("requests", COLUMNS="80").out
 
 
 def test_logs_mark_the_platforms_remarks(coldspark: Shell, api: FakeApi) -> None:

@@ -40,6 +40,8 @@ _WORDS = {
     "simulated": "magenta",
 }
 _BAR = 40
+_WHOLE = ("request", "replica", "id")
+"""Columns that hold what people copy."""
 
 
 def is_terminal(stream: TextIO | None = None) -> bool:
@@ -162,7 +164,8 @@ def _rich_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
     grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for header in headers:
-        grid.add_column(header, overflow="fold")
+        # An id in pieces cannot be copied: rather the other columns are folded.
+        grid.add_column(header, overflow="fold", no_wrap=header in _WHOLE)
     for row in rows:
         grid.add_row(*(Text(text, style=_WORDS.get(text, "")) for text in row))
     Console(highlight=False).print(grid)
