@@ -102,7 +102,7 @@ def requests(
         render.as_json({"requests": rows})
         return
     headers = ("request", "endpoint", "when", "status", "ms", "busy ms", "cold", "cost")
-    render.table(headers, [_request_row(row) for row in rows])
+    render.table(headers, [_request_row(row) for row in rows], is_folded=False)
 
 
 def trace(
