@@ -110,6 +110,24 @@ def test_wake_waits_for_a_replica(coldspark: Shell, api: FakeApi) -> None:
     assert "POST /v1/endpoints/mine/invoke" in api.asked
 
 
+def test_wake_tells_of_this_start_only(coldspark: Shell, api: FakeApi) -> None:
+    """How an earlier revision ended is no news, and looks like a failure of this one."""
+    project()
+    ended = {"at_ms": 1, "replica": "r-0", "stream": "coldspark", "text": "ended: import error"}
+    api.replies["/v1/endpoints/mine/logs"] = (200, {"lines": [ended]})
+    ran = coldspark("deploy", ".", "--yes", "--wake")
+    assert "awake" in ran.err
+    assert "ended" not in ran.err
+
+
+def test_the_plan_says_when_a_list_is_emptied(coldspark: Shell, api: FakeApi) -> None:
+    """An arrow to nothing reads as an accident."""
+    project()
+    change = {"field": "handler.requirements", "old": ["numpy"], "new": []}
+    api.replies["/v1/endpoints/mine"] = (200, {"action": "update", "changes": [change]})
+    assert "requirements: numpy -> -\n" in coldspark("deploy", ".", "--dry-run").err
+
+
 def test_wake_of_a_command_asks_its_ping_path(coldspark: Shell, api: FakeApi) -> None:
     """No request of the user's own kind is made up."""
     project("name = 'mine'\ncommand = 'python x.py'\nping_path = '/health'")

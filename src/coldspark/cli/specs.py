@@ -8,7 +8,7 @@ _SIZES = ("memory", "gpu_memory")
 def shown(field: str, value: Any) -> str:
     """Write one field's value; ``field`` may be a path such as ``scale.max``. A table has lines."""
     name = field.rpartition(".")[2]
-    if value is None:
+    if value in (None, []):
         return "-"
     if isinstance(value, dict):
         given = {key: inner for key, inner in value.items() if inner not in (None, [])}
