@@ -126,6 +126,13 @@ def test_requests_are_listed_and_one_is_drawn(coldspark: Shell, api: FakeApi) ->
     assert "total            28.00 ms" in out
 
 
+def test_no_requests_are_said_to_be_none(coldspark: Shell, api: FakeApi) -> None:
+    """Standard output stays empty, as with ``ls``."""
+    api.replies["/v1/requests"] = (200, {"requests": []})
+    ran = coldspark("requests", "chat")
+    assert (ran.code, ran.out, ran.err) == (0, "", "no requests yet\n")
+
+
 def bill(book: str) -> object:
     """Return a bill as the API sends it."""
     usage = UsageTotals(
@@ -184,6 +191,16 @@ def test_a_moment_that_is_none_is_a_usage_error(coldspark: Shell, api: FakeApi) 
     ran = coldspark("bill", "--since", "yesteryear")
     assert ran.code == 2
     assert "2026-11-01, 24h or 7d" in ran.err
+    assert api.asked == []
+
+
+def test_a_range_that_ends_before_it_begins_is_told_in_the_words_given(
+    coldspark: Shell, api: FakeApi
+) -> None:
+    """Not in milliseconds since 1970, which nobody typed."""
+    ran = coldspark("bill", "--since", "5m", "--until", "1h")
+    assert ran.code == 2
+    assert "--since 5m is after --until 1h" in ran.err
     assert api.asked == []
 
 

@@ -7,6 +7,7 @@ import typer
 from coldspark.cli import render
 from coldspark.cli.moments import moment_ms
 from coldspark.cli.options import AsJson, Key, OptionalName, Url, client, complete_book
+from coldspark.errors import InvalidRequest
 
 _BILL = """
 [bold]Examples[/bold]
@@ -42,12 +43,11 @@ def bill(
     as_json: AsJson = False,
 ) -> None:
     """Show what was used and what it cost, under your own machine's cost or any price book."""
+    since_ms, until_ms = moment_ms(since), moment_ms(until)
+    if since_ms is not None and until_ms is not None and since_ms > until_ms:
+        raise InvalidRequest(f"--since {since} is after --until {until}: nothing lies between")
     answer = client(url, key).bill(
-        name,
-        book=prices,
-        since=_text(moment_ms(since)),
-        until=_text(moment_ms(until)),
-        as_gpu=as_gpu,
+        name, book=prices, since=_text(since_ms), until=_text(until_ms), as_gpu=as_gpu
     )
     if as_json:
         render.as_json(answer)

@@ -101,6 +101,9 @@ def requests(
     if as_json:
         render.as_json({"requests": rows})
         return
+    if not rows:
+        render.note("no requests yet")
+        return
     headers = ("request", "endpoint", "when", "status", "ms", "busy ms", "cold", "cost")
     render.table(headers, [_request_row(row) for row in rows], is_folded=False)
 
