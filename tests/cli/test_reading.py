@@ -177,6 +177,20 @@ def test_a_bill_under_the_guide_shows_its_errors_and_gaps(coldspark: Shell, api:
     assert "endpoint=chat&book=guide-2026-03" in api.asked[0]
 
 
+def test_lines_that_differ_in_nothing_shown_are_one(coldspark: Shell, api: FakeApi) -> None:
+    """A book that bills held time has a line each for busy, starting and idle, all "compute"."""
+    line = {"component": "compute", "endpoint": "chat", "gpu": "A10G", "unit": "hour"}
+    said = json.loads(msgspec.json.encode(bill("own")))
+    parts = [line | {"quantity": 0.5, "nanos": 1_000_000_000 * n} for n in (1, 2, 3)]
+    unpriced = line | {"component": "data transfer", "quantity": 1, "unit": "GB", "nanos": None}
+    api.replies["/v1/bill"] = (200, said | {"lines": [*parts, unpriced]})
+    rows = [line.split() for line in coldspark("bill").out.splitlines()]
+    assert [row for row in rows if row[:1] == ["compute"]] == [
+        ["compute", "chat", "A10G", "1.5", "hour", "$6.00"]
+    ]
+    assert ["data", "transfer", "chat", "A10G", "1", "GB", "not", "priced"] in rows
+
+
 def test_the_own_bill_names_the_machines_overhead(coldspark: Shell, api: FakeApi) -> None:
     """Everything adds up to the machine's cost."""
     api.replies["/v1/bill"] = (200, bill("own"))

@@ -9,6 +9,7 @@ from coldspark.cli.moments import moment_ms
 from coldspark.cli.options import AsJson, Key, OptionalName, Url, client, complete_book
 from coldspark.errors import InvalidRequest
 
+_ALIKE = ("component", "endpoint", "gpu", "unit", "is_estimated")
 _BILL = """
 [bold]Examples[/bold]
 
@@ -63,7 +64,7 @@ def _show(answer: dict[str, Any]) -> None:
     render.out(render.bold(f"{answer['title']} ({answer['as_of']})"))
     headers = ("component", "endpoint", "gpu", "quantity", "unit", "cost")
     lines = [*answer["lines"], *filter(None, [answer.get("dedicated")])]
-    render.table(headers, [_row(line) for line in answer["lines"]])
+    render.table(headers, [_row(line) for line in _added(answer["lines"])])
     render.out()
     render.out(f"{render.bold('total')}  {render.nanos(answer['total_nanos'])}")
     if answer.get("dedicated"):
@@ -80,6 +81,18 @@ def _show(answer: dict[str, Any]) -> None:
         render.out("~ marks a rate that was estimated, not published")
     render.out(f"source: {answer['source']}")
     _show_corrections(answer.get("corrections", ()))
+
+
+def _added(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add up lines of which nothing that is shown differs but how much; the first one's place."""
+    sums: dict[tuple[object, ...], dict[str, Any]] = {}
+    for line in lines:
+        alike = (*(line.get(name) for name in _ALIKE), line["nanos"] is None)
+        into = sums.setdefault(alike, line | {"quantity": 0, "nanos": None})
+        into["quantity"] += line["quantity"]
+        if line["nanos"] is not None:
+            into["nanos"] = (into["nanos"] or 0) + line["nanos"]
+    return list(sums.values())
 
 
 def _row(line: dict[str, Any]) -> tuple[object, ...]:
