@@ -130,8 +130,7 @@ class Replica:
         """Say what it was started from, or why that could not be imported ahead."""
         if self.template is None:
             return None
-        name = self.template.key.label.rpartition("/")[2]
-        words = f"fork of template {name} (pid {self.template.pid})"
+        words = f"fork of template {self.template.key.file_name} (pid {self.template.pid})"
         reason = self.template.unsafe_reason
         return words if reason is None else f"{words}, imported after the fork: {reason}"
 
