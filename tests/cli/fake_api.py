@@ -94,6 +94,9 @@ def endpoint(name: str) -> dict[str, Any]:
         "status": "Ready",
         "queued": 2,
         "gpu": "A10G",
+        "memory": 512_000_000,
+        "scale": {"max": 4, "idle_timeout_s": 60.0},
+        "limits": {"body_bytes_max": 67_108_864},
         "replicas": [replica],
         "decisions": [decision],
     }

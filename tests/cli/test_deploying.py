@@ -76,6 +76,15 @@ def test_a_wrong_deploy_file_is_a_usage_error(coldspark: Shell, api: FakeApi) ->
     assert api.asked == []
 
 
+def test_the_plan_writes_values_as_people_do(coldspark: Shell) -> None:
+    """No Python in it, no bytes to count."""
+    project("name = 'mine'\nmemory = '512MB'\n[scale]\nidle_timeout = '5m'")
+    told = coldspark("deploy", ".", "--dry-run").err
+    assert "  memory: - -> 512MB\n" in told
+    assert "  scale: - -> idle_timeout_s = 300 s" in told
+    assert "  handler: - -> program = inference.py" in told
+
+
 def test_env_must_be_a_pair(coldspark: Shell) -> None:
     """``--env A`` says nothing."""
     project()
@@ -99,6 +108,24 @@ def test_wake_waits_for_a_replica(coldspark: Shell, api: FakeApi) -> None:
     assert ran.code == 0
     assert "awake: 28.05 ms" in ran.err
     assert "POST /v1/endpoints/mine/invoke" in api.asked
+
+
+def test_wake_tells_of_this_start_only(coldspark: Shell, api: FakeApi) -> None:
+    """How an earlier revision ended is no news, and looks like a failure of this one."""
+    project()
+    ended = {"at_ms": 1, "replica": "r-0", "stream": "coldspark", "text": "ended: import error"}
+    api.replies["/v1/endpoints/mine/logs"] = (200, {"lines": [ended]})
+    ran = coldspark("deploy", ".", "--yes", "--wake")
+    assert "awake" in ran.err
+    assert "ended" not in ran.err
+
+
+def test_the_plan_says_when_a_list_is_emptied(coldspark: Shell, api: FakeApi) -> None:
+    """An arrow to nothing reads as an accident."""
+    project()
+    change = {"field": "handler.requirements", "old": ["numpy"], "new": []}
+    api.replies["/v1/endpoints/mine"] = (200, {"action": "update", "changes": [change]})
+    assert "requirements: numpy -> -\n" in coldspark("deploy", ".", "--dry-run").err
 
 
 def test_wake_of_a_command_asks_its_ping_path(coldspark: Shell, api: FakeApi) -> None:

@@ -8,6 +8,7 @@ from fake_api import FakeApi, endpoint
 from shell import Shell
 
 from coldspark import prices
+from coldspark.cli import render
 from coldspark.core.metering import HoldingState
 from coldspark.core.pricing import price
 from coldspark.core.totals import HoldingTotals, Totals, UsageTotals
@@ -81,6 +82,25 @@ def test_describe_tells_replicas_and_decisions(coldspark: Shell, api: FakeApi) -
         assert words in out
 
 
+def test_describe_writes_sizes_and_times_with_their_units(coldspark: Shell, api: FakeApi) -> None:
+    """Nobody reads 67108864."""
+    api.endpoints["chat"] = endpoint("chat")
+    lines = [" ".join(line.split()) for line in coldspark("describe", "chat").out.splitlines()]
+    for line in ("memory 512MB", "idle_timeout_s = 60 s", "limits body_bytes_max = 64MiB"):
+        assert line in lines
+
+
+def test_an_id_is_never_folded_on_a_terminal(
+    coldspark: Shell, api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is there to be copied: ``coldspark trace ID``."""
+    monkeypatch.setattr(render, "is_terminal", lambda stream=None: True)
+    id = "0c40eefe-4864-4fb7-9911-3dbadbf2cbd0"
+    api.replies["/v1/requests"] = (200, {"requests": [REQUEST | {"request": id}]})
+    _, row = coldspark("requests", COLUMNS="80").out.splitlines()
+    assert row.startswith(id)
+
+
 def test_logs_mark_the_platforms_remarks(coldspark: Shell, api: FakeApi) -> None:
     """And the stream, when it is not stdout."""
     api.replies["/v1/endpoints/chat/logs"] = (200, {"lines": LINES})
@@ -104,6 +124,13 @@ def test_requests_are_listed_and_one_is_drawn(coldspark: Shell, api: FakeApi) ->
     out = coldspark("trace", "req-1").out
     assert "booted           14.00 ms   50 %  ████████████████████" in out
     assert "total            28.00 ms" in out
+
+
+def test_no_requests_are_said_to_be_none(coldspark: Shell, api: FakeApi) -> None:
+    """Standard output stays empty, as with ``ls``."""
+    api.replies["/v1/requests"] = (200, {"requests": []})
+    ran = coldspark("requests", "chat")
+    assert (ran.code, ran.out, ran.err) == (0, "", "no requests yet\n")
 
 
 def bill(book: str) -> object:
@@ -150,6 +177,20 @@ def test_a_bill_under_the_guide_shows_its_errors_and_gaps(coldspark: Shell, api:
     assert "endpoint=chat&book=guide-2026-03" in api.asked[0]
 
 
+def test_lines_that_differ_in_nothing_shown_are_one(coldspark: Shell, api: FakeApi) -> None:
+    """A book that bills held time has a line each for busy, starting and idle, all "compute"."""
+    line = {"component": "compute", "endpoint": "chat", "gpu": "A10G", "unit": "hour"}
+    said = json.loads(msgspec.json.encode(bill("own")))
+    parts = [line | {"quantity": 0.5, "nanos": 1_000_000_000 * n} for n in (1, 2, 3)]
+    unpriced = line | {"component": "data transfer", "quantity": 1, "unit": "GB", "nanos": None}
+    api.replies["/v1/bill"] = (200, said | {"lines": [*parts, unpriced]})
+    rows = [line.split() for line in coldspark("bill").out.splitlines()]
+    assert [row for row in rows if row[:1] == ["compute"]] == [
+        ["compute", "chat", "A10G", "1.5", "hour", "$6.00"]
+    ]
+    assert ["data", "transfer", "chat", "A10G", "1", "GB", "not", "priced"] in rows
+
+
 def test_the_own_bill_names_the_machines_overhead(coldspark: Shell, api: FakeApi) -> None:
     """Everything adds up to the machine's cost."""
     api.replies["/v1/bill"] = (200, bill("own"))
@@ -164,6 +205,16 @@ def test_a_moment_that_is_none_is_a_usage_error(coldspark: Shell, api: FakeApi) 
     ran = coldspark("bill", "--since", "yesteryear")
     assert ran.code == 2
     assert "2026-11-01, 24h or 7d" in ran.err
+    assert api.asked == []
+
+
+def test_a_range_that_ends_before_it_begins_is_told_in_the_words_given(
+    coldspark: Shell, api: FakeApi
+) -> None:
+    """Not in milliseconds since 1970, which nobody typed."""
+    ran = coldspark("bill", "--since", "5m", "--until", "1h")
+    assert ran.code == 2
+    assert "--since 5m is after --until 1h" in ran.err
     assert api.asked == []
 
 

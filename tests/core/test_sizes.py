@@ -2,7 +2,13 @@
 
 import pytest
 
-from coldspark.core.sizes import format_duration, format_size, parse_duration, parse_size
+from coldspark.core.sizes import (
+    format_duration,
+    format_size,
+    parse_duration,
+    parse_size,
+    write_size,
+)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +49,12 @@ def test_a_duration_that_is_none_is_refused(text: str | float) -> None:
     """Nothing is guessed."""
     with pytest.raises(ValueError):
         parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["512MB", "1GiB", "256MiB", "15GB", "4097", "0"])
+def test_a_size_is_written_as_it_is_read(text: str) -> None:
+    """Nothing is rounded: it can be typed into a project's file again."""
+    assert write_size(parse_size(text)) == text
 
 
 def test_sizes_and_durations_are_written_for_people() -> None:

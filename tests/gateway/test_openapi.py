@@ -9,6 +9,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from coldspark.gateway.native.openapi import document
+from coldspark.gateway.native.page import page
 from coldspark.gateway.native.table import OPERATIONS
 
 
@@ -44,3 +45,15 @@ def test_every_operation_that_needs_a_key_says_so() -> None:
         else:
             assert entry["security"] == [{"key": []}]
             assert {"401", "403"} <= set(entry["responses"])
+
+
+def test_the_page_shows_code_as_code_and_its_links_open_what_they_name() -> None:
+    """A browser opens a closed section only for a target inside it; no backtick is left."""
+    html = page(document(OPERATIONS))
+    assert "`" not in html
+    assert "<code>model_fn</code>" in html
+    assert "<details id=" not in html
+    links = set(re.findall(r'href="#(\w+)"', html))
+    assert links
+    for name in links:
+        assert re.search(rf'</summary><\w+ id="{name}"', html), name

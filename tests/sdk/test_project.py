@@ -93,6 +93,13 @@ def test_flags_win_over_the_file_key_by_key(tmp_path: Path) -> None:
     assert definition["gpu"] == "T4"
 
 
+def test_a_change_that_nobody_reads_is_refused(tmp_path: Path) -> None:
+    """``{"scale.max": 1}`` once did nothing, and said nothing."""
+    root = project(tmp_path, "", "inference.py")
+    with pytest.raises(InvalidRequest, match=r"'scale.max': did you mean 'scale'\?"):
+        read_project(root, {"scale.max": 1})
+
+
 def test_pyproject_may_hold_it(tmp_path: Path) -> None:
     """Under ``[tool.coldspark]``."""
     root = project(

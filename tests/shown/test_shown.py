@@ -3,21 +3,18 @@
 import json
 import re
 import resource
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
+from real_server import Server, is_running
 
 from coldspark.sdk.client import Client, ServerRefused
 from coldspark.sdk.deploy import deploy
 
-COLDSPARK = str(Path(sys.executable).parent / "coldspark")
 HANDLER = """
 import os, time
 
@@ -31,26 +28,6 @@ def predict_fn(data, model):
 """
 
 pytestmark = pytest.mark.process
-
-
-class Server:
-    """A server process on a data directory, which outlives it."""
-
-    def __init__(self, data: Path, *flags: str, stderr: IO[str] | None = None) -> None:
-        words = [COLDSPARK, "up", "--port", "0", "--data", str(data), "--log-level", "warning"]
-        self.process = subprocess.Popen(
-            [*words, *flags], stdout=subprocess.PIPE, stderr=stderr, text=True
-        )
-        assert self.process.stdout is not None
-        self.client = Client(self.process.stdout.readline().split()[-1])
-
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(60) == 0
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait(60)
 
 
 @pytest.fixture
@@ -75,14 +52,6 @@ def ask(server: Server, name: str = "e", **data: object) -> Any:
         .invoke(name, json.dumps(data).encode(), content_type="application/json")
         .json()
     )
-
-
-def runs(pid: int) -> bool:
-    """Whether a process is more than a zombie that its new parent has yet to reap."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def view(server: Server, name: str = "e") -> Any:
@@ -176,7 +145,7 @@ def test_kill_nine_and_a_restart_keep_endpoints_and_ledger_and_leave_no_orphan(
     assert len(again.client.requests("e", limit=50)) == 5
     assert ask(again, n=7)["n"] == 7
     again.stop()
-    assert not [pid for pid in pids if runs(pid)]
+    assert not any(is_running(pid) for pid in pids)
 
 
 def test_fifteen_gigabytes_on_a_t4_are_refused_with_the_type_that_fits(
@@ -233,4 +202,4 @@ def test_a_server_stops_without_replacing_what_it_ends(tmp_path: Path) -> None:
         pid = ask(server)["pid"]
         server.stop()
     assert said.read_text() == ""
-    assert not runs(pid)
+    assert not is_running(pid)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from coldspark.cli import render, waking
+from coldspark.cli import render, specs, waking
 from coldspark.cli.options import AsJson, Key, Name, Url, client, complete_gpu
 
 if TYPE_CHECKING:
@@ -165,11 +165,12 @@ def _show_plan(prepared: "Prepared", planned: dict[str, Any]) -> None:
         f" ({len(archive.files)} files, {format_size(len(archive.content))} packed)"
     )
     for change in planned.get("changes", ()):
-        render.note(f"  {change['field']}: {_shown(change['old'])} -> {_shown(change['new'])}")
+        field, old, new = change["field"], change["old"], change["new"]
+        render.note(f"  {field}: {_shown(field, old)} -> {_shown(field, new)}")
     for warning in planned.get("warnings", ()):
         render.note(f"  warning: {warning}")
 
 
-def _shown(value: Any) -> str:
-    text = "-" if value is None else str(value)
+def _shown(field: str, value: Any) -> str:
+    text = specs.shown(field, value).replace("\n", ", ")
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -14,7 +14,6 @@ _CURES = {
     "ServerUnreachable": "Start one with: coldspark up (or say where it is: --url)",
     "Unauthenticated": "Pass a key: --key or $COLDSPARK_KEY (coldspark keys create makes one)",
     "Forbidden": "Use a key with the scope (see: coldspark keys create --help)",
-    "NotFound": "See what there is: coldspark ls",
     "EndpointFailed": "Look at the cause: coldspark logs NAME; then deploy a corrected revision",
     "StartFailed": "Look at the cause: coldspark logs NAME",
     "QueueFull": "Try again later, or raise --max and [limits] queue",

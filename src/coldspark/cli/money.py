@@ -7,7 +7,9 @@ import typer
 from coldspark.cli import render
 from coldspark.cli.moments import moment_ms
 from coldspark.cli.options import AsJson, Key, OptionalName, Url, client, complete_book
+from coldspark.errors import InvalidRequest
 
+_ALIKE = ("component", "endpoint", "gpu", "unit", "is_estimated")
 _BILL = """
 [bold]Examples[/bold]
 
@@ -42,12 +44,11 @@ def bill(
     as_json: AsJson = False,
 ) -> None:
     """Show what was used and what it cost, under your own machine's cost or any price book."""
+    since_ms, until_ms = moment_ms(since), moment_ms(until)
+    if since_ms is not None and until_ms is not None and since_ms > until_ms:
+        raise InvalidRequest(f"--since {since} is after --until {until}: nothing lies between")
     answer = client(url, key).bill(
-        name,
-        book=prices,
-        since=_text(moment_ms(since)),
-        until=_text(moment_ms(until)),
-        as_gpu=as_gpu,
+        name, book=prices, since=_text(since_ms), until=_text(until_ms), as_gpu=as_gpu
     )
     if as_json:
         render.as_json(answer)
@@ -63,7 +64,7 @@ def _show(answer: dict[str, Any]) -> None:
     render.out(render.bold(f"{answer['title']} ({answer['as_of']})"))
     headers = ("component", "endpoint", "gpu", "quantity", "unit", "cost")
     lines = [*answer["lines"], *filter(None, [answer.get("dedicated")])]
-    render.table(headers, [_row(line) for line in answer["lines"]])
+    render.table(headers, [_row(line) for line in _added(answer["lines"])])
     render.out()
     render.out(f"{render.bold('total')}  {render.nanos(answer['total_nanos'])}")
     if answer.get("dedicated"):
@@ -80,6 +81,18 @@ def _show(answer: dict[str, Any]) -> None:
         render.out("~ marks a rate that was estimated, not published")
     render.out(f"source: {answer['source']}")
     _show_corrections(answer.get("corrections", ()))
+
+
+def _added(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add up lines of which nothing that is shown differs but how much; the first one's place."""
+    sums: dict[tuple[object, ...], dict[str, Any]] = {}
+    for line in lines:
+        alike = (*(line.get(name) for name in _ALIKE), line["nanos"] is None)
+        into = sums.setdefault(alike, line | {"quantity": 0, "nanos": None})
+        into["quantity"] += line["quantity"]
+        if line["nanos"] is not None:
+            into["nanos"] = (into["nanos"] or 0) + line["nanos"]
+    return list(sums.values())
 
 
 def _row(line: dict[str, Any]) -> tuple[object, ...]:

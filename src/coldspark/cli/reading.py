@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from coldspark.cli import render
+from coldspark.cli import render, specs
 from coldspark.cli.moments import age, clock_time
 from coldspark.cli.options import AsJson, Key, Name, OptionalName, Url, client
 
@@ -101,8 +101,11 @@ def requests(
     if as_json:
         render.as_json({"requests": rows})
         return
+    if not rows:
+        render.note("no requests yet")
+        return
     headers = ("request", "endpoint", "when", "status", "ms", "busy ms", "cold", "cost")
-    render.table(headers, [_request_row(row) for row in rows])
+    render.table(headers, [_request_row(row) for row in rows], is_folded=False)
 
 
 def trace(
@@ -170,7 +173,7 @@ def _describe_variant(variant: dict[str, Any]) -> None:
         for key, value in variant.items()
         if key not in ("name", "weight", "replicas", "decisions") and value not in (None, {}, [])
     }
-    render.pairs({key: _flat(value) for key, value in shown.items()})
+    render.pairs({key: specs.shown(key, value) for key, value in shown.items()})
     if variant.get("replicas"):
         render.heading("replicas")
         headers = ("replica", "state", "running", "age", "devices", "started by")
@@ -191,13 +194,6 @@ def _replica_row(replica: dict[str, Any]) -> tuple[object, ...]:
         ", ".join(replica.get("devices", ())) or "cpu",
         replica.get("template"),
     )
-
-
-def _flat(value: Any) -> object:
-    """Write a nested object as lines of ``key = value``."""
-    if not isinstance(value, dict):
-        return value if not isinstance(value, list) else " ".join(map(str, value))
-    return "\n".join(f"{key} = {_flat(inner)}" for key, inner in value.items() if inner is not None)
 
 
 def _log_line(line: dict[str, Any]) -> str:

@@ -40,6 +40,7 @@ _WORDS = {
     "simulated": "magenta",
 }
 _BAR = 40
+_ROW_CHARS_MAX = 1_000
 
 
 def is_terminal(stream: TextIO | None = None) -> bool:
@@ -62,11 +63,17 @@ def as_json(data: Any) -> None:
     out(json.dumps(data, indent=2 if is_terminal() else None, ensure_ascii=False))
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write rows under headers: aligned and coloured for a person, plain columns in a pipe."""
+def table(
+    headers: Sequence[str], rows: Iterable[Sequence[object]], *, is_folded: bool = True
+) -> None:
+    """Write rows under headers: aligned and coloured for a person, plain columns in a pipe.
+
+    Cells fold to fit a terminal, or else whole rows run over its edge: an id in pieces cannot be
+    copied.
+    """
     texts = [[_cell(value) for value in row] for row in rows]
     if is_terminal():
-        _rich_table(headers, texts)
+        _rich_table(headers, texts, is_folded=is_folded)
     else:
         for line in columns([list(headers), *texts]):
             out(line)
@@ -155,7 +162,7 @@ def _cell(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _rich_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _rich_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, is_folded: bool) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -165,7 +172,11 @@ def _rich_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         grid.add_column(header, overflow="fold")
     for row in rows:
         grid.add_row(*(Text(text, style=_WORDS.get(text, "")) for text in row))
-    Console(highlight=False).print(grid)
+    console = Console(highlight=False)
+    if not is_folded:
+        endless = console.options.update(max_width=_ROW_CHARS_MAX)
+        console.width = max(console.width, console.measure(grid, options=endless).maximum)
+    console.print(grid)
 
 
 _CODES = {

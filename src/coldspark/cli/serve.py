@@ -50,6 +50,9 @@ def serve(config: ServerConfig) -> None:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    if config.log_level == "info":
+        # At its own INFO it tells of every plugin and table, on every start.
+        logging.getLogger("alembic").setLevel(logging.WARNING)
     uvloop.run(_serve(config))
 
 
@@ -79,9 +82,10 @@ class _Store:
 async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
     """Run a server while the block runs."""
     async with AsyncExitStack() as stack:
-        store = await _open_store(config, stack)
+        # Before anything is written: what is not understood must leave no trace.
         catalogue = catalogues.load()
         node = _node(config, catalogue)
+        store = await _open_store(config, stack)
         await _close_crashed_boots(store, config)
         if not config.allow_open:
             gateway.refuse_open_bind(config.host, has_keys=not store.keys.is_empty())

@@ -7,9 +7,10 @@ from coldspark.cli import render
 from coldspark.errors import ColdsparkError
 
 if TYPE_CHECKING:
-    from coldspark.sdk.client import Client
+    from coldspark.sdk.client import Client, Json
 
 _POLL_S = 0.5
+_LINES = 20
 # What a handler says of the empty body that wakes it. It was awake to say so.
 _AWAKE = ("HandlerFailed", "UnsupportedMedia", "InvalidRequest")
 
@@ -20,15 +21,15 @@ def wake(connection: "Client", name: str, ping_path: str | None) -> None:
     ``ping_path`` is a command's; a handler is woken by an empty call. Raises what the start did.
     """
     failures: list[ColdsparkError] = []
+    seen_ms = max((int(line["at_ms"]) for line in _remarks(connection, name)), default=0)
     thread = threading.Thread(
         target=_call, args=(connection, name, ping_path, failures), daemon=True
     )
     render.note(f"waking {name}")
     thread.start()
-    seen = 0
     while thread.is_alive():
         thread.join(_POLL_S)
-        seen = _show_remarks(connection, name, seen)
+        seen_ms = _show_remarks(connection, name, seen_ms)
     if failures:
         raise failures[0]
 
@@ -56,11 +57,16 @@ def _timing(stages_ms: dict[str, float], is_cold: bool, cost: str | None) -> str
 
 def _show_remarks(connection: "Client", name: str, seen_ms: int) -> int:
     """Print the platform's own log lines that are newer than the last one shown."""
+    fresh = [line for line in _remarks(connection, name) if line["at_ms"] > seen_ms]
+    for line in fresh:
+        render.note(f"  {line['text']}")
+    return max([seen_ms, *(int(line["at_ms"]) for line in fresh)])
+
+
+def _remarks(connection: "Client", name: str) -> "list[Json]":
+    """Return the platform's own newest log lines; none where they cannot be had."""
     try:
-        lines = connection.logs(name, 20)
+        lines = connection.logs(name, _LINES)
     except ColdsparkError:
-        return seen_ms
-    for line in lines:
-        if line["at_ms"] > seen_ms and line["stream"] == "coldspark":
-            render.note(f"  {line['text']}")
-    return max([seen_ms, *(int(line["at_ms"]) for line in lines)])
+        return []
+    return [line for line in lines if line["stream"] == "coldspark"]

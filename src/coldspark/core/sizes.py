@@ -64,6 +64,14 @@ def format_size(size_bytes: int) -> str:
     return f"{value:.3g} TB"
 
 
+def write_size(size_bytes: int) -> str:
+    """Write bytes exactly, in the largest unit that divides them: ``parse_size`` reads it back."""
+    for unit in ("GiB", "GB", "MiB", "MB"):
+        if size_bytes and size_bytes % _UNITS[unit.lower()] == 0:
+            return f"{size_bytes // _UNITS[unit.lower()]}{unit}"
+    return str(size_bytes)
+
+
 def format_duration(seconds: float) -> str:
     """Write seconds for a person: ``35 ms``, ``4.2 s``, ``3m 20s``, ``2h 5m``."""
     if seconds < 1:

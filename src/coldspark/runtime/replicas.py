@@ -123,10 +123,18 @@ class Replica:
         """Say what it was started from, or why that could not be imported ahead."""
         if self.template is None:
             return None
+<<<<<<< HEAD
         words = f"fork of template {self.template.key.label} (pid {self.template.pid})"
         if self.template.reason is None:
             return f"{words}, with its model" if self.template.has_model else words
         return f"{words}; {self.template.reason}"
+=======
+        words = f"fork of template {self.template.key.file_name} (pid {self.template.pid})"
+        reason = self.template.unsafe_reason
+        return words if reason is None else f"{words}, imported after the fork: {reason}"
+
+    # --- preparing ------------------------------------------------------------------------
+>>>>>>> e2e
 
     async def _prepare(self, resolve: Coroutine[object, object, LaunchPlan]) -> None:
         try:

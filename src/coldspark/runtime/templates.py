@@ -50,6 +50,11 @@ class TemplateKey:
         """Name it for people."""
         return "commands" if self.program is None else str(self.program)
 
+    @property
+    def file_name(self) -> str:
+        """Name it in one word."""
+        return "commands" if self.program is None else self.program.name
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateFailure:

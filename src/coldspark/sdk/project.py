@@ -78,6 +78,7 @@ def read_project(source: Path, changes: Mapping[str, Any] | None = None) -> Proj
     where, table = _table(source)
     try:
         refuse_unknown_keys(table, (*_KEYS, "server"), "the table")
+        refuse_unknown_keys(changes or {}, _KEYS, "changes")
         table.pop("server", None)
         for key, value in (changes or {}).items():
             is_table = isinstance(value, Mapping) and isinstance(table.get(key), Mapping)

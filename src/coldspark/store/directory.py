@@ -17,7 +17,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from coldspark.errors import ColdsparkError, Conflict
+from coldspark.errors import ColdsparkError, Conflict, InvalidRequest
 
 _ROOMS = ("journal", "artifacts", "environments", "logs", "run")
 _KEY_BYTES = 32
@@ -38,11 +38,11 @@ class DataDirectory:
     def open(cls, path: Path) -> "DataDirectory":
         """Create what is missing, take the lock and count the boot.
 
-        Raises Conflict, naming the pid, when another server holds the directory.
+        Raises Conflict, naming the pid, when another server holds the directory; InvalidRequest
+        where there can be none.
         """
         path = path.absolute()
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.chmod(0o700)
+        _make(path)
         lock_fd = _lock(path)
         try:
             for room in _ROOMS:
@@ -92,6 +92,17 @@ class DataDirectory:
         """Release the lock."""
         os.ftruncate(self.lock_fd, 0)
         os.close(self.lock_fd)
+
+
+def _make(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.chmod(0o700)
+    except OSError as error:
+        raise InvalidRequest(
+            f"{path} cannot be the data directory ({error.strerror}): name one that you may write",
+            field="data",
+        ) from error
 
 
 def write_durably(path: Path, content: bytes) -> None:

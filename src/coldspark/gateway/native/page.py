@@ -1,6 +1,7 @@
 """``/docs``: the API's document as one page of HTML. No script, nothing from elsewhere."""
 
 import json
+import re
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -20,7 +21,7 @@ code, pre { font: 13px/1.45 ui-monospace, monospace; }
 pre { background: #8881; padding: .8em; overflow-x: auto; border-radius: 4px; }
 .method { display: inline-block; min-width: 4.5em; font-weight: 600; }
 .quiet { color: #888; }
-table { border-collapse: collapse; width: 100%; }
+table { border-collapse: collapse; margin: .8em 0; width: 100%; }
 td, th { text-align: left; padding: .2em .8em .2em 0; vertical-align: top; }
 th { font-weight: 600; color: #888; }
 </style></head><body>
@@ -82,11 +83,12 @@ def _schema(name: str, schema: Json) -> str:
         )
         for field, one in schema.get("properties", {}).items()
     ]
-    about = escape(schema.get("description", ""))
+    about = _prose(schema.get("description", ""))
     table = _table(("field", "type", "default"), rows, is_html=True)
+    # The id stands inside: a link to it then opens the section, which a script would have to else.
     return (
-        f'<details id="{escape(name)}"><summary><code>{escape(name)}</code>'
-        f" <span class=quiet>{about}</span></summary>{table}</details>"
+        f"<details><summary><code>{escape(name)}</code> <span class=quiet>{about}</span></summary>"
+        f'<div id="{escape(name)}">{table}</div></details>'
     )
 
 
@@ -121,5 +123,5 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, is_html: b
 
 def _prose(text: str) -> str:
     """Escape, and set what stands between backticks as code."""
-    pieces = escape(text).split("`")
+    pieces = re.split("`+", escape(text))
     return "".join(f"<code>{one}</code>" if place % 2 else one for place, one in enumerate(pieces))

@@ -12,3 +12,11 @@ def flush() -> None:
             stream.flush()
         except (OSError, ValueError, AttributeError):
             continue
+
+
+def complain(text: str) -> None:
+    """Print to standard error, which is the replica's log; the user's code may have closed it."""
+    try:
+        sys.stderr.write(text)
+    except (OSError, ValueError, AttributeError):
+        pass

@@ -304,13 +304,11 @@ def _head(reply: Reply) -> dict[str, Any]:
 
 
 def _failure(call: Call, error: BaseException) -> bytes:
-    is_media = isinstance(error, media.UnsupportedMedia)
-    return _failed(
-        call,
-        kind="UnsupportedMedia" if is_media else "HandlerFailed",
-        message=str(error) if is_media else program.message(error),
-        traceback="" if is_media else program.user_traceback(error),
-    )
+    if isinstance(error, media.UnsupportedMedia):
+        return _failed(call, kind="UnsupportedMedia", message=str(error), traceback="")
+    told = program.user_traceback(error)
+    output.complain(told)
+    return _failed(call, kind="HandlerFailed", message=program.message(error), traceback=told)
 
 
 def _cancellation(call: Call) -> bytes:
