@@ -185,8 +185,10 @@ def test_a_stop_while_fetching_cancels_the_fetch(tmp_path: Path) -> None:
 def test_a_stop_while_loading_ends_it(tmp_path: Path) -> None:
     """SIGTERM is ignored by the handler, so SIGKILL ends it after the grace."""
     text = """
-import signal, time
+import os, signal, time
 def model_fn(d):
+    if os.environ["COLDSPARK_REPLICA"].startswith("-"):
+        raise RuntimeError("not ahead of the fork")
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     print("loading", flush=True)
     time.sleep(60)
@@ -200,6 +202,66 @@ def predict_fn(data, model): return data
         rig.engine.stop(replica, 0.05)
         end = await rig.exited(replica)
         assert (end.cause, end.exit_status) == (RootCause.KILLED, -signal.SIGKILL)
+
+    play(tmp_path, scenario)
+
+
+def test_a_stop_while_the_template_loads_ends_both(tmp_path: Path) -> None:
+    """A load that hangs is not waited for again: the next start gets a template of its own."""
+    text = """
+import time
+def model_fn(d):
+    print("loading", flush=True)
+    time.sleep(60)
+def predict_fn(data, model): return data
+"""
+
+    async def scenario(rig: Rig) -> None:
+        replica = rig.handler(text)
+        await rig.printed(replica, "loading")
+        ((_, pid, _),) = rig.engine.templates()
+        rig.engine.stop(replica, 0.05)
+        assert (await rig.exited(replica)).cause is RootCause.KILLED
+        await gone(pid)
+
+    play(tmp_path, scenario)
+
+
+def test_a_model_is_loaded_once_and_shared_by_its_forks(tmp_path: Path) -> None:
+    """What the template loaded, every replica has: nothing is loaded again."""
+    text = """
+import json, os
+def model_fn(d): return os.getpid()
+def transform_fn(model, data, content_type, accept):
+    return json.dumps({"loaded_by": model, "pid": os.getpid()})
+"""
+
+    async def scenario(rig: Rig) -> None:
+        answers = []
+        for _ in range(2):
+            replica = await rig.ready(rig.handler(text))
+            answers.append(json.loads((await rig.call(replica, b"{}").ended()).body))
+        ((_, template, _),) = rig.engine.templates()
+        assert {answer["loaded_by"] for answer in answers} == {template}
+        assert len({answer["pid"] for answer in answers}) == 2
+
+    play(tmp_path, scenario)
+
+
+def test_a_model_that_opens_a_socket_is_loaded_after_the_fork(tmp_path: Path) -> None:
+    """Forks of one connection would talk across each other; the reason is told."""
+    text = """
+import json, os, socket
+def model_fn(d): return socket.socket(), os.getpid()
+def transform_fn(model, data, content_type, accept):
+    return json.dumps({"loaded_by": model[1], "pid": os.getpid()})
+"""
+
+    async def scenario(rig: Rig) -> None:
+        replica = await rig.ready(rig.handler(text))
+        answer = json.loads((await rig.call(replica, b"{}").ended()).body)
+        assert answer["loaded_by"] == answer["pid"]
+        assert "a socket was opened while the model was loaded" in rig.engine.template(replica)
 
     play(tmp_path, scenario)
 

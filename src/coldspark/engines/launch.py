@@ -121,9 +121,7 @@ class Resolver:
         # Unix sockets in TMPDIR (multiprocessing makes some) may not be longer than 107 bytes.
         if len(str(tmp)) <= _TMP_CHARS_MAX:
             environment.setdefault("TMPDIR", str(tmp))
-        if model_dir is not None:
-            environment["COLDSPARK_MODEL_DIR"] = str(model_dir)
-            environment["SM_MODEL_DIR"] = str(model_dir)
+        environment |= _model_variables(model_dir)
         make_scratch(scratch, model_dir)
         return environment
 
@@ -138,14 +136,21 @@ class Resolver:
         # Our own names are ours: without its marks a template could not be found again.
         named = order.revision.spec.environment
         seen = {name: value for name, value in named if not name.startswith("COLDSPARK_")}
-        if not _real_devices(order.grant):
+        # A template never touches a GPU: there the model is loaded after the fork.
+        model_dir = None if _real_devices(order.grant) else files.model_dir or program.parent
+        if model_dir is not None:
             seen["CUDA_VISIBLE_DEVICES"] = ""
+            seen |= _model_variables(files.model_dir)
         key = TemplateKey(
             interpreter=files.interpreter,
             program=program,
             paths=(program.parent,),
             environment=tuple(sorted(seen.items())),
             modified_ns=program.stat().st_mtime_ns,
+            model_dir=model_dir,
+            memory_bytes=None
+            if model_dir is None
+            else order.revision.spec.resources.memory_bytes,
         )
         return LaunchPlan(
             key=key, environment=environment, cwd=program.parent, model_dir=files.model_dir
@@ -200,6 +205,12 @@ def _program(handler: Handler, code_dir: Path | None, model_dir: Path | None) ->
         f" {held or 'nothing'}; name the file as program",
         field="program",
     )
+
+
+def _model_variables(model_dir: Path | None) -> dict[str, str]:
+    if model_dir is None:
+        return {}
+    return {"COLDSPARK_MODEL_DIR": str(model_dir), "SM_MODEL_DIR": str(model_dir)}
 
 
 def device_variables(grant: Grant) -> dict[str, str]:

@@ -69,6 +69,7 @@ class Replica:
         self._timer: asyncio.TimerHandle | None = None
         self._attempts = 0
         self._port: int | None = None
+        self._was_booted = False
         self._was_ready = False
         self._was_stopped = False
         self._violation: str | None = None
@@ -123,18 +124,13 @@ class Replica:
         """Say what it was started from, or why that could not be imported ahead."""
         if self.template is None:
             return None
-<<<<<<< HEAD
-        words = f"fork of template {self.template.key.label} (pid {self.template.pid})"
-        if self.template.reason is None:
-            return f"{words}, with its model" if self.template.has_model else words
-        return f"{words}; {self.template.reason}"
-=======
-        words = f"fork of template {self.template.key.file_name} (pid {self.template.pid})"
-        reason = self.template.unsafe_reason
-        return words if reason is None else f"{words}, imported after the fork: {reason}"
-
-    # --- preparing ------------------------------------------------------------------------
->>>>>>> e2e
+        template = self.template
+        words = f"fork of template {template.key.file_name} (pid {template.pid})"
+        if not template.is_fork_safe:
+            return f"{words}, imported after the fork: {template.reason}"
+        if template.has_model:
+            return f"{words}, with its model"
+        return words if template.reason is None else f"{words}; {template.reason}"
 
     async def _prepare(self, resolve: Coroutine[object, object, LaunchPlan]) -> None:
         try:
@@ -152,6 +148,9 @@ class Replica:
             theirs = await self._open_channel(stack) if plan.argv is None else None
             template = self._machine.pool.acquire(plan.key, self.id, self)
             self.template = template
+            if plan.argv is None and not template.settled.is_set():
+                # Its process is there: from here on it imports, and loads what can be shared.
+                self._tell_booted()
             await template.settled.wait()
             if template.failure is not None:
                 raise TemplateBroken(template.failure)
@@ -249,8 +248,7 @@ class Replica:
     def _on_forked(self) -> None:
         if self._channel is None and self.phase is Phase.STARTING:
             self._move(Phase.LOADING)
-            if self._attempts == 1:
-                self._machine.listener.on_booted(self.id)
+            self._tell_booted()
             assert self._port is not None
             self._pinging = self._machine.tasks.spawn(self._ping(self._port))
 
@@ -268,6 +266,11 @@ class Replica:
         """The handler's process runs and begins to load."""
         if self.phase is Phase.STARTING:
             self._move(Phase.LOADING)
+            self._tell_booted()
+
+    def _tell_booted(self) -> None:
+        if not self._was_booted:
+            self._was_booted = True
             self._machine.listener.on_booted(self.id)
 
     def on_loaded(self, load_us: int | None) -> None:

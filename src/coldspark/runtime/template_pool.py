@@ -7,6 +7,7 @@ used, so that forking it does not compete with the request that woke its sibling
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from coldspark.core.types import GIB, ReplicaId
@@ -54,7 +55,8 @@ class TemplatePool:
         self._ending: set[Template] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
-        self._standbys = 0
+        self._made = 0
+        """Cgroups so far: each has a name of its own."""
 
     def __len__(self) -> int:
         return len(self._by_key)
@@ -78,12 +80,25 @@ class TemplatePool:
     def _find(self, key: TemplateKey) -> Template:
         template = self._by_key.get(key)
         if template is None or not template.is_alive:
-            environment = {**self._environment, **dict(key.environment)}
-            template = Template(key, environment, self._ended)
+            template = self._new(key)
             self._by_key[key] = template
             self._tasks.spawn(self._settled(template))
         self._by_key.move_to_end(key)
         return template
+
+    def _new(self, key: TemplateKey) -> Template:
+        environment = {**self._environment, **dict(key.environment)}
+        cgroup = None
+        if key.memory_bytes is not None:
+            self._made += 1
+            bounds = replace(_UNBOUND, memory_bytes=key.memory_bytes)
+            cgroup = self._cgroups.create(ReplicaId(f"template-{self._made}"), bounds)
+        try:
+            return Template(key, environment, self._ended, cgroup)
+        except (OSError, ValueError):
+            if cgroup is not None:
+                self._cgroups.retire(cgroup)
+            raise
 
     async def _settled(self, template: Template) -> None:
         """Weigh a new template, and give it a standby."""
@@ -103,8 +118,8 @@ class TemplatePool:
         if self._is_closed:
             return
         if template.wants_standby and self._by_key.get(template.key) is template:
-            self._standbys += 1
-            name = f"standby-{self._standbys}"
+            self._made += 1
+            name = f"standby-{self._made}"
             template.stand_by(Standby(name, self._cgroups.create(ReplicaId(name), _UNBOUND)))
 
     def _retire_fallen(self, template: Template) -> None:
@@ -113,8 +128,11 @@ class TemplatePool:
             self._cgroups.retire(cgroup)
 
     def release(self, template: Template, replica: ReplicaId) -> None:
-        """Take a user off a template."""
+        """Take a user off a template. One that nobody waits for any more may hang: it is ended."""
         template.users.pop(replica, None)
+        if not template.users and not template.settled.is_set():
+            template.kill()
+            return
         if not template.users and self._by_key.get(template.key) is template:
             self._idle_since[template.key] = clock.monotonic_s()
             self._drop_surplus()
@@ -160,6 +178,9 @@ class TemplatePool:
     def _ended(self, template: Template) -> None:
         self._ending.discard(template)
         self._retire_fallen(template)
+        if template.cgroup is not None:
+            template.cgroup.kill()
+            self._cgroups.retire(template.cgroup)
         if self._by_key.get(template.key) is template:
             del self._by_key[template.key]
             self._idle_since.pop(template.key, None)

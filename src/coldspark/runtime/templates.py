@@ -44,6 +44,8 @@ class TemplateKey:
     """When the program was last written: one edited in place must not be served from memory."""
     model_dir: Path | None = None
     """The model that is loaded before the fork; None: each replica loads its own."""
+    memory_bytes: int | None = None
+    """How much memory loading it may take: as much as a replica's."""
 
     @property
     def label(self) -> str:
@@ -136,8 +138,10 @@ class Template:
         key: TemplateKey,
         environment: Mapping[str, str],
         on_ended: Callable[["Template"], None],
+        cgroup: Cgroup | None = None,
     ) -> None:
         self.key = key
+        self.cgroup = cgroup
         self.users: dict[ReplicaId, TemplateUser] = {}
         self.failure: TemplateFailure | None = None
         self.import_us: int | None = None
@@ -173,7 +177,15 @@ class Template:
         program = None if key.program is None else str(key.program)
         model_dir = None if key.model_dir is None else str(key.model_dir)
         paths = [str(path) for path in key.paths]
-        self._send({"op": "prepare", "program": program, "paths": paths, "model_dir": model_dir})
+        self._send(
+            {
+                "op": "prepare",
+                "program": program,
+                "paths": paths,
+                "model_dir": model_dir,
+                "cgroups": () if cgroup is None else cgroup.procs,
+            }
+        )
 
     @property
     def pid(self) -> int:
@@ -364,13 +376,8 @@ class Template:
     def _verdict(self, status: int) -> TemplateFailure:
         tail = tuple(self._tail)
         if self._broken is None:
-            message = "The template that it was forked from died"
-            return TemplateFailure(
-                cause=RootCause.KILLED if status < 0 else RootCause.UNKNOWN,
-                message=message,
-                log_tail=tail,
-                exit_status=status,
-            )
+            cause, message = self._cause_of_death(status)
+            return TemplateFailure(cause=cause, message=message, log_tail=tail, exit_status=status)
         lines = self._broken.log_tail
         if lines and lines[-1] not in tail:
             tail = (*tail, *lines)
@@ -380,6 +387,16 @@ class Template:
             log_tail=tail[-50:],
             exit_status=status,
         )
+
+    def _cause_of_death(self, status: int) -> tuple[RootCause, str]:
+        if self.cgroup is not None and self.cgroup.oom_kills():
+            return (
+                RootCause.OUT_OF_MEMORY,
+                "The kernel ended it for its memory while it loaded the model (the limit is"
+                f" {self.key.memory_bytes} bytes): raise memory, or load a smaller model",
+            )
+        cause = RootCause.KILLED if status < 0 else RootCause.UNKNOWN
+        return cause, "The template that it was forked from died"
 
 
 def _start(

@@ -6,8 +6,9 @@ the revision's variables. To find a fork's mark in /proc, the template needs roo
 environment: unless ``COLDSPARK_REPLICA`` has 64 characters it executes itself again (same pid).
 
     supervisor -> template
-      {"op": "prepare", "program": path | null, "paths": [dir, …], "model_dir": dir | null}
-            Put ``paths`` first on sys.path and import the program's module, once. ``null``: nothing
+      {"op": "prepare", "program": path | null, "paths": [dir, …], "model_dir": dir | null,
+       "cgroups": [cgroup.procs path, …]}
+            Join the cgroups. Put ``paths`` first on sys.path and import the program's module, once. ``null``: nothing
             to import (the template of commands). With a ``model_dir`` the model is loaded as well,
             and replicas are forked with it; if that rules a fork out, imports alone are kept.
       {"op": "stand_by", "standby": name, "cgroups": [cgroup.procs path, …]}

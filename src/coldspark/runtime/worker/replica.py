@@ -118,7 +118,7 @@ def _leave(cgroups: Sequence[str], kept: set[int], parent: int) -> None:
     """Be a process of its own: session, cgroups, descriptors, and an end with the template's."""
     _reset_signals()
     os.setsid()
-    _join_cgroups(cgroups)
+    join_cgroups(cgroups)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _close_others(kept)
     _die_with(parent)
@@ -165,7 +165,8 @@ def _redirect(descriptors: Sequence[int]) -> None:
             stream.reconfigure(line_buffering=True)
 
 
-def _join_cgroups(paths: Sequence[str]) -> None:
+def join_cgroups(paths: Sequence[str]) -> None:
+    """Enter the cgroups whose ``cgroup.procs`` these are; what cannot be entered is told."""
     for path in paths:
         try:
             with open(path, "w") as file:

@@ -114,6 +114,7 @@ class Template:
     def _obey(self, message: dict[str, Any], descriptors: Sequence[int]) -> None:
         op = message["op"]
         if op == "prepare":
+            replica.join_cgroups(message.get("cgroups") or ())
             self._prepare(message["program"], message["paths"], message.get("model_dir"))
         elif op == "stand_by":
             self._stand_by(message["standby"], message.get("cgroups") or ())
