@@ -33,7 +33,7 @@ _NAMES_MAX = 2_048
 _DROPPED = HOP_BY_HOP | {"content-length", "date", "server-timing"}
 _OURS = "x-coldspark-"
 
-_STAGE_NAMES = tuple(name.removesuffix("_us") for name in STAGES)
+_STAGE_LABELS = tuple(f", {name.removesuffix('_us')};dur=" for name in STAGES)
 _durations_us: Callable[[Waterfall], tuple[int, ...]] = attrgetter(*STAGES)
 
 # Writing a float takes longer than anything else in a reply, and most stages are short.
@@ -109,17 +109,16 @@ def retry_after(seconds: float) -> str:
 
 def server_timing(waterfall: Waterfall) -> str:
     """Return the value of Server-Timing (W3C): milliseconds by stage, less those that were not."""
-    total_us = 0
+    durations_us = _durations_us(waterfall)
     text = ""
-    for stage, duration_us in zip(_STAGE_NAMES, _durations_us(waterfall), strict=True):
+    for label, duration_us in zip(_STAGE_LABELS, durations_us, strict=True):
         if duration_us:
-            total_us += duration_us
-            text += f"{stage};dur={_milliseconds(duration_us)}, "
-    return f"{text}total;dur={_milliseconds(total_us)}"
-
-
-def _milliseconds(duration_us: int) -> str:
-    return _SHORT_MS[duration_us] if duration_us < _SHORT_US else str(duration_us / 1000)
+            text += label + (
+                _SHORT_MS[duration_us] if duration_us < _SHORT_US else str(duration_us / 1000)
+            )
+    total_us = sum(durations_us)
+    total = _SHORT_MS[total_us] if total_us < _SHORT_US else str(total_us / 1000)
+    return f"{text[2:]}, total;dur={total}" if text else f"total;dur={total}"
 
 
 def _cost_lines(receipt: Receipt) -> str:
