@@ -8,7 +8,7 @@ import http
 import math
 import re
 from collections.abc import Callable, Sequence
-from operator import attrgetter
+from operator import attrgetter, getitem
 
 from coldspark.core.metering import NANOS_PER_DOLLAR
 from coldspark.core.types import RequestId
@@ -33,12 +33,32 @@ _NAMES_MAX = 2_048
 _DROPPED = HOP_BY_HOP | {"content-length", "date", "server-timing"}
 _OURS = "x-coldspark-"
 
-_STAGE_LABELS = tuple(f", {name.removesuffix('_us')};dur=" for name in STAGES)
-_durations_us: Callable[[Waterfall], tuple[int, ...]] = attrgetter(*STAGES)
-
-# Writing a float takes longer than anything else in a reply, and most stages are short.
 _SHORT_US = 2_048
-_SHORT_MS = tuple(str(duration_us / 1000) for duration_us in range(_SHORT_US))
+
+
+class _Durations(dict[int, str]):
+    """One stage's part of Server-Timing by microseconds, nothing for none.
+
+    Writing a float takes longer than anything else in a reply, and most stages are short: short
+    ones are written once.
+    """
+
+    def __init__(self, label: str, end: str = "") -> None:
+        super().__init__({0: ""})
+        self._label = label
+        self._end = end
+
+    def __missing__(self, duration_us: int) -> str:
+        text = f"{self._label};dur={duration_us / 1000}{self._end}"
+        if duration_us < _SHORT_US:
+            self[duration_us] = text
+        return text
+
+
+_STAGES = tuple(_Durations(name.removesuffix("_us"), ", ") for name in STAGES)
+_TOTAL = _Durations("total")
+_NO_TIME = "total;dur=0.0"
+_durations_us: Callable[[Waterfall], tuple[int, ...]] = attrgetter(*STAGES)
 
 _prefixes: dict[str, str | None] = {}
 
@@ -110,15 +130,8 @@ def retry_after(seconds: float) -> str:
 def server_timing(waterfall: Waterfall) -> str:
     """Return the value of Server-Timing (W3C): milliseconds by stage, less those that were not."""
     durations_us = _durations_us(waterfall)
-    text = ""
-    for label, duration_us in zip(_STAGE_LABELS, durations_us, strict=True):
-        if duration_us:
-            text += label + (
-                _SHORT_MS[duration_us] if duration_us < _SHORT_US else str(duration_us / 1000)
-            )
-    total_us = sum(durations_us)
-    total = _SHORT_MS[total_us] if total_us < _SHORT_US else str(total_us / 1000)
-    return f"{text[2:]}, total;dur={total}" if text else f"total;dur={total}"
+    stages = "".join(map(getitem, _STAGES, durations_us))
+    return f"{stages}{_TOTAL[sum(durations_us)] or _NO_TIME}"
 
 
 def _cost_lines(receipt: Receipt) -> str:
