@@ -19,9 +19,11 @@ from coldspark.runtime.ports import Receipt
 STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}" for status in http.HTTPStatus
 }
+_FINAL_LINES = {status: line for status, line in STATUS_LINES.items() if status >= 200}
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 CLOSE = "connection: close\r\n"
 KEEP_ALIVE = "connection: keep-alive\r\n"
+_COLD_LINES = ("x-coldspark-cold: false\r\n", "x-coldspark-cold: true\r\n")
 TRAILERS = "trailer: server-timing, x-coldspark-cost, x-coldspark-replica, x-coldspark-cold\r\n"
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -101,8 +103,8 @@ def _without_nominated(
 
 def status_line(status: int) -> str:
     """Return the status line of a final response; what is none (100-199, 600…) becomes 502."""
-    line = STATUS_LINES.get(status)
-    if line is not None and status >= 200:
+    line = _FINAL_LINES.get(status)
+    if line is not None:
         return line
     return f"HTTP/1.1 {status} Unassigned" if 200 <= status <= 599 else STATUS_LINES[502]
 
@@ -139,7 +141,6 @@ def _cost_lines(receipt: Receipt) -> str:
     dollars, nanos = divmod(receipt.cost_nanos, NANOS_PER_DOLLAR)
     replica = "" if usage.replica is None else f"x-coldspark-replica: {usage.replica}\r\n"
     return (
-        f"x-coldspark-cost: {dollars}.{nanos:09d}\r\n"
-        f"x-coldspark-cold: {'true' if usage.is_cold else 'false'}\r\n"
+        f"x-coldspark-cost: {dollars}.{nanos:09d}\r\n{_COLD_LINES[usage.is_cold]}"
         f"{replica}server-timing: {server_timing(usage.waterfall)}\r\n"
     )
