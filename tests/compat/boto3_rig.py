@@ -21,10 +21,12 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from starlette.testclient import TestClient
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "gateway"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "gateway" / "sagemaker"))
 
 from aws_door import BASE_URL, Door
-from sagemaker_fakes import FakeDocuments, FakePlatform
+from fake_services import FakeDocuments
+from sagemaker_fakes import AnsweringPlatform
 from service_model import error_problems, problems
 
 from coldspark.gateway.context import Context
@@ -65,7 +67,7 @@ class Aws:
             endpoint_url=self.url,
             region_name=region,
             aws_access_key_id=key,
-            aws_secret_access_key=secret or f"secret-of-{key}",
+            aws_secret_access_key=secret or f"secret of {key}",
             config=Config(retries={"mode": "standard", "total_max_attempts": attempts}),
         )
         if self.is_local:
@@ -74,7 +76,7 @@ class Aws:
         return client
 
     @property
-    def platform(self) -> FakePlatform:
+    def platform(self) -> AnsweringPlatform:
         """Return what runs behind the door."""
         return self.door.platform
 

@@ -1,7 +1,7 @@
 """What stands behind the native API, in memory."""
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +9,7 @@ from gateway_fakes import FakePlatform
 
 from coldspark.core.metering import Usage
 from coldspark.core.types import ArtifactId, EndpointName
-from coldspark.errors import BodyTooLarge, NotFound
+from coldspark.errors import AlreadyExists, BodyTooLarge, NotFound
 from coldspark.gateway.auth.authenticator import Authenticator
 from coldspark.gateway.context import Context
 from coldspark.gateway.native.services import BillQuestion, Services
@@ -57,10 +57,10 @@ class FakeUsages:
 
 
 class FakeKeys:
-    """Implements ``Keys`` and ``KeyAdmin``; a key's token is its id."""
+    """Implements ``Keys`` and ``KeyAdmin``; a key's token is its id, ``csk_`` before it or not."""
 
-    def __init__(self) -> None:
-        self.keys: dict[str, Key] = {}
+    def __init__(self, keys: Iterable[Key] = ()) -> None:
+        self.keys = {key.id: key for key in keys}
 
     def add(self, name: str, *scopes: str) -> Key:
         """Make a key."""
@@ -90,11 +90,11 @@ class FakeKeys:
 
     def by_bearer(self, token: str) -> Key | None:
         """Return the key of a token."""
-        return self.keys.get(token)
+        return self.keys.get(token.removeprefix("csk_"))
 
     def secret(self, key_id: str) -> str | None:
-        """Return a key's secret."""
-        return f"secret of {key_id}"
+        """Return a key's secret, which a test can know."""
+        return f"secret of {key_id}" if key_id in self.keys else None
 
     def by_id(self, key_id: str) -> Key | None:
         """Return a key."""
@@ -137,28 +137,46 @@ class FakeLogs:
         self.on_end()
 
 
-class NoDocuments:
-    """Implements ``Documents`` with none."""
+class FakeDocuments:
+    """Implements ``Documents`` in a dictionary."""
+
+    def __init__(self, clock: Callable[[], int] = lambda: 1_700_000_000_000) -> None:
+        self._clock = clock
+        self.rows: dict[tuple[str, str, str], Document] = {}
 
     async def create(self, door: str, kind: str, name: str, body: dict[str, object]) -> Document:
-        """Refuse."""
-        raise NotImplementedError
+        """Store a new record."""
+        if (door, kind, name) in self.rows:
+            raise AlreadyExists(f"{kind} {name} exists")
+        return await self.put(door, kind, name, body)
 
     async def put(self, door: str, kind: str, name: str, body: dict[str, object]) -> Document:
-        """Refuse."""
-        raise NotImplementedError
+        """Store or replace a record."""
+        now_ms = self._clock()
+        old = self.rows.get((door, kind, name))
+        document = Document(
+            door=door,
+            kind=kind,
+            name=name,
+            body=body,
+            created_ms=old.created_ms if old else now_ms,
+            updated_ms=now_ms,
+        )
+        self.rows[door, kind, name] = document
+        return document
 
     async def get(self, door: str, kind: str, name: str) -> Document | None:
-        """Return none."""
-        return None
+        """Return a record."""
+        return self.rows.get((door, kind, name))
 
     async def find(self, door: str, kind: str) -> list[Document]:
-        """Return none."""
-        return []
+        """Return all of a kind, by name."""
+        keys = sorted(key for key in self.rows if key[:2] == (door, kind))
+        return [self.rows[key] for key in keys]
 
     async def delete(self, door: str, kind: str, name: str) -> bool:
-        """There is none."""
-        return False
+        """Delete a record."""
+        return self.rows.pop((door, kind, name), None) is not None
 
 
 @dataclass
@@ -198,7 +216,7 @@ class Rig:
         )
         return build_context(
             platform=self.platform,
-            documents=NoDocuments(),
+            documents=FakeDocuments(),
             services=services,
             authenticator=Authenticator(self.keys),
             catalogue=catalogue.load(),

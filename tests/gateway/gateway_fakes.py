@@ -1,7 +1,7 @@
 """A platform that does what a test tells it to, and the records it hands out."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from coldspark.core.metering import Usage
 from coldspark.core.types import (
@@ -20,7 +20,7 @@ from coldspark.core.types import (
     VariantName,
 )
 from coldspark.core.waterfall import Waterfall
-from coldspark.errors import NoRoom, NotFound
+from coldspark.errors import ColdsparkError, NotFound
 from coldspark.runtime.ports import (
     EndpointView,
     Invocation,
@@ -33,6 +33,17 @@ from coldspark.runtime.ports import (
 
 WARM = Waterfall(received_us=12, queued_us=8, inferred_us=1500, returned_us=30, unaccounted_us=150)
 COLD = Waterfall(placed_us=1000, booted_us=14000, loaded_us=5000, inferred_us=2000)
+REPLICA = ReplicaView(
+    replica=ReplicaId("r-1"),
+    revision=RevisionId("0123456789abcdef"),
+    state="ready",
+    running=2,
+    age_s=10.0,
+    idle_s=None,
+    node="n-1",
+    devices=("A10G (simulated)",),
+)
+"""It runs two requests."""
 
 
 def receipt(
@@ -120,15 +131,24 @@ def fail(kind: FailureKind, message: str = "it broke", **fields: object) -> Scri
 
 
 class FakePlatform:
-    """Implements ``Platform``. ``script`` answers what is submitted."""
+    """Implements ``Platform``. ``script`` answers what is submitted; deploys are ready at once."""
 
-    def __init__(self, script: Script = echo) -> None:
+    def __init__(
+        self,
+        script: Script = echo,
+        *,
+        clock: Callable[[], int] = lambda: 1_700_000_000_000,
+        replicas: tuple[ReplicaView, ...] = (REPLICA,),
+    ) -> None:
         self.script = script
         self.tickets: list[FakeTicket] = []
         self.on_submit: Callable[[FakeTicket], None] = lambda ticket: None
         self.views: dict[str, EndpointView] = {}
         self.lines: list[LogLine] = []
-        self.fits: bool = True
+        self.refusal: ColdsparkError | None = None
+        """What the next deploys raise."""
+        self._clock = clock
+        self._replicas = replicas
 
     @property
     def invocations(self) -> list[Invocation]:
@@ -139,16 +159,31 @@ class FakePlatform:
         """Take a request."""
         ticket = FakeTicket(invocation, sink)
         self.tickets.append(ticket)
-        self.script(invocation, sink)
+        self._answer(invocation, sink)
         self.on_submit(ticket)
         return ticket
 
+    def _answer(self, invocation: Invocation, sink: Sink) -> None:
+        self.script(invocation, sink)
+
     async def deploy(self, definition: EndpointDefinition) -> EndpointView:
         """Create or change an endpoint."""
-        if not self.fits:
-            raise NoRoom("no device here holds 80 GB; the smallest type that would is A100-80GB")
-        self.views[definition.name] = view(definition)
-        return self.views[definition.name]
+        if self.refusal is not None:
+            raise self.refusal
+        now_ms = self._clock()
+        old = self.views.get(definition.name)
+        self.views[definition.name] = made = replace(
+            view(definition, self._replicas),
+            created_ms=old.created_ms if old else now_ms,
+            updated_ms=now_ms,
+        )
+        return made
+
+    def become(self, name: str, status: EndpointStatus, failure: str | None = None) -> None:
+        """Change what an endpoint and all its variants are."""
+        old = self.views[name]
+        variants = tuple(replace(one, status=status, failure=failure) for one in old.variants)
+        self.views[name] = replace(old, status=status, failure=failure, variants=variants)
 
     async def remove(self, name: EndpointName) -> None:
         """Delete an endpoint."""
@@ -181,18 +216,10 @@ def definition(name: str = "churn", **limits: int) -> EndpointDefinition:
     )
 
 
-def view(definition: EndpointDefinition) -> EndpointView:
-    """Return an endpoint as the platform would show it: one replica that runs two requests."""
-    replica = ReplicaView(
-        replica=ReplicaId("r-1"),
-        revision=definition.variants[0].revision.id,
-        state="ready",
-        running=2,
-        age_s=10.0,
-        idle_s=None,
-        node="n-1",
-        devices=("A10G (simulated)",),
-    )
+def view(
+    definition: EndpointDefinition, replicas: tuple[ReplicaView, ...] = (REPLICA,)
+) -> EndpointView:
+    """Return an endpoint as the platform would show it."""
     return EndpointView(
         name=definition.name,
         definition=definition,
@@ -208,26 +235,9 @@ def view(definition: EndpointDefinition) -> EndpointView:
                 status=EndpointStatus.READY,
                 failure=None,
                 queued=3,
-                replicas=(replica,),
+                replicas=replicas,
                 decisions=(),
             )
             for variant in definition.variants
         ),
     )
-
-
-class NoKeys:
-    """Implements ``Keys`` with none."""
-
-    def is_empty(self) -> bool:
-        """Return whether no key exists."""
-        return True
-
-    def by_bearer(self, token: str) -> None:
-        """Know nobody."""
-
-    def secret(self, key_id: str) -> None:
-        """Know nobody."""
-
-    def by_id(self, key_id: str) -> None:
-        """Know nobody."""

@@ -8,6 +8,8 @@ import pytest
 from fake_services import Rig
 from native_client import CHURN, served
 
+from coldspark.errors import NoRoom
+
 
 def test_deploying_is_declarative() -> None:
     """Created, then unchanged, then changed: said by status and by a field."""
@@ -166,7 +168,7 @@ def test_no_room_is_told_with_what_would_do() -> None:
         assert "A100-80GB" in answer.json()["error"]["message"]
 
     rig = Rig()
-    rig.platform.fits = False
+    rig.platform.refusal = NoRoom("no device here holds 80 GB: the smallest is A100-80GB")
     served(rig, body)
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import uvloop
-from gateway_fakes import FakePlatform, NoKeys
+from fake_services import FakeKeys
+from gateway_fakes import FakePlatform
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -62,7 +63,7 @@ def context(
     return Context(
         platform=platform,
         dispatch=Dispatch([NativeDoor(), OpenAIDoor()]),
-        gate=Gate(Authenticator(keys or NoKeys())),
+        gate=Gate(Authenticator(keys or FakeKeys())),
         app=app or small_app(),
         tally=Tally(),
         bounds=bounds or Bounds(),

@@ -14,8 +14,9 @@ from typing import cast
 
 from coldspark.gateway.asgi import AsgiTurn
 from coldspark.gateway.context import Context
+from coldspark.gateway.doors import Route
 from coldspark.gateway.exchange import Exchange
-from coldspark.gateway.head import read_head
+from coldspark.gateway.head import Head, read_head
 from coldspark.gateway.reading import Reader, Reading
 from coldspark.gateway.turns import Refusal, Turn
 from coldspark.runtime import clock
@@ -81,6 +82,23 @@ class Connection(Reader, asyncio.Protocol):
         self._is_head_timed = False
         self._start(self._turn())
 
+    def _begin_known(self, route: Route, head: Head) -> None:
+        self._is_head_timed = False
+        self._start(self._exchange(route, head))
+
+    def _take_known(self, route: Route, head: Head, body: bytes) -> None:
+        if self._active is None and not self._waiting and not self._is_write_paused:
+            self._deadline_s = inf
+            self._active = turn = self._exchange(route, head)
+            turn.take_whole(body)
+            return
+        self._begin_known(route, head)
+        self._grow(body)
+        self._complete()
+
+    def _exchange(self, route: Route, head: Head) -> Exchange:
+        return Exchange(self._context, self, route, head, is_keep_alive=True, is_old=False)
+
     def _grow(self, data: bytes) -> None:
         if self._incoming is not None:
             self._incoming.feed(data)
@@ -111,6 +129,8 @@ class Connection(Reader, asyncio.Protocol):
         head = read_head(
             target.method, target.raw_path, target.query, self._headers, clock.monotonic_s()
         )
+        if is_keep_alive and not is_old:
+            self._lesson = target.route, head
         return Exchange(
             context, self, target.route, head, is_keep_alive=is_keep_alive, is_old=is_old
         )

@@ -1,7 +1,8 @@
 """One invocation on the hot path: gathers the body, hands it in, and writes what comes back.
 
 No task, no future, no ASGI: the platform calls the sink, the sink writes to the socket. A reply
-is one write. What cannot be known before the end of a stream (cost, time) goes into trailers.
+is one write unless it is long. What cannot be known before the end of a stream (cost, time) goes
+into trailers.
 """
 
 import logging
@@ -26,6 +27,9 @@ _UNCHECKED_BYTES = 1024 * 1024
 """A body below this is judged by the endpoint's fleet; a longer one before it is read."""
 _UNCHECKED_DIGITS = 7
 """The parser has checked that Content-Length is a number: a shorter one is below the limit."""
+
+_JOINED_BYTES = 128 * 1024
+"""A shorter body is copied behind its head; for a longer one malloc would map fresh pages."""
 
 
 class Exchange:
@@ -125,6 +129,13 @@ class Exchange:
         if self._is_turn:
             self._run()
 
+    def take_whole(self, body: bytes) -> None:
+        """Take the turn and a whole short body at once; nothing of it is left to check."""
+        self._is_turn = self._is_whole = True
+        self._body = body
+        self._size = len(body)
+        self._run()
+
     def drop(self) -> None:
         """The caller hung up."""
         self._is_done = True
@@ -201,7 +212,7 @@ class Exchange:
     def reply(
         self, status: int, headers: Sequence[tuple[str, str]], body: bytes, receipt: Receipt
     ) -> None:
-        """Write a whole reply, in one write."""
+        """Write a whole reply, in one write unless it is long."""
         if not self._is_done:
             reply = (status, headers, body)
             self._write_whole(
@@ -272,7 +283,13 @@ class Exchange:
             own = replies.receipt_lines(self._request, receipt)
         head = self._head_bytes(status, headers, framing, own)
         is_bodiless = not framing or self._head.method == "HEAD"
-        self._wire.write(head if is_bodiless else head + body)
+        if is_bodiless:
+            self._wire.write(head)
+        elif len(body) < _JOINED_BYTES:
+            self._wire.write(head + body)
+        else:
+            self._wire.write(head)
+            self._wire.write(body)
         self._settle(status, receipt)
         self._wire.finished(self._is_keep_alive)
 

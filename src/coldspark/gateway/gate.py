@@ -30,16 +30,17 @@ class Gate:
 
         ``headers`` has lower-case names; the values of a repeated one are joined by a comma.
         """
-        key = self._authenticator.authenticate(
+        if self._authenticator.is_open():
+            self._refuse_web_pages(headers)
+            return None
+        return self._authenticator.authenticate(
             method, raw_path, raw_query, headers, body, now_ms=clock.wall_ms()
         )
-        if key is None:
-            self._refuse_web_pages(headers)
-        return key
 
     def allow(self, key: Key | None, action: Action, endpoint: EndpointName | None = None) -> None:
         """Raise Forbidden unless the key has the scope."""
-        authorize(key, action, endpoint)
+        if key is not None:
+            authorize(key, action, endpoint)
 
     def _refuse_web_pages(self, headers: Mapping[str, str]) -> None:
         """Refuse a browser sent by somebody's page, while no key guards the server.

@@ -7,6 +7,10 @@ from enum import Enum
 import httptools
 
 from coldspark.gateway.context import Context
+from coldspark.gateway.doors import Route
+from coldspark.gateway.head import Head
+from coldspark.gateway.known_heads import KnownHead, know
+from coldspark.runtime import clock
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +24,9 @@ class Reading(Enum):
     DEAF = "deaf"
     """Nothing more is taken; what still comes is dropped."""
 
+
+_LESSONS_MAX = 4
+"""Heads learnt in a row and not met again, until a connection is no longer worth learning."""
 
 # Looking a member up on its Enum takes longer than the comparison, and this is done per header.
 _BETWEEN, _HEAD, _BODY, _DEAF = Reading.BETWEEN, Reading.HEAD, Reading.BODY, Reading.DEAF
@@ -43,10 +50,26 @@ class Reader(ABC):
         """Some request ended within the bytes that are being parsed."""
         self._is_resumed = False
         """The parser reads a head of our own making: see ``_ignore_upgrades``."""
+        self._heads_parsed = 0
+        """Within the bytes that are being parsed."""
+        self._lesson: tuple[Route, Head] | None = None
+        """A head within them that may come again, as it is or with another length."""
+        self._lessons_left = _LESSONS_MAX
+        self._known: KnownHead | None = None
+        self._left_bytes = 0
+        """Of a body whose head was known: it passes by the parser."""
 
     @abstractmethod
     def _begin(self) -> None:
         """Take a request whose head was read. Raises HttpParserInvalidURLError."""
+
+    @abstractmethod
+    def _begin_known(self, route: Route, head: Head) -> None:
+        """Take a request whose head came before."""
+
+    @abstractmethod
+    def _take_known(self, route: Route, head: Head, body: bytes) -> None:
+        """Take such a request whole."""
 
     @abstractmethod
     def _grow(self, data: bytes) -> None:
@@ -69,11 +92,52 @@ class Reader(ABC):
         """End everything at once: a bug was met."""
 
     def data_received(self, data: bytes) -> None:
+        """Take what came: a head that is known, the body behind it, or what must be parsed."""
+        at, end = 0, len(data)
+        while at < end and self._reading is not _DEAF:
+            if self._left_bytes:
+                at = self._pass_body(data, at)
+                continue
+            known = self._known
+            found = known.find(data, at) if known and self._reading is _BETWEEN else None
+            if known is None or found is None:
+                self._parse(data[at:])
+                return
+            at = self._recall(known, data, *found)
+
+    def _recall(self, known: KnownHead, data: bytes, length: bytes, at: int) -> int:
+        """Take a request whose head came before; return where the next one begins."""
+        self._lessons_left = _LESSONS_MAX
+        head = known.again(length, clock.monotonic_s())
+        end = at + int(length)
+        if end <= len(data):
+            self._take_known(known.route, head, data[at:end])
+            return end
+        self._reading = _BODY
+        self._left_bytes = end - at
+        self._begin_known(known.route, head)
+        if at == len(data):
+            self._wait_for_more()
+        return at
+
+    def _pass_body(self, data: bytes, at: int) -> int:
+        piece = data[at : at + self._left_bytes]
+        self._left_bytes -= len(piece)
+        self._grow(piece)
+        if self._left_bytes:
+            self._wait_for_more()
+        elif self._reading is _BODY:
+            self._reading = _BETWEEN
+            self._complete()
+        return at + len(piece)
+
+    def _parse(self, data: bytes) -> None:
         """Parse; the callbacks below are called for what is complete."""
-        if self._reading is _DEAF:
-            return
+        is_first = self._reading is _BETWEEN
         self._fed_bytes = len(data)
         self._has_completed = False
+        self._heads_parsed = 0
+        self._lesson = None
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -82,6 +146,15 @@ class Reader(ABC):
             self._malformed(error)
         if self._reading is not _BETWEEN:
             self._check_partial()
+        # Only of the first head of these bytes is it plain where it stands.
+        if self._lesson is not None and is_first and self._heads_parsed == 1:
+            self._learn(data, *self._lesson)
+
+    def _learn(self, data: bytes, route: Route, head: Head) -> None:
+        """Know a head from now on, unless this client never sends one twice."""
+        if self._lessons_left:
+            self._lessons_left -= 1
+            self._known = know(data, route, head)
 
     def on_message_begin(self) -> None:
         """A request line begins."""
@@ -105,6 +178,7 @@ class Reader(ABC):
             self._is_resumed = False
             return
         self._reading = _BODY
+        self._heads_parsed += 1
         self._method = self._parser.get_method()
         self._version = self._parser.get_http_version()
         refusal = self._refusal_of_head()

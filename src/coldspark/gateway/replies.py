@@ -8,7 +8,7 @@ import http
 import math
 import re
 from collections.abc import Callable, Sequence
-from operator import attrgetter
+from operator import attrgetter, getitem
 
 from coldspark.core.metering import NANOS_PER_DOLLAR
 from coldspark.core.types import RequestId
@@ -19,9 +19,11 @@ from coldspark.runtime.ports import Receipt
 STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}" for status in http.HTTPStatus
 }
+_FINAL_LINES = {status: line for status, line in STATUS_LINES.items() if status >= 200}
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 CLOSE = "connection: close\r\n"
 KEEP_ALIVE = "connection: keep-alive\r\n"
+_COLD_LINES = ("x-coldspark-cold: false\r\n", "x-coldspark-cold: true\r\n")
 TRAILERS = "trailer: server-timing, x-coldspark-cost, x-coldspark-replica, x-coldspark-cold\r\n"
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -33,12 +35,32 @@ _NAMES_MAX = 2_048
 _DROPPED = HOP_BY_HOP | {"content-length", "date", "server-timing"}
 _OURS = "x-coldspark-"
 
-_STAGE_NAMES = tuple(name.removesuffix("_us") for name in STAGES)
-_durations_us: Callable[[Waterfall], tuple[int, ...]] = attrgetter(*STAGES)
-
-# Writing a float takes longer than anything else in a reply, and most stages are short.
 _SHORT_US = 2_048
-_SHORT_MS = tuple(str(duration_us / 1000) for duration_us in range(_SHORT_US))
+
+
+class _Durations(dict[int, str]):
+    """One stage's part of Server-Timing by microseconds, nothing for none.
+
+    Writing a float takes longer than anything else in a reply, and most stages are short: short
+    ones are written once.
+    """
+
+    def __init__(self, label: str, end: str = "") -> None:
+        super().__init__({0: ""})
+        self._label = label
+        self._end = end
+
+    def __missing__(self, duration_us: int) -> str:
+        text = f"{self._label};dur={duration_us / 1000}{self._end}"
+        if duration_us < _SHORT_US:
+            self[duration_us] = text
+        return text
+
+
+_STAGES = tuple(_Durations(name.removesuffix("_us"), ", ") for name in STAGES)
+_TOTAL = _Durations("total")
+_NO_TIME = "total;dur=0.0"
+_durations_us: Callable[[Waterfall], tuple[int, ...]] = attrgetter(*STAGES)
 
 _prefixes: dict[str, str | None] = {}
 
@@ -81,8 +103,8 @@ def _without_nominated(
 
 def status_line(status: int) -> str:
     """Return the status line of a final response; what is none (100-199, 600…) becomes 502."""
-    line = STATUS_LINES.get(status)
-    if line is not None and status >= 200:
+    line = _FINAL_LINES.get(status)
+    if line is not None:
         return line
     return f"HTTP/1.1 {status} Unassigned" if 200 <= status <= 599 else STATUS_LINES[502]
 
@@ -109,17 +131,9 @@ def retry_after(seconds: float) -> str:
 
 def server_timing(waterfall: Waterfall) -> str:
     """Return the value of Server-Timing (W3C): milliseconds by stage, less those that were not."""
-    total_us = 0
-    text = ""
-    for stage, duration_us in zip(_STAGE_NAMES, _durations_us(waterfall), strict=True):
-        if duration_us:
-            total_us += duration_us
-            text += f"{stage};dur={_milliseconds(duration_us)}, "
-    return f"{text}total;dur={_milliseconds(total_us)}"
-
-
-def _milliseconds(duration_us: int) -> str:
-    return _SHORT_MS[duration_us] if duration_us < _SHORT_US else str(duration_us / 1000)
+    durations_us = _durations_us(waterfall)
+    stages = "".join(map(getitem, _STAGES, durations_us))
+    return f"{stages}{_TOTAL[sum(durations_us)] or _NO_TIME}"
 
 
 def _cost_lines(receipt: Receipt) -> str:
@@ -127,7 +141,6 @@ def _cost_lines(receipt: Receipt) -> str:
     dollars, nanos = divmod(receipt.cost_nanos, NANOS_PER_DOLLAR)
     replica = "" if usage.replica is None else f"x-coldspark-replica: {usage.replica}\r\n"
     return (
-        f"x-coldspark-cost: {dollars}.{nanos:09d}\r\n"
-        f"x-coldspark-cold: {'true' if usage.is_cold else 'false'}\r\n"
+        f"x-coldspark-cost: {dollars}.{nanos:09d}\r\n{_COLD_LINES[usage.is_cold]}"
         f"{replica}server-timing: {server_timing(usage.waterfall)}\r\n"
     )

@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sagemaker_fakes import Clock, FakeDocuments, FakeKeys, FakePlatform
+from fake_services import FakeDocuments, FakeKeys
+from sagemaker_fakes import AnsweringPlatform, Clock
 from service_model import problems
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -59,7 +60,7 @@ class Door:
     def __init__(self, keys: Iterable[Key] = (), *, body_bytes_max: int = 1024 * 1024) -> None:
         self.clock = Clock()
         self.documents = FakeDocuments(self.clock)
-        self.platform = FakePlatform(self.clock)
+        self.platform = AnsweringPlatform(self.clock)
         self.body_bytes_max = body_bytes_max
         self.authenticator = Authenticator(FakeKeys(keys))
         endpoint = control_plane(self.platform, self.documents, catalogue.load(), self._identify)

@@ -39,6 +39,10 @@ class Authenticator:
         self._accepts_unsigned_payload = accepts_unsigned_payload
         self._services = services
 
+    def is_open(self) -> bool:
+        """Return whether everyone is let in: no key exists, and none is required."""
+        return not self._is_key_required and self._keys.is_empty()
+
     def authenticate(
         self,
         method: str,
@@ -54,7 +58,7 @@ class Authenticator:
         ``raw_path`` and ``raw_query`` are as sent, still percent-encoded. ``headers`` has
         lower-case names; values of a repeated header are joined with a comma.
         """
-        if not self._is_key_required and self._keys.is_empty():
+        if self.is_open():
             return None
         authorization = headers.get("authorization", "")
         if authorization.startswith(ALGORITHM):

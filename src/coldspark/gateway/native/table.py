@@ -1,5 +1,7 @@
 """Every operation of the native API, in the order of its documentation."""
 
+from functools import partial
+
 from coldspark.gateway.auth.scopes import Action
 from coldspark.gateway.native import artifacts, endpoints, keys, logs, machine, records, schemas
 from coldspark.gateway.native.operations import Content, Operation, Parameter, Reply
@@ -12,79 +14,81 @@ _COST_HEADERS = (
     "server-timing",
 )
 _ANY = Content((), "*/*")
-_ENDPOINTS, _INVOKE, _LEDGER, _SERVER = "Endpoints", "Invoke", "Ledger", "Server"
-_CODE, _KEYS = "Artifacts", "Keys"
-_INVOKE_ERRORS = (404, 413, 415, 424, 429, 500, 502, 503, 504)
-_PASS_THROUGH = "/v1/endpoints/{name}/invoke/{path}"
+_ENDPOINTS, _ENDPOINT = "/v1/endpoints", "/v1/endpoints/{name}"
+_ARTIFACT, _KEYS = "/v1/artifacts/{sha256}", "/v1/keys"
+
+_invocation = partial(
+    Operation,
+    tag="Invoke",
+    scope=Action.INVOKE,
+    errors=(404, 413, 415, 424, 429, 500, 502, 503, 504),
+    extra_headers=_COST_HEADERS,
+)
+_of_endpoints = partial(Operation, tag="Endpoints", scope=Action.DEPLOY)
+_of_code = partial(Operation, path=_ARTIFACT, tag="Artifacts", scope=Action.DEPLOY)
+_of_ledger = partial(Operation, method="GET", tag="Ledger", scope=Action.DEPLOY)
+_of_keys = partial(Operation, tag="Keys", scope=Action.ADMIN)
+_of_server = partial(Operation, method="GET", tag="Server")
 
 
 def _json(kind: type) -> Content:
     return Content((kind,))
 
 
+def _ok(description: str, content: type | Content | None = None) -> tuple[Reply, ...]:
+    """Return the one good reply of most operations."""
+    return (Reply(200, description, _json(content) if isinstance(content, type) else content),)
+
+
 def _pass_through(method: str) -> Operation:
-    return Operation(
+    return _invocation(
         method=method,
-        path=_PASS_THROUGH,
+        path=f"{_ENDPOINT}/invoke/{{path}}",
         id=f"{method.lower()}_path_of_endpoint",
         summary=f"{method} a path of a command's own server",
-        tag=_INVOKE,
-        scope=Action.INVOKE,
         description="Path and query behind /invoke, headers and body are passed on as they are.",
         body=None if method in ("GET", "HEAD", "DELETE") else _ANY,
-        replies=(Reply(200, "What the server answered, with its own status", _ANY),),
-        errors=_INVOKE_ERRORS,
-        extra_headers=_COST_HEADERS,
+        replies=_ok("What the server answered, with its own status", _ANY),
     )
 
 
 OPERATIONS: tuple[Operation, ...] = (
-    Operation(
+    _invocation(
         method="POST",
-        path="/v1/endpoints/{name}/invoke",
+        path=f"{_ENDPOINT}/invoke",
         id="invoke",
         summary="Call an endpoint",
-        tag=_INVOKE,
-        scope=Action.INVOKE,
         description=(
             "The body goes to the handler (or the command's invoke path) as it is. An endpoint at "
             "zero wakes. A streamed reply ends in trailers with its cost and time."
         ),
         body=_ANY,
-        replies=(Reply(200, "What the endpoint answered", _ANY),),
-        errors=_INVOKE_ERRORS,
-        extra_headers=_COST_HEADERS,
+        replies=_ok("What the endpoint answered", _ANY),
     ),
     *(_pass_through(method) for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD")),
-    Operation(
+    _of_endpoints(
         method="GET",
-        path="/v1/endpoints",
+        path=_ENDPOINTS,
         id="list_endpoints",
         summary="List endpoints",
-        tag=_ENDPOINTS,
-        scope=Action.DEPLOY,
-        replies=(Reply(200, "All that the key may look at", _json(schemas.EndpointsBody)),),
+        replies=_ok("All that the key may look at", schemas.EndpointsBody),
         run=endpoints.list_endpoints,
     ),
-    Operation(
+    _of_endpoints(
         method="GET",
-        path="/v1/endpoints/{name}",
+        path=_ENDPOINT,
         id="get_endpoint",
         summary="Look at an endpoint",
-        tag=_ENDPOINTS,
-        scope=Action.DEPLOY,
         description="Looking never wakes anything.",
-        replies=(Reply(200, "Its variants, replicas and decisions", _json(schemas.EndpointBody)),),
+        replies=_ok("Its variants, replicas and decisions", schemas.EndpointBody),
         errors=(404,),
         run=endpoints.get_endpoint,
     ),
-    Operation(
+    _of_endpoints(
         method="PUT",
-        path="/v1/endpoints/{name}",
+        path=_ENDPOINT,
         id="put_endpoint",
         summary="Deploy: create or change an endpoint",
-        tag=_ENDPOINTS,
-        scope=Action.DEPLOY,
         description=(
             "Declarative: the same definition again changes nothing. With dry_run=true the reply "
             "is the plan (PlanBody) and nothing is changed."
@@ -102,25 +106,21 @@ OPERATIONS: tuple[Operation, ...] = (
         errors=(413, 503),
         run=endpoints.put_endpoint,
     ),
-    Operation(
+    _of_endpoints(
         method="DELETE",
-        path="/v1/endpoints/{name}",
+        path=_ENDPOINT,
         id="delete_endpoint",
         summary="Delete an endpoint",
-        tag=_ENDPOINTS,
-        scope=Action.DEPLOY,
         description="What waits is refused, what runs may finish; its ledger lines stay.",
         replies=(Reply(204, "Deleted"),),
         errors=(404,),
         run=endpoints.delete_endpoint,
     ),
-    Operation(
+    _of_endpoints(
         method="GET",
-        path="/v1/endpoints/{name}/logs",
+        path=f"{_ENDPOINT}/logs",
         id="get_logs",
         summary="Read what replicas printed",
-        tag=_ENDPOINTS,
-        scope=Action.DEPLOY,
         description=(
             "With follow=true the reply does not end: one JSON object a line, or server-sent "
             "events where Accept asks for text/event-stream. Empty lines keep it alive."
@@ -129,65 +129,50 @@ OPERATIONS: tuple[Operation, ...] = (
             Parameter("lines", "How many, at most 10000", int, 100),
             Parameter("follow", "Go on as they come", bool, False),
         ),
-        replies=(Reply(200, "The newest lines, oldest first", _json(schemas.LogsBody)),),
+        replies=_ok("The newest lines, oldest first", schemas.LogsBody),
         errors=(404,),
         run=logs.get_logs,
     ),
-    Operation(
+    _of_code(
         method="HEAD",
-        path="/v1/artifacts/{sha256}",
         id="has_artifact",
         summary="Ask whether an archive is here",
-        tag=_CODE,
-        scope=Action.DEPLOY,
-        replies=(Reply(200, "It is here"),),
+        replies=_ok("It is here"),
         errors=(404,),
         run=artifacts.head_artifact,
     ),
-    Operation(
+    _of_code(
         method="PUT",
-        path="/v1/artifacts/{sha256}",
         id="put_artifact",
         summary="Upload an archive (.tar.gz)",
-        tag=_CODE,
-        scope=Action.DEPLOY,
         body=Content((), "application/gzip"),
         replies=(Reply(201, "Stored", _json(schemas.ArtifactBody)),),
         errors=(413,),
         run=artifacts.put_artifact,
     ),
-    Operation(
-        method="GET",
+    _of_ledger(
         path="/v1/requests",
         id="list_requests",
         summary="List the newest requests",
-        tag=_LEDGER,
-        scope=Action.DEPLOY,
         parameters=(
             Parameter("endpoint", "Only of this one"),
             Parameter("limit", "How many, at most 1000", int, 50),
         ),
-        replies=(Reply(200, "Ledger lines, newest first", _json(schemas.UsagesBody)),),
+        replies=_ok("Ledger lines, newest first", schemas.UsagesBody),
         run=records.list_requests,
     ),
-    Operation(
-        method="GET",
+    _of_ledger(
         path="/v1/requests/{request}",
         id="get_request",
         summary="Look at a request: its cost and its waterfall",
-        tag=_LEDGER,
-        scope=Action.DEPLOY,
-        replies=(Reply(200, "Its ledger line", _json(schemas.UsageBody)),),
+        replies=_ok("Its ledger line", schemas.UsageBody),
         errors=(404,),
         run=records.get_request,
     ),
-    Operation(
-        method="GET",
+    _of_ledger(
         path="/v1/bill",
         id="get_bill",
         summary="Price a stretch of the ledger",
-        tag=_LEDGER,
-        scope=Action.DEPLOY,
         parameters=(
             Parameter("endpoint", "Only of this one"),
             Parameter("book", "The price book", str, "own"),
@@ -195,71 +180,59 @@ OPERATIONS: tuple[Operation, ...] = (
             Parameter("until", "First millisecond (epoch) that no longer counts", int),
             Parameter("as_gpu", "Price usage on CPU as if on this type"),
         ),
-        replies=(Reply(200, "The bill", _json(dict)),),
+        replies=_ok("The bill", dict),
         errors=(404,),
         run=records.get_bill,
     ),
-    Operation(
+    _of_keys(
         method="GET",
-        path="/v1/keys",
+        path=_KEYS,
         id="list_keys",
         summary="List API keys",
-        tag=_KEYS,
-        scope=Action.ADMIN,
-        replies=(Reply(200, "The valid ones, without secrets", _json(schemas.KeysBody)),),
+        replies=_ok("The valid ones, without secrets", schemas.KeysBody),
         run=keys.list_keys,
     ),
-    Operation(
+    _of_keys(
         method="POST",
-        path="/v1/keys",
+        path=_KEYS,
         id="create_key",
         summary="Create an API key",
-        tag=_KEYS,
-        scope=Action.ADMIN,
         description="Its secrets are shown this once.",
         body=_json(schemas.NewKeyBody),
         replies=(Reply(201, "The key", _json(schemas.MadeKeyBody)),),
         run=keys.create_key,
     ),
-    Operation(
+    _of_keys(
         method="DELETE",
-        path="/v1/keys/{key}",
+        path=f"{_KEYS}/{{key}}",
         id="revoke_key",
         summary="Revoke an API key, at once",
-        tag=_KEYS,
-        scope=Action.ADMIN,
         replies=(Reply(204, "Revoked"),),
         errors=(404,),
         run=keys.revoke_key,
     ),
-    Operation(
-        method="GET",
+    _of_server(
         path="/v1/doctor",
         id="get_doctor",
         summary="Ask what the server's machine can do",
-        tag=_SERVER,
         scope=Action.DEPLOY,
-        replies=(Reply(200, "Every check, with its cure", _json(schemas.DoctorBody)),),
+        replies=_ok("Every check, with its cure", schemas.DoctorBody),
         run=machine.doctor,
     ),
-    Operation(
-        method="GET",
+    _of_server(
         path="/metrics",
         id="get_metrics",
         summary="Read metrics in Prometheus's format",
-        tag=_SERVER,
         scope=Action.DEPLOY,
         description="Wakes nothing and keeps nothing awake.",
-        replies=(Reply(200, "The metrics", Content((), "text/plain")),),
+        replies=_ok("The metrics", Content((), "text/plain")),
         run=machine.metrics,
     ),
-    Operation(
-        method="GET",
+    _of_server(
         path="/healthz",
         id="get_health",
         summary="Ask whether the server is up",
-        tag=_SERVER,
-        replies=(Reply(200, "It is", _json(schemas.HealthBody)),),
+        replies=_ok("It is", schemas.HealthBody),
         open=machine.healthz,
     ),
 )

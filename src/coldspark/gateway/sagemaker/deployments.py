@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from coldspark.core.types import EndpointDefinition, EndpointName, VariantDefinition
-from coldspark.gateway.sagemaker import endpoint_configs, models, tags
-from coldspark.gateway.sagemaker.arns import Resource
+from coldspark.gateway.sagemaker import models
 from coldspark.gateway.sagemaker.calls import DOOR, Body, Call
+from coldspark.gateway.sagemaker.endpoint_configs import CONFIGS
 from coldspark.gateway.sagemaker.errors import invalid
+from coldspark.gateway.sagemaker.models import MODELS
 from coldspark.gateway.sagemaker.records import (
     EndpointChange,
     EndpointConfig,
@@ -78,10 +79,9 @@ async def definition_of(
     deployment: Body | None = None,
 ) -> EndpointDefinition:
     """Return what a create or update asks the platform for. Raises a ValidationException."""
-    body = await endpoint_configs.load(call, change.endpoint_config_name)
+    body = (await CONFIGS.load(call, change.endpoint_config_name)).body
     config = read(EndpointConfig, body)
-    resource = Resource(endpoint_configs.NOUN, change.endpoint_config_name)
-    config_tag = await tags.gpu_tag(call.documents, resource)
+    config_tag = await CONFIGS.gpu_tag(call, change.endpoint_config_name)
     definitions: list[VariantDefinition] = []
     notes: dict[str, VariantNote] = {}
     for sent, variant in zip(_sent_variants(body), config.production_variants, strict=True):
@@ -103,7 +103,7 @@ async def _variant(
     """Return a variant's definition, and its model's image."""
     assert variant.model_name is not None
     model = await models.load(call, variant.model_name)
-    model_tag = await tags.gpu_tag(call.documents, Resource(models.NOUN, variant.model_name))
+    model_tag = await MODELS.gpu_tag(call, variant.model_name)
     gpu_tags = {
         place: text for place, text in {**places, "model": model_tag}.items() if text is not None
     }

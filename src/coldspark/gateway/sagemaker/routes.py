@@ -28,7 +28,9 @@ from coldspark.gateway.sagemaker import (
 )
 from coldspark.gateway.sagemaker.arns import parse_arn, region_of
 from coldspark.gateway.sagemaker.calls import Body, Call
+from coldspark.gateway.sagemaker.endpoint_configs import CONFIGS
 from coldspark.gateway.sagemaker.errors import CONTENT_TYPE, AwsError, error_body
+from coldspark.gateway.sagemaker.models import MODELS
 from coldspark.gateway.sagemaker.validation import Structure, check
 from coldspark.runtime.catalogue import Catalogue
 from coldspark.runtime.ports import Documents, Key, Platform
@@ -57,16 +59,14 @@ class Operation:
 OPERATIONS = {
     "CreateModel": Operation(models.create, shapes.CREATE_MODEL, is_change=True),
     "DescribeModel": Operation(models.describe, shapes.MODEL_NAMED),
-    "ListModels": Operation(models.list_page, shapes.LISTED),
-    "DeleteModel": Operation(models.delete, shapes.MODEL_NAMED, is_change=True),
+    "ListModels": Operation(MODELS.list_page, shapes.LISTED),
+    "DeleteModel": Operation(MODELS.delete, shapes.MODEL_NAMED, is_change=True),
     "CreateEndpointConfig": Operation(
         endpoint_configs.create, shapes.CREATE_ENDPOINT_CONFIG, is_change=True
     ),
-    "DescribeEndpointConfig": Operation(endpoint_configs.describe, shapes.ENDPOINT_CONFIG_NAMED),
-    "ListEndpointConfigs": Operation(endpoint_configs.list_page, shapes.LISTED),
-    "DeleteEndpointConfig": Operation(
-        endpoint_configs.delete, shapes.ENDPOINT_CONFIG_NAMED, is_change=True
-    ),
+    "DescribeEndpointConfig": Operation(CONFIGS.describe, shapes.ENDPOINT_CONFIG_NAMED),
+    "ListEndpointConfigs": Operation(CONFIGS.list_page, shapes.LISTED),
+    "DeleteEndpointConfig": Operation(CONFIGS.delete, shapes.ENDPOINT_CONFIG_NAMED, is_change=True),
     "CreateEndpoint": Operation(endpoints.create, shapes.CREATE_ENDPOINT, is_change=True),
     "DescribeEndpoint": Operation(endpoints.describe, shapes.ENDPOINT_NAMED),
     "ListEndpoints": Operation(endpoints.list_page, shapes.ENDPOINTS_LISTED),
