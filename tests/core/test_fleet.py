@@ -3,7 +3,8 @@
 import pytest
 from worlds import CRASH, World, a_fleet, arrive, rescaled, revision
 
-from coldspark.core.fleet import ABORT_GRACE_S, Fleet
+from coldspark.core.dispatch import ABORT_GRACE_S
+from coldspark.core.fleet import Fleet
 from coldspark.core.messages import (
     Abort,
     AskRoom,

@@ -42,7 +42,7 @@ class StartBudget:
         self.failure = failure
         self.retry_s = now + FAILED_PAUSE_S
 
-    def succeed(self) -> None:
-        """Forget the failures: a replica became ready."""
+    def forgive(self) -> None:
+        """Forget the failures: a replica became ready, or another revision shall run."""
         self.failed = 0
         self.failure = None
