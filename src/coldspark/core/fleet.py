@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from coldspark.core import failures
+from coldspark.core.deadlines import NEVER
 from coldspark.core.dispatch import Dispatch
 from coldspark.core.lives import Lives
 from coldspark.core.messages import (
@@ -43,7 +44,6 @@ from coldspark.core.messages import (
     WakeAt,
 )
 from coldspark.core.replicas import Replica, ReplicaState
-from coldspark.core.requests import NEVER
 from coldspark.core.rollout import Rollout
 from coldspark.core.scaling import Scaling
 from coldspark.core.starting import Starting

@@ -1,10 +1,10 @@
 """Carrying out what ``autoscaling`` decides: ask for more, call asks back, let idle ones go."""
 
 from coldspark.core.autoscaling import Observed, decide
+from coldspark.core.deadlines import NEVER
 from coldspark.core.lives import Lives
 from coldspark.core.messages import FleetEffect
 from coldspark.core.replicas import ReplicaState
-from coldspark.core.requests import NEVER
 from coldspark.core.rollout import Rollout
 from coldspark.core.state import FleetState
 
@@ -19,19 +19,25 @@ class Scaling:
 
     def rescale(self, now: float, effects: list[FleetEffect]) -> None:
         """Start what the rule asks for, or call back replicas that ask for room in vain."""
-        state, roster = self._state, self._state.roster
+        state = self._state
         if state.is_retired:
             return
-        scale = state.revision.spec.scale
-        verdict = decide(scale, self._observe(now))
-        missing = verdict.replicas - roster.ready - len(roster.starting)
-        starts = min(missing, scale.replicas_max - roster.live(state.revision.id))
-        starts -= roster.failing()
+        starts, reason = self._missing(now)
         if starts > 0:
-            allowed = state.budget.allowed(starts, now)
-            self._lives.ask(allowed, verdict.reason, now, effects)
+            self._lives.ask(state.budget.allowed(starts, now), reason, now, effects)
         elif not state.book.queued and not self._rollout.is_underway:
             self._withdraw(now, effects)
+
+    def _missing(self, now: float) -> tuple[int, str]:
+        """Return how many starts the rule wants and ``replicas_max`` allows, and why."""
+        roster, revision = self._state.roster, self._state.revision
+        scale = revision.spec.scale
+        room = scale.replicas_max - roster.live(revision.id) - roster.failing
+        if room <= 0:
+            return 0, f"at replicas_max={scale.replicas_max}"
+        verdict = decide(scale, self._observe(now))
+        missing = verdict.replicas - roster.ready - len(roster.starting) - roster.failing
+        return min(missing, room), verdict.reason
 
     def _observe(self, now: float) -> Observed:
         state, first = self._state, self._state.book.first

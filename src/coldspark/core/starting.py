@@ -1,11 +1,11 @@
 """From the ask for room to a ready replica, or to a failed start and what follows from it."""
 
 from coldspark.core import failures
+from coldspark.core.deadlines import Deadlines
 from coldspark.core.dispatch import Dispatch
 from coldspark.core.lives import Lives
 from coldspark.core.messages import FleetEffect, ReleaseRoom, StartReplica
 from coldspark.core.replicas import Replica, ReplicaState
-from coldspark.core.requests import NEVER
 from coldspark.core.rollout import Rollout
 from coldspark.core.scaling import Scaling
 from coldspark.core.state import FleetState
@@ -28,6 +28,7 @@ class Starting:
         self._rollout = rollout
         self._scaling = scaling
         self._dispatch = dispatch
+        self._limits: Deadlines[ReplicaId] = Deadlines()
 
     def grant(self, name: ReplicaId, now: float, effects: list[FleetEffect]) -> None:
         """Start a replica in its room; give room back that nobody wants any more."""
@@ -37,6 +38,7 @@ class Starting:
             return
         replica.move(ReplicaState.STARTING, now)
         replica.granted_s = now
+        self._limits.add(name, now + replica.revision.spec.limits.start_timeout_s)
         effects.append(StartReplica(name, replica.revision))
 
     def refuse(self, name: ReplicaId, reason: str, now: float, effects: list[FleetEffect]) -> None:
@@ -55,6 +57,7 @@ class Starting:
         if replica is None or replica.state is not ReplicaState.STARTING:
             return
         assert replica.granted_s is not None
+        self._limits.drop(name)
         state.roster.become_ready(replica, now)
         state.starts_s.add(now - replica.granted_s)
         state.budget.forgive()
@@ -63,11 +66,13 @@ class Starting:
 
     def expire(self, now: float, effects: list[FleetEffect]) -> None:
         """Kill starts over their limit; they fail when their process has ended."""
-        for replica in list(self._state.roster.starting.values()):
-            limit_s = replica.revision.spec.limits.start_timeout_s
-            if replica.granted_s is not None and now >= replica.granted_s + limit_s:
-                replica.failed_start = f"not ready after start_timeout_s={limit_s:g}"
-                self._lives.stop(replica, now, replica.failed_start, effects, grace_s=0.0)
+        for name in self._limits.due(now):
+            replica = self._state.roster.starting.get(name)
+            if replica is not None:
+                limit_s = replica.revision.spec.limits.start_timeout_s
+                reason = f"not ready after start_timeout_s={limit_s:g}"
+                self._state.roster.give_up(replica, reason)
+                self._lives.stop(replica, now, reason, effects, grace_s=0.0)
 
     def exit(self, name: ReplicaId, exit: Exit, now: float, effects: list[FleetEffect]) -> None:
         """Bury a replica whose process is gone; it may have been a failed start."""
@@ -75,6 +80,7 @@ class Starting:
         if replica is None:
             return
         was = replica.state
+        self._limits.drop(name)
         self._dispatch.fail_running(replica, exit, effects)
         self._lives.forget(replica, now, effects)
         if was is ReplicaState.STARTING or replica.failed_start is not None:
@@ -105,15 +111,9 @@ class Starting:
     def next_s(self) -> float:
         """Return when a start passes its limit, or when the next one may be tried."""
         roster, budget = self._state.roster, self._state.budget
-        if not (roster.starting or budget.failed):
-            return NEVER
-        next_s = NEVER
-        for replica in roster.starting.values():
-            if replica.granted_s is not None:
-                limit_s = replica.revision.spec.limits.start_timeout_s
-                next_s = min(next_s, replica.granted_s + limit_s)
-        if budget.failed and not (roster.starting or roster.failing()) and self._is_wanted():
-            next_s = min(next_s, budget.retry_s)
+        next_s = self._limits.next_s()
+        if budget.failed and not (roster.starting or roster.failing) and self._is_wanted():
+            return min(next_s, budget.retry_s)
         return next_s
 
     def _is_wanted(self) -> bool:
