@@ -193,7 +193,6 @@ class Fleet:
         self._dispatch.expire(now, effects)
         self._starting.expire(now, effects)
         self._scaling.expire_idle(now, effects)
-        self._rollout.resume(now, effects)
         self._scaling.rescale(now, effects)
 
     def _evict(self, name: ReplicaId, reason: str, now: float, effects: list[FleetEffect]) -> None:

@@ -1,8 +1,8 @@
 """Replacing one revision by another while requests are served, or taking the update back.
 
 The old revision's replicas serve until new ones are ready: each new one that is ready sends one old
-one away, the last sends all. When the new revision spends its budget of failed starts, the fleet
-goes back to the old one, which never stopped serving.
+one away, unless too few would be left, and the last sends all. When the new revision spends its
+budget of failed starts, the fleet goes back to the old one, which never stopped serving.
 """
 
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class Rollout:
         previous, self._state.revision = self._state.revision, revision
         if revision.id == previous.id:
             return
-        if self._underway is not None:
+        if self._underway is not None and self._underway.previous.id != revision.id:
             previous = self._underway.previous
         self._state.budget.forgive()
         self.failure = self._underway = None
@@ -55,43 +55,61 @@ class Rollout:
                 self._lives.call_off(replica, now, "another revision was adopted", effects)
 
     def _begin(self, previous: Revision, now: float, effects: list[FleetEffect]) -> None:
-        revision, ready = self._state.revision, self._state.roster.ready_ones()
-        old = sum(1 for replica in ready if not self._is_new(replica))
+        state, scale = self._state, self._state.revision.spec.scale
+        old = state.roster.ready - self._fresh
         if not old:
-            effects.append(RolledOut(revision))
+            effects.append(RolledOut(state.revision))
             return
-        scale = revision.spec.scale
-        wanted = max(scale.replicas_min, min(len(ready), scale.replicas_max))
+        wanted = max(scale.replicas_min, min(state.roster.ready, scale.replicas_max))
         self._underway = _Underway(previous, wanted)
-        missing = wanted - self._state.roster.live(revision.id)
-        self._lives.ask(missing, f"roll out over {old} of {previous.id}", now, effects)
-        if missing <= 0:
-            self._advance(self._underway, now, effects)
+        reason = f"roll out over {old} of {previous.id}"
+        self._lives.ask(wanted - self._fresh, reason, now, effects)
+
+    @property
+    def _fresh(self) -> int:
+        """Return how many of the new revision are ready: all that are starting are of it."""
+        roster = self._state.roster
+        return roster.live(self._state.revision.id) - len(roster.starting)
 
     def resume(self, now: float, effects: list[FleetEffect]) -> None:
-        """Try again what is missing, when nothing is on its way and the budget allows it."""
+        """End it when it is done; else, when nothing is on its way, try again what is missing."""
         state = self._state
-        if self._underway is not None and not state.roster.starting:
-            missing = self._underway.wanted - state.roster.live(state.revision.id)
+        if self._underway is None:
+            return
+        if self._is_done(self._underway):
+            self._conclude(now, effects)
+        elif not (state.roster.starting or state.roster.failing):
+            missing = self._underway.wanted - self._fresh
             allowed = state.budget.allowed(missing, now)
             self._lives.ask(allowed, "roll out: try again", now, effects)
 
     def became_ready(self, replica: Replica, now: float, effects: list[FleetEffect]) -> None:
         """Let a replica that became ready take an old one's place."""
-        if self._underway is not None and self._is_new(replica):
-            self._advance(self._underway, now, effects)
+        if self._underway is None or not self._is_new(replica):
+            return
+        if self._state.roster.ready > self._underway.wanted and not self._is_done(self._underway):
+            self._send_away(self._old()[:1], now, effects)
+        self.resume(now, effects)
 
-    def _advance(self, underway: _Underway, now: float, effects: list[FleetEffect]) -> None:
-        ready = self._state.roster.ready_ones()
-        old = [replica for replica in ready if not self._is_new(replica)]
-        old.sort(key=lambda replica: len(replica.running))
-        is_done = len(ready) - len(old) >= underway.wanted
-        reason = f"replaced by {self._state.revision.id}"
-        for replica in old if is_done else old[:1]:
+    def _is_done(self, underway: _Underway) -> bool:
+        """Return whether there are enough new ones, or some and no old one any more."""
+        fresh = self._fresh
+        return fresh >= underway.wanted or 0 < fresh == self._state.roster.ready
+
+    def _conclude(self, now: float, effects: list[FleetEffect]) -> None:
+        self._underway = None
+        self._send_away(self._old(), now, effects)
+        effects.append(RolledOut(self._state.revision))
+
+    def _old(self) -> list[Replica]:
+        """Return ready replicas that are to be replaced, the least busy first."""
+        old = [r for r in self._state.roster.ready_ones() if not self._is_new(r)]
+        return sorted(old, key=lambda replica: len(replica.running))
+
+    def _send_away(self, old: list[Replica], now: float, effects: list[FleetEffect]) -> None:
+        for replica in old:
+            reason = f"replaced by {self._state.revision.id}"
             self._lives.send_away(replica, now, reason, effects)
-        if is_done:
-            self._underway = None
-            effects.append(RolledOut(self._state.revision))
 
     def owns(self, replica: Replica) -> bool:
         """Return whether a replica is one of those being rolled out."""
@@ -113,9 +131,8 @@ class Rollout:
         self.failure = f"update to {failed.id} taken back: {failure.message}"
         self._state.note(now, f"roll back to {previous.id}", failure.message)
         self._call_off_starts(now, effects)
-        for replica in self._state.roster.ready_ones():
-            if replica.revision.id == failed.id:
-                self._lives.send_away(replica, now, "its revision was taken back", effects)
+        for replica in self._old():
+            self._lives.send_away(replica, now, "its revision was taken back", effects)
         effects.append(RolledBack(previous, self.failure))
 
     def abandon(self) -> None:
@@ -127,10 +144,13 @@ class Rollout:
 
     def check(self) -> None:
         """Assert what must hold after every step."""
-        if self._underway is None:
+        state, underway = self._state, self._underway
+        assert all(self._is_new(replica) for replica in state.roster.starting.values())
+        if underway is None:
+            assert not self._old(), "a revision serves that nobody asked for"
             return
-        state = self._state
-        fresh = sum(1 for replica in state.roster.ready_ones() if self._is_new(replica))
-        assert self._underway.previous.id != state.revision.id
-        assert fresh < self._underway.wanted, "a finished roll-out is still underway"
-        assert self._underway.failed_starts < state.revision.spec.scale.failed_starts_max
+        assert underway.previous.id != state.revision.id
+        assert not self._is_done(underway), "a finished roll-out is still underway"
+        assert underway.failed_starts < state.revision.spec.scale.failed_starts_max
+        is_awaited = state.roster.starting or state.roster.failing or state.budget.failed
+        assert is_awaited, "an update waits for nothing"

@@ -18,10 +18,11 @@ class Scaling:
         self._rollout = rollout
 
     def rescale(self, now: float, effects: list[FleetEffect]) -> None:
-        """Start what the rule asks for, or call back replicas that ask for room in vain."""
+        """Go on with an update; start what the rule asks for, or call asks for room back."""
         state = self._state
         if state.is_retired:
             return
+        self._rollout.resume(now, effects)
         starts, reason = self._missing(now)
         if starts > 0:
             self._lives.ask(state.budget.allowed(starts, now), reason, now, effects)
