@@ -39,6 +39,8 @@ class Dispatch:
         self._book.add(event.request, request)
         if replica is not None:
             self._forward(event.request, request, replica, now, effects)
+            if len(replica.running) < replica.slots:
+                self._roster.offer(replica)
             return
         self._book.wait(event.request)
         self._scaling.rescale(now, effects)
@@ -78,8 +80,6 @@ class Dispatch:
             self._roster.wake(replica)
         replica.running.add(name)
         request.replica, request.forwarded_s = replica, now
-        if len(replica.running) < replica.slots:
-            self._roster.offer(replica)
         effects.append(Forward(name, replica.id))
 
     def feed(self, replica: Replica, now: float, effects: list[FleetEffect]) -> None:

@@ -51,8 +51,6 @@ class Replica:
     granted_s: float | None = None
     ready_s: float | None = None
     idle_since_s: float | None = None
-    is_offered: bool = False
-    """Stands in the fleet's stack of replicas with a free slot."""
     failed_start: str | None = None
     """Why the platform itself gave this start up."""
     slots: int = field(init=False)

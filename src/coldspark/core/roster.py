@@ -15,7 +15,7 @@ class Roster:
 
     def __init__(self) -> None:
         self._all: dict[ReplicaId, Replica] = {}
-        self._free: list[Replica] = []
+        self._free: dict[ReplicaId, Replica] = {}
         self._idle: OrderedDict[ReplicaId, Replica] = OrderedDict()
         self.starting: dict[ReplicaId, Replica] = {}
         """Placing or starting, oldest first. Read only."""
@@ -69,6 +69,7 @@ class Roster:
         """Move a replica to DRAINING, STOPPING or GONE; it takes no more requests."""
         if replica.state is ReplicaState.READY:
             self.ready -= 1
+            self._free.pop(replica.id, None)
             self.wake(replica)
         if replica.state in _LIVE:
             self._count_out(replica.revision.id)
@@ -85,18 +86,14 @@ class Roster:
 
     def offer(self, replica: Replica) -> None:
         """Note that a ready replica has a free slot."""
-        if not replica.is_offered:
-            replica.is_offered = True
-            self._free.append(replica)
+        self._free[replica.id] = replica
 
     def take_free(self) -> Replica | None:
-        """Return the replica that was freed last: the others grow idle and can go."""
-        while self._free:
-            replica = self._free.pop()
-            replica.is_offered = False
-            if replica.has_room:
-                return replica
-        return None
+        """Return the replica that was freed last: the others grow idle and can go.
+
+        Whoever takes it offers it again if it still has room.
+        """
+        return self._free.popitem()[1] if self._free else None
 
     def rest(self, replica: Replica, now: float) -> None:
         """Start the idle clock of a replica that works on nothing."""
@@ -116,9 +113,9 @@ class Roster:
     def check(self) -> None:
         """Assert that every index agrees with the replicas."""
         ready = self.ready_ones()
-        offered = {replica.id for replica in self._free}
         assert self.ready == len(ready)
         assert set(self._idle) == {r.id for r in ready if not r.running}
+        assert set(self._free) == {r.id for r in ready if r.has_room}
         assert self.failing == sum(1 for r in self._all.values() if r.failed_start is not None)
         live = Counter(r.revision.id for r in self._all.values() if r.state in _LIVE)
         assert self._live == dict(live)
@@ -127,4 +124,3 @@ class Roster:
             assert replica.state is not ReplicaState.GONE
             assert len(replica.running) <= replica.slots
             assert not (replica.running and replica.state in _STARTS)
-            assert not replica.has_room or replica.id in offered
