@@ -225,6 +225,7 @@ class Fleet:
         state, roster = self._state, self._state.roster
         roster.check()
         state.book.check(list(roster))
+        state.budget.check()
         self._rollout.check()
         assert roster.live(self.revision.id) <= self.revision.spec.scale.replicas_max
         assert not (state.is_retired and state.book.queued)

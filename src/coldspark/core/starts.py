@@ -46,3 +46,8 @@ class StartBudget:
         """Forget the failures: a replica became ready, or another revision shall run."""
         self.failed = 0
         self.failure = None
+
+    def check(self) -> None:
+        """Assert that a budget is spent only by failures."""
+        assert self.failed >= 0
+        assert self.failure is None or self.failed > 0
