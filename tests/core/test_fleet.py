@@ -3,7 +3,8 @@
 import pytest
 from worlds import CRASH, World, a_fleet, arrive, rescaled, revision
 
-from coldspark.core.fleet import ABORT_GRACE_S, Fleet
+from coldspark.core.dispatch import ABORT_GRACE_S
+from coldspark.core.fleet import Fleet
 from coldspark.core.messages import (
     Abort,
     AskRoom,
@@ -161,6 +162,15 @@ def test_hanging_up_on_a_running_request_aborts_it_and_its_end_frees_the_slot() 
     assert Abort(RequestId("a"), ReplicaId("chat/main.1")) in effects
     assert not forwards(effects)
     assert forwards(world.step(RequestFinished(RequestId("a")), 3.1)) == [("b", "chat/main.1")]
+
+
+def test_an_id_that_is_used_again_is_not_timed_out_at_its_first_deadline() -> None:
+    """A client that retries under the same id gets the time it asked for."""
+    world = a_warm_world()
+    world.step(RequestArrived(RequestId("again"), 5.0), 2.0)
+    world.step(RequestFinished(RequestId("again")), 3.0)
+    world.step(RequestArrived(RequestId("again"), 100.0), 4.0)
+    assert rejects(world.step(Ticked(), 5.0)) == []
 
 
 def test_a_replica_that_does_not_let_go_is_killed_and_the_next_is_served_by_another() -> None:

@@ -66,9 +66,9 @@ class FleetHistory(RuleBasedStateMachine):
     def begin(self, policy: ScalePolicy, queue_max: int) -> None:
         self.limits = Limits(queue_max=queue_max, start_timeout_s=8.0)
         self.now = 0.0
-        self.revisions = 1
+        self.revisions = [revision(scale=policy, limits=self.limits)]
         self.arrived = 0
-        self.fleet = Fleet(FleetId("e/v"), revision(scale=policy, limits=self.limits))
+        self.fleet = Fleet(FleetId("e/v"), self.revisions[0])
         self.open: dict[RequestId, float] = {}
         self.order: list[RequestId] = []
         self.at: dict[RequestId, ReplicaId] = {}
@@ -164,6 +164,13 @@ class FleetHistory(RuleBasedStateMachine):
             self.ready.append(replica)
             self.step(ReplicaReady(replica))
 
+    @rule()
+    def warm_up(self) -> None:
+        """All that is on its way becomes ready: histories get past the first start."""
+        self.grant_all()
+        while self.starting:
+            self.become_ready()
+
     @rule(pick=st.integers(0, 99))
     def die(self, pick: int) -> None:
         processes = self.starting + self.ready
@@ -192,8 +199,13 @@ class FleetHistory(RuleBasedStateMachine):
 
     @rule(policy=POLICIES)
     def update(self, policy: ScalePolicy) -> None:
-        self.revisions += 1
-        self.step(RevisionAdopted(revision(f"r{self.revisions}", scale=policy, limits=self.limits)))
+        name = f"r{len(self.revisions) + 1}"
+        self.revisions.append(revision(name, scale=policy, limits=self.limits))
+        self.step(RevisionAdopted(self.revisions[-1]))
+
+    @rule(pick=st.integers(0, 99))
+    def go_back(self, pick: int) -> None:
+        self.step(RevisionAdopted(self.revisions[pick % len(self.revisions)]))
 
     @rule(seconds=st.sampled_from([0.1, 1.0, 10.0, 100.0]))
     def pass_time(self, seconds: float) -> None:

@@ -84,3 +84,15 @@ def test_a_withdrawn_ask_frees_the_way_for_the_next() -> None:
     (granted,) = placement.step(RoomReleased(ReplicaId("a1")), 2.0)
     assert isinstance(granted, GrantRoom)
     assert granted.grant.replica == "c1"
+
+
+def test_a_holder_that_two_asks_could_use_is_asked_to_go_once() -> None:
+    """One waits for memory, one for the device; the same idle replica stands in the way of both."""
+    placement = a_placement({"a1": an_advice(0.0)})
+    placement.step(asked("a1", memory_bytes=8 * GIB), 0.0)
+    placement.step(asked("b1", memory_bytes=8 * GIB), 0.0)
+    memory = RoomAsked(
+        replica=ReplicaId("c1"), fleet=FleetId("c"), resources=Resources(memory_bytes=8 * GIB)
+    )
+    effects = placement.step(memory, 0.0)
+    assert [e.replica for e in effects if isinstance(e, AskEviction)] == ["a1"]

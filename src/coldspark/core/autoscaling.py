@@ -5,12 +5,14 @@ start takes (a low quantile of the measured ones), S seconds that a request take
 b the waste budget. Look as far ahead as a start takes: what the replicas at hand will have taken
 on by then is no reason to start another; start only for the remainder.
 
-    taken  = r * c * C/S  +  sum over starting i of  c + (C - remaining_i) * c/S
     need   = max(c, b * c * C/S)
+    taken  = r * c * C/S  +  sum over starting i of  max(need, c + (C - remaining_i) * c/S)
     start    floor((q - taken) / need + 1/2), and from nothing at least one
 
 Worked number: q=50, r=0, p=0, c=1, b=0 asks for 50 starts; replicas_max=2 makes it 2. With those
 two starting (C=4, S=1, remaining 4): taken = 2, so 48 more would be started if the maximum let it.
+With b=1, need = 4: floor(50/4 + 1/2) = 13 starts, and those 13 are counted for the 52 requests that
+they were started for. Counted for c each, the next arrival would ask for nine more, and so on.
 Believing too much in what is there costs latency, believing too little costs seconds of GPU; hence
 the two quantiles, and an ageing guard: a request older than three starts gets one more replica.
 """
@@ -64,11 +66,12 @@ def _starts(policy: ScalePolicy, seen: Observed) -> int:
     slots = policy.concurrency
     start_s = seen.start_s or 0.0
     rounds = start_s / seen.service_s if seen.service_s else 0.0
+    need = max(slots, policy.waste_budget * slots * rounds)
     taken = seen.ready * slots * rounds
     for age_s in seen.starting_ages_s:
-        ahead_s = start_s - max(0.0, start_s - age_s)
-        taken += slots + (ahead_s * slots / seen.service_s if seen.service_s else 0.0)
-    need = max(slots, policy.waste_budget * slots * rounds)
+        ahead_s = min(age_s, start_s)
+        ahead = ahead_s * slots / seen.service_s if seen.service_s else 0.0
+        taken += max(need, slots + ahead)
     starts = math.floor((seen.queued - taken) / need + 0.5)
     if seen.ready == 0 and not seen.starting_ages_s:
         return max(1, starts)

@@ -218,9 +218,10 @@ class Placement:
     def _make_room(self, ask: _Ask, now: float, effects: list[PlacementEffect]) -> float:
         """Ask the cheapest victims to go; return when to look again."""
         may_be_busy = now >= ask.since_s + PATIENCE_S
+        told = {effect.replica for effect in effects if isinstance(effect, AskEviction)}
         for victim in self._victims(ask, now, may_be_busy):
             advice = self._advice_of(victim)
-            if advice is not None and not advice.is_leaving:
+            if advice is not None and not advice.is_leaving and victim not in told:
                 reason = f"{ask.asked.fleet} needs {_describe(ask.asked.resources)}"
                 effects.append(AskEviction(victim, reason))
         return max(ask.since_s, now if may_be_busy else 0.0) + PATIENCE_S

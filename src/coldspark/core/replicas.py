@@ -51,15 +51,13 @@ class Replica:
     granted_s: float | None = None
     ready_s: float | None = None
     idle_since_s: float | None = None
-    is_offered: bool = False
-    """Stands in the fleet's stack of replicas with a free slot."""
     failed_start: str | None = None
     """Why the platform itself gave this start up."""
+    slots: int = field(init=False)
+    """How many requests it serves at a time."""
 
-    @property
-    def slots(self) -> int:
-        """Return how many requests it serves at a time."""
-        return self.revision.spec.scale.concurrency
+    def __post_init__(self) -> None:
+        self.slots = self.revision.spec.scale.concurrency
 
     @property
     def has_room(self) -> bool:

@@ -1,15 +1,12 @@
 """The requests of one fleet: who waits, in which order, who runs where, and when each must end."""
 
-import heapq
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from coldspark.core.deadlines import Deadlines
 from coldspark.core.replicas import Replica
 from coldspark.core.types import RequestId
-
-NEVER = float("inf")
-_STALE_MAX = 64
 
 
 @dataclass(slots=True)
@@ -25,13 +22,15 @@ class Request:
 
 
 class RequestBook:
-    """Every request from arrival to its end. All calls but ``expired`` and ``overdue`` are O(1)."""
+    """Every request from arrival to its end; no call scans those it does not concern."""
 
     def __init__(self) -> None:
         self._open: dict[RequestId, Request] = {}
         self._queue: OrderedDict[RequestId, Request] = OrderedDict()
-        self._deadlines: list[tuple[float, RequestId]] = []
-        self._aborting: dict[RequestId, tuple[Replica, float]] = {}
+        self._deadlines: Deadlines[RequestId] = Deadlines()
+        self._aborting: dict[RequestId, Replica] = {}
+        # Of those being aborted; one that is not in here any more is overdue.
+        self._abort_limits: Deadlines[RequestId] = Deadlines()
         self.queued_bytes = 0
 
     @property
@@ -54,10 +53,7 @@ class RequestBook:
         assert name not in self._open
         assert name not in self._aborting
         self._open[name] = request
-        heapq.heappush(self._deadlines, (request.deadline_s, name))
-        if len(self._deadlines) > _STALE_MAX + 2 * len(self._open):
-            self._deadlines = [entry for entry in self._deadlines if entry[1] in self._open]
-            heapq.heapify(self._deadlines)
+        self._deadlines.add(name, request.deadline_s)
 
     def wait(self, name: RequestId) -> None:
         """Put a request at the end of the queue."""
@@ -77,61 +73,56 @@ class RequestBook:
 
     def finish(self, name: RequestId) -> Request | None:
         """Forget a request that its replica is done with; None when it was not open."""
+        self._deadlines.drop(name)
         return self._open.pop(name, None)
 
     def drop(self, name: RequestId, give_up_by_s: float) -> Replica | None:
         """Forget a request that was answered otherwise; return the replica that must give it up."""
         request = self._open.pop(name)
+        self._deadlines.drop(name)
         if request.replica is None:
             del self._queue[name]
             self.queued_bytes -= request.size_bytes
             return None
-        self._aborting[name] = (request.replica, give_up_by_s)
+        self._aborting[name] = request.replica
+        self._abort_limits.add(name, give_up_by_s)
         return request.replica
 
     def given_up(self, name: RequestId) -> Replica | None:
         """Forget a dropped request that its replica has let go of; return the replica."""
-        aborting = self._aborting.pop(name, None)
-        return None if aborting is None else aborting[0]
+        self._abort_limits.drop(name)
+        return self._aborting.pop(name, None)
 
     def clear_queue(self) -> list[RequestId]:
         """Forget all who wait; return them in order."""
         names = list(self._queue)
         for name in names:
             del self._open[name]
+            self._deadlines.drop(name)
         self._queue.clear()
         self.queued_bytes = 0
         return names
 
     def expired(self, now: float) -> Iterator[tuple[RequestId, Request]]:
         """Yield open requests whose deadline has passed. The caller drops each."""
-        while self._deadlines and self._deadlines[0][0] <= now:
-            _, name = heapq.heappop(self._deadlines)
-            request = self._open.get(name)
-            if request is not None:
-                yield name, request
+        for name in self._deadlines.due(now):
+            yield name, self._open[name]
 
     def overdue(self, now: float) -> list[Replica]:
         """Return, once each, replicas that should have given up a dropped request by now."""
-        late = [name for name, (_, until_s) in self._aborting.items() if until_s <= now]
-        for name in late:
-            self._aborting[name] = (self._aborting[name][0], NEVER)
-        return list({id(r): r for r in (self._aborting[name][0] for name in late)}.values())
+        late = [self._aborting[name] for name in self._abort_limits.due(now)]
+        return list({replica.id: replica for replica in late}.values())
 
     def is_stuck(self, replica: Replica) -> bool:
         """Return whether all that a replica works on was dropped, and it is overdue."""
-        dropped = [self._aborting.get(name) for name in replica.running]
-        return bool(dropped) and all(entry is not None and entry[1] == NEVER for entry in dropped)
+        return bool(replica.running) and all(
+            name in self._aborting and name not in self._abort_limits for name in replica.running
+        )
 
     def next_s(self) -> float:
-        """Return the next moment when a deadline passes, or an overdue replica must be dealt with.
-
-        It may be early (the heap keeps ended requests for a while), never late.
-        """
-        next_s = self._deadlines[0][0] if self._deadlines else NEVER
-        if self._aborting:
-            next_s = min(next_s, min(until_s for _, until_s in self._aborting.values()))
-        return next_s
+        """Return the next moment when a deadline passes, or an overdue replica is to be ended."""
+        next_s = self._deadlines.next_s()
+        return min(next_s, self._abort_limits.next_s()) if self._aborting else next_s
 
     def check(self, replicas: list[Replica]) -> None:
         """Assert that book and replicas agree on who runs where."""
@@ -141,3 +132,8 @@ class RequestBook:
         assert not running & self._aborting.keys()
         assert set(self._queue) == self._open.keys() - running
         assert self.queued_bytes == sum(request.size_bytes for request in self._queue.values())
+        assert len(self._deadlines) == len(self._open)
+        assert all(name in self._deadlines for name in self._open)
+        assert all(name in self._aborting for name in self._abort_limits)
+        self._deadlines.check()
+        self._abort_limits.check()

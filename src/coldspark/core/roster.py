@@ -1,6 +1,6 @@
 """The replicas of one fleet, indexed so that a warm request scans none of them."""
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 
 from coldspark.core.replicas import Replica, ReplicaState
@@ -15,12 +15,18 @@ class Roster:
 
     def __init__(self) -> None:
         self._all: dict[ReplicaId, Replica] = {}
-        self._free: list[Replica] = []
+        self._free: dict[ReplicaId, Replica] = {}
         self._idle: OrderedDict[ReplicaId, Replica] = OrderedDict()
         self.starting: dict[ReplicaId, Replica] = {}
         """Placing or starting, oldest first. Read only."""
         self.ready = 0
         """How many take requests. Read only."""
+        self.failing = 0
+        """How many starts were given up whose processes have not ended yet. Read only.
+
+        Those who waited for them are told when they have, with the end of their log.
+        """
+        self._live: dict[RevisionId, int] = {}
 
     def __iter__(self) -> Iterator[Replica]:
         return iter(list(self._all.values()))
@@ -36,6 +42,7 @@ class Roster:
         """Take a replica that asks for room."""
         self._all[replica.id] = replica
         self.starting[replica.id] = replica
+        self._live[replica.revision.id] = self.live(replica.revision.id) + 1
 
     def ready_ones(self) -> list[Replica]:
         """Return those that take requests."""
@@ -43,14 +50,13 @@ class Roster:
 
     def live(self, revision: RevisionId) -> int:
         """Return how many of a revision are ready or on their way."""
-        return sum(1 for r in self._all.values() if r.revision.id == revision and r.state in _LIVE)
+        return self._live.get(revision, 0)
 
-    def failing(self) -> int:
-        """Return how many starts were given up whose processes have not ended yet.
-
-        Those who waited for them are told when they have, with the end of their log.
-        """
-        return sum(1 for replica in self._all.values() if replica.failed_start is not None)
+    def give_up(self, replica: Replica, reason: str) -> None:
+        """Mark a start as failed by the platform itself; its process is to be ended."""
+        assert replica.failed_start is None
+        replica.failed_start = reason
+        self.failing += 1
 
     def become_ready(self, replica: Replica, now: float) -> None:
         """Let a started replica take requests."""
@@ -63,27 +69,31 @@ class Roster:
         """Move a replica to DRAINING, STOPPING or GONE; it takes no more requests."""
         if replica.state is ReplicaState.READY:
             self.ready -= 1
-            self._idle.pop(replica.id, None)
-            replica.idle_since_s = None
+            self._free.pop(replica.id, None)
+            self.wake(replica)
+        if replica.state in _LIVE:
+            self._count_out(replica.revision.id)
         self.starting.pop(replica.id, None)
         replica.move(state, now)
         if state is ReplicaState.GONE:
             del self._all[replica.id]
+            self.failing -= replica.failed_start is not None
+
+    def _count_out(self, revision: RevisionId) -> None:
+        self._live[revision] -= 1
+        if not self._live[revision]:
+            del self._live[revision]
 
     def offer(self, replica: Replica) -> None:
         """Note that a ready replica has a free slot."""
-        if not replica.is_offered:
-            replica.is_offered = True
-            self._free.append(replica)
+        self._free[replica.id] = replica
 
     def take_free(self) -> Replica | None:
-        """Return the replica that was freed last: the others grow idle and can go."""
-        while self._free:
-            replica = self._free.pop()
-            replica.is_offered = False
-            if replica.has_room:
-                return replica
-        return None
+        """Return the replica that was freed last: the others grow idle and can go.
+
+        Whoever takes it offers it again if it still has room.
+        """
+        return self._free.popitem()[1] if self._free else None
 
     def rest(self, replica: Replica, now: float) -> None:
         """Start the idle clock of a replica that works on nothing."""
@@ -103,12 +113,14 @@ class Roster:
     def check(self) -> None:
         """Assert that every index agrees with the replicas."""
         ready = self.ready_ones()
-        offered = {replica.id for replica in self._free}
         assert self.ready == len(ready)
         assert set(self._idle) == {r.id for r in ready if not r.running}
+        assert set(self._free) == {r.id for r in ready if r.has_room}
+        assert self.failing == sum(1 for r in self._all.values() if r.failed_start is not None)
+        live = Counter(r.revision.id for r in self._all.values() if r.state in _LIVE)
+        assert self._live == dict(live)
         assert set(self.starting) == {r.id for r in self._all.values() if r.state in _STARTS}
         for replica in self._all.values():
             assert replica.state is not ReplicaState.GONE
             assert len(replica.running) <= replica.slots
             assert not (replica.running and replica.state in _STARTS)
-            assert not replica.has_room or replica.id in offered

@@ -42,7 +42,12 @@ class StartBudget:
         self.failure = failure
         self.retry_s = now + FAILED_PAUSE_S
 
-    def succeed(self) -> None:
-        """Forget the failures: a replica became ready."""
+    def forgive(self) -> None:
+        """Forget the failures: a replica became ready, or another revision shall run."""
         self.failed = 0
         self.failure = None
+
+    def check(self) -> None:
+        """Assert that a budget is spent only by failures."""
+        assert self.failed >= 0
+        assert self.failure is None or self.failed > 0

@@ -1,0 +1,169 @@
+"""What the core's decisions cost: one warm request through ``Fleet.step``, and its records.
+
+    python -m benchmarks.fleet_step
+
+A request is ``RequestArrived`` -> ``Forward`` and ``RequestFinished``, the events' making
+included. Warm: half of the replicas are busy meanwhile. Queued: all are, and one request waits
+already. Each request finishes after those before it, and requests go to the fleets in turn.
+Prints microseconds of CPU: the median and the best of the runs.
+"""
+
+import gc
+import platform
+import statistics
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from coldspark.core.fleet import Fleet
+from coldspark.core.messages import (
+    Forward,
+    ReplicaReady,
+    RequestArrived,
+    RequestFinished,
+    RoomGranted,
+    Ticked,
+)
+from coldspark.core.metering import Usage
+from coldspark.core.types import (
+    Command,
+    EndpointName,
+    FleetId,
+    ReplicaId,
+    RequestId,
+    Revision,
+    RevisionId,
+    ScalePolicy,
+    Spec,
+    VariantName,
+)
+from coldspark.core.waterfall import Marks, Waterfall, attribute
+
+RUNS = 9
+REQUESTS = 20_000
+CASES = ((1, 1), (100, 1), (1_000, 1), (1, 10_000))
+"""Replicas of a fleet, and fleets."""
+TIMEOUT_S = 600.0
+GAP_S = 0.0005
+"""Virtual time between two requests."""
+
+
+@dataclass
+class Lane:
+    """One fleet and its requests in flight, oldest first."""
+
+    fleet: Fleet
+    running: deque[RequestId]
+
+
+def warm_lane(name: str, replicas: int, held: int) -> Lane:
+    """Return a fleet whose replicas are all ready, with ``held`` requests in flight."""
+    scale = ScalePolicy(replicas_min=replicas, replicas_max=replicas, idle_timeout_s=3600.0)
+    spec = Spec(command=Command(argv=("serve",)), scale=scale)
+    fleet = Fleet(FleetId(f"{name}/main"), Revision(id=RevisionId("r"), spec=spec))
+    fleet.step(Ticked(), 0.0)
+    for replica in [replica.id for replica in fleet.replicas()]:
+        fleet.step(RoomGranted(replica), 0.0)
+        fleet.step(ReplicaReady(replica), 0.0)
+    lane = Lane(fleet, deque())
+    for number in range(held):
+        request = RequestId(f"{name}-held-{number}")
+        fleet.step(RequestArrived(request, TIMEOUT_S), 0.0)
+        lane.running.append(request)
+    return lane
+
+
+def play(lanes: list[Lane], names: list[RequestId], now: float) -> float:
+    """Play the requests; return microseconds for each."""
+    begun = time.process_time()
+    turns = len(lanes)
+    for number, name in enumerate(names):
+        lane = lanes[number % turns]
+        lane.running.append(name)
+        lane.fleet.step(RequestArrived(name, now + TIMEOUT_S, 1_000), now)
+        now += GAP_S
+        lane.fleet.step(RequestFinished(lane.running.popleft()), now)
+    return (time.process_time() - begun) * 1e6 / len(names)
+
+
+def timed_case(replicas: int, fleets: int, held: int) -> list[float]:
+    """Time the runs of one case."""
+    lanes = [warm_lane(f"e{number}", replicas, held) for number in range(fleets)]
+    runs: list[float] = []
+    for run in range(RUNS + 1):
+        names = [RequestId(f"{run}-{number}") for number in range(REQUESTS)]
+        runs.append(play(lanes, names, 1.0 + run * REQUESTS * GAP_S))
+    assert lanes[0].fleet.queued == max(0, held - replicas), "something else was measured"
+    return runs[1:]
+
+
+def repeated(work: Callable[[], object]) -> list[float]:
+    """Time one call, in microseconds."""
+    runs: list[float] = []
+    for _ in range(RUNS):
+        begun = time.process_time()
+        for _ in range(REQUESTS):
+            work()
+        runs.append((time.process_time() - begun) * 1e6 / REQUESTS)
+    return runs
+
+
+def a_usage() -> Usage:
+    """Return one line of the ledger."""
+    return Usage(
+        request=RequestId("r"),
+        endpoint=EndpointName("e"),
+        variant=VariantName("main"),
+        revision=RevisionId("0123456789abcdef"),
+        replica=ReplicaId("e.1"),
+        gpu=None,
+        gpu_count=0.0,
+        is_simulated=False,
+        arrived_ms=0,
+        duration_ms=1,
+        busy_ms=1,
+        bytes_in=1_000,
+        bytes_out=1_000,
+        status=200,
+        error=None,
+        is_cold=False,
+        key=None,
+        busy_nanos=1_234,
+        waterfall=FALL,
+    )
+
+
+FALL = Waterfall()
+RECORDS: dict[str, Callable[[], object]] = {
+    "nothing (the loop itself)": lambda: None,
+    "RequestArrived": lambda: RequestArrived(RequestId("r"), 1.0, 1_000),
+    "RequestFinished": lambda: RequestFinished(RequestId("r")),
+    "Forward": lambda: Forward(RequestId("r"), ReplicaId("e.1")),
+    "Waterfall": lambda: Waterfall(queued_us=1, inferred_us=2, returned_us=3),
+    "Usage": a_usage,
+    "attribute": lambda: attribute(
+        Marks(started_s=0.0, arrived_s=0.1, forwarded_s=0.2, answered_s=0.3, returned_s=0.4), None
+    ),
+}
+
+
+def show(what: str, runs: list[float]) -> None:
+    """Print median and minimum."""
+    print(f"{what:36} median {statistics.median(runs):6.2f} us  min {min(runs):6.2f} us")
+
+
+def main() -> None:
+    """Print every figure."""
+    print(f"Python {platform.python_version()}, {platform.machine()}, {RUNS} runs of {REQUESTS}")
+    for replicas, fleets in CASES:
+        where = f"{replicas:,} x {fleets:,} replicas"
+        show(f"warm request, {where}", timed_case(replicas, fleets, replicas // 2))
+        show(f"queued request, {where}", timed_case(replicas, fleets, replicas + 1))
+        gc.collect()
+    for name, work in RECORDS.items():
+        show(name, repeated(work))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""What the parts of one fleet share. They alone write it, and only inside ``Fleet.step``."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from coldspark.core.requests import RequestBook
+from coldspark.core.roster import Roster
+from coldspark.core.starts import StartBudget
+from coldspark.core.types import FleetId, Revision
+from coldspark.core.windows import Samples
+
+DECISIONS_KEPT = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something the fleet did of its own accord, and why."""
+
+    at_s: float
+    what: str
+    reason: str
+
+
+@dataclass(slots=True)
+class FleetState:
+    """One fleet's requests, replicas and measurements."""
+
+    id: FleetId
+    prefix: str
+    """Of its replicas' ids; they are numbered from 1."""
+    revision: Revision
+    """What shall run. A replica may still run another one."""
+    is_retired: bool = False
+    book: RequestBook = field(default_factory=RequestBook)
+    roster: Roster = field(default_factory=Roster)
+    budget: StartBudget = field(default_factory=StartBudget)
+    starts_s: Samples = field(default_factory=Samples)
+    services_s: Samples = field(default_factory=Samples)
+    notes: deque[Note] = field(default_factory=lambda: deque(maxlen=DECISIONS_KEPT))
+
+    def note(self, now: float, what: str, reason: str) -> None:
+        """Keep a decision for whoever asks what happened."""
+        self.notes.append(Note(now, what, reason))
