@@ -148,9 +148,7 @@ class Resolver:
             environment=tuple(sorted(seen.items())),
             modified_ns=program.stat().st_mtime_ns,
             model_dir=model_dir,
-            memory_bytes=None
-            if model_dir is None
-            else order.revision.spec.resources.memory_bytes,
+            memory_bytes=None if model_dir is None else order.revision.spec.resources.memory_bytes,
         )
         return LaunchPlan(
             key=key, environment=environment, cwd=program.parent, model_dir=files.model_dir
