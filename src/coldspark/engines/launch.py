@@ -16,9 +16,9 @@ from coldspark.core.messages import Grant
 from coldspark.core.types import ArtifactId, Command, Handler, RootCause, Spec
 from coldspark.errors import InvalidRequest
 from coldspark.runtime import processes
+from coldspark.runtime.forking import TemplateKey
 from coldspark.runtime.launches import LaunchPlan
 from coldspark.runtime.ports import StartOrder
-from coldspark.runtime.templates import TemplateKey
 
 _REQUIREMENTS_BYTES_MAX = 256 * 1024
 _LISTED_MAX = 10

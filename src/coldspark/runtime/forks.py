@@ -13,9 +13,10 @@ from collections.abc import Callable
 from coldspark.core.types import ReplicaId, RootCause
 from coldspark.runtime import processes
 from coldspark.runtime.cgroups import Cgroup
+from coldspark.runtime.forking import ForkOrder, TemplateFailure
 from coldspark.runtime.log_pipes import LogPipe
 from coldspark.runtime.logs import ReplicaLog
-from coldspark.runtime.templates import SIGKILL, SIGTERM, ForkOrder, Template, TemplateFailure
+from coldspark.runtime.templates import SIGKILL, SIGTERM, Template
 
 _REAPED_WITHIN_S = 6.0
 """Longer than the template takes to give up on what a replica leaves behind."""

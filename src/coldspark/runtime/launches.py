@@ -7,10 +7,10 @@ from pathlib import Path
 from coldspark.core.types import Exit, RootCause
 from coldspark.errors import ArtifactUnavailable, ColdsparkError, EnvironmentFailed
 from coldspark.runtime.cgroups import Cgroups
+from coldspark.runtime.forking import TemplateFailure, TemplateKey
 from coldspark.runtime.ports import EngineListener
 from coldspark.runtime.tasks import Tasks
 from coldspark.runtime.template_pool import TemplatePool
-from coldspark.runtime.templates import TemplateFailure, TemplateKey
 
 TAIL_LINES = 50
 """How much of its log a replica's end tells."""

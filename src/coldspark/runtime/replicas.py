@@ -13,6 +13,7 @@ from coldspark.errors import ColdsparkError
 from coldspark.runtime import processes
 from coldspark.runtime.cgroups import Bounds, Cgroup
 from coldspark.runtime.channel import Channel
+from coldspark.runtime.forking import ForkOrder, Standby, TemplateFailure
 from coldspark.runtime.forks import ForkedProcess
 from coldspark.runtime.health import until_healthy
 from coldspark.runtime.http_upstream import HttpUpstream
@@ -28,7 +29,7 @@ from coldspark.runtime.launches import (
 from coldspark.runtime.logs import ReplicaLog
 from coldspark.runtime.ports import Flow, Invocation, ReplySink, StartOrder
 from coldspark.runtime.root_cause import Evidence, diagnose
-from coldspark.runtime.templates import ForkOrder, Standby, Template, TemplateFailure
+from coldspark.runtime.templates import Template
 
 _log = logging.getLogger(__name__)
 _LAST_WORDS_S = 0.25
@@ -122,15 +123,7 @@ class Replica:
 
     def describe_template(self) -> str | None:
         """Say what it was started from, or why that could not be imported ahead."""
-        if self.template is None:
-            return None
-        template = self.template
-        words = f"fork of template {template.key.file_name} (pid {template.pid})"
-        if not template.is_fork_safe:
-            return f"{words}, imported after the fork: {template.reason}"
-        if template.has_model:
-            return f"{words}, with its model"
-        return words if template.reason is None else f"{words}; {template.reason}"
+        return None if self.template is None else self.template.describe()
 
     async def _prepare(self, resolve: Coroutine[object, object, LaunchPlan]) -> None:
         try:

@@ -13,8 +13,9 @@ from pathlib import Path
 from coldspark.core.types import GIB, ReplicaId
 from coldspark.runtime import clock
 from coldspark.runtime.cgroups import Bounds, Cgroups
+from coldspark.runtime.forking import Standby, TemplateKey, TemplateUser
 from coldspark.runtime.tasks import Tasks
-from coldspark.runtime.templates import Standby, Template, TemplateKey, TemplateUser
+from coldspark.runtime.templates import Template
 
 TEMPLATES_MAX = 16
 IDLE_TIMEOUT_S = 300.0

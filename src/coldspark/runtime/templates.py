@@ -12,15 +12,14 @@ import socket
 import subprocess
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
 from coldspark.core.types import ReplicaId, RootCause
 from coldspark.runtime import processes, worker
 from coldspark.runtime.cgroups import Cgroup
+from coldspark.runtime.forking import ForkOrder, Standby, TemplateFailure, TemplateKey, TemplateUser
 from coldspark.runtime.log_pipes import LogPipe
 from coldspark.runtime.worker.control import PACKET_MAX_BYTES
 
@@ -28,87 +27,6 @@ BOOTSTRAP = Path(worker.__file__).parent / "bootstrap.py"
 _OUTBOX_MAX = 1_000
 _MAX_DESCRIPTORS = 3
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TemplateKey:
-    """What must be equal for two replicas to be forks of one template."""
-
-    interpreter: Path
-    program: Path | None
-    """None: the template of commands, which imports nothing."""
-    paths: tuple[Path, ...] = ()
-    environment: tuple[tuple[str, str], ...] = ()
-    """Variables that the program may read while it is imported."""
-    modified_ns: int | None = None
-    """When the program was last written: one edited in place must not be served from memory."""
-    model_dir: Path | None = None
-    """The model that is loaded before the fork; None: each replica loads its own."""
-    memory_bytes: int | None = None
-    """How much memory loading it may take: as much as a replica's."""
-
-    @property
-    def label(self) -> str:
-        """Name it for people."""
-        return "commands" if self.program is None else str(self.program)
-
-    @property
-    def file_name(self) -> str:
-        """Name it in one word."""
-        return "commands" if self.program is None else self.program.name
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TemplateFailure:
-    """Why a template cannot be forked from."""
-
-    cause: RootCause
-    message: str
-    log_tail: tuple[str, ...] = ()
-    exit_status: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForkOrder:
-    """What the template needs to know to fork one replica."""
-
-    replica: ReplicaId
-    argv: tuple[str, ...] | None
-    environment: dict[str, str]
-    cwd: Path
-    model_dir: Path | None
-    concurrency: int
-    cgroups: tuple[str, ...]
-    processes_max: int
-    standby: str | None = None
-    """The process that shall become it; the cgroups are its own then."""
-
-
-@dataclass(frozen=True, slots=True)
-class Standby:
-    """A process that was forked ahead, and the cgroup that it is in."""
-
-    name: str
-    cgroup: Cgroup | None
-
-
-class TemplateUser(Protocol):
-    """What a template says to a replica that is, or shall be, forked from it."""
-
-    def on_forked(self, pid: int) -> None:
-        """The process exists."""
-
-    def on_process_exited(self, status: int) -> None:
-        """The process was reaped."""
-
-    def on_fork_failed(self, message: str) -> None:
-        """There is no process."""
-
-    def on_template_lost(self, failure: TemplateFailure) -> None:
-        """The template died, and the replica's process with it."""
-
-    def on_template_output(self, data: bytes) -> None:
-        """The template printed something while it imported."""
 
 
 class _Event(msgspec.Struct):
@@ -215,6 +133,15 @@ class Template:
             return None
         taken, self._standby, self._is_standing = self._standby, None, False
         return taken
+
+    def describe(self) -> str:
+        """Say what replicas get from it, or why they do not get all."""
+        words = f"fork of template {self.key.file_name} (pid {self.pid})"
+        if not self.is_fork_safe:
+            return f"{words}, imported after the fork: {self.reason}"
+        if self.has_model:
+            return f"{words}, with its model"
+        return words if self.reason is None else f"{words}; {self.reason}"
 
     def take_fallen(self) -> list[Cgroup]:
         """Return the cgroups of processes that ended unused."""
@@ -390,11 +317,11 @@ class Template:
 
     def _cause_of_death(self, status: int) -> tuple[RootCause, str]:
         if self.cgroup is not None and self.cgroup.oom_kills():
-            return (
-                RootCause.OUT_OF_MEMORY,
+            message = (
                 "The kernel ended it for its memory while it loaded the model (the limit is"
-                f" {self.key.memory_bytes} bytes): raise memory, or load a smaller model",
+                f" {self.key.memory_bytes} bytes): raise memory, or load a smaller model"
             )
+            return RootCause.OUT_OF_MEMORY, message
         cause = RootCause.KILLED if status < 0 else RootCause.UNKNOWN
         return cause, "The template that it was forked from died"
 

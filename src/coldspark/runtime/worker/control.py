@@ -8,9 +8,10 @@ environment: unless ``COLDSPARK_REPLICA`` has 64 characters it executes itself a
     supervisor -> template
       {"op": "prepare", "program": path | null, "paths": [dir, …], "model_dir": dir | null,
        "cgroups": [cgroup.procs path, …]}
-            Join the cgroups. Put ``paths`` first on sys.path and import the program's module, once. ``null``: nothing
-            to import (the template of commands). With a ``model_dir`` the model is loaded as well,
-            and replicas are forked with it; if that rules a fork out, imports alone are kept.
+            Join the cgroups. Put ``paths`` first on sys.path and import the program's module, once.
+            ``null``: nothing to import (the template of commands). With a ``model_dir`` the model
+            is loaded as well, and replicas are forked with it; if that rules a fork out, imports
+            alone are kept.
       {"op": "stand_by", "standby": name, "cgroups": [cgroup.procs path, …]}
             Fork a process ahead: it joins the cgroups and waits to become a replica. It is used
             once. Nothing happens in a template that is not fork-safe.

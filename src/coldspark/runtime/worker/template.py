@@ -21,7 +21,19 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, NoReturn
 
-from . import control, forksafety, handler, mark, media, output, prctl, program, remains, replica
+from . import (
+    control,
+    forksafety,
+    handler,
+    mark,
+    media,
+    output,
+    prctl,
+    program,
+    remains,
+    replica,
+    spawning,
+)
 from .order import Order, parse
 from .standbys import Standbys, forked
 
@@ -172,7 +184,7 @@ class Template:
         }
         descriptor = self._supervisor.fileno()
         os.set_inheritable(descriptor, True)
-        command = _command(descriptor, "--unsafe", json.dumps(verdict))
+        command = spawning.command(descriptor, "--unsafe", json.dumps(verdict))
         os.execve(sys.executable, command, environment)
 
     def resume(self, verdict: dict[str, Any]) -> None:
@@ -256,7 +268,7 @@ class Template:
             elif self._reason is None:
                 pid = self._fork_replica(order, descriptors)
             else:
-                pid = self._spawn_replica(message, order, descriptors)
+                pid = spawning.spawn(message, self._path, self._paths, descriptors)
         except (ValueError, OSError) as error:
             self._tell("fork_failed", replica=name, message=str(error))
             return
@@ -297,29 +309,6 @@ class Template:
             mark=self._mark,
             torch_threads=self._torch_threads,
         )
-
-    def _spawn_replica(
-        self, message: dict[str, Any], order: Order, descriptors: Sequence[int]
-    ) -> int:
-        """Start a fresh interpreter, and send it the order with its descriptors."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with ours, theirs:
-            letter = {
-                "order": message,
-                "parent": os.getpid(),
-                "program": self._path,
-                "paths": self._paths,
-            }
-            ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * control.PACKET_MAX_BYTES)
-            socket.send_fds(ours, [json.dumps(letter).encode()], list(descriptors))
-            theirs.set_inheritable(True)
-            return os.posix_spawn(
-                sys.executable,
-                _command(theirs.fileno(), "--replica"),
-                {**os.environ, mark.NAME: order.replica},
-                setsigmask=[],
-                setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGCHLD],
-            )
 
     def _signal(self, name: str, number: int) -> None:
         living = self._replicas.get(name)
@@ -375,12 +364,6 @@ class Template:
             remains.kill_cgroups(living.order.cgroups)
         self._standbys.kill()
         remains.kill_until_gone(lambda: remains.alive_below(os.getpid(), frozenset()))
-
-
-def _command(descriptor: int, *words: str) -> list[str]:
-    safe_path = ["-P"] if getattr(sys.flags, "safe_path", False) else []
-    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bootstrap.py")
-    return [sys.executable, *safe_path, script, str(descriptor), *words]
 
 
 def _open_descriptors() -> set[int]:
