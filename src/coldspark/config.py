@@ -76,6 +76,8 @@ class ServerConfig:
     memory: int | None = None
     """Bytes that replicas may hold in all; None takes what the machine has."""
     vcpus: float | None = None
+    template_memory: int | None = None
+    """Bytes that templates may hold in all; None is a quarter of the machine's memory."""
     body_bytes_max: int = 64 * MIB
     """For a request whose endpoint is not known before its body is read."""
     drain_timeout_s: float = 30.0
@@ -92,7 +94,7 @@ class ServerConfig:
             raise ValueError(f"log_level={self.log_level!r} must be debug, info, warning or error")
         if self.machine_cost_per_hour is not None:
             _dollars(self.machine_cost_per_hour)
-        for name in ("memory", "vcpus", "body_bytes_max"):
+        for name in ("memory", "vcpus", "template_memory", "body_bytes_max"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"{name}={value} must be positive")
@@ -182,6 +184,7 @@ _READERS: Mapping[str, tuple[str, Callable[[Any], object]]] = {
     "body_limit": ("body_bytes_max", parse_size),
     "drain_timeout": ("drain_timeout_s", parse_duration),
     "memory": ("memory", parse_size),
+    "template_memory": ("template_memory", parse_size),
     "machine_cost_per_hour": ("machine_cost_per_hour", str),
     "data": ("data", lambda value: Path(value).expanduser()),
 }

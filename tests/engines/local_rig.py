@@ -70,6 +70,13 @@ def alive(pid: int) -> bool:
         return False
 
 
+async def until(is_so: Callable[[], bool]) -> None:
+    """Look again and again, until something is so."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not is_so():  # noqa: ASYNC110  nobody tells of it
+            await asyncio.sleep(0.01)
+
+
 async def gone(pid: int) -> None:
     """Wait until a process has ended."""
     try:

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from local_rig import ECHO, SLOW, Rig, alive, gone, opened, play, spec
+from local_rig import ECHO, SLOW, Rig, alive, gone, opened, play, spec, until
 
 from coldspark.core.messages import Device, Grant
 from coldspark.core.types import (
@@ -294,6 +294,38 @@ def test_there_are_only_so_many_templates(tmp_path: Path) -> None:
         assert [label.split("/")[-3] for label in labels] == ["model1", "model2"]
 
     play(tmp_path, scenario, templates_max=2)
+
+
+def test_templates_hold_only_so_much_memory(tmp_path: Path) -> None:
+    """Over the budget, the least recently used one without replicas goes."""
+    heavy = "HELD = bytearray(b'x') * (96 << 20)\n" + ECHO
+
+    async def scenario(rig: Rig) -> None:
+        for name in ("first", "second"):
+            replica = await rig.ready(rig.handler(heavy, name=name))
+            rig.engine.stop(replica, 0)
+            await rig.exited(replica)
+        await until(lambda: len(rig.engine.templates()) == 1)
+        ((label, _, _),) = rig.engine.templates()
+        assert label.split("/")[-3] == "second"
+
+    play(tmp_path, scenario, template_bytes_max=150 * MIB)
+
+
+def test_a_model_that_takes_too_much_memory_is_named_so(tmp_path: Path) -> None:
+    """Loading in the template is held to the replica's own limit, where this machine can."""
+    text = """
+def model_fn(d): return b"x" * (900 << 20)
+def predict_fn(data, model): return data
+"""
+
+    async def scenario(rig: Rig) -> None:
+        if "memory limits" in rig.engine.describe().partition("not enforced")[2]:
+            pytest.skip(f"this machine limits no memory: {rig.engine.describe()}")
+        end = await rig.exited(rig.handler(text, memory_bytes=256 * MIB))
+        assert end.cause is RootCause.OUT_OF_MEMORY
+
+    play(tmp_path, scenario)
 
 
 def test_a_flood_of_output_slows_nobody_else(tmp_path: Path) -> None:

@@ -94,6 +94,7 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
             store.directory.instance_id,
             environments=store.environments,
             artifacts=store.artifacts,
+            template_bytes_max=config.template_memory or node.memory_bytes // 4,
         )
         platform = _platform(config, store, catalogue, node, engine)
         engine.listener = platform.controller

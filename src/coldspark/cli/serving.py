@@ -54,6 +54,10 @@ def up(
     vcpus: Annotated[
         float | None, typer.Option(help="Processors for all replicas.", show_default="all")
     ] = None,
+    template_memory: Annotated[
+        str | None,
+        typer.Option(help="Memory for templates, such as 4GB.", show_default="a quarter"),
+    ] = None,
     body_limit: Annotated[
         str | None, typer.Option(help="Largest request body, such as 64MiB.")
     ] = None,
@@ -77,6 +81,7 @@ def up(
         "machine_cost_per_hour": machine_cost,
         "memory": memory,
         "vcpus": vcpus,
+        "template_memory": template_memory,
         "body_limit": body_limit,
         "log_level": log_level,
         "allow_open": allow_open or None,

@@ -37,7 +37,12 @@ from coldspark.runtime.ports import (
 )
 from coldspark.runtime.replicas import Replica
 from coldspark.runtime.tasks import Tasks
-from coldspark.runtime.template_pool import IDLE_TIMEOUT_S, TEMPLATES_MAX, TemplatePool
+from coldspark.runtime.template_pool import (
+    IDLE_TIMEOUT_S,
+    MEMORY_BYTES_MAX,
+    TEMPLATES_MAX,
+    TemplatePool,
+)
 from coldspark.runtime.worker.mark import ID_BYTES_MAX
 
 _CLOSE_WITHIN_S = 10.0
@@ -70,6 +75,7 @@ class LocalEngine:
         cgroups: Cgroups | None = None,
         templates_max: int = TEMPLATES_MAX,
         template_idle_s: float = IDLE_TIMEOUT_S,
+        template_bytes_max: int = MEMORY_BYTES_MAX,
     ) -> None:
         """Take the neighbours. ``instance`` names the installation: the same after a restart."""
         self.listener = listener
@@ -78,6 +84,7 @@ class LocalEngine:
         self._cgroups = cgroups
         self._templates_max = templates_max
         self._template_idle_s = template_idle_s
+        self._template_bytes_max = template_bytes_max
         self._resolver = Resolver(environments=environments, artifacts=artifacts, instance=instance)
         self._logs = Logs(self._directory / "logs")
         self._tasks = Tasks()
@@ -117,6 +124,7 @@ class LocalEngine:
             self._tasks,
             templates_max=self._templates_max,
             idle_timeout_s=self._template_idle_s,
+            memory_bytes_max=self._template_bytes_max,
         )
 
     async def close(self) -> None:
