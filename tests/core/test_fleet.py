@@ -105,7 +105,7 @@ def test_one_request_never_starts_a_second_replica() -> None:
 
 def test_an_idle_replica_is_stopped_by_its_own_clock() -> None:
     """Idle time counts from the end of the last request, and a new one resets it."""
-    world = a_warm_world(idle_timeout_s=60.0)
+    world = a_warm_world(idle_timeout_s=60.0, park_timeout_s=0.0)
     world.step(RequestArrived(RequestId("again"), 100.0), 50.0)
     world.step(RequestFinished(RequestId("again")), 55.0)
 

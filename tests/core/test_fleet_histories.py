@@ -13,9 +13,12 @@ from coldspark.core.messages import (
     FleetEffect,
     FleetEvent,
     Forward,
+    ParkFailed,
+    ParkReplica,
     Reject,
     ReleaseRoom,
     ReplicaExited,
+    ReplicaParked,
     ReplicaReady,
     RequestArrived,
     RequestCancelled,
@@ -28,7 +31,9 @@ from coldspark.core.messages import (
     StartReplica,
     StopReplica,
     Ticked,
+    UnparkReplica,
     WakeAt,
+    YieldRoom,
 )
 from coldspark.core.types import (
     EndpointStatus,
@@ -40,11 +45,12 @@ from coldspark.core.types import (
 )
 
 POLICIES = st.builds(
-    lambda low, extra, slots, idle, waste, failed: ScalePolicy(
+    lambda low, extra, slots, idle, parked, waste, failed: ScalePolicy(
         replicas_min=low,
         replicas_max=low + extra,
         concurrency=slots,
         idle_timeout_s=idle,
+        park_timeout_s=parked,
         waste_budget=waste,
         failed_starts_max=failed,
     ),
@@ -52,6 +58,7 @@ POLICIES = st.builds(
     st.integers(1, 3),
     st.integers(1, 3),
     st.sampled_from([0.0, 1.0, 5.0]),
+    st.sampled_from([None, 0.0, 3.0]),
     st.sampled_from([0.0, 1.0]),
     st.integers(1, 3),
 )
@@ -76,6 +83,9 @@ class FleetHistory(RuleBasedStateMachine):
         self.placing: list[ReplicaId] = []
         self.starting: list[ReplicaId] = []
         self.ready: list[ReplicaId] = []
+        self.parking: list[ReplicaId] = []
+        self.parked: set[ReplicaId] = set()
+        """Frozen: they hold no room, and take no request before they are thawed in a new one."""
         self.stopping: set[ReplicaId] = set()
         self.wake_s: float | None = None
         self.is_retired = False
@@ -107,8 +117,19 @@ class FleetHistory(RuleBasedStateMachine):
                     self.placing.remove(replica)
             case StartReplica(replica):
                 self.starting.append(replica)
+            case ParkReplica(replica):
+                assert replica not in self.at.values()
+                self.ready.remove(replica)
+                self.parking.append(replica)
+            case YieldRoom(replica):
+                assert replica in self.parked
+                if replica in self.placing:
+                    self.placing.remove(replica)
+            case UnparkReplica(replica):
+                self.parked.remove(replica)
+                self.starting.append(replica)
             case StopReplica(replica):
-                assert replica in self.starting or replica in self.ready
+                assert replica in self.processes
                 self.stopping.add(replica)
             case WakeAt(at_s):
                 self.wake_s = at_s
@@ -173,9 +194,23 @@ class FleetHistory(RuleBasedStateMachine):
 
     @rule(pick=st.integers(0, 99))
     def die(self, pick: int) -> None:
-        processes = self.starting + self.ready
-        if processes:
-            self.end(processes[pick % len(processes)])
+        if self.processes:
+            self.end(self.processes[pick % len(self.processes)])
+
+    @property
+    def processes(self) -> list[ReplicaId]:
+        return self.starting + self.ready + self.parking + sorted(self.parked)
+
+    @rule(fails=st.booleans())
+    def park(self, fails: bool) -> None:
+        if self.parking:
+            replica = self.parking.pop(0)
+            if fails:
+                self.ready.append(replica)
+                self.step(ParkFailed(replica, "it holds a GPU"))
+            else:
+                self.parked.add(replica)
+                self.step(ReplicaParked(replica))
 
     @rule()
     def end_stopping(self) -> None:
@@ -184,7 +219,8 @@ class FleetHistory(RuleBasedStateMachine):
 
     def end(self, replica: ReplicaId) -> None:
         self.stopping.discard(replica)
-        for processes in (self.starting, self.ready):
+        self.parked.discard(replica)
+        for processes in (self.starting, self.ready, self.parking):
             if replica in processes:
                 processes.remove(replica)
         self.aborted = {name: at for name, at in self.aborted.items() if at != replica}
@@ -194,8 +230,9 @@ class FleetHistory(RuleBasedStateMachine):
 
     @rule(pick=st.integers(0, 99))
     def evict(self, pick: int) -> None:
-        if self.ready:
-            self.step(EvictionAsked(self.ready[pick % len(self.ready)], "room"))
+        holders = self.ready + self.parking + sorted(self.parked)
+        if holders:
+            self.step(EvictionAsked(holders[pick % len(holders)], "room"))
 
     @rule(policy=POLICIES)
     def update(self, policy: ScalePolicy) -> None:

@@ -1,5 +1,7 @@
 """Any history of asks, grants and evictions: nothing is over-committed, all are served."""
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -17,6 +19,7 @@ from coldspark.core.messages import (
     RefuseRoom,
     RoomAsked,
     RoomReleased,
+    RoomYielded,
     Ticked,
     WakeAt,
 )
@@ -69,6 +72,7 @@ class PlacementHistory(RuleBasedStateMachine):
         self.asked: dict[ReplicaId, RoomAsked] = {}
         self.held: dict[ReplicaId, Grant] = {}
         self.advice: dict[ReplicaId, Advice] = {}
+        self.parked: dict[ReplicaId, Grant] = {}
         self.placement = Placement(self.advice.get, smallest_type)
         for gigabytes, types in nodes:
             self.join(gigabytes, types)
@@ -79,6 +83,8 @@ class PlacementHistory(RuleBasedStateMachine):
             match effect:
                 case GrantRoom(grant):
                     assert grant.replica in self.asked
+                    parked = self.parked.pop(grant.replica, None)
+                    assert parked is None or parked.node == grant.node
                     self.held[grant.replica] = grant
                     self.tell(grant.replica)
                 case RefuseRoom(replica):
@@ -129,6 +135,26 @@ class PlacementHistory(RuleBasedStateMachine):
             )
 
     @rule(pick=st.integers(0, 99))
+    def park(self, pick: int) -> None:
+        """A parked replica leaves its devices, keeps its memory, and may go at any time."""
+        awake = sorted(self.held.keys() - self.parked.keys())
+        if awake:
+            replica = awake[pick % len(awake)]
+            self.parked[replica] = self.held[replica] = replace(self.held[replica], devices=())
+            if not self.advice[replica].is_leaving:
+                self.tell(replica, is_evictable=True, idle_since_s=self.now)
+            self.step(RoomYielded(replica))
+
+    @rule(pick=st.integers(0, 99))
+    def ask_again(self, pick: int) -> None:
+        """It wakes on its own node, or goes back to sleep."""
+        if self.parked:
+            replica = sorted(self.parked)[pick % len(self.parked)]
+            self.step(self.asked[replica])
+            if replica in self.parked and pick % 2:
+                self.step(RoomYielded(replica))
+
+    @rule(pick=st.integers(0, 99))
     def release(self, pick: int) -> None:
         if self.asked:
             self.leave(sorted(self.asked)[pick % len(self.asked)])
@@ -141,6 +167,7 @@ class PlacementHistory(RuleBasedStateMachine):
     def leave(self, replica: ReplicaId) -> None:
         del self.asked[replica]
         self.held.pop(replica, None)
+        self.parked.pop(replica, None)
         self.advice.pop(replica, None)
         self.step(RoomReleased(replica))
 
@@ -174,6 +201,8 @@ class PlacementHistory(RuleBasedStateMachine):
                 shares = [grant.fraction for grant in here if device in grant.devices]
                 assert sum(shares) <= 1.0 + 1e-9
         for name, grant in self.held.items():
+            if name in self.parked:
+                continue
             assert fits(grant, self.asked[name].resources)
 
 

@@ -31,7 +31,9 @@ from coldspark.core.messages import (
     EvictionAsked,
     FleetEffect,
     FleetEvent,
+    ParkFailed,
     ReplicaExited,
+    ReplicaParked,
     ReplicaReady,
     RequestArrived,
     RequestCancelled,
@@ -148,9 +150,11 @@ class Fleet:
             return None
         is_superseded = found.revision.id != self.revision.id
         is_spare = self._state.roster.ready > self.revision.spec.scale.replicas_min
+        is_parked = found.state is ReplicaState.PARKED
         return Advice(
-            idle_since_s=found.idle_since_s,
-            is_evictable=found.state is ReplicaState.READY and (is_superseded or is_spare),
+            idle_since_s=found.parked_s if is_parked else found.idle_since_s,
+            is_evictable=is_parked
+            or (found.state is ReplicaState.READY and (is_superseded or is_spare)),
             is_superseded=is_superseded,
             is_leaving=found.state in (ReplicaState.DRAINING, ReplicaState.STOPPING),
             start_s=self.start_s() or 1.0,
@@ -176,6 +180,10 @@ class Fleet:
                 self._starting.become_ready(replica, now, effects)
             case ReplicaExited(replica, exit):
                 self._starting.exit(replica, exit, now, effects)
+            case ReplicaParked(replica):
+                self._starting.parked(replica, now, effects)
+            case ParkFailed(replica, reason):
+                self._starting.park_failed(replica, reason, now, effects)
             case EvictionAsked(replica, reason):
                 self._evict(replica, reason, now, effects)
             case RevisionAdopted(revision):
@@ -197,9 +205,13 @@ class Fleet:
 
     def _evict(self, name: ReplicaId, reason: str, now: float, effects: list[FleetEffect]) -> None:
         replica = self._state.roster.find(name)
-        if replica is not None and replica.state is ReplicaState.READY:
+        if replica is None:
+            return
+        if replica.state is ReplicaState.READY:
             self._lives.send_away(replica, now, f"evicted: {reason}", effects)
-            self._scaling.rescale(now, effects)
+        elif replica.state is ReplicaState.PARKED:
+            self._lives.stop(replica, now, f"evicted: {reason}", effects, grace_s=0.0)
+        self._scaling.rescale(now, effects)
 
     def _retire(self, now: float, effects: list[FleetEffect]) -> None:
         self._state.is_retired = True
@@ -210,12 +222,12 @@ class Fleet:
                 self._lives.call_off(replica, now, "endpoint deleted", effects)
             elif replica.state is ReplicaState.READY:
                 self._lives.send_away(replica, now, "endpoint deleted", effects)
+            elif replica.state is ReplicaState.PARKED:
+                self._lives.stop(replica, now, "endpoint deleted", effects, grace_s=0.0)
 
     def _arm(self, effects: list[FleetEffect]) -> None:
         """Ask for a tick at the next moment when time alone changes something."""
-        next_s = min(
-            self._state.book.next_s(), self._scaling.next_idle_s(), self._starting.next_s()
-        )
+        next_s = min(self._state.book.next_s(), self._scaling.next_s(), self._starting.next_s())
         if next_s < self._armed_s:
             self._armed_s = next_s
             effects.append(WakeAt(next_s))

@@ -1,6 +1,13 @@
 """How replicas come into a fleet and leave it: each step with its effect and its reason."""
 
-from coldspark.core.messages import AskRoom, FleetEffect, ReleaseRoom, StopReplica
+from coldspark.core.messages import (
+    AskRoom,
+    FleetEffect,
+    ParkReplica,
+    ReleaseRoom,
+    StopReplica,
+    YieldRoom,
+)
 from coldspark.core.replicas import Replica, ReplicaState
 from coldspark.core.state import FleetState
 from coldspark.core.types import ReplicaId
@@ -19,16 +26,47 @@ class Lives:
         if count > 0:
             state.note(now, f"start {count} of {state.revision.id}", reason)
         for _ in range(count):
-            self._born += 1
-            replica = Replica(ReplicaId(f"{state.prefix}{self._born}"), state.revision, now)
-            state.roster.add(replica)
+            replica = self._unparked(now) or self._newborn(now)
             effects.append(AskRoom(replica.id, state.revision, reason))
+
+    def _unparked(self, now: float) -> Replica | None:
+        """Return the replica parked last, if one is: it wakes faster than any other starts."""
+        roster = self._state.roster
+        for replica in reversed(roster.parked.values()):
+            if replica.revision.id == self._state.revision.id:
+                roster.unpark(replica, now)
+                return replica
+        return None
+
+    def _newborn(self, now: float) -> Replica:
+        state = self._state
+        self._born += 1
+        replica = Replica(ReplicaId(f"{state.prefix}{self._born}"), state.revision, now)
+        state.roster.add(replica)
+        return replica
+
+    def park(self, replica: Replica, now: float, reason: str, effects: list[FleetEffect]) -> None:
+        """Freeze an idle replica."""
+        self._state.roster.leave(replica, ReplicaState.PARKING, now)
+        self._state.note(now, f"park {replica.id}", reason)
+        effects.append(ParkReplica(replica.id))
+
+    def withdraw(
+        self, replica: Replica, now: float, reason: str, effects: list[FleetEffect]
+    ) -> None:
+        """Call back a replica's ask for room."""
+        self._state.note(now, f"withdraw {replica.id}", reason)
+        if replica.parked_s is None:
+            self.forget(replica, now, effects)
+        else:
+            self._state.roster.park(replica, now)
+            effects.append(YieldRoom(replica.id))
 
     def call_off(
         self, replica: Replica, now: float, reason: str, effects: list[FleetEffect]
     ) -> None:
         """End a replica that is not ready yet."""
-        if replica.state is ReplicaState.PLACING:
+        if replica.state is ReplicaState.PLACING and replica.parked_s is None:
             self.forget(replica, now, effects)
         else:
             self.stop(replica, now, reason, effects)

@@ -69,6 +69,21 @@ class ReplicaReady:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicaParked:
+    """The replica is frozen: it uses no processor and no device, only host memory."""
+
+    replica: ReplicaId
+
+
+@dataclass(frozen=True, slots=True)
+class ParkFailed:
+    """The replica cannot be parked, and why; it runs as before."""
+
+    replica: ReplicaId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReplicaExited:
     """The replica's process is gone, for whatever reason."""
 
@@ -101,6 +116,8 @@ FleetEvent = (
     | RoomRefused
     | EvictionAsked
     | ReplicaReady
+    | ReplicaParked
+    | ParkFailed
     | ReplicaExited
     | RevisionAdopted
     | Retired
@@ -150,6 +167,27 @@ class StartReplica:
 
 
 @dataclass(frozen=True, slots=True)
+class ParkReplica:
+    """Freeze the idle replica; ``ReplicaParked``, ``ParkFailed`` or ``ReplicaExited`` follows."""
+
+    replica: ReplicaId
+
+
+@dataclass(frozen=True, slots=True)
+class UnparkReplica:
+    """Let the parked replica run in its new room; ``ReplicaReady`` or its exit follows."""
+
+    replica: ReplicaId
+
+
+@dataclass(frozen=True, slots=True)
+class YieldRoom:
+    """Give back the replica's devices, or its place among those who ask; it keeps its memory."""
+
+    replica: ReplicaId
+
+
+@dataclass(frozen=True, slots=True)
 class StopReplica:
     """End the replica: SIGTERM, then SIGKILL after ``grace_s``; ``ReplicaExited`` follows."""
 
@@ -193,6 +231,9 @@ FleetEffect = (
     | Abort
     | AskRoom
     | StartReplica
+    | ParkReplica
+    | UnparkReplica
+    | YieldRoom
     | StopReplica
     | ReleaseRoom
     | RolledOut
@@ -237,7 +278,14 @@ class RoomReleased:
     replica: ReplicaId
 
 
-PlacementEvent = NodeJoined | RoomAsked | RoomReleased | Ticked
+@dataclass(frozen=True, slots=True)
+class RoomYielded:
+    """A parked replica needs no devices any more; its memory may be asked for at any time."""
+
+    replica: ReplicaId
+
+
+PlacementEvent = NodeJoined | RoomAsked | RoomReleased | RoomYielded | Ticked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

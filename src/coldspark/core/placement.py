@@ -8,12 +8,12 @@ Several fleets share the machines through this one machine of asks, grants and e
 3. When room is short, replicas that could be spared are asked to go: superseded ones first, then
    idle ones, the one whose loss is cheapest (seconds to start it again, per second it has idled)
    first. Busy ones are asked only after the ask has waited ``PATIENCE_S``; they finish their work
-   first. Provisioned ones are never asked.
+   first. Provisioned ones are never asked. Parked ones hold memory alone, and count as idle.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from coldspark.core.devices import usable_bytes
@@ -29,6 +29,7 @@ from coldspark.core.messages import (
     RefuseRoom,
     RoomAsked,
     RoomReleased,
+    RoomYielded,
     Ticked,
     WakeAt,
 )
@@ -97,6 +98,8 @@ class Placement:
                 self._asks[event.replica] = _Ask(event, now)
             case RoomReleased(replica):
                 self._release(replica)
+            case RoomYielded(replica):
+                self._yield(replica)
             case Ticked():
                 pass
             case _:
@@ -174,6 +177,16 @@ class Placement:
         for device in grant.devices:
             del node.slots[device.id].holders[replica]
 
+    def _yield(self, replica: ReplicaId) -> None:
+        """Leave a parked replica its memory alone."""
+        self._asks.pop(replica, None)
+        grant = self._grants.get(replica)
+        if grant is None:
+            return
+        for device in grant.devices:
+            del self._nodes[grant.node].slots[device.id].holders[replica]
+        self._grants[replica] = replace(grant, devices=())
+
     def _serve(self, now: float, effects: list[PlacementEffect]) -> None:
         """Grant in order of arrival; ask for evictions for the first of each kind that waits."""
         blocked: set[str] = set()
@@ -194,8 +207,8 @@ class Placement:
 
     def _find(self, asked: RoomAsked) -> Grant | None:
         for gpu in asked.resources.gpus or (None,):
-            for node in self._nodes.values():
-                if node.free_bytes < asked.resources.memory_bytes:
+            for node in self._able(asked):
+                if self._short_bytes(node, asked) > 0:
                     continue
                 slots = _pick(node, gpu, asked.resources)
                 if slots is not None:
@@ -206,6 +219,16 @@ class Placement:
                         fraction=gpu.fraction if gpu else 1.0,
                     )
         return None
+
+    def _able(self, asked: RoomAsked) -> list[_Node]:
+        """Return the nodes that come into question: a parked replica stays where it is."""
+        parked = self._grants.get(asked.replica)
+        return list(self._nodes.values()) if parked is None else [self._nodes[parked.node]]
+
+    def _short_bytes(self, node: _Node, asked: RoomAsked) -> int:
+        """Return how much memory is missing, if any."""
+        needed = asked.resources.memory_bytes - node.memory.get(asked.replica, 0)
+        return needed - node.free_bytes
 
     def _hold(self, grant: Grant, asked: RoomAsked) -> None:
         node = self._nodes[grant.node]
@@ -230,9 +253,10 @@ class Placement:
         """Return the cheapest set of replicas whose going makes room, or [] when none does."""
         best: tuple[float, list[ReplicaId]] | None = None
         for gpu in ask.asked.resources.gpus or (None,):
-            for node in self._nodes.values():
+            for node in self._able(ask.asked):
                 costs = self._costs(node, ask.asked, now, may_be_busy)
-                found = _victims_on(node, gpu, ask.asked, costs)
+                short_bytes = self._short_bytes(node, ask.asked)
+                found = _victims_on(node, gpu, ask.asked.resources, short_bytes, costs)
                 if found is not None and (best is None or found[0] < best[0]):
                     best = found
         return [] if best is None else best[1]
@@ -244,7 +268,7 @@ class Placement:
         costs: dict[ReplicaId, float] = {}
         for replica in node.memory:
             advice = self._advice_of(replica)
-            if advice is None:
+            if advice is None or replica == asked.replica:
                 continue
             is_peer = self._fleets[replica] == asked.fleet and not advice.is_superseded
             cost = None if is_peer and not advice.is_leaving else _cost(advice, now, may_be_busy)
@@ -261,7 +285,9 @@ class Placement:
                 assert slot.holders.keys() <= node.memory.keys()
         held = {replica for node in self._nodes.values() for replica in node.memory}
         assert held == self._grants.keys()
-        assert not held & self._asks.keys()
+        # A parked replica that asks holds its memory meanwhile, and nothing else.
+        for replica in held & self._asks.keys():
+            assert not self._grants[replica].devices
 
 
 def _cost(advice: Advice, now: float, may_be_busy: bool) -> float | None:
@@ -314,14 +340,18 @@ def _clear(slot: _Slot, share: int, costs: dict[ReplicaId, float]) -> dict[Repli
 
 
 def _victims_on(
-    node: _Node, gpu: GpuAsk | None, asked: RoomAsked, costs: dict[ReplicaId, float]
+    node: _Node,
+    gpu: GpuAsk | None,
+    resources: Resources,
+    short_bytes: int,
+    costs: dict[ReplicaId, float],
 ) -> tuple[float, list[ReplicaId]] | None:
     victims: dict[ReplicaId, float] = {}
     if gpu is not None:
         cleared = sorted(
             (
                 found
-                for slot in _eligible(node, gpu, asked.resources)
+                for slot in _eligible(node, gpu, resources)
                 if (found := _clear(slot, _share(gpu.fraction), costs)) is not None
             ),
             key=lambda found: sum(found.values()),
@@ -330,8 +360,7 @@ def _victims_on(
             return None
         for found in cleared[: gpu.count]:
             victims.update(found)
-    short = asked.resources.memory_bytes - node.free_bytes
-    short -= sum(node.memory[victim] for victim in victims)
+    short = short_bytes - sum(node.memory[victim] for victim in victims)
     for victim in sorted(costs, key=lambda name: costs[name]):
         if short <= 0:
             break

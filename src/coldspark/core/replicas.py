@@ -14,6 +14,8 @@ class ReplicaState(StrEnum):
     PLACING = "placing"
     STARTING = "starting"
     READY = "ready"
+    PARKING = "parking"
+    PARKED = "parked"
     DRAINING = "draining"
     STOPPING = "stopping"
     GONE = "gone"
@@ -22,9 +24,12 @@ class ReplicaState(StrEnum):
 _S = ReplicaState
 TRANSITIONS: Mapping[ReplicaState, frozenset[ReplicaState]] = MappingProxyType(
     {
-        _S.PLACING: frozenset({_S.STARTING, _S.GONE}),
+        # A parked replica asks for devices again, and may be told that it is not needed after all.
+        _S.PLACING: frozenset({_S.STARTING, _S.PARKED, _S.STOPPING, _S.GONE}),
         _S.STARTING: frozenset({_S.READY, _S.STOPPING, _S.GONE}),
-        _S.READY: frozenset({_S.DRAINING, _S.STOPPING, _S.GONE}),
+        _S.READY: frozenset({_S.PARKING, _S.DRAINING, _S.STOPPING, _S.GONE}),
+        _S.PARKING: frozenset({_S.PARKED, _S.STOPPING, _S.GONE}),
+        _S.PARKED: frozenset({_S.PLACING, _S.STOPPING, _S.GONE}),
         _S.DRAINING: frozenset({_S.STOPPING, _S.GONE}),
         _S.STOPPING: frozenset({_S.GONE}),
         _S.GONE: frozenset(),
@@ -51,6 +56,8 @@ class Replica:
     granted_s: float | None = None
     ready_s: float | None = None
     idle_since_s: float | None = None
+    parked_s: float | None = None
+    """Since when it is frozen, while it is, and until it is ready again."""
     failed_start: str | None = None
     """Why the platform itself gave this start up."""
     slots: int = field(init=False)

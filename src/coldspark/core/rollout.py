@@ -53,6 +53,9 @@ class Rollout:
         for replica in list(self._state.roster.starting.values()):
             if not self._is_new(replica):
                 self._lives.call_off(replica, now, "another revision was adopted", effects)
+        for replica in list(self._state.roster.parked.values()):
+            if not self._is_new(replica):
+                self._lives.stop(replica, now, "another revision was adopted", effects, 0.0)
 
     def _begin(self, previous: Revision, now: float, effects: list[FleetEffect]) -> None:
         state, scale = self._state, self._state.revision.spec.scale

@@ -27,6 +27,8 @@ class Roster:
         Those who waited for them are told when they have, with the end of their log.
         """
         self._live: dict[RevisionId, int] = {}
+        self.parked: OrderedDict[ReplicaId, Replica] = OrderedDict()
+        """Frozen ones, longest parked first. Read only."""
 
     def __iter__(self) -> Iterator[Replica]:
         return iter(list(self._all.values()))
@@ -61,28 +63,45 @@ class Roster:
     def become_ready(self, replica: Replica, now: float) -> None:
         """Let a started replica take requests."""
         replica.move(ReplicaState.READY, now)
-        replica.ready_s = now
+        replica.ready_s, replica.parked_s = now, None
         del self.starting[replica.id]
         self.ready += 1
 
+    def park(self, replica: Replica, now: float) -> None:
+        """Move a replica that is being parked, or is needed no more, among the parked."""
+        self._uncount(replica)
+        replica.move(ReplicaState.PARKED, now)
+        replica.parked_s = now
+        self.parked[replica.id] = replica
+
+    def unpark(self, replica: Replica, now: float) -> None:
+        """Let a parked replica ask for room again."""
+        del self.parked[replica.id]
+        replica.move(ReplicaState.PLACING, now)
+        replica.asked_s = now
+        self.add(replica)
+
     def leave(self, replica: Replica, state: ReplicaState, now: float) -> None:
-        """Move a replica to DRAINING, STOPPING or GONE; it takes no more requests."""
+        """Move a replica to PARKING, DRAINING, STOPPING or GONE; it takes no more requests."""
         if replica.state is ReplicaState.READY:
             self.ready -= 1
             self._free.pop(replica.id, None)
             self.wake(replica)
-        if replica.state in _LIVE:
-            self._count_out(replica.revision.id)
-        self.starting.pop(replica.id, None)
+        self._uncount(replica)
+        self.parked.pop(replica.id, None)
         replica.move(state, now)
         if state is ReplicaState.GONE:
             del self._all[replica.id]
             self.failing -= replica.failed_start is not None
 
-    def _count_out(self, revision: RevisionId) -> None:
-        self._live[revision] -= 1
-        if not self._live[revision]:
-            del self._live[revision]
+    def _uncount(self, replica: Replica) -> None:
+        """Take a replica out of those that are ready or on their way."""
+        self.starting.pop(replica.id, None)
+        if replica.state in _LIVE:
+            revision = replica.revision.id
+            self._live[revision] -= 1
+            if not self._live[revision]:
+                del self._live[revision]
 
     def offer(self, replica: Replica) -> None:
         """Note that a ready replica has a free slot."""
@@ -119,6 +138,8 @@ class Roster:
         assert self.failing == sum(1 for r in self._all.values() if r.failed_start is not None)
         live = Counter(r.revision.id for r in self._all.values() if r.state in _LIVE)
         assert self._live == dict(live)
+        parked = {r.id for r in self._all.values() if r.state is ReplicaState.PARKED}
+        assert set(self.parked) == parked
         assert set(self.starting) == {r.id for r in self._all.values() if r.state in _STARTS}
         for replica in self._all.values():
             assert replica.state is not ReplicaState.GONE

@@ -58,20 +58,38 @@ class Scaling:
         spare = roster.ready + len(roster.starting) - floor
         placing = [r for r in roster.starting.values() if r.state is ReplicaState.PLACING]
         for replica in placing[: max(0, spare)]:
-            self._state.note(now, f"withdraw {replica.id}", "nobody waits any more")
-            self._lives.forget(replica, now, effects)
+            self._lives.withdraw(replica, now, "nobody waits any more", effects)
 
     def expire_idle(self, now: float, effects: list[FleetEffect]) -> None:
-        """Stop replicas that have been idle for too long, down to the floor."""
-        while now >= self.next_idle_s():
+        """Take replicas a rung down: idle ones are parked (above the floor), parked ones end."""
+        parks = self._state.revision.spec.scale.parks_for_s > 0
+        while now >= self._next_idle_s():
             replica = self._state.roster.longest_idle()
             assert replica is not None
             assert replica.idle_since_s is not None
             reason = f"idle for {now - replica.idle_since_s:.1f} s"
-            self._lives.stop(replica, now, reason, effects)
+            if parks:
+                self._lives.park(replica, now, reason, effects)
+            else:
+                self._lives.stop(replica, now, reason, effects)
+        while now >= self._next_parked_s():
+            replica = next(iter(self._state.roster.parked.values()))
+            assert replica.parked_s is not None
+            reason = f"parked for {now - replica.parked_s:.1f} s"
+            # It is idle and frozen: there is nothing that grace could let it finish.
+            self._lives.stop(replica, now, reason, effects, grace_s=0.0)
 
-    def next_idle_s(self) -> float:
-        """Return when the next replica will have been idle for too long."""
+    def next_s(self) -> float:
+        """Return when the next replica goes a rung down."""
+        return min(self._next_idle_s(), self._next_parked_s())
+
+    def _next_parked_s(self) -> float:
+        first = next(iter(self._state.roster.parked.values()), None)
+        if first is None or first.parked_s is None:
+            return NEVER
+        return first.parked_s + self._state.revision.spec.scale.parks_for_s
+
+    def _next_idle_s(self) -> float:
         scale, roster = self._state.revision.spec.scale, self._state.roster
         if roster.ready <= scale.replicas_min:
             return NEVER

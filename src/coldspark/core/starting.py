@@ -4,7 +4,7 @@ from coldspark.core import failures
 from coldspark.core.deadlines import Deadlines
 from coldspark.core.dispatch import Dispatch
 from coldspark.core.lives import Lives
-from coldspark.core.messages import FleetEffect, ReleaseRoom, StartReplica
+from coldspark.core.messages import FleetEffect, ReleaseRoom, StartReplica, UnparkReplica, YieldRoom
 from coldspark.core.replicas import Replica, ReplicaState
 from coldspark.core.rollout import Rollout
 from coldspark.core.scaling import Scaling
@@ -39,14 +39,15 @@ class Starting:
         replica.move(ReplicaState.STARTING, now)
         replica.granted_s = now
         self._limits.add(name, now + replica.revision.spec.limits.start_timeout_s)
-        effects.append(StartReplica(name, replica.revision))
+        is_new = replica.parked_s is None
+        effects.append(StartReplica(name, replica.revision) if is_new else UnparkReplica(name))
 
     def refuse(self, name: ReplicaId, reason: str, now: float, effects: list[FleetEffect]) -> None:
         """Count a replica that fits nowhere as a failed start."""
         replica = self._state.roster.find(name)
         if replica is None or replica.state is not ReplicaState.PLACING:
             return
-        self._lives.forget(replica, now, effects)
+        self._lives.call_off(replica, now, reason, effects)
         self._count_failure(replica, failures.no_room(reason), now, effects)
         self._scaling.rescale(now, effects)
 
@@ -58,11 +59,32 @@ class Starting:
             return
         assert replica.granted_s is not None
         self._limits.drop(name)
+        if replica.parked_s is None:
+            # What a thaw takes says nothing of a start.
+            state.starts_s.add(now - replica.granted_s)
         state.roster.become_ready(replica, now)
-        state.starts_s.add(now - replica.granted_s)
         state.budget.forgive()
         self._dispatch.feed(replica, now, effects)
         self._rollout.became_ready(replica, now, effects)
+
+    def parked(self, name: ReplicaId, now: float, effects: list[FleetEffect]) -> None:
+        """Give a frozen replica's devices back, and keep it while it may be of use."""
+        state, replica = self._state, self._state.roster.find(name)
+        if replica is None or replica.state is not ReplicaState.PARKING:
+            return
+        state.roster.park(replica, now)
+        effects.append(YieldRoom(name))
+        if state.is_retired or replica.revision.id != state.revision.id:
+            self._lives.stop(replica, now, "nobody will wake it", effects, grace_s=0.0)
+        self._scaling.rescale(now, effects)
+
+    def park_failed(
+        self, name: ReplicaId, reason: str, now: float, effects: list[FleetEffect]
+    ) -> None:
+        """Stop a replica that cannot be parked."""
+        replica = self._state.roster.find(name)
+        if replica is not None and replica.state is ReplicaState.PARKING:
+            self._lives.stop(replica, now, f"cannot be parked: {reason}", effects)
 
     def expire(self, now: float, effects: list[FleetEffect]) -> None:
         """Kill starts over their limit; they fail when their process has ended."""

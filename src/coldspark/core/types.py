@@ -70,6 +70,10 @@ class Resources:
             raise ValueError(f"gpu_memory_bytes={self.gpu_memory_bytes} must be positive")
 
 
+_PARKED_PER_IDLE = 5.0
+"""A parked replica holds memory alone, so it may stay for longer than an idle one did."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScalePolicy:
     """How many replicas there are, and for how long an idle one is kept."""
@@ -80,6 +84,11 @@ class ScalePolicy:
     concurrency: int = 1
     """Requests that one replica serves at a time (its slots)."""
     idle_timeout_s: float = 60.0
+    park_timeout_s: float | None = None
+    """How long an idle replica stays parked (frozen, its devices given back) before it ends.
+
+    None: five times ``idle_timeout_s``. 0: it is never parked.
+    """
     waste_budget: float = 0.0
     """0 starts a replica for every slot's worth of waiting work; 1 only one that pays its start."""
     failed_starts_max: int = 3
@@ -94,10 +103,19 @@ class ScalePolicy:
             raise ValueError(f"concurrency={self.concurrency} must lie in 1..1000")
         if not 0.0 <= self.idle_timeout_s <= 7 * 86_400:
             raise ValueError(f"idle_timeout_s={self.idle_timeout_s} must lie in 0..604800")
+        if self.park_timeout_s is not None and not 0.0 <= self.park_timeout_s <= 7 * 86_400:
+            raise ValueError(f"park_timeout_s={self.park_timeout_s} must lie in 0..604800")
         if not 0.0 <= self.waste_budget <= 1.0:
             raise ValueError(f"waste_budget={self.waste_budget} must lie in 0..1")
         if not 1 <= self.failed_starts_max <= 100:
             raise ValueError(f"failed_starts_max={self.failed_starts_max} must lie in 1..100")
+
+    @property
+    def parks_for_s(self) -> float:
+        """Return ``park_timeout_s``, or what stands for None: 60 s idle, then 300 s parked."""
+        if self.park_timeout_s is None:
+            return _PARKED_PER_IDLE * self.idle_timeout_s
+        return self.park_timeout_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
