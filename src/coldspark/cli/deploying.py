@@ -57,6 +57,13 @@ def deploy(
     idle_timeout: Annotated[
         str | None, typer.Option(help="How long an idle replica is kept: 60, 5m.")
     ] = None,
+    park_timeout: Annotated[
+        str | None,
+        typer.Option(
+            help="How long it then stays frozen, for the fastest wake; 0: not at all.",
+            show_default="5 times the idle timeout",
+        ),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="s3://…, file:///… or artifact:…")] = None,
     env: Annotated[list[str] | None, typer.Option(help="K=V; may be repeated.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan only.")] = False,
@@ -78,7 +85,13 @@ def deploy(
         "memory": memory,
         "vcpus": vcpus,
         "model": model,
-        "scale": _given(min=min, max=max, concurrency=concurrency, idle_timeout=idle_timeout),
+        "scale": _given(
+            min=min,
+            max=max,
+            concurrency=concurrency,
+            idle_timeout=idle_timeout,
+            park_timeout=park_timeout,
+        ),
         "environment": _environment(env or []),
     }
     prepared = prepare(source, _given(**changes))

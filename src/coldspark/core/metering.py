@@ -147,6 +147,16 @@ class Meter:
         self._held[replica].is_starting = False
         return stretch
 
+    def reshare(self, replica: ReplicaId, share_ppm: int, now_us: int) -> Stretch:
+        """Let an idle replica hold another share from here; return the stretch that ends."""
+        assert 0 <= share_ppm <= WHOLE_PPM
+        self._advance(now_us)
+        stretch = self._close(replica)
+        held = self._held[replica]
+        self._shares_ppm += share_ppm - held.share_ppm
+        held.share_ppm = share_ppm
+        return stretch
+
     def begin(self, request: RequestId, replica: ReplicaId, now_us: int) -> Stretch | None:
         """Let the request pay from here; return the idle stretch that ends, if one does."""
         self._advance(now_us)

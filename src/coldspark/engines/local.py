@@ -181,6 +181,16 @@ class LocalEngine:
         if (living := self._replicas.get(replica)) is not None:
             living.stop(grace_s)
 
+    def park(self, replica: ReplicaId) -> None:
+        """Freeze a ready replica that works on nothing; the listener hears what comes of it."""
+        if (living := self._replicas.get(replica)) is not None:
+            living.park()
+
+    def unpark(self, replica: ReplicaId) -> None:
+        """Let a parked replica run again; ``on_ready`` follows."""
+        if (living := self._replicas.get(replica)) is not None:
+            living.unpark()
+
     def call(
         self, replica: ReplicaId, invocation: Invocation, deadline_s: float, sink: ReplySink
     ) -> Flow:

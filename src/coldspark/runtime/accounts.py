@@ -5,12 +5,15 @@ between leaves a gap that the next start closes with a line of overhead (see ``r
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from coldspark.core.messages import Grant, NodeJoined
 from coldspark.core.metering import WHOLE_PPM, Holding, HoldingState, Meter, Stretch
 from coldspark.core.types import EndpointName, ReplicaId, RequestId, Resources, VariantName
 from coldspark.runtime import clock
+
+_NO_CPU = 0.001
+"""The least that resources may name; a frozen process uses none."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -22,6 +25,9 @@ class _Account:
     is_simulated: bool
     since_us: int
     """Begin of the present unpaid stretch."""
+    resources: Resources
+    memory_ppm: int
+    """Its share of the machine while it is parked."""
     active: int = 0
     start_nanos: int = 0
     """What the start cost, until the request that caused it is told."""
@@ -61,6 +67,7 @@ class Accounts:
         """Begin to charge a replica that starts in its room."""
         now_us = clock.monotonic_us()
         self._meter.place(grant.replica, share_ppm(node, grant, resources), now_us)
+        memory_ppm = share_ppm(node, replace(grant, devices=()), replace(resources, vcpus=_NO_CPU))
         self._accounts[grant.replica] = _Account(
             endpoint=endpoint,
             variant=variant,
@@ -68,7 +75,26 @@ class Accounts:
             gpu_count=len(grant.devices) * grant.fraction,
             is_simulated=any(device.is_simulated for device in grant.devices),
             since_us=now_us,
+            resources=resources,
+            memory_ppm=memory_ppm,
         )
+
+    def park(self, replica: ReplicaId) -> None:
+        """Charge a frozen replica for the memory that it keeps, and nothing else."""
+        account = self._accounts.get(replica)
+        if account is not None:
+            self._reshare(replica, account, account.memory_ppm)
+
+    def unpark(self, replica: ReplicaId, node: NodeJoined, grant: Grant) -> None:
+        """Charge a replica for all of its room again."""
+        account = self._accounts[replica]
+        account.gpu = grant.devices[0].type if grant.devices else None
+        account.is_simulated = any(device.is_simulated for device in grant.devices)
+        self._reshare(replica, account, share_ppm(node, grant, account.resources))
+
+    def _reshare(self, replica: ReplicaId, account: _Account, share: int) -> None:
+        now_us = clock.monotonic_us()
+        self._sum(account, self._meter.reshare(replica, share, now_us), now_us)
 
     def ready(self, replica: ReplicaId) -> None:
         """End the start."""

@@ -25,9 +25,12 @@ from coldspark.runtime.worker.frames import (
     END,
     FAILED,
     HEAD,
+    PARK,
+    PARKED,
     PART_BYTES,
     READY,
     REPLY,
+    UNPARK,
     Decoder,
     FrameError,
     encode,
@@ -50,6 +53,9 @@ class ChannelListener(Protocol):
 
     def on_loaded(self, load_us: int | None) -> None:
         """The replica takes calls."""
+
+    def on_hook_done(self, trouble: str | None) -> None:
+        """The handler parked or unparked its model; ``trouble`` says what it raised."""
 
     def on_broken(self, cause: RootCause, message: str, traceback: str) -> None:
         """The replica could not load; its exit follows."""
@@ -87,6 +93,11 @@ class _FailedHead(msgspec.Struct):
 
 class _ReadyHead(msgspec.Struct):
     load_us: int | None = None
+    parks: bool = False
+
+
+class _ParkedHead(msgspec.Struct):
+    trouble: str | None = None
 
 
 class _BrokenHead(msgspec.Struct):
@@ -100,6 +111,7 @@ _decode_reply = msgspec.json.Decoder(_ReplyHead).decode
 _decode_end = msgspec.json.Decoder(_EndHead).decode
 _decode_failed = msgspec.json.Decoder(_FailedHead).decode
 _decode_ready = msgspec.json.Decoder(_ReadyHead).decode
+_decode_parked = msgspec.json.Decoder(_ParkedHead).decode
 _decode_broken = msgspec.json.Decoder(_BrokenHead).decode
 
 
@@ -173,6 +185,8 @@ class Channel(asyncio.Protocol):
         self._is_full = False
         self._violation: str | None = None
         self._is_lost = False
+        self.has_park_hooks = False
+        """Whether the handler has something to do before it is frozen and after."""
         self._on_call_frame: dict[int, Callable[[ChannelCall, bytes], None]] = {
             REPLY: self._on_reply,
             CHUNK: self._on_chunk,
@@ -225,6 +239,14 @@ class Channel(asyncio.Protocol):
         if not call.is_aborted:
             call.is_aborted = True
             self._write(encode(CANCEL, number))
+
+    def park(self) -> None:
+        """Have the handler give back what a frozen process should not hold."""
+        self._write(encode(PARK, 0))
+
+    def unpark(self) -> None:
+        """Have the handler take it back."""
+        self._write(encode(UNPARK, 0))
 
     def send_credit(self, number: int, size_bytes: int) -> None:
         """Let the replica send so many more bytes of a streamed reply."""
@@ -322,7 +344,11 @@ class Channel(asyncio.Protocol):
         if kind == BOOTED:
             self._listener.on_booted()
         elif kind == READY:
-            self._listener.on_loaded(_decode_ready(payload).load_us)
+            ready = _decode_ready(payload)
+            self.has_park_hooks = ready.parks
+            self._listener.on_loaded(ready.load_us)
+        elif kind == PARKED:
+            self._listener.on_hook_done(_decode_parked(payload).trouble)
         elif kind == BROKEN:
             broken = _decode_broken(payload)
             cause = _root_cause(broken.cause)

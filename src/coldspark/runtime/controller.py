@@ -21,12 +21,15 @@ from coldspark.core.messages import (
     Forward,
     GrantRoom,
     NodeJoined,
+    ParkFailed,
+    ParkReplica,
     PlacementEffect,
     PlacementEvent,
     RefuseRoom,
     Reject,
     ReleaseRoom,
     ReplicaExited,
+    ReplicaParked,
     ReplicaReady,
     RequestArrived,
     RequestCancelled,
@@ -38,10 +41,13 @@ from coldspark.core.messages import (
     RoomGranted,
     RoomRefused,
     RoomReleased,
+    RoomYielded,
     StartReplica,
     StopReplica,
     Ticked,
+    UnparkReplica,
     WakeAt,
+    YieldRoom,
 )
 from coldspark.core.metering import Usage
 from coldspark.core.placement import Placement, SmallestType
@@ -189,6 +195,13 @@ class Controller:
                 self._place(RoomAsked(replica=replica, fleet=cell.fleet.id, resources=resources))
             case StartReplica(replica, revision):
                 self._start(cell, replica, revision)
+            case ParkReplica(replica):
+                self._engine.park(replica)
+            case UnparkReplica(replica):
+                self._unpark(replica)
+            case YieldRoom(replica):
+                self.accounts.park(replica)
+                self._place(RoomYielded(replica))
             case StopReplica(replica, grace_s, _):
                 self._engine.stop(replica, grace_s)
             case ReleaseRoom(replica):
@@ -234,6 +247,15 @@ class Controller:
             environment=environment,
         )
         self._engine.start(order)
+
+    def _unpark(self, replica: ReplicaId) -> None:
+        grant = self.placement.grant(replica)
+        assert grant is not None
+        self.accounts.unpark(replica, self._node, grant)
+        # Nothing is fetched, nothing is started: what it takes from here on is the thaw.
+        self._starts.fetched(replica)
+        self._starts.booted(replica)
+        self._engine.unpark(replica)
 
     def _arm(self, cell: Cell, at_s: float) -> None:
         if cell.timer is not None:
@@ -289,6 +311,14 @@ class Controller:
         self._starts.ready(replica)
         self.accounts.ready(replica)
         self._tell(replica, ReplicaReady(replica))
+
+    def on_parked(self, replica: ReplicaId) -> None:
+        """The replica is frozen."""
+        self._tell(replica, ReplicaParked(replica))
+
+    def on_park_failed(self, replica: ReplicaId, reason: str) -> None:
+        """The replica cannot be parked."""
+        self._tell(replica, ParkFailed(replica, reason))
 
     def on_exited(self, replica: ReplicaId, exit: Exit) -> None:
         """The process is gone."""

@@ -71,6 +71,11 @@ class ForkedProcess:
         self._template.signal(self._replica, SIGTERM)
         self._set_timer(grace_s, self._kill)
 
+    def signal(self, number: int) -> None:
+        """Signal its whole group."""
+        if self._template is not None and not self.has_ended:
+            self._template.signal(self._replica, number)
+
     def on_forked(self, pid: int) -> None:
         """Hold the process by a descriptor, which no later process can be mistaken for."""
         self.pid = pid

@@ -25,6 +25,10 @@ class Phase(StrEnum):
     """The template was asked to fork."""
     LOADING = "loading"
     READY = "ready"
+    PARKING = "parking"
+    """Its handler gives back what a frozen process should not hold."""
+    PARKED = "parked"
+    UNPARKING = "unparking"
     STOPPING = "stopping"
     ENDED = "ended"
 
@@ -34,7 +38,10 @@ TRANSITIONS: dict[Phase, frozenset[Phase]] = {
     Phase.STARTING: frozenset({Phase.LOADING, Phase.STOPPING, Phase.ENDED}),
     # Back to STARTING: a command lost the race for its port and is tried once more.
     Phase.LOADING: frozenset({Phase.READY, Phase.STARTING, Phase.STOPPING, Phase.ENDED}),
-    Phase.READY: frozenset({Phase.STOPPING, Phase.ENDED}),
+    Phase.READY: frozenset({Phase.PARKING, Phase.STOPPING, Phase.ENDED}),
+    Phase.PARKING: frozenset({Phase.PARKED, Phase.READY, Phase.STOPPING, Phase.ENDED}),
+    Phase.PARKED: frozenset({Phase.UNPARKING, Phase.STOPPING, Phase.ENDED}),
+    Phase.UNPARKING: frozenset({Phase.READY, Phase.STOPPING, Phase.ENDED}),
     Phase.STOPPING: frozenset({Phase.ENDED}),
     Phase.ENDED: frozenset(),
 }

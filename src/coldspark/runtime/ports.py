@@ -137,6 +137,12 @@ class EngineListener(Protocol):
     def on_ready(self, replica: ReplicaId) -> None:
         """The replica takes calls."""
 
+    def on_parked(self, replica: ReplicaId) -> None:
+        """The replica is frozen: it uses no processor and no device. ``unpark`` ends that."""
+
+    def on_park_failed(self, replica: ReplicaId, reason: str) -> None:
+        """The replica cannot be parked, and why; it takes calls as before."""
+
     def on_exited(self, replica: ReplicaId, exit: Exit) -> None:
         """The process is gone; every open call was failed or is void from here."""
 
@@ -149,6 +155,12 @@ class Engine(Protocol):
 
     def stop(self, replica: ReplicaId, grace_s: float) -> None:
         """End a replica: SIGTERM, SIGKILL after ``grace_s``. Idempotent."""
+
+    def park(self, replica: ReplicaId) -> None:
+        """Freeze a ready replica that works on nothing; the listener hears what comes of it."""
+
+    def unpark(self, replica: ReplicaId) -> None:
+        """Let a parked replica run again; ``on_ready`` follows."""
 
     def call(
         self, replica: ReplicaId, invocation: Invocation, deadline_s: float, sink: ReplySink

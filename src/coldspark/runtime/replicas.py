@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import shutil
+import signal
 import socket
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
@@ -94,10 +95,73 @@ class Replica:
             assert self._preparing is not None
             self._preparing.cancel()
             return
+        if self.phase is Phase.PARKED and grace_s > 0:
+            # Frozen, it would not hear the request to end.
+            self._thaw()
         if self.phase is not Phase.STOPPING:
             self._move(Phase.STOPPING)
         if self._process is not None:
             self._process.stop(grace_s)
+
+    def park(self) -> None:
+        """Freeze it, once its handler gave back what it should not hold meanwhile."""
+        if self.phase is not Phase.READY:
+            return
+        self._move(Phase.PARKING)
+        reason = self._reason_against_park()
+        if reason is not None:
+            self._move(Phase.READY)
+            self._machine.listener.on_park_failed(self.id, reason)
+        elif self._channel is not None and self._channel.has_park_hooks:
+            self._channel.park()
+        else:
+            self.on_hook_done(None)
+
+    def unpark(self) -> None:
+        """Thaw it; its handler takes back what it gave."""
+        if self.phase is not Phase.PARKED:
+            return
+        self._move(Phase.UNPARKING)
+        self._thaw()
+        if self._channel is not None and self._channel.has_park_hooks:
+            self._channel.unpark()
+        else:
+            self.on_hook_done(None)
+
+    def on_hook_done(self, trouble: str | None) -> None:
+        """The handler parked or unparked its model, or could not (or there was nothing to do)."""
+        if trouble is not None:
+            self.log.remark(f"{self.phase}: {trouble}")
+        if self.phase is Phase.PARKING and trouble is not None:
+            self._move(Phase.READY)
+            self._machine.listener.on_park_failed(self.id, trouble)
+        elif self.phase is Phase.PARKING:
+            self._freeze()
+        elif self.phase is Phase.UNPARKING and trouble is not None:
+            self._kill()
+        elif self.phase is Phase.UNPARKING:
+            self._move(Phase.READY)
+            self._machine.listener.on_ready(self.id)
+
+    def _reason_against_park(self) -> str | None:
+        if any(not device.is_simulated for device in self.order.grant.devices):
+            return "it holds a GPU, whose memory only its own process could give back"
+        if self._process is None or self._process.has_ended:
+            return "its process has ended"
+        return None
+
+    def _freeze(self) -> None:
+        assert self._process is not None
+        if self._cgroup is None or not self._cgroup.freeze():
+            self._process.signal(signal.SIGSTOP)
+        self._move(Phase.PARKED)
+        self._machine.listener.on_parked(self.id)
+
+    def _thaw(self) -> None:
+        if self._cgroup is not None:
+            self._cgroup.thaw()
+        if self._process is not None:
+            self._process.signal(signal.SIGCONT)
 
     def call(self, invocation: Invocation, sink: ReplySink) -> Flow:
         """Send a request. To a replica that is gone it is void."""

@@ -36,8 +36,10 @@ class Starts:
         """By the replicas' common prefix: a failed start is told after its replica is gone."""
 
     def asked(self, replica: ReplicaId) -> None:
-        """Room was asked for."""
-        start = _Start(clock.monotonic_s())
+        """Room was asked for, by a new replica or by a parked one."""
+        known = self._starts.get(replica)
+        revision = None if known is None else known.revision
+        start = _Start(clock.monotonic_s(), revision=revision)
         self._starts[replica] = start
         self._latest[_prefix(replica)] = start
 

@@ -218,6 +218,7 @@ def _scale(table: Mapping[str, Any]) -> dict[str, Any]:
         "max": ("max", int),
         "concurrency": ("concurrency", int),
         "idle_timeout": ("idle_timeout_s", parse_duration),
+        "park_timeout": ("park_timeout_s", parse_duration),
         "waste_budget": ("waste_budget", float),
         "failed_starts": ("failed_starts_max", int),
     }

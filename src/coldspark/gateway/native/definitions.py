@@ -158,6 +158,7 @@ def _scale(body: ScaleBody) -> ScalePolicy:
         replicas_max=body.max,
         concurrency=body.concurrency,
         idle_timeout_s=body.idle_timeout_s,
+        park_timeout_s=body.park_timeout_s,
         waste_budget=body.waste_budget,
         failed_starts_max=body.failed_starts_max,
     )
@@ -207,6 +208,7 @@ def _scale_fields(scale: ScalePolicy) -> dict[str, Any]:
         "max": scale.replicas_max,
         "concurrency": scale.concurrency,
         "idle_timeout_s": scale.idle_timeout_s,
+        "park_timeout_s": scale.park_timeout_s,
         "waste_budget": scale.waste_budget,
         "failed_starts_max": scale.failed_starts_max,
     }

@@ -34,6 +34,7 @@ class ScaleBody(Asked):
     max: int = 1
     concurrency: int = 1
     idle_timeout_s: float = 60.0
+    park_timeout_s: float | None = None
     waste_budget: float = 0.0
     failed_starts_max: int = 3
 

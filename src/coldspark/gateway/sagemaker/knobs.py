@@ -20,6 +20,7 @@ _KNOWN = (
     "COLDSPARK_GPU",
     "COLDSPARK_GPU_MEMORY",
     "COLDSPARK_IDLE_TIMEOUT",
+    "COLDSPARK_PARK_TIMEOUT",
     "COLDSPARK_INVOKE_PATH",
     "COLDSPARK_PING_PATH",
     "COLDSPARK_REQUEST_TIMEOUT",
@@ -47,6 +48,7 @@ class Knobs:
     gpu: str | None
     gpu_memory_bytes: int | None
     idle_timeout_s: float | None
+    park_timeout_s: float | None
     concurrency: int | None
     request_timeout_s: float | None
 
@@ -62,6 +64,9 @@ def read_knobs(environment: Mapping[str, str]) -> Knobs:
         gpu_memory_bytes=_read(environment, "COLDSPARK_GPU_MEMORY", _bytes, "such as 15GB"),
         idle_timeout_s=_read(
             environment, "COLDSPARK_IDLE_TIMEOUT", _seconds, "a number of seconds"
+        ),
+        park_timeout_s=_read(
+            environment, "COLDSPARK_PARK_TIMEOUT", _seconds, "a number of seconds"
         ),
         concurrency=_read(environment, "COLDSPARK_CONCURRENCY", _count, "a whole number over 0"),
         request_timeout_s=_read(

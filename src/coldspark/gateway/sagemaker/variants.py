@@ -151,6 +151,7 @@ def scale_policy(variant: ProductionVariant, knobs: Knobs) -> ScalePolicy:
         idle_timeout_s=(
             default.idle_timeout_s if knobs.idle_timeout_s is None else knobs.idle_timeout_s
         ),
+        park_timeout_s=knobs.park_timeout_s,
     )
 
 

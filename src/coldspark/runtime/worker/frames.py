@@ -13,9 +13,12 @@ itself. A *headed* payload is ``u32 head length, head (JSON object), body bytes`
                                  "request","more"}; body, or its first part when "more" is true
                         BODY     next part of the body; an empty part ends it
                         CANCEL   give the call up
+                        PARK     the process will be frozen: have the handler's ``park`` run
+                        UNPARK   it runs again: have the handler's ``unpark`` run
                         CREDIT   u32: this many more bytes of CHUNK may be sent for the call
     replica -> router   BOOTED   JSON {}: the process runs and begins to load
-                        READY    JSON {"load_us"}
+                        READY    JSON {"load_us","parks"}; parks: the handler has such hooks
+                        PARKED   JSON {"trouble"}: a hook has run, or what it raised
                         BROKEN   JSON {"cause","message","traceback"}: could not load; exit follows
                         REPLY    headed: {"status","headers","handler_us"}; the whole body
                         HEAD     JSON {"status","headers"}: a streamed reply begins
@@ -40,8 +43,9 @@ FRAME_MAX_BYTES = 2 * 1024 * 1024
 PART_BYTES = 1024 * 1024
 CREDIT_BYTES = 4 * 1024 * 1024
 
-CALL, BODY, CANCEL, CREDIT = 1, 2, 3, 4
+CALL, BODY, CANCEL, CREDIT, PARK, UNPARK = 1, 2, 3, 4, 5, 6
 BOOTED, READY, BROKEN, REPLY, HEAD, CHUNK, END, FAILED = 16, 17, 18, 19, 20, 21, 22, 23
+PARKED = 24
 
 _PREFIX = struct.Struct(">IBI")
 _U32 = struct.Struct(">I")

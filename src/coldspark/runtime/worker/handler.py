@@ -8,6 +8,7 @@ The program is a module with
     output_fn(prediction, accept)                    optional; default: JSON, CSV, NPY
     transform_fn(model, data, content_type, accept)  instead of the three above
     pre_model_fn(model_dir), model_warmup_fn(model_dir, model)   optional, before and after model_fn
+    park(model), unpark(model)                       optional, around the time the replica is frozen
 
 Each may take one more argument, the context. ``data`` is text for JSON and CSV, bytes otherwise.
 A reply is bytes, text, ``(reply, content type)``, or an iterator of bytes or text: a stream.
@@ -95,6 +96,8 @@ class Handler:
         self._pre_model = _wrap(functions, "pre_model_fn", 1)
         self._load = _wrap(functions, "model_fn", 1)
         self._warm_up = _wrap(functions, "model_warmup_fn", 2)
+        self._park = _wrap(functions, "park", 1)
+        self._unpark = _wrap(functions, "unpark", 1)
         self._transform = _wrap(functions, "transform_fn", 4)
         self._input = _wrap(functions, "input_fn", 2)
         self._output = _wrap(functions, "output_fn", 2)
@@ -111,6 +114,21 @@ class Handler:
             self._model = self._load(context, model_dir)
         if self._warm_up is not None:
             self._warm_up(context, model_dir, self._model)
+
+    @property
+    def parks(self) -> bool:
+        """Return whether it wants to hear of being frozen and thawed."""
+        return self._park is not None or self._unpark is not None
+
+    def park(self) -> None:
+        """Give back what a frozen process should not hold. Raises whatever the program raises."""
+        if self._park is not None:
+            self._park(Context(self._model_dir, None), self._model)
+
+    def unpark(self) -> None:
+        """Take it back. Raises whatever the program raises."""
+        if self._unpark is not None:
+            self._unpark(Context(self._model_dir, None), self._model)
 
     def invoke(self, request: Request) -> Reply:
         """Answer one request. Raises UnsupportedMedia, and whatever the program raises."""
@@ -152,7 +170,15 @@ class Handler:
         return media.encode(prediction, accept)
 
 
-_ALL = ("pre_model_fn", "model_fn", "model_warmup_fn", "transform_fn", *_THREE)
+_ALL = (
+    "pre_model_fn",
+    "model_fn",
+    "model_warmup_fn",
+    "park",
+    "unpark",
+    "transform_fn",
+    *_THREE,
+)
 
 
 def uses_default_codecs(module: ModuleType) -> bool:

@@ -245,7 +245,9 @@ def _serve(launch: Launch, channel: socket.socket) -> int:
         return _break(channel, error)
     output.flush()
     load_us = (time.perf_counter_ns() - started_ns) // 1000
-    channel.sendall(frames.encode_json(frames.READY, 0, {"load_us": load_us}))
+    channel.sendall(
+        frames.encode_json(frames.READY, 0, {"load_us": load_us, "parks": handler.parks})
+    )
     serving.Server(channel, handler, launch.order.concurrency).run()
     return 0
 

@@ -98,6 +98,8 @@ class Server:
             self._grant(number, frames.read_credit(payload))
         elif kind == frames.CANCEL:
             self._cancel(number)
+        elif kind in (frames.PARK, frames.UNPARK):
+            self._run_hook(self._handler.park if kind == frames.PARK else self._handler.unpark)
         else:
             raise frames.FrameError(f"frame of kind {kind} from the router")
 
@@ -166,6 +168,17 @@ class Server:
             self._state.notify_all()
         if call.lane is None:
             self._finish(call, b"")
+
+    def _run_hook(self, hook: Callable[[], None]) -> None:
+        """Run it on the thread that reads: no call is open, and none comes before its end."""
+        trouble = None
+        try:
+            hook()
+        except Exception as error:  # noqa: BLE001  it is the user's code: anything may come
+            trouble = program.message(error)
+            output.complain(program.user_traceback(error))
+        output.flush()
+        self._send(frames.encode_json(frames.PARKED, 0, {"trouble": trouble}))
 
     # The lanes' threads.
 
