@@ -16,7 +16,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -25,6 +25,7 @@ from coldspark.errors import ArtifactUnavailable, BodyTooLarge, InvalidRequest
 from coldspark.store.archives import ArchiveRefused, is_archive, unpack
 from coldspark.store.buckets import BucketRefused, OnBytes
 from coldspark.store.downloads import RANGES_AT_ONCE, Downloads
+from coldspark.store.eviction import remove, survey, to_evict
 from coldspark.store.flights import Flights
 from coldspark.store.objects import Objects
 from coldspark.store.weights import Entry, Manifest, Weights
@@ -110,6 +111,22 @@ class Artifacts:
         raise _unavailable(
             url, "its kind is unknown", "use s3://…, file:///…, artifact:<sha256> or a path"
         )
+
+    async def evict(self, living: Collection[str], bytes_max: int) -> list[Path]:
+        """Remove the least recently used until at most ``bytes_max`` are kept; return what went.
+
+        ``living`` are the URLs that a living endpoint's revision names: what came from them
+        stays, and so does every upload.
+        """
+        sources = {_source(url) for url in living}
+        in_flight = set(self._downloads.in_flight)
+
+        def act() -> list[Path]:
+            evicted = to_evict(survey(self._root, sources, in_flight), bytes_max)
+            remove(self._root, evicted)
+            return [one.path for one in evicted]
+
+        return await asyncio.to_thread(act)
 
     async def _file(self, url: str) -> Path:
         path = _local_path(url)
@@ -218,6 +235,11 @@ def _is_id(id: str) -> bool:
 
 def _key(*parts: object) -> str:
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
+
+
+def _source(url: str) -> str:
+    """Return what a manifest calls a URL: local files go by their path, however it is written."""
+    return str(_local_path(url)) if url.startswith(("/", "file:")) else url
 
 
 def _local_path(url: str) -> Path:
