@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from s3_proxy import S3, Proxy
 
 from coldspark.store.artifacts import Artifacts
-from coldspark.store.eviction import Kept, to_evict
+from coldspark.store.eviction import Kept, remove, survey, to_evict
 
 LARGE = 1024**2
 
@@ -126,3 +126,16 @@ def test_a_local_file_lives_however_its_path_is_written(tmp_path: Path, url: str
     assert gone == [tmp_path / "root/partial/left"]
     assert asyncio.run(artifacts.evict([], -1)) == [folder]
     assert path.exists()
+
+
+def test_what_was_asked_for_after_it_was_chosen_stays(tmp_path: Path, s3: S3) -> None:
+    """A deployment may come between the choice and the removal."""
+    s3.put("raced/own", os.urandom(LARGE))
+    artifacts = Artifacts(tmp_path, s3_options=s3.options)
+    folder = asyncio.run(artifacts.fetch("s3://models/raced/"))
+    os.utime(folder, (1, 1))
+    chosen = to_evict(survey(tmp_path, [], []), 0)
+    assert [one.path for one in chosen] == [folder]
+    assert asyncio.run(artifacts.fetch("s3://models/raced/")) == folder
+    assert remove(tmp_path, chosen) == []
+    assert (folder / "own").stat().st_nlink == 2

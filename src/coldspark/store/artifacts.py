@@ -122,9 +122,8 @@ class Artifacts:
         in_flight = set(self._downloads.in_flight)
 
         def act() -> list[Path]:
-            evicted = to_evict(survey(self._root, sources, in_flight), bytes_max)
-            remove(self._root, evicted)
-            return [one.path for one in evicted]
+            kept = survey(self._root, sources, in_flight)
+            return remove(self._root, to_evict(kept, bytes_max))
 
         return await asyncio.to_thread(act)
 

@@ -77,10 +77,9 @@ class Downloads:
     ) -> str:
         landed = {one.number: asyncio.Event() for one in partial.ranges}
         missing = partial.missing
-        for one in partial.ranges:
-            if one not in missing:
-                landed[one.number].set()
-                on_bytes(one.size_bytes)
+        for one in set(partial.ranges).difference(missing):
+            landed[one.number].set()
+            on_bytes(one.size_bytes)
         work = iter(missing)
         try:
             async with asyncio.TaskGroup() as group:
@@ -112,9 +111,10 @@ async def _bring_range(
 ) -> None:
     at = wanted.start
     for tries_left in reversed(range(_TRIES)):
+        # A request that fails was tried again by the client; a body that breaks off may not be.
+        reading = await bucket.read(remote, at, wanted.end)
+        await asyncio.to_thread(partial.state, reading.stated_sha256)
         try:
-            reading = await bucket.read(remote, at, wanted.end)
-            await asyncio.to_thread(partial.state, reading.stated_sha256)
             async for block in reading.blocks:
                 _check_room(remote, block, wanted.end - at)
                 await asyncio.to_thread(partial.write, at, block)

@@ -60,27 +60,45 @@ def survey(root: Path, living: Collection[str], in_flight: Collection[Path]) -> 
     return kept
 
 
-def remove(root: Path, evicted: Iterable[Kept]) -> None:
-    """Remove what was chosen, and the blobs that nobody holds then.
+def remove(root: Path, evicted: Iterable[Kept]) -> list[Path]:
+    """Remove what was chosen, and the blobs that nobody holds then; return what went.
 
     A directory leaves its name before its files go: what has its name is whole.
     """
     weights = Weights(root)
+    removed: list[Path] = []
     freed: set[int] = set()
     for one in evicted:
-        freed.update(one.files)
-        if not one.path.is_dir():
-            # A blob or a partial file; it may have found its directory meanwhile.
-            one.path.unlink(missing_ok=True)
-            continue
-        leaving = root / "incoming" / f"leaving-{one.path.name}"
-        one.path.rename(leaving)
-        weights.forget(one.path)
-        shutil.rmtree(leaving)
+        if _is_unused_since(one) and _take_away(one.path, root / "incoming"):
+            weights.forget(one.path)
+            removed.append(one.path)
+            freed.update(one.files)
     for blob in _children(root / "blobs"):
         if blob.lstat().st_ino in freed and _is_alone(blob):
             blob.unlink()
     weights.unsee_missing()
+    return removed
+
+
+def _is_unused_since(one: Kept) -> bool:
+    """Return whether nobody asked for it after it was chosen."""
+    try:
+        return one.path.lstat().st_mtime_ns == one.used_ns
+    except FileNotFoundError:
+        return False
+
+
+def _take_away(path: Path, incoming: Path) -> bool:
+    leaving = incoming / f"leaving-{path.name}"
+    try:
+        path.rename(leaving)
+    except FileNotFoundError:
+        return False
+    if leaving.is_dir():
+        shutil.rmtree(leaving)
+    else:
+        leaving.unlink()
+    return True
 
 
 def _kept(path: Path, *, is_living: bool) -> Kept:

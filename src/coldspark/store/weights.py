@@ -84,7 +84,7 @@ class Weights:
         except OSError as error:
             if error.errno not in _NO_LINK:
                 raise
-            shutil.copyfile(blob, path)
+            shutil.copy(blob, path)
         return True
 
     def seen(self, source: str) -> str | None:
