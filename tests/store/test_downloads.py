@@ -138,6 +138,19 @@ def test_a_broken_connection_costs_a_retry_and_no_byte(
     assert the_file(fetch(tmp_path, proxy, "s3://models/cut/weights.bin")) == content
 
 
+def test_a_connection_that_always_breaks_ends_the_download(
+    tmp_path: Path, s3: S3, proxy: Proxy
+) -> None:
+    """Tries are bounded; when the connection holds, the next download is whole."""
+    content = noise(RANGE_BYTES + 9, seed=7)
+    s3.put("broken/weights.bin", content)
+    proxy.cuts = 10**6
+    with pytest.raises(ArtifactUnavailable, match="broken/weights"):
+        fetch(tmp_path, proxy, "s3://models/broken/weights.bin", ranges_at_once=1)
+    proxy.cuts = 0
+    assert the_file(fetch(tmp_path, proxy, "s3://models/broken/weights.bin")) == content
+
+
 def test_an_object_replaced_while_it_is_read_is_refused(
     tmp_path: Path, s3: S3, proxy: Proxy
 ) -> None:
@@ -152,6 +165,23 @@ def test_an_object_replaced_while_it_is_read_is_refused(
 
     with pytest.raises(ObjectChanged, match="replaced while it was read"):
         asyncio.run(replace_between())
+
+
+@pytest.mark.parametrize("wrong", [-1, 1])
+def test_an_object_of_another_size_than_listed_is_refused(
+    tmp_path: Path, s3: S3, proxy: Proxy, wrong: int
+) -> None:
+    """Even if its ETag is the same: neither cut short nor padded."""
+    s3.put("sized", b"seven b")
+
+    async def bring() -> None:
+        bucket = Bucket("models", proxy.options)
+        listed = await bucket.head("sized")
+        remote = Remote("sized", listed.etag, listed.size_bytes + wrong)
+        await Downloads(tmp_path).bring(bucket, remote, lambda more: None)
+
+    with pytest.raises(ObjectChanged, match=f"is 7 bytes long, not {7 + wrong}"):
+        asyncio.run(bring())
 
 
 def test_an_object_that_is_not_what_its_owner_states_is_refused(

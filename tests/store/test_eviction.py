@@ -94,6 +94,7 @@ def test_an_evicted_directory_goes_with_the_blobs_that_it_alone_held(
     assert (living / "both").stat().st_nlink == 2
     assert len(list((tmp_path / "blobs").iterdir())) == 1
     assert len(list((tmp_path / "manifests").iterdir())) == 1
+    assert len(list((tmp_path / "seen").iterdir())) == 2
     assert list((tmp_path / "incoming").iterdir()) == []
     sent = proxy.bytes_sent
     again = asyncio.run(artifacts.fetch(a))

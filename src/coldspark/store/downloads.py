@@ -16,8 +16,6 @@ from coldspark.store.partials import Partial, Range
 
 RANGES_AT_ONCE = 8
 RANGE_BYTES = 8 * 1024**2
-_TRIES = 3
-"""Of one range whose body broke off. The client itself retries requests, with jitter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,25 +107,18 @@ class Downloads:
 async def _bring_range(
     bucket: Bucket, remote: Remote, partial: Partial, wanted: Range, on_bytes: OnBytes
 ) -> None:
+    # The client asks again, with jitter and a bound, for a request that fails and for the rest of
+    # a body that breaks off.
+    reading = await bucket.read(remote, wanted.start, wanted.end)
+    await asyncio.to_thread(partial.state, reading.stated_sha256)
     at = wanted.start
-    for tries_left in reversed(range(_TRIES)):
-        # A request that fails was tried again by the client; a body that breaks off may not be.
-        reading = await bucket.read(remote, at, wanted.end)
-        await asyncio.to_thread(partial.state, reading.stated_sha256)
-        try:
-            async for block in reading.blocks:
-                _check_room(remote, block, wanted.end - at)
-                await asyncio.to_thread(partial.write, at, block)
-                at += len(block)
-                on_bytes(len(block))
-            if at == wanted.end:
-                return
-            raise BucketRefused(f"{remote.key} ended after {at} of {remote.size_bytes} bytes")
-        except ObjectChanged:
-            raise
-        except BucketRefused:
-            if not tries_left:
-                raise
+    async for block in reading.blocks:
+        _check_room(remote, block, wanted.end - at)
+        await asyncio.to_thread(partial.write, at, block)
+        at += len(block)
+        on_bytes(len(block))
+    if at != wanted.end:
+        raise BucketRefused(f"{remote.key} ended after {at} of {remote.size_bytes} bytes")
 
 
 def _check_room(remote: Remote, block: memoryview, room: int) -> None:
