@@ -140,3 +140,11 @@ def test_what_was_asked_for_after_it_was_chosen_stays(tmp_path: Path, s3: S3) ->
     assert asyncio.run(artifacts.fetch("s3://models/raced/")) == folder
     assert remove(tmp_path, chosen) == []
     assert (folder / "own").stat().st_nlink == 2
+
+
+def test_a_directory_of_unknown_source_stays(tmp_path: Path) -> None:
+    """It may be what a living endpoint runs."""
+    artifacts = Artifacts(tmp_path)
+    (tmp_path / "objects/unknown").mkdir()
+    (tmp_path / "objects/unknown/weights").write_bytes(b"x" * LARGE)
+    assert asyncio.run(artifacts.evict([], 0)) == []

@@ -51,7 +51,8 @@ def survey(root: Path, living: Collection[str], in_flight: Collection[Path]) -> 
     kept = [_kept(path, is_living=True) for path in _children(root / "uploads")]
     for directory in (path for room in _EVICTABLE for path in _children(root / room)):
         manifest = weights.manifest(directory)
-        is_living = manifest is not None and manifest.source in living
+        # Of unknown source, it may be anybody's.
+        is_living = manifest is None or manifest.source in living
         kept.append(_kept(directory, is_living=is_living))
     kept += [_kept(blob, is_living=False) for blob in _children(root / "blobs") if _is_alone(blob)]
     for path in _children(root / "partial"):
