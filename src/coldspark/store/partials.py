@@ -18,7 +18,7 @@ import msgspec
 from coldspark.store.buckets import Remote
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
-_HASH_BYTES = 256 * 1024
+_HASH_BYTES = 1024**2
 _JOURNAL_BYTES_MAX = 16 * 1024**2
 
 
@@ -91,15 +91,14 @@ class Partial:
 
     def feed(self, done: Range, digest: "hashlib._Hash") -> None:
         """Hash a range that is here; it was just written, so it comes from the page cache."""
-        # One buffer for all: fresh memory for each block costs more than to hash it.
-        at, buffer = done.start, memoryview(bytearray(_HASH_BYTES))
+        at = done.start
         with self._open() as fds:
             while at < done.end:
-                count = os.preadv(fds.content, [buffer[: done.end - at]], at)
-                if not count:
+                block = os.pread(fds.content, min(_HASH_BYTES, done.end - at), at)
+                if not block:
                     raise OSError(f"{self.path.name} was cut at byte {at}")
-                digest.update(buffer[:count])
-                at += count
+                digest.update(block)
+                at += len(block)
 
     def close(self) -> None:
         """Close both files, and keep them."""
