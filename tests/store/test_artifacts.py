@@ -4,18 +4,16 @@ import asyncio
 import hashlib
 import io
 import tarfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
+from s3_proxy import S3
 
 from coldspark.core.types import ArtifactId
 from coldspark.errors import ArtifactUnavailable, BodyTooLarge, InvalidRequest
 from coldspark.store.artifacts import Artifacts
-from coldspark.store.buckets import Bucket, OnBytes
+from coldspark.store.buckets import Bucket, Reading, Remote
 
 
 def tar_gz(**files: str) -> bytes:
@@ -106,52 +104,17 @@ def test_a_local_single_file_lies_in_a_directory_of_its_own(tmp_path: Path) -> N
     assert [path.read_text() for path in folder.iterdir()] == ["weights"]
 
 
-class S3:
-    """A bucket named ``models`` on loopback."""
-
-    def __init__(self, endpoint: str) -> None:
-        self.options = {
-            "endpoint": endpoint,
-            "region": "us-east-1",
-            "allow_http": "true",
-            "access_key_id": "test",
-            "secret_access_key": "test",
-        }
-        self._client: Any = boto3.client(
-            "s3",
-            endpoint_url=endpoint,
-            region_name="us-east-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
-        self._client.create_bucket(Bucket="models")
-
-    def put(self, key: str, content: bytes) -> None:
-        """Store an object."""
-        self._client.put_object(Bucket="models", Key=key, Body=content)
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3]:
-    """Run moto's server."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    _, port = server.get_host_and_port()
-    yield S3(f"http://127.0.0.1:{port}")
-    server.stop()
-
-
 @pytest.fixture
 def downloads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return the keys as they are downloaded."""
+    """Return the keys as ranges of them are read."""
     keys: list[str] = []
-    download = Bucket.download
+    read = Bucket.read
 
-    async def spied(self: Bucket, remote: Any, into: Path, on_bytes: OnBytes) -> None:
+    async def spied(self: Bucket, remote: Remote, start: int, end: int) -> Reading:
         keys.append(remote.key)
-        await download(self, remote, into, on_bytes)
+        return await read(self, remote, start, end)
 
-    monkeypatch.setattr(Bucket, "download", spied)
+    monkeypatch.setattr(Bucket, "read", spied)
     return keys
 
 

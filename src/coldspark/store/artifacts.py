@@ -4,9 +4,11 @@ Everything that is made here is made in ``incoming/`` and renamed into place, so
 is whole. A directory's name is derived from what it holds (or from where it came and its ETag or
 modification time), so it never changes: any number of replicas may read it.
 
+Large files are hard links to blobs (see ``weights.py``), so that models share what is the same.
+
 An upload is on the disk before ``put`` returns, power cut or not: there may be no other copy. What
 was fetched may be fetched again, and a first request does not wait for the disk: after a power cut
-that comes within seconds of a fetch, delete ``files/`` and ``objects/``.
+that comes within seconds of a fetch, delete ``files/``, ``objects/``, ``blobs/`` and ``seen/``.
 """
 
 import asyncio
@@ -14,18 +16,21 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from coldspark.core.types import ArtifactId
 from coldspark.errors import ArtifactUnavailable, BodyTooLarge, InvalidRequest
 from coldspark.store.archives import ArchiveRefused, is_archive, unpack
-from coldspark.store.buckets import Bucket, BucketRefused, OnBytes, Remote
+from coldspark.store.buckets import BucketRefused, OnBytes
+from coldspark.store.downloads import RANGES_AT_ONCE, Downloads
+from coldspark.store.eviction import remove, survey, to_evict
 from coldspark.store.flights import Flights
+from coldspark.store.objects import Objects
+from coldspark.store.weights import Entry, Manifest, Weights
 
 _WRITE_BYTES = 1024**2
-_DOWNLOADS_AT_ONCE = 8
 _HEX = frozenset("0123456789abcdef")
 
 Progress = Callable[[int, int], None]
@@ -35,15 +40,23 @@ Progress = Callable[[int, int], None]
 class Artifacts:
     """The directory of code and model data. One server at a time opens it."""
 
-    def __init__(self, root: Path, *, s3_options: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        s3_options: dict[str, str] | None = None,
+        ranges_at_once: int = RANGES_AT_ONCE,
+    ) -> None:
         self._root = root
-        self._s3_options = s3_options or {}
         self._incoming = root / "incoming"
         self._flights: Flights[Path] = Flights()
-        # What a dead server left half-made.
+        # What a dead server left half-made; what it had downloaded is in partial/ and blobs/.
         shutil.rmtree(self._incoming, ignore_errors=True)
-        for room in ("incoming", "uploads", "files", "objects"):
+        for room in ("incoming", "uploads", "files", "objects", "partial"):
             (root / room).mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._weights = Weights(root)
+        self._downloads = Downloads(root / "partial", ranges_at_once=ranges_at_once)
+        self._objects = Objects(self._weights, self._downloads, s3_options or {})
 
     async def put(
         self, chunks: AsyncIterator[bytes], size_max: int, expected: str | None = None
@@ -62,7 +75,8 @@ class Artifacts:
                     field="sha256",
                 )
             target = self._root / "uploads" / id
-            await asyncio.to_thread(_unpack_to, draft / "archive", draft, target, os.sync)
+            source, packed = f"artifact:{id}", draft / "archive"
+            await asyncio.to_thread(self._unpack, packed, draft, target, source, os.sync)
             return id
         except ArchiveRefused as refused:
             raise InvalidRequest(f"the archive cannot be used: {refused}", field="body") from None
@@ -98,6 +112,21 @@ class Artifacts:
             url, "its kind is unknown", "use s3://…, file:///…, artifact:<sha256> or a path"
         )
 
+    async def evict(self, living: Collection[str], bytes_max: int) -> list[Path]:
+        """Remove the least recently used until at most ``bytes_max`` are kept; return what went.
+
+        ``living`` are the URLs that a living endpoint's revision names: what came from them
+        stays, and so does every upload.
+        """
+        sources = {_source(url) for url in living}
+        in_flight = set(self._downloads.in_flight)
+
+        def act() -> list[Path]:
+            kept = survey(self._root, sources, in_flight)
+            return remove(self._root, to_evict(kept, bytes_max))
+
+        return await asyncio.to_thread(act)
+
     async def _file(self, url: str) -> Path:
         path = _local_path(url)
         try:
@@ -111,44 +140,67 @@ class Artifacts:
 
         async def make(draft: Path) -> None:
             if is_archive(path.name):
-                await asyncio.to_thread(_unpack_to, path, draft, target)
+                await asyncio.to_thread(self._unpack, path, draft, target, str(path))
             else:
-                await asyncio.to_thread(_link_to, path, draft, target)
+                await asyncio.to_thread(self._link, path, draft, target)
 
         return await self._made(url, target, make)
 
     async def _object(self, url: str, progress: Progress | None) -> Path:
-        bucket_name, _, key = url.removeprefix("s3://").partition("/")
-        if not bucket_name:
-            raise _unavailable(url, "it names no bucket", "write s3://bucket/key")
         try:
-            bucket = await asyncio.to_thread(Bucket, bucket_name, self._s3_options)
-            is_prefix = not key or key.endswith("/")
-            remotes = await bucket.list(key) if is_prefix else [await bucket.head(key)]
+            listing = await self._objects.list(url)
         except BucketRefused as refused:
             raise _unavailable(url, str(refused), _S3_CURE) from None
-        if not remotes:
-            raise _unavailable(url, "there is no object under it", "check bucket and prefix")
-        stamps = [part for one in remotes for part in (one.key, one.etag, one.size_bytes)]
-        target = self._root / "objects" / _key(url, *stamps)
-
-        on_bytes = _counted(progress, sum(one.size_bytes for one in remotes))
+        target = self._root / "objects" / _key(url, *listing.stamps)
+        on_bytes = _counted(progress, listing.size_bytes)
 
         async def make(draft: Path) -> None:
-            if not is_prefix and is_archive(key):
-                await bucket.download(remotes[0], draft / "archive", on_bytes)
-                await asyncio.to_thread(_unpack_to, draft / "archive", draft, target)
-                return
-            start = len(key) if is_prefix else key.rfind("/") + 1
-            await _download_all(bucket, remotes, start, draft / "tree", on_bytes)
-            await asyncio.to_thread(_move, draft / "tree", target)
+            tree = draft / ("packed" if listing.is_archive else "tree")
+            entries = await self._objects.bring_all(listing, tree, on_bytes)
+            if listing.is_archive:
+                await asyncio.to_thread(self._unpack_blob, entries[0], draft, target, url)
+            else:
+                await asyncio.to_thread(self._place, tree, target, url, entries)
 
         return await self._made(url, target, make)
+
+    def _unpack_blob(self, entry: Entry, draft: Path, target: Path, source: str) -> None:
+        """Unpack an archive, and keep only what was in it."""
+        packed = draft / "packed" / entry.path
+        try:
+            self._unpack(packed, draft, target, source)
+        finally:
+            packed.unlink()
+            self._weights.drop(entry)
+
+    def _unpack(
+        self,
+        archive: Path,
+        draft: Path,
+        target: Path,
+        source: str,
+        sync: Callable[[], None] = lambda: None,
+    ) -> None:
+        if not target.is_dir():
+            unpack(archive, draft / "tree")
+            entries = self._weights.admit_tree(draft / "tree")
+            sync()
+            self._place(draft / "tree", target, source, entries)
+            sync()
+
+    def _link(self, file: Path, draft: Path, target: Path) -> None:
+        (draft / "tree").mkdir()
+        (draft / "tree" / file.name).symlink_to(file)
+        self._place(draft / "tree", target, str(file), ())
+
+    def _place(self, tree: Path, target: Path, source: str, entries: tuple[Entry, ...]) -> None:
+        self._weights.record(target, Manifest(source=source, files=entries))
+        _move(tree, target)
 
     async def _made(
         self, url: str, target: Path, make: Callable[[Path], Coroutine[object, object, None]]
     ) -> Path:
-        if await asyncio.to_thread(target.is_dir):
+        if await asyncio.to_thread(_touch, target):
             return target
         draft = await self._draft()
         try:
@@ -184,6 +236,11 @@ def _key(*parts: object) -> str:
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
 
 
+def _source(url: str) -> str:
+    """Return what a manifest calls a URL: local files go by their path, however it is written."""
+    return str(_local_path(url)) if url.startswith(("/", "file:")) else url
+
+
 def _local_path(url: str) -> Path:
     if url.startswith("/"):
         return Path(url)
@@ -192,16 +249,6 @@ def _local_path(url: str) -> Path:
     if parts.netloc not in ("", "localhost") or not path.startswith("/"):
         raise _unavailable(url, "it names no absolute path", "write file:///absolute/path")
     return Path(path)
-
-
-def _unpack_to(
-    archive: Path, draft: Path, target: Path, sync: Callable[[], None] = lambda: None
-) -> None:
-    if not target.is_dir():
-        unpack(archive, draft / "tree")
-        sync()
-        _move(draft / "tree", target)
-        sync()
 
 
 def _counted(progress: Progress | None, total: int) -> OnBytes:
@@ -216,10 +263,13 @@ def _counted(progress: Progress | None, total: int) -> OnBytes:
     return on_bytes
 
 
-def _link_to(file: Path, draft: Path, target: Path) -> None:
-    (draft / "tree").mkdir()
-    (draft / "tree" / file.name).symlink_to(file)
-    _move(draft / "tree", target)
+def _touch(target: Path) -> bool:
+    """Return whether a directory is there; its time says when it was last asked for."""
+    try:
+        os.utime(target)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _move(tree: Path, target: Path) -> None:
@@ -252,25 +302,3 @@ async def _receive(chunks: AsyncIterator[bytes], into: Path, size_max: int) -> A
                 waiting.clear()
         await asyncio.to_thread(write, bytes(waiting))
     return ArtifactId(digest.hexdigest())
-
-
-async def _download_all(
-    bucket: Bucket, remotes: list[Remote], start: int, tree: Path, on_bytes: OnBytes
-) -> None:
-    """Download objects side by side, each to its key from character ``start`` on."""
-    places = asyncio.Semaphore(_DOWNLOADS_AT_ONCE)
-
-    async def download(remote: Remote) -> None:
-        path = tree / remote.key[start:]
-        if ".." in path.parts or not path.is_relative_to(tree):
-            raise BucketRefused(f"the key {remote.key!r} is no path within a directory")
-        async with places:
-            await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
-            await bucket.download(remote, path, on_bytes)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for remote in remotes:
-                group.create_task(download(remote))
-    except ExceptionGroup as failures:
-        raise failures.exceptions[0] from None

@@ -1,25 +1,24 @@
 """Objects in S3, or in what speaks like it: listed, and streamed to disk in bounded memory."""
 
 import asyncio
-import os
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import BaseError, PreconditionError
 from obstore.store import S3Store
 
-_CHUNK_BYTES = 8 * 1024**2
+_CHUNK_BYTES = 2 * 1024**2
 _ANSWER_S = 90.0
 """Longest silence of the store, between two chunks as well."""
 _OBJECTS_MAX = 100_000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 """What S3 has ever allowed; the client panics over a name that makes no URL."""
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 OnBytes = Callable[[int], None]
 """Hears how many more bytes are on the disk."""
@@ -27,6 +26,10 @@ OnBytes = Callable[[int], None]
 
 class BucketRefused(Exception):
     """Say what the object store answered."""
+
+
+class ObjectChanged(BucketRefused):
+    """Say that an object is no longer what was listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +41,23 @@ class Remote:
     size_bytes: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """A range of an object that has begun to arrive."""
+
+    stated_sha256: str | None
+    """Of the whole object, as whoever stored it says in its metadata ``sha256``.
+
+    The client does not show the store's own checksum headers.
+    """
+    blocks: AsyncIterator[memoryview]
+
+
 class Bucket:
     """One bucket."""
 
     def __init__(self, name: str, options: Mapping[str, str]) -> None:
+        self.name = name
         if not _NAME.fullmatch(name):
             raise BucketRefused(f"{name[:100]!r} is no name of a bucket")
         # Options such as endpoint and region win over the process's AWS_… variables. The client's
@@ -75,30 +91,36 @@ class Bucket:
                     raise BucketRefused(f"there are more than {_OBJECTS_MAX} objects under it")
         return sorted((one for one in found if one.key[-1:] != "/"), key=lambda one: one.key)
 
-    async def download(self, remote: Remote, into: Path, on_bytes: OnBytes) -> None:
-        """Write an object, as it was when listed, to a new file. Raises BucketRefused."""
-        fd = await asyncio.to_thread(os.open, into, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-        with os.fdopen(fd, "wb", buffering=0) as file, _answering():
-            written = 0
-            async for block in self._blocks(remote):
-                await asyncio.to_thread(file.write, block)
-                written += len(block)
-                on_bytes(len(block))
-        if written != remote.size_bytes:
-            raise BucketRefused(f"{remote.key} ended after {written} of {remote.size_bytes} bytes")
+    async def read(self, remote: Remote, start: int, end: int) -> "Reading":
+        """Begin to read bytes ``start`` to ``end`` of an object as it was when listed.
 
-    async def _blocks(self, remote: Remote) -> AsyncIterator[memoryview]:
-        async with asyncio.timeout(_ANSWER_S):
-            got = await obstore.get_async(
-                self._store, remote.key, options={"if_match": remote.etag}
+        Raises BucketRefused, as the reading does.
+        """
+        options = {"range": (start, end), "if_match": remote.etag}
+        with _answering():
+            async with asyncio.timeout(_ANSWER_S):
+                got = await obstore.get_async(self._store, remote.key, options=options)  # type: ignore[arg-type]
+        if (got.range[0], got.range[1], got.meta["size"]) != (start, end, remote.size_bytes):
+            raise ObjectChanged(
+                f"{remote.key} is {got.meta['size']} bytes long, not {remote.size_bytes}"
             )
-        stream = aiter(got.stream(min_chunk_size=_CHUNK_BYTES))
-        while True:
+        return Reading(stated_sha256=_stated(got.attributes), blocks=_blocks(got))
+
+
+async def _blocks(got: Any) -> AsyncIterator[memoryview]:
+    stream = aiter(got.stream(min_chunk_size=_CHUNK_BYTES))
+    while True:
+        with _answering():
             async with asyncio.timeout(_ANSWER_S):
                 block = await anext(stream, None)
-            if block is None:
-                return
-            yield memoryview(block)
+        if block is None:
+            return
+        yield memoryview(block)
+
+
+def _stated(attributes: Mapping[Any, Any]) -> str | None:
+    stated = str(attributes.get("sha256", "")).lower()
+    return stated if _SHA256.fullmatch(stated) else None
 
 
 def _remote(meta: Mapping[str, Any]) -> Remote:
@@ -112,6 +134,8 @@ def _answering() -> Iterator[None]:
         yield
     except TimeoutError as error:
         raise BucketRefused(f"the store was silent for {_ANSWER_S:g} s") from error
+    except PreconditionError as error:
+        raise ObjectChanged("it was replaced while it was read: fetch it again") from error
     except (BaseError, FileNotFoundError, PermissionError, ValueError) as error:
         # A key such as ``a//b`` is a ValueError: the client normalises paths, S3 does not.
         raise BucketRefused(_first_line(error)) from error
