@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import Report
+from benchmarks.report import Report, Row
 from benchmarks.servers import Platform, platform, until
 from coldspark.errors import ColdsparkError
 from coldspark.sdk.deploy import deploy
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 ROUNDS = 15
+PLAIN_ROUNDS = 5
+REST_S = 0.3
 WARM_CALLS = 50
 IDLE_S = 0.05
 _PLAIN = """
@@ -62,32 +64,37 @@ def measure(report: Report) -> None:
 
 def _measure(report: Report, ours: Platform, subject: Subject) -> None:
     report.remark(f"from zero: {subject.name}")
-    name = _deployed(ours, subject)
+    name = _deployed(ours, subject, idle_timeout=60)
     _ask(ours, name, subject.data)
     interpreter = _interpreter(ours, name)
+    warm = [_milliseconds(lambda: _ask(ours, name, subject.data)) for _ in range(WARM_CALLS)]
+    hot = report.add(f"{subject.name}: warm", "ms", warm[5:])
+    plain = [_milliseconds(lambda: _plainly(interpreter, subject)) for _ in range(PLAIN_ROUNDS)]
+    cold = report.add(f"{subject.name}: plain start", "ms", plain)
+    for rung, park_timeout in (("standby", 0), ("parked", 60)):
+        _deployed(ours, subject, idle_timeout=IDLE_S, park_timeout=park_timeout)
+        wake = _wake(report, ours, subject, name, rung)
+        report.remark(
+            f"    over warm {wake.median - hot.median:.1f} ms;"
+            f" {cold.median / wake.median:.0f}x faster than a plain start"
+        )
+
+
+def _wake(report: Report, ours: Platform, subject: Subject, name: str, rung: str) -> Row:
+    _ask(ours, name, subject.data)
     totals: list[float] = []
-    plain: list[float] = []
     stages: dict[str, list[float]] = {}
     for _ in range(ROUNDS):
-        _until_zero(ours, name)
+        _until_at_rest(ours, name)
         totals.append(_milliseconds(lambda: stages_of(ours, name, subject.data, stages)))
-        plain.append(_milliseconds(lambda: _plainly(interpreter, subject)))
-    deploy(ours.client, subject.source, {"scale": {"idle_timeout": 60}})
-    warm = [_milliseconds(lambda: _ask(ours, name, subject.data)) for _ in range(WARM_CALLS)]
-    wake = report.add(f"{subject.name}: wake to answer", "ms", totals)
+    row = report.add(f"{subject.name}: wake from {rung}", "ms", totals)
     for stage, values in stages.items():
         report.add(f"  of it {stage}", "ms", values)
-    hot = report.add(f"{subject.name}: warm", "ms", warm[5:])
-    cold = report.add(f"{subject.name}: plain start", "ms", plain)
-    report.remark(
-        f"    over warm {wake.median - hot.median:.1f} ms;"
-        f" {cold.median / wake.median:.0f}x faster than a plain start"
-    )
+    return row
 
 
-def _deployed(ours: Platform, subject: Subject) -> str:
-    view = deploy(ours.client, subject.source, {"scale": {"idle_timeout": IDLE_S}})
-    return str(view["name"])
+def _deployed(ours: Platform, subject: Subject, **scale: float) -> str:
+    return str(deploy(ours.client, subject.source, {"scale": scale})["name"])
 
 
 def stages_of(
@@ -104,11 +111,15 @@ def _ask(ours: Platform, name: str, data: dict[str, Any]) -> dict[str, float]:
     return answer.stages_ms
 
 
-def _until_zero(ours: Platform, name: str) -> None:
-    def is_zero() -> bool:
-        return not ours.client.endpoint(name)["variants"][0]["replicas"]
+def _until_at_rest(ours: Platform, name: str) -> None:
+    """Wait until no replica runs, and until the next standby is there."""
 
-    until(is_zero, f"{name} never went to zero")
+    def is_at_rest() -> bool:
+        replicas = ours.client.endpoint(name)["variants"][0]["replicas"]
+        return all(replica["state"] == "parked" for replica in replicas)
+
+    until(is_at_rest, f"{name} never came to rest")
+    time.sleep(REST_S)
 
 
 def _interpreter(ours: Platform, name: str) -> str:

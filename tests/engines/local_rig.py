@@ -155,6 +155,12 @@ class Listener:
     def on_ready(self, replica: ReplicaId) -> None:
         self._hear(replica, "ready")
 
+    def on_parked(self, replica: ReplicaId) -> None:
+        self._hear(replica, "parked")
+
+    def on_park_failed(self, replica: ReplicaId, reason: str) -> None:
+        self._hear(replica, f"park failed: {reason}")
+
     def on_exited(self, replica: ReplicaId, exit: Exit) -> None:
         assert replica not in self.exits, "on_exited came twice"
         self.exits[replica] = exit

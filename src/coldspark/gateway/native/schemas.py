@@ -121,7 +121,7 @@ class VariantState(msgspec.Struct, kw_only=True):
     command: CommandBody | None
     code: str | None
     model: str | None
-    scale: dict[str, int | float]
+    scale: dict[str, int | float | None]
     limits: dict[str, int | float]
     environment: dict[str, str]
     replicas: list[ReplicaBody]
