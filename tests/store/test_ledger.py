@@ -15,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 from coldspark.core.types import EndpointName
 from coldspark.errors import Conflict, InvalidRequest
 from coldspark.store.database import Database
+from coldspark.store.journal import line
 from coldspark.store.ledger import LedgerKeeper
 
 LINES_BEFORE_KILL = 3_000
@@ -204,7 +205,7 @@ def test_lines_of_another_version_are_kept_aside(tmp_path: Path) -> None:
             absorb_every_s=3_600,
         )
         await ledger.open()
-        ledger._write([(b"U", b'{"request": 1}')])
+        ledger._open().write([line(b"U", b'{"request": 1}')])
 
     asyncio.run(crash())
 

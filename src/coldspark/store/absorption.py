@@ -5,25 +5,22 @@ Inserting a line again does nothing, so whatever was interrupted is simply done 
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection
 
+from coldspark.core.metering import Holding
 from coldspark.store import journal
-from coldspark.store.database import Database
+from coldspark.store.database import Database, insert_new
+from coldspark.store.insertion import Taken, insert_stretch
 from coldspark.store.journal import Place
-from coldspark.store.lines import insert_lines
+from coldspark.store.lines import Statements, holding_row
+from coldspark.store.schema import holdings, usages
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Taken:
-    lines: int
-    torn: int
-    unread: int
-    """Lines whose checksum is wrong, or that another version of coldspark wrote."""
+_STATEMENTS = Statements(usage=insert_new(usages), holding=insert_new(holdings))
 
 
 class Absorption:
@@ -74,7 +71,7 @@ class Absorption:
             await asyncio.to_thread(path.unlink, missing_ok=True)
         return taken.lines
 
-    async def _take(self, start: Place, end: int | None) -> _Taken:
+    async def _take(self, start: Place, end: int | None) -> Taken:
         taken = await self._database.run(_insert, self._directory, start, end)
         name = journal.segment_name(start.boot, start.segment)
         if taken.torn:
@@ -90,10 +87,10 @@ class Absorption:
         return taken
 
 
-def _insert(connection: Connection, directory: Path, start: Place, end: int | None) -> _Taken:
-    lines = torn = unread = 0
-    for chunk in journal.read(directory, start, end):
-        unread += chunk.damaged + insert_lines(connection, chunk.lines)
-        lines += len(chunk.lines)
-        torn += chunk.torn
-    return _Taken(lines, torn, unread)
+def insert_holding(connection: Connection, holding: Holding, place: Place) -> None:
+    """Insert what no journal holds."""
+    connection.exec_driver_sql(_STATEMENTS.holding, [holding_row(holding, place)])
+
+
+def _insert(connection: Connection, directory: Path, start: Place, end: int | None) -> Taken:
+    return insert_stretch(connection.exec_driver_sql, _STATEMENTS, directory, start, end)
