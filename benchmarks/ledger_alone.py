@@ -7,7 +7,6 @@ the database's index by request costs.
 """
 
 import asyncio
-import os
 import random
 import sys
 import tempfile
@@ -132,26 +131,41 @@ async def _record(report: Report, ledger: LedgerKeeper, lines: int) -> None:
         report.add(what, "µs/line", values)
 
 
-async def _absorb(report: Report, ledger: LedgerKeeper, lines: int, what: str) -> None:
+async def _absorb(report: Report, ledger: LedgerKeeper, lines: int, what: str, seed: int) -> None:
     router: list[float] = []
-    for seed in range(100, 100 + ROUNDS):
-        for usage in _usages(lines, seed):
+    beside: list[float] = []
+    meter = Meter(lines)
+    for number in range(ROUNDS + 2):
+        for usage in _usages(lines, seed + number):
             ledger.record(usage)
-        read = Meter(lines).process()
+        router_us, beside_us = meter.process(), meter.child(ledger.absorber_pid)
         await ledger.absorb()
-        router.append(read())
+        # The first round starts the process, the second opens the database in it.
+        if number >= 2:
+            router.append(router_us())
+            beside.append(beside_us())
     report.add(f"{what}: the router's process", "µs/line", router)
+    if ledger.absorber_pid is not None:
+        report.add(f"{what}: the other process", "µs/line", beside)
 
 
-async def _measure(report: Report, lines: int, root: Path) -> None:
+async def _measure(report: Report, lines: int, root: Path, busy_bytes: int) -> None:
     database = Database.open(root / "ledger.db")
     # Absorbed when asked: the rounds must not run into each other.
     ledger = LedgerKeeper(
-        root / "journal", database, boot=1, wall_ms=lambda: 0, absorb_every_s=3_600
+        root / "journal",
+        database,
+        boot=1,
+        wall_ms=lambda: 0,
+        absorb_every_s=3_600,
+        busy_bytes=busy_bytes,
     )
     await ledger.open()
-    await _record(report, ledger, lines)
-    await _absorb(report, ledger, lines, "absorbing in a thread")
+    if busy_bytes:
+        await _record(report, ledger, lines)
+        await _absorb(report, ledger, lines, "absorbing in a thread", ROUNDS)
+    else:
+        await _absorb(report, ledger, lines, "absorbing in a process", ROUNDS)
     await ledger.close()
     database.close()
 
@@ -161,8 +175,9 @@ def main() -> None:
     lines = int(sys.argv[1]) if len(sys.argv) > 1 else 5_000
     report = Report()
     report.begin()
-    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as root:
-        uvloop.run(_measure(report, lines, Path(root)))
+    for busy_bytes in (2**40, 0):
+        with tempfile.TemporaryDirectory() as root:
+            uvloop.run(_measure(report, lines, Path(root), busy_bytes))
 
 
 if __name__ == "__main__":

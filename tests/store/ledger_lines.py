@@ -64,7 +64,7 @@ def say(number: int) -> None:
     sys.stdout.flush()
 
 
-async def record_for_ever(root: Path, boot: int) -> None:
+async def record_for_ever(root: Path, boot: int, busy_bytes: int) -> None:
     """Record usages and holdings, and print each number once both are recorded."""
     ledger = LedgerKeeper(
         root / "journal",
@@ -73,6 +73,7 @@ async def record_for_ever(root: Path, boot: int) -> None:
         wall_ms=lambda: 1,
         absorb_every_s=0.01,
         segment_bytes=20_000,
+        busy_bytes=busy_bytes,
     )
     await ledger.open()
     for first in itertools.count(boot * 1_000_000, TURN):
@@ -88,4 +89,4 @@ async def record_for_ever(root: Path, boot: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(record_for_ever(Path(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(record_for_ever(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))

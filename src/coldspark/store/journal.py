@@ -136,6 +136,11 @@ def segments(directory: Path) -> list[tuple[int, int]]:
     return sorted((int(name[1]), int(name[2])) for name in names if name)
 
 
+def size_bytes(directory: Path, place: Place) -> int:
+    """Return how long a segment is."""
+    return (directory / segment_name(place.boot, place.segment)).stat().st_size
+
+
 def read(directory: Path, start: Place, end: int | None) -> Iterator[Chunk]:
     """Read a segment from ``start`` on, up to ``end`` or its last byte, piece by piece."""
     path = directory / segment_name(start.boot, start.segment)

@@ -19,7 +19,7 @@ from coldspark.core.totals import Totals
 from coldspark.core.types import EndpointName
 from coldspark.errors import Conflict, InvalidRequest
 from coldspark.store import journal
-from coldspark.store.absorption import Absorption, insert_holding
+from coldspark.store.absorption import BUSY_BYTES, IDLE_S, Absorption, insert_holding
 from coldspark.store.database import Database
 from coldspark.store.journal import Journal, Place
 from coldspark.store.ledger_queries import (
@@ -55,6 +55,8 @@ class LedgerKeeper:
         wall_ms: Callable[[], int],
         absorb_every_s: float = 0.5,
         segment_bytes: int = 4 * 1024**2,
+        busy_bytes: int = BUSY_BYTES,
+        absorber_idle_s: float = IDLE_S,
     ) -> None:
         self._directory = directory
         self._database = database
@@ -62,7 +64,9 @@ class LedgerKeeper:
         self._wall_ms = wall_ms
         self._absorb_every_s = absorb_every_s
         self._segment_bytes = segment_bytes
-        self._absorption = Absorption(directory, database, boot)
+        self._absorption = Absorption(
+            directory, database, boot, busy_bytes=busy_bytes, idle_s=absorber_idle_s
+        )
         self._writer: LineWriter | None = None
         self._absorber: asyncio.Task[None] | None = None
         self._some = asyncio.Event()
@@ -73,6 +77,11 @@ class LedgerKeeper:
     def is_writable(self) -> bool:
         """Whether the disk took every line: while it did not, no request may be taken."""
         return self._writer is None or self._writer.is_writable
+
+    @property
+    def absorber_pid(self) -> int | None:
+        """Return the id of the process that absorbs while the ledger is busy, if there is one."""
+        return self._absorption.pid
 
     async def open(self) -> None:
         """Take over what earlier boots left in the journal, and begin this one.
@@ -111,6 +120,7 @@ class LedgerKeeper:
         if self._absorber is not None:
             await asyncio.wait([self._absorber], timeout=_CLOSE_S)
         self._writer.finish_turn()
+        await self._absorption.end_process()
         await self.absorb()
         self._writer.close()
         self._writer = None
@@ -147,7 +157,6 @@ class LedgerKeeper:
     async def absorb(self) -> None:
         """Bring all lines recorded before this call into the database."""
         if self._writer is not None:
-            self._some.clear()
             self._writer.write(())
             await self._absorption.up_to(self._writer.end)
 
@@ -197,10 +206,11 @@ class LedgerKeeper:
 
     async def _absorb_often(self) -> None:
         while not self._closing.is_set():
-            await self._some.wait()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), self._absorb_every_s)
             try:
+                await self._wait_for_lines()
+                # Cleared here alone: a line has a round even if a query absorbed it before, and
+                # the round after an order is what ends the process when it is idle.
+                self._some.clear()
                 await self.absorb()
                 if not self.is_writable:
                     self._some.set()
@@ -208,6 +218,16 @@ class LedgerKeeper:
                 # The task's edge: the lines are safe in the journal, the next round tries again.
                 _log.exception("ledger: lines stay in the journal, the database refused them")
                 self._some.set()
+
+    async def _wait_for_lines(self) -> None:
+        """Wait until there are some, and then a little, so that a round has many."""
+        while not self._some.is_set():
+            look_again_s = await self._absorption.rest()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._some.wait(), look_again_s)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), self._absorb_every_s)
+        await self._absorption.rest()
 
 
 def _end_crashed(connection: Connection, boot: int, overhead: Holding | None, now_ms: int) -> None:
