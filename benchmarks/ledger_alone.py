@@ -1,9 +1,11 @@
 """What a line of the ledger costs the router, and what absorbing it costs, in µs of CPU.
 
-    python -m benchmarks.ledger_alone [lines]
+    python -m benchmarks.ledger_alone [lines] [rows]
 
-Every figure is a median of rounds. Request ids are random, as the gateway's are: that decides what
-the database's index by request costs.
+Every figure is a median of rounds of ``lines``. Absorbing is measured in an empty ledger, and in
+one that holds ``rows``: there it matters whether request ids are random or begin with the time. A
+random one lands on a page of its own in the index by request, which is read, written and
+checkpointed for it alone.
 """
 
 import asyncio
@@ -11,7 +13,8 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +29,7 @@ from coldspark.store.ledger import LedgerKeeper
 
 ROUNDS = 7
 BATCHES = (1, 16, 64)
+_NEVER_BYTES = 2**40
 
 _WATERFALL = Waterfall(received_us=12, queued_us=8, inferred_us=15, returned_us=3)
 _USAGE = Usage(
@@ -51,16 +55,19 @@ _USAGE = Usage(
 )
 
 
-def _usages(count: int, seed: int) -> list[Usage]:
+def _usages(count: int, seed: int, *, is_timed: bool = False) -> list[Usage]:
+    """Return lines that arrived after those of smaller seeds, with ids as long as a UUID."""
     digits = random.Random(seed)
+    first_ms = _USAGE.arrived_ms + seed * count
     return [
-        replace(
-            _USAGE,
-            request=RequestId(f"{digits.getrandbits(64):016x}-{digits.getrandbits(76):019x}"),
-            arrived_ms=_USAGE.arrived_ms + seed * count + number,
-        )
-        for number in range(count)
+        replace(_USAGE, request=_id(arrived_ms, digits, is_timed), arrived_ms=arrived_ms)
+        for arrived_ms in range(first_ms, first_ms + count)
     ]
+
+
+def _id(arrived_ms: int, digits: random.Random, is_timed: bool) -> RequestId:
+    begin = arrived_ms << 16 if is_timed else digits.getrandbits(64)
+    return RequestId(f"{begin:016x}-{digits.getrandbits(76):019x}")
 
 
 async def _turns(ledger: LedgerKeeper, usages: list[Usage], batch: int) -> None:
@@ -131,17 +138,20 @@ async def _record(report: Report, ledger: LedgerKeeper, lines: int) -> None:
         report.add(what, "µs/line", values)
 
 
-async def _absorb(report: Report, ledger: LedgerKeeper, lines: int, what: str, seed: int) -> None:
+async def _absorb(
+    report: Report, ledger: LedgerKeeper, lines: int, what: str, rows: int = 0, timed: bool = False
+) -> None:
     router: list[float] = []
     beside: list[float] = []
     meter = Meter(lines)
-    for number in range(ROUNDS + 2):
-        for usage in _usages(lines, seed + number):
+    # The first round starts the process, the second opens the database in it.
+    before = max(2, rows // lines)
+    for number in range(before + ROUNDS):
+        for usage in _usages(lines, ROUNDS + number, is_timed=timed):
             ledger.record(usage)
         router_us, beside_us = meter.process(), meter.child(ledger.absorber_pid)
         await ledger.absorb()
-        # The first round starts the process, the second opens the database in it.
-        if number >= 2:
+        if number >= before:
             router.append(router_us())
             beside.append(beside_us())
     report.add(f"{what}: the router's process", "µs/line", router)
@@ -149,35 +159,43 @@ async def _absorb(report: Report, ledger: LedgerKeeper, lines: int, what: str, s
         report.add(f"{what}: the other process", "µs/line", beside)
 
 
-async def _measure(report: Report, lines: int, root: Path, busy_bytes: int) -> None:
-    database = Database.open(root / "ledger.db")
-    # Absorbed when asked: the rounds must not run into each other.
-    ledger = LedgerKeeper(
-        root / "journal",
-        database,
-        boot=1,
-        wall_ms=lambda: 0,
-        absorb_every_s=3_600,
-        busy_bytes=busy_bytes,
-    )
-    await ledger.open()
-    if busy_bytes:
+@asynccontextmanager
+async def _ledger(busy_bytes: int) -> AsyncIterator[LedgerKeeper]:
+    """Open a ledger that absorbs when it is asked: rounds must not run into each other."""
+    with tempfile.TemporaryDirectory() as root:
+        database = Database.open(Path(root) / "ledger.db")
+        ledger = LedgerKeeper(
+            Path(root) / "journal",
+            database,
+            boot=1,
+            wall_ms=lambda: 0,
+            absorb_every_s=3_600,
+            busy_bytes=busy_bytes,
+        )
+        await ledger.open()
+        yield ledger
+        await ledger.close()
+        database.close()
+
+
+async def _measure(report: Report, lines: int, rows: int) -> None:
+    async with _ledger(_NEVER_BYTES) as ledger:
         await _record(report, ledger, lines)
-        await _absorb(report, ledger, lines, "absorbing in a thread", ROUNDS)
-    else:
-        await _absorb(report, ledger, lines, "absorbing in a process", ROUNDS)
-    await ledger.close()
-    database.close()
+        await _absorb(report, ledger, lines, "in a thread")
+    async with _ledger(0) as ledger:
+        await _absorb(report, ledger, lines, "in a process")
+    for ids, timed in (("random", False), ("timed", True)):
+        async with _ledger(0) as ledger:
+            await _absorb(report, ledger, lines, f"{rows:,} rows, {ids} ids", rows, timed)
 
 
 def main() -> None:
     """Measure, and print."""
     lines = int(sys.argv[1]) if len(sys.argv) > 1 else 5_000
+    rows = int(sys.argv[2]) if len(sys.argv) > 2 else 400_000
     report = Report()
     report.begin()
-    for busy_bytes in (2**40, 0):
-        with tempfile.TemporaryDirectory() as root:
-            uvloop.run(_measure(report, lines, Path(root), busy_bytes))
+    uvloop.run(_measure(report, lines, rows))
 
 
 if __name__ == "__main__":
