@@ -23,6 +23,8 @@ from coldspark.runtime.ports import StartOrder
 _REQUIREMENTS_BYTES_MAX = 256 * 1024
 _LISTED_MAX = 10
 _TMP_CHARS_MAX = 70
+_TENTHS = 10
+_MB = 1e6
 
 Progress = Callable[[str], None]
 
@@ -39,8 +41,11 @@ class EnvironmentBuilder(Protocol):
 class ArtifactStore(Protocol):
     """Who brings model data and code to this machine."""
 
-    async def fetch(self, url: str) -> Path:
-        """Return the directory of the unpacked model data. Raises ArtifactUnavailable."""
+    async def fetch(self, url: str, progress: Callable[[int, int], None] | None = None) -> Path:
+        """Return the directory of the unpacked model data. Raises ArtifactUnavailable.
+
+        ``progress`` hears of a download: bytes that are here, bytes in all.
+        """
 
     def code_dir(self, id: ArtifactId) -> Path:
         """Return the directory of unpacked code. Raises ArtifactUnavailable."""
@@ -84,12 +89,12 @@ class Resolver:
             interpreter = await self._interpreter(spec.runtime, code_dir, progress)
         elif spec.runtime.requirements or code_dir is not None:
             model_dir, interpreter = await _both(
-                self.artifacts.fetch(spec.model),
+                self.artifacts.fetch(spec.model, _told(progress)),
                 self._interpreter(spec.runtime, code_dir, progress),
             )
         else:
             # What is required stands in the archive itself.
-            model_dir = await self.artifacts.fetch(spec.model)
+            model_dir = await self.artifacts.fetch(spec.model, _told(progress))
             interpreter = await self._interpreter(spec.runtime, model_dir / "code", progress)
         return Files(interpreter, code_dir, model_dir)
 
@@ -153,6 +158,20 @@ class Resolver:
         return LaunchPlan(
             key=key, environment=environment, cwd=program.parent, model_dir=files.model_dir
         )
+
+
+def _told(progress: Progress) -> Callable[[int, int], None]:
+    """Return what tells of a download in words, once for each tenth of it."""
+    told = 0
+
+    def hear(here_bytes: int, all_bytes: int) -> None:
+        nonlocal told
+        tenth = _TENTHS * here_bytes // max(1, all_bytes)
+        if tenth > told:
+            told = tenth
+            progress(f"fetched {here_bytes / _MB:,.0f} of {all_bytes / _MB:,.0f} MB of model data")
+
+    return hear
 
 
 def _plan_command(
