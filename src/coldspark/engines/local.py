@@ -20,8 +20,14 @@ from pathlib import Path
 from urllib.parse import quote
 
 from coldspark.core.types import EndpointName, ReplicaId, RequestId, Spec
-from coldspark.engines.launch import ArtifactStore, EnvironmentBuilder, Progress, Resolver
-from coldspark.errors import Conflict
+from coldspark.engines.launch import (
+    ArtifactStore,
+    EnvironmentBuilder,
+    Progress,
+    Resolver,
+    template_key,
+)
+from coldspark.errors import Conflict, StartFailed
 from coldspark.runtime import processes
 from coldspark.runtime.cgroups import Cgroups, detect
 from coldspark.runtime.launches import Machine
@@ -76,6 +82,7 @@ class LocalEngine:
         templates_max: int = TEMPLATES_MAX,
         template_idle_s: float = IDLE_TIMEOUT_S,
         template_bytes_max: int = MEMORY_BYTES_MAX,
+        has_gpus: bool = False,
     ) -> None:
         """Take the neighbours. ``instance`` names the installation: the same after a restart."""
         self.listener = listener
@@ -85,6 +92,7 @@ class LocalEngine:
         self._templates_max = templates_max
         self._template_idle_s = template_idle_s
         self._template_bytes_max = template_bytes_max
+        self._has_gpus = has_gpus
         self._resolver = Resolver(environments=environments, artifacts=artifacts, instance=instance)
         self._logs = Logs(self._directory / "logs")
         self._tasks = Tasks()
@@ -158,11 +166,18 @@ class LocalEngine:
                 pass
 
     async def prepare(self, spec: Spec, progress: Progress) -> None:
-        """Bring here what a spec needs, ahead of its first start.
+        """Bring here what a spec needs, and have its template ready, ahead of its first start.
 
-        Raises ArtifactUnavailable and EnvironmentFailed.
+        Raises ArtifactUnavailable, EnvironmentFailed, InvalidRequest and StartFailed.
         """
-        await self._resolver.gather(spec, progress)
+        files = await self._resolver.gather(spec, progress)
+        on_gpu = self._has_gpus and bool(spec.resources.gpus)
+        if self._machine is None:
+            return
+        template = self._machine.pool.warm(template_key(spec, files, on_gpu=on_gpu))
+        await template.settled.wait()
+        if template.failure is not None:
+            raise StartFailed(template.failure.message, log_tail=template.failure.log_tail)
 
     def start(self, order: StartOrder) -> None:
         """Begin to start a replica; the listener hears what comes of it."""

@@ -70,13 +70,14 @@ class TemplatePool:
         self._drop_surplus()
         return template
 
-    def warm(self, key: TemplateKey) -> None:
+    def warm(self, key: TemplateKey) -> Template:
         """Have the template of ``key`` ready ahead of use. Raises OSError."""
         template = self._find(key)
         if not template.users:
             self._idle_since[key] = clock.monotonic_s()
             self._drop_surplus()
             self._set_timer()
+        return template
 
     def _find(self, key: TemplateKey) -> Template:
         template = self._by_key.get(key)
