@@ -281,6 +281,19 @@ def test_a_template_is_ready_before_the_first_start(tmp_path: Path) -> None:
     play(tmp_path, scenario)
 
 
+def test_what_is_prepared_drives_out_no_template_that_was_used(tmp_path: Path) -> None:
+    """Many endpoints deployed at once make no more templates than there is room for."""
+
+    async def scenario(rig: Rig) -> None:
+        await rig.ready(rig.handler(ECHO, name="used"))
+        for number in range(4):
+            await rig.engine.prepare(rig.handler_spec(ECHO, name=f"other{number}"), print)
+        labels = [label.split("/")[-3] for label, _, _ in rig.engine.templates()]
+        assert labels == ["used", "other0"]
+
+    play(tmp_path, scenario, templates_max=2)
+
+
 def test_a_program_that_cannot_be_imported_is_told_when_it_is_prepared(tmp_path: Path) -> None:
     """Earlier than the first caller."""
 

@@ -175,8 +175,10 @@ class LocalEngine:
         if self._machine is None:
             return
         template = self._machine.pool.warm(template_key(spec, files, on_gpu=on_gpu))
+        if template is None:
+            return
         await template.settled.wait()
-        if template.failure is not None:
+        if template.failure is not None and not template.is_dropped:
             raise StartFailed(template.failure.message, log_tail=template.failure.log_tail)
 
     def start(self, order: StartOrder) -> None:

@@ -70,8 +70,11 @@ class TemplatePool:
         self._drop_surplus()
         return template
 
-    def warm(self, key: TemplateKey) -> Template:
-        """Have the template of ``key`` ready ahead of use. Raises OSError."""
+    def warm(self, key: TemplateKey) -> Template | None:
+        """Have the template of ``key`` ready ahead of use, if a place is free. Raises OSError."""
+        if key not in self._by_key and len(self._by_key) >= self._templates_max:
+            # Nobody uses it yet: it drives out none that somebody has used.
+            return None
         template = self._find(key)
         if not template.users:
             self._idle_since[key] = clock.monotonic_s()

@@ -63,6 +63,8 @@ class Template:
         self.users: dict[ReplicaId, TemplateUser] = {}
         self.failure: TemplateFailure | None = None
         self.import_us: int | None = None
+        self.is_dropped = False
+        """Whether it was told to end."""
         self.is_fork_safe = True
         """Whether its program is imported before the fork."""
         self.has_model = False
@@ -177,6 +179,7 @@ class Template:
 
     def hang_up(self) -> None:
         """End it the gentle way: it sees its socket end, kills its forks and exits."""
+        self.is_dropped = True
         self._close_control()
 
     def kill(self) -> None:
