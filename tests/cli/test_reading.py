@@ -85,6 +85,15 @@ def test_describe_tells_replicas_and_decisions(coldspark: Shell, api: FakeApi) -
         assert words in out
 
 
+def test_describe_tells_the_rung_in_words(coldspark: Shell, api: FakeApi) -> None:
+    """And nothing of the record that it comes in."""
+    api.endpoints["chat"] = endpoint("chat")
+    warmth = {"rung": "cached", "why": "no template: it died", "idle_s": None, "template": {"a": 1}}
+    api.endpoints["chat"]["variants"][0]["warmth"] = warmth
+    lines = [" ".join(line.split()) for line in coldspark("describe", "chat").out.splitlines()]
+    assert "warmth cached (no template: it died)" in lines
+
+
 def test_describe_writes_sizes_and_times_with_their_units(coldspark: Shell, api: FakeApi) -> None:
     """Nobody reads 67108864."""
     api.endpoints["chat"] = endpoint("chat")

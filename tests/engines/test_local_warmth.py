@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from local_rig import DEADLINE_S, ECHO, Rig, play
 
-from coldspark.core.types import Handler, Revision, RevisionId, Spec
+from coldspark.core.types import Command, Handler, Revision, RevisionId, Spec
 from coldspark.runtime.warmth import Rung, Warmth
 
 pytestmark = pytest.mark.process
@@ -126,6 +126,9 @@ def test_a_command_is_never_imported_ahead(tmp_path: Path) -> None:
         begun = rig.engine.start_of(replica)
         assert begun is not None
         assert begun.rung is Rung.CACHED
+        told = warmth(rig, Spec(command=Command(argv=("python", "serve.py"))))
+        assert (told.rung, told.template) == (Rung.CACHED, None)
+        assert "only a handler can be imported ahead" in told.why
 
     play(tmp_path, scenario)
 

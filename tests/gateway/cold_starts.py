@@ -66,6 +66,7 @@ def wake(
     """Return a wake whose stages took what is given."""
     return Wake(
         waterfall=Waterfall(**stages_us),
+        replica=ReplicaId("r-1"),
         start=None if rung is None else start(rung, is_environment_built=is_built),
         gap_ms=gap_ms,
     )

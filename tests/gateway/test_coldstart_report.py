@@ -11,7 +11,7 @@ from gateway_fakes import REPLICA, definition, view
 from native_client import served
 from wires import run
 
-from coldspark.core.types import ReplicaId, RevisionId
+from coldspark.core.types import Command, ReplicaId, RevisionId, Spec
 from coldspark.gateway.native import coldstart_facts, ledger_reading
 from coldspark.runtime import clock
 from coldspark.runtime.warmth import Rung, Warmth
@@ -101,6 +101,18 @@ def test_a_template_that_is_gone_is_known_by_its_last_wake() -> None:
     assert told["advice"][0]["gain_us"] == 1_900_000
 
 
+def test_a_command_has_no_template_of_its_own() -> None:
+    """What it is forked from is everybody's, and its imports are not the command's."""
+    made = rig(line("a", "r-1", at_ms=clock.wall_ms(), loaded_us=2_000_000))
+    made.warmth.starts = {"r-1": start(Rung.CACHED)}
+    (variant,) = made.platform.views["churn"].variants
+    spec = Spec(command=Command(argv=("serve",)))
+    changed = replace(variant, revision=replace(variant.revision, spec=spec))
+    made.platform.views["churn"] = replace(made.platform.views["churn"], variants=(changed,))
+    told = report(made)
+    assert (told["wakes"], told["template"], told["advice"]) == (1, None, [])
+
+
 def test_failed_starts_and_earlier_revisions_are_counted_apart() -> None:
     """They are in no figure."""
     now_ms = clock.wall_ms()
@@ -127,7 +139,7 @@ def test_a_gap_is_measured_from_the_end_of_the_last_request() -> None:
         line("b", "r-1", at_ms=2_000, is_cold=False, inferred_us=1_000),
         line("a", "r-1", at_ms=1_000, loaded_us=5_000_000),
     ]
-    told = coldstart_facts.count(lines, lines[0].revision, lambda replica: None)  # type: ignore[arg-type]
+    told = coldstart_facts.count(lines, RevisionId("0123456789abcdef"))
     assert [wake.gap_ms for wake in told.wakes] == [4_000, None]
 
 

@@ -9,7 +9,7 @@ import typer
 from coldspark.cli import render, specs
 from coldspark.cli.moments import age, clock_time
 from coldspark.cli.options import AsJson, Key, Name, Url, client
-from coldspark.cli.warmth import list_warmth
+from coldspark.cli.warmth import list_warmth, warmth_in_words
 
 if TYPE_CHECKING:
     from coldspark.sdk.transport import Reply
@@ -122,14 +122,19 @@ def _gpu(variant: dict[str, Any]) -> str:
     return str(variant.get("gpu") or "cpu")
 
 
+_APART = ("name", "weight", "replicas", "decisions", "warmth")
+
+
 def _describe_variant(variant: dict[str, Any]) -> None:
     render.heading(f"variant {variant['name']} (weight {variant.get('weight', 1):g})")
     shown = {
         key: value
         for key, value in variant.items()
-        if key not in ("name", "weight", "replicas", "decisions") and value not in (None, {}, [])
+        if key not in _APART and value not in (None, {}, [])
     }
-    render.pairs({key: specs.shown(key, value) for key, value in shown.items()})
+    warmth = variant.get("warmth")
+    words = {} if warmth is None else {"warmth": warmth_in_words(warmth)}
+    render.pairs({key: specs.shown(key, value) for key, value in shown.items()} | words)
     if variant.get("replicas"):
         render.heading("replicas")
         headers = ("replica", "state", "running", "age", "devices", "started by")

@@ -58,6 +58,12 @@ def list_warmth(answer: dict[str, Any]) -> None:
         render.out(_total(pool))
 
 
+def warmth_in_words(warmth: dict[str, Any]) -> str:
+    """Say the rung, and why it is not a higher one."""
+    why = warmth.get("why")
+    return str(warmth["rung"]) if why is None else f"{warmth['rung']} ({why})"
+
+
 def _row(endpoint: dict[str, Any], variant: dict[str, Any]) -> tuple[object, ...]:
     is_only = len(endpoint["variants"]) == 1
     warmth = variant["warmth"]
@@ -97,12 +103,11 @@ def _show(report: dict[str, Any], variant: dict[str, Any]) -> None:
 
 
 def _facts(variant: dict[str, Any]) -> dict[str, object]:
-    warmth, template = variant["warmth"], variant.get("template")
-    now = warmth["rung"] if warmth["why"] is None else f"{warmth['rung']} ({warmth['why']})"
+    template = variant.get("template")
     facts: dict[str, object] = {
         "revision": variant["revision"],
         "wakes": _wakes(variant),
-        "now": now,
+        "now": warmth_in_words(variant["warmth"]),
         "files": _files(variant["stock"]),
     }
     if template is not None:

@@ -156,6 +156,10 @@ class TemplatePool:
         """Return the rung that a replica of ``key`` would start from, and why it is no higher."""
         template = self._by_key.get(key)
         rung = rung_of(template)
+        if key.program is None:
+            # The template of commands is everybody's, and holds nothing of this one.
+            why = "a command starts afresh each time: only a handler can be imported ahead"
+            return (rung, None, why)
         if template is None:
             why = self._dropped.get(key, "not started since the server started")
             return (rung, None, f"no template: {why}")
@@ -253,8 +257,6 @@ def _why(template: Template, rung: Rung) -> str:
     """Say why a template is not a rung higher."""
     if not template.settled.is_set():
         return "its template still imports"
-    if template.key.program is None:
-        return "a command starts afresh each time: only a handler can be imported ahead"
     if not template.is_fork_safe:
         return f"imported after the fork: {template.reason}"
     if rung is Rung.STANDBY:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from coldspark.core.metering import Usage
 from coldspark.core.types import ReplicaId, RevisionId, Spec
@@ -18,7 +18,8 @@ class Wake:
     """One start of a replica, as the request saw it that waited the longest for it."""
 
     waterfall: Waterfall
-    start: StartView | None
+    replica: ReplicaId
+    start: StartView | None = None
     """None: the server has forgotten it, or was restarted since."""
     gap_ms: int | None
     """How long the variant had been without a request; None for the first one known."""
@@ -71,11 +72,13 @@ class Counted:
     warm_inferred_us: tuple[int, ...]
 
 
-def count(
-    lines: Sequence[Usage],
-    revision: RevisionId,
-    start_of: Callable[[ReplicaId], StartView | None],
-) -> Counted:
+def with_starts(counted: Counted, start_of: Callable[[ReplicaId], StartView | None]) -> Counted:
+    """Say of each wake what it started from, as far as that is known."""
+    wakes = (replace(wake, start=start_of(wake.replica)) for wake in counted.wakes)
+    return replace(counted, wakes=tuple(wakes))
+
+
+def count(lines: Sequence[Usage], revision: RevisionId) -> Counted:
     """Find the wakes among a variant's lines, newest first."""
     cold = [line for line in lines if line.is_cold]
     served = [line for line in cold if line.error is None and line.replica is not None]
@@ -84,12 +87,8 @@ def count(
     longest = _longest_of_each_replica(mine)
     return Counted(
         wakes=tuple(
-            Wake(
-                waterfall=line.waterfall,
-                start=None if line.replica is None else start_of(line.replica),
-                gap_ms=gaps_ms[line.request],
-            )
-            for line in longest
+            Wake(waterfall=line.waterfall, replica=replica, gap_ms=gaps_ms[line.request])
+            for replica, line in longest.items()
         ),
         cold_requests=len([line for line in cold if line.revision == revision]),
         failed=len([line for line in cold if line.error is not None]),
@@ -113,13 +112,15 @@ def median(values: Iterable[int]) -> int:
     return percentile(values, 50)
 
 
-def _longest_of_each_replica(lines: Sequence[Usage]) -> list[Usage]:
-    by_replica: dict[ReplicaId | None, Usage] = {}
+def _longest_of_each_replica(lines: Sequence[Usage]) -> dict[ReplicaId, Usage]:
+    by_replica: dict[ReplicaId, Usage] = {}
     for line in lines:
+        if line.replica is None:
+            continue
         known = by_replica.get(line.replica)
         if known is None or line.waterfall.total_us > known.waterfall.total_us:
             by_replica[line.replica] = line
-    return list(by_replica.values())
+    return by_replica
 
 
 def _gaps_ms(lines: Sequence[Usage]) -> dict[str, int | None]:

@@ -6,6 +6,7 @@ filling the memory of a server that has other things to do.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from coldspark.core.metering import Usage
 from coldspark.core.types import EndpointName
@@ -66,4 +67,4 @@ def ordered(lines: Sequence[Usage], order: str) -> list[Usage]:
         return list(lines)
     if order == DURATION:
         return sorted(lines, key=lambda line: line.waterfall.total_us, reverse=True)
-    return sorted(lines, key=lambda line: line.waterfall.stages()[order], reverse=True)
+    return sorted(lines, key=attrgetter(f"waterfall.{order}_us"), reverse=True)

@@ -33,9 +33,10 @@ async def list_requests(ask: Ask) -> Response:
                 UsagesBody(requests=[usage_body(line) for line in lines], is_complete=True)
             )
         stretch = await ledger_reading.read(usages, endpoint, since_ms=since_ms)
-    chosen = [line for line in stretch.lines if line.is_cold or not is_cold]
-    sorted_lines = ledger_reading.ordered(chosen, order)[:limit]
-    return _answer(sorted_lines, is_complete=stretch.is_complete)
+        chosen = [line for line in stretch.lines if line.is_cold or not is_cold]
+        # Requests are served meanwhile.
+        lines = await asyncio.to_thread(ledger_reading.ordered, chosen, order)
+    return _answer(lines[:limit], is_complete=stretch.is_complete)
 
 
 def _answer(lines: Sequence[Usage], *, is_complete: bool) -> Response:

@@ -11,7 +11,14 @@ from coldspark.gateway.auth.scopes import Action
 from coldspark.gateway.native import ledger_reading
 from coldspark.gateway.native.asking import Ask, answer
 from coldspark.gateway.native.coldstart_advice import advise
-from coldspark.gateway.native.coldstart_facts import START_STAGES, Counted, Facts, count, percentile
+from coldspark.gateway.native.coldstart_facts import (
+    START_STAGES,
+    Counted,
+    Facts,
+    count,
+    percentile,
+    with_starts,
+)
 from coldspark.gateway.native.services import WarmthReader
 from coldspark.gateway.native.warmth_schemas import (
     AdviceBody,
@@ -85,14 +92,15 @@ async def _report(
     variant: VariantView, lines: Sequence[Usage], reader: WarmthReader
 ) -> ColdVariant:
     mine = [line for line in lines if line.variant == variant.name]
-    counted = count(mine, variant.revision.id, reader.start_of)
-    held = reader.warmth(variant.revision).template
+    # Requests are served meanwhile, and 50,000 lines take 50 ms to count.
+    found = await asyncio.to_thread(count, mine, variant.revision.id)
+    counted = with_starts(found, reader.start_of)
     stock = await reader.stock(variant.revision)
     facts = Facts(
         spec=variant.revision.spec,
         wakes=counted.wakes,
         warm_inferred_us=counted.warm_inferred_us,
-        template=held or _last_template(counted),
+        template=_template_of(variant, counted, reader),
         stock=stock,
         pool=reader.template_pool(),
     )
@@ -112,9 +120,15 @@ async def _report(
     )
 
 
-def _last_template(counted: Counted) -> TemplateView | None:
+def _template_of(
+    variant: VariantView, counted: Counted, reader: WarmthReader
+) -> TemplateView | None:
+    """Return the template that is held, or else the last one known; a command has none."""
+    if variant.revision.spec.handler is None:
+        return None
+    held = reader.warmth(variant.revision).template
     starts = (wake.start for wake in counted.wakes)
-    return next((one.template for one in starts if one and one.template), None)
+    return held or next((one.template for one in starts if one and one.template), None)
 
 
 def _rungs(counted: Counted) -> list[RungBody]:
