@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import pytest
 from fake_api import FakeApi, endpoint
 from shell import Shell
+
+from coldspark.cli import render
 
 TEMPLATE = {
     "program": "inference.py",
@@ -90,6 +93,19 @@ def test_warmth_lists_rungs_holdings_and_bounds(coldspark: Shell, api: FakeApi) 
     assert lines[1].endswith("no template: it had no replica for 300 s")
     assert "  ".join(lines[2].split()).startswith("warm  standby  pid  4711  41  MB  yes  12  s")
     assert "1 of at most 16, holding 41 MB of at most 8 GB" in lines[-1]
+
+
+def test_a_narrow_terminal_has_the_reasons_under_the_table(
+    coldspark: Shell, api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a column they would be a word wide."""
+    monkeypatch.setattr(render, "is_terminal", lambda stream=None: True)
+    chat = endpoint("chat")
+    chat["variants"][0]["warmth"] = VARIANT["warmth"]
+    api.replies["/v1/endpoints"] = (200, {"endpoints": [chat], "templates": POOL})
+    lines = coldspark("ls", "--warmth", COLUMNS="60").out.splitlines()
+    assert "chat: idle replicas end" in lines
+    assert max(map(len, lines)) <= 60
 
 
 def test_warmth_names_variants_where_there_are_several(coldspark: Shell, api: FakeApi) -> None:

@@ -80,6 +80,9 @@ def test_a_template_tells_the_private_memory_of_its_model(tmp_path: Path) -> Non
         template = warmth(rig, what).template
         assert template is not None
         assert (template.load_private_bytes or 0) >= 60 * 2**20
+        # Also while forks share it: all of it is held by the template.
+        await until(lambda: rig.engine.template_pool().memory_bytes > 0)
+        assert rig.engine.template_pool().memory_bytes >= 64 * 2**20
 
     play(tmp_path, scenario)
 

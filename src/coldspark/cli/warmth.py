@@ -1,6 +1,5 @@
 """``coldstart`` explains wakes and what would make them faster; ``ls --warmth`` draws its table."""
 
-import shutil
 import textwrap
 from typing import Annotated, Any
 
@@ -18,6 +17,9 @@ coldspark coldstart chat --days 30
 
 coldspark coldstart chat --json | jq '.variants[0].advice'
 """
+
+
+_WIDE = 100
 
 
 def register(app: typer.Typer) -> None:
@@ -51,11 +53,23 @@ def list_warmth(answer: dict[str, Any]) -> None:
         for endpoint in answer["endpoints"]
         for variant in endpoint.get("variants", ())
     ]
-    render.table(headers, rows)
+    if render.is_terminal() and waterfalls.width_of_terminal() < _WIDE:
+        _show_narrow(headers, rows)
+    else:
+        render.table(headers, rows)
     pool = answer.get("templates")
     if pool is not None:
         render.out()
-        render.out(_total(pool))
+        _paragraph(_total(pool))
+
+
+def _show_narrow(headers: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
+    """Show the reasons under the table: in a column they would be a word wide."""
+    render.table(headers[:-1], [row[:-1] for row in rows])
+    render.out()
+    for row in rows:
+        if row[-1] is not None:
+            _paragraph(f"{row[0]}: {row[-1]}")
 
 
 def warmth_in_words(warmth: dict[str, Any]) -> str:
@@ -116,12 +130,16 @@ def _facts(variant: dict[str, Any]) -> dict[str, object]:
 
 
 def _wakes(variant: dict[str, Any]) -> str:
-    words = f"{variant['wakes']}, waited for by {variant['cold_requests']} requests"
+    words = f"{variant['wakes']}, waited for by {_requests(variant['cold_requests'])}"
     if variant["failed"]:
-        words += f"; {variant['failed']} requests saw a start fail"
+        words += f"; {_requests(variant['failed'])} saw a start fail"
     if variant["older_wakes"]:
         words += f"; {variant['older_wakes']} of earlier revisions are left out"
     return words
+
+
+def _requests(number: int) -> str:
+    return "1 request" if number == 1 else f"{number} requests"
 
 
 def _files(stock: dict[str, Any]) -> str:
@@ -174,9 +192,11 @@ def _show_advice(variant: dict[str, Any]) -> None:
 
 
 def _paragraph(text: str) -> None:
-    """Write text that folds to the terminal, its later lines under its first word."""
-    width = shutil.get_terminal_size((100, 24)).columns
-    for line in textwrap.wrap(text, max(30, width), subsequent_indent="  ", drop_whitespace=True):
+    """Write text that folds to a terminal, its later lines under its first word."""
+    if not render.is_terminal():
+        render.out(text)
+        return
+    for line in textwrap.wrap(text, waterfalls.width_of_terminal(), subsequent_indent="  "):
         render.out(line)
 
 

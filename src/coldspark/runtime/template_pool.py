@@ -265,10 +265,19 @@ def _why(template: Template, rung: Rung) -> str:
 
 
 def _weigh(pid: int) -> int:
-    """Return the memory that only this process holds, plus its part of what is shared."""
+    """Return the memory that would be free without this process and its forks.
+
+    Forks share its private pages, so its part of those (Pss) would say a half with one fork, a
+    third with two. Of mapped files it is its part that counts.
+    """
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError:
         return 0
-    found = [line.split()[1] for line in text.splitlines() if line.startswith("Pss:")]
-    return int(found[0]) * 1024 if found else 0
+    rows = (line.split() for line in text.splitlines()[1:])
+    sizes = {row[0]: int(row[1]) * 1024 for row in rows}
+    part = sizes.get("Pss:", 0)
+    if "Pss_Anon:" not in sizes:
+        # A kernel that does not tell the two apart.
+        return part
+    return sizes.get("Anonymous:", 0) + part - sizes["Pss_Anon:"]

@@ -272,4 +272,4 @@ def _cure_of_load(reason: str) -> str:
 
 
 def _time(us: int) -> str:
-    return format_duration(us / 1_000_000)
+    return f"{us} µs" if us < 1_000 else format_duration(us / 1_000_000)
