@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 
+Times = dict[str, int]
+"""Fields of the ``prepared`` event."""
+
 
 class Stopwatch:
     """Started when it is made; ``times`` go into the template's ``prepared`` event."""
@@ -11,15 +14,17 @@ class Stopwatch:
     def __init__(self) -> None:
         self._mark_ns = time.perf_counter_ns()
         self._private_bytes = 0
-        self.times: dict[str, int] = {}
+        self.times: Times = {}
 
     def imported(self) -> None:
         """Note that the program is imported."""
         self.times["import_us"] = self._lap_us()
         self._private_bytes = private_bytes()
 
-    def loaded(self) -> None:
-        """Note that the model is loaded."""
+    def loaded(self, *, is_held: bool) -> None:
+        """Note that the model is loaded, if it is."""
+        if not is_held:
+            return
         self.times["load_us"] = self._lap_us()
         self.times["load_private_bytes"] = max(0, private_bytes() - self._private_bytes)
 

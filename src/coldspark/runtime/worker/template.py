@@ -35,7 +35,7 @@ from . import (
 )
 from .order import Order, parse
 from .standbys import Standbys, forked
-from .stopwatch import Stopwatch
+from .stopwatch import Stopwatch, Times
 
 _DESCRIPTORS_MAX = 8
 _EXIT_BUG = 70
@@ -161,8 +161,7 @@ class Template:
             self._break(error)
         stopwatch.imported()
         trouble = self._load_model(model_dir)
-        if self._handler is not None:
-            stopwatch.loaded()
+        stopwatch.loaded(is_held=self._handler is not None)
         self._keep = frozenset(_open_descriptors() - before)
         self._torch_threads = forksafety.settle()
         reason = trouble or forksafety.reason_against_fork()
@@ -173,9 +172,7 @@ class Template:
         self._own_children = frozenset(p.pid for p in remains.descendants(os.getpid()))
         self._begin(stopwatch.times)
 
-    def _start_over(
-        self, environment: dict[str, str], times: dict[str, int], reason: str
-    ) -> NoReturn:
+    def _start_over(self, environment: dict[str, str], times: Times, reason: str) -> NoReturn:
         """Become a template that holds no program; the process and its socket stay the same."""
         self._kill_all()
         output.flush()
@@ -202,7 +199,7 @@ class Template:
         self._reason = verdict["reason"]
         self._begin({"import_us": verdict["times"]["import_us"]})
 
-    def _begin(self, times: dict[str, int]) -> None:
+    def _begin(self, times: Times) -> None:
         """Take orders from now on, and say so."""
         self._watch_signals()
         prctl.set_parent_death_signal(0)
