@@ -243,6 +243,7 @@ def _services(
         usages=store.ledger,
         keys=store.keys,
         logs=engine,
+        warmth=engine,
         bill=bill,
         doctor=examine,
     )
