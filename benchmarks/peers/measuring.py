@@ -16,6 +16,7 @@ COLDSPARK_WAKES = 11
 _WARM_S = 1
 _SETTLE_S = 2.0
 _IDLE_S = 3.0
+_CALM_CORES, _CALM_LOOK_S, _CALM_S = 0.3, 0.5, 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +45,19 @@ def load_average() -> float:
     return os.getloadavg()[0]
 
 
+def until_calm() -> None:
+    """Wait until what still starts behind the first answer has started, or for 20 s."""
+    deadline = time.monotonic() + _CALM_S
+    while time.monotonic() < deadline and trees.cores_used(_CALM_LOOK_S) > _CALM_CORES:
+        pass
+
+
 def warm(setup: Setup, worker: str, cores: list[int], load_core: int, seconds: int) -> Warm:
     """Start a system on the first core; load it from another."""
     busy = load_average()
     with running(setup, setup.launch, worker, cores[:1]) as system:
         start_s = system.first_answer_s()
+        until_calm()
         load.put(system.address, CONCURRENCIES[1], _WARM_S, load_core)
         loads = {
             str(concurrency): load.put(system.address, concurrency, seconds, load_core)

@@ -17,7 +17,7 @@ from benchmarks.peers.load import Address, call
 from benchmarks.peers.systems import COLDSPARK, Launch, Place, Setup, environment
 from benchmarks.servers import free_port, until_open
 
-_START_S = 180.0
+_START_S = 90.0
 _POLL_S = 0.01
 _TAIL_CHARS = 1_500
 
@@ -38,14 +38,17 @@ class System:
         if self.setup is COLDSPARK:
             until_open(self.place.port)
             coldspark_endpoints.put(self.place, may_be_zero=False)
+        said = "nothing"
         while time.monotonic() < self.begun_s + _START_S:
             with suppress(OSError, http.client.HTTPException):
-                if call(self.address)[0] == 200:
+                status, body = call(self.address)
+                if status == 200:
                     return time.monotonic() - self.begun_s
+                said = f"{status} {body[:_TAIL_CHARS].decode(errors='replace')}"
             if self.leader.poll() is not None:
                 raise RuntimeError(f"ended with {self.leader.returncode}: {self._tail()}")
             time.sleep(_POLL_S)
-        raise RuntimeError(f"no answer within {_START_S:.0f} s: {self._tail()}")
+        raise RuntimeError(f"no answer within {_START_S:.0f} s, but {said}; log: {self._tail()}")
 
     def be_at_zero(self) -> None:
         """Return when the system is at zero replicas. Raises RuntimeError, TimeoutError."""

@@ -19,25 +19,9 @@ class Served(LitAPI):
         """Load the function."""
         self._work = load(NAME)
 
-    def decode_request(self, request: Any) -> Any:
-        """Take the JSON as it is."""
-        return request
-
-    def batch(self, inputs: Any) -> Any:
-        """Keep a batch a list."""
-        return list(inputs)
-
     def predict(self, x: Any) -> Any:
         """Compute one request, or a batch of them."""
         return self._work(x) if is_batched(NAME) else self._work([x])[0]
-
-    def unbatch(self, output: Any) -> Any:
-        """Give every request its answer."""
-        return output
-
-    def encode_response(self, output: Any) -> Any:
-        """Answer with JSON."""
-        return output
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def obey(mode: str) -> None:
 
 def main(port: int, mode: str) -> None:
     """Start a Ray of its own, and serve until the end."""
-    ray.init(num_cpus=4, _temp_dir=tempfile.gettempdir(), log_to_driver=False)
+    ray.init(num_cpus=2, _temp_dir=tempfile.gettempdir(), log_to_driver=False)
     serve.start(http_options={"host": "127.0.0.1", "port": port})
     deploy(mode)
     if mode == "warm":
