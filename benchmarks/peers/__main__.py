@@ -8,7 +8,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 
-from benchmarks.peers import installs, measuring, trees
+from benchmarks.peers import coldspark_endpoints, installs, measuring, trees
 from benchmarks.peers.results import Context, Results, context
 from benchmarks.peers.running import cores, end_on_signals
 from benchmarks.peers.systems import SETUPS, Setup
@@ -18,7 +18,7 @@ from coldspark.errors import ColdsparkError
 _PAGE = installs.ROOT / "docs" / "reference" / "peers.md"
 _RESULTS = installs.BENCH / "results.json"
 _EPILOG = """\
-A full run takes about 14 minutes; the first also installs the peers (about 3 GB below .bench/peers,
+A full run takes 10 to 14 minutes; the first also installs the peers (about 3 GB below .bench/peers,
 some minutes). It needs Linux, two cores, wrk, taskset, and nginx for its row; run it alone on the
 machine. Ctrl-C ends everything that was started. Rows are kept in .bench/peers/results.json: a
 partial run replaces its own rows only.
@@ -106,7 +106,9 @@ def _missing(setup: Setup, steps: list[Step]) -> str | None:
         return None
     try:
         setup.version()
-        if setup.peer not in ("coldspark", "nginx"):
+        if setup.peer == "coldspark":
+            coldspark_endpoints.build_environment()
+        elif setup.peer != "nginx":
             installs.python(setup.peer)
     except installs.CannotInstall as error:
         return str(error)

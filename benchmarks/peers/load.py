@@ -72,12 +72,15 @@ def put(address: Address, concurrency: int, seconds: int, core: int) -> Load:
         argv = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{concurrency}", f"-d{seconds}s"]
         argv += ["--timeout", f"{_WRK_TIMEOUT_S}s", "-s", str(script)]
         argv.append(f"http://127.0.0.1:{address.port}{address.path}")
-        done = subprocess.run(argv, capture_output=True, text=True, check=True)
+        limit_s = seconds + _WRK_TIMEOUT_S
+        done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=limit_s)
     return _read(done.stdout)
 
 
 def _read(said: str) -> Load:
-    line = next(line for line in said.splitlines() if line.startswith("MEASURED"))
+    line = next((line for line in said.splitlines() if line.startswith("MEASURED")), None)
+    if line is None:
+        raise RuntimeError(f"wrk said no figures: {said[-300:]}")
     count, micros, p50, p99, errors = map(int, line.split()[1:])
     if count <= errors:
         raise RuntimeError(f"no call succeeded of {count}")

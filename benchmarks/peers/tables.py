@@ -51,6 +51,7 @@ its deployment.
 - Coldspark does not batch yet: {CONCURRENCY} calls of a replica run at once instead, which a \
 single device (fakegpu) does not speed up.
 - fakegpu-overlap shows that concurrency without a device in the way; compare it with no peer's row.
+- Percentiles are of the calls that ended within a load's seconds: a slow system's waited longer.
 - nginx answers with a constant: it is the limit, not a peer.
 - Idle memory is the PSS of all processes; it and the idle CPU are taken after the load.
 - From zero: the time of one call while there is no replica, on all cores, the server being up.

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 _PR_SET_CHILD_SUBREAPER = 36
-_TERM_S, _KILL_S = 15.0, 15.0
+_TERM_S, _LEFT_S, _KILL_S = 15.0, 3.0, 15.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -72,27 +72,31 @@ def end(leader: int) -> None:
     try:
         with suppress(ProcessLookupError):
             os.kill(leader, signal.SIGTERM)
-        if not _gone(_TERM_S, lambda: None) and not _gone(_KILL_S, _kill_all):
+        _within(_TERM_S, lambda: leader not in members())
+        _within(_LEFT_S, lambda: not members())
+        if not _within(_KILL_S, _all_killed):
             raise RuntimeError(f"processes that do not end: {members()}")
     finally:
         signal.signal(signal.SIGINT, held)
 
 
-def _gone(within_s: float, act: Callable[[], None]) -> bool:
-    deadline = time.monotonic() + within_s
+def _within(limit_s: float, is_so: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:
-        act()
-        _reap()
-        if not members():
+        if is_so():
             return True
         time.sleep(0.05)
     return False
 
 
-def _kill_all() -> None:
-    for pid in members():
+def _all_killed() -> bool:
+    """Kill what lives, reap what died; return whether nothing was left."""
+    left = members()
+    for pid in left:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+    _reap()
+    return not left
 
 
 def _reap() -> None:
