@@ -62,7 +62,8 @@ class Results:
 
 def context(version: str, command: str, cores: int) -> Context:
     """Return the context of a row that is measured now."""
-    machine = f"{_processor()}, {cores} cores, {platform.system()} {platform.release()}"
+    kernel = ".".join(platform.release().split(".")[:2])
+    machine = f"{_processor()}, {cores} cores, {platform.system()} {kernel}"
     date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M")
     python = platform.python_version()
     return Context(

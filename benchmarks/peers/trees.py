@@ -14,6 +14,7 @@ from pathlib import Path
 
 _PR_SET_CHILD_SUBREAPER = 36
 _TERM_S, _LEFT_S, _KILL_S = 15.0, 3.0, 15.0
+_BREATH_S = 0.1
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -25,7 +26,15 @@ def adopt_orphans() -> None:
 
 
 def members() -> list[int]:
-    """Return the living descendants of this process."""
+    """Return the living descendants of this process.
+
+    Reading ``/proc`` takes time: a child that was read before its parent died hangs in the air. A
+    second look, begun after the first, finds it adopted.
+    """
+    return list(dict.fromkeys([*_seen(), *_seen()]))
+
+
+def _seen() -> list[int]:
     children: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
@@ -74,6 +83,7 @@ def end(leader: int) -> None:
             os.kill(leader, signal.SIGTERM)
         _within(_TERM_S, lambda: leader not in members())
         _within(_LEFT_S, lambda: not members())
+        time.sleep(_BREATH_S)
         if not _within(_KILL_S, _all_killed):
             raise RuntimeError(f"processes that do not end: {members()}")
     finally:
