@@ -143,7 +143,8 @@ def main() -> int:
     results = Results(_RESULTS)
     is_well = True
     if not asked.show:
-        installs.program("wrk")
+        for tool in ("wrk", "taskset"):
+            installs.program(tool)
         end_on_signals()
         trees.adopt_orphans()
         steps = list(_steps(asked))
@@ -158,5 +159,7 @@ def main() -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
+    except installs.CannotInstall as missing:
+        sys.exit(str(missing))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -72,7 +72,8 @@ def program(name: str) -> str:
     """Return the path of a program of this system. Raises CannotInstall."""
     found = shutil.which(name)
     if found is None:
-        raise CannotInstall(f"{name} not found (apt-get install {name})")
+        package = {"taskset": "util-linux"}.get(name, name)
+        raise CannotInstall(f"{name} not found (apt-get install {package})")
     return found
 
 

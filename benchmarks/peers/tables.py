@@ -36,7 +36,8 @@ _PAGE = f"""\
 # Coldspark beside its peers
 
 Written by `python -m benchmarks.peers --write`; `--help` says what it needs and how long it takes.
-Every figure is of one machine and one run; each row names the machine's load average when its \
+Rows may come from several runs: the last table says of each when and by which command.
+Each row names the machine's load average when its \
 measurement began.
 A load average well above zero means that other programs ran, and that the row is no fair figure.
 
