@@ -34,13 +34,11 @@ async def until(is_so: Callable[[], bool]) -> None:
 
 
 def test_a_wake_tells_the_rung_that_it_started_from(tmp_path: Path) -> None:
-    """The first imports, the second takes the process that stands by."""
+    """Without preparing, the first imports; a later one takes the process that stands by."""
 
     async def scenario(rig: Rig) -> None:
         what = rig.handler_spec(SLEEPY)
         assert warmth(rig, what).rung is Rung.REMOTE
-        await rig.engine.prepare(what, print)
-        assert warmth(rig, what).rung is Rung.CACHED
         first = await rig.ready(rig.start(what))
         begun = rig.engine.start_of(first)
         assert begun is not None
@@ -51,6 +49,17 @@ def test_a_wake_tells_the_rung_that_it_started_from(tmp_path: Path) -> None:
         assert again is not None
         assert again.rung is Rung.STANDBY
         assert "with its model" in (again.started_by or "")
+
+    play(tmp_path, scenario)
+
+
+def test_what_is_prepared_wakes_from_a_standby(tmp_path: Path) -> None:
+    """So does the first caller of a fresh endpoint."""
+
+    async def scenario(rig: Rig) -> None:
+        what = rig.handler_spec(SLEEPY)
+        await rig.engine.prepare(what, print)
+        await until(lambda: warmth(rig, what).rung is Rung.STANDBY)
 
     play(tmp_path, scenario)
 
