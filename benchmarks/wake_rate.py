@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from benchmarks.http_client import RawClient
 from benchmarks.report import Report
 from benchmarks.servers import Platform, cpu_s, platform
-from coldspark.sdk.deploy import deploy
+from coldspark.sdk.deploy import apply, prepare
 
 ENDPOINTS = 100
 CALLERS = 8
@@ -33,14 +33,17 @@ def measure(report: Report) -> None:
 
 
 def _deploy(ours: Platform) -> None:
+    """Deploy one archive under many names: the same code is forked from the same template."""
     echo = ours.data.parent / "echo"
     echo.mkdir()
     (echo / "inference.py").write_text(_ECHO)
-    for number in range(ENDPOINTS):
-        settings = f'name = "e{number}"\nhandler = "inference.py"\nmemory = "64MB"\n'
-        scale = "[scale]\nidle_timeout = 0\npark_timeout = 0\n"
-        (echo / "coldspark.toml").write_text(settings + scale)
-        deploy(ours.client, echo)
+    settings = 'name = "e0"\nhandler = "inference.py"\nmemory = "64MB"\n'
+    scale = "[scale]\nidle_timeout = 0\npark_timeout = 0\n"
+    (echo / "coldspark.toml").write_text(settings + scale)
+    prepared = prepare(echo)
+    apply(ours.client, prepared)
+    for number in range(1, ENDPOINTS):
+        ours.client.put_endpoint(f"e{number}", prepared.definition)
 
 
 def _calls(port: int, first: int) -> list[float]:

@@ -174,11 +174,11 @@ class LocalEngine:
         Raises ArtifactUnavailable, EnvironmentFailed, InvalidRequest and StartFailed.
         """
         files = await self._resolver.gather(spec, progress)
-        self._shelf.put(spec, files)
-        on_gpu = self._has_gpus and bool(spec.resources.gpus)
+        key = template_key(spec, files, on_gpu=self._has_gpus and bool(spec.resources.gpus))
+        self._shelf.put(spec, files, key)
         if self._machine is None:
             return
-        template = self._machine.pool.warm(template_key(spec, files, on_gpu=on_gpu))
+        template = self._machine.pool.warm(key)
         if template is None:
             return
         await template.settled.wait()
@@ -278,9 +278,9 @@ class LocalEngine:
 
     def warmth(self, revision: Revision) -> Warmth:
         """Return the rung that a revision without a replica would wake from now."""
-        plan = self._shelf.plan(revision.id)
-        if plan is not None and self._machine is not None:
-            rung, template, why = self._machine.pool.look(plan.key)
+        key = self._shelf.key(revision.spec)
+        if key is not None and self._machine is not None:
+            rung, template, why = self._machine.pool.look(key)
             return Warmth(rung=rung, template=template, why=why)
         if self._shelf.holds(revision.spec):
             why = "not started since the server started: its first wake imports it"

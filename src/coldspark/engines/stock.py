@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from coldspark.core.types import RevisionId, Spec
+from coldspark.core.types import Spec
 from coldspark.engines.launch import Files, Progress
 from coldspark.runtime import clock
+from coldspark.runtime.forking import TemplateKey
 from coldspark.runtime.launches import LaunchPlan
 from coldspark.runtime.ports import StartOrder
 from coldspark.runtime.warmth import Rung, Starts, Stock
@@ -37,19 +38,20 @@ class Shelf:
 
     def __init__(self) -> None:
         self._places: OrderedDict[Spec, _Place] = OrderedDict()
-        self._plans: OrderedDict[RevisionId, LaunchPlan] = OrderedDict()
+        self._keys: OrderedDict[Spec, TemplateKey] = OrderedDict()
         self._sizes: OrderedDict[Path, int] = OrderedDict()
 
-    def plan(self, revision: RevisionId) -> LaunchPlan | None:
-        """Return how a revision was last started."""
-        return self._plans.get(revision)
+    def key(self, spec: Spec) -> TemplateKey | None:
+        """Return which template a spec was last forked from, or was prepared to be."""
+        return self._keys.get(spec)
 
     def holds(self, spec: Spec) -> bool:
         """Return whether a spec's files were seen here."""
         return spec in self._places
 
-    def put(self, spec: Spec, files: Files) -> None:
-        """Note where a spec's files lie."""
+    def put(self, spec: Spec, files: Files, key: TemplateKey) -> None:
+        """Note where a spec's files lie, and which template it is forked from."""
+        _keep(self._keys, spec, key)
         place = _Place(files.interpreter.parent, files.code_dir, files.model_dir)
         _keep(self._places, spec, place)
 
@@ -78,7 +80,7 @@ class Shelf:
         is_built = bool(told) or (is_slow and spec.model is None)
         rung = Rung.REMOTE if is_built or is_slow else Rung.CACHED
         starts.resolved(order.replica, took_us, is_built=is_built, rung=rung)
-        _keep(self._plans, order.revision.id, plan)
+        _keep(self._keys, spec, plan.key)
         _keep(self._places, spec, _place_of(spec, plan))
         return plan
 
