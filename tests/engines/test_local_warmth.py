@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from local_rig import DEADLINE_S, ECHO, Rig, play
+from local_rig import DEADLINE_S, ECHO, Rig, play, spec
 
 from coldspark.core.types import Command, Handler, Revision, RevisionId, Spec
 from coldspark.runtime.warmth import Rung, Warmth
@@ -134,11 +134,13 @@ def test_a_command_is_never_imported_ahead(tmp_path: Path) -> None:
     )
 
     async def scenario(rig: Rig) -> None:
-        replica = await rig.ready(rig.command(text))
+        url = rig.model("model", {"code/serve.py": text})
+        what = spec(command=Command(argv=("python", "serve.py")), model=url)
+        replica = await rig.ready(rig.start(what))
         begun = rig.engine.start_of(replica)
         assert begun is not None
         assert begun.rung is Rung.CACHED
-        told = warmth(rig, Spec(command=Command(argv=("python", "serve.py"))))
+        told = warmth(rig, what)
         assert (told.rung, told.template) == (Rung.CACHED, None)
         assert "only a handler can be imported ahead" in told.why
 
