@@ -48,7 +48,7 @@ from coldspark.runtime.http_upstream import HttpUpstream
 from coldspark.runtime.ports import Flow, Invocation, Key, ReplySink, Sink, StartOrder, Ticket
 from coldspark.runtime.worker.frames import REPLY, encode_headed
 from coldspark.store.journal import Journal
-from coldspark.store.lines import USAGE, encode
+from coldspark.store.lines import usage_line
 
 BODY = json.dumps({"text": "x" * 1_000}).encode()
 CONCURRENCY = 64
@@ -92,7 +92,7 @@ class Book:
 
     def record(self, usage: Usage) -> None:
         """Write a line."""
-        self._journal.append([(USAGE, encode(usage))])
+        self._journal.append([usage_line(usage)])
 
     def hold(self, holdings: list[Holding]) -> None:
         """Nothing is settled here."""

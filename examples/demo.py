@@ -19,6 +19,7 @@ from coldspark.sdk.client import Client
 
 HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent
+RESTS = {"COLDSPARK_IDLE_TIMEOUT": "2", "COLDSPARK_PARK_TIMEOUT": "3"}
 QUESTION = {
     "messages": [{"role": "user", "content": "What is the capital of France?"}],
     "max_tokens": 40,
@@ -64,9 +65,14 @@ def show(url: str) -> None:
     for name, body in (("chat", QUESTION), ("embed", texts)):
         ask(runtime, name, "1. from zero replicas", body)
         ask(runtime, name, "2. warm", body)
-    wait_for_zero(client, ["chat", "embed"])
-    ask(runtime, "chat", "3. from zero again", QUESTION)
-    ask(runtime, "embed", "3. from zero again", texts)
+    wait_until_all(client, {"parked"})
+    print("\nidle for 2 s: parked (frozen; no processor, no device, memory alone)")
+    ask(runtime, "chat", "3. from parked", QUESTION)
+    ask(runtime, "embed", "3. from parked", texts)
+    wait_until_all(client, set())
+    print("\nidle for 2 s, parked for 3 s: back to zero replicas")
+    ask(runtime, "chat", "4. from zero again", QUESTION)
+    ask(runtime, "embed", "4. from zero again", texts)
     bills(client)
     for name in ("chat", "embed"):
         sagemaker.delete_endpoint(EndpointName=name)
@@ -80,13 +86,13 @@ def command_environment() -> dict[str, str]:
         "COLDSPARK_COMMAND": "python serve.py",
         "COLDSPARK_PING_PATH": "/health",
         "COLDSPARK_INVOKE_PATH": "/v1/chat/completions",
-        "COLDSPARK_IDLE_TIMEOUT": "2",
+        **RESTS,
     }
 
 
 def handler_environment() -> dict[str, str]:
     """Return the handler's settings."""
-    return {"COLDSPARK_IDLE_TIMEOUT": "2"}
+    return RESTS
 
 
 def create(sagemaker: Any, name: str, environment: dict[str, str], image: str) -> None:
@@ -151,20 +157,19 @@ def digest(answer: dict[str, Any]) -> str:
     return f"{len(first)} dimensions; cosine of the two sentences {cosine:.3f}"
 
 
-def wait_for_zero(client: Client, names: list[str]) -> None:
-    """Wait until no replica is left: the idle timeout is 2 s."""
+def wait_until_all(client: Client, states: set[str]) -> None:
+    """Wait until the replicas of all endpoints are in these states, or gone."""
     until = time.monotonic() + 60
-    while any(replicas(client, name) for name in names):
+    while states_of(client) - states:
         if time.monotonic() > until:
-            raise TimeoutError("the replicas did not go back to zero within 60 s")
+            raise TimeoutError(f"after 60 s replicas are still {states_of(client) - states}")
         time.sleep(0.2)
-    print("\nidle for 2 s: back to zero replicas")
 
 
-def replicas(client: Client, name: str) -> int:
-    """Return how many replicas an endpoint has."""
-    view = client.endpoint(name)
-    return sum(len(variant["replicas"]) for variant in view["variants"])
+def states_of(client: Client) -> set[str]:
+    """Return the states of all replicas."""
+    variants = [variant for endpoint in client.endpoints() for variant in endpoint["variants"]]
+    return {replica["state"] for variant in variants for replica in variant["replicas"]}
 
 
 def bills(client: Client) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import sys
+from functools import partial
 from pathlib import Path
 
 from coldspark.core.metering import Holding, HoldingState, Usage
@@ -10,6 +11,9 @@ from coldspark.core.types import EndpointName, ReplicaId, RequestId, VariantName
 from coldspark.core.waterfall import Waterfall
 from coldspark.store.database import Database
 from coldspark.store.ledger import LedgerKeeper
+
+TURN = 5
+"""Lines that one turn of the event loop brings."""
 
 
 def usage(number: int, endpoint: str = "echo", error: str | None = None) -> Usage:
@@ -54,8 +58,14 @@ def holding(number: int, nanos: int = 5) -> Holding:
     )
 
 
-async def record_for_ever(root: Path, boot: int) -> None:
-    """Record a usage and a holding at a time, and print each number once both are recorded."""
+def say(number: int) -> None:
+    """Acknowledge a line."""
+    sys.stdout.write(f"{number}\n")
+    sys.stdout.flush()
+
+
+async def record_for_ever(root: Path, boot: int, busy_bytes: int) -> None:
+    """Record usages and holdings, and print each number once both are recorded."""
     ledger = LedgerKeeper(
         root / "journal",
         Database.open(root / "ledger.db"),
@@ -63,16 +73,20 @@ async def record_for_ever(root: Path, boot: int) -> None:
         wall_ms=lambda: 1,
         absorb_every_s=0.01,
         segment_bytes=20_000,
+        busy_bytes=busy_bytes,
     )
     await ledger.open()
-    for number in itertools.count(boot * 1_000_000):
-        ledger.record(usage(number))
-        ledger.hold([holding(number)])
-        sys.stdout.write(f"{number}\n")
-        sys.stdout.flush()
-        if number % 20 == 0:
-            await asyncio.sleep(0)
+    for first in itertools.count(boot * 1_000_000, TURN):
+        numbers = range(first, first + TURN)
+        ledger.hold([holding(number) for number in numbers])
+        for number in numbers:
+            if first % (4 * TURN):
+                ledger.record_then(usage(number), partial(say, number))
+            else:
+                ledger.record(usage(number))
+                say(number)
+        await asyncio.sleep(0)
 
 
 if __name__ == "__main__":
-    asyncio.run(record_for_ever(Path(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(record_for_ever(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))

@@ -3,11 +3,14 @@
 import asyncio
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, text
 
+from coldspark.core.metering import Holding, Usage
+from coldspark.core.waterfall import STAGES
 from coldspark.store import schema
 from coldspark.store.database import Database
 
@@ -32,6 +35,14 @@ def test_the_migrations_make_the_tables_that_the_code_expects(tmp_path: Path) ->
         # Rows go in as tuples, so their order counts, too.
         assert asyncio.run(database.run(columns, table.name)) == list(table.columns.keys())
     database.close()
+
+
+def test_a_ledger_table_has_the_records_fields_in_their_order() -> None:
+    """Rows are made of a record's values as they stand in it."""
+    usage = Usage.__struct_fields__
+    assert schema.usages.columns.keys() == [usage[0], "boot", *usage[1:-1], *STAGES]
+    holding = [field.name for field in fields(Holding)]
+    assert schema.holdings.columns.keys() == ["boot", "segment", "position", *holding]
 
 
 def test_only_the_owner_may_read_the_files(tmp_path: Path) -> None:
@@ -65,6 +76,7 @@ def test_a_transaction_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 OPENS = """
 import sys
+from dataclasses import fields
 from pathlib import Path
 from coldspark.store.database import Database
 

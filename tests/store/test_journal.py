@@ -6,20 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from coldspark.store.journal import Journal, Place, read, segment_name, segments
+from coldspark.store.journal import Journal, Place, line, read, segment_name, segments
 
 
 def payloads(directory: Path, segment: int = 1) -> list[bytes]:
     """Return what can be read of a segment of boot 1."""
     chunks = read(directory, Place(1, segment, 0), None)
-    return [line.payload for chunk in chunks for line in chunk.lines]
+    return [each.payload for chunk in chunks for each in chunk.lines]
 
 
 def written(directory: Path, number: int) -> Path:
     """Append lines of growing length to one segment; return its file."""
     journal = Journal(directory, 1)
     for index in range(number):
-        journal.append([(b"U", b"x" * index)])
+        journal.append([line(b"U", b"x" * index)])
     journal.close()
     return directory / segment_name(1, 1)
 
@@ -52,15 +52,15 @@ def test_segments_roll_and_lines_know_their_place(tmp_path: Path) -> None:
     journal = Journal(tmp_path, 1, segment_bytes=50)
     ends = []
     for number in range(10):
-        journal.append([(b"U", b"%d" % number), (b"H", b"-%d" % number)])
+        journal.append([line(b"U", b"%d" % number), line(b"H", b"-%d" % number)])
         ends.append(journal.end)
     journal.close()
     assert ends == sorted(set(ends))
     assert len(segments(tmp_path)) == 5 + 1
-    lines = [line for segment in range(1, 6) for line in payloads(tmp_path, segment)]
+    lines = [each for segment in range(1, 6) for each in payloads(tmp_path, segment)]
     assert lines == [b"%s%d" % (sign, n) for n in range(10) for sign in (b"", b"-")]
-    first, second = (line for chunk in read(tmp_path, Place(1, 1, 0), 27) for line in chunk.lines)
-    (again, *_) = next(read(tmp_path, second.place, 27)).lines
+    first, second = (each for chunk in read(tmp_path, Place(1, 1, 0), 27) for each in chunk.lines)
+    (again, *_) = next(read(tmp_path, Place(1, 1, second.offset), 27)).lines
     assert again == second
     assert (first.kind, second.kind) == (b"U", b"H")
 
@@ -70,7 +70,7 @@ def test_more_than_one_read_of_lines_comes_back_whole(tmp_path: Path) -> None:
     journal = Journal(tmp_path, 1)
     expected = [b"%d" % number * (number % 97) for number in range(9_000)]
     for payload in expected:
-        journal.append([(b"U", payload)])
+        journal.append([line(b"U", payload)])
     journal.close()
     assert payloads(tmp_path) == expected
 
@@ -79,19 +79,19 @@ REFUSED = """
 import resource, sys
 from pathlib import Path
 from coldspark.errors import ColdsparkError
-from coldspark.store.journal import Journal
+from coldspark.store.journal import Journal, line
 
 journal = Journal(Path(sys.argv[1]), 1)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, resource.RLIM_INFINITY))
 kept = []
 try:
     for number in range(1_000):
-        journal.append([(b"U", b"%d" % number)])
+        journal.append([line(b"U", b"%d" % number)])
         kept.append(number)
 except ColdsparkError as error:
     print(error.message)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-journal.append([(b"U", b"more")])
+journal.append([line(b"U", b"more")])
 print(len(kept))
 """
 

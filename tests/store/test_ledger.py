@@ -14,7 +14,9 @@ from sqlalchemy.exc import OperationalError
 
 from coldspark.core.types import EndpointName
 from coldspark.errors import Conflict, InvalidRequest
+from coldspark.store.absorption import BUSY_BYTES
 from coldspark.store.database import Database
+from coldspark.store.journal import line
 from coldspark.store.ledger import LedgerKeeper
 
 LINES_BEFORE_KILL = 3_000
@@ -36,9 +38,9 @@ def play(root: Path, boot: int, act: Callable[[LedgerKeeper], Awaitable[None]]) 
     asyncio.run(run())
 
 
-def killed(root: Path, boot: int) -> int:
+def killed(root: Path, boot: int, busy_bytes: int = BUSY_BYTES) -> int:
     """Kill -9 a recording process in the middle; return the last number it acknowledged."""
-    argv = [sys.executable, ledger_lines.__file__, str(root), str(boot)]
+    argv = [sys.executable, ledger_lines.__file__, str(root), str(boot), str(busy_bytes)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         for _ in range(LINES_BEFORE_KILL):
@@ -50,9 +52,12 @@ def killed(root: Path, boot: int) -> int:
 
 
 @pytest.mark.process
-def test_every_acknowledged_line_is_there_once_after_kill_9(tmp_path: Path) -> None:
+@pytest.mark.parametrize("busy_bytes", [BUSY_BYTES, 0], ids=["thread", "process"])
+def test_every_acknowledged_line_is_there_once_after_kill_9(
+    tmp_path: Path, busy_bytes: int
+) -> None:
     """Two boots die while they absorb; the third has all lines that either acknowledged."""
-    last = {boot: killed(tmp_path, boot) for boot in (1, 2)}
+    last = {boot: killed(tmp_path, boot, busy_bytes) for boot in (1, 2)}
 
     async def check(ledger: LedgerKeeper) -> None:
         for boot, number in last.items():
@@ -204,7 +209,7 @@ def test_lines_of_another_version_are_kept_aside(tmp_path: Path) -> None:
             absorb_every_s=3_600,
         )
         await ledger.open()
-        ledger._write([(b"U", b'{"request": 1}')])
+        ledger._open().write([line(b"U", b'{"request": 1}')])
 
     asyncio.run(crash())
 

@@ -154,7 +154,7 @@ def _endpoint_row(endpoint: dict[str, Any]) -> tuple[object, ...]:
     return (
         endpoint["name"],
         endpoint["status"],
-        len(replicas),
+        _count(replicas),
         sum(replica.get("running", 0) for replica in replicas),
         sum(variant.get("queued", 0) for variant in variants),
         " | ".join(dict.fromkeys(_gpu(variant) for variant in variants)) or None,
@@ -210,3 +210,10 @@ def _records(reply: "Reply") -> Iterator[dict[str, Any]]:
             text = line.removeprefix(b"data:").strip()
             if text.startswith(b"{"):
                 yield json.loads(text)
+
+
+def _count(replicas: list[dict[str, Any]]) -> str:
+    """Return how many replicas there are; parked ones run nothing and are told apart."""
+    parked = sum(replica.get("state") == "parked" for replica in replicas)
+    awake = str(len(replicas) - parked)
+    return f"{awake} (+{parked} parked)" if parked else awake

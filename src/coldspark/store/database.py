@@ -30,9 +30,13 @@ _BUSY_MS = 5_000
 class Database:
     """A connection and its thread. Every function given to ``run`` is one transaction."""
 
-    def __init__(self, engine: Engine, worker: ThreadPoolExecutor, is_synced: bool) -> None:
+    def __init__(
+        self, engine: Engine, worker: ThreadPoolExecutor, is_synced: bool, file: Path | None
+    ) -> None:
         self._engine = engine
         self._worker = worker
+        self.file = file
+        """Where another process finds it, if it is an SQLite file."""
         self.is_synced = is_synced
         """Whether a commit waits for the disk (survives a power cut)."""
 
@@ -48,7 +52,7 @@ class Database:
         except BaseException:
             worker.shutdown()
             raise
-        return cls(engine, worker, fsync)
+        return cls(engine, worker, fsync, path.absolute())
 
     async def run(
         self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -64,10 +68,27 @@ class Database:
 
         return await asyncio.wrap_future(self._worker.submit(transact))
 
+    async def stand_aside(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run ``work(…)`` on the database's thread, outside of any transaction.
+
+        Nothing else is done meanwhile: another process may write, and meets nobody.
+        """
+        return await asyncio.wrap_future(self._worker.submit(work, *args, **kwargs))
+
     def close(self) -> None:
         """Finish what is queued, then close the file."""
         self._worker.submit(self._engine.dispose).result()
         self._worker.shutdown()
+
+
+def settings(fsync: bool) -> list[str]:
+    """Return the statements that every connection to the file begins with."""
+    return [
+        f"PRAGMA busy_timeout={_BUSY_MS}",
+        "PRAGMA journal_mode=WAL",
+        f"PRAGMA synchronous={'FULL' if fsync else 'NORMAL'}",
+        "PRAGMA foreign_keys=ON",
+    ]
 
 
 def insert_new(table: Table) -> str:
@@ -109,19 +130,13 @@ def _turn(path: Path) -> Iterator[None]:
 
 def _engine(path: Path, fsync: bool) -> Engine:
     engine = create_engine(URL.create("sqlite", database=str(path)), poolclass=StaticPool)
-    settings = (
-        f"PRAGMA busy_timeout={_BUSY_MS}",
-        "PRAGMA journal_mode=WAL",
-        f"PRAGMA synchronous={'FULL' if fsync else 'NORMAL'}",
-        "PRAGMA foreign_keys=ON",
-    )
 
     @event.listens_for(engine, "connect")
     def configure(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
         # Python's own transaction handling would commit before each CREATE TABLE, and half a
         # migration would stay. Without it, BEGIN is ours.
         connection.isolation_level = None
-        for setting in settings:
+        for setting in settings(fsync):
             connection.execute(setting)
 
     @event.listens_for(engine, "begin")

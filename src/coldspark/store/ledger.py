@@ -17,9 +17,9 @@ from sqlalchemy import Connection
 from coldspark.core.metering import Holding, Usage
 from coldspark.core.totals import Totals
 from coldspark.core.types import EndpointName
-from coldspark.errors import ColdsparkError, Conflict, InvalidRequest
+from coldspark.errors import Conflict, InvalidRequest
 from coldspark.store import journal
-from coldspark.store.absorption import Absorption
+from coldspark.store.absorption import BUSY_BYTES, IDLE_S, Absorption, insert_holding
 from coldspark.store.database import Database
 from coldspark.store.journal import Journal, Place
 from coldspark.store.ledger_queries import (
@@ -32,7 +32,8 @@ from coldspark.store.ledger_queries import (
     is_boot_known,
     open_boot,
 )
-from coldspark.store.lines import HOLDING, USAGE, encode, holding_row, insert_holdings
+from coldspark.store.line_writer import LineWriter
+from coldspark.store.lines import holding_line, usage_line
 from coldspark.store.records import Boot
 
 _log = logging.getLogger(__name__)
@@ -54,6 +55,8 @@ class LedgerKeeper:
         wall_ms: Callable[[], int],
         absorb_every_s: float = 0.5,
         segment_bytes: int = 4 * 1024**2,
+        busy_bytes: int = BUSY_BYTES,
+        absorber_idle_s: float = IDLE_S,
     ) -> None:
         self._directory = directory
         self._database = database
@@ -61,19 +64,24 @@ class LedgerKeeper:
         self._wall_ms = wall_ms
         self._absorb_every_s = absorb_every_s
         self._segment_bytes = segment_bytes
-        self._absorption = Absorption(directory, database, boot)
-        self._journal: Journal | None = None
+        self._absorption = Absorption(
+            directory, database, boot, busy_bytes=busy_bytes, idle_s=absorber_idle_s
+        )
+        self._writer: LineWriter | None = None
         self._absorber: asyncio.Task[None] | None = None
         self._some = asyncio.Event()
         """Lines wait to be absorbed, or the ledger closes."""
         self._closing = asyncio.Event()
-        self._unwritten: list[tuple[bytes, bytes]] = []
-        """Lines that the disk refused. Bounded: while there are any, no request is taken."""
 
     @property
     def is_writable(self) -> bool:
-        """Whether every line so far is in the journal."""
-        return not self._unwritten
+        """Whether the disk took every line: while it did not, no request may be taken."""
+        return self._writer is None or self._writer.is_writable
+
+    @property
+    def absorber_pid(self) -> int | None:
+        """Return the id of the process that absorbs while the ledger is busy, if there is one."""
+        return self._absorption.pid
 
     async def open(self) -> None:
         """Take over what earlier boots left in the journal, and begin this one.
@@ -92,29 +100,30 @@ class LedgerKeeper:
         if replayed:
             _log.info("ledger: took over %d line(s) of earlier boots", replayed)
         await self._database.run(open_boot, self._boot, self._wall_ms())
-        self._journal = Journal(
-            self._directory,
-            self._boot,
-            segment_bytes=self._segment_bytes,
-            fsync=self._database.is_synced,
+        self._writer = LineWriter(
+            Journal(
+                self._directory,
+                self._boot,
+                segment_bytes=self._segment_bytes,
+                fsync=self._database.is_synced,
+            )
         )
         # Kept here and ended in close(); it catches what goes wrong itself.
         self._absorber = asyncio.Task(self._absorb_often(), name="ledger")
 
     async def close(self) -> None:
         """Bring the last lines into the database and end the boot. Idempotent."""
-        if self._journal is None:
+        if self._writer is None:
             return
         self._closing.set()
         self._some.set()
         if self._absorber is not None:
             await asyncio.wait([self._absorber], timeout=_CLOSE_S)
-        self._write([])
-        if self._unwritten:
-            _log.error("ledger: %d line(s) are lost, the disk is full", len(self._unwritten))
+        self._writer.finish_turn()
+        await self._absorption.end_process()
         await self.absorb()
-        self._journal.close()
-        self._journal = None
+        self._writer.close()
+        self._writer = None
         await self._database.run(end_boot, self._boot, self._wall_ms())
         # Everything in it is committed; if it stays, the next boot reads it again to no effect.
         with suppress(OSError):
@@ -126,18 +135,30 @@ class LedgerKeeper:
         Then the line is kept in memory and tried again, and ``is_writable`` is False until it is
         written: the answer is the caller's whatever the disk does.
         """
-        self._write([(USAGE, encode(usage))])
+        self._open().write([usage_line(usage)])
+        self._some.set()
+
+    def record_then(self, usage: Usage, done: Callable[[], None]) -> None:
+        """Journal one request's line at the end of this turn of the event loop, then call ``done``.
+
+        The lines of a turn go out in one write, and their ``done`` are called in order after it,
+        whatever the disk does (see ``record``). A reply that ``done`` sends is a reply whose line
+        survives kill -9.
+        """
+        self._open().write_then(usage_line(usage), done)
+        self._some.set()
 
     def hold(self, holdings: Sequence[Holding]) -> None:
         """Journal what was held without a request, in one write, as ``record`` does."""
         if holdings:
-            self._write([(HOLDING, encode(holding)) for holding in holdings])
+            self._open().write([holding_line(holding) for holding in holdings])
+            self._some.set()
 
     async def absorb(self) -> None:
         """Bring all lines recorded before this call into the database."""
-        if self._journal is not None:
-            self._some.clear()
-            await self._absorption.up_to(self._journal.end)
+        if self._writer is not None:
+            self._writer.write(())
+            await self._absorption.up_to(self._writer.end)
 
     async def usages(
         self,
@@ -179,40 +200,37 @@ class LedgerKeeper:
         number = boot.boot if isinstance(boot, Boot) else boot
         await self._database.run(_end_crashed, number, overhead, self._wall_ms())
 
-    def _write(self, entries: list[tuple[bytes, bytes]]) -> None:
-        """Write what the disk refused before, and these."""
-        assert self._journal is not None, "the ledger is not open"
-        if self._unwritten:
-            entries = [*self._unwritten, *entries]
-        if entries:
-            try:
-                self._journal.append(entries)
-            except ColdsparkError as error:
-                if not self._unwritten:
-                    _log.error("ledger: requests are refused until it can be written: %s", error)
-                self._unwritten = entries
-            else:
-                self._unwritten = []
-        self._some.set()
+    def _open(self) -> LineWriter:
+        assert self._writer is not None, "the ledger is not open"
+        return self._writer
 
     async def _absorb_often(self) -> None:
         while not self._closing.is_set():
-            await self._some.wait()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), self._absorb_every_s)
             try:
-                if self._unwritten:
-                    self._write([])
+                await self._wait_for_lines()
+                # Cleared here alone: a line has a round even if a query absorbed it before, and
+                # the round after an order is what ends the process when it is idle.
+                self._some.clear()
                 await self.absorb()
-                if self._unwritten:
+                if not self.is_writable:
                     self._some.set()
             except Exception:  # noqa: BLE001
                 # The task's edge: the lines are safe in the journal, the next round tries again.
                 _log.exception("ledger: lines stay in the journal, the database refused them")
                 self._some.set()
 
+    async def _wait_for_lines(self) -> None:
+        """Wait until there are some, and then a little, so that a round has many."""
+        while not self._some.is_set():
+            look_again_s = await self._absorption.rest()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._some.wait(), look_again_s)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), self._absorb_every_s)
+        await self._absorption.rest()
+
 
 def _end_crashed(connection: Connection, boot: int, overhead: Holding | None, now_ms: int) -> None:
     if end_boot(connection, boot, now_ms) and overhead is not None:
         # Segments count from 1: this place is free.
-        insert_holdings(connection, [holding_row(overhead, Place(boot, 0, 0))])
+        insert_holding(connection, overhead, Place(boot, 0, 0))

@@ -7,6 +7,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Integer,
+    Row,
     Table,
     and_,
     func,
@@ -19,9 +20,11 @@ from sqlalchemy import (
 from coldspark.core.metering import HoldingState, Usage
 from coldspark.core.totals import HoldingTotals, Totals, UsageTotals
 from coldspark.core.types import EndpointName
-from coldspark.store.lines import usage_of
+from coldspark.core.waterfall import STAGES, Waterfall
 from coldspark.store.records import Boot
 from coldspark.store.schema import boots, holdings, usages
+
+_USAGE_FIELDS = tuple(name for name in Usage.__struct_fields__ if name != "waterfall")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +56,19 @@ def find_usages(connection: Connection, range: Range, limit: int) -> list[Usage]
     """Return lines, newest first."""
     newest = (usages.c.arrived_ms.desc(), usages.c.request.desc())
     rows = select(usages).where(range.of(usages, usages.c.arrived_ms)).order_by(*newest)
-    return [usage_of(row) for row in connection.execute(rows.limit(limit))]
+    return [_usage(row) for row in connection.execute(rows.limit(limit))]
 
 
 def find_usage(connection: Connection, request: str) -> Usage | None:
     """Return one request's line."""
     row = connection.execute(select(usages).where(usages.c.request == request)).first()
-    return None if row is None else usage_of(row)
+    return None if row is None else _usage(row)
+
+
+def _usage(row: Row[Any]) -> Usage:
+    values = row._mapping
+    waterfall = Waterfall(**{stage: values[stage] for stage in STAGES})
+    return Usage(waterfall=waterfall, **{name: values[name] for name in _USAGE_FIELDS})
 
 
 def find_totals(connection: Connection, range: Range) -> Totals:

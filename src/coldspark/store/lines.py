@@ -1,85 +1,80 @@
-"""Ledger lines in their three forms: record, journal payload, database row."""
+"""Ledger lines in their three forms: record, journal payload, database row.
 
+Nothing here needs SQLAlchemy: the process that absorbs a busy ledger starts without it.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import fields
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
-from sqlalchemy import Connection, Row
+from msgspec.structs import astuple
 
-from coldspark.core.metering import Holding, HoldingState, Usage
-from coldspark.core.waterfall import STAGES, Waterfall
-from coldspark.store import schema
-from coldspark.store.database import insert_new
+from coldspark.core.metering import Holding, Usage
+from coldspark.store import journal
 from coldspark.store.journal import Line, Place
 
 USAGE, HOLDING = b"U", b"H"
 """Kinds of journal lines. A payload is the record as a JSON object."""
 
-_PLACE = ("boot", "segment", "position")
-_USAGE_FIELDS = tuple(
-    column.name
-    for column in schema.usages.columns
-    if column.name not in ("request", "boot", *STAGES)
-)
-_HOLDING_FIELDS = tuple(
-    column.name for column in schema.holdings.columns if column.name not in _PLACE
-)
-_usage_values = attrgetter(*_USAGE_FIELDS)
-_stage_values = attrgetter(*STAGES)
+RowOfValues: TypeAlias = tuple[Any, ...]
+"""Values in the order of a table's columns."""
+Insert: TypeAlias = Callable[[str, list[RowOfValues]], object]
+"""Run a statement once for each row."""
+
+_HOLDING_FIELDS = tuple(field.name for field in fields(Holding))
 _holding_values = attrgetter(*_HOLDING_FIELDS)
 _read_usage = msgspec.json.Decoder(Usage).decode
 _read_holding = msgspec.json.Decoder(Holding).decode
-_INSERT_USAGE = insert_new(schema.usages)
-_INSERT_HOLDING = insert_new(schema.holdings)
-
-encode = msgspec.json.Encoder().encode
-"""Write a Usage or a Holding as a journal payload."""
+_encode = msgspec.json.Encoder().encode
 
 
-def insert_lines(connection: Connection, lines: tuple[Line, ...]) -> int:
-    """Insert the lines that are not there yet; return how many could not be understood."""
-    usages: list[tuple[Any, ...]] = []
-    holdings: list[tuple[Any, ...]] = []
+class Statements(msgspec.Struct, frozen=True):
+    """What inserts a row unless it exists, in SQL."""
+
+    usage: str
+    holding: str
+
+
+def usage_line(usage: Usage) -> bytes:
+    """Return a request's line for the journal."""
+    return journal.line(USAGE, _encode(usage))
+
+
+def holding_line(holding: Holding) -> bytes:
+    """Return the journal's line of what was held without a request."""
+    return journal.line(HOLDING, _encode(holding))
+
+
+def insert_lines(
+    insert: Insert, statements: Statements, segment: Place, lines: Iterable[Line]
+) -> int:
+    """Insert a segment's lines that are not there yet; return how many cannot be understood."""
+    usages: list[RowOfValues] = []
+    holdings: list[RowOfValues] = []
     strange = 0
-    for line in lines:
+    for offset, kind, payload in lines:
         try:
-            if line.kind == USAGE:
-                usages.append(_usage_row(_read_usage(line.payload), line.place.boot))
+            if kind == USAGE:
+                usages.append(_usage_row(segment.boot, payload))
             else:
-                holdings.append(holding_row(_read_holding(line.payload), line.place))
+                place = Place(segment.boot, segment.segment, offset)
+                holdings.append(holding_row(_read_holding(payload), place))
         except msgspec.MsgspecError:
             strange += 1
     if usages:
-        connection.exec_driver_sql(_INSERT_USAGE, usages)
-    insert_holdings(connection, holdings)
+        insert(statements.usage, usages)
+    if holdings:
+        insert(statements.holding, holdings)
     return strange
 
 
-def insert_holdings(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
-    """Insert the rows that are not there yet."""
-    if rows:
-        connection.exec_driver_sql(_INSERT_HOLDING, rows)
-
-
-def holding_row(holding: Holding, place: Place) -> tuple[Any, ...]:
+def holding_row(holding: Holding, place: Place) -> RowOfValues:
     """Return a row of ``holdings``."""
     return (place.boot, place.segment, place.offset, *_holding_values(holding))
 
 
-def usage_of(row: Row[Any]) -> Usage:
-    """Read a row of ``usages`` back."""
-    values = row._mapping
-    waterfall = Waterfall(**{stage: values[stage] for stage in STAGES})
-    rest = {name: values[name] for name in _USAGE_FIELDS}
-    return Usage(request=values["request"], waterfall=waterfall, **rest)
-
-
-def holding_of(row: Row[Any]) -> Holding:
-    """Read a row of ``holdings`` back."""
-    rest = {name: row._mapping[name] for name in _HOLDING_FIELDS}
-    return Holding(**rest | {"state": HoldingState(rest["state"])})
-
-
-def _usage_row(usage: Usage, boot: int) -> tuple[Any, ...]:
-    stages = _stage_values(usage.waterfall)
-    return (usage.request, boot, *_usage_values(usage), *stages)
+def _usage_row(boot: int, payload: bytes) -> RowOfValues:
+    request, *values, waterfall = astuple(_read_usage(payload))
+    return (request, boot, *values, *astuple(waterfall))

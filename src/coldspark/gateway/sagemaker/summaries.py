@@ -34,7 +34,7 @@ def _bounds(view: VariantView, own: VariantNote | None) -> Body:
     if own is not None and own.serverless is not None:
         config = _serverless(own.serverless)
         return {"CurrentServerlessConfig": config, "DesiredServerlessConfig": config}
-    count = len(view.replicas)
+    count = sum(replica.state != "parked" for replica in view.replicas)
     desired = view.revision.spec.scale.replicas_min
     if own is None or not is_managed(own.scaling):
         return {"CurrentInstanceCount": count, "DesiredInstanceCount": desired}
