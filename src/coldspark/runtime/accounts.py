@@ -144,7 +144,8 @@ class Accounts:
 
     def _now_us(self, now_s: float) -> int:
         """Return a moment for the meter, which may have heard of a later one meanwhile."""
-        return max(clock.whole_us(now_s), self._meter.now_us)
+        now_us, latest_us = clock.whole_us(now_s), self._meter.now_us
+        return now_us if now_us > latest_us else latest_us
 
     def take_start(self, account: Account) -> int:
         """Return what the replica's start cost, once: to the request that caused it."""

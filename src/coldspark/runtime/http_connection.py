@@ -153,12 +153,14 @@ class HttpConnection(asyncio.Protocol):
         self.resume()
         assert exchange is not None
         exchange.on_whole(reply.status, reply.headers, data[size:])
-        self._end_exchange(keeps=True)
+        # Whether it is still open is asked when it is to carry the next exchange.
+        self._owner.on_free(self)
         return True
 
     def _learn(self, status: int) -> None:
         """Keep a reply's head if nothing else need be known to take the next one like it."""
-        if self._head_bytes and self._is_whole and self._length and status not in (204, 304):
+        is_plain = self._is_whole and not self._is_chunked and status not in (204, 304)
+        if self._head_bytes and is_plain and self._length:
             reply = ReplyHead(status, self._headers, self._length)
             self._heads.keep(self._head_bytes, reply)
 
@@ -235,9 +237,6 @@ class HttpConnection(asyncio.Protocol):
         if keeps:
             self._learn(status)
         self._complete()
-        self._end_exchange(keeps=keeps)
-
-    def _end_exchange(self, *, keeps: bool) -> None:
         if keeps and self.is_open:
             self._owner.on_free(self)
         else:
