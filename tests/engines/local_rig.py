@@ -122,7 +122,7 @@ class Artifacts:
         self.held.set()
         self.cancelled = asyncio.Event()
 
-    async def fetch(self, url: str) -> Path:
+    async def fetch(self, url: str, progress: object = None) -> Path:
         try:
             await self.held.wait()
         except asyncio.CancelledError:

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from coldspark.core.types import ArtifactId, Handler, Spec
@@ -14,7 +15,10 @@ class Shelf:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    async def fetch(self, url: str) -> Path:
+    async def fetch(self, url: str, progress: Callable[[int, int], None] | None = None) -> Path:
+        assert progress is not None
+        for here_bytes in range(101):
+            progress(here_bytes * 10**6, 100 * 10**6)
         return self.directory
 
     def code_dir(self, id: ArtifactId) -> Path:
@@ -46,3 +50,15 @@ def test_requirements_inside_a_model_archive_are_built_ahead(tmp_path: Path) -> 
 
     assert builder.built == [(("numpy",), ())]
     assert (files.model_dir, files.code_dir) == (tmp_path, None)
+
+
+def test_a_download_is_told_of_ten_times(tmp_path: Path) -> None:
+    """Often enough to see that it goes on, seldom enough for a log."""
+    resolver = Resolver(environments=Builder(), artifacts=Shelf(tmp_path), instance="i")
+    spec = Spec(handler=Handler(program="inference.py"), model="s3://bucket/model.tar.gz")
+    told: list[str] = []
+
+    asyncio.run(resolver.gather(spec, told.append))
+
+    assert len(told) == 10
+    assert told[0] == "fetched 10 of 100 MB of model data"

@@ -19,7 +19,7 @@ from coldspark.core.types import (
     ReplicaId,
     RootCause,
 )
-from coldspark.errors import Conflict
+from coldspark.errors import Conflict, StartFailed
 
 pytestmark = pytest.mark.process
 
@@ -262,6 +262,44 @@ def transform_fn(model, data, content_type, accept):
         answer = json.loads((await rig.call(replica, b"{}").ended()).body)
         assert answer["loaded_by"] == answer["pid"]
         assert "a socket was opened while the model was loaded" in rig.engine.template(replica)
+
+    play(tmp_path, scenario)
+
+
+def test_a_template_is_ready_before_the_first_start(tmp_path: Path) -> None:
+    """What was prepared for a spec is what its replicas are forked from, standby and all."""
+
+    async def scenario(rig: Rig) -> None:
+        what = rig.handler_spec(ECHO)
+        await rig.engine.prepare(what, print)
+        ((_, prepared, users),) = rig.engine.templates()
+        assert users == 0
+        replica = await rig.ready(rig.start(what))
+        assert [pid for _, pid, _ in rig.engine.templates()] == [prepared]
+        assert (await rig.call(replica, b"x").ended()).body == b"x"
+
+    play(tmp_path, scenario)
+
+
+def test_what_is_prepared_drives_out_no_template_that_was_used(tmp_path: Path) -> None:
+    """Many endpoints deployed at once make no more templates than there is room for."""
+
+    async def scenario(rig: Rig) -> None:
+        await rig.ready(rig.handler(ECHO, name="used"))
+        for number in range(4):
+            await rig.engine.prepare(rig.handler_spec(ECHO, name=f"other{number}"), print)
+        labels = [label.split("/")[-3] for label, _, _ in rig.engine.templates()]
+        assert labels == ["used", "other0"]
+
+    play(tmp_path, scenario, templates_max=2)
+
+
+def test_a_program_that_cannot_be_imported_is_told_when_it_is_prepared(tmp_path: Path) -> None:
+    """Earlier than the first caller."""
+
+    async def scenario(rig: Rig) -> None:
+        with pytest.raises(StartFailed, match="nothing_like_this"):
+            await rig.engine.prepare(rig.handler_spec("import nothing_like_this"), print)
 
     play(tmp_path, scenario)
 

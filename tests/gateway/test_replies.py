@@ -12,6 +12,7 @@ from coldspark.errors import ColdsparkError
 from coldspark.gateway.http_errors import error_class
 from coldspark.gateway.replies import header_lines, server_timing, status_line
 from coldspark.gateway.request_ids import request_ids
+from coldspark.runtime import clock
 
 _LINE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+: [^\r\n\0]*\r\n")
 
@@ -57,11 +58,15 @@ def test_status_lines(status: int, line: str) -> None:
     assert status_line(status) == line
 
 
-def test_request_ids_are_random_uuids() -> None:
-    """RFC 9562, version 4; no two alike."""
+def test_request_ids_are_uuids_that_begin_with_the_time() -> None:
+    """RFC 9562, version 7; no two alike."""
+    before_ms = clock.wall_ms()
     ids = request_ids()
     made = [next(ids) for _ in range(1_000)]
-    form = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+    times = [int(one[:8] + one[9:13], 16) for one in made]
+    assert times == sorted(times)
+    assert before_ms <= times[0] <= times[-1] <= clock.wall_ms()
+    form = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
     assert all(form.fullmatch(one) for one in made)
     assert len(set(made)) == 1_000
 

@@ -23,6 +23,8 @@ from coldspark.runtime.ports import StartOrder
 _REQUIREMENTS_BYTES_MAX = 256 * 1024
 _LISTED_MAX = 10
 _TMP_CHARS_MAX = 70
+_TENTHS = 10
+_MB = 1e6
 
 Progress = Callable[[str], None]
 
@@ -39,8 +41,11 @@ class EnvironmentBuilder(Protocol):
 class ArtifactStore(Protocol):
     """Who brings model data and code to this machine."""
 
-    async def fetch(self, url: str) -> Path:
-        """Return the directory of the unpacked model data. Raises ArtifactUnavailable."""
+    async def fetch(self, url: str, progress: Callable[[int, int], None] | None = None) -> Path:
+        """Return the directory of the unpacked model data. Raises ArtifactUnavailable.
+
+        ``progress`` hears of a download: bytes that are here, bytes in all.
+        """
 
     def code_dir(self, id: ArtifactId) -> Path:
         """Return the directory of unpacked code. Raises ArtifactUnavailable."""
@@ -68,10 +73,13 @@ class Resolver:
         files = await self.gather(order.revision.spec, progress)
         runtime = order.revision.spec.runtime
         environment = self._environment(order, scratch, files.model_dir)
+        key = template_key(order.revision.spec, files, on_gpu=bool(_real_devices(order.grant)))
         if isinstance(runtime, Command):
-            return _plan_command(runtime, files, scratch, environment)
-        program = _program(runtime, files.code_dir, files.model_dir)
-        return self._plan_handler(order, program, files, environment)
+            return _plan_command(runtime, key, files, scratch, environment)
+        assert key.program is not None
+        return LaunchPlan(
+            key=key, environment=environment, cwd=key.program.parent, model_dir=files.model_dir
+        )
 
     async def gather(self, spec: Spec, progress: Progress) -> Files:
         """Bring everything here, model data and environment side by side where they can be.
@@ -84,12 +92,12 @@ class Resolver:
             interpreter = await self._interpreter(spec.runtime, code_dir, progress)
         elif spec.runtime.requirements or code_dir is not None:
             model_dir, interpreter = await _both(
-                self.artifacts.fetch(spec.model),
+                self.artifacts.fetch(spec.model, _told(progress)),
                 self._interpreter(spec.runtime, code_dir, progress),
             )
         else:
             # What is required stands in the archive itself.
-            model_dir = await self.artifacts.fetch(spec.model)
+            model_dir = await self.artifacts.fetch(spec.model, _told(progress))
             interpreter = await self._interpreter(spec.runtime, model_dir / "code", progress)
         return Files(interpreter, code_dir, model_dir)
 
@@ -125,38 +133,51 @@ class Resolver:
         make_scratch(scratch, model_dir)
         return environment
 
-    def _plan_handler(
-        self,
-        order: StartOrder,
-        program: Path,
-        files: Files,
-        environment: dict[str, str],
-    ) -> LaunchPlan:
-        # The program may read the spec's variables, and look for a GPU, while it is imported.
-        # Our own names are ours: without its marks a template could not be found again.
-        named = order.revision.spec.environment
-        seen = {name: value for name, value in named if not name.startswith("COLDSPARK_")}
-        # A template never touches a GPU: there the model is loaded after the fork.
-        model_dir = None if _real_devices(order.grant) else files.model_dir or program.parent
-        if model_dir is not None:
-            seen["CUDA_VISIBLE_DEVICES"] = ""
-            seen |= _model_variables(files.model_dir)
-        key = TemplateKey(
-            interpreter=files.interpreter,
-            program=program,
-            paths=(program.parent,),
-            environment=tuple(sorted(seen.items())),
-            modified_ns=program.stat().st_mtime_ns,
-            model_dir=model_dir,
-            memory_bytes=None if model_dir is None else order.revision.spec.resources.memory_bytes,
-        )
-        return LaunchPlan(
-            key=key, environment=environment, cwd=program.parent, model_dir=files.model_dir
-        )
+
+def template_key(spec: Spec, files: Files, *, on_gpu: bool) -> TemplateKey:
+    """Return which template a spec's replicas are forked from.
+
+    Raises InvalidRequest when the program is not where the spec says.
+    """
+    if spec.handler is None:
+        return TemplateKey(interpreter=Path(sys.executable), program=None)
+    program = _program(spec.handler, files.code_dir, files.model_dir)
+    # The program may read the spec's variables, and look for a GPU, while it is imported.
+    # Our own names are ours: without its marks a template could not be found again.
+    named = spec.environment
+    seen = {name: value for name, value in named if not name.startswith("COLDSPARK_")}
+    # A template never touches a GPU: there the model is loaded after the fork.
+    model_dir = None if on_gpu else files.model_dir or program.parent
+    if model_dir is not None:
+        seen["CUDA_VISIBLE_DEVICES"] = ""
+        seen |= _model_variables(files.model_dir)
+    return TemplateKey(
+        interpreter=files.interpreter,
+        program=program,
+        paths=(program.parent,),
+        environment=tuple(sorted(seen.items())),
+        modified_ns=program.stat().st_mtime_ns,
+        model_dir=model_dir,
+        memory_bytes=None if model_dir is None else spec.resources.memory_bytes,
+    )
+
+
+def _told(progress: Progress) -> Callable[[int, int], None]:
+    """Return what tells of a download in words, once for each tenth of it."""
+    told = 0
+
+    def hear(here_bytes: int, all_bytes: int) -> None:
+        nonlocal told
+        tenth = _TENTHS * here_bytes // max(1, all_bytes)
+        if tenth > told:
+            told = tenth
+            progress(f"fetched {here_bytes / _MB:,.0f} of {all_bytes / _MB:,.0f} MB of model data")
+
+    return hear
 
 
 def _plan_command(
-    command: Command, files: Files, scratch: Path, environment: dict[str, str]
+    command: Command, key: TemplateKey, files: Files, scratch: Path, environment: dict[str, str]
 ) -> LaunchPlan:
     argv = command.argv
     if argv[0] == "python":
@@ -166,7 +187,7 @@ def _plan_command(
     environment = {**environment, "PATH": f"{files.interpreter.parent}:{path}"}
     environment.setdefault("PYTHONUNBUFFERED", "1")
     return LaunchPlan(
-        key=TemplateKey(interpreter=Path(sys.executable), program=None),
+        key=key,
         environment=environment,
         cwd=_command_directory(files.code_dir, files.model_dir, scratch),
         model_dir=files.model_dir,
