@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from gateway_fakes import definition, receipt
+from msgspec import structs
 
 from coldspark.core.metering import Usage
 from coldspark.core.types import EndpointName, ReplicaId, RequestId, ScalePolicy, Spec
@@ -101,7 +102,7 @@ def line(
     """Return a ledger line of the endpoint ``churn``."""
     asked = Invocation(endpoint=EndpointName("churn"), started_s=0.0, request=RequestId(request))
     fall = Waterfall(**stages_us)
-    return replace(
+    return structs.replace(
         receipt(asked, waterfall=fall, error=error).usage,
         replica=None if replica is None else ReplicaId(replica),
         arrived_ms=at_ms,

@@ -8,6 +8,7 @@ import pytest
 from cold_starts import line, start, template
 from fake_services import FakeUsages, Rig
 from gateway_fakes import REPLICA, definition, view
+from msgspec import structs
 from native_client import served
 from wires import run
 
@@ -116,7 +117,9 @@ def test_a_command_has_no_template_of_its_own() -> None:
 def test_failed_starts_and_earlier_revisions_are_counted_apart() -> None:
     """They are in no figure."""
     now_ms = clock.wall_ms()
-    old = replace(line("b", "r-2", at_ms=now_ms, loaded_us=5), revision=RevisionId("f" * 16))
+    old = structs.replace(
+        line("b", "r-2", at_ms=now_ms, loaded_us=5), revision=RevisionId("f" * 16)
+    )
     made = rig(line("a", None, at_ms=now_ms, error="StartFailed", loaded_us=7), old)
     told = report(made)
     assert (told["wakes"], told["failed"], told["older_wakes"]) == (0, 1, 1)
@@ -171,7 +174,9 @@ def test_the_longest_requests_come_first_by_any_stage() -> None:
 
 def test_a_request_tells_what_its_replica_was_started_from() -> None:
     """And about what the start cost, at the rate of its own busy time."""
-    made = rig(replace(line("a", "r-1", loaded_us=20_000, inferred_us=9_000), busy_nanos=1_800))
+    made = rig(
+        structs.replace(line("a", "r-1", loaded_us=20_000, inferred_us=9_000), busy_nanos=1_800)
+    )
     assert ask(made, "/v1/requests/a")["start"] is None
     made.warmth.starts = {"r-1": start(Rung.STANDBY)}
     told = ask(made, "/v1/requests/a")
