@@ -202,7 +202,7 @@ class Bench:
         self._asked.append(answer)
 
     def _channel(self) -> Channel:
-        channel = Channel(cast(Any, None))
+        channel = Channel(cast(Any, None), lambda flush: flush())
 
         def take(data: bytes) -> None:
             (number,) = _NUMBER.unpack_from(data, 5)

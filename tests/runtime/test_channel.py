@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from hypothesis import settings
@@ -87,7 +87,7 @@ class Answers:
 def attached() -> tuple[Channel, Wire, Listener]:
     """Return a channel whose peer is the test."""
     listener, wire = Listener(), Wire()
-    channel = Channel(listener)
+    channel = Channel(listener, lambda flush: flush())
     channel.connection_made(cast(asyncio.BaseTransport, wire))
     return channel, wire, listener
 
@@ -119,6 +119,22 @@ def failed(number: int, kind: str) -> bytes:
     """Return a FAILED frame."""
     word = {"kind": kind, "message": "m", "traceback": "a\nb", "handler_us": 1}
     return frames.encode_json(frames.FAILED, number, word)
+
+
+def test_the_calls_of_one_turn_go_out_in_one_write() -> None:
+    """However many callers come at once, the socket is written to once."""
+    turn: list[Callable[[], None]] = []
+    wire = Wire()
+    channel = Channel(Listener(), turn.append)
+    channel.connection_made(cast(asyncio.BaseTransport, wire))
+
+    for name in "abc":
+        channel.call(invocation(name, body=b"data"), Answers())
+    assert wire.writes == 0
+    for flush in turn:
+        flush()
+
+    assert (wire.writes, [number for _, number, _ in wire.frames]) == (1, [1, 2, 3])
 
 
 def test_a_call_is_one_write_and_its_reply_one_word() -> None:

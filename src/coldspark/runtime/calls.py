@@ -4,7 +4,8 @@ A call ends once, by a reply, a stream's end or a failure; what the replica stil
 (it was told to give up) only frees its slot.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from coldspark import errors
@@ -37,6 +38,9 @@ class Desk(Protocol):
 
     def record(self, usage: Usage) -> None:
         """Write the ledger's line."""
+
+    def record_then(self, usage: Usage, done: Callable[[], None]) -> None:
+        """Write the ledger's line at the end of this turn of the loop, then call ``done``."""
 
     def let_go(self, call: "Call") -> None:
         """Tell the fleet that the replica is done with the request."""
@@ -119,7 +123,9 @@ class Call:
         if not self.is_done:
             self._status, self._bytes_out = status, len(body)
             receipt = self._close(handler_us, None)
-            self.sink.reply(status, headers, body, receipt)
+            # The replies of one turn of the loop share one write of the ledger's journal.
+            done = partial(self.sink.reply, status, headers, body, receipt)
+            self._desk.record_then(receipt.usage, done)
         self._desk.let_go(self)
 
     def on_head(self, status: int, headers: Sequence[tuple[str, str]]) -> None:
@@ -137,7 +143,9 @@ class Call:
     def on_end(self, handler_us: int | None) -> None:
         """Pass the end of a stream on."""
         if not self.is_done:
-            self.sink.end(self._close(handler_us, None))
+            receipt = self._close(handler_us, None)
+            self._desk.record(receipt.usage)
+            self.sink.end(receipt)
         self._desk.let_go(self)
 
     def on_failure(self, failure: Failure) -> None:
@@ -149,7 +157,9 @@ class Call:
         """End the call without an answer."""
         if not self.is_done:
             self._status = _STATUSES[failure.kind]
-            self.sink.fail(failure, self._close(None, failure.kind))
+            receipt = self._close(None, failure.kind)
+            self._desk.record(receipt.usage)
+            self.sink.fail(failure, receipt)
 
     def refuse(self, failure: Failure) -> None:
         """End a call that was never taken: it has no line in the ledger."""
@@ -169,7 +179,6 @@ class Call:
             started_s = self.invocation.started_s
             fall = attribute_warm(started_s, self.arrived_s, self.forwarded_s, now_s, handler_us)
         usage = self._usage(account, now_s, error, busy_nanos, fall, is_cold=start is not None)
-        desk.record(usage)
         return Receipt(usage=usage, cost_nanos=busy_nanos + start_nanos)
 
     def _fall(self, now_s: float, start: StartTimeline | None, handler_us: int | None) -> Waterfall:

@@ -52,6 +52,7 @@ from coldspark.runtime.worker.frames import (
 _CREDIT_STEP = CREDIT_BYTES // 4
 """Credit is granted in pieces of this size: one small frame for every 1 MiB consumed."""
 _CALLS_MAX = 2**32 - 1
+_JOINED_BYTES_MAX = 16 * 1024
 _TRACEBACK_LINES = 50
 
 
@@ -133,8 +134,12 @@ class _Upload:
 class Channel(asyncio.Protocol):
     """The router's end. Attach it with ``loop.connect_accepted_socket``."""
 
-    def __init__(self, listener: ChannelListener) -> None:
+    def __init__(
+        self, listener: ChannelListener, soon: Callable[[Callable[[], None]], object]
+    ) -> None:
+        """``soon`` calls back at the end of this turn of the event loop."""
         self._listener = listener
+        self._soon = soon
         self._transport: asyncio.Transport | None = None
         self._decoder = Decoder()
         self._heads = CallHeads()
@@ -142,6 +147,7 @@ class Channel(asyncio.Protocol):
         self._numbers: dict[RequestId, int] = {}
         self._last = 0
         self._uploads: deque[_Upload] = deque()
+        self._outbox: list[bytes] = []
         self._is_full = False
         self._violation: str | None = None
         self._is_lost = False
@@ -313,8 +319,21 @@ class Channel(asyncio.Protocol):
         return self._last
 
     def _write(self, frame: bytes) -> None:
+        """Send a frame with the others of this turn of the loop, in one write."""
         if self._transport is not None:
-            self._transport.write(frame)
+            self._outbox.append(frame)
+            if len(self._outbox) == 1:
+                self._soon(self._flush)
+
+    def _flush(self) -> None:
+        frames, self._outbox = self._outbox, []
+        if self._transport is not None and frames:
+            # Joining copies: worth it where frames are small, and most are.
+            is_long = len(frames) > 1 and max(map(len, frames)) > _JOINED_BYTES_MAX
+            if is_long:
+                self._transport.writelines(frames)
+            else:
+                self._transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
 
     def _pump(self) -> None:
         """Send parts of large bodies, in turn, for as long as the socket takes them."""
@@ -325,6 +344,8 @@ class Channel(asyncio.Protocol):
                 continue
             part = upload.body[upload.offset : upload.offset + PART_BYTES]
             self._write(encode(BODY, upload.number, part))
+            # At once: whether the socket takes more is known only after it.
+            self._flush()
             upload.offset += PART_BYTES
             if part:
                 self._uploads.append(upload)

@@ -347,6 +347,10 @@ class Controller:
         """Write the ledger's line."""
         self._ledger.record(usage)
 
+    def record_then(self, usage: Usage, done: Callable[[], None]) -> None:
+        """Write the ledger's line at the end of this turn of the loop, then call ``done``."""
+        self._ledger.record_then(usage, done)
+
     def let_go(self, call: Call) -> None:
         """Tell the fleet that the replica is done with the request."""
         self.post(call.cell, RequestFinished(call.invocation.request))

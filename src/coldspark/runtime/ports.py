@@ -3,7 +3,7 @@
 Everything here is called on the event loop's thread. Nothing here blocks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -186,6 +186,12 @@ class Ledger(Protocol):
 
     def record(self, usage: Usage) -> None:
         """Journal one request's line."""
+
+    def record_then(self, usage: Usage, done: Callable[[], None]) -> None:
+        """Journal one request's line with the others of this turn of the loop, then call ``done``.
+
+        ``done`` is never called within this call.
+        """
 
     def hold(self, holdings: Sequence[Holding]) -> None:
         """Journal what was held without a request."""

@@ -218,8 +218,9 @@ class Replica:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         stack.callback(theirs.close)
         ours.setblocking(False)
-        channel = Channel(self)
-        await asyncio.get_running_loop().connect_accepted_socket(lambda: channel, ours)
+        loop = asyncio.get_running_loop()
+        channel = Channel(self, loop.call_soon)
+        await loop.connect_accepted_socket(lambda: channel, ours)
         self._channel = channel
         return theirs.fileno()
 
