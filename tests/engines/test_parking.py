@@ -6,11 +6,10 @@ import signal
 from pathlib import Path
 
 import pytest
-from local_rig import ECHO, Rig, gone, play, spec, until
+from local_rig import ECHO, Rig, gone, play, until
 from test_local_commands import SERVER
 
-from coldspark.core.messages import Device, Grant
-from coldspark.core.types import GIB, DeviceId, Handler, NodeId, ReplicaId, RootCause
+from coldspark.core.types import ReplicaId, RootCause
 
 pytestmark = pytest.mark.process
 
@@ -121,21 +120,6 @@ def test_an_unpark_hook_that_raises_ends_the_replica(tmp_path: Path) -> None:
         rig.engine.unpark(replica)
         end = await rig.exited(replica)
         assert any("the device is gone" in line for line in end.log_tail)
-
-    play(tmp_path, scenario)
-
-
-def test_a_replica_on_a_real_gpu_is_not_frozen_with_its_memory_held(tmp_path: Path) -> None:
-    """Frozen, it would keep the device's memory from everybody."""
-    device = Device(id=DeviceId("GPU-1"), type="T4", memory_bytes=16 * GIB)
-
-    async def scenario(rig: Rig) -> None:
-        what = spec(handler=Handler(), model=rig.model("m", {"code/inference.py": ECHO}))
-        grant = Grant(replica=ReplicaId("r1"), node=NodeId("n"), devices=(device,))
-        replica = await rig.ready(rig.start(what, grant))
-        rig.engine.park(replica)
-        assert "it holds a GPU" in rig.listener.heard[replica][-1]
-        assert (await rig.call(replica, b"x").ended()).body == b"x"
 
     play(tmp_path, scenario)
 
