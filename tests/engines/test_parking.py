@@ -6,10 +6,11 @@ import signal
 from pathlib import Path
 
 import pytest
-from local_rig import ECHO, Rig, gone, play, until
+from local_rig import ECHO, Rig, gone, play, spec, until
 from test_local_commands import SERVER
 
-from coldspark.core.types import ReplicaId, RootCause
+from coldspark.core.types import Command, ReplicaId, RootCause
+from coldspark.runtime import parking
 
 pytestmark = pytest.mark.process
 
@@ -25,6 +26,40 @@ def unpark(model):
 def transform_fn(model, data, content_type, accept):
     return json.dumps({"events": EVENTS, "on": model["on"]})
 """
+
+
+SLEEPER = """
+import http.server, os, sys
+ASLEEP = []
+WAKE_STATUS, SLEEP_STATUS = 200, 200
+class Server(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self): self.answer(200, b"")
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        if self.path == "/sleep?level=1":
+            ASLEEP.append("slept")
+            return self.answer(SLEEP_STATUS, b"")
+        if self.path == "/wake_up":
+            ASLEEP.append("woke")
+            return self.answer(WAKE_STATUS, b"")
+        self.answer(200, " ".join(ASLEEP).encode())
+    def answer(self, status, body):
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+port = int(os.environ["PORT"])
+http.server.ThreadingHTTPServer(("127.0.0.1", port), Server).serve_forever()
+"""
+
+
+def sleeper(rig: Rig, text: str = SLEEPER) -> ReplicaId:
+    """Start a server that can be put to sleep."""
+    command = Command(
+        argv=("python", "serve.py"), park_path="/sleep?level=1", unpark_path="/wake_up"
+    )
+    return rig.start(spec(command=command, model=rig.model("s", {"code/serve.py": text})))
 
 
 def is_frozen(pid: int) -> bool:
@@ -94,6 +129,64 @@ def test_hooks_run_before_the_frost_and_after_it(tmp_path: Path) -> None:
         await thawed(rig, replica)
         answer = json.loads((await rig.call(replica, b"{}").ended()).body)
         assert answer == {"events": ["park", "unpark"], "on": "gpu"}
+
+    play(tmp_path, scenario)
+
+
+def test_a_command_is_told_before_the_frost_and_after_it(tmp_path: Path) -> None:
+    """By its own paths, as engines with a sleep mode have them."""
+
+    async def scenario(rig: Rig) -> None:
+        replica = await rig.ready(sleeper(rig))
+        for times in (1, 2):
+            await parked(rig, replica)
+            await thawed(rig, replica)
+            answer = await rig.call(replica).ended()
+            assert answer.body.decode() == " ".join(["slept woke"] * times)
+
+    play(tmp_path, scenario)
+
+
+def test_a_command_that_does_not_sleep_is_not_frozen(tmp_path: Path) -> None:
+    """Its status is looked at; it serves on."""
+
+    async def scenario(rig: Rig) -> None:
+        replica = await rig.ready(sleeper(rig, SLEEPER.replace("200, 200", "200, 503")))
+        pid = rig.pid(replica)
+        rig.engine.park(replica)
+        words = "park failed: POST /sleep?level=1 answered 503"
+        await until(lambda: words in rig.listener.heard[replica])
+        assert not is_frozen(pid)
+        assert (await rig.call(replica).ended()).status == 200
+
+    play(tmp_path, scenario)
+
+
+def test_a_command_that_does_not_wake_is_ended(tmp_path: Path) -> None:
+    """The next start makes another, and the log says why."""
+
+    async def scenario(rig: Rig) -> None:
+        replica = await rig.ready(sleeper(rig, SLEEPER.replace("200, 200", "500, 200")))
+        await parked(rig, replica)
+        rig.engine.unpark(replica)
+        await rig.exited(replica)
+        tail = rig.engine.log_tail(replica, 20)
+        assert any("POST /wake_up answered 500" in line for line in tail)
+
+    play(tmp_path, scenario)
+
+
+def test_a_command_that_hangs_in_its_sleep_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is a deadline."""
+    monkeypatch.setattr(parking, "_HOOK_WITHIN_S", 0.3)
+    text = SLEEPER.replace('ASLEEP.append("slept")', "__import__('time').sleep(60)")
+
+    async def scenario(rig: Rig) -> None:
+        replica = await rig.ready(sleeper(rig, text))
+        rig.engine.park(replica)
+        await until(lambda: "no answer within 0.3 s" in rig.listener.heard[replica][-1])
 
     play(tmp_path, scenario)
 

@@ -10,13 +10,18 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from coldspark.core.messages import Grant
+from coldspark.core.types import Command
 from coldspark.runtime.cgroups import Bounds, Cgroup
 from coldspark.runtime.channel import Channel
 from coldspark.runtime.forks import ForkedProcess
 from coldspark.runtime.gpu_parking import GpuParkFailed, GpuParking
+from coldspark.runtime.health import trouble_of_hook
 from coldspark.runtime.launches import Machine, Phase
 from coldspark.runtime.logs import ReplicaLog
 from coldspark.runtime.ports import StartOrder
+
+_HOOK_WITHIN_S = 120.0
+"""A bound for a server's sleep or waking, not an expectation: some move all their weights."""
 
 
 class Owner(Protocol):
@@ -48,6 +53,16 @@ class Body:
     channel: Channel | None
     """None for a command."""
     bounds: Bounds
+    port: int | None
+    """None for a handler."""
+    command: Command | None
+
+    @property
+    def has_hook(self) -> bool:
+        """Return whether its program takes part."""
+        if self.command is not None:
+            return self.command.park_path is not None
+        return self.channel is not None and self.channel.has_park_hooks
 
 
 class Parking:
@@ -117,12 +132,24 @@ class Parking:
 
     def _run_hook(self, body: Body) -> None:
         """Let its program do what it has to; ``on_hook_done`` follows."""
-        if body.channel is None or not body.channel.has_park_hooks:
+        is_parking = self._owner.phase is Phase.PARKING
+        if not body.has_hook:
             self.on_hook_done(None)
-        elif self._owner.phase is Phase.PARKING:
+        elif body.command is not None:
+            path = body.command.park_path if is_parking else body.command.unpark_path
+            self._machine.tasks.spawn(self._post(body.port, path))
+        elif body.channel is not None and is_parking:
             body.channel.park()
-        else:
+        elif body.channel is not None:
             body.channel.unpark()
+
+    async def _post(self, port: int | None, path: str | None) -> None:
+        assert port is not None
+        assert path is not None
+        phase = self._owner.phase
+        trouble = await trouble_of_hook(port, path, _HOOK_WITHIN_S)
+        if self._owner.phase is phase:
+            self.on_hook_done(trouble)
 
     def _refuse(self, reason: str) -> None:
         self._owner.move(Phase.READY)
@@ -151,7 +178,7 @@ class Parking:
     def _keep_gpus(self, trouble: GpuParkFailed, body: Body) -> None:
         """Serve on, or end: also when the model lies where a hook put it."""
         self._owner.log.remark(f"{self._owner.phase}: {trouble}")
-        if trouble.is_running and not _has_hook(body):
+        if trouble.is_running and not body.has_hook:
             self._refuse(str(trouble))
             return
         self._owner.stop(0)
@@ -176,10 +203,6 @@ class Parking:
             body.process.signal(signal.SIGSTOP)
         self._owner.move(Phase.PARKED)
         self._machine.listener.on_parked(self._owner.order.replica)
-
-
-def _has_hook(body: Body) -> bool:
-    return body.channel is not None and body.channel.has_park_hooks
 
 
 def _pids(body: Body) -> list[int]:

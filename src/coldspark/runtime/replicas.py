@@ -121,6 +121,8 @@ class Replica:
             cgroup=self._cgroup,
             channel=self._channel,
             bounds=self._bounds,
+            port=self._port,
+            command=self.order.revision.spec.command,
         )
         self._parking.park(body)
 
