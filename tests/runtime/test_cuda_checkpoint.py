@@ -35,8 +35,7 @@ def helped(stub: StubCuda, body: Callable[[Suspension], Awaitable[None]], within
             await body(suspension)
         finally:
             suspension.close()
-            async with asyncio.timeout(10):
-                await suspension._process.wait()
+            await suspension.ended()
 
     asyncio.run(run())
 

@@ -60,6 +60,10 @@ class Suspension:
         if self._process.returncode is None:
             self._process.kill()
 
+    async def ended(self) -> None:
+        """End the process, and wait until it is gone, a moment at most."""
+        await _end(self._process)
+
     async def _ask(self, what: str) -> None:
         assert self._process.stdin is not None
         question = {"do": what, "pids": self._pids, "lock_timeout_ms": LOCK_TIMEOUT_MS}
