@@ -1,4 +1,4 @@
-"""Measure the running platform: ``python -m benchmarks [wakes] [warm_path] [at_zero] [gpu]``.
+"""Measure the running platform: ``python -m benchmarks [PART …]``; all but ``gpu`` need no GPU.
 
 Run alone on the machine (``make bench`` runs all). Prints medians and keeps them as JSON.
 """
@@ -7,12 +7,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import at_zero, gpu, wakes, warm_path
+from benchmarks import at_zero, gpu, wake_rate, wakes, warm_path
 from benchmarks.report import Report
 
 PARTS: dict[str, Callable[[Report], None]] = {
     "warm_path": warm_path.measure,
     "wakes": wakes.measure,
+    "wake_rate": wake_rate.measure,
     "at_zero": at_zero.measure,
     "gpu": gpu.measure,
 }

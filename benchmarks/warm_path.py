@@ -3,7 +3,8 @@
 One worker for all: nginx that answers every POST with the same 1 KB, so the worker is never what
 is measured. The router under test has core 0 to itself; worker and load share the others.
 Needs ``nginx`` and ``wrk``. A row for each of: the worker called directly, nginx as a proxy, the
-platform (open), the platform with a key that is checked, a Python handler behind the platform.
+platform before an HTTP worker and before a Python handler, both while no key exists; and a second
+platform that has a key, called with a bearer token and with an AWS signature (version 4).
 """
 
 import json
@@ -11,10 +12,15 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 from benchmarks.http_client import RawClient
 from benchmarks.report import Report
@@ -71,7 +77,8 @@ class Target:
     name: str
     port: int
     path: str = "/invocations"
-    headers: str = ""
+    headers: Callable[[], str] = str
+    """Makes what is sent besides. A signature is good for five minutes."""
     router_pid: int | None = None
 
 
@@ -99,13 +106,33 @@ def _targets() -> Iterator[list[Target]]:
         until_open(worker)
         until_open(proxy)
         ours = stack.enter_context(platform(core=ROUTER_CORE))
+        _write(folder)
         _deploy(ours, folder)
+        guarded = stack.enter_context(platform(core=ROUTER_CORE))
+        _deploy(guarded, folder)
+        key = guarded.client.create_key("benchmark", ["invoke"])
+        bearer = f"authorization: Bearer {key['token']}\r\n"
+        signed = "/endpoints/nginx/invocations"
         invoke = "/v1/endpoints/{}/invoke".format
         yield [
             Target("worker, called directly", worker),
             Target("nginx as proxy", proxy, router_pid=_child(front.pid)),
-            Target("coldspark, HTTP worker", ours.port, invoke("nginx"), "", ours.pid),
-            Target("coldspark, Python handler", ours.port, invoke("echo"), "", ours.pid),
+            Target("coldspark, HTTP worker", ours.port, invoke("nginx"), str, ours.pid),
+            Target("coldspark, Python handler", ours.port, invoke("echo"), str, ours.pid),
+            Target(
+                "coldspark, HTTP worker, bearer key",
+                guarded.port,
+                invoke("nginx"),
+                lambda: bearer,
+                guarded.pid,
+            ),
+            Target(
+                "coldspark, HTTP worker, AWS signature",
+                guarded.port,
+                signed,
+                lambda: _signature(guarded.port, signed, key),
+                guarded.pid,
+            ),
         ]
 
 
@@ -121,8 +148,22 @@ def _child(pid: int) -> int:
     return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
 
 
-def _deploy(ours: Platform, folder: Path) -> None:
-    """Deploy the nginx worker as a command, and a handler that returns what it gets."""
+def _signature(port: int, path: str, key: dict[str, Any]) -> str:
+    """Return the headers that sign the benchmark's request, as botocore makes them."""
+    url = f"http://127.0.0.1:{port}{path}"
+    kind = {"content-type": "application/json"}
+    request = AWSRequest(method="POST", url=url, data=BODY, headers=kind)
+    credentials = Credentials(key["id"], key["secret_access_key"])
+    SigV4Auth(credentials, "sagemaker", "us-east-1").add_auth(request)
+    return "".join(
+        f"{name}: {value}\r\n"
+        for name, value in request.headers.items()
+        if name.lower() in ("authorization", "x-amz-date")
+    )
+
+
+def _write(folder: Path) -> None:
+    """Write the nginx worker as a command, and a handler that returns what it gets."""
     code = folder / "nginx"
     code.mkdir()
     conf = _WORKER.replace("{port}", "PORT").replace("{folder}", "TMP").replace("{{", "{")
@@ -133,22 +174,24 @@ def _deploy(ours: Platform, folder: Path) -> None:
     argv = json.dumps(["sh", "-c", start])
     settings = f'name = "nginx"\ncommand = {argv}\n[scale]\nmin = 1\nconcurrency = 256\n'
     (code / "coldspark.toml").write_text(settings)
-    deploy(ours.client, code)
     echo = folder / "echo"
     echo.mkdir()
     pin = f"import os\nos.sched_setaffinity(0, {{{OTHER_CORE}}})\n"
     (echo / "inference.py").write_text(pin + _ECHO)
     settings = 'name = "echo"\nhandler = "inference.py"\n[scale]\nmin = 1\nconcurrency = 256\n'
     (echo / "coldspark.toml").write_text(settings)
-    deploy(ours.client, echo)
+
+
+def _deploy(ours: Platform, folder: Path) -> None:
     for name in ("nginx", "echo"):
+        deploy(ours.client, folder / name)
         ours.client.invoke(name, BODY, content_type="application/json").json()
 
 
 def _latencies(report: Report, targets: list[Target]) -> None:
     """One caller, one connection each; the rounds of all targets are shuffled together."""
     report.remark(f"warm path, concurrency 1, {len(BODY)} bytes in and out:")
-    clients = {t.name: RawClient(t.port, t.path, BODY, t.headers) for t in targets}
+    clients = {t.name: RawClient(t.port, t.path, BODY, t.headers()) for t in targets}
     values: dict[str, list[float]] = {name: [] for name in clients}
     for _ in range(ROUNDS):
         for name, client in clients.items():
@@ -190,6 +233,8 @@ def _load(target: Target, script: Path) -> tuple[float, int]:
     """Return requests per second, and how many there were."""
     url = f"http://127.0.0.1:{target.port}{target.path}"
     argv = ["taskset", "-c", str(OTHER_CORE), "wrk", "-t1", f"-c{CONCURRENCY}", f"-d{SECONDS}s"]
+    for line in target.headers().splitlines():
+        argv += ["-H", line]
     argv += ["-s", str(script), url]
     said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in said or "Socket errors" in said:

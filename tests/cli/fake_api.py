@@ -99,6 +99,7 @@ def endpoint(name: str) -> dict[str, Any]:
         "limits": {"body_bytes_max": 67_108_864},
         "replicas": [replica],
         "decisions": [decision],
+        "warmth": {"rung": "busy", "why": None, "idle_s": None, "template": None},
     }
     return {
         "name": name,

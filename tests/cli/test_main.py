@@ -11,7 +11,7 @@ from fake_api import FakeApi, endpoint
 from shell import Shell
 
 from coldspark import __version__
-from coldspark.cli import options, render
+from coldspark.cli import options
 from coldspark.cli.main import app
 from coldspark.config import ServerConfig
 
@@ -102,18 +102,3 @@ def test_names_are_completed(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> N
     assert options.complete_book("gu") == ["guide-2026-03"]
     monkeypatch.setenv("COLDSPARK_URL", "http://127.0.0.1:1")
     assert options.complete_endpoint("c") == []
-
-
-def test_a_waterfall_is_drawn_in_proportion() -> None:
-    """Each bar begins where the last ended; stages that were not are left out."""
-    lines = render.waterfall({"queued": 10.0, "inferred": 30.0}, is_coloured=False)
-    assert lines == [
-        "queued           10.00 ms   25 %  ██████████",
-        "inferred         30.00 ms   75 %            " + "█" * 30,
-        "total            40.00 ms",
-    ]
-
-
-def test_a_stage_too_short_to_see_is_drawn_all_the_same() -> None:
-    """Nothing that took time is invisible."""
-    assert render.waterfall({"booted": 0.001, "inferred": 50.0}, is_coloured=False)[0].endswith("█")

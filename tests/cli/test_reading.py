@@ -61,6 +61,9 @@ def test_ls_of_nothing_says_what_to_do(coldspark: Shell) -> None:
         (("describe", "a"), "/v1/endpoints/a"),
         (("logs", "a"), "/v1/endpoints/a/logs"),
         (("trace", "r"), "/v1/requests/r"),
+        (("ls", "--warmth"), "/v1/endpoints"),
+        (("requests", "--slowest"), "/v1/requests"),
+        (("coldstart", "a"), "/v1/endpoints/a/coldstart"),
         (("bill",), "/v1/bill"),
         (("doctor", "--server"), "/v1/doctor"),
     ],
@@ -80,6 +83,15 @@ def test_describe_tells_replicas_and_decisions(coldspark: Shell, api: FakeApi) -
     out = coldspark("describe", "chat").out
     for words in ("A10G (simulated)", "fork of template 7", "start 1: one request waits"):
         assert words in out
+
+
+def test_describe_tells_the_rung_in_words(coldspark: Shell, api: FakeApi) -> None:
+    """And nothing of the record that it comes in."""
+    api.endpoints["chat"] = endpoint("chat")
+    warmth = {"rung": "cached", "why": "no template: it died", "idle_s": None, "template": {"a": 1}}
+    api.endpoints["chat"]["variants"][0]["warmth"] = warmth
+    lines = [" ".join(line.split()) for line in coldspark("describe", "chat").out.splitlines()]
+    assert "warmth cached (no template: it died)" in lines
 
 
 def test_describe_writes_sizes_and_times_with_their_units(coldspark: Shell, api: FakeApi) -> None:
@@ -114,23 +126,6 @@ def test_logs_can_be_followed(coldspark: Shell, api: FakeApi) -> None:
     api.replies["/v1/endpoints/chat/logs"] = (200, {"lines": LINES})
     assert len(coldspark("logs", "chat", "-f").out.splitlines()) == 2
     assert json.loads(coldspark("logs", "chat", "-f", "--json").out.splitlines()[0]) == LINES[0]
-
-
-def test_requests_are_listed_and_one_is_drawn(coldspark: Shell, api: FakeApi) -> None:
-    """From the ledger."""
-    api.replies["/v1/requests"] = (200, {"requests": [REQUEST]})
-    api.replies["/v1/requests/req-1"] = (200, REQUEST)
-    assert "$0.00000123" in coldspark("requests", "chat").out
-    out = coldspark("trace", "req-1").out
-    assert "booted           14.00 ms   50 %  ████████████████████" in out
-    assert "total            28.00 ms" in out
-
-
-def test_no_requests_are_said_to_be_none(coldspark: Shell, api: FakeApi) -> None:
-    """Standard output stays empty, as with ``ls``."""
-    api.replies["/v1/requests"] = (200, {"requests": []})
-    ran = coldspark("requests", "chat")
-    assert (ran.code, ran.out, ran.err) == (0, "", "no requests yet\n")
 
 
 def bill(book: str) -> object:

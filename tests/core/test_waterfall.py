@@ -3,7 +3,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coldspark.core.waterfall import STAGES, Marks, StartTimeline, Waterfall, attribute
+from coldspark.core.waterfall import (
+    STAGES,
+    Marks,
+    StartTimeline,
+    Waterfall,
+    attribute,
+    attribute_warm,
+)
 
 GAPS = st.lists(st.floats(0.0, 100.0), min_size=4, max_size=4)
 MOMENT = st.none() | st.floats(0.0, 500.0)
@@ -119,3 +126,31 @@ def test_a_start_that_was_over_before_the_request_came_explains_nothing() -> Non
     start = StartTimeline(asked_s=0.0, granted_s=0.1, fetched_s=0.2, booted_s=0.3, ready_s=0.4)
     found = Marks(started_s=5.0, arrived_s=5.0, forwarded_s=6.0, answered_s=7.0, returned_s=7.0)
     assert attribute(found, start) == Waterfall(queued_us=1_000_000, inferred_us=1_000_000)
+
+
+@given(
+    started_s=st.floats(0.0, 1e7),
+    steps_s=st.tuples(*[st.floats(0.0, 1e3)] * 3),
+    handler_us=st.none() | st.integers(0, 10**9),
+)
+def test_the_short_way_says_what_the_long_one_does(
+    started_s: float, steps_s: tuple[float, float, float], handler_us: int | None
+) -> None:
+    """A request that waited for no start: the same stages to the microsecond, and the same sum."""
+    arrived_s = started_s + steps_s[0]
+    forwarded_s = arrived_s + steps_s[1]
+    answered_s = forwarded_s + steps_s[2]
+    short = attribute_warm(started_s, arrived_s, forwarded_s, answered_s, handler_us)
+    found = Marks(
+        started_s=started_s,
+        arrived_s=arrived_s,
+        forwarded_s=forwarded_s,
+        answered_s=answered_s,
+        returned_s=answered_s,
+        handler_us=handler_us,
+    )
+    long = attribute(found, None)
+    assert all(value >= 0 for value in short.stages().values())
+    assert short.total_us == int((answered_s - started_s) * 1e6)
+    for name, value in long.stages().items():
+        assert abs(short.stages()[name] - value) <= 2, name

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from local_rig import DEADLINE_S, ECHO, Rig, alive, gone, play, spec, until
 from stub_cuda import CHECKPOINTED, RUNNING, StubCuda
-from test_parking import HOOKED, is_frozen
+from test_local_parking import HOOKED, is_frozen
 
 from coldspark.core.messages import Device, Grant
 from coldspark.core.types import GIB, MIB, DeviceId, Handler, NodeId, ReplicaId, RootCause

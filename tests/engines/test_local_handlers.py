@@ -19,7 +19,7 @@ from coldspark.core.types import (
     ReplicaId,
     RootCause,
 )
-from coldspark.errors import Conflict
+from coldspark.errors import Conflict, StartFailed
 
 pytestmark = pytest.mark.process
 
@@ -266,6 +266,44 @@ def transform_fn(model, data, content_type, accept):
     play(tmp_path, scenario)
 
 
+def test_a_template_is_ready_before_the_first_start(tmp_path: Path) -> None:
+    """What was prepared for a spec is what its replicas are forked from, standby and all."""
+
+    async def scenario(rig: Rig) -> None:
+        what = rig.handler_spec(ECHO)
+        await rig.engine.prepare(what, print)
+        ((_, prepared, users),) = rig.engine.templates()
+        assert users == 0
+        replica = await rig.ready(rig.start(what))
+        assert [pid for _, pid, _ in rig.engine.templates()] == [prepared]
+        assert (await rig.call(replica, b"x").ended()).body == b"x"
+
+    play(tmp_path, scenario)
+
+
+def test_what_is_prepared_drives_out_no_template_that_was_used(tmp_path: Path) -> None:
+    """Many endpoints deployed at once make no more templates than there is room for."""
+
+    async def scenario(rig: Rig) -> None:
+        await rig.ready(rig.handler(ECHO, name="used"))
+        for number in range(4):
+            await rig.engine.prepare(rig.handler_spec(ECHO, name=f"other{number}"), print)
+        labels = [label.split("/")[-3] for label, _, _ in rig.engine.templates()]
+        assert labels == ["used", "other0"]
+
+    play(tmp_path, scenario, templates_max=2)
+
+
+def test_a_program_that_cannot_be_imported_is_told_when_it_is_prepared(tmp_path: Path) -> None:
+    """Earlier than the first caller."""
+
+    async def scenario(rig: Rig) -> None:
+        with pytest.raises(StartFailed, match="nothing_like_this"):
+            await rig.engine.prepare(rig.handler_spec("import nothing_like_this"), print)
+
+    play(tmp_path, scenario)
+
+
 def test_an_idle_template_ends_and_a_used_one_stays(tmp_path: Path) -> None:
     """It is kept for a while after its last replica, then closed."""
 
@@ -283,21 +321,22 @@ def test_an_idle_template_ends_and_a_used_one_stays(tmp_path: Path) -> None:
 
 
 def test_there_are_only_so_many_templates(tmp_path: Path) -> None:
-    """The least recently used one without replicas makes room."""
+    """What spares little goes first, although it was used last."""
+    slow = "import time\ntime.sleep(1)\n" + ECHO
 
     async def scenario(rig: Rig) -> None:
-        for number in range(3):
-            replica = await rig.ready(rig.handler(ECHO, name=f"model{number}"))
+        for name, text in (("slow1", slow), ("quick", ECHO), ("slow2", slow)):
+            replica = await rig.ready(rig.handler(text, name=name))
             rig.engine.stop(replica, 0)
             await rig.exited(replica)
         labels = [label for label, _, _ in rig.engine.templates()]
-        assert [label.split("/")[-3] for label in labels] == ["model1", "model2"]
+        assert sorted(label.split("/")[-3] for label in labels) == ["slow1", "slow2"]
 
     play(tmp_path, scenario, templates_max=2)
 
 
 def test_templates_hold_only_so_much_memory(tmp_path: Path) -> None:
-    """Over the budget, the least recently used one without replicas goes."""
+    """Over the budget, one without replicas goes."""
     heavy = "HELD = bytearray(b'x') * (96 << 20)\n" + ECHO
 
     async def scenario(rig: Rig) -> None:
@@ -306,8 +345,6 @@ def test_templates_hold_only_so_much_memory(tmp_path: Path) -> None:
             rig.engine.stop(replica, 0)
             await rig.exited(replica)
         await until(lambda: len(rig.engine.templates()) == 1)
-        ((label, _, _),) = rig.engine.templates()
-        assert label.split("/")[-3] == "second"
 
     play(tmp_path, scenario, template_bytes_max=150 * MIB)
 

@@ -8,7 +8,7 @@ from typing import Any
 from gateway_fakes import FakePlatform
 
 from coldspark.core.metering import Usage
-from coldspark.core.types import ArtifactId, EndpointName
+from coldspark.core.types import ArtifactId, EndpointName, ReplicaId, Revision
 from coldspark.errors import AlreadyExists, BodyTooLarge, NotFound
 from coldspark.gateway.auth.authenticator import Authenticator
 from coldspark.gateway.context import Context
@@ -16,6 +16,7 @@ from coldspark.gateway.native.services import BillQuestion, Services
 from coldspark.gateway.wiring import build_context
 from coldspark.runtime import catalogue
 from coldspark.runtime.ports import Document, Key, LogLine
+from coldspark.runtime.warmth import PoolView, Rung, StartView, Stock, Warmth
 from coldspark.store.records import Key as StoredKey
 
 
@@ -46,10 +47,25 @@ class FakeUsages:
 
     def __init__(self) -> None:
         self.lines: list[Usage] = []
+        self.pages = 0
 
-    async def usages(self, endpoint: EndpointName | None, *, limit: int) -> Sequence[Usage]:
+    async def usages(
+        self,
+        endpoint: EndpointName | None,
+        *,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
+        limit: int,
+    ) -> Sequence[Usage]:
         """Return lines."""
-        return [one for one in self.lines if endpoint in (None, one.endpoint)][:limit]
+        self.pages += 1
+        return [
+            one
+            for one in self.lines
+            if endpoint in (None, one.endpoint)
+            and (since_ms is None or one.arrived_ms >= since_ms)
+            and (until_ms is None or one.arrived_ms < until_ms)
+        ][:limit]
 
     async def usage(self, request: str) -> Usage | None:
         """Return one line."""
@@ -99,6 +115,40 @@ class FakeKeys:
     def by_id(self, key_id: str) -> Key | None:
         """Return a key."""
         return self.keys.get(key_id)
+
+
+class FakeWarmth:
+    """Implements ``WarmthReader``: what a test says is held."""
+
+    def __init__(self) -> None:
+        self.starts: dict[str, StartView] = {}
+        self.held = Warmth(rung=Rung.CACHED, template=None, why="no template: not started")
+        self.stocked = Stock(
+            code_bytes=1_000, model_bytes=None, environment_bytes=None, has_own_environment=False
+        )
+        self.pool = PoolView(
+            templates=1,
+            templates_max=16,
+            memory_bytes=40_000_000,
+            memory_bytes_max=8 * 2**30,
+            idle_timeout_s=300.0,
+        )
+
+    def start_of(self, replica: ReplicaId) -> StartView | None:
+        """Return what a test put there."""
+        return self.starts.get(replica)
+
+    def warmth(self, revision: Revision) -> Warmth:
+        """Return what is held."""
+        return self.held
+
+    def template_pool(self) -> PoolView:
+        """Return the bounds."""
+        return self.pool
+
+    async def stock(self, revision: Revision) -> Stock:
+        """Return the sizes."""
+        return self.stocked
 
 
 class FakeFollower:
@@ -188,6 +238,7 @@ class Rig:
     usages: FakeUsages = field(default_factory=FakeUsages)
     keys: FakeKeys = field(default_factory=FakeKeys)
     logs: FakeLogs = field(default_factory=FakeLogs)
+    warmth: FakeWarmth = field(default_factory=FakeWarmth)
     bills: list[BillQuestion] = field(default_factory=list)
     artifact_bytes_max: int = 1_000_000
 
@@ -210,6 +261,7 @@ class Rig:
             usages=self.usages,
             keys=self.keys,
             logs=self.logs,
+            warmth=self.warmth,
             bill=self.bill,
             doctor=self.doctor,
             artifact_bytes_max=self.artifact_bytes_max,

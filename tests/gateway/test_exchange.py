@@ -33,7 +33,7 @@ def test_a_reply_tells_its_cost_time_replica_and_request() -> None:
         assert answer.headers["x-coldspark-cold"] == "false"
         assert answer.headers["x-coldspark-replica"] == "r-1"
         identity = uuid.UUID(answer.headers["x-coldspark-request-id"])
-        assert identity.version == 4
+        assert identity.version == 7
         assert str(identity) == platform.invocations[0].request
         assert answer.headers["server-timing"] == (
             "received;dur=0.012, queued;dur=0.008, inferred;dur=1.5, returned;dur=0.03, "

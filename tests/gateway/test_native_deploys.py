@@ -56,7 +56,7 @@ def test_what_is_shown_can_be_deployed_again_and_changes_nothing() -> None:
         made = await client.put("/v1/endpoints/chat", json=asked)
         assert made.status_code == 201, made.text
         variant = made.json()["variants"][0]
-        state = ("status", "failure", "queued", "revision", "replicas", "decisions")
+        state = ("status", "failure", "queued", "revision", "replicas", "decisions", "warmth")
         again = {name: value for name, value in variant.items() if name not in state}
         assert (await client.put("/v1/endpoints/chat", json=again)).json()["unchanged"]
 

@@ -19,7 +19,7 @@ _CURES = {
     "QueueFull": "Try again later, or raise --max and [limits] queue",
     "NoRoom": "See what this machine has: coldspark doctor",
     "StorageFull": "Free space where the server keeps its data",
-    "TimedOut": "Raise [limits] request_timeout, or see where time went: coldspark requests NAME",
+    "TimedOut": "Raise [limits] request_timeout, or see the longest: coldspark requests --slowest",
 }
 _LOG_LINES = 12
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coldspark.cli import render
+from coldspark.cli import render, waterfalls
 from coldspark.cli.options import Key, Name, Url, client
 from coldspark.errors import InvalidRequest
 
@@ -67,10 +67,16 @@ def invoke(
     answer = client(url, key).call(name, method, path, body, headers=_headers(sent, accept))
     _write(answer, output)
     if show_timing:
-        for line in render.waterfall(answer.stages_ms, is_coloured=render.is_terminal(sys.stderr)):
-            render.note(line)
+        _draw(answer.stages_ms)
     if show_timing or (render.is_terminal(sys.stderr) and not quiet):
         render.note(_told(answer))
+
+
+def _draw(stages_ms: dict[str, float]) -> None:
+    stages_us = {name: round(value * 1000) for name, value in stages_ms.items()}
+    width, is_coloured = waterfalls.width_of_terminal(), render.is_terminal(sys.stderr)
+    for line in waterfalls.draw(stages_us, width=width, is_coloured=is_coloured):
+        render.note(line)
 
 
 def _body(json_text: str | None, file: Path | None, data: str | None) -> tuple[bytes, str | None]:

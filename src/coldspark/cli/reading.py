@@ -1,7 +1,6 @@
-"""What is there and what happens: ``ls``, ``describe``, ``logs``, ``requests``, ``trace``."""
+"""What is there and what it prints: ``ls``, ``describe``, ``logs``."""
 
 import json
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,11 +8,19 @@ import typer
 
 from coldspark.cli import render, specs
 from coldspark.cli.moments import age, clock_time
-from coldspark.cli.options import AsJson, Key, Name, OptionalName, Url, client
+from coldspark.cli.options import AsJson, Key, Name, Url, client
+from coldspark.cli.warmth import list_warmth, warmth_in_words
 
 if TYPE_CHECKING:
     from coldspark.sdk.transport import Reply
 
+_LS = """
+[bold]Examples[/bold]
+
+coldspark ls --json | jq -r '.endpoints[].name'
+
+coldspark ls --warmth     [dim]why a wake would be slow or fast now[/dim]
+"""
 _LOGS = """
 [bold]Examples[/bold]
 
@@ -25,22 +32,30 @@ coldspark logs chat -f | grep -i error
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    app.command(epilog="[bold]Example[/bold]: coldspark ls --json | jq -r '.endpoints[].name'")(ls)
+    app.command(epilog=_LS)(ls)
     app.command(epilog="[bold]Example[/bold]: coldspark describe chat")(describe)
     app.command(epilog=_LOGS)(logs)
-    app.command(epilog="[bold]Example[/bold]: coldspark requests chat -n 20")(requests)
-    app.command(epilog="[bold]Example[/bold]: coldspark trace REQUEST_ID")(trace)
 
 
-def ls(url: Url = None, key: Key = None, as_json: AsJson = False) -> None:
-    """List endpoints: status, what runs, what waits."""
-    connection = client(url, key)
+def ls(
+    warmth: Annotated[
+        bool, typer.Option("--warmth", help="What each would wake from, and what is held for it.")
+    ] = False,
+    url: Url = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """List endpoints: status, what runs, what waits; or how warm each is."""
+    answer = client(url, key).ask("GET", "/v1/endpoints")
     if as_json:
-        render.as_json(connection.ask("GET", "/v1/endpoints"))
+        render.as_json(answer)
         return
-    endpoints = connection.endpoints()
+    endpoints = (answer or {}).get("endpoints", ())
     if not endpoints:
         render.note("no endpoints yet: coldspark deploy DIR")
+        return
+    if warmth:
+        list_warmth(answer)
         return
     headers = ("name", "status", "replicas", "running", "queued", "gpu", "updated")
     render.table(headers, [_endpoint_row(endpoint) for endpoint in endpoints])
@@ -89,65 +104,6 @@ def logs(
             render.out(json.dumps(line) if as_json else _log_line(line))
 
 
-def requests(
-    name: OptionalName = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many.")] = 20,
-    url: Url = None,
-    key: Key = None,
-    as_json: AsJson = False,
-) -> None:
-    """List the latest requests: how long, how much, and whether they waited for a start."""
-    rows = client(url, key).requests(name, limit)
-    if as_json:
-        render.as_json({"requests": rows})
-        return
-    if not rows:
-        render.note("no requests yet")
-        return
-    headers = ("request", "endpoint", "when", "status", "ms", "busy ms", "cold", "cost")
-    render.table(headers, [_request_row(row) for row in rows], is_folded=False)
-
-
-def trace(
-    request_id: Annotated[str, typer.Argument(help="As in X-Coldspark-Request-Id.")],
-    url: Url = None,
-    key: Key = None,
-    as_json: AsJson = False,
-) -> None:
-    """Draw where one request's time went, stage by stage."""
-    row = client(url, key).request(request_id)
-    if as_json:
-        render.as_json(row)
-        return
-    values = dict(zip(_REQUEST_FACTS, _request_row(row), strict=True))
-    render.pairs(values | {"error": row.get("error"), "replica": row.get("replica")})
-    render.out()
-    for line in render.waterfall(_stages_ms(row), is_coloured=render.is_terminal(sys.stdout)):
-        render.out(line)
-
-
-_REQUEST_FACTS = ("request", "endpoint", "when", "status", "ms", "busy ms", "cold", "cost")
-
-
-def _request_row(row: dict[str, Any]) -> tuple[object, ...]:
-    return (
-        row["request"],
-        row["endpoint"],
-        clock_time(row["arrived_ms"]),
-        row["status"],
-        row["duration_ms"],
-        row["busy_ms"],
-        row["is_cold"],
-        render.nanos(row.get("cost_nanos", row.get("busy_nanos"))),
-    )
-
-
-def _stages_ms(row: dict[str, Any]) -> dict[str, float]:
-    """Return milliseconds by stage from the ledger's microseconds."""
-    fall = row.get("waterfall") or {}
-    return {name.removesuffix("_us"): value / 1000 for name, value in fall.items()}
-
-
 def _endpoint_row(endpoint: dict[str, Any]) -> tuple[object, ...]:
     variants = endpoint.get("variants", ())
     replicas = [replica for variant in variants for replica in variant.get("replicas", ())]
@@ -166,14 +122,19 @@ def _gpu(variant: dict[str, Any]) -> str:
     return str(variant.get("gpu") or "cpu")
 
 
+_APART = ("name", "weight", "replicas", "decisions", "warmth")
+
+
 def _describe_variant(variant: dict[str, Any]) -> None:
     render.heading(f"variant {variant['name']} (weight {variant.get('weight', 1):g})")
     shown = {
         key: value
         for key, value in variant.items()
-        if key not in ("name", "weight", "replicas", "decisions") and value not in (None, {}, [])
+        if key not in _APART and value not in (None, {}, [])
     }
-    render.pairs({key: specs.shown(key, value) for key, value in shown.items()})
+    warmth = variant.get("warmth")
+    words = {} if warmth is None else {"warmth": warmth_in_words(warmth)}
+    render.pairs({key: specs.shown(key, value) for key, value in shown.items()} | words)
     if variant.get("replicas"):
         render.heading("replicas")
         headers = ("replica", "state", "running", "age", "devices", "started by")

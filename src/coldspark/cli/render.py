@@ -2,6 +2,7 @@
 
 import json
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
@@ -39,8 +40,8 @@ _WORDS = {
     "Failed": "red",
     "simulated": "magenta",
 }
-_BAR = 40
 _ROW_CHARS_MAX = 1_000
+_FOLD_MIN = 12
 
 
 def is_terminal(stream: TextIO | None = None) -> bool:
@@ -88,11 +89,14 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def pairs(values: Mapping[str, object]) -> None:
-    """Write names with their values, the names aligned."""
+def pairs(values: Mapping[str, object], columns: int | None = None) -> None:
+    """Write names with their values, the names aligned; values fold to ``columns`` if given."""
     width = max((len(name) for name in values), default=0)
     for name, value in values.items():
         lines = _cell(value).splitlines() or [""]
+        if columns is not None:
+            room = max(_FOLD_MIN, columns - width - 2)
+            lines = [part for line in lines for part in textwrap.wrap(line, room) or [""]]
         out(f"{name.ljust(width)}  {lines[0]}".rstrip())
         for line in lines[1:]:
             out(f"{' ' * width}  {line}")
@@ -106,25 +110,6 @@ def heading(text: str) -> None:
 def bold(text: str) -> str:
     """Return text that stands out on a terminal."""
     return f"\033[1m{text}\033[0m" if is_terminal() else text
-
-
-def waterfall(stages_ms: Mapping[str, float], *, is_coloured: bool) -> list[str]:
-    """Draw where a request's time went: one line a stage, each bar beginning where the last ended.
-
-    ``booted      14.00 ms   52 %       ██████████``
-    """
-    shown = [(name, stages_ms.get(name, 0.0)) for name in STAGES if stages_ms.get(name)]
-    total = sum(value for _, value in shown)
-    lines, before = [], 0.0
-    for name, value in shown:
-        offset = round(_BAR * before / total)
-        length = max(1, round(_BAR * (before + value) / total) - offset)
-        bar = _painted("█" * length, _STYLES[name], is_coloured)
-        lines.append(
-            f"{name:<12}{value:>10.2f} ms {100 * value / total:>4.0f} %  {' ' * offset}{bar}"
-        )
-        before += value
-    return [*lines, f"{'total':<12}{total:>10.2f} ms"]
 
 
 def summary(stages_ms: Mapping[str, float], *, is_cold: bool, cost: str | None) -> str:
@@ -192,5 +177,6 @@ _CODES = {
 }
 
 
-def _painted(text: str, style: str, is_coloured: bool) -> str:
-    return f"\033[{_CODES[style]}m{text}\033[0m" if is_coloured else text
+def painted(text: str, stage: str, is_coloured: bool) -> str:
+    """Return text in the colour of a stage, or as it is."""
+    return f"\033[{_CODES[_STYLES[stage]]}m{text}\033[0m" if is_coloured else text

@@ -95,6 +95,7 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
             environments=store.environments,
             artifacts=store.artifacts,
             template_bytes_max=config.template_memory or node.memory_bytes // 4,
+            has_gpus=any(not device.is_simulated for device in node.devices),
         )
         platform = _platform(config, store, catalogue, node, engine)
         engine.listener = platform.controller
@@ -242,6 +243,7 @@ def _services(
         usages=store.ledger,
         keys=store.keys,
         logs=engine,
+        warmth=engine,
         bill=bill,
         doctor=examine,
     )

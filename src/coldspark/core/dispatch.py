@@ -13,6 +13,8 @@ from coldspark.core.scaling import Scaling
 from coldspark.core.state import FleetState
 from coldspark.core.types import Exit, Failure, RequestId
 
+# Looking a member up on its Enum takes longer than the comparison; every request does it.
+_READY = ReplicaState.READY
 ABORT_GRACE_S = 2.0
 """A replica that has not given an aborted request up by then is killed."""
 
@@ -27,23 +29,24 @@ class Dispatch:
         self._book = state.book
         self._roster = state.roster
 
-    def arrive(self, event: RequestArrived, now: float, effects: list[FleetEffect]) -> None:
-        """Forward a new request, let it wait, or refuse it."""
+    def arrive(self, event: RequestArrived, now: float, effects: list[FleetEffect]) -> bool:
+        """Forward a new request, let it wait, or refuse it; return whether it was forwarded."""
         replica = self._roster.take_free()
         if replica is None or self._state.is_retired:
             refusal = self._refusal(event, now)
             if refusal is not None:
                 effects.append(Reject(event.request, refusal))
-                return
+                return False
         request = Request(now, event.deadline_s, event.size_bytes)
         self._book.add(event.request, request)
         if replica is not None:
             self._forward(event.request, request, replica, now, effects)
             if len(replica.running) < replica.slots:
                 self._roster.offer(replica)
-            return
+            return True
         self._book.wait(event.request)
         self._scaling.rescale(now, effects)
+        return False
 
     def _refusal(self, event: RequestArrived, now: float) -> Failure | None:
         state, book = self._state, self._book
@@ -92,24 +95,29 @@ class Dispatch:
         if not replica.running:
             self._roster.rest(replica, now)
 
-    def finish(self, name: RequestId, now: float, effects: list[FleetEffect]) -> None:
-        """Free the slot of a request that its replica is done with, or has given up."""
+    def finish(self, name: RequestId, now: float, effects: list[FleetEffect]) -> bool:
+        """Free the slot of a request that its replica is done with, or has given up.
+
+        Return whether that is all: the replica is ready and works on, and nobody waited.
+        """
         request = self._book.finish(name)
         if request is None:
             replica = self._book.given_up(name)
             if replica is not None:
                 self._free_slot(name, replica, now, effects)
-            return
-        assert request.replica is not None
+            return False
+        replica = request.replica
+        assert replica is not None
         self._state.services_s.add(now - request.forwarded_s)
-        request.replica.served += 1
-        self._free_slot(name, request.replica, now, effects)
+        replica.served += 1
+        self._free_slot(name, replica, now, effects)
+        return bool(replica.running) and not effects and replica.state is _READY
 
     def _free_slot(
         self, name: RequestId, replica: Replica, now: float, effects: list[FleetEffect]
     ) -> None:
         replica.running.discard(name)
-        if replica.state is ReplicaState.READY:
+        if replica.state is _READY:
             self.feed(replica, now, effects)
         elif replica.state is ReplicaState.DRAINING:
             self._stop_drained(replica, now, effects)

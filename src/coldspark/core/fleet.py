@@ -32,6 +32,7 @@ from coldspark.core.messages import (
     FleetEffect,
     FleetEvent,
     ParkFailed,
+    RareEvent,
     ReplicaExited,
     ReplicaParked,
     ReplicaReady,
@@ -163,11 +164,20 @@ class Fleet:
     def step(self, event: FleetEvent, now: float) -> list[FleetEffect]:
         """Take one event at ``now`` (monotonic seconds); return what shall be done, in order."""
         effects: list[FleetEffect] = []
+        if isinstance(event, RequestArrived):
+            is_on = self._dispatch.arrive(event, now, effects)
+            if not is_on or event.deadline_s < self._armed_s:
+                self._arm(effects)
+        elif isinstance(event, RequestFinished):
+            if not self._dispatch.finish(event.request, now, effects):
+                self._arm(effects)
+        else:
+            self._hear(event, now, effects)
+            self._arm(effects)
+        return effects
+
+    def _hear(self, event: RareEvent, now: float, effects: list[FleetEffect]) -> None:
         match event:
-            case RequestArrived():
-                self._dispatch.arrive(event, now, effects)
-            case RequestFinished(request):
-                self._dispatch.finish(request, now, effects)
             case RequestCancelled(request):
                 self._dispatch.cancel(request, now, effects)
             case Ticked():
@@ -193,8 +203,6 @@ class Fleet:
                 self._retire(now, effects)
             case _:
                 assert_never(event)
-        self._arm(effects)
-        return effects
 
     def _tick(self, now: float, effects: list[FleetEffect]) -> None:
         self._armed_s = NEVER

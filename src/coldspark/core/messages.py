@@ -1,6 +1,11 @@
-"""What a fleet and placement hear (events, past tense) and want done (effects, imperative)."""
+"""What a fleet and placement hear (events, past tense) and want done (effects, imperative).
+
+The three that every warm request needs are Structs: they are made in a third of the time.
+"""
 
 from dataclasses import dataclass
+
+from msgspec import Struct
 
 from coldspark.core.types import (
     DeviceId,
@@ -15,8 +20,7 @@ from coldspark.core.types import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class RequestArrived:
+class RequestArrived(Struct, frozen=True, gc=False):
     """A caller holds a request open until ``deadline_s`` (monotonic seconds)."""
 
     request: RequestId
@@ -31,8 +35,7 @@ class RequestCancelled:
     request: RequestId
 
 
-@dataclass(frozen=True, slots=True)
-class RequestFinished:
+class RequestFinished(Struct, frozen=True, gc=False):
     """The replica is done with the request, well or badly, or has given it up after an abort."""
 
     request: RequestId
@@ -108,10 +111,8 @@ class Ticked:
     """The time that the fleet asked for by ``WakeAt`` has come."""
 
 
-FleetEvent = (
-    RequestArrived
-    | RequestCancelled
-    | RequestFinished
+RareEvent = (
+    RequestCancelled
     | RoomGranted
     | RoomRefused
     | EvictionAsked
@@ -123,10 +124,12 @@ FleetEvent = (
     | Retired
     | Ticked
 )
+"""All but the two that every request needs."""
+
+FleetEvent = RequestArrived | RequestFinished | RareEvent
 
 
-@dataclass(frozen=True, slots=True)
-class Forward:
+class Forward(Struct, frozen=True, gc=False):
     """Send the request to the replica now."""
 
     request: RequestId

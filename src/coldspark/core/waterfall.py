@@ -1,6 +1,8 @@
 """Where a request's time went: every microsecond of wall time belongs to exactly one stage."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+
+from msgspec import Struct
 
 _US = 1_000_000
 
@@ -18,8 +20,7 @@ class StartTimeline:
     ready_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waterfall:
+class Waterfall(Struct, frozen=True, kw_only=True, gc=False):
     """Stages of one request in integer microseconds; their sum is the wall time."""
 
     received_us: int = 0
@@ -51,7 +52,7 @@ class Waterfall:
         return {name.removesuffix("_us"): getattr(self, name) for name in STAGES}
 
 
-STAGES = tuple(field.name for field in fields(Waterfall))
+STAGES: tuple[str, ...] = Waterfall.__struct_fields__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +95,28 @@ def attribute(marks: Marks, start: StartTimeline | None) -> Waterfall:
         loaded_us=loaded,
         inferred_us=inferred,
         returned_us=max(0, returned - answered),
+        unaccounted_us=served - inferred,
+    )
+
+
+def attribute_warm(
+    started_s: float, arrived_s: float, forwarded_s: float, answered_s: float, us: int | None
+) -> Waterfall:
+    """Split the wall time of a request that waited for no start, and whose reply leaves at once.
+
+    ``us`` is the handler's own time, if it is known. What ``attribute`` says to within a
+    microsecond, for nearly all requests and a quarter of the work. Worked number: started 0.0,
+    arrived 0.001, forwarded 0.002, answered 0.009, handler 6000 gives received 1000, queued 1000,
+    inferred 6000, unaccounted 1000 microseconds.
+    """
+    arrived = int((arrived_s - started_s) * _US)
+    forwarded = int((forwarded_s - started_s) * _US)
+    served = int((answered_s - started_s) * _US) - forwarded
+    inferred = served if us is None or us > served else us
+    return Waterfall(
+        received_us=arrived,
+        queued_us=forwarded - arrived,
+        inferred_us=inferred,
         unaccounted_us=served - inferred,
     )
 

@@ -73,10 +73,13 @@ class Resolver:
         files = await self.gather(order.revision.spec, progress)
         runtime = order.revision.spec.runtime
         environment = self._environment(order, scratch, files.model_dir)
+        key = template_key(order.revision.spec, files, on_gpu=bool(_real_devices(order.grant)))
         if isinstance(runtime, Command):
-            return _plan_command(runtime, files, scratch, environment)
-        program = _program(runtime, files.code_dir, files.model_dir)
-        return self._plan_handler(order, program, files, environment)
+            return _plan_command(runtime, key, files, scratch, environment)
+        assert key.program is not None
+        return LaunchPlan(
+            key=key, environment=environment, cwd=key.program.parent, model_dir=files.model_dir
+        )
 
     async def gather(self, spec: Spec, progress: Progress) -> Files:
         """Bring everything here, model data and environment side by side where they can be.
@@ -130,34 +133,33 @@ class Resolver:
         make_scratch(scratch, model_dir)
         return environment
 
-    def _plan_handler(
-        self,
-        order: StartOrder,
-        program: Path,
-        files: Files,
-        environment: dict[str, str],
-    ) -> LaunchPlan:
-        # The program may read the spec's variables, and look for a GPU, while it is imported.
-        # Our own names are ours: without its marks a template could not be found again.
-        named = order.revision.spec.environment
-        seen = {name: value for name, value in named if not name.startswith("COLDSPARK_")}
-        # A template never touches a GPU: there the model is loaded after the fork.
-        model_dir = None if _real_devices(order.grant) else files.model_dir or program.parent
-        if model_dir is not None:
-            seen["CUDA_VISIBLE_DEVICES"] = ""
-            seen |= _model_variables(files.model_dir)
-        key = TemplateKey(
-            interpreter=files.interpreter,
-            program=program,
-            paths=(program.parent,),
-            environment=tuple(sorted(seen.items())),
-            modified_ns=program.stat().st_mtime_ns,
-            model_dir=model_dir,
-            memory_bytes=None if model_dir is None else order.revision.spec.resources.memory_bytes,
-        )
-        return LaunchPlan(
-            key=key, environment=environment, cwd=program.parent, model_dir=files.model_dir
-        )
+
+def template_key(spec: Spec, files: Files, *, on_gpu: bool) -> TemplateKey:
+    """Return which template a spec's replicas are forked from.
+
+    Raises InvalidRequest when the program is not where the spec says.
+    """
+    if spec.handler is None:
+        return TemplateKey(interpreter=Path(sys.executable), program=None)
+    program = _program(spec.handler, files.code_dir, files.model_dir)
+    # The program may read the spec's variables, and look for a GPU, while it is imported.
+    # Our own names are ours: without its marks a template could not be found again.
+    named = spec.environment
+    seen = {name: value for name, value in named if not name.startswith("COLDSPARK_")}
+    # A template never touches a GPU: there the model is loaded after the fork.
+    model_dir = None if on_gpu else files.model_dir or program.parent
+    if model_dir is not None:
+        seen["CUDA_VISIBLE_DEVICES"] = ""
+        seen |= _model_variables(files.model_dir)
+    return TemplateKey(
+        interpreter=files.interpreter,
+        program=program,
+        paths=(program.parent,),
+        environment=tuple(sorted(seen.items())),
+        modified_ns=program.stat().st_mtime_ns,
+        model_dir=model_dir,
+        memory_bytes=None if model_dir is None else spec.resources.memory_bytes,
+    )
 
 
 def _told(progress: Progress) -> Callable[[int, int], None]:
@@ -175,7 +177,7 @@ def _told(progress: Progress) -> Callable[[int, int], None]:
 
 
 def _plan_command(
-    command: Command, files: Files, scratch: Path, environment: dict[str, str]
+    command: Command, key: TemplateKey, files: Files, scratch: Path, environment: dict[str, str]
 ) -> LaunchPlan:
     argv = command.argv
     if argv[0] == "python":
@@ -185,7 +187,7 @@ def _plan_command(
     environment = {**environment, "PATH": f"{files.interpreter.parent}:{path}"}
     environment.setdefault("PYTHONUNBUFFERED", "1")
     return LaunchPlan(
-        key=TemplateKey(interpreter=Path(sys.executable), program=None),
+        key=key,
         environment=environment,
         cwd=_command_directory(files.code_dir, files.model_dir, scratch),
         model_dir=files.model_dir,

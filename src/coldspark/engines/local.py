@@ -20,13 +20,20 @@ from pathlib import Path
 from urllib.parse import quote
 
 from coldspark.core.messages import Grant
-from coldspark.core.types import EndpointName, ReplicaId, RequestId, Spec
-from coldspark.engines.launch import ArtifactStore, EnvironmentBuilder, Progress, Resolver
-from coldspark.errors import Conflict
+from coldspark.core.types import EndpointName, ReplicaId, RequestId, Revision, Spec
+from coldspark.engines.launch import (
+    ArtifactStore,
+    EnvironmentBuilder,
+    Progress,
+    Resolver,
+    template_key,
+)
+from coldspark.engines.stock import Shelf
+from coldspark.errors import Conflict, StartFailed
 from coldspark.runtime import processes
 from coldspark.runtime.cgroups import Cgroups, detect
 from coldspark.runtime.gpu_parking import GpuTools
-from coldspark.runtime.launches import Machine
+from coldspark.runtime.launches import LaunchPlan, Machine
 from coldspark.runtime.leftovers import reap_leftovers
 from coldspark.runtime.logs import Follower, Logs, ReplicaLog
 from coldspark.runtime.ports import (
@@ -45,6 +52,7 @@ from coldspark.runtime.template_pool import (
     TEMPLATES_MAX,
     TemplatePool,
 )
+from coldspark.runtime.warmth import PoolView, Rung, StartView, Stock, Warmth
 from coldspark.runtime.worker.mark import ID_BYTES_MAX
 
 _CLOSE_WITHIN_S = 10.0
@@ -78,6 +86,7 @@ class LocalEngine:
         templates_max: int = TEMPLATES_MAX,
         template_idle_s: float = IDLE_TIMEOUT_S,
         template_bytes_max: int = MEMORY_BYTES_MAX,
+        has_gpus: bool = False,
         gpu_tools: GpuTools | None = None,
     ) -> None:
         """Take the neighbours. ``instance`` names the installation: the same after a restart."""
@@ -88,8 +97,10 @@ class LocalEngine:
         self._templates_max = templates_max
         self._template_idle_s = template_idle_s
         self._template_bytes_max = template_bytes_max
+        self._has_gpus = has_gpus
         self._gpu_tools = gpu_tools or GpuTools()
         self._resolver = Resolver(environments=environments, artifacts=artifacts, instance=instance)
+        self._shelf = Shelf()
         self._logs = Logs(self._directory / "logs")
         self._tasks = Tasks()
         self._replicas: dict[ReplicaId, Replica] = {}
@@ -166,11 +177,21 @@ class LocalEngine:
                 pass
 
     async def prepare(self, spec: Spec, progress: Progress) -> None:
-        """Bring here what a spec needs, ahead of its first start.
+        """Bring here what a spec needs, and have its template ready, ahead of its first start.
 
-        Raises ArtifactUnavailable and EnvironmentFailed.
+        Raises ArtifactUnavailable, EnvironmentFailed, InvalidRequest and StartFailed.
         """
-        await self._resolver.gather(spec, progress)
+        files = await self._resolver.gather(spec, progress)
+        key = template_key(spec, files, on_gpu=self._has_gpus and bool(spec.resources.gpus))
+        self._shelf.put(spec, files, key)
+        if self._machine is None:
+            return
+        template = self._machine.pool.warm(key)
+        if template is None:
+            return
+        await template.settled.wait()
+        if template.failure is not None and not template.is_dropped:
+            raise StartFailed(template.failure.message, log_tail=template.failure.log_tail)
 
     def start(self, order: StartOrder) -> None:
         """Begin to start a replica; the listener hears what comes of it."""
@@ -184,7 +205,17 @@ class LocalEngine:
         scratch = self._scratch / name
         replica = Replica(order, machine, log, scratch, self._gone)
         self._replicas[order.replica] = replica
-        replica.start(self._resolver.resolve(order, scratch, log.remark))
+        replica.start(self._resolve(order, scratch, log.remark))
+
+    async def _resolve(self, order: StartOrder, scratch: Path, progress: Progress) -> LaunchPlan:
+        machine = self._machine
+        assert machine is not None, "the engine is not open"
+        return await self._shelf.watch(
+            machine.pool.starts,
+            order,
+            lambda heard: self._resolver.resolve(order, scratch, heard),
+            progress,
+        )
 
     def stop(self, replica: ReplicaId, grace_s: float) -> None:
         """End a replica: SIGTERM, SIGKILL after ``grace_s`` (0: at once). Idempotent."""
@@ -253,6 +284,31 @@ class LocalEngine:
         if self._machine is None:
             return []
         return [(t.key.label, t.pid, len(t.users)) for t in self._machine.pool.live()]
+
+    def start_of(self, replica: ReplicaId) -> StartView | None:
+        """Return what a replica was started from, unless that was forgotten."""
+        return None if self._machine is None else self._machine.pool.starts.of(replica)
+
+    def warmth(self, revision: Revision) -> Warmth:
+        """Return the rung that a revision without a replica would wake from now."""
+        key = self._shelf.key(revision.spec)
+        if key is not None and self._machine is not None:
+            rung, template, why = self._machine.pool.look(key)
+            return Warmth(rung=rung, template=template, why=why)
+        if self._shelf.holds(revision.spec):
+            why = "not started since the server started: its first wake imports it"
+            return Warmth(rung=Rung.CACHED, template=None, why=why)
+        why = "its files were not looked for since the server started: its first wake does"
+        return Warmth(rung=Rung.REMOTE, template=None, why=why)
+
+    def template_pool(self) -> PoolView:
+        """Return how many templates there are, what they hold, and the bounds of both."""
+        assert self._machine is not None, "the engine is not open"
+        return self._machine.pool.view()
+
+    async def stock(self, revision: Revision) -> Stock:
+        """Measure a revision's files, as far as they are known to be here."""
+        return await self._shelf.stock(revision.spec)
 
     def describe(self) -> str:
         """Say in one sentence which limits are enforced and which are not."""

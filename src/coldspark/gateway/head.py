@@ -46,7 +46,7 @@ class Head:
     query: str
     headers: dict[str, str]
     """All of them, names in lower case; the values of a repeated one are joined by a comma."""
-    passed: Pairs
+    passed: tuple[tuple[str, str], ...]
     """Those that a replica may see."""
     started_s: float
     """Monotonic seconds."""
@@ -84,7 +84,7 @@ def read_head(
     connection = headers.get("connection")
     if connection is not None and connection.lower() not in ("keep-alive", "close"):
         passed = _without_nominated(passed, connection)
-    return Head(method, raw_path, query, headers, passed, started_s)
+    return Head(method, raw_path, query, headers, tuple(passed), started_s)
 
 
 def _without_nominated(passed: Pairs, connection: str) -> Pairs:

@@ -36,13 +36,15 @@ _DROPPED = HOP_BY_HOP | {"content-length", "date", "server-timing"}
 _OURS = "x-coldspark-"
 
 _SHORT_US = 2_048
+_FRACTIONS = tuple(str(us / 1000)[1:] for us in range(1000))
+"""Of a millisecond, as a float would be written: ``.0`` to ``.999``."""
 
 
 class _Durations(dict[int, str]):
     """One stage's part of Server-Timing by microseconds, nothing for none.
 
-    Writing a float takes longer than anything else in a reply, and most stages are short: short
-    ones are written once.
+    Writing a float takes longer than anything else in a reply: whole milliseconds and a fraction
+    from a table take half as long, and short stages, most of them, are written once.
     """
 
     def __init__(self, label: str, end: str = "") -> None:
@@ -51,7 +53,8 @@ class _Durations(dict[int, str]):
         self._end = end
 
     def __missing__(self, duration_us: int) -> str:
-        text = f"{self._label};dur={duration_us / 1000}{self._end}"
+        whole_ms, rest_us = divmod(duration_us, 1000)
+        text = f"{self._label};dur={whole_ms}{_FRACTIONS[rest_us]}{self._end}"
         if duration_us < _SHORT_US:
             self[duration_us] = text
         return text
@@ -63,6 +66,9 @@ _NO_TIME = "total;dur=0.0"
 _durations_us: Callable[[Waterfall], tuple[int, ...]] = attrgetter(*STAGES)
 
 _prefixes: dict[str, str | None] = {}
+_lines: dict[tuple[tuple[str, str], ...], str] = {}
+_LINES_MAX = 256
+_LINES_CHARS_MAX = 1_024
 
 
 def _learn(name: str) -> str | None:
@@ -79,6 +85,20 @@ def _learn(name: str) -> str | None:
 
 def header_lines(headers: Sequence[tuple[str, str]]) -> str:
     """Return a replica's (or a door's) headers as lines, less those that may not be passed."""
+    key = tuple(headers)
+    known = _lines.get(key)
+    if known is not None:
+        return known
+    lines = _header_lines(headers)
+    if sum(len(name) + len(value) for name, value in key) <= _LINES_CHARS_MAX:
+        # Replicas repeat themselves, but what and how much is theirs to choose.
+        if len(_lines) >= _LINES_MAX:
+            _lines.clear()
+        _lines[key] = lines
+    return lines
+
+
+def _header_lines(headers: Sequence[tuple[str, str]]) -> str:
     lines = ""
     passed = 0
     for name, value in headers:
@@ -87,9 +107,9 @@ def header_lines(headers: Sequence[tuple[str, str]]) -> str:
             lines += f"{prefix}{value}\r\n"
             passed += 1
         elif name.lower() == "connection" and value.lower() not in ("close", "keep-alive"):
-            return header_lines(_without_nominated(headers, value))
+            return _header_lines(_without_nominated(headers, value))
     if lines.count("\n") != passed or lines.count("\r") != passed or "\0" in lines:
-        return header_lines([(name, _CONTROL.sub(" ", value)) for name, value in headers])
+        return _header_lines([(name, _CONTROL.sub(" ", value)) for name, value in headers])
     return lines
 
 

@@ -6,10 +6,19 @@ between leaves a gap that the next start closes with a line of overhead (see ``r
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 
 from coldspark.core.messages import Grant, NodeJoined
 from coldspark.core.metering import WHOLE_PPM, Holding, HoldingState, Meter, Stretch
-from coldspark.core.types import EndpointName, ReplicaId, RequestId, Resources, VariantName
+from coldspark.core.types import (
+    EndpointName,
+    ReplicaId,
+    RequestId,
+    Resources,
+    Revision,
+    RevisionId,
+    VariantName,
+)
 from coldspark.runtime import clock
 
 _NO_CPU = 0.001
@@ -17,7 +26,11 @@ _NO_CPU = 0.001
 
 
 @dataclass(slots=True, kw_only=True)
-class _Account:
+class Account:
+    """One replica: whose it is, what it holds, and what that has cost since the last settlement."""
+
+    replica: ReplicaId
+    revision: RevisionId
     endpoint: EndpointName
     variant: VariantName
     gpu: str | None
@@ -29,6 +42,8 @@ class _Account:
     memory_ppm: int
     """Its share of the machine while it is parked."""
     active: int = 0
+    ready_s: float = inf
+    """When its latest start was over."""
     start_nanos: int = 0
     """What the start cost, until the request that caused it is told."""
     sums: dict[HoldingState, tuple[int, int]] = field(default_factory=dict)
@@ -52,7 +67,7 @@ class Accounts:
     def __init__(self, rate_nanos_per_hour: int) -> None:
         now_us = clock.monotonic_us()
         self._meter = Meter(rate_nanos_per_hour, now_us)
-        self._accounts: dict[ReplicaId, _Account] = {}
+        self._accounts: dict[ReplicaId, Account] = {}
         self._closed: list[Holding] = []
         self._settled_us = now_us
 
@@ -60,15 +75,17 @@ class Accounts:
         self,
         endpoint: EndpointName,
         variant: VariantName,
+        revision: Revision,
         node: NodeJoined,
         grant: Grant,
-        resources: Resources,
     ) -> None:
         """Begin to charge a replica that starts in its room."""
-        now_us = clock.monotonic_us()
+        now_us, resources = clock.monotonic_us(), revision.spec.resources
         self._meter.place(grant.replica, share_ppm(node, grant, resources), now_us)
         memory_ppm = share_ppm(node, replace(grant, devices=()), replace(resources, vcpus=_NO_CPU))
-        self._accounts[grant.replica] = _Account(
+        self._accounts[grant.replica] = Account(
+            replica=grant.replica,
+            revision=revision.id,
             endpoint=endpoint,
             variant=variant,
             gpu=grant.devices[0].type if grant.devices else None,
@@ -92,7 +109,7 @@ class Accounts:
         account.is_simulated = any(device.is_simulated for device in grant.devices)
         self._reshare(replica, account, share_ppm(node, grant, account.resources))
 
-    def _reshare(self, replica: ReplicaId, account: _Account, share: int) -> None:
+    def _reshare(self, replica: ReplicaId, account: Account, share: int) -> None:
         now_us = clock.monotonic_us()
         self._sum(account, self._meter.reshare(replica, share, now_us), now_us)
 
@@ -100,33 +117,38 @@ class Accounts:
         """End the start."""
         account = self._accounts.get(replica)
         if account is not None:
-            now_us = clock.monotonic_us()
+            account.ready_s = clock.monotonic_s()
+            now_us = clock.whole_us(account.ready_s)
             stretch = self._meter.ready(replica, now_us)
             account.start_nanos += stretch.nanos
             self._sum(account, stretch, now_us)
 
-    def begin(self, request: RequestId, replica: ReplicaId) -> None:
-        """Let a request pay from here."""
-        now_us = clock.monotonic_us()
+    def begin(self, request: RequestId, replica: ReplicaId, now_s: float) -> Account:
+        """Let a request pay from here; return who pays with it."""
+        now_us = self._now_us(now_s)
         account = self._accounts[replica]
         stretch = self._meter.begin(request, replica, now_us)
         account.active += 1
         if stretch is not None:
             self._sum(account, stretch, now_us)
+        return account
 
-    def finish(self, request: RequestId, replica: ReplicaId) -> int:
+    def finish(self, request: RequestId, account: Account, now_s: float) -> int:
         """Return what the request cost in nanos."""
-        now_us = clock.monotonic_us()
+        now_us = self._now_us(now_s)
         nanos = self._meter.finish(request, now_us)
-        account = self._accounts[replica]
         account.active -= 1
         if account.active == 0:
             account.since_us = now_us
         return nanos
 
-    def take_start(self, replica: ReplicaId) -> int:
+    def _now_us(self, now_s: float) -> int:
+        """Return a moment for the meter, which may have heard of a later one meanwhile."""
+        now_us, latest_us = clock.whole_us(now_s), self._meter.now_us
+        return now_us if now_us > latest_us else latest_us
+
+    def take_start(self, account: Account) -> int:
         """Return what the replica's start cost, once: to the request that caused it."""
-        account = self._accounts[replica]
         nanos, account.start_nanos = account.start_nanos, 0
         return nanos
 
@@ -140,13 +162,6 @@ class Accounts:
         if stretch is not None:
             self._sum(account, stretch, now_us)
         self._closed += self._lines(replica, account, False)
-
-    def describe(self, replica: ReplicaId) -> tuple[str | None, float, bool]:
-        """Return type, count and whether simulated of the devices that a replica holds."""
-        account = self._accounts.get(replica)
-        if account is None:
-            return (None, 0.0, False)
-        return (account.gpu, account.gpu_count, account.is_simulated)
 
     def settle(self, provisioned: frozenset[ReplicaId]) -> Sequence[Holding]:
         """Return ledger lines for all that was held without a request since the last settlement."""
@@ -162,13 +177,13 @@ class Accounts:
         self._settled_us = now_us
         return lines
 
-    def _sum(self, account: _Account, stretch: Stretch, now_us: int) -> None:
+    def _sum(self, account: Account, stretch: Stretch, now_us: int) -> None:
         elapsed_us, nanos = account.sums.get(stretch.state, (0, 0))
         elapsed_us += now_us - account.since_us
         account.sums[stretch.state] = (elapsed_us, nanos + stretch.nanos)
         account.since_us = now_us
 
-    def _lines(self, replica: ReplicaId, account: _Account, provisioned: bool) -> list[Holding]:
+    def _lines(self, replica: ReplicaId, account: Account, provisioned: bool) -> list[Holding]:
         now_ms = clock.wall_ms()
         sums, account.sums = account.sums, {}
         return [

@@ -9,14 +9,10 @@ from typing import Protocol
 
 from coldspark import errors
 from coldspark.core.metering import Usage
-from coldspark.core.types import (
-    Failure,
-    FailureKind,
-    ReplicaId,
-    RevisionId,
-)
-from coldspark.core.waterfall import Marks, StartTimeline, attribute
+from coldspark.core.types import Failure, FailureKind
+from coldspark.core.waterfall import Marks, StartTimeline, Waterfall, attribute, attribute_warm
 from coldspark.runtime import clock
+from coldspark.runtime.accounts import Account
 from coldspark.runtime.cells import Cell
 from coldspark.runtime.ports import Flow, Invocation, Receipt, Sink
 
@@ -30,17 +26,14 @@ _STATUSES = {
 class Desk(Protocol):
     """What a call needs of its controller."""
 
-    def settle_call(self, call: "Call") -> int:
+    def settle_call(self, call: "Call", now_s: float) -> int:
         """Stop the request's meter; return its nanos."""
 
-    def charge_start(self, call: "Call") -> int:
-        """Return what the start cost that this request caused, in nanos."""
-
-    def devices_of(self, replica: ReplicaId) -> tuple[str | None, float, bool]:
-        """Return type, count and whether simulated of a replica's devices."""
+    def charge_start(self, account: Account) -> int:
+        """Return what a replica's start cost, once, in nanos."""
 
     def timeline_of(self, call: "Call") -> StartTimeline | None:
-        """Return the start that the call waited for."""
+        """Return the start that the call waited for, or None when it waited for none."""
 
     def record(self, usage: Usage) -> None:
         """Write the ledger's line."""
@@ -60,6 +53,7 @@ class Call:
         "_desk",
         "_is_paused",
         "_status",
+        "account",
         "arrived_ms",
         "arrived_s",
         "cell",
@@ -68,8 +62,6 @@ class Call:
         "forwarded_s",
         "invocation",
         "is_done",
-        "replica",
-        "revision",
         "sink",
     )
 
@@ -92,8 +84,8 @@ class Call:
         self.arrived_ms = clock.wall_ms()
         self.deadline_s = self.arrived_s + timeout_s
         self.forwarded_s: float | None = None
-        self.replica: ReplicaId | None = None
-        self.revision: RevisionId | None = None
+        self.account: Account | None = None
+        """Of the replica that it was forwarded to."""
         self.flow: Flow | None = None
         self.is_done = False
 
@@ -166,25 +158,21 @@ class Call:
 
     def _close(self, handler_us: int | None, error: FailureKind | None) -> Receipt:
         self.is_done = True
-        now_s = clock.monotonic_s()
-        busy_nanos = self._desk.settle_call(self)
-        start = self._desk.timeline_of(self)
-        usage = self._usage(now_s, start, handler_us, error, busy_nanos)
-        start_nanos = self._desk.charge_start(self) if usage.is_cold else 0
-        self._desk.record(usage)
+        now_s, account, desk = clock.monotonic_s(), self.account, self._desk
+        busy_nanos = desk.settle_call(self, now_s)
+        if self.forwarded_s is None or account is None or account.ready_s > self.arrived_s:
+            start = desk.timeline_of(self)
+            fall = self._fall(now_s, start, handler_us)
+            start_nanos = desk.charge_start(account) if start and account else 0
+        else:
+            start, start_nanos = None, 0
+            started_s = self.invocation.started_s
+            fall = attribute_warm(started_s, self.arrived_s, self.forwarded_s, now_s, handler_us)
+        usage = self._usage(account, now_s, error, busy_nanos, fall, is_cold=start is not None)
+        desk.record(usage)
         return Receipt(usage=usage, cost_nanos=busy_nanos + start_nanos)
 
-    def _usage(
-        self,
-        now_s: float,
-        start: StartTimeline | None,
-        handler_us: int | None,
-        error: FailureKind | None,
-        busy_nanos: int,
-    ) -> Usage:
-        gpu, gpu_count, is_simulated = (None, 0.0, False)
-        if self.replica is not None:
-            gpu, gpu_count, is_simulated = self._desk.devices_of(self.replica)
+    def _fall(self, now_s: float, start: StartTimeline | None, handler_us: int | None) -> Waterfall:
         marks = Marks(
             started_s=self.invocation.started_s,
             arrived_s=self.arrived_s,
@@ -193,25 +181,42 @@ class Call:
             returned_s=now_s,
             handler_us=handler_us,
         )
+        return attribute(marks, start)
+
+    def _usage(
+        self,
+        account: Account | None,
+        now_s: float,
+        error: FailureKind | None,
+        busy_nanos: int,
+        fall: Waterfall,
+        *,
+        is_cold: bool,
+    ) -> Usage:
+        invocation, cell = self.invocation, self.cell
         busy_s = 0.0 if self.forwarded_s is None else now_s - self.forwarded_s
         return Usage(
-            request=self.invocation.request,
-            endpoint=self.cell.endpoint,
-            variant=self.cell.variant,
-            revision=self.revision,
-            replica=self.replica,
-            gpu=gpu,
-            gpu_count=gpu_count,
-            is_simulated=is_simulated,
+            request=invocation.request,
+            endpoint=cell.endpoint,
+            variant=cell.variant,
+            revision=account.revision if account else None,
+            replica=account.replica if account else None,
+            gpu=account.gpu if account else None,
+            gpu_count=account.gpu_count if account else 0.0,
+            is_simulated=account is not None and account.is_simulated,
             arrived_ms=self.arrived_ms,
-            duration_ms=round((now_s - self.arrived_s) * 1000),
-            busy_ms=round(busy_s * 1000),
-            bytes_in=len(self.invocation.body),
+            duration_ms=_whole_ms(now_s - self.arrived_s),
+            busy_ms=_whole_ms(busy_s),
+            bytes_in=len(invocation.body),
             bytes_out=self._bytes_out,
             status=self._status,
             error=error,
-            is_cold=start is not None,
-            key=self.invocation.key,
+            is_cold=is_cold,
+            key=invocation.key,
             busy_nanos=busy_nanos,
-            waterfall=attribute(marks, start),
+            waterfall=fall,
         )
+
+
+def _whole_ms(duration_s: float) -> int:
+    return int(duration_s * 1_000 + 0.5)

@@ -13,6 +13,16 @@ from typing import Protocol, cast
 import msgspec
 
 from coldspark.core.types import Failure, FailureKind, RequestId, RootCause
+from coldspark.runtime.channel_heads import (
+    CallHeads,
+    FailedHead,
+    decode_broken,
+    decode_end,
+    decode_failed,
+    decode_parked,
+    decode_ready,
+    decode_reply,
+)
 from coldspark.runtime.ports import Invocation, ReplySink
 from coldspark.runtime.worker.frames import (
     BODY,
@@ -62,57 +72,6 @@ class ChannelListener(Protocol):
 
     def on_channel_lost(self, violation: str | None) -> None:
         """The channel is gone; ``violation`` says what the replica did wrong, if it did."""
-
-
-class _CallHead(msgspec.Struct):
-    path: str | None
-    method: str
-    content_type: str | None
-    accept: str | None
-    headers: tuple[tuple[str, str], ...]
-    request: str
-    more: bool
-
-
-class _ReplyHead(msgspec.Struct):
-    status: int
-    headers: list[tuple[str, str]] = []
-    handler_us: int | None = None
-
-
-class _EndHead(msgspec.Struct):
-    handler_us: int | None = None
-
-
-class _FailedHead(msgspec.Struct):
-    kind: str
-    message: str
-    traceback: str | None = None
-    handler_us: int | None = None
-
-
-class _ReadyHead(msgspec.Struct):
-    load_us: int | None = None
-    parks: bool = False
-
-
-class _ParkedHead(msgspec.Struct):
-    trouble: str | None = None
-
-
-class _BrokenHead(msgspec.Struct):
-    cause: str
-    message: str
-    traceback: str | None = None
-
-
-_encode = msgspec.json.Encoder().encode
-_decode_reply = msgspec.json.Decoder(_ReplyHead).decode
-_decode_end = msgspec.json.Decoder(_EndHead).decode
-_decode_failed = msgspec.json.Decoder(_FailedHead).decode
-_decode_ready = msgspec.json.Decoder(_ReadyHead).decode
-_decode_parked = msgspec.json.Decoder(_ParkedHead).decode
-_decode_broken = msgspec.json.Decoder(_BrokenHead).decode
 
 
 class ChannelCall:
@@ -178,6 +137,7 @@ class Channel(asyncio.Protocol):
         self._listener = listener
         self._transport: asyncio.Transport | None = None
         self._decoder = Decoder()
+        self._heads = CallHeads()
         self._calls: dict[int, ChannelCall] = {}
         self._numbers: dict[RequestId, int] = {}
         self._last = 0
@@ -213,17 +173,7 @@ class Channel(asyncio.Protocol):
         self._numbers[invocation.request] = number
         body = invocation.body
         more = len(body) > PART_BYTES
-        head = _encode(
-            _CallHead(
-                invocation.path,
-                invocation.method,
-                invocation.content_type,
-                invocation.accept,
-                invocation.headers,
-                invocation.request,
-                more,
-            )
-        )
+        head = self._heads.call(invocation, more)
         self._write(encode_headed(CALL, number, head, body[:PART_BYTES] if more else body))
         if more:
             self._uploads.append(_Upload(number, body))
@@ -303,13 +253,13 @@ class Channel(asyncio.Protocol):
 
     def _on_reply(self, call: ChannelCall, payload: bytes) -> None:
         head, body = split_headed(payload)
-        reply = _decode_reply(head)
+        reply = decode_reply(head)
         _require(not call.is_streaming, "REPLY after HEAD")
         if self._ends(call):
             call.sink.on_reply(reply.status, reply.headers, body, reply.handler_us)
 
     def _on_head(self, call: ChannelCall, payload: bytes) -> None:
-        head = _decode_reply(payload)
+        head = decode_reply(payload)
         _require(not call.is_streaming, "second HEAD")
         call.is_streaming = True
         if not call.is_aborted:
@@ -322,13 +272,13 @@ class Channel(asyncio.Protocol):
         call.consumed(len(payload))
 
     def _on_end(self, call: ChannelCall, payload: bytes) -> None:
-        end = _decode_end(payload)
+        end = decode_end(payload)
         _require(call.is_streaming, "END before HEAD")
         if self._ends(call):
             call.sink.on_end(end.handler_us)
 
     def _on_failed(self, call: ChannelCall, payload: bytes) -> None:
-        failed = _decode_failed(payload)
+        failed = decode_failed(payload)
         if self._ends(call):
             call.sink.on_failure(_failure(failed))
 
@@ -344,13 +294,13 @@ class Channel(asyncio.Protocol):
         if kind == BOOTED:
             self._listener.on_booted()
         elif kind == READY:
-            ready = _decode_ready(payload)
+            ready = decode_ready(payload)
             self.has_park_hooks = ready.parks
             self._listener.on_loaded(ready.load_us)
         elif kind == PARKED:
-            self._listener.on_hook_done(_decode_parked(payload).trouble)
+            self._listener.on_hook_done(decode_parked(payload).trouble)
         elif kind == BROKEN:
-            broken = _decode_broken(payload)
+            broken = decode_broken(payload)
             cause = _root_cause(broken.cause)
             self._listener.on_broken(cause, broken.message, broken.traceback or "")
         else:
@@ -388,7 +338,7 @@ def _require(claim: bool, violation: str) -> None:
         raise FrameError(violation)
 
 
-def _failure(failed: _FailedHead) -> Failure:
+def _failure(failed: FailedHead) -> Failure:
     try:
         kind = FailureKind(failed.kind)
     except ValueError:

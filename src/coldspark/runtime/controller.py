@@ -65,7 +65,7 @@ from coldspark.core.types import (
 )
 from coldspark.core.waterfall import StartTimeline
 from coldspark.runtime import clock
-from coldspark.runtime.accounts import Accounts
+from coldspark.runtime.accounts import Account, Accounts
 from coldspark.runtime.calls import Call
 from coldspark.runtime.cells import Cell
 from coldspark.runtime.ports import Engine, Invocation, Ledger, Sink, StartOrder
@@ -157,20 +157,24 @@ class Controller:
         return call
 
     def post(self, cell: Cell, event: FleetEvent) -> None:
-        """Put an event into the inbox, and work the inbox off unless that is being done."""
-        self._inbox.append((cell, event))
+        """Take an event, and what comes in meanwhile; while that is being done, put it there."""
         if self._is_draining:
+            self._inbox.append((cell, event))
             return
         self._is_draining = True
         try:
+            self._take(cell, event)
             while self._inbox:
-                target, next_event = self._inbox.popleft()
-                for effect in target.fleet.step(next_event, clock.monotonic_s()):
-                    self._perform(target, effect)
-                if target.fleet.is_gone:
-                    self._forget(target)
+                self._take(*self._inbox.popleft())
         finally:
             self._is_draining = False
+
+    def _take(self, cell: Cell, event: FleetEvent) -> None:
+        now_s, fleet = clock.monotonic_s(), cell.fleet
+        for effect in fleet.step(event, now_s):
+            self._perform(cell, effect, now_s)
+        if fleet.is_gone:
+            self._forget(cell)
 
     def _forget(self, cell: Cell) -> None:
         self._cells.pop(cell.id, None)
@@ -178,10 +182,12 @@ class Controller:
         if cell.timer is not None:
             cell.timer.cancel()
 
-    def _perform(self, cell: Cell, effect: FleetEffect) -> None:
+    def _perform(self, cell: Cell, effect: FleetEffect, now_s: float) -> None:
+        if isinstance(effect, Forward):
+            # Not a case: every request needs this one, and taking a pattern apart costs more.
+            self._forward(effect.request, effect.replica, now_s)
+            return
         match effect:
-            case Forward(request, replica):
-                self._forward(request, replica)
             case Reject(request, failure):
                 self._reject(request, failure)
             case Abort(request, replica):
@@ -216,11 +222,10 @@ class Controller:
             case _:
                 assert_never(effect)
 
-    def _forward(self, request: RequestId, replica: ReplicaId) -> None:
+    def _forward(self, request: RequestId, replica: ReplicaId, now_s: float) -> None:
         call = self._calls[request]
-        call.replica, call.revision = replica, self._starts.revision(replica)
-        call.forwarded_s = clock.monotonic_s()
-        self.accounts.begin(request, replica)
+        call.forwarded_s = now_s
+        call.account = self.accounts.begin(request, replica, now_s)
         call.sent(self._engine.call(replica, call.invocation, call.deadline_s, call))
 
     def _reject(self, request: RequestId, failure: Failure) -> None:
@@ -231,9 +236,7 @@ class Controller:
     def _start(self, cell: Cell, replica: ReplicaId, revision: Revision) -> None:
         grant = self.placement.grant(replica)
         assert grant is not None
-        resources = revision.spec.resources
-        self.accounts.place(cell.endpoint, cell.variant, self._node, grant, resources)
-        self._starts.started(replica, revision)
+        self.accounts.place(cell.endpoint, cell.variant, revision, self._node, grant)
         environment = {
             "COLDSPARK_ENDPOINT": cell.endpoint,
             "COLDSPARK_VARIANT": cell.variant,
@@ -324,25 +327,20 @@ class Controller:
         """The process is gone."""
         self._tell(replica, ReplicaExited(replica, exit))
 
-    def settle_call(self, call: Call) -> int:
+    def settle_call(self, call: Call, now_s: float) -> int:
         """Stop the request's meter; return its nanos."""
-        self._calls.pop(call.invocation.request, None)
-        if call.replica is None:
-            return 0
-        return self.accounts.finish(call.invocation.request, call.replica)
+        request = call.invocation.request
+        self._calls.pop(request, None)
+        return 0 if call.account is None else self.accounts.finish(request, call.account, now_s)
 
-    def charge_start(self, call: Call) -> int:
-        """Return what the start cost that this request caused, in nanos."""
-        return 0 if call.replica is None else self.accounts.take_start(call.replica)
-
-    def devices_of(self, replica: ReplicaId) -> tuple[str | None, float, bool]:
-        """Return type, count and whether simulated of a replica's devices."""
-        return self.accounts.describe(replica)
+    def charge_start(self, account: Account) -> int:
+        """Return what a replica's start cost, once, in nanos."""
+        return self.accounts.take_start(account)
 
     def timeline_of(self, call: Call) -> StartTimeline | None:
         """Return the start that the call waited for, or None when it waited for none."""
-        if call.replica is not None:
-            return self._starts.timeline(call.replica, since_s=call.arrived_s)
+        if call.account is not None:
+            return self._starts.timeline(call.account.replica, since_s=call.arrived_s)
         return self._starts.latest(call.cell.fleet, since_s=call.arrived_s)
 
     def record(self, usage: Usage) -> None:

@@ -9,6 +9,8 @@ from typing import Protocol, cast
 
 import httptools
 
+from coldspark.runtime.http_heads import Heads, ReplyHead
+
 WHOLE_BYTES_MAX = 1024 * 1024
 """A reply that says it is no longer than this is handed on whole."""
 _HEADERS_MAX = 256
@@ -58,8 +60,9 @@ class ConnectionOwner(Protocol):
 class HttpConnection(asyncio.Protocol):
     """A connection and the parser of what comes back on it."""
 
-    def __init__(self, owner: ConnectionOwner) -> None:
+    def __init__(self, owner: ConnectionOwner, heads: Heads) -> None:
         self._owner = owner
+        self._heads = heads
         self._transport: asyncio.Transport | None = None
         self._exchange: Exchange | None = None
         self._parser = httptools.HttpResponseParser(self)
@@ -67,9 +70,11 @@ class HttpConnection(asyncio.Protocol):
         """How many exchanges it has begun."""
         self._has_answer = False
         self._is_paused = False
+        self._head_bytes = b""
+        """Of a reply that is being parsed, if they came at once and may be worth keeping."""
         self._begin_reply()
 
-    def send(self, request: bytes, body: bytes, exchange: Exchange, *, is_head: bool) -> None:
+    def send(self, pieces: tuple[bytes, ...], exchange: Exchange, *, is_head: bool) -> None:
         """Begin an exchange; the connection must be free."""
         assert self._exchange is None
         assert self._transport is not None
@@ -77,10 +82,10 @@ class HttpConnection(asyncio.Protocol):
         self._is_head_request = is_head
         self._has_answer = False
         self.exchanges += 1
-        if body:
-            self._transport.writelines((request, body))
+        if len(pieces) == 1:
+            self._transport.write(pieces[0])
         else:
-            self._transport.write(request)
+            self._transport.writelines(pieces)
 
     def pause(self) -> None:
         """Read no more for now: the socket fills, and the server waits."""
@@ -90,7 +95,7 @@ class HttpConnection(asyncio.Protocol):
 
     def resume(self) -> None:
         """Read again."""
-        if self._transport is not None and self.is_open and self._is_paused:
+        if self._is_paused and self._transport is not None and self.is_open:
             self._is_paused = False
             self._transport.resume_reading()
 
@@ -120,7 +125,10 @@ class HttpConnection(asyncio.Protocol):
             # A server that speaks unasked (a 408 before it closes) is not worth keeping.
             self.abort()
             return
-        self._has_answer = True
+        if not self._has_answer:
+            self._has_answer = True
+            if self._take_known(data):
+                return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -129,6 +137,32 @@ class HttpConnection(asyncio.Protocol):
                 raise
             self._break(f"its server sent what is no HTTP reply: {error}")
             self.abort()
+
+    def _take_known(self, data: bytes) -> bool:
+        """Take a whole reply whose head came before; return whether it was one.
+
+        The parser is between two replies: it need not hear of this one.
+        """
+        size = data.find(b"\r\n\r\n") + 4
+        self._head_bytes = b"" if size < 4 or self._is_head_request else data[:size]
+        reply = self._heads.replies.get(self._head_bytes)
+        if reply is None or size + reply.length != len(data):
+            return False
+        exchange, self._exchange = self._exchange, None
+        self._head_bytes = b""
+        self.resume()
+        assert exchange is not None
+        exchange.on_whole(reply.status, reply.headers, data[size:])
+        # Whether it is still open is asked when it is to carry the next exchange.
+        self._owner.on_free(self)
+        return True
+
+    def _learn(self, status: int) -> None:
+        """Keep a reply's head if nothing else need be known to take the next one like it."""
+        is_plain = self._is_whole and not self._is_chunked and status not in (204, 304)
+        if self._head_bytes and is_plain and self._length:
+            reply = ReplyHead(status, self._headers, self._length)
+            self._heads.keep(self._head_bytes, reply)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the exchange: well, if the end of the connection is the end of the reply."""
@@ -195,10 +229,13 @@ class HttpConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """End the exchange; keep the connection if the server does."""
-        if self._status() < 200:
-            self._headers = []
+        status = self._status()
+        if status < 200:
+            self._headers, self._head_bytes = [], b""
             return
         keeps = self._parser.should_keep_alive()
+        if keeps:
+            self._learn(status)
         self._complete()
         if keeps and self.is_open:
             self._owner.on_free(self)

@@ -6,44 +6,36 @@ moment, with its log: so a broken call waits ``VERDICT_DELAY_S`` for that word b
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from urllib.parse import quote
 
 from coldspark.core.types import Failure, FailureKind, RequestId
 from coldspark.runtime.channel import CANCELLED
 from coldspark.runtime.http_connection import HttpConnection
+from coldspark.runtime.http_heads import Heads
+from coldspark.runtime.http_heads import head as head
 from coldspark.runtime.ports import Invocation, ReplySink
 
 VERDICT_DELAY_S = 0.2
 CONNECT_TIMEOUT_S = 5.0
-_NOT_FORWARDED = frozenset(
-    (
-        "host",
-        "content-length",
-        "content-type",
-        "accept",
-        "connection",
-        "keep-alive",
-        "proxy-connection",
-        "transfer-encoding",
-        "te",
-        "trailer",
-        "upgrade",
-        "expect",
-    )
-)
-_PATH_SAFE = "/?#[]@!$&'()*+,;=:%-._~"
-
 Spawn = Callable[[Coroutine[object, object, None]], object]
 
 
 class HttpCall:
     """One open call, its ``Flow``, and the exchange on whatever connection carries it."""
 
+    __slots__ = (
+        "_sink",
+        "_upstream",
+        "connection",
+        "invocation",
+        "is_aborted",
+        "is_paused",
+        "was_reused",
+    )
+
     def __init__(self, upstream: "HttpUpstream", invocation: Invocation, sink: ReplySink) -> None:
         self.invocation = invocation
         self.is_paused = False
         self.is_aborted = False
-        self.is_over = False
         self.connection: HttpConnection | None = None
         self.was_reused = False
         """The connection had carried another exchange before."""
@@ -100,6 +92,7 @@ class HttpUpstream:
 
     def __init__(self, port: int, invoke_path: str, concurrency: int, spawn: Spawn) -> None:
         self._port = port
+        self._heads = Heads(port)
         self._invoke_path = invoke_path
         self._concurrency = concurrency
         self._spawn = spawn
@@ -185,7 +178,7 @@ class HttpUpstream:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 _, connection = await loop.create_connection(
-                    lambda: HttpConnection(self), "127.0.0.1", self._port
+                    lambda: HttpConnection(self, self._heads), "127.0.0.1", self._port
                 )
         except (OSError, TimeoutError) as error:
             reason = str(error) or f"no answer within {CONNECT_TIMEOUT_S:g} s"
@@ -206,9 +199,8 @@ class HttpUpstream:
         call.was_reused = connection.exchanges > 0
         if call.is_paused:
             connection.pause()
-        request = head(invocation, invocation.path or self._invoke_path, self._port)
-        is_head = invocation.method == "HEAD"
-        connection.send(request, invocation.body, call, is_head=is_head)
+        pieces = self._heads.request(invocation, invocation.path or self._invoke_path)
+        connection.send(pieces, call, is_head=invocation.method == "HEAD")
 
     def _fail_later(self, call: HttpCall, failure: Failure) -> None:
         def verdict() -> None:
@@ -217,33 +209,3 @@ class HttpUpstream:
 
         timer = asyncio.get_running_loop().call_later(VERDICT_DELAY_S, verdict)
         self._timers.add(timer)
-
-
-def head(invocation: Invocation, path: str, port: int) -> bytes:
-    """Return the request's head: what HTTP needs, and the invocation's own headers."""
-    lines = [f"{invocation.method} {_target(path)} HTTP/1.1", f"host: 127.0.0.1:{port}"]
-    if invocation.content_type is not None:
-        lines.append(f"content-type: {_value(invocation.content_type)}")
-    if invocation.accept is not None:
-        lines.append(f"accept: {_value(invocation.accept)}")
-    if invocation.body or invocation.method not in ("GET", "HEAD"):
-        lines.append(f"content-length: {len(invocation.body)}")
-    for name, value in invocation.headers:
-        if name.lower() not in _NOT_FORWARDED:
-            lines.append(f"{_value(name)}: {_value(value)}")
-    return "\r\n".join((*lines, "\r\n")).encode("latin-1", "replace")
-
-
-def _value(text: str) -> str:
-    """Return a header's text on one line: a line break in it would begin another header."""
-    if "\r" in text or "\n" in text or "\0" in text:
-        return text.replace("\r", " ").replace("\n", " ").replace("\0", " ")
-    return text
-
-
-def _target(path: str) -> str:
-    return path if path.isascii() and path.isprintable() and " " not in path else _quoted(path)
-
-
-def _quoted(path: str) -> str:
-    return quote(path, safe=_PATH_SAFE)

@@ -44,6 +44,7 @@ from coldspark.store.records import StoredEndpoint
 _log = logging.getLogger(__name__)
 _SETTLE_EVERY_S = 10.0
 _NEAR_MAX = 5
+_PREPARED_AT_ONCE = 8
 
 
 class EndpointStore(Protocol):
@@ -99,6 +100,7 @@ class LocalPlatform:
         self._endpoints: dict[EndpointName, _Endpoint] = {}
         self._changes = asyncio.Lock()
         self._tasks = Tasks()
+        self._preparing = 0
 
     async def open(self) -> None:
         """Bring back every endpoint that was deployed."""
@@ -206,11 +208,17 @@ class LocalPlatform:
         return chosen.name
 
     async def _prepared(self, name: EndpointName, revision: Revision) -> None:
+        if self._preparing >= _PREPARED_AT_ONCE:
+            # Many are deployed at once: each is prepared by its first request.
+            return
+        self._preparing += 1
         try:
             await self._prepare(revision)
         except ColdsparkError as error:
             # The first request tries again and tells its caller; here it is only early.
             _log.warning("endpoint %s: %s", name, error.message)
+        finally:
+            self._preparing -= 1
 
     async def _settle_for_ever(self) -> None:
         while True:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from msgspec import Struct
+
 from coldspark.core.messages import Grant
 from coldspark.core.metering import Holding, Usage
 from coldspark.core.types import (
@@ -26,8 +28,7 @@ from coldspark.store.records import Document as Document
 from coldspark.store.records import Key as Key
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Invocation:
+class Invocation(Struct, frozen=True, kw_only=True, gc=False):
     """A request as a door hands it in, whole."""
 
     endpoint: EndpointName
@@ -48,8 +49,7 @@ class Invocation:
     request: RequestId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
+class Receipt(Struct, frozen=True, kw_only=True, gc=False):
     """What the caller is told about cost and time."""
 
     usage: Usage

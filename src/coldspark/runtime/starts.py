@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from coldspark.core.fleet import Fleet
-from coldspark.core.types import ReplicaId, Revision, RevisionId
+from coldspark.core.types import ReplicaId
 from coldspark.core.waterfall import StartTimeline
 from coldspark.runtime import clock
 
@@ -15,7 +15,6 @@ class _Start:
     fetched_s: float | None = None
     booted_s: float | None = None
     ready_s: float | None = None
-    revision: RevisionId | None = None
 
     def timeline(self) -> StartTimeline:
         return StartTimeline(
@@ -37,9 +36,7 @@ class Starts:
 
     def asked(self, replica: ReplicaId) -> None:
         """Room was asked for, by a new replica or by a parked one."""
-        known = self._starts.get(replica)
-        revision = None if known is None else known.revision
-        start = _Start(clock.monotonic_s(), revision=revision)
+        start = _Start(clock.monotonic_s())
         self._starts[replica] = start
         self._latest[_prefix(replica)] = start
 
@@ -47,10 +44,6 @@ class Starts:
         """Room is held."""
         if (start := self._starts.get(replica)) is not None:
             start.granted_s = clock.monotonic_s()
-
-    def started(self, replica: ReplicaId, revision: Revision) -> None:
-        """The engine was told to start it."""
-        self._starts[replica].revision = revision.id
 
     def fetched(self, replica: ReplicaId) -> None:
         """Model data and environment are here."""
@@ -74,11 +67,6 @@ class Starts:
     def forget_fleet(self, fleet: Fleet) -> None:
         """The fleet is gone."""
         self._latest.pop(fleet.prefix, None)
-
-    def revision(self, replica: ReplicaId) -> RevisionId | None:
-        """Return what a replica runs."""
-        start = self._starts.get(replica)
-        return None if start is None else start.revision
 
     def timeline(self, replica: ReplicaId, since_s: float) -> StartTimeline | None:
         """Return a replica's start, or None if it was over by ``since_s``."""

@@ -35,6 +35,8 @@ class _Event(msgspec.Struct):
     pid: int = 0
     status: int = 0
     import_us: int = 0
+    load_us: int | None = None
+    load_private_bytes: int | None = None
     fork_safe: bool = True
     has_model: bool = False
     standby: str = ""
@@ -63,6 +65,12 @@ class Template:
         self.users: dict[ReplicaId, TemplateUser] = {}
         self.failure: TemplateFailure | None = None
         self.import_us: int | None = None
+        self.is_dropped = False
+        """Whether it was told to end."""
+        self.load_us: int | None = None
+        """How long loading the model took before the fork; None: it was not loaded there."""
+        self.load_private_bytes: int | None = None
+        """By how much that made its private memory grow: a fork copies the page tables of it."""
         self.is_fork_safe = True
         """Whether its program is imported before the fork."""
         self.has_model = False
@@ -119,6 +127,11 @@ class Template:
     def wants_standby(self) -> bool:
         """Whether a process could be forked ahead, and none is."""
         return self.is_alive and self.is_fork_safe and self._standby is None
+
+    @property
+    def has_standby(self) -> bool:
+        """Whether a process stands by for the next order."""
+        return self._is_standing
 
     def stand_by(self, standby: Standby) -> None:
         """Have a process forked ahead of its order."""
@@ -177,6 +190,7 @@ class Template:
 
     def hang_up(self) -> None:
         """End it the gentle way: it sees its socket end, kills its forks and exits."""
+        self.is_dropped = True
         self._close_control()
 
     def kill(self) -> None:
@@ -209,7 +223,8 @@ class Template:
             processes.kill(self._pidfd)
             return
         if event.event == "prepared":
-            self.import_us = event.import_us
+            self.import_us, self.load_us = event.import_us, event.load_us
+            self.load_private_bytes = event.load_private_bytes
             self.is_fork_safe, self.has_model = event.fork_safe, event.has_model
             self.reason = event.reason
             self.settled.set()

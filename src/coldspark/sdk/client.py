@@ -189,8 +189,31 @@ class Client:
 
     def requests(self, name: str | None = None, limit: int = 50) -> list[Json]:
         """Return the newest ledger lines, newest first."""
-        query = {"limit": str(limit)} | ({"endpoint": name} if name else {})
-        return _list(self.ask("GET", "/v1/requests", query=query), "requests")
+        return _list(self.find_requests(name, limit), "requests")
+
+    def find_requests(
+        self,
+        name: str | None = None,
+        limit: int = 50,
+        *,
+        sort: str | None = None,
+        is_cold: bool = False,
+        since_ms: int | None = None,
+    ) -> Json:
+        """Return ledger lines under ``requests``: the newest, or the longest by ``sort``.
+
+        ``sort`` is ``duration`` or a stage; ``is_cold`` leaves out those that waited for no start.
+        ``is_complete`` is false where older lines were too many to be looked at.
+        """
+        given = {"endpoint": name, "sort": sort, "cold": "true" if is_cold else None}
+        given |= {"limit": str(limit), "since": None if since_ms is None else str(since_ms)}
+        query = {key: value for key, value in given.items() if value}
+        return _object(self.ask("GET", "/v1/requests", query=query))
+
+    def coldstart(self, name: str, days: int = 7) -> Json:
+        """Return how an endpoint's wakes went, and what would make them faster."""
+        path = f"{_endpoint(name)}/coldstart"
+        return _object(self.ask("GET", path, query={"days": str(days)}))
 
     def request(self, request_id: str) -> Json:
         """Return one ledger line."""

@@ -1,6 +1,6 @@
 """Questions to the ledger. A line counts in the range that holds its begin, so ranges add up."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
@@ -24,7 +24,7 @@ from coldspark.core.waterfall import STAGES, Waterfall
 from coldspark.store.records import Boot
 from coldspark.store.schema import boots, holdings, usages
 
-_USAGE_FIELDS = tuple(field.name for field in fields(Usage) if field.name != "waterfall")
+_USAGE_FIELDS = tuple(name for name in Usage.__struct_fields__ if name != "waterfall")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,15 +4,14 @@ Nothing here needs SQLAlchemy: the process that absorbs a busy ledger starts wit
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from operator import attrgetter
-from typing import Any, TypeAlias, get_type_hints
+from typing import Any, TypeAlias
 
 import msgspec
 from msgspec.structs import astuple
 
 from coldspark.core.metering import Holding, Usage
-from coldspark.core.waterfall import Waterfall
 from coldspark.store import journal
 from coldspark.store.journal import Line, Place
 
@@ -26,19 +25,7 @@ Insert: TypeAlias = Callable[[str, list[RowOfValues]], object]
 
 _HOLDING_FIELDS = tuple(field.name for field in fields(Holding))
 _holding_values = attrgetter(*_HOLDING_FIELDS)
-
-
-def _struct(record: type[Any], **other: Any) -> type[msgspec.Struct]:
-    """Return a struct with a dataclass's fields: it is read in half the time."""
-    types = get_type_hints(record) | other
-    members: list[Any] = [
-        (f.name, types[f.name]) if f.default is MISSING else (f.name, types[f.name], f.default)
-        for f in fields(record)
-    ]
-    return msgspec.defstruct(f"_{record.__name__}", members, gc=False)
-
-
-_read_usage = msgspec.json.Decoder(_struct(Usage, waterfall=_struct(Waterfall))).decode
+_read_usage = msgspec.json.Decoder(Usage).decode
 _read_holding = msgspec.json.Decoder(Holding).decode
 _encode = msgspec.json.Encoder().encode
 

@@ -1,9 +1,10 @@
 """The gateway's fakes as the AWS door's tests script them: a function from request to answer."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from gateway_fakes import FakePlatform, receipt
+from msgspec.structs import replace
 
 from coldspark.core.types import Failure, FailureKind
 from coldspark.runtime.ports import Invocation, Receipt, Sink

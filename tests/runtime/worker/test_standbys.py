@@ -2,11 +2,14 @@
 
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from worker_rig import Rig, await_true, is_alive
+
+from coldspark.runtime.worker import remains
 
 pytestmark = pytest.mark.process
 
@@ -149,3 +152,18 @@ def test_nothing_of_the_channel_is_left_in_a_standby(rig: Rig, write: Write) -> 
     channel.end()
     with pytest.raises(EOFError):
         channel.frame()
+
+
+def test_both_ways_of_finding_descendants_agree() -> None:
+    """The kernel's own lists, and the look at every process where it keeps none."""
+    inner = subprocess.Popen(["sh", "-c", "sleep 60 & sleep 60 & wait"])
+    try:
+        await_true(lambda: len(remains.descendants(inner.pid)) == 2, "both sleep")
+        searched = remains._searched_children()
+        read = remains._read_children(inner.pid)
+        assert len(read) == 2
+        assert sorted(read) == sorted(searched(inner.pid))
+    finally:
+        for process in remains.descendants(os.getpid()):
+            os.kill(process.pid, signal.SIGKILL)
+        inner.wait()

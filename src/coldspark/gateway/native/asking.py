@@ -65,7 +65,7 @@ class Ask:
         if not any(is_allowed(self.key, action, name) for name in names):
             self.allow(action)
 
-    def may(self, action: Action, endpoint: EndpointName) -> bool:
+    def may(self, action: Action, endpoint: EndpointName | None) -> bool:
         """Return whether the caller may."""
         return is_allowed(self.key, action, endpoint)
 

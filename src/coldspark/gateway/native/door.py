@@ -51,7 +51,7 @@ class NativeDoor:
             path=route.path,
             content_type=head.headers.get("content-type"),
             accept=head.headers.get("accept"),
-            headers=tuple(head.passed),
+            headers=head.passed,
             body=body,
             key=None if key is None else key.id,
             started_s=head.started_s,

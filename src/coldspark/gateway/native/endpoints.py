@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 from starlette.responses import Response
 
 from coldspark.core.types import ArtifactId, EndpointDefinition, EndpointName
@@ -9,41 +10,47 @@ from coldspark.errors import InvalidRequest, NotFound
 from coldspark.gateway.auth.scopes import Action
 from coldspark.gateway.native.asking import Ask, House, answer
 from coldspark.gateway.native.definitions import changes, definition_of
-from coldspark.gateway.native.schemas import DefinitionBody, EndpointsBody, PlanBody
+from coldspark.gateway.native.schemas import DefinitionBody, PlanBody
 from coldspark.gateway.native.views import deployed_body, endpoint_body
+from coldspark.gateway.native.warmth_schemas import EndpointsBody, PoolBody
 
 _CHANGE_TIMEOUT_S = 60.0
 
 
 async def list_endpoints(ask: Ask) -> Response:
     """Return the endpoints that the caller may look at."""
+    warmth = ask.house.services.warmth
     views = ask.house.platform.endpoints()
-    return answer(
-        EndpointsBody([endpoint_body(one) for one in views if ask.may(Action.DEPLOY, one.name)])
-    )
+    mine = [endpoint_body(one, warmth) for one in views if ask.may(Action.DEPLOY, one.name)]
+    # What all endpoints hold together is not for a key of some.
+    pool = warmth.template_pool() if ask.may(Action.DEPLOY, None) else None
+    templates = None if pool is None else msgspec.convert(pool, PoolBody, from_attributes=True)
+    return answer(EndpointsBody(endpoints=mine, templates=templates))
 
 
 async def get_endpoint(ask: Ask) -> Response:
     """Return one endpoint."""
     ask.allow(Action.DEPLOY, ask.endpoint)
-    return answer(endpoint_body(ask.house.platform.endpoint(ask.endpoint)))
+    view = ask.house.platform.endpoint(ask.endpoint)
+    return answer(endpoint_body(view, ask.house.services.warmth))
 
 
 async def put_endpoint(ask: Ask) -> Response:
     """Create or change an endpoint, or say what that would do."""
     ask.allow(Action.DEPLOY, ask.endpoint)
     body = await ask.body(DefinitionBody)
+    warmth = ask.house.services.warmth
     wanted = definition_of(ask.endpoint, body, ask.house.catalogue)
     present = _present(ask.house, ask.endpoint)
     if ask.flag("dry_run"):
         return answer(_plan(present, wanted))
     if present == wanted:
         view = ask.house.platform.endpoint(ask.endpoint)
-        return answer(deployed_body(view, is_unchanged=True))
+        return answer(deployed_body(view, warmth, is_unchanged=True))
     async with asyncio.timeout(_CHANGE_TIMEOUT_S):
         await _check_artifacts(ask.house, wanted)
         view = await ask.house.platform.deploy(wanted)
-    return answer(deployed_body(view, is_unchanged=False), 201 if present is None else 200)
+    return answer(deployed_body(view, warmth, is_unchanged=False), 201 if present is None else 200)
 
 
 async def delete_endpoint(ask: Ask) -> Response:

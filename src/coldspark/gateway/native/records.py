@@ -1,28 +1,48 @@
 """``/v1/requests`` and ``/v1/bill``: the ledger, line by line and priced."""
 
 import asyncio
+from collections.abc import Sequence
 
 from starlette.responses import Response
 
+from coldspark.core.metering import Usage
 from coldspark.core.types import EndpointName
 from coldspark.errors import InvalidRequest, NotFound
 from coldspark.gateway.auth.scopes import Action
+from coldspark.gateway.native import ledger_reading
 from coldspark.gateway.native.asking import Ask, answer
 from coldspark.gateway.native.schemas import UsagesBody
 from coldspark.gateway.native.services import BillQuestion
-from coldspark.gateway.native.views import usage_body
+from coldspark.gateway.native.views import request_body, usage_body
 
 _LIMIT, _LIMIT_MAX = 50, 1_000
 _TIMEOUT_S = 30.0
 
 
 async def list_requests(ask: Ask) -> Response:
-    """Return the newest lines, of one endpoint or of all."""
+    """Return the newest lines, or the longest of a stretch, of one endpoint or of all."""
     endpoint = _endpoint(ask)
     limit = ask.number("limit", _LIMIT, _LIMIT_MAX, low=1)
+    since_ms, is_cold = ask.optional_number("since"), ask.flag("cold")
+    order = ledger_reading.check_order(ask.text("sort") or ledger_reading.NEWEST)
+    usages = ask.house.services.usages
     async with asyncio.timeout(_TIMEOUT_S):
-        usages = await ask.house.services.usages.usages(endpoint, limit=limit)
-    return answer(UsagesBody([usage_body(usage) for usage in usages]))
+        if order == ledger_reading.NEWEST and not is_cold:
+            lines = await usages.usages(endpoint, since_ms=since_ms, limit=limit)
+            return answer(
+                UsagesBody(requests=[usage_body(line) for line in lines], is_complete=True)
+            )
+        stretch = await ledger_reading.read(usages, endpoint, since_ms=since_ms)
+        chosen = [line for line in stretch.lines if line.is_cold or not is_cold]
+        # Requests are served meanwhile.
+        lines = await asyncio.to_thread(ledger_reading.ordered, chosen, order)
+    return _answer(lines[:limit], is_complete=stretch.is_complete)
+
+
+def _answer(lines: Sequence[Usage], *, is_complete: bool) -> Response:
+    return answer(
+        UsagesBody(requests=[usage_body(line) for line in lines], is_complete=is_complete)
+    )
 
 
 async def get_request(ask: Ask) -> Response:
@@ -35,7 +55,9 @@ async def get_request(ask: Ask) -> Response:
         ask.allow(Action.DEPLOY)
         raise NotFound(f"the ledger has no request {request[:100]!r}")
     ask.allow(Action.DEPLOY, usage.endpoint)
-    return answer(usage_body(usage))
+    replica = usage.replica
+    start = None if replica is None else ask.house.services.warmth.start_of(replica)
+    return answer(request_body(usage, start))
 
 
 async def get_bill(ask: Ask) -> Response:

@@ -143,19 +143,6 @@ class EndpointBody(msgspec.Struct, kw_only=True):
     variants: list[VariantState]
 
 
-class DeployedBody(EndpointBody, kw_only=True):
-    """The endpoint after a deploy."""
-
-    unchanged: bool
-    """It already was as asked."""
-
-
-class EndpointsBody(msgspec.Struct):
-    """All endpoints that the key may look at, by name."""
-
-    endpoints: list[EndpointBody]
-
-
 class Change(msgspec.Struct):
     """One field that a deploy would change."""
 
@@ -234,9 +221,11 @@ class UsageBody(msgspec.Struct, kw_only=True):
 
 
 class UsagesBody(msgspec.Struct):
-    """The newest ledger lines, newest first."""
+    """Ledger lines, newest first or longest first."""
 
     requests: list[UsageBody]
+    is_complete: bool
+    """False: there are more lines than were looked at, and older ones may be longer."""
 
 
 class NewKeyBody(Asked):

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from coldspark.core.metering import Usage
-from coldspark.core.types import ArtifactId, EndpointName
+from coldspark.core.types import ArtifactId, EndpointName, ReplicaId, Revision
 from coldspark.runtime.ports import Key, LogLine
+from coldspark.runtime.warmth import PoolView, StartView, Stock, Warmth
 
 
 class Artifacts(Protocol):
@@ -22,11 +23,34 @@ class Artifacts(Protocol):
 class Usages(Protocol):
     """The ledger's lines, for reading."""
 
-    async def usages(self, endpoint: EndpointName | None, *, limit: int) -> Sequence[Usage]:
-        """Return the newest lines, newest first."""
+    async def usages(
+        self,
+        endpoint: EndpointName | None,
+        *,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
+        limit: int,
+    ) -> Sequence[Usage]:
+        """Return the newest lines that arrived in ``since_ms <= t < until_ms``, newest first."""
 
     async def usage(self, request: str, /) -> Usage | None:
         """Return one request's line."""
+
+
+class WarmthReader(Protocol):
+    """What is held for endpoints, and what their replicas were started from."""
+
+    def start_of(self, replica: ReplicaId) -> StartView | None:
+        """Return what a replica was started from, unless that was forgotten."""
+
+    def warmth(self, revision: Revision) -> Warmth:
+        """Return the rung that a revision without a replica would wake from now."""
+
+    def template_pool(self) -> PoolView:
+        """Return how many templates there are, what they hold, and the bounds of both."""
+
+    async def stock(self, revision: Revision) -> Stock:
+        """Measure a revision's files, as far as they are known to be here."""
 
 
 class KeyAdmin(Protocol):
@@ -86,6 +110,7 @@ class Services:
     usages: Usages
     keys: KeyAdmin
     logs: LogFollowing
+    warmth: WarmthReader
     bill: Callable[[BillQuestion], Awaitable[dict[str, object]]]
     """Raises NotFound for an unknown book, InvalidRequest for an unknown GPU."""
     doctor: Callable[[], Awaitable[dict[str, object]]]

@@ -3,7 +3,18 @@
 from functools import partial
 
 from coldspark.gateway.auth.scopes import Action
-from coldspark.gateway.native import artifacts, endpoints, keys, logs, machine, records, schemas
+from coldspark.gateway.native import (
+    artifacts,
+    endpoints,
+    keys,
+    ledger_reading,
+    logs,
+    machine,
+    records,
+    schemas,
+    warmth,
+    warmth_schemas,
+)
 from coldspark.gateway.native.operations import Content, Operation, Parameter, Reply
 
 _COST_HEADERS = (
@@ -71,7 +82,7 @@ OPERATIONS: tuple[Operation, ...] = (
         path=_ENDPOINTS,
         id="list_endpoints",
         summary="List endpoints",
-        replies=_ok("All that the key may look at", schemas.EndpointsBody),
+        replies=_ok("All that the key may look at", warmth_schemas.EndpointsBody),
         run=endpoints.list_endpoints,
     ),
     _of_endpoints(
@@ -80,7 +91,7 @@ OPERATIONS: tuple[Operation, ...] = (
         id="get_endpoint",
         summary="Look at an endpoint",
         description="Looking never wakes anything.",
-        replies=_ok("Its variants, replicas and decisions", schemas.EndpointBody),
+        replies=_ok("Its variants, replicas and decisions", warmth_schemas.WarmEndpoint),
         errors=(404,),
         run=endpoints.get_endpoint,
     ),
@@ -99,9 +110,9 @@ OPERATIONS: tuple[Operation, ...] = (
             Reply(
                 200,
                 "Changed, or as it was; of a dry run the plan",
-                Content((schemas.DeployedBody, schemas.PlanBody)),
+                Content((warmth_schemas.DeployedBody, schemas.PlanBody)),
             ),
-            Reply(201, "Created", _json(schemas.DeployedBody)),
+            Reply(201, "Created", _json(warmth_schemas.DeployedBody)),
         ),
         errors=(413, 503),
         run=endpoints.put_endpoint,
@@ -115,6 +126,17 @@ OPERATIONS: tuple[Operation, ...] = (
         replies=(Reply(204, "Deleted"),),
         errors=(404,),
         run=endpoints.delete_endpoint,
+    ),
+    _of_endpoints(
+        method="GET",
+        path=f"{_ENDPOINT}/coldstart",
+        id="get_coldstart",
+        summary="Look at an endpoint's cold starts, and what would make them faster",
+        description="Looking never wakes anything. Gains are estimates from measured stages.",
+        parameters=(Parameter("days", "How many days back, at most 366", int, 7),),
+        replies=_ok("Of each variant", warmth_schemas.ColdstartBody),
+        errors=(404,),
+        run=warmth.get_coldstart,
     ),
     _of_endpoints(
         method="GET",
@@ -153,19 +175,22 @@ OPERATIONS: tuple[Operation, ...] = (
     _of_ledger(
         path="/v1/requests",
         id="list_requests",
-        summary="List the newest requests",
+        summary="List requests: the newest, or the longest",
         parameters=(
             Parameter("endpoint", "Only of this one"),
             Parameter("limit", "How many, at most 1000", int, 50),
+            Parameter("sort", f"By one of {', '.join(ledger_reading.ORDERS)}", str, "newest"),
+            Parameter("cold", "Only those that waited for a start", bool, False),
+            Parameter("since", "First millisecond (epoch) that counts", int),
         ),
-        replies=_ok("Ledger lines, newest first", schemas.UsagesBody),
+        replies=_ok("Ledger lines, newest or longest first", schemas.UsagesBody),
         run=records.list_requests,
     ),
     _of_ledger(
         path="/v1/requests/{request}",
         id="get_request",
         summary="Look at a request: its cost and its waterfall",
-        replies=_ok("Its ledger line", schemas.UsageBody),
+        replies=_ok("Its ledger line", warmth_schemas.RequestBody),
         errors=(404,),
         run=records.get_request,
     ),

@@ -34,8 +34,9 @@ environment: unless ``COLDSPARK_REPLICA`` has 64 characters it executes itself a
 
     template -> supervisor
       {"event": "prepared", "import_us": n, "fork_safe": bool, "reason": text | null,
-       "has_model": bool}
-            ``reason`` says why the program, or only its model, is not held.
+       "has_model": bool, "load_us": n, "load_private_bytes": n}
+            ``reason`` says why the program, or only its model, is not held. The last two are of
+            a model that was loaded: how long, and how much private memory it made.
       {"event": "standing", "standby": name, "pid": n}
       {"event": "fell", "standby": name}      a process that stood by is gone, unused
       {"event": "broken", "cause": RootCause, "message": text, "traceback": text}   and it exits

@@ -101,8 +101,10 @@ class Decoder:
 
     def feed(self, data: "bytes | memoryview") -> "list[tuple[int, int, bytes]]":
         """Return the frames that ``data`` completes, as ``(kind, call, payload)``."""
-        buffer = self._buffer
-        buffer += data
+        buffer: bytes | bytearray | memoryview = data
+        if self._buffer:
+            self._buffer += data
+            buffer = self._buffer
         frames, offset, end = [], 0, len(buffer)
         while end - offset >= 9:
             length, kind, call = _PREFIX.unpack_from(buffer, offset)
@@ -112,6 +114,9 @@ class Decoder:
                 break
             frames.append((kind, call, bytes(buffer[offset + 9 : offset + 4 + length])))
             offset += 4 + length
-        if offset:
-            del buffer[:offset]
+        if buffer is data:
+            # Nearly always whole frames come, and nothing is left to keep.
+            self._buffer += data[offset:]
+        elif offset:
+            del self._buffer[:offset]
         return frames

@@ -15,7 +15,6 @@ process exits at once.
 
 from __future__ import annotations
 
-import json
 import os
 import queue
 import select
@@ -26,7 +25,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from . import frames, media, output, program
+from . import frames, heads, media, output, program
 from .calls import Call, CallCancelled, Lane, MainLane, ThreadLane
 from .handler import Handler, Reply, to_bytes
 
@@ -53,6 +52,8 @@ class Server:
         self._sending = threading.Lock()
         self._reading = threading.Lock()
         self._decoder = frames.Decoder()
+        self._call_heads = heads.CallHeads()
+        self._reply_heads = heads.ReplyHeads()
         self._buffer = memoryview(bytearray(_READ_BYTES))
 
     def run(self) -> None:
@@ -105,7 +106,7 @@ class Server:
 
     def _open(self, number: int, payload: bytes) -> None:
         head, body = frames.split_headed(payload)
-        call = Call(number, json.loads(head))
+        call = Call(number, self._call_heads.read(head))
         call.parts.append(body)
         with self._state:
             if number in self._calls or len(self._calls) >= CALLS_MAX:
@@ -258,7 +259,7 @@ class Server:
             return self._stream(call, reply, reply.body)
         if len(reply.body) > frames.PART_BYTES:
             return self._stream(call, reply, iter((reply.body,)))
-        head = json.dumps({**_head(reply), "handler_us": call.handler_us}).encode()
+        head = self._reply_heads.write(reply.status, reply.headers, call.handler_us)
         return frames.encode_headed(frames.REPLY, call.number, head, reply.body)
 
     def _stream(self, call: Call, reply: Reply, pieces: Iterator[Any]) -> bytes:

@@ -14,7 +14,6 @@ import selectors
 import signal
 import socket
 import sys
-import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from . import (
 )
 from .order import Order, parse
 from .standbys import Standbys, forked
+from .stopwatch import Stopwatch, Times
 
 _DESCRIPTORS_MAX = 8
 _EXIT_BUG = 70
@@ -153,32 +153,33 @@ class Template:
         before, environment = _open_descriptors(), dict(os.environ)
         # While the import blocks us, nobody would see the end of the socket.
         prctl.set_parent_death_signal(signal.SIGKILL)
-        started_ns = time.perf_counter_ns()
+        stopwatch = Stopwatch()
         self._path, self._paths, self._model_dir = path, paths, model_dir
         try:
             self._import(path, paths)
         except BaseException as error:  # noqa: BLE001  importing runs user code: anything may come
             self._break(error)
+        stopwatch.imported()
         trouble = self._load_model(model_dir)
-        import_us = (time.perf_counter_ns() - started_ns) // 1000
+        stopwatch.loaded(is_held=self._handler is not None)
         self._keep = frozenset(_open_descriptors() - before)
         self._torch_threads = forksafety.settle()
         reason = trouble or forksafety.reason_against_fork()
         if reason is None and self._handler is not None:
             reason = forksafety.socket_opened(self._keep)
         if reason is not None:
-            self._start_over(environment, import_us, reason)
+            self._start_over(environment, stopwatch.times, reason)
         self._own_children = frozenset(p.pid for p in remains.descendants(os.getpid()))
-        self._begin(import_us)
+        self._begin(stopwatch.times)
 
-    def _start_over(self, environment: dict[str, str], import_us: int, reason: str) -> NoReturn:
+    def _start_over(self, environment: dict[str, str], times: Times, reason: str) -> NoReturn:
         """Become a template that holds no program; the process and its socket stay the same."""
         self._kill_all()
         output.flush()
         verdict = {
             "program": self._path,
             "paths": self._paths,
-            "import_us": import_us,
+            "times": times,
             "reason": reason,
             "had_model": self._model_dir is not None,
         }
@@ -196,16 +197,16 @@ class Template:
             self._prepare(self._path, self._paths, None)
             return
         self._reason = verdict["reason"]
-        self._begin(verdict["import_us"])
+        self._begin({"import_us": verdict["times"]["import_us"]})
 
-    def _begin(self, import_us: int) -> None:
+    def _begin(self, times: Times) -> None:
         """Take orders from now on, and say so."""
         self._watch_signals()
         prctl.set_parent_death_signal(0)
         self._is_prepared = True
         self._tell(
             "prepared",
-            import_us=import_us,
+            **times,
             fork_safe=self._reason is None,
             reason=self._reason or self._lost_model,
             has_model=self._handler is not None,

@@ -1,0 +1,1 @@
+"""Coldspark beside its peers: the same workers, the same load, the same core."""

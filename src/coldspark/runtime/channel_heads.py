@@ -1,0 +1,107 @@
+"""The JSON heads of frames as the router writes and reads them; ``worker/frames`` names the fields.
+
+Callers repeat themselves: all of a call's head but the request's id and the last word is kept.
+"""
+
+import msgspec
+
+from coldspark.runtime.ports import Invocation
+
+_KEPT_MAX = 64
+_KEPT_BYTES_MAX = 4_096
+_encode = msgspec.json.Encoder().encode
+
+
+class _CallHead(msgspec.Struct):
+    path: str | None
+    method: str
+    content_type: str | None
+    accept: str | None
+    headers: tuple[tuple[str, str], ...]
+
+
+class CallHeads:
+    """Writes the heads of CALL."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[object, ...], bytes] = {}
+
+    def call(self, invocation: Invocation, more: bool) -> bytes:
+        """Return a head. ``request`` and ``more`` come last: the worker too keeps the rest."""
+        key = (
+            invocation.path,
+            invocation.method,
+            invocation.content_type,
+            invocation.accept,
+            invocation.headers,
+        )
+        start = self._kept.get(key) or self._learn(key, invocation)
+        end = b"true" if more else b"false"
+        return b'%b,"request":%b,"more":%b}' % (start, _encode(invocation.request), end)
+
+    def _learn(self, key: tuple[object, ...], invocation: Invocation) -> bytes:
+        head = _CallHead(
+            invocation.path,
+            invocation.method,
+            invocation.content_type,
+            invocation.accept,
+            invocation.headers,
+        )
+        start = _encode(head)[:-1]
+        if len(start) <= _KEPT_BYTES_MAX:
+            if len(self._kept) >= _KEPT_MAX:
+                self._kept.clear()
+            self._kept[key] = start
+        return start
+
+
+class ReplyHead(msgspec.Struct):
+    """The head of REPLY and HEAD."""
+
+    status: int
+    headers: list[tuple[str, str]] = []
+    handler_us: int | None = None
+
+
+class EndHead(msgspec.Struct):
+    """The head of END."""
+
+    handler_us: int | None = None
+
+
+class FailedHead(msgspec.Struct):
+    """The head of FAILED."""
+
+    kind: str
+    message: str
+    traceback: str | None = None
+    handler_us: int | None = None
+
+
+class ReadyHead(msgspec.Struct):
+    """The head of READY."""
+
+    load_us: int | None = None
+    parks: bool = False
+
+
+class ParkedHead(msgspec.Struct):
+    """The head of PARKED."""
+
+    trouble: str | None = None
+
+
+class BrokenHead(msgspec.Struct):
+    """The head of BROKEN."""
+
+    cause: str
+    message: str
+    traceback: str | None = None
+
+
+decode_reply = msgspec.json.Decoder(ReplyHead).decode
+decode_end = msgspec.json.Decoder(EndHead).decode
+decode_failed = msgspec.json.Decoder(FailedHead).decode
+decode_ready = msgspec.json.Decoder(ReadyHead).decode
+decode_parked = msgspec.json.Decoder(ParkedHead).decode
+decode_broken = msgspec.json.Decoder(BrokenHead).decode
