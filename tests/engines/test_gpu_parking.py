@@ -26,6 +26,12 @@ def model_fn(d): return None
 def transform_fn(model, data, content_type, accept): return os.environ["CUDA_VISIBLE_DEVICES"]
 """
 
+DEAF = """
+import signal
+def model_fn(d): signal.signal(signal.SIGTERM, lambda *_: print("asked to end", flush=True))
+def transform_fn(model, data, content_type, accept): return data, "text/plain"
+"""
+
 
 def device(name: str = "GPU-1") -> Device:
     """A whole device."""
@@ -248,6 +254,36 @@ def test_it_can_be_stopped_at_any_time(tmp_path: Path, is_parked: bool) -> None:
         assert not alive(pid)
 
     played(gpu, tmp_path, scenario)
+
+
+def test_one_that_is_stopped_before_its_memory_moves_ends_in_order(tmp_path: Path) -> None:
+    """A checkpoint of what is ending would only keep it from its end."""
+    gpu = Gpu(tmp_path)
+    asked, released = threading.Event(), threading.Event()
+
+    def slow(id: DeviceId) -> DeviceUse | None:
+        asked.set()
+        released.wait(DEADLINE_S)
+        return DeviceUse(used_bytes=MODEL_BYTES, by_pid={gpu.pids[0]: MODEL_BYTES})
+
+    gpu.measure = slow  # type: ignore[method-assign]
+
+    async def scenario(rig: Rig) -> None:
+        replica = await started(rig, DEAF)
+        gpu.hold(rig, replica)
+        rig.engine.park(replica)
+        await until(asked.is_set)
+        moving = rig.engine._replicas[replica]._parking._moving
+        assert moving is not None
+        rig.engine.stop(replica, 30.0)
+        released.set()
+        await until(moving.done)
+        await rig.printed(replica, "asked to end")
+        rig.engine.stop(replica, 0)
+        await rig.exited(replica)
+
+    played(gpu, tmp_path, scenario)
+    assert gpu.stub.calls() == []
 
 
 def test_a_room_on_another_device_starts_it_anew_there(tmp_path: Path) -> None:

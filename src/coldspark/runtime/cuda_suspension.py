@@ -87,7 +87,11 @@ async def open_suspension(library: str = LIBRARY, within_s: float = WITHIN_S) ->
         # It must see every device, so nothing of CUDA_VISIBLE_DEVICES goes along.
         env=processes.clean_environment(),
     )
-    words = await _answer(process, min(_OPEN_WITHIN_S, within_s))
+    try:
+        words = await _answer(process, min(_OPEN_WITHIN_S, within_s))
+    except asyncio.CancelledError:
+        process.kill()
+        raise
     if words is None or words["trouble"] is not None:
         await _end(process)
         raise Unavailable("the CUDA driver does not answer" if words is None else words["trouble"])

@@ -26,7 +26,7 @@ async def trouble_of_hook(port: int, path: str, within_s: float) -> str | None:
     """POST to a path of the server; return None if it answered 200 to 299, else what was wrong."""
     found = await status(port, path, method="POST", within_s=within_s)
     if found is None:
-        return f"POST {path} had no answer within {within_s:g} s"
+        return f"POST {path} had no HTTP answer (it may take {within_s:g} s)"
     return None if 200 <= found < 300 else f"POST {path} answered {found}"
 
 

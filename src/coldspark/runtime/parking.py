@@ -5,6 +5,7 @@ is told, and the replica serves on; where that is not possible either, it ends. 
 or paths to call, nothing here waits for anything.
 """
 
+import asyncio
 import signal
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -74,6 +75,8 @@ class Parking:
         self._body: Body | None = None
         held = tuple(device for device in owner.order.grant.devices if not device.is_simulated)
         self._gpus = GpuParking(held, machine.gpu_tools) if held else None
+        self._moving: asyncio.Task[None] | None = None
+        """What is being done about device memory, or was."""
 
     @property
     def hangs(self) -> bool:
@@ -98,7 +101,7 @@ class Parking:
             return
         self.thaw()
         if self._gpus is not None:
-            self._machine.tasks.spawn(self._take_back(self._gpus, self._body))
+            self._moving = self._machine.tasks.spawn(self._take_back(self._gpus, self._body))
         else:
             self._run_hook(self._body)
 
@@ -109,8 +112,14 @@ class Parking:
             self._body.cgroup.thaw()
         self._body.process.signal(signal.SIGCONT)
 
+    def abandon(self) -> None:
+        """Begin nothing more with its memory: it is to end, and may hear so in order."""
+        if self._moving is not None:
+            self._moving.cancel()
+
     def close(self) -> None:
         """Let go of everything. Idempotent."""
+        self.abandon()
         if self._gpus is not None:
             self._gpus.close()
 
@@ -160,7 +169,7 @@ class Parking:
         if self._gpus is None:
             self._freeze(self._body)
         else:
-            self._machine.tasks.spawn(self._give_gpus_back(self._gpus, self._body))
+            self._moving = self._machine.tasks.spawn(self._give_gpus_back(self._gpus, self._body))
 
     async def _give_gpus_back(self, gpus: GpuParking, body: Body) -> None:
         trouble: GpuParkFailed | None = None

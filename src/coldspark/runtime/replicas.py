@@ -104,6 +104,7 @@ class Replica:
         self.successor = None
         if self._parking.hangs:
             grace_s = 0.0
+        self._parking.abandon()
         if self.phase is Phase.PARKED and grace_s > 0:
             # Frozen, it would not hear the request to end.
             self._parking.thaw()
