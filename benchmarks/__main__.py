@@ -1,4 +1,4 @@
-"""Measure the running platform: ``python -m benchmarks [warm_path] [wakes] [wake_rate] [at_zero]``.
+"""Measure the running platform: ``python -m benchmarks [PART …]``; all but ``gpu`` need no GPU.
 
 Run alone on the machine (``make bench`` runs all). Prints medians and keeps them as JSON.
 """
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import at_zero, wake_rate, wakes, warm_path
+from benchmarks import at_zero, gpu, wake_rate, wakes, warm_path
 from benchmarks.report import Report
 
 PARTS: dict[str, Callable[[Report], None]] = {
@@ -15,6 +15,7 @@ PARTS: dict[str, Callable[[Report], None]] = {
     "wakes": wakes.measure,
     "wake_rate": wake_rate.measure,
     "at_zero": at_zero.measure,
+    "gpu": gpu.measure,
 }
 
 

@@ -9,8 +9,8 @@ import pytest
 from local_rig import ECHO, Rig, gone, play, spec, until
 from test_local_commands import SERVER
 
-from coldspark.core.messages import Device, Grant
-from coldspark.core.types import GIB, DeviceId, Handler, NodeId, ReplicaId, RootCause
+from coldspark.core.types import Command, ReplicaId, RootCause
+from coldspark.runtime import parking
 
 pytestmark = pytest.mark.process
 
@@ -26,6 +26,40 @@ def unpark(model):
 def transform_fn(model, data, content_type, accept):
     return json.dumps({"events": EVENTS, "on": model["on"]})
 """
+
+
+SLEEPER = """
+import http.server, os, sys
+ASLEEP = []
+WAKE_STATUS, SLEEP_STATUS = 200, 200
+class Server(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self): self.answer(200, b"")
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        if self.path == "/sleep?level=1":
+            ASLEEP.append("slept")
+            return self.answer(SLEEP_STATUS, b"")
+        if self.path == "/wake_up":
+            ASLEEP.append("woke")
+            return self.answer(WAKE_STATUS, b"")
+        self.answer(200, " ".join(ASLEEP).encode())
+    def answer(self, status, body):
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+port = int(os.environ["PORT"])
+http.server.ThreadingHTTPServer(("127.0.0.1", port), Server).serve_forever()
+"""
+
+
+def sleeper(rig: Rig, text: str = SLEEPER) -> ReplicaId:
+    """Start a server that can be put to sleep."""
+    command = Command(
+        argv=("python", "serve.py"), park_path="/sleep?level=1", unpark_path="/wake_up"
+    )
+    return rig.start(spec(command=command, model=rig.model("s", {"code/serve.py": text})))
 
 
 def is_frozen(pid: int) -> bool:
@@ -99,6 +133,64 @@ def test_hooks_run_before_the_frost_and_after_it(tmp_path: Path) -> None:
     play(tmp_path, scenario)
 
 
+def test_a_command_is_told_before_the_frost_and_after_it(tmp_path: Path) -> None:
+    """By its own paths, as engines with a sleep mode have them."""
+
+    async def scenario(rig: Rig) -> None:
+        replica = await rig.ready(sleeper(rig))
+        for times in (1, 2):
+            await parked(rig, replica)
+            await thawed(rig, replica)
+            answer = await rig.call(replica).ended()
+            assert answer.body.decode() == " ".join(["slept woke"] * times)
+
+    play(tmp_path, scenario)
+
+
+def test_a_command_that_does_not_sleep_is_not_frozen(tmp_path: Path) -> None:
+    """Its status is looked at; it serves on."""
+
+    async def scenario(rig: Rig) -> None:
+        replica = await rig.ready(sleeper(rig, SLEEPER.replace("200, 200", "200, 503")))
+        pid = rig.pid(replica)
+        rig.engine.park(replica)
+        words = "park failed: POST /sleep?level=1 answered 503"
+        await until(lambda: words in rig.listener.heard[replica])
+        assert not is_frozen(pid)
+        assert (await rig.call(replica).ended()).status == 200
+
+    play(tmp_path, scenario)
+
+
+def test_a_command_that_does_not_wake_is_ended(tmp_path: Path) -> None:
+    """The next start makes another, and the log says why."""
+
+    async def scenario(rig: Rig) -> None:
+        replica = await rig.ready(sleeper(rig, SLEEPER.replace("200, 200", "500, 200")))
+        await parked(rig, replica)
+        rig.engine.unpark(replica)
+        await rig.exited(replica)
+        tail = rig.engine.log_tail(replica, 20)
+        assert any("POST /wake_up answered 500" in line for line in tail)
+
+    play(tmp_path, scenario)
+
+
+def test_a_command_that_hangs_in_its_sleep_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is a deadline."""
+    monkeypatch.setattr(parking, "_HOOK_WITHIN_S", 0.3)
+    text = SLEEPER.replace('ASLEEP.append("slept")', "__import__('time').sleep(60)")
+
+    async def scenario(rig: Rig) -> None:
+        replica = await rig.ready(sleeper(rig, text))
+        rig.engine.park(replica)
+        await until(lambda: "no HTTP answer (it may take 0.3 s)" in rig.listener.heard[replica][-1])
+
+    play(tmp_path, scenario)
+
+
 def test_a_park_hook_that_raises_is_told_and_the_replica_serves_on(tmp_path: Path) -> None:
     """What it raised is the reason."""
     text = HOOKED.replace("""EVENTS.append("park"); model["on"] = "host\"""", "1 / 0")
@@ -121,21 +213,6 @@ def test_an_unpark_hook_that_raises_ends_the_replica(tmp_path: Path) -> None:
         rig.engine.unpark(replica)
         end = await rig.exited(replica)
         assert any("the device is gone" in line for line in end.log_tail)
-
-    play(tmp_path, scenario)
-
-
-def test_a_replica_on_a_real_gpu_is_not_frozen_with_its_memory_held(tmp_path: Path) -> None:
-    """Frozen, it would keep the device's memory from everybody."""
-    device = Device(id=DeviceId("GPU-1"), type="T4", memory_bytes=16 * GIB)
-
-    async def scenario(rig: Rig) -> None:
-        what = spec(handler=Handler(), model=rig.model("m", {"code/inference.py": ECHO}))
-        grant = Grant(replica=ReplicaId("r1"), node=NodeId("n"), devices=(device,))
-        replica = await rig.ready(rig.start(what, grant))
-        rig.engine.park(replica)
-        assert "it holds a GPU" in rig.listener.heard[replica][-1]
-        assert (await rig.call(replica, b"x").ended()).body == b"x"
 
     play(tmp_path, scenario)
 

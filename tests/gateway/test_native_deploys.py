@@ -38,7 +38,12 @@ def test_what_is_shown_can_be_deployed_again_and_changes_nothing() -> None:
     """The reply's variant has the names of the request's fields."""
 
     async def body(client: httpx.AsyncClient) -> None:
-        command = {"argv": ["python", "serve.py"], "ping_path": "/health"}
+        command = {
+            "argv": ["python", "serve.py"],
+            "ping_path": "/health",
+            "park_path": "/sleep?level=1",
+            "unpark_path": "/wake_up",
+        }
         asked = {
             "command": command,
             "gpu": "L4,A10G",
@@ -121,6 +126,8 @@ def test_several_variants_have_their_own_fields() -> None:
         ({}, "handler", "either"),
         ({"handler": "a.py", "command": ["x"]}, "handler", "either"),
         ({"command": []}, "command", "program"),
+        ({"command": {"argv": ["x"], "park_path": "/p"}}, "command", "belong together"),
+        ({"handler": {"program": "a.py", "park_path": "/p"}}, "handler.park_path", "no field"),
         ({"handler": "a.py", "weight": 0}, "name", "weight over 0"),
         ({"handler": "a.py", "limits": {"queue_max": -1}}, "limits", "queue_max=-1"),
         ({"handler": "a.py", "environment": {"A": 1}}, "environment[...]", "Expected `str`"),

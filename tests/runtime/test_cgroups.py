@@ -7,6 +7,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,23 @@ def test_kill_ends_every_process_and_the_directory_goes(real: Cgroups) -> None:
     assert process.wait(10) == -signal.SIGKILL
     assert process.stdout.read() == b""
     real.retire(cgroup)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("then_bytes", [900 * MIB, 300 * MIB])
+def test_a_memory_limit_can_be_raised_and_lowered(real: Cgroups, then_bytes: int) -> None:
+    """On v1 the limit with swap must stay above the one without, both ways."""
+    cgroup = created(real, BOUNDS)
+    if "memory limits" in real.describe():
+        pytest.skip("no memory controller here")
+
+    cgroup.limit(replace(BOUNDS, memory_bytes=then_bytes))
+
+    names = ("memory.max", "memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
+    files = [directory / name for directory in cgroup._all() for name in names]
+    limits = [int(file.read_text()) for file in files if file.exists()]
+    assert limits == [then_bytes] * len(limits)
+    assert limits
 
 
 @pytest.mark.process

@@ -41,6 +41,8 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
         command = "python serve.py --fast"
         ping_path = "/health"
         invoke_path = "/v1/chat/completions"
+        park_path = "/sleep?level=1"
+        unpark_path = "/wake_up"
         requirements = ["a==1"]
         model = "s3://bucket/key"
         gpu = ["L4", "A10G"]
@@ -67,6 +69,8 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
             "argv": ["python", "serve.py", "--fast"],
             "ping_path": "/health",
             "invoke_path": "/v1/chat/completions",
+            "park_path": "/sleep?level=1",
+            "unpark_path": "/wake_up",
             "requirements": ["a==1"],
             "overrides": [],
         },
@@ -149,6 +153,7 @@ def test_a_model_directory_is_meant_relative_to_the_project(tmp_path: Path) -> N
         ("command = []", "must be words"),
         ("handler = 'none.py'", "does not exist"),
         ("handler = 'inference.py'\nping_path = '/p'", "belongs to a command"),
+        ("handler = 'inference.py'\npark_path = '/p'", "belongs to a command"),
         ("requirements = 'other.txt'", "other.txt does not exist"),
         ("model = 'nowhere'", "nowhere"),
         ("scale = 3", "scale"),

@@ -171,15 +171,23 @@ class Command:
     """``python`` as first word means the environment's interpreter."""
     ping_path: str = "/ping"
     invoke_path: str = "/invocations"
+    park_path: str | None = None
+    """POSTed to before it is frozen, such as ``/sleep?level=1``; it must answer 200 to 299."""
+    unpark_path: str | None = None
+    """POSTed to after it is thawed, such as ``/wake_up``."""
     requirements: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.argv:
             raise ValueError("argv must name a program")
-        for path in (self.ping_path, self.invoke_path):
-            if not path.startswith("/"):
+        for path in (self.ping_path, self.invoke_path, self.park_path, self.unpark_path):
+            if path is not None and not path.startswith("/"):
                 raise ValueError(f"path {path!r} must start with /")
+            if path is not None and any(not "!" <= letter <= "~" for letter in path):
+                raise ValueError(f"path {path!r} must be printable ASCII without spaces")
+        if (self.park_path is None) != (self.unpark_path is None):
+            raise ValueError("park_path and unpark_path belong together: name both, or neither")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

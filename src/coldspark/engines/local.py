@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
+from coldspark.core.messages import Grant
 from coldspark.core.types import EndpointName, ReplicaId, RequestId, Revision, Spec
 from coldspark.engines.launch import (
     ArtifactStore,
@@ -31,9 +32,10 @@ from coldspark.engines.stock import Shelf
 from coldspark.errors import Conflict, StartFailed
 from coldspark.runtime import processes
 from coldspark.runtime.cgroups import Cgroups, detect
+from coldspark.runtime.gpu_parking import GpuTools
 from coldspark.runtime.launches import LaunchPlan, Machine
 from coldspark.runtime.leftovers import reap_leftovers
-from coldspark.runtime.logs import Follower, Logs
+from coldspark.runtime.logs import Follower, Logs, ReplicaLog
 from coldspark.runtime.ports import (
     EngineListener,
     Flow,
@@ -85,6 +87,7 @@ class LocalEngine:
         template_idle_s: float = IDLE_TIMEOUT_S,
         template_bytes_max: int = MEMORY_BYTES_MAX,
         has_gpus: bool = False,
+        gpu_tools: GpuTools | None = None,
     ) -> None:
         """Take the neighbours. ``instance`` names the installation: the same after a restart."""
         self.listener = listener
@@ -95,6 +98,7 @@ class LocalEngine:
         self._template_idle_s = template_idle_s
         self._template_bytes_max = template_bytes_max
         self._has_gpus = has_gpus
+        self._gpu_tools = gpu_tools or GpuTools()
         self._resolver = Resolver(environments=environments, artifacts=artifacts, instance=instance)
         self._shelf = Shelf()
         self._logs = Logs(self._directory / "logs")
@@ -115,7 +119,11 @@ class LocalEngine:
         await asyncio.to_thread(reap_leftovers, self._instance, self._cgroups)
         await asyncio.to_thread(shutil.rmtree, self._scratch, True)
         self._machine = Machine(
-            pool=self._new_pool(), cgroups=self._cgroups, tasks=self._tasks, listener=self.listener
+            pool=self._new_pool(),
+            cgroups=self._cgroups,
+            tasks=self._tasks,
+            listener=self.listener,
+            gpu_tools=self._gpu_tools,
         )
 
     def _new_pool(self) -> TemplatePool:
@@ -187,12 +195,14 @@ class LocalEngine:
 
     def start(self, order: StartOrder) -> None:
         """Begin to start a replica; the listener hears what comes of it."""
-        machine = self._machine
-        assert machine is not None, "the engine is not open"
+        assert self._machine is not None, "the engine is not open"
         assert order.replica not in self._replicas
         spec = order.revision.spec
         log = self._logs.open(order.replica, order.fleet, spec.limits.log_bytes_max)
-        scratch = self._scratch / quote(order.replica, safe="")
+        self._begin(order, log, quote(order.replica, safe=""), self._machine)
+
+    def _begin(self, order: StartOrder, log: ReplicaLog, name: str, machine: Machine) -> None:
+        scratch = self._scratch / name
         replica = Replica(order, machine, log, scratch, self._gone)
         self._replicas[order.replica] = replica
         replica.start(self._resolve(order, scratch, log.remark))
@@ -217,10 +227,13 @@ class LocalEngine:
         if (living := self._replicas.get(replica)) is not None:
             living.park()
 
-    def unpark(self, replica: ReplicaId) -> None:
-        """Let a parked replica run again; ``on_ready`` follows."""
+    def unpark(self, replica: ReplicaId, grant: Grant | None = None) -> None:
+        """Let a parked replica run again in its new room (None: as before); ``on_ready`` follows.
+
+        A process cannot change its devices: with others it is started anew, which takes longer.
+        """
         if (living := self._replicas.get(replica)) is not None:
-            living.unpark()
+            living.unpark(grant)
 
     def call(
         self, replica: ReplicaId, invocation: Invocation, deadline_s: float, sink: ReplySink
@@ -308,6 +321,10 @@ class LocalEngine:
 
     def _gone(self, replica: Replica) -> None:
         del self._replicas[replica.id]
+        if replica.successor is not None and self._machine is not None:
+            # The directory of the one that ended is being removed: the next has its own.
+            self._begin(replica.successor, replica.log, f"{replica.scratch.name}.", self._machine)
+            return
         self._logs.close(replica.id)
         if not self._replicas:
             self._all_gone.set()

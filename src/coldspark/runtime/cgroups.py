@@ -60,6 +60,8 @@ class Cgroup:
             _write(self._unified / "pids.max", bounds.processes_max)
         for controller, directory in self._directories.items():
             if controller == "memory":
+                # Neither may pass the other on its way: memsw goes first up, and last down.
+                _write(directory / "memory.memsw.limit_in_bytes", bounds.memory_max_bytes)
                 _write(directory / "memory.limit_in_bytes", bounds.memory_max_bytes)
                 _write(directory / "memory.memsw.limit_in_bytes", bounds.memory_max_bytes)
             elif controller == "cpu":

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from coldspark.core.messages import Device
 from coldspark.core.sizes import format_size
-from coldspark.runtime import clock, devices
+from coldspark.runtime import clock, cuda_checkpoint, cuda_suspension, devices
 from coldspark.runtime.catalogue import Catalogue
 
 _CHECK_TIMEOUT_S = 8.0
@@ -101,6 +101,7 @@ def _checks(question: Question) -> dict[str, Callable[[], Check | None]]:
         "event loop": _event_loop,
         "uv": _uv,
         "gpu": lambda: _gpu(question),
+        "gpu parking": check_gpu_parking,
         "simulated gpu": lambda: _simulated(question),
         "machine": _machine,
         "cgroups": lambda: check_cgroups(Path("/")),
@@ -174,6 +175,17 @@ def _gpu(question: Question) -> Check:
         )
         return _warn("gpu", inventory.reason or "none", None if question.simulated else cure)
     return _ok("gpu", f"{_listed(inventory.devices)}, driver {inventory.driver}")
+
+
+def check_gpu_parking(library: str = cuda_checkpoint.LIBRARY) -> Check:
+    """Say whether the driver can move a parked replica's device memory to the host."""
+    try:
+        version = cuda_suspension.examine(library, _PROBE_TIMEOUT_S)
+    except cuda_checkpoint.Unavailable as reason:
+        cure = "Driver 570 or newer on x86-64 has it; docs/howto/park-gpus.md says what else helps."
+        return _warn("gpu parking", f"no checkpoints of device memory: {reason}", cure)
+    words = f"CUDA {version // 1000}.{version % 1000 // 10} checkpoints device memory"
+    return _ok("gpu parking", f"{words}: idle replicas on GPUs can be parked")
 
 
 def _simulated(question: Question) -> Check | None:

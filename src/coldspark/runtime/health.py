@@ -1,4 +1,4 @@
-"""Ask a replica's HTTP server whether it is up, until it says 200."""
+"""Ask a replica's HTTP server whether it is up, until it says 200; tell it of the frost."""
 
 import asyncio
 
@@ -22,16 +22,27 @@ async def until_healthy(port: int, ping_path: str) -> None:
         delay_s = min(delay_s * _BACKOFF, _DELAY_MAX_S)
 
 
-async def status(port: int, path: str) -> int | None:
-    """Return the status of one GET, or None if there is no HTTP answer in time."""
+async def trouble_of_hook(port: int, path: str, within_s: float) -> str | None:
+    """POST to a path of the server; return None if it answered 200 to 299, else what was wrong."""
+    found = await status(port, path, method="POST", within_s=within_s)
+    if found is None:
+        return f"POST {path} had no HTTP answer (it may take {within_s:g} s)"
+    return None if 200 <= found < 300 else f"POST {path} answered {found}"
+
+
+async def status(
+    port: int, path: str, *, method: str = "GET", within_s: float = _TRY_TIMEOUT_S
+) -> int | None:
+    """Return the status of one request, or None if there is no HTTP answer in time."""
     try:
-        async with asyncio.timeout(_TRY_TIMEOUT_S):
+        async with asyncio.timeout(within_s):
             reader, writer = await asyncio.open_connection(
                 "127.0.0.1", port, limit=_STATUS_BYTES_MAX
             )
             try:
                 request = (
-                    f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: close\r\n\r\n"
+                    f"{method} {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n"
+                    "content-length: 0\r\nconnection: close\r\n\r\n"
                 )
                 writer.write(request.encode("latin-1", "replace"))
                 line = await reader.readline()

@@ -1,6 +1,6 @@
 """The words of a start: how far it is, what it was resolved to, what replicas share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from coldspark.core.types import Exit, RootCause
 from coldspark.errors import ArtifactUnavailable, ColdsparkError, EnvironmentFailed
 from coldspark.runtime.cgroups import Cgroups
 from coldspark.runtime.forking import TemplateFailure, TemplateKey
+from coldspark.runtime.gpu_parking import GpuTools
 from coldspark.runtime.ports import EngineListener
 from coldspark.runtime.tasks import Tasks
 from coldspark.runtime.template_pool import TemplatePool
@@ -26,7 +27,7 @@ class Phase(StrEnum):
     LOADING = "loading"
     READY = "ready"
     PARKING = "parking"
-    """Its handler gives back what a frozen process should not hold."""
+    """It gives back what a frozen process should not hold."""
     PARKED = "parked"
     UNPARKING = "unparking"
     STOPPING = "stopping"
@@ -67,6 +68,7 @@ class Machine:
     cgroups: Cgroups
     tasks: Tasks
     listener: EngineListener
+    gpu_tools: GpuTools = field(default_factory=GpuTools)
 
 
 class TemplateBroken(Exception):

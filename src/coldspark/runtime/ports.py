@@ -159,8 +159,11 @@ class Engine(Protocol):
     def park(self, replica: ReplicaId) -> None:
         """Freeze a ready replica that works on nothing; the listener hears what comes of it."""
 
-    def unpark(self, replica: ReplicaId) -> None:
-        """Let a parked replica run again; ``on_ready`` follows."""
+    def unpark(self, replica: ReplicaId, grant: Grant | None = None) -> None:
+        """Let a parked replica run again in its new room (None: as before); ``on_ready`` follows.
+
+        A process cannot change its devices: with others it is started anew, which takes longer.
+        """
 
     def call(
         self, replica: ReplicaId, invocation: Invocation, deadline_s: float, sink: ReplySink

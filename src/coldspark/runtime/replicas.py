@@ -3,13 +3,15 @@
 import asyncio
 import logging
 import shutil
-import signal
 import socket
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import unquote
 
-from coldspark.core.types import Exit, RequestId, RootCause, Spec
+from coldspark.core.messages import Grant
+from coldspark.core.types import Exit, ReplicaId, RequestId, RootCause, Spec
 from coldspark.errors import ColdsparkError
 from coldspark.runtime import processes
 from coldspark.runtime.cgroups import Bounds, Cgroup
@@ -28,6 +30,7 @@ from coldspark.runtime.launches import (
     exit_of,
 )
 from coldspark.runtime.logs import ReplicaLog
+from coldspark.runtime.parking import Body, Parking
 from coldspark.runtime.ports import Flow, Invocation, ReplySink, StartOrder
 from coldspark.runtime.root_cause import Evidence, diagnose
 from coldspark.runtime.templates import Template
@@ -68,6 +71,9 @@ class Replica:
         self._process: ForkedProcess | None = None
         self._cgroup: Cgroup | None = None
         self._bounds = _bounds(order.revision.spec)
+        self._parking = Parking(self, machine)
+        self.successor: StartOrder | None = None
+        """Set when it ends only to be started anew: nobody hears of its end then."""
         self._timer: asyncio.TimerHandle | None = None
         self._attempts = 0
         self._port: int | None = None
@@ -95,73 +101,47 @@ class Replica:
             assert self._preparing is not None
             self._preparing.cancel()
             return
+        self.successor = None
+        if self._parking.hangs:
+            grace_s = 0.0
+        self._parking.abandon()
         if self.phase is Phase.PARKED and grace_s > 0:
             # Frozen, it would not hear the request to end.
-            self._thaw()
+            self._parking.thaw()
         if self.phase is not Phase.STOPPING:
-            self._move(Phase.STOPPING)
+            self.move(Phase.STOPPING)
         if self._process is not None:
             self._process.stop(grace_s)
 
     def park(self) -> None:
-        """Freeze it, once its handler gave back what it should not hold meanwhile."""
-        if self.phase is not Phase.READY:
+        """Freeze it, once it gave back what it should not hold meanwhile."""
+        if self.phase is not Phase.READY or self._process is None:
             return
-        self._move(Phase.PARKING)
-        reason = self._reason_against_park()
-        if reason is not None:
-            self._move(Phase.READY)
-            self._machine.listener.on_park_failed(self.id, reason)
-        elif self._channel is not None and self._channel.has_park_hooks:
-            self._channel.park()
-        else:
-            self.on_hook_done(None)
+        body = Body(
+            process=self._process,
+            cgroup=self._cgroup,
+            channel=self._channel,
+            bounds=self._bounds,
+            port=self._port,
+            command=self.order.revision.spec.command,
+        )
+        self._parking.park(body)
 
-    def unpark(self) -> None:
-        """Thaw it; its handler takes back what it gave."""
-        if self.phase is not Phase.PARKED:
-            return
-        self._move(Phase.UNPARKING)
-        self._thaw()
-        if self._channel is not None and self._channel.has_park_hooks:
-            self._channel.unpark()
-        else:
-            self.on_hook_done(None)
+    def unpark(self, grant: Grant | None = None) -> None:
+        """Thaw it; it takes back what it gave. With other devices it is started anew."""
+        if self.phase is Phase.PARKED:
+            self._parking.unpark(grant)
 
     def on_hook_done(self, trouble: str | None) -> None:
-        """The handler parked or unparked its model, or could not (or there was nothing to do)."""
-        if trouble is not None:
-            self.log.remark(f"{self.phase}: {trouble}")
-        if self.phase is Phase.PARKING and trouble is not None:
-            self._move(Phase.READY)
-            self._machine.listener.on_park_failed(self.id, trouble)
-        elif self.phase is Phase.PARKING:
-            self._freeze()
-        elif self.phase is Phase.UNPARKING and trouble is not None:
-            self._kill()
-        elif self.phase is Phase.UNPARKING:
-            self._move(Phase.READY)
-            self._machine.listener.on_ready(self.id)
+        """The handler parked or unparked its model, or could not."""
+        self._parking.on_hook_done(trouble)
 
-    def _reason_against_park(self) -> str | None:
-        if any(not device.is_simulated for device in self.order.grant.devices):
-            return "it holds a GPU, whose memory only its own process could give back"
-        if self._process is None or self._process.has_ended:
-            return "its process has ended"
-        return None
-
-    def _freeze(self) -> None:
-        assert self._process is not None
-        if self._cgroup is None or not self._cgroup.freeze():
-            self._process.signal(signal.SIGSTOP)
-        self._move(Phase.PARKED)
-        self._machine.listener.on_parked(self.id)
-
-    def _thaw(self) -> None:
-        if self._cgroup is not None:
-            self._cgroup.thaw()
-        if self._process is not None:
-            self._process.signal(signal.SIGCONT)
+    def start_anew(self, grant: Grant) -> None:
+        """End, and be started again in another room: the engine looks for ``successor``."""
+        devices = ", ".join(device.id for device in grant.devices) or "no device"
+        self.log.remark(f"{self.phase}: its room is now on {devices}: it is started anew there")
+        self.successor = replace(self.order, grant=grant)
+        self.kill()
 
     def call(self, invocation: Invocation, sink: ReplySink) -> Flow:
         """Send a request. To a replica that is gone it is void."""
@@ -255,7 +235,7 @@ class Replica:
         )
         process.fork(template, order, channel)
         self._process = process
-        self._move(Phase.STARTING)
+        self.move(Phase.STARTING)
 
     def _find_cgroup(self, standby: Standby | None) -> None:
         """Take the standby's, which its process is in already, or make one."""
@@ -263,7 +243,9 @@ class Replica:
             self._cgroup = standby.cgroup
             self._cgroup.limit(self._bounds)
         elif self._cgroup is None:
-            self._cgroup = self._machine.cgroups.create(self.id, self._bounds)
+            # By its directory, which a replica that is started anew does not share with itself.
+            name = ReplicaId(unquote(self.scratch.name))
+            self._cgroup = self._machine.cgroups.create(name, self._bounds)
 
     def _on_prepared(self, resolve: Coroutine[object, object, LaunchPlan]) -> None:
         """End here if there was nothing to fork."""
@@ -305,7 +287,7 @@ class Replica:
 
     def _on_forked(self) -> None:
         if self._channel is None and self.phase is Phase.STARTING:
-            self._move(Phase.LOADING)
+            self.move(Phase.LOADING)
             self._tell_booted()
             assert self._port is not None
             self._pinging = self._machine.tasks.spawn(self._ping(self._port))
@@ -323,7 +305,7 @@ class Replica:
     def on_booted(self) -> None:
         """The handler's process runs and begins to load."""
         if self.phase is Phase.STARTING:
-            self._move(Phase.LOADING)
+            self.move(Phase.LOADING)
             self._tell_booted()
 
     def _tell_booted(self) -> None:
@@ -339,7 +321,7 @@ class Replica:
     def on_broken(self, cause: RootCause, message: str, traceback: str) -> None:
         """The handler could not load; its exit follows, or is made to."""
         self._broken = (cause, message)
-        self._set_timer(_LINGER_S, self._kill)
+        self._set_timer(_LINGER_S, self.kill)
 
     def on_channel_lost(self, violation: str | None) -> None:
         """The channel ended: the process has, or must."""
@@ -349,18 +331,19 @@ class Replica:
         if self._process.has_ended:
             self._conclude()
         elif violation is not None:
-            self._kill()
+            self.kill()
         else:
-            self._set_timer(_LINGER_S, self._kill)
+            self._set_timer(_LINGER_S, self.kill)
 
     def _become_ready(self) -> None:
-        self._move(Phase.READY)
+        self.move(Phase.READY)
         self._was_ready = True
         self._machine.listener.on_ready(self.id)
         if self.template is not None:
             self._machine.pool.renew_standby(self.template)
 
-    def _kill(self) -> None:
+    def kill(self) -> None:
+        """End at once, as if it had died."""
         if self._process is not None:
             self._process.stop(0)
 
@@ -374,7 +357,7 @@ class Replica:
             assert self.template is not None
             self.log.remark(f"port {self._port} was taken meanwhile: one more try on another")
             if self.phase is Phase.STARTING:
-                self._move(Phase.LOADING)
+                self.move(Phase.LOADING)
             try:
                 self._launch(plan, self.template, None)
             except (OSError, ValueError):
@@ -439,7 +422,7 @@ class Replica:
 
     def _end(self, exit: Exit) -> None:
         """Give everything back, then say it: nobody hears of this replica afterwards."""
-        self._move(Phase.ENDED)
+        self.move(Phase.ENDED)
         if self._timer is not None:
             self._timer.cancel()
         for upstream in (self._channel, self._upstream):
@@ -450,11 +433,14 @@ class Replica:
         if self.template is not None:
             self._machine.pool.release(self.template, self.id)
         self._machine.tasks.spawn(asyncio.to_thread(shutil.rmtree, self.scratch, True))
+        self._parking.close()
         self.log.remark(f"ended: {exit.cause}: {exit.message}")
         self._on_gone(self)
-        self._machine.listener.on_exited(self.id, exit)
+        if self.successor is None:
+            self._machine.listener.on_exited(self.id, exit)
 
-    def _move(self, phase: Phase) -> None:
+    def move(self, phase: Phase) -> None:
+        """Be so far."""
         assert phase in TRANSITIONS[self.phase], f"{self.phase} -> {phase}: {self._history}"
         self.phase = phase
         self._history.append(phase)

@@ -8,6 +8,8 @@ CPU under the directory's name.
     handler = "inference.py"            # or: command = ["python", "serve.py"]
     ping_path = "/health"               # of a command; default /ping
     invoke_path = "/v1/chat/completions"  # of a command; default /invocations
+    park_path = "/sleep?level=1"        # of a command, POSTed to before it is frozen
+    unpark_path = "/wake_up"            # of a command, POSTed to after it is thawed
     requirements = "requirements.txt"   # or a list; default: that file if it is there
     overrides = "overrides.txt"         # likewise: uv's override lines
     model = "s3://bucket/key"           # or file:///..., model data besides the code
@@ -42,12 +44,13 @@ from coldspark.errors import InvalidRequest
 FILE_NAME = "coldspark.toml"
 _HANDLERS = ("inference.py", "code/inference.py", "handler.py")
 _INLINE = re.compile(r"(?ms)^# /// script\s*$\n(?P<lines>(?:^#(?: .*)?$\n)+?)^# ///\s*$")
+_PATHS = ("ping_path", "invoke_path", "park_path", "unpark_path")
+"""Of a command."""
 _KEYS = (
     "name",
     "handler",
     "command",
-    "ping_path",
-    "invoke_path",
+    *_PATHS,
     "requirements",
     "overrides",
     "model",
@@ -149,9 +152,9 @@ def _runtime(
         "overrides": _lines(table.get("overrides"), folder, "overrides.txt"),
     }
     if "command" in table:
-        paths = {key: table[key] for key in ("ping_path", "invoke_path") if key in table}
+        paths = {key: table[key] for key in _PATHS if key in table}
         return "command", {"argv": _words(table["command"]), **paths, **packages}
-    for key in ("ping_path", "invoke_path"):
+    for key in _PATHS:
         if key in table:
             raise ValueError(f"{key} belongs to a command; {where} has none")
     return "handler", {"program": _program(source, folder, table), **packages}

@@ -117,6 +117,8 @@ def _command(body: CommandBody | list[str] | None) -> Command | None:
             argv=tuple(given.argv),
             ping_path=given.ping_path,
             invoke_path=given.invoke_path,
+            park_path=given.park_path,
+            unpark_path=given.unpark_path,
             requirements=tuple(given.requirements),
             overrides=tuple(given.overrides),
         ),

@@ -23,6 +23,8 @@ class CommandBody(Asked):
     argv: list[str]
     ping_path: str = "/ping"
     invoke_path: str = "/invocations"
+    park_path: str | None = None
+    unpark_path: str | None = None
     requirements: list[str] = []
     overrides: list[str] = []
 
