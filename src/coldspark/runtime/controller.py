@@ -258,7 +258,7 @@ class Controller:
         # Nothing is fetched, nothing is started: what it takes from here on is the thaw.
         self._starts.fetched(replica)
         self._starts.booted(replica)
-        self._engine.unpark(replica)
+        self._engine.unpark(replica, grant)
 
     def _arm(self, cell: Cell, at_s: float) -> None:
         if cell.timer is not None:
