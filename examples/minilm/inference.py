@@ -64,6 +64,11 @@ def model_fn(model_dir: str) -> BertModel:
     return SKELETON
 
 
+def model_warmup_fn(model_dir: str, model: BertModel) -> None:
+    """Embed something ahead of the first request: a process that stands by does it."""
+    predict_fn({"texts": ["warm"]}, model)
+
+
 @torch.inference_mode()
 def predict_fn(data: Any, model: BertModel) -> dict[str, Any]:
     """Embed every text: the mean over its tokens, normalised to length 1."""

@@ -1,6 +1,7 @@
 """Put the rooms together into one running server, and take it apart in good order."""
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -41,6 +42,7 @@ from coldspark.store.ledger import LedgerKeeper
 
 _log = logging.getLogger("coldspark")
 _HOUR_MS = 3_600_000
+_COLLECTED_AFTER = (20_000, 20, 50)
 
 
 def serve(config: ServerConfig) -> None:
@@ -62,9 +64,17 @@ async def _serve(config: ServerConfig) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
     async with running(config) as listening:
+        _calm_the_collector()
         print(f"coldspark {__version__} listens on {listening.url}", flush=True)
         await stopped.wait()
         print("coldspark stops: running requests may finish", flush=True)
+
+
+def _calm_the_collector() -> None:
+    """Leave what was made so far alone, and look for cycles less often: requests make none."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECTED_AFTER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

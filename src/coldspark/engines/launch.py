@@ -6,8 +6,10 @@ its own, the program is looked for there, then at the archive's root; ``code/req
 """
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -249,10 +251,11 @@ def _real_devices(grant: Grant) -> list[str]:
 
 def make_scratch(scratch: Path, model_dir: Path | None) -> None:
     """Make the replica's own directory: ``tmp/``, and ``model`` as SageMaker's toolkit wants it."""
-    (scratch / "tmp").mkdir(parents=True, exist_ok=True)
-    link = scratch / "model"
-    if model_dir is not None and not link.is_symlink():
-        link.symlink_to(model_dir, target_is_directory=True)
+    # By os and not by pathlib: it is on the way of every wake.
+    os.makedirs(f"{scratch}/tmp", exist_ok=True)
+    if model_dir is not None:
+        with suppress(FileExistsError):
+            os.symlink(model_dir, f"{scratch}/model", target_is_directory=True)
 
 
 def _lines(file: Path) -> tuple[str, ...]:

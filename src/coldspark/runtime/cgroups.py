@@ -283,7 +283,9 @@ def _count(text: str, name: str) -> int:
 
 def _made(directory: Path) -> Path | None:
     try:
-        directory.mkdir(exist_ok=True)
+        os.mkdir(directory)
+    except FileExistsError:
+        return directory
     except OSError:
         return None
     return directory
@@ -298,7 +300,7 @@ def _children(directory: Path) -> list[Path]:
 
 def _remove(directory: Path) -> bool:
     try:
-        directory.rmdir()
+        os.rmdir(directory)
     except FileNotFoundError:
         return True
     except OSError:

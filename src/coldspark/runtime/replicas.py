@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
+import os
 import shutil
 import socket
 from collections.abc import Callable, Coroutine
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
@@ -432,7 +433,8 @@ class Replica:
             self._machine.cgroups.retire(self._cgroup)
         if self.template is not None:
             self._machine.pool.release(self.template, self.id)
-        self._machine.tasks.spawn(asyncio.to_thread(shutil.rmtree, self.scratch, True))
+        if not _is_removed(self.scratch):
+            self._machine.tasks.spawn(asyncio.to_thread(shutil.rmtree, self.scratch, True))
         self._parking.close()
         self.log.remark(f"ended: {exit.cause}: {exit.message}")
         self._on_gone(self)
@@ -459,3 +461,15 @@ def _bounds(spec: Spec) -> Bounds:
         vcpus=spec.resources.vcpus,
         processes_max=spec.limits.processes_max + lanes,
     )
+
+
+def _is_removed(scratch: Path) -> bool:
+    """Remove a replica's own directory if nothing was put there, as is mostly so."""
+    try:
+        with suppress(FileNotFoundError):
+            os.unlink(f"{scratch}/model")
+        os.rmdir(f"{scratch}/tmp")
+        os.rmdir(scratch)
+    except OSError:
+        return False
+    return True

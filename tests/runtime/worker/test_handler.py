@@ -31,6 +31,7 @@ def loaded(**functions: Callable[..., Any]) -> Handler:
     """Return a handler of these functions with its model loaded."""
     handler = Handler(program(**functions))
     handler.load("/m")
+    handler.warm_up()
     return handler
 
 

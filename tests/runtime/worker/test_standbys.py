@@ -167,3 +167,16 @@ def test_both_ways_of_finding_descendants_agree() -> None:
         for process in remains.descendants(os.getpid()):
             os.kill(process.pid, signal.SIGKILL)
         inner.wait()
+
+
+def test_a_standby_warms_its_model_up_before_its_order_comes(rig: Rig, write: Write) -> None:
+    """What a first request would wait for is done; a fork without a standby does it as well."""
+    program = PROGRAM + (
+        "def model_warmup_fn(model_dir, model):\n    global WARM\n    WARM = os.getpid()\n"
+    )
+    program = program.replace('"pid": os.getpid(),', '"pid": os.getpid(), "warm": WARM,')
+    loading(rig, write(program))
+    standing(rig)
+    for name, standby in (("r1", "s1"), ("r2", None)):
+        answer = rig.fork(name, standby=standby).ready().answer(1)
+        assert answer["warm"] == answer["pid"]

@@ -93,6 +93,7 @@ class Handler:
         _check(functions, getattr(module, "__file__", None) or module.__name__)
         self._model: Any = None
         self._model_dir = ""
+        self._is_warm = False
         self._pre_model = _wrap(functions, "pre_model_fn", 1)
         self._load = _wrap(functions, "model_fn", 1)
         self._warm_up = _wrap(functions, "model_warmup_fn", 2)
@@ -112,8 +113,15 @@ class Handler:
             self._pre_model(context, model_dir)
         if self._load is not None:
             self._model = self._load(context, model_dir)
-        if self._warm_up is not None:
-            self._warm_up(context, model_dir, self._model)
+
+    def warm_up(self) -> None:
+        """Let the program try its model, once in each process. Raises whatever it raises.
+
+        It may start threads, which no fork would keep: so it runs after the fork.
+        """
+        if self._warm_up is not None and not self._is_warm:
+            self._is_warm = True
+            self._warm_up(Context(self._model_dir, None), self._model_dir, self._model)
 
     @property
     def parks(self) -> bool:

@@ -100,6 +100,7 @@ def stand_by(orders: socket.socket, cgroups: Sequence[str], launch: Launch) -> N
     """Leave the template behind, and wait for the order to be a replica; its end ends this."""
     try:
         _leave(cgroups, {orders.fileno(), *launch.keep}, launch.parent)
+        _get_ahead(launch)
         data, descriptors, _, _ = socket.recv_fds(
             orders, control.PACKET_MAX_BYTES, 3, socket.MSG_CMSG_CLOEXEC
         )
@@ -112,6 +113,13 @@ def stand_by(orders: socket.socket, cgroups: Sequence[str], launch: Launch) -> N
         traceback.print_exc()
     finally:
         os._exit(EXIT_BUG)
+
+
+def _get_ahead(launch: Launch) -> None:
+    """Do what needs no order, so that no request waits for it: each first touch copies a page."""
+    _wake_libraries(launch)
+    if launch.handler is not None:
+        launch.handler.warm_up()
 
 
 def _leave(cgroups: Sequence[str], kept: set[int], parent: int) -> None:
@@ -140,7 +148,7 @@ def _become(launch: Launch) -> None:
     os.environ.update(order.environment)
     if launch.mark is not None:
         launch.mark.write(order.replica)
-    if order.argv is None:
+    if order.argv is None and not launch.is_apart:
         _wake_libraries(launch)
 
 
@@ -211,7 +219,8 @@ def _wake_libraries(launch: Launch) -> None:
     torch = sys.modules.get("torch")
     if torch is not None and launch.module is not None:
         torch.manual_seed(int.from_bytes(os.urandom(7), "big"))
-        wanted = launch.order.environment.get("OMP_NUM_THREADS", "")
+        # The template's environment holds the spec's own variables.
+        wanted = os.environ.get("OMP_NUM_THREADS", "")
         threads = int(wanted) if wanted.isdigit() else launch.torch_threads
         torch.set_num_threads(max(1, threads or 1))
 
@@ -254,6 +263,7 @@ def _serve(launch: Launch, channel: socket.socket) -> int:
 
 def _load(launch: Launch) -> Handler:
     if launch.handler is not None:
+        launch.handler.warm_up()
         return launch.handler
     module = launch.module
     if module is None:
@@ -262,6 +272,7 @@ def _load(launch: Launch) -> Handler:
         module = program.load(launch.path, launch.paths)
     handler = Handler(module)
     handler.load(launch.order.model_dir or launch.order.cwd)
+    handler.warm_up()
     return handler
 
 
