@@ -24,6 +24,9 @@ from coldspark.gateway.auth.refusals import Reason, refuse
 ALGORITHM = "AWS4-HMAC-SHA256"
 _TERMINATOR = "aws4_request"
 _SIGNING_KEYS_MAX = 1_024
+_KEPT_MAX = 1_024
+_KEPT_CHARS_MAX = 512
+_STAMP_CHARS = 16
 _PARTS = ("Credential", "SignedHeaders", "Signature")
 _STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z", re.ASCII)
 _UNRESERVED = "-_.~"
@@ -63,13 +66,18 @@ def parse_claim(authorization: str) -> Claim:
     if missing:
         words = " ".join(f"Authorization header requires '{name}' parameter." for name in missing)
         refuse(Reason.INCOMPLETE, words)
-    key_id, scope = _parse_credential(parts["Credential"])
+    credential, names = parts["Credential"], parts["SignedHeaders"]
+    # A client signs all day with one credential and the same headers. Nothing long is kept.
+    is_short = len(credential) + len(names) <= _KEPT_CHARS_MAX
+    key_id, scope = (_kept_credential if is_short else _parse_credential)(credential)
+    signed_headers = (_kept_names if is_short else _parse_names)(names)
     return Claim(
-        key_id=key_id,
-        scope=scope,
-        signed_headers=tuple(parts["SignedHeaders"].split(";")),
-        signature=parts["Signature"],
+        key_id=key_id, scope=scope, signed_headers=signed_headers, signature=parts["Signature"]
     )
+
+
+def _parse_names(names: str) -> tuple[str, ...]:
+    return tuple(names.split(";"))
 
 
 def _parse_credential(credential: str) -> tuple[str, Scope]:
@@ -91,8 +99,17 @@ def _parse_credential(credential: str) -> tuple[str, Scope]:
     return key_id, Scope(day=day, region=region, service=service)
 
 
+_kept_credential = lru_cache(maxsize=_KEPT_MAX)(_parse_credential)
+_kept_names = lru_cache(maxsize=_KEPT_MAX)(_parse_names)
+
+
 def stamp_ms(stamp: str) -> int | None:
     """Return the milliseconds since the epoch of an ``X-Amz-Date``, or None if it is malformed."""
+    return _parsed_stamp(stamp) if len(stamp) == _STAMP_CHARS else None
+
+
+@lru_cache(maxsize=_KEPT_MAX)
+def _parsed_stamp(stamp: str) -> int | None:
     match = _STAMP.fullmatch(stamp)
     if match is None:
         return None
@@ -104,11 +121,15 @@ def stamp_ms(stamp: str) -> int | None:
     return int(moment.timestamp()) * 1_000
 
 
-@lru_cache(maxsize=_SIGNING_KEYS_MAX)
 def signing_key(secret: str, scope: Scope) -> bytes:
     """Derive the day's key. Four HMACs, so it is kept; a new secret is a new entry."""
+    return _derived_key(secret, scope.day, scope.region, scope.service)
+
+
+@lru_cache(maxsize=_SIGNING_KEYS_MAX)
+def _derived_key(secret: str, day: str, region: str, service: str) -> bytes:
     key = f"AWS4{secret}".encode()
-    for part in (scope.day, scope.region, scope.service, _TERMINATOR):
+    for part in (day, region, service, _TERMINATOR):
         key = hmac.digest(key, part.encode(), "sha256")
     return key
 
