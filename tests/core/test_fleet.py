@@ -358,3 +358,19 @@ def test_policies_refuse_nonsense() -> None:
     """Specs are valid once they exist."""
     with pytest.raises(ValueError, match="replicas_min=3"):
         ScalePolicy(replicas_min=3, replicas_max=2)
+
+
+def test_a_start_that_may_be_tried_but_has_no_room_is_not_ticked_for_again_and_again() -> None:
+    """At replicas_max, with a failed start behind it: the wait ends by a deadline or an exit."""
+    world = World(a_fleet(replicas_max=1, idle_timeout_s=0.0))
+    world.step(RequestArrived(RequestId("a"), 100.0), 0.0)
+    world.ready(0.0)
+    world.step(EvictionAsked(ReplicaId("chat/main.1"), "room"), 0.0)
+    world.step(RequestArrived(RequestId("b"), 100.0), 0.0)
+    world.ready(0.0)
+    world.crash(ReplicaId("chat/main.1"), 0.0)
+    world.step(RequestArrived(RequestId("c"), 100.0), 0.0)
+
+    armed = [e.at_s for e in world.step(Ticked(), 50.0) if isinstance(e, WakeAt)]
+
+    assert armed == [100.0]

@@ -167,13 +167,13 @@ class Fleet:
         if isinstance(event, RequestArrived):
             is_on = self._dispatch.arrive(event, now, effects)
             if not is_on or event.deadline_s < self._armed_s:
-                self._arm(effects)
+                self._arm(now, effects)
         elif isinstance(event, RequestFinished):
             if not self._dispatch.finish(event.request, now, effects):
-                self._arm(effects)
+                self._arm(now, effects)
         else:
             self._hear(event, now, effects)
-            self._arm(effects)
+            self._arm(now, effects)
         return effects
 
     def _hear(self, event: RareEvent, now: float, effects: list[FleetEffect]) -> None:
@@ -233,9 +233,9 @@ class Fleet:
             elif replica.state is ReplicaState.PARKED:
                 self._lives.stop(replica, now, "endpoint deleted", effects, grace_s=0.0)
 
-    def _arm(self, effects: list[FleetEffect]) -> None:
+    def _arm(self, now: float, effects: list[FleetEffect]) -> None:
         """Ask for a tick at the next moment when time alone changes something."""
-        next_s = min(self._state.book.next_s(), self._scaling.next_s(), self._starting.next_s())
+        next_s = min(self._state.book.next_s(), self._scaling.next_s(), self._starting.next_s(now))
         if next_s < self._armed_s:
             self._armed_s = next_s
             effects.append(WakeAt(next_s))

@@ -130,13 +130,16 @@ class Starting:
         if not state.roster.ready and not state.roster.starting:
             self._dispatch.fail_queue(failure, effects)
 
-    def next_s(self) -> float:
-        """Return when a start passes its limit, or when the next one may be tried."""
+    def next_s(self, now: float) -> float:
+        """Return when a start passes its limit, or when the next one may be tried.
+
+        One that may be tried already was not for want of room: an event will tell of that.
+        """
         roster, budget = self._state.roster, self._state.budget
         next_s = self._limits.next_s()
-        if budget.failed and not (roster.starting or roster.failing) and self._is_wanted():
-            return min(next_s, budget.retry_s)
-        return next_s
+        if not budget.failed or budget.retry_s <= now or roster.starting or roster.failing:
+            return next_s
+        return min(next_s, budget.retry_s) if self._is_wanted() else next_s
 
     def _is_wanted(self) -> bool:
         state = self._state

@@ -164,8 +164,9 @@ def test_both_ways_of_finding_descendants_agree() -> None:
         assert len(read) == 2
         assert sorted(read) == sorted(searched(inner.pid))
     finally:
-        for process in remains.descendants(os.getpid()):
+        for process in remains.descendants(inner.pid):
             os.kill(process.pid, signal.SIGKILL)
+        inner.kill()
         inner.wait()
 
 
