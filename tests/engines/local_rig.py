@@ -121,8 +121,12 @@ class Artifacts:
         self.held = asyncio.Event()
         self.held.set()
         self.cancelled = asyncio.Event()
+        self.downloads = False
+        """Whether a fetch has something to tell."""
 
-    async def fetch(self, url: str, progress: object = None) -> Path:
+    async def fetch(self, url: str, progress: Callable[[int, int], None] | None = None) -> Path:
+        if self.downloads and progress is not None:
+            progress(100, 100)
         try:
             await self.held.wait()
         except asyncio.CancelledError:

@@ -1,11 +1,9 @@
 """What the engine tells of warmth: where a wake began, what is held, and why not more."""
 
-import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from local_rig import DEADLINE_S, ECHO, Rig, play, spec
+from local_rig import ECHO, Rig, play, spec, until
 
 from coldspark.core.types import Command, Handler, Revision, RevisionId, Spec
 from coldspark.runtime.warmth import Rung, Warmth
@@ -24,13 +22,6 @@ SOCKETED = "import socket\n" + ECHO.replace("return None", "return socket.socket
 def warmth(rig: Rig, what: Spec) -> Warmth:
     """Return what the engine says of the revision that the rig starts."""
     return rig.engine.warmth(Revision(id=RevisionId("0" * 16), spec=what))
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    """Wait for what is told by no event: a standby is forked in the background."""
-    async with asyncio.timeout(DEADLINE_S):
-        while not is_so():  # noqa: ASYNC110  nothing is said when a standby stands
-            await asyncio.sleep(0.01)
 
 
 def test_a_wake_tells_the_rung_that_it_started_from(tmp_path: Path) -> None:
@@ -207,5 +198,18 @@ def test_an_environment_built_in_the_wake_is_told(tmp_path: Path) -> None:
         assert begun is not None
         assert begun.is_environment_built
         assert begun.rung is Rung.REMOTE
+
+    play(tmp_path, scenario)
+
+
+def test_a_downloaded_model_is_no_environment_built(tmp_path: Path) -> None:
+    """Both have progress to tell; only one of them is cured by building ahead."""
+
+    async def scenario(rig: Rig) -> None:
+        rig.artifacts.downloads = True
+        replica = await rig.ready(rig.handler(ECHO))
+        begun = rig.engine.start_of(replica)
+        assert begun is not None
+        assert not begun.is_environment_built
 
     play(tmp_path, scenario)

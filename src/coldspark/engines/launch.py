@@ -19,7 +19,7 @@ from coldspark.core.types import ArtifactId, Command, Handler, RootCause, Spec
 from coldspark.errors import InvalidRequest
 from coldspark.runtime import processes
 from coldspark.runtime.forking import TemplateKey
-from coldspark.runtime.launches import LaunchPlan
+from coldspark.runtime.launches import Files, LaunchPlan
 from coldspark.runtime.ports import StartOrder
 
 _REQUIREMENTS_BYTES_MAX = 256 * 1024
@@ -53,15 +53,6 @@ class ArtifactStore(Protocol):
         """Return the directory of unpacked code. Raises ArtifactUnavailable."""
 
 
-@dataclass(frozen=True, slots=True)
-class Files:
-    """What a spec needs, on this machine."""
-
-    interpreter: Path
-    code_dir: Path | None
-    model_dir: Path | None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolver:
     """Turn orders into launch plans."""
@@ -79,9 +70,7 @@ class Resolver:
         if isinstance(runtime, Command):
             return _plan_command(runtime, key, files, scratch, environment)
         assert key.program is not None
-        return LaunchPlan(
-            key=key, environment=environment, cwd=key.program.parent, model_dir=files.model_dir
-        )
+        return LaunchPlan(key=key, files=files, environment=environment, cwd=key.program.parent)
 
     async def gather(self, spec: Spec, progress: Progress) -> Files:
         """Bring everything here, model data and environment side by side where they can be.
@@ -90,18 +79,25 @@ class Resolver:
         """
         code_dir = None if spec.code is None else self.artifacts.code_dir(spec.code)
         model_dir: Path | None = None
+        is_built = False
+
+        def building(text: str) -> None:
+            nonlocal is_built
+            is_built = True
+            progress(text)
+
         if spec.model is None:
-            interpreter = await self._interpreter(spec.runtime, code_dir, progress)
+            interpreter = await self._interpreter(spec.runtime, code_dir, building)
         elif spec.runtime.requirements or code_dir is not None:
             model_dir, interpreter = await _both(
                 self.artifacts.fetch(spec.model, _told(progress)),
-                self._interpreter(spec.runtime, code_dir, progress),
+                self._interpreter(spec.runtime, code_dir, building),
             )
         else:
             # What is required stands in the archive itself.
             model_dir = await self.artifacts.fetch(spec.model, _told(progress))
-            interpreter = await self._interpreter(spec.runtime, model_dir / "code", progress)
-        return Files(interpreter, code_dir, model_dir)
+            interpreter = await self._interpreter(spec.runtime, model_dir / "code", building)
+        return Files(interpreter, code_dir, model_dir, is_built)
 
     async def _interpreter(
         self, runtime: Handler | Command, code_dir: Path | None, progress: Progress
@@ -190,9 +186,9 @@ def _plan_command(
     environment.setdefault("PYTHONUNBUFFERED", "1")
     return LaunchPlan(
         key=key,
+        files=files,
         environment=environment,
         cwd=_command_directory(files.code_dir, files.model_dir, scratch),
-        model_dir=files.model_dir,
         argv=argv,
     )
 

@@ -295,9 +295,6 @@ class LocalEngine:
         if key is not None and self._machine is not None:
             rung, template, why = self._machine.pool.look(key)
             return Warmth(rung=rung, template=template, why=why)
-        if self._shelf.holds(revision.spec):
-            why = "not started since the server started: its first wake imports it"
-            return Warmth(rung=Rung.CACHED, template=None, why=why)
         why = "its files were not looked for since the server started: its first wake does"
         return Warmth(rung=Rung.REMOTE, template=None, why=why)
 

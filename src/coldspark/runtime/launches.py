@@ -48,14 +48,25 @@ TRANSITIONS: dict[Phase, frozenset[Phase]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What a spec needs, on this machine."""
+
+    interpreter: Path
+    code_dir: Path | None
+    model_dir: Path | None
+    is_environment_built: bool
+    """The environment was not here before."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchPlan:
     """What was found out about an order: where everything lies on this machine."""
 
     key: TemplateKey
+    files: Files
     environment: dict[str, str]
     cwd: Path
-    model_dir: Path | None
     argv: tuple[str, ...] | None = None
     """None: a handler."""
 

@@ -221,7 +221,7 @@ class Replica:
             argv=plan.argv,
             environment=environment,
             cwd=plan.cwd,
-            model_dir=plan.model_dir,
+            model_dir=plan.files.model_dir,
             concurrency=spec.scale.concurrency,
             cgroups=() if self._cgroup is None else self._cgroup.procs,
             processes_max=self._bounds.processes_max,
