@@ -6,10 +6,11 @@ Callers repeat themselves: all of a call's head but the request's id and the las
 import msgspec
 
 from coldspark.runtime.ports import Invocation
+from coldspark.runtime.worker.kept import keep
 
-_KEPT_MAX = 64
-_KEPT_BYTES_MAX = 4_096
 _encode = msgspec.json.Encoder().encode
+_CallKey = tuple[str | None, str, str | None, str | None, tuple[tuple[str, str], ...]]
+"""The fields of a call's head that are kept, in its order."""
 
 
 class _CallHead(msgspec.Struct):
@@ -24,7 +25,7 @@ class CallHeads:
     """Writes the heads of CALL."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[object, ...], bytes] = {}
+        self._kept: dict[_CallKey, bytes] = {}
 
     def call(self, invocation: Invocation, more: bool) -> bytes:
         """Return a head. ``request`` and ``more`` come last: the worker too keeps the rest."""
@@ -35,24 +36,13 @@ class CallHeads:
             invocation.accept,
             invocation.headers,
         )
-        start = self._kept.get(key) or self._learn(key, invocation)
+        start = self._kept.get(key) or self._learn(key)
         end = b"true" if more else b"false"
         return b'%b,"request":%b,"more":%b}' % (start, _encode(invocation.request), end)
 
-    def _learn(self, key: tuple[object, ...], invocation: Invocation) -> bytes:
-        head = _CallHead(
-            invocation.path,
-            invocation.method,
-            invocation.content_type,
-            invocation.accept,
-            invocation.headers,
-        )
-        start = _encode(head)[:-1]
-        if len(start) <= _KEPT_BYTES_MAX:
-            if len(self._kept) >= _KEPT_MAX:
-                self._kept.clear()
-            self._kept[key] = start
-        return start
+    def _learn(self, key: _CallKey) -> bytes:
+        start = _encode(_CallHead(*key))[:-1]
+        return keep(self._kept, key, start, len(start))
 
 
 class ReplyHead(msgspec.Struct):

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from coldspark.runtime.ports import Invocation
+from coldspark.runtime.worker.kept import keep
 
-_KEPT_MAX = 64
-_KEPT_BYTES_MAX = 4_096
 _JOINED_BYTES = 64 * 1024
 """A shorter body is copied behind its head: one piece costs the loop less than two."""
 _NOT_FORWARDED = frozenset(
@@ -66,18 +65,11 @@ class Heads:
         self, key: tuple[object, ...], invocation: Invocation, path: str
     ) -> tuple[bytes, bytes]:
         parts = _around_length(invocation, path, self._port)
-        if len(parts[0]) + len(parts[1]) <= _KEPT_BYTES_MAX:
-            if len(self._requests) >= _KEPT_MAX:
-                self._requests.clear()
-            self._requests[key] = parts
-        return parts
+        return keep(self._requests, key, parts, len(parts[0]) + len(parts[1]))
 
     def keep(self, data: bytes, reply: ReplyHead) -> None:
         """Remember a reply's head. Bounded: servers put the time and more into theirs."""
-        if len(data) <= _KEPT_BYTES_MAX:
-            if len(self.replies) >= _KEPT_MAX:
-                self.replies.clear()
-            self.replies[data] = reply
+        keep(self.replies, data, reply, len(data))
 
 
 def head(invocation: Invocation, path: str, port: int) -> bytes:

@@ -11,8 +11,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-_KEPT_MAX = 64
-_KEPT_BYTES_MAX = 4_096
+from .kept import keep
+
 _MARK = b',"request":'
 """No text within a JSON string reads so: its quotes would be escaped."""
 _END = re.compile(rb'"([0-9A-Za-z._-]*)","more":(?:(true)|false)\}')
@@ -36,11 +36,7 @@ class CallHeads:
 
     def _learn(self, start: bytes) -> dict[str, Any]:
         fields: dict[str, Any] = json.loads(start + b"}")
-        if len(start) <= _KEPT_BYTES_MAX:
-            if len(self._kept) >= _KEPT_MAX:
-                self._kept.clear()
-            self._kept[start] = fields
-        return fields
+        return keep(self._kept, start, fields, len(start))
 
 
 class ReplyHeads:
@@ -59,8 +55,4 @@ class ReplyHeads:
         self, key: tuple[object, ...], status: int, headers: Sequence[tuple[str, str]]
     ) -> bytes:
         start = json.dumps({"status": status, "headers": headers}).encode()[:-1]
-        if len(start) <= _KEPT_BYTES_MAX:
-            if len(self._kept) >= _KEPT_MAX:
-                self._kept.clear()
-            self._kept[key] = start
-        return start
+        return keep(self._kept, key, start, len(start))
