@@ -187,3 +187,9 @@ class EnvironmentFailed(ColdsparkError):
 
     code = "EnvironmentFailed"
     http_status = 424
+
+
+BY_CODE: dict[str, type[ColdsparkError]] = {ColdsparkError.code: ColdsparkError} | {
+    kind.code: kind for kind in ColdsparkError.__subclasses__()
+}
+"""Every class above by its code."""

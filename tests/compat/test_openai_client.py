@@ -222,7 +222,7 @@ def test_a_model_that_does_not_exist_is_not_found() -> None:
 
     async def main() -> None:
         rig = Rig()
-        failure = Failure(kind=FailureKind.ENDPOINT_RETIRED, message="no endpoint 'gpt-9'")
+        failure = Failure(kind=FailureKind.NOT_FOUND, message="no endpoint 'gpt-9'")
         rig.platform.script = lambda invocation, sink: sink.fail(failure, None)
         async with served(rig) as client:
             with pytest.raises(openai.NotFoundError) as caught:

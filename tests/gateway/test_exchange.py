@@ -335,7 +335,7 @@ def test_no_such_endpoint_is_404() -> None:
         from coldspark.core.types import Failure
 
         def script(invocation: Invocation, sink: Sink) -> None:
-            sink.fail(Failure(kind=FailureKind.ENDPOINT_RETIRED, message="no 'churn'"), None)
+            sink.fail(Failure(kind=FailureKind.NOT_FOUND, message="no 'churn'"), None)
 
         platform = FakePlatform(script)
         made = context(platform)

@@ -251,6 +251,8 @@ class FailureKind(StrEnum):
     START_FAILED = "StartFailed"
     ENDPOINT_FAILED = "EndpointFailed"
     ENDPOINT_RETIRED = "EndpointRetired"
+    NOT_FOUND = "NotFound"
+    """There never was such an endpoint, or such a variant of it."""
     REPLICA_DIED = "ReplicaDied"
     NO_ROOM = "NoRoom"
     HANDLER_FAILED = "HandlerFailed"

@@ -253,7 +253,7 @@ class Exchange:
     def fail(self, failure: Failure, receipt: Receipt | None) -> None:
         """Write an error, or break the stream that has begun."""
         if not self._is_done:
-            self._tell(error_from(failure, was_taken=receipt is not None), receipt)
+            self._tell(error_from(failure), receipt)
 
     # --- the reply ----------------------------------------------------------------------------
 

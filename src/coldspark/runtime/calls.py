@@ -17,12 +17,6 @@ from coldspark.runtime.accounts import Account
 from coldspark.runtime.cells import Cell
 from coldspark.runtime.ports import Flow, Invocation, Receipt, Sink
 
-_STATUSES = {
-    kind.code: kind.http_status
-    for kind in vars(errors).values()
-    if isinstance(kind, type) and issubclass(kind, errors.ColdsparkError)
-}
-
 
 class Desk(Protocol):
     """What a call needs of its controller."""
@@ -156,7 +150,7 @@ class Call:
     def fail(self, failure: Failure) -> None:
         """End the call without an answer."""
         if not self.is_done:
-            self._status = _STATUSES[failure.kind]
+            self._status = errors.BY_CODE[failure.kind].http_status
             receipt = self._close(None, failure.kind)
             self._desk.record(receipt.usage)
             self.sink.fail(failure, receipt)

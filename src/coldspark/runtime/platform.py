@@ -323,7 +323,7 @@ def _worst(statuses: list[EndpointStatus]) -> EndpointStatus:
 def _unknown(name: str, names: list[EndpointName]) -> Failure:
     known = ", ".join(sorted(names)[:_NEAR_MAX]) or "none yet"
     return Failure(
-        kind=FailureKind.ENDPOINT_RETIRED,
+        kind=FailureKind.NOT_FOUND,
         message=f"no endpoint named {name!r} (there is: {known}); `coldspark ls` lists them",
     )
 
@@ -331,6 +331,6 @@ def _unknown(name: str, names: list[EndpointName]) -> Failure:
 def _unknown_variant(invocation: Invocation, definition: EndpointDefinition) -> Failure:
     names = ", ".join(variant.name for variant in definition.variants)
     return Failure(
-        kind=FailureKind.ENDPOINT_RETIRED,
+        kind=FailureKind.NOT_FOUND,
         message=f"endpoint {definition.name} has no variant {invocation.variant!r}; it has {names}",
     )

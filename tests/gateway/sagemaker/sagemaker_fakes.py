@@ -50,7 +50,7 @@ class AnsweringPlatform(FakePlatform):
 
     def _answer(self, invocation: Invocation, sink: Sink) -> None:
         if invocation.endpoint not in self.views:
-            failure = Failure(kind=FailureKind.ENDPOINT_RETIRED, message="no such endpoint")
+            failure = Failure(kind=FailureKind.NOT_FOUND, message="no such endpoint")
             sink.fail(failure, None)
             return
         answer = self.script(invocation)
