@@ -33,14 +33,14 @@ class Account:
     revision: RevisionId
     endpoint: EndpointName
     variant: VariantName
-    gpu: str | None
-    gpu_count: float
-    is_simulated: bool
     since_us: int
     """Begin of the present unpaid stretch."""
     resources: Resources
     memory_ppm: int
     """Its share of the machine while it is parked."""
+    gpu: str | None = None
+    gpu_count: float = 0.0
+    is_simulated: bool = False
     active: int = 0
     ready_s: float = inf
     """When its latest start was over."""
@@ -48,6 +48,12 @@ class Account:
     """What the start cost, until the request that caused it is told."""
     sums: dict[HoldingState, tuple[int, int]] = field(default_factory=dict)
     """Microseconds and nanos by state since the last settlement."""
+
+    def hold(self, grant: Grant) -> None:
+        """Note the devices of a room."""
+        self.gpu = grant.devices[0].type if grant.devices else None
+        self.gpu_count = len(grant.devices) * grant.fraction
+        self.is_simulated = any(device.is_simulated for device in grant.devices)
 
 
 def share_ppm(node: NodeJoined, grant: Grant, resources: Resources) -> int:
@@ -83,18 +89,17 @@ class Accounts:
         now_us, resources = clock.monotonic_us(), revision.spec.resources
         self._meter.place(grant.replica, share_ppm(node, grant, resources), now_us)
         memory_ppm = share_ppm(node, replace(grant, devices=()), replace(resources, vcpus=_NO_CPU))
-        self._accounts[grant.replica] = Account(
+        account = Account(
             replica=grant.replica,
             revision=revision.id,
             endpoint=endpoint,
             variant=variant,
-            gpu=grant.devices[0].type if grant.devices else None,
-            gpu_count=len(grant.devices) * grant.fraction,
-            is_simulated=any(device.is_simulated for device in grant.devices),
             since_us=now_us,
             resources=resources,
             memory_ppm=memory_ppm,
         )
+        account.hold(grant)
+        self._accounts[grant.replica] = account
 
     def park(self, replica: ReplicaId) -> None:
         """Charge a frozen replica for the memory that it keeps, and nothing else."""
@@ -105,8 +110,7 @@ class Accounts:
     def unpark(self, replica: ReplicaId, node: NodeJoined, grant: Grant) -> None:
         """Charge a replica for all of its room again."""
         account = self._accounts[replica]
-        account.gpu = grant.devices[0].type if grant.devices else None
-        account.is_simulated = any(device.is_simulated for device in grant.devices)
+        account.hold(grant)
         self._reshare(replica, account, share_ppm(node, grant, account.resources))
 
     def _reshare(self, replica: ReplicaId, account: Account, share: int) -> None:
