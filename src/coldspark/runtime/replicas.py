@@ -433,8 +433,7 @@ class Replica:
             self._machine.cgroups.retire(self._cgroup)
         if self.template is not None:
             self._machine.pool.release(self.template, self.id)
-        if not _is_removed(self.scratch):
-            self._machine.tasks.spawn(asyncio.to_thread(shutil.rmtree, self.scratch, True))
+        self._machine.tasks.spawn(asyncio.to_thread(_remove, self.scratch))
         self._parking.close()
         self.log.remark(f"ended: {exit.cause}: {exit.message}")
         self._on_gone(self)
@@ -463,13 +462,12 @@ def _bounds(spec: Spec) -> Bounds:
     )
 
 
-def _is_removed(scratch: Path) -> bool:
-    """Remove a replica's own directory if nothing was put there, as is mostly so."""
+def _remove(scratch: Path) -> None:
+    """Remove a replica's own directory; mostly nothing was put there."""
     try:
         with suppress(FileNotFoundError):
             os.unlink(f"{scratch}/model")
         os.rmdir(f"{scratch}/tmp")
         os.rmdir(scratch)
     except OSError:
-        return False
-    return True
+        shutil.rmtree(scratch, ignore_errors=True)
