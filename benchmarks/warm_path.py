@@ -8,7 +8,6 @@ platform that has a key, called with a bearer token and with an AWS signature (v
 """
 
 import json
-import re
 import shutil
 import subprocess
 import tempfile
@@ -22,7 +21,9 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from benchmarks import nginx
 from benchmarks.http_client import RawClient
+from benchmarks.load import Address, Load, put
 from benchmarks.report import Report
 from benchmarks.servers import Platform, cpu_s, free_port, platform, process, until_open
 from coldspark.sdk.deploy import deploy
@@ -33,39 +34,6 @@ ROUNDS = 5
 SECONDS = 4
 CONCURRENCY = 64
 ROUTER_CORE, OTHER_CORE = 0, 1
-_LUA = """
-wrk.method = "POST"
-wrk.headers["content-type"] = "application/json"
-wrk.body = '{body}'
-"""
-_WORKER = """
-daemon off; pid {folder}/worker.pid; error_log stderr crit; worker_processes 1;
-events {{ worker_connections 4096; }}
-http {{
-  access_log off; keepalive_requests 100000000;
-  client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;
-  uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
-  server {{
-    listen 127.0.0.1:{port}; default_type application/json; client_max_body_size 100m;
-    location / {{ return 200 '{body}'; }}
-  }}
-}}
-"""
-_PROXY = """
-daemon off; pid {folder}/proxy.pid; error_log stderr crit; worker_processes 1;
-events {{ worker_connections 4096; }}
-http {{
-  access_log off; keepalive_requests 100000000;
-  client_body_temp_path {folder}/f; proxy_temp_path {folder}/g; fastcgi_temp_path {folder}/h;
-  uwsgi_temp_path {folder}/i; scgi_temp_path {folder}/j;
-  upstream worker {{ server 127.0.0.1:{worker}; keepalive 256; keepalive_requests 100000000; }}
-  server {{
-    listen 127.0.0.1:{port}; client_max_body_size 100m;
-    location / {{ proxy_pass http://worker; proxy_http_version 1.1;
-                  proxy_set_header Connection ""; }}
-  }}
-}}
-"""
 _ECHO = "def transform_fn(model, data, content_type, accept):\n    return data, accept\n"
 _ECHO += "def model_fn(model_dir):\n    return None\n"
 
@@ -99,9 +67,9 @@ def _targets() -> Iterator[list[Target]]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         worker, proxy = free_port(), free_port()
-        conf = _WORKER.format(folder=folder, port=worker, body=BODY.decode())
+        conf = nginx.ANSWERS.format(folder=folder, port=worker, body=BODY.decode())
         stack.enter_context(_nginx(folder / "worker.conf", conf, OTHER_CORE))
-        conf = _PROXY.format(folder=folder, port=proxy, worker=worker)
+        conf = nginx.PASSES_ON.format(folder=folder, port=proxy, worker=worker)
         front = stack.enter_context(_nginx(folder / "proxy.conf", conf, ROUTER_CORE))
         until_open(worker)
         until_open(proxy)
@@ -166,8 +134,7 @@ def _write(folder: Path) -> None:
     """Write the nginx worker as a command, and a handler that returns what it gets."""
     code = folder / "nginx"
     code.mkdir()
-    conf = _WORKER.replace("{port}", "PORT").replace("{folder}", "TMP").replace("{{", "{")
-    conf = conf.replace("}}", "}").replace("{body}", BODY.decode())
+    conf = nginx.ANSWERS.format(folder="TMP", port="PORT", body=BODY.decode())
     (code / "nginx.conf").write_text(conf)
     start = 'sed "s|PORT|$SAGEMAKER_BIND_TO_PORT|;s|TMP|$TMPDIR|g" nginx.conf > $TMPDIR/n.conf'
     start += f"; exec taskset -c {OTHER_CORE} nginx -c $TMPDIR/n.conf"
@@ -209,38 +176,28 @@ def _rates(report: Report, targets: list[Target]) -> None:
     report.remark(f"warm path, concurrency {CONCURRENCY}, router on one core:")
     rates: dict[str, list[float]] = {t.name: [] for t in targets}
     costs: dict[str, list[float]] = {t.name: [] for t in targets}
-    with tempfile.TemporaryDirectory() as folder:
-        script = Path(folder) / "load.lua"
-        script.write_text(_LUA.format(body=BODY.decode()))
-        for _ in range(ROUNDS):
-            for target in targets:
-                before = cpu_s(target.router_pid) if target.router_pid else 0.0
-                rate, count = _load(target, script)
-                rates[target.name].append(rate)
-                if target.router_pid:
-                    costs[target.name].append((cpu_s(target.router_pid) - before) / count * 1e6)
-    nginx = targets[1].name
+    for _ in range(ROUNDS):
+        for target in targets:
+            before = cpu_s(target.router_pid) if target.router_pid else 0.0
+            given = _load(target)
+            rates[target.name].append(given.rps)
+            if target.router_pid:
+                assert given.count
+                costs[target.name].append((cpu_s(target.router_pid) - before) / given.count * 1e6)
+    limit = targets[1].name
     for target in targets:
         report.add(target.name, "requests/s", rates[target.name])
         if target.router_pid:
             report.add(f"{target.name}: router's own CPU", "us/request", costs[target.name])
-        if target.name != nginx:
-            pairs = zip(rates[target.name], rates[nginx], strict=True)
+        if target.name != limit:
+            pairs = zip(rates[target.name], rates[limit], strict=True)
             report.add(f"{target.name} / nginx", "ratio", [a / b for a, b in pairs])
 
 
-def _load(target: Target, script: Path) -> tuple[float, int]:
-    """Return requests per second, and how many there were."""
-    url = f"http://127.0.0.1:{target.port}{target.path}"
-    argv = ["taskset", "-c", str(OTHER_CORE), "wrk", "-t1", f"-c{CONCURRENCY}", f"-d{SECONDS}s"]
-    for line in target.headers().splitlines():
-        argv += ["-H", line]
-    argv += ["-s", str(script), url]
-    said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
-    if "Non-2xx" in said or "Socket errors" in said:
-        raise RuntimeError(f"{target.name} failed under load:\n{said}")
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
-    count = re.search(r"(\d+) requests in", said)
-    assert rate
-    assert count
-    return float(rate[1]), int(count[1])
+def _load(target: Target) -> Load:
+    headers = tuple(target.headers().splitlines())
+    address = Address(port=target.port, path=target.path, body=BODY, headers=headers)
+    given = put(address, CONCURRENCY, SECONDS, OTHER_CORE)
+    if given.errors:
+        raise RuntimeError(f"{target.name}: {given.errors} calls failed under load")
+    return given

@@ -4,8 +4,9 @@ import os
 import time
 from dataclasses import dataclass
 
-from benchmarks.peers import coldspark_endpoints, load, trees
-from benchmarks.peers.load import Load
+from benchmarks import load
+from benchmarks.load import Load
+from benchmarks.peers import coldspark_endpoints, trees
 from benchmarks.peers.running import running
 from benchmarks.peers.systems import COLDSPARK, Setup
 from benchmarks.servers import until_open

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.load import Load
+from benchmarks.load import Load
 from benchmarks.peers.measuring import Warm, Zero
 
 _KINDS = ("warm", "zero")

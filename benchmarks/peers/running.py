@@ -12,8 +12,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.load import Address, call
 from benchmarks.peers import coldspark_endpoints, installs, trees
-from benchmarks.peers.load import Address, call
 from benchmarks.peers.systems import COLDSPARK, Launch, Place, Setup, environment
 from benchmarks.servers import free_port, until_open
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks import nginx
 from benchmarks.peers import installs
 from benchmarks.peers.workers.functions import is_batched
 from benchmarks.servers import COLDSPARK as COLDSPARK_PROGRAM
@@ -18,19 +19,6 @@ BODIES = {
     "minilm": json.dumps({"texts": [_TEXT]}).encode(),
 }
 """What a worker is sent; any other gets what ``echo`` gets."""
-_NGINX = """
-daemon off; pid {folder}/nginx.pid; error_log stderr crit; worker_processes 1;
-events {{ worker_connections 4096; }}
-http {{
-  access_log off; keepalive_requests 100000000;
-  client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;
-  uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
-  server {{
-    listen 127.0.0.1:{port}; default_type application/json;
-    location / {{ return 200 '{body}'; }}
-  }}
-}}
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +144,7 @@ def _rayserve_zero_tuned(place: Place) -> Launch:
 def _nginx(place: Place) -> Launch:
     file = place.folder / "nginx.conf"
     values = {"folder": place.folder, "port": place.port, "body": place.body.decode()}
-    file.write_text(_NGINX.format_map(values))
+    file.write_text(nginx.ANSWERS.format_map(values))
     argv = [installs.program("nginx"), "-c", str(file), "-p", str(place.folder)]
     return Launch(argv=argv, path="/", body=place.body)
 

@@ -4,8 +4,8 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from benchmarks.load import Load
 from benchmarks.peers.coldspark_endpoints import CONCURRENCY
-from benchmarks.peers.load import Load
 from benchmarks.peers.measuring import CONCURRENCIES, WAKES, Warm, Zero
 from benchmarks.peers.results import Context, Results
 from benchmarks.peers.systems import SETUPS

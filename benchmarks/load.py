@@ -30,6 +30,8 @@ class Address:
     port: int
     path: str
     body: bytes
+    headers: tuple[str, ...] = ()
+    """Lines besides the content type."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,8 @@ class Load:
     p50_ms: float
     p99_ms: float
     errors: int
+    count: int | None = None
+    """Calls that succeeded; None in results that were kept before they told it."""
 
 
 def call(address: Address) -> tuple[int, bytes]:
@@ -70,6 +74,8 @@ def put(address: Address, concurrency: int, seconds: int, core: int) -> Load:
         # A JSON string of a JSON text: Lua reads its escapes alike.
         script.write_text(_LUA % json.dumps(address.body.decode()))
         argv = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{concurrency}", f"-d{seconds}s"]
+        for line in address.headers:
+            argv += ["-H", line]
         argv += ["--timeout", f"{_WRK_TIMEOUT_S}s", "-s", str(script)]
         argv.append(f"http://127.0.0.1:{address.port}{address.path}")
         limit_s = seconds + _WRK_TIMEOUT_S
@@ -84,5 +90,6 @@ def _read(said: str) -> Load:
     count, micros, p50, p99, errors = map(int, line.split()[1:])
     if count <= errors:
         raise RuntimeError(f"no call succeeded of {count}")
-    rps = (count - errors) / (micros / 1e6)
-    return Load(rps=rps, p50_ms=p50 / 1000, p99_ms=p99 / 1000, errors=errors)
+    good = count - errors
+    rps = good / (micros / 1e6)
+    return Load(count=good, rps=rps, p50_ms=p50 / 1000, p99_ms=p99 / 1000, errors=errors)
