@@ -127,11 +127,13 @@ def test_every_key_of_a_deploy_file_is_on_its_page_and_in_its_example() -> None:
 SCALE = {"min": "min", "max": "max", "concurrency": "concurrency"} | {
     "idle_timeout": "idle_timeout_s",
     "park_timeout": "park_timeout_s",
+    "warmth": "warmth",
+    "wait_value": "wait_value",
     "waste_budget": "waste_budget",
     "failed_starts": "failed_starts_max",
 }
-DERIVED = {"park_timeout"}
-"""Their defaults follow from another key."""
+LEARNED = {"idle_timeout", "park_timeout", "warmth"}
+"""Their default is ``auto``: None in the code."""
 LIMITS = {
     "request_timeout": "request_timeout_s",
     "start_timeout": "start_timeout_s",
@@ -147,7 +149,7 @@ LIMITS = {
 @pytest.mark.parametrize(
     ("key", "default"),
     [
-        *((key, getattr(ScaleBody(), name)) for key, name in SCALE.items() if key not in DERIVED),
+        *((key, getattr(ScaleBody(), name)) for key, name in SCALE.items() if key not in LEARNED),
         *((key, getattr(LimitsBody(), name)) for key, name in LIMITS.items()),
     ],
 )
@@ -158,9 +160,17 @@ def test_a_default_on_the_page_is_the_codes(key: str, default: float) -> None:
     assert (parse_size(written) if is_size else parse_duration(written)) == default
 
 
+@pytest.mark.parametrize("key", sorted(LEARNED))
+def test_what_is_learned_unless_it_is_said_is_auto(key: str) -> None:
+    """A file may say so, too."""
+    assert row("configuration.md", key, width=3)[1] == "auto"
+    assert getattr(ScaleBody(), SCALE[key]) is None
+    assert project._scale({key: "auto"}) == {SCALE[key]: None}
+
+
 def test_scale_and_limits_have_the_keys_that_a_file_may_hold() -> None:
     """A new key needs its row."""
-    assert set(project._scale(dict.fromkeys(SCALE, 1))) == set(SCALE.values())
+    assert set(project._scale(dict.fromkeys(SCALE, 1) | {"warmth": "ready"})) == set(SCALE.values())
     assert set(project._limits(dict.fromkeys(LIMITS, 1))) == set(LIMITS.values())
     assert set(ScaleBody.__struct_fields__) == set(SCALE.values())
     assert set(LimitsBody.__struct_fields__) == set(LIMITS.values())

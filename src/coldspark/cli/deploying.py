@@ -55,13 +55,32 @@ def deploy(
         int | None, typer.Option(help="Requests that one replica serves at a time.")
     ] = None,
     idle_timeout: Annotated[
-        str | None, typer.Option(help="How long an idle replica is kept: 60, 5m.")
+        str | None,
+        typer.Option(
+            help="How long an idle replica is kept ready: 60, 5m, auto.",
+            show_default="auto: learned from the traffic",
+        ),
     ] = None,
     park_timeout: Annotated[
         str | None,
         typer.Option(
             help="How long it then stays frozen, for the fastest wake; 0: not at all.",
-            show_default="5 times the idle timeout",
+            show_default="auto, or 5 times the idle timeout",
+        ),
+    ] = None,
+    warmth: Annotated[
+        str | None,
+        typer.Option(
+            help="Where idle replicas stay: ready, parked, templated, auto.",
+            show_default="auto: as long on each as pays",
+            autocompletion=lambda: ["auto", "ready", "parked", "templated"],
+        ),
+    ] = None,
+    wait_value: Annotated[
+        float | None,
+        typer.Option(
+            help="Worth of a caller's second of waiting, in seconds of a ready replica.",
+            show_default="10",
         ),
     ] = None,
     model: Annotated[str | None, typer.Option(help="s3://…, file:///… or artifact:…")] = None,
@@ -91,6 +110,8 @@ def deploy(
             concurrency=concurrency,
             idle_timeout=idle_timeout,
             park_timeout=park_timeout,
+            warmth=warmth,
+            wait_value=wait_value,
         ),
         "environment": _environment(env or []),
     }

@@ -15,6 +15,7 @@ This file says which part hears of which event. Each part also calls those above
 - ``lives``: the effects by which replicas come and go
 - ``rollout``: from one revision to another, or back
 - ``scaling``: how many replicas, by the rule in ``autoscaling``
+- ``resting``: on which rung those rest that nobody needs, by ``descent``
 - ``dispatch``: which request goes where, and how each ends
 - ``starting``: from the ask for room to a ready replica, or to a failed start
 """
@@ -76,6 +77,8 @@ class Fleet:
 
     def __init__(self, fleet: FleetId, revision: Revision, *, replica_prefix: str = "") -> None:
         self._state = FleetState(fleet, replica_prefix or f"{fleet}.", revision)
+        self._open = self._state.book.opened
+        self._levels = self._state.levels
         self._lives = Lives(self._state)
         self._rollout = Rollout(self._state, self._lives)
         self._scaling = Scaling(self._state, self._lives, self._rollout)
@@ -166,15 +169,27 @@ class Fleet:
         effects: list[FleetEffect] = []
         if isinstance(event, RequestArrived):
             is_on = self._dispatch.arrive(event, now, effects)
+            self._measure(now)
             if not is_on or event.deadline_s < self._armed_s:
                 self._arm(now, effects)
         elif isinstance(event, RequestFinished):
-            if not self._dispatch.finish(event.request, now, effects):
+            is_all = self._dispatch.finish(event.request, now, effects)
+            self._measure(now)
+            # A replica that begins to idle now changes nothing before the next tick.
+            if not is_all and self._armed_s > now + self._scaling.idles_for_s():
                 self._arm(now, effects)
         else:
             self._hear(event, now, effects)
+            self._measure(now)
             self._arm(now, effects)
         return effects
+
+    def _measure(self, now: float) -> None:
+        """Note how many replicas the open requests fill, if that has changed."""
+        open, levels = len(self._open), self._levels
+        if open > levels.over or open <= levels.under:
+            scale = self._state.revision.spec.scale
+            levels.measure(open, scale.concurrency, scale.replicas_max, now)
 
     def _hear(self, event: RareEvent, now: float, effects: list[FleetEffect]) -> None:
         match event:
@@ -210,6 +225,7 @@ class Fleet:
         self._starting.expire(now, effects)
         self._scaling.expire_idle(now, effects)
         self._scaling.rescale(now, effects)
+        self._scaling.wake_ahead(now, effects)
 
     def _evict(self, name: ReplicaId, reason: str, now: float, effects: list[FleetEffect]) -> None:
         replica = self._state.roster.find(name)
@@ -235,7 +251,9 @@ class Fleet:
 
     def _arm(self, now: float, effects: list[FleetEffect]) -> None:
         """Ask for a tick at the next moment when time alone changes something."""
-        next_s = min(self._state.book.next_s(), self._scaling.next_s(), self._starting.next_s(now))
+        next_s = min(
+            self._state.book.next_s(), self._scaling.next_s(now), self._starting.next_s(now)
+        )
         if next_s < self._armed_s:
             self._armed_s = next_s
             effects.append(WakeAt(next_s))
@@ -246,6 +264,7 @@ class Fleet:
         roster.check()
         state.book.check(list(roster))
         state.budget.check()
+        state.levels.check()
         self._rollout.check()
         assert roster.live(self.revision.id) <= self.revision.spec.scale.replicas_max
         assert not (state.is_retired and state.book.queued)

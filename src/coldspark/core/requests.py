@@ -25,7 +25,8 @@ class RequestBook:
     """Every request from arrival to its end; no call scans those it does not concern."""
 
     def __init__(self) -> None:
-        self._open: dict[RequestId, Request] = {}
+        self.opened: dict[RequestId, Request] = {}
+        """Those that wait or run. Read only."""
         self._queue: OrderedDict[RequestId, Request] = OrderedDict()
         self._deadlines: Deadlines[RequestId] = Deadlines()
         self._aborting: dict[RequestId, Replica] = {}
@@ -41,7 +42,7 @@ class RequestBook:
     @property
     def open(self) -> int:
         """Return how many wait or run."""
-        return len(self._open)
+        return len(self.opened)
 
     @property
     def first(self) -> Request | None:
@@ -50,14 +51,14 @@ class RequestBook:
 
     def add(self, name: RequestId, request: Request) -> None:
         """Take a new request."""
-        assert name not in self._open
+        assert name not in self.opened
         assert name not in self._aborting
-        self._open[name] = request
+        self.opened[name] = request
         self._deadlines.add(name, request.deadline_s)
 
     def wait(self, name: RequestId) -> None:
         """Put a request at the end of the queue."""
-        request = self._open[name]
+        request = self.opened[name]
         self._queue[name] = request
         self.queued_bytes += request.size_bytes
 
@@ -69,16 +70,16 @@ class RequestBook:
 
     def find(self, name: RequestId) -> Request | None:
         """Return an open request."""
-        return self._open.get(name)
+        return self.opened.get(name)
 
     def finish(self, name: RequestId) -> Request | None:
         """Forget a request that its replica is done with; None when it was not open."""
         self._deadlines.drop(name)
-        return self._open.pop(name, None)
+        return self.opened.pop(name, None)
 
     def drop(self, name: RequestId, give_up_by_s: float) -> Replica | None:
         """Forget a request that was answered otherwise; return the replica that must give it up."""
-        request = self._open.pop(name)
+        request = self.opened.pop(name)
         self._deadlines.drop(name)
         if request.replica is None:
             del self._queue[name]
@@ -97,7 +98,7 @@ class RequestBook:
         """Forget all who wait; return them in order."""
         names = list(self._queue)
         for name in names:
-            del self._open[name]
+            del self.opened[name]
             self._deadlines.drop(name)
         self._queue.clear()
         self.queued_bytes = 0
@@ -106,7 +107,7 @@ class RequestBook:
     def expired(self, now: float) -> Iterator[tuple[RequestId, Request]]:
         """Yield open requests whose deadline has passed. The caller drops each."""
         for name in self._deadlines.due(now):
-            yield name, self._open[name]
+            yield name, self.opened[name]
 
     def overdue(self, now: float) -> list[Replica]:
         """Return, once each, replicas that should have given up a dropped request by now."""
@@ -127,13 +128,13 @@ class RequestBook:
     def check(self, replicas: list[Replica]) -> None:
         """Assert that book and replicas agree on who runs where."""
         held = {name for replica in replicas for name in replica.running}
-        running = {name for name, request in self._open.items() if request.replica is not None}
+        running = {name for name, request in self.opened.items() if request.replica is not None}
         assert held == running | self._aborting.keys()
         assert not running & self._aborting.keys()
-        assert set(self._queue) == self._open.keys() - running
+        assert set(self._queue) == self.opened.keys() - running
         assert self.queued_bytes == sum(request.size_bytes for request in self._queue.values())
-        assert len(self._deadlines) == len(self._open)
-        assert all(name in self._deadlines for name in self._open)
+        assert len(self._deadlines) == len(self.opened)
+        assert all(name in self._deadlines for name in self.opened)
         assert all(name in self._aborting for name in self._abort_limits)
         self._deadlines.check()
         self._abort_limits.check()

@@ -2,9 +2,12 @@
 
 from coldspark.core.autoscaling import Observed, decide
 from coldspark.core.deadlines import NEVER
+from coldspark.core.descent import Rest
+from coldspark.core.gaps import FIRST_S
 from coldspark.core.lives import Lives
 from coldspark.core.messages import FleetEffect
 from coldspark.core.replicas import ReplicaState
+from coldspark.core.resting import Resting
 from coldspark.core.rollout import Rollout
 from coldspark.core.state import FleetState
 
@@ -16,6 +19,7 @@ class Scaling:
         self._state = state
         self._lives = lives
         self._rollout = rollout
+        self._resting = Resting(state)
 
     def rescale(self, now: float, effects: list[FleetEffect]) -> None:
         """Go on with an update; start what the rule asks for, or call asks for room back."""
@@ -54,46 +58,51 @@ class Scaling:
     def _withdraw(self, now: float, effects: list[FleetEffect]) -> None:
         """Nobody waits any more: stop asking for room beyond the floor."""
         roster = self._state.roster
-        floor = self._state.revision.spec.scale.replicas_min
+        floor = max(self._state.revision.spec.scale.replicas_min, self._resting.expected)
         spare = roster.ready + len(roster.starting) - floor
         placing = [r for r in roster.starting.values() if r.state is ReplicaState.PLACING]
         for replica in placing[: max(0, spare)]:
             self._lives.withdraw(replica, now, "nobody waits any more", effects)
 
     def expire_idle(self, now: float, effects: list[FleetEffect]) -> None:
-        """Take replicas a rung down: idle ones are parked (above the floor), parked ones end."""
-        parks = self._state.revision.spec.scale.parks_for_s > 0
-        while now >= self._next_idle_s():
-            replica = self._state.roster.longest_idle()
+        """Take replicas a rung down: idle ones are parked or ended, parked ones ended."""
+        resting, roster = self._resting, self._state.roster
+        while resting.idle_ends_s(now) <= now:
+            replica = roster.longest_idle()
             assert replica is not None
             assert replica.idle_since_s is not None
             reason = f"idle for {now - replica.idle_since_s:.1f} s"
-            if parks:
+            if resting.rest_after_idle(now) is Rest.PARKED:
                 self._lives.park(replica, now, reason, effects)
             else:
                 self._lives.stop(replica, now, reason, effects)
-        while now >= self._next_parked_s():
-            replica = next(iter(self._state.roster.parked.values()))
+        while resting.parked_ends_s(now) <= now:
+            replica = next(iter(roster.parked.values()))
             assert replica.parked_s is not None
             reason = f"parked for {now - replica.parked_s:.1f} s"
             # It is idle and frozen: there is nothing that grace could let it finish.
             self._lives.stop(replica, now, reason, effects, grace_s=0.0)
 
-    def next_s(self) -> float:
-        """Return when the next replica goes a rung down."""
-        return min(self._next_idle_s(), self._next_parked_s())
+    def wake_ahead(self, now: float, effects: list[FleetEffect]) -> None:
+        """Wake a replica for a request that the measured gaps let expect."""
+        state = self._state
+        if state.is_retired or state.budget.failed or self._rollout.is_underway:
+            return
+        if self._resting.wakes_ahead_s(now) <= now:
+            self._lives.ask(1, self._resting.wake_ahead(), now, effects)
 
-    def _next_parked_s(self) -> float:
-        first = next(iter(self._state.roster.parked.values()), None)
-        if first is None or first.parked_s is None:
+    def idles_for_s(self) -> float:
+        """Return the least time for which a replica that begins to idle stays ready."""
+        scale = self._state.revision.spec.scale
+        if self._state.roster.ready <= scale.replicas_min:
             return NEVER
-        return first.parked_s + self._state.revision.spec.scale.parks_for_s
+        timeout_s = scale.idle_timeout_s
+        return FIRST_S if timeout_s is None or timeout_s > FIRST_S else timeout_s
 
-    def _next_idle_s(self) -> float:
-        scale, roster = self._state.revision.spec.scale, self._state.roster
-        if roster.ready <= scale.replicas_min:
-            return NEVER
-        first = roster.longest_idle()
-        if first is None or first.idle_since_s is None:
-            return NEVER
-        return first.idle_since_s + scale.idle_timeout_s
+    def next_s(self, now: float) -> float:
+        """Return when the next replica goes a rung down, or is woken ahead."""
+        resting = self._resting
+        next_s = min(resting.idle_ends_s(now), resting.parked_ends_s(now))
+        if self._state.is_retired or self._state.budget.failed or self._rollout.is_underway:
+            return next_s
+        return min(next_s, resting.wakes_ahead_s(now))

@@ -59,9 +59,9 @@ class Starting:
             return
         assert replica.granted_s is not None
         self._limits.drop(name)
-        if replica.parked_s is None:
-            # What a thaw takes says nothing of a start.
-            state.starts_s.add(now - replica.granted_s)
+        # What a thaw takes says nothing of a start.
+        samples = state.starts_s if replica.parked_s is None else state.thaws_s
+        samples.add(now - replica.granted_s)
         state.roster.become_ready(replica, now)
         state.budget.forgive()
         self._dispatch.feed(replica, now, effects)

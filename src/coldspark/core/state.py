@@ -3,6 +3,7 @@
 from collections import deque
 from dataclasses import dataclass, field
 
+from coldspark.core.gaps import Levels
 from coldspark.core.requests import RequestBook
 from coldspark.core.roster import Roster
 from coldspark.core.starts import StartBudget
@@ -35,7 +36,10 @@ class FleetState:
     roster: Roster = field(default_factory=Roster)
     budget: StartBudget = field(default_factory=StartBudget)
     starts_s: Samples = field(default_factory=Samples)
+    thaws_s: Samples = field(default_factory=Samples)
+    """From room granted to ready, of parked replicas."""
     services_s: Samples = field(default_factory=Samples)
+    levels: Levels = field(default_factory=Levels)
     notes: deque[Note] = field(default_factory=lambda: deque(maxlen=DECISIONS_KEPT))
 
     def note(self, now: float, what: str, reason: str) -> None:

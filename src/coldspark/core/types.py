@@ -70,8 +70,21 @@ class Resources:
             raise ValueError(f"gpu_memory_bytes={self.gpu_memory_bytes} must be positive")
 
 
+FIRST_IDLE_S = 60.0
+"""For how long an idle replica is kept before there is a measured start to reckon with."""
 _PARKED_PER_IDLE = 5.0
 """A parked replica holds memory alone, so it may stay for longer than an idle one did."""
+
+
+class Warmth(StrEnum):
+    """The rung that idle replicas go down to, and stay on."""
+
+    READY = "ready"
+    """Once awake, none is ever parked or ended for idleness."""
+    PARKED = "parked"
+    """Frozen when idle, and kept until somebody needs their memory."""
+    TEMPLATED = "templated"
+    """Ended when idle, without being parked; what is left is the template."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +96,19 @@ class ScalePolicy:
     replicas_max: int = 1
     concurrency: int = 1
     """Requests that one replica serves at a time (its slots)."""
-    idle_timeout_s: float = 60.0
+    idle_timeout_s: float | None = None
+    """How long an idle replica is kept ready. None: learned from the gaps between requests."""
     park_timeout_s: float | None = None
     """How long an idle replica stays parked (frozen, its devices given back) before it ends.
 
-    None: five times ``idle_timeout_s``. 0: it is never parked.
+    None: learned, or five times a given ``idle_timeout_s``. 0: it is never parked.
+    """
+    warmth: Warmth | None = None
+    """None: as long on each rung as pays. Else the lowest rung that idleness leads to."""
+    wait_value: float = 10.0
+    """What a second of a caller's waiting is worth, in seconds of a ready replica.
+
+    Higher keeps idle replicas for longer; it counts where a time above is learned.
     """
     waste_budget: float = 0.0
     """0 starts a replica for every slot's worth of waiting work; 1 only one that pays its start."""
@@ -101,20 +122,51 @@ class ScalePolicy:
             raise ValueError(f"replicas_max={self.replicas_max} must lie in 1..10000")
         if not 1 <= self.concurrency <= 1_000:
             raise ValueError(f"concurrency={self.concurrency} must lie in 1..1000")
-        if not 0.0 <= self.idle_timeout_s <= 7 * 86_400:
-            raise ValueError(f"idle_timeout_s={self.idle_timeout_s} must lie in 0..604800")
-        if self.park_timeout_s is not None and not 0.0 <= self.park_timeout_s <= 7 * 86_400:
-            raise ValueError(f"park_timeout_s={self.park_timeout_s} must lie in 0..604800")
+        for name in ("idle_timeout_s", "park_timeout_s"):
+            if (value := getattr(self, name)) is not None and not 0.0 <= value <= 7 * 86_400:
+                raise ValueError(f"{name}={value} must lie in 0..604800")
+        if not 0.0 <= self.wait_value <= 1e6:
+            raise ValueError(f"wait_value={self.wait_value} must lie in 0..1000000")
+        self._check_warmth()
         if not 0.0 <= self.waste_budget <= 1.0:
             raise ValueError(f"waste_budget={self.waste_budget} must lie in 0..1")
         if not 1 <= self.failed_starts_max <= 100:
             raise ValueError(f"failed_starts_max={self.failed_starts_max} must lie in 1..100")
 
+    def _check_warmth(self) -> None:
+        """Refuse times that the pinned rung makes meaningless."""
+        if self.warmth is Warmth.READY and self.idle_timeout_s is not None:
+            raise ValueError(
+                f"idle_timeout_s={self.idle_timeout_s:g} does nothing with warmth=ready:"
+                " leave one of them out"
+            )
+        if self.warmth is not None and self.park_timeout_s is not None:
+            raise ValueError(
+                f"park_timeout_s={self.park_timeout_s:g} does nothing with"
+                f" warmth={self.warmth.value}: leave one of them out"
+            )
+
     @property
-    def parks_for_s(self) -> float:
-        """Return ``park_timeout_s``, or what stands for None: 60 s idle, then 300 s parked."""
+    def may_park(self) -> bool:
+        """Return whether idle replicas are ever parked."""
+        return self.park_timeout_s != 0.0 and self.warmth in (None, Warmth.PARKED)
+
+    @property
+    def first_idle_s(self) -> float:
+        """Return how long an idle replica is kept ready before anything was learned."""
+        if self.warmth is Warmth.READY:
+            return float("inf")
+        return FIRST_IDLE_S if self.idle_timeout_s is None else self.idle_timeout_s
+
+    @property
+    def first_parked_s(self) -> float:
+        """Return how long one is kept parked before anything was learned."""
+        if not self.may_park:
+            return 0.0
+        if self.warmth is Warmth.PARKED:
+            return float("inf")
         if self.park_timeout_s is None:
-            return _PARKED_PER_IDLE * self.idle_timeout_s
+            return _PARKED_PER_IDLE * self.first_idle_s
         return self.park_timeout_s
 
 

@@ -8,10 +8,13 @@ class Samples:
 
     def __init__(self, size: int = 32) -> None:
         self._values: deque[float] = deque(maxlen=size)
+        self.taken = 0
+        """How many were ever taken."""
 
     def add(self, value_s: float) -> None:
         """Take a measurement; the oldest falls out."""
         self._values.append(value_s)
+        self.taken += 1
 
     def quantile(self, share: float) -> float | None:
         """Return the nearest-rank quantile, or None while nothing was measured."""

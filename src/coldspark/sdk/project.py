@@ -18,9 +18,9 @@ CPU under the directory's name.
     memory = "2GB"
     vcpus = 2
 
-    [scale]                             # min, max, concurrency, idle_timeout, waste_budget
+    [scale]                             # min, max, concurrency, idle_timeout, warmth, wait_value
     max = 4
-    idle_timeout = "60s"
+    idle_timeout = "60s"                # or "auto", the default: learned from the traffic
 
     [limits]                            # request_timeout, start_timeout, body, queue, ...
     request_timeout = "10m"
@@ -39,6 +39,7 @@ from typing import Any
 
 from coldspark.core.hints import refuse_unknown_keys
 from coldspark.core.sizes import parse_duration, parse_size
+from coldspark.core.types import Warmth
 from coldspark.errors import InvalidRequest
 
 FILE_NAME = "coldspark.toml"
@@ -220,12 +221,27 @@ def _scale(table: Mapping[str, Any]) -> dict[str, Any]:
         "min": ("min", int),
         "max": ("max", int),
         "concurrency": ("concurrency", int),
-        "idle_timeout": ("idle_timeout_s", parse_duration),
-        "park_timeout": ("park_timeout_s", parse_duration),
+        "idle_timeout": ("idle_timeout_s", _duration_or_auto),
+        "park_timeout": ("park_timeout_s", _duration_or_auto),
+        "warmth": ("warmth", _warmth),
+        "wait_value": ("wait_value", float),
         "waste_budget": ("waste_budget", float),
         "failed_starts": ("failed_starts_max", int),
     }
     return _translated(table, known, "[scale]")
+
+
+def _duration_or_auto(value: str | int | float) -> float | None:
+    """Return seconds, or None for ``auto``: learned from the traffic."""
+    return None if value == "auto" else parse_duration(value)
+
+
+def _warmth(value: str) -> str | None:
+    """Return the rung to stay on, or None for ``auto``."""
+    rungs = [warmth.value for warmth in Warmth]
+    if value != "auto" and value not in rungs:
+        raise ValueError(f"warmth={value!r} must be auto or one of {', '.join(rungs)}")
+    return None if value == "auto" else value
 
 
 def _limits(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -133,7 +133,7 @@ def template_dropped(facts: Facts) -> Advice | None:
     template = facts.template
     if template is None or not template.is_fork_safe or template.import_us is None:
         return None
-    kept_s = facts.spec.scale.idle_timeout_s + facts.pool.idle_timeout_s
+    kept_s = (facts.spec.scale.idle_timeout_s or 0.0) + facts.pool.idle_timeout_s
     gaps = [wake.gap_ms for wake in facts.from_rungs(Rung.CACHED) if wake.gap_ms is not None]
     wakes = len([gap_ms for gap_ms in gaps if gap_ms >= kept_s * 1000])
     gain_us = template.import_us + (template.load_us or 0)
@@ -191,6 +191,9 @@ def first_call_is_slow(facts: Facts) -> Advice | None:
 
 def replica_went_too_soon(facts: Facts) -> Advice | None:
     """Many wakes came shortly after the idle replica had ended."""
+    if facts.spec.scale.idle_timeout_s is None:
+        # It is learned from these very gaps.
+        return None
     timeout_ms = facts.spec.scale.idle_timeout_s * 1000
     gaps = [wake.gap_ms for wake in facts.wakes if wake.gap_ms is not None]
     soon = [gap_ms for gap_ms in gaps if timeout_ms <= gap_ms <= _SOON * timeout_ms]

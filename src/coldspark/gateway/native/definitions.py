@@ -161,6 +161,8 @@ def _scale(body: ScaleBody) -> ScalePolicy:
         concurrency=body.concurrency,
         idle_timeout_s=body.idle_timeout_s,
         park_timeout_s=body.park_timeout_s,
+        warmth=body.warmth,
+        wait_value=body.wait_value,
         waste_budget=body.waste_budget,
         failed_starts_max=body.failed_starts_max,
     )
@@ -211,6 +213,8 @@ def _scale_fields(scale: ScalePolicy) -> dict[str, Any]:
         "concurrency": scale.concurrency,
         "idle_timeout_s": scale.idle_timeout_s,
         "park_timeout_s": scale.park_timeout_s,
+        "warmth": scale.warmth,
+        "wait_value": scale.wait_value,
         "waste_budget": scale.waste_budget,
         "failed_starts_max": scale.failed_starts_max,
     }

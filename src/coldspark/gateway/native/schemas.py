@@ -2,7 +2,7 @@
 
 import msgspec
 
-from coldspark.core.types import EndpointStatus
+from coldspark.core.types import EndpointStatus, Warmth
 
 
 class Asked(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -35,8 +35,14 @@ class ScaleBody(Asked):
     min: int = 0
     max: int = 1
     concurrency: int = 1
-    idle_timeout_s: float = 60.0
+    idle_timeout_s: float | None = None
+    """None: learned from the gaps between requests."""
     park_timeout_s: float | None = None
+    """None: learned, or five times a given ``idle_timeout_s``. 0: never parked."""
+    warmth: Warmth | None = None
+    """The rung that idle replicas go down to and stay on; None: as long on each as pays."""
+    wait_value: float = 10.0
+    """What a second of a caller's waiting is worth, in seconds of a ready replica."""
     waste_budget: float = 0.0
     failed_starts_max: int = 3
 

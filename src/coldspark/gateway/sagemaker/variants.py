@@ -143,14 +143,11 @@ def scale_policy(variant: ProductionVariant, knobs: Knobs) -> ScalePolicy:
         least, most = serverless_bounds(variant.serverless_config, concurrency)
     else:
         least, most = _instance_bounds(variant)
-    default = ScalePolicy()
     return ScalePolicy(
         replicas_min=least,
         replicas_max=most,
         concurrency=concurrency,
-        idle_timeout_s=(
-            default.idle_timeout_s if knobs.idle_timeout_s is None else knobs.idle_timeout_s
-        ),
+        idle_timeout_s=knobs.idle_timeout_s,
         park_timeout_s=knobs.park_timeout_s,
     )
 

@@ -1,0 +1,116 @@
+"""On which rung an unneeded replica rests, at each age of its gap: the cheapest course, worked out.
+
+A replica that nobody needs may stay ready, be parked, or be ended; a replica that is expected may
+be woken ahead. With p(i) the chance that a gap that reached bin i ends in it (``Gaps.ends``), w(i)
+the bin's width in seconds, h(r) what a second on rung r costs and K(r) what a wake from it costs,
+all in seconds of a ready replica, the cost to come on rung r is
+
+    stay(r, i) = h(r) * w(i) * (1 - p(i)/2) + p(i) * K(r) + (1 - p(i)) * best(r, i+1)
+    best(r, i) = min over rungs s of  move(r, s) + stay(s, i)
+    K(r)       = wake_s(r) * (1 + wait_value)
+
+where going down is free, and going up ahead of a request costs thrice the wake's own seconds but
+makes nobody wait. Worked backwards from the last bin it takes one pass.
+
+Worked number: no gap was measured, a start takes 30 s, wait_value is 10, nothing is parked. Then
+K(ended) = 330, and what the imagined gaps of ``Gaps.ends`` say is to keep it for 304 s: the bin
+edge below 330, as the ski rental has it.
+"""
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from enum import IntEnum
+
+from coldspark.core.gaps import EDGES_S, Gaps
+
+NEVER_S = float("inf")
+WAKE_AHEAD = 3.0
+"""A start that nobody asked for costs three times its seconds: it takes processor and disk from
+others, and may turn out to be for nothing."""
+
+
+class Rest(IntEnum):
+    """The rungs that an unneeded replica may rest on, the warmest first."""
+
+    READY = 0
+    PARKED = 1
+    ENDED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """What a rung costs, in seconds of a ready replica."""
+
+    hold: float
+    """For a second on it."""
+    wake_s: float
+    """Until it is ready again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Descent:
+    """The rung for each age of a gap: from ``ages_s[i]`` on, ``rests[i]``."""
+
+    ages_s: tuple[float, ...]
+    rests: tuple[Rest, ...]
+
+    def at(self, age_s: float) -> Rest:
+        """Return the rung at an age."""
+        return self.rests[bisect_right(self.ages_s, age_s) - 1]
+
+    def next_s(self, age_s: float) -> float:
+        """Return the next age at which the rung changes."""
+        index = bisect_right(self.ages_s, age_s)
+        return self.ages_s[index] if index < len(self.ages_s) else NEVER_S
+
+
+def cheapest(gaps: Gaps, rungs: tuple[Rung, Rung, Rung], wait_value: float) -> Descent:
+    """Return the cheapest descent under the measured gaps (``rungs`` by ``Rest``).
+
+    ``wait_value`` is what a second of a caller's waiting is worth, in seconds of a ready replica.
+    """
+    ends = gaps.ends()
+    wakes = [rung.wake_s * (1.0 + wait_value) for rung in rungs]
+    best = [0.0, 0.0, 0.0]
+    choices: list[list[Rest]] = []
+    for index in range(len(ends) - 1, -1, -1):
+        chance, width_s = ends[index], EDGES_S[index + 1] - EDGES_S[index]
+        held, goes_on = width_s * (1.0 - 0.5 * chance), 1.0 - chance
+        stay = [
+            rungs[rest].hold * held + chance * wakes[rest] + goes_on * best[rest] for rest in Rest
+        ]
+        chosen = [_cheapest_move(rest, stay, rungs) for rest in Rest]
+        best = [_move_s(rest, chosen[rest], rungs) + stay[chosen[rest]] for rest in Rest]
+        choices.append(chosen)
+    choices.reverse()
+    return _course(choices, rungs)
+
+
+def _move_s(here: Rest, there: Rest, rungs: tuple[Rung, Rung, Rung]) -> float:
+    return WAKE_AHEAD * rungs[here].wake_s if there < here else 0.0
+
+
+def _cheapest_move(here: Rest, stay: list[float], rungs: tuple[Rung, Rung, Rung]) -> Rest:
+    """Return the rung to go to: any lower one, or up to READY. Of equals, the lowest."""
+    chosen, least = here, stay[here]
+    for there in Rest:
+        if there is Rest.PARKED and here is Rest.ENDED:
+            continue
+        cost = _move_s(here, there, rungs) + stay[there]
+        if cost < least or (cost == least and there > chosen):
+            chosen, least = there, cost
+    return chosen
+
+
+def _course(choices: list[list[Rest]], rungs: tuple[Rung, Rung, Rung]) -> Descent:
+    """Walk from READY through the choices; a wake ahead begins its own length earlier."""
+    ages_s, rests = [0.0], [Rest.READY]
+    for index, chosen in enumerate(choices):
+        here, there = rests[-1], chosen[rests[-1]]
+        # Bin 0 lies below what is counted: nothing is given up in it.
+        if there is here or index == 0:
+            continue
+        ahead_s = rungs[here].wake_s if there < here else 0.0
+        ages_s.append(max(ages_s[-1], EDGES_S[index] - ahead_s))
+        rests.append(there)
+    return Descent(tuple(ages_s), tuple(rests))

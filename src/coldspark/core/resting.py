@@ -1,0 +1,163 @@
+"""Until when the replicas of one fleet rest on a rung while nobody needs them.
+
+What the policy fixes is kept by each replica's own clock, and so is everything until a start was
+measured. The rest is learned: each level of demand has its descent (``gaps``, ``descent``), worked
+out anew when an eighth more gaps are known or another start was measured.
+"""
+
+from dataclasses import dataclass
+
+from coldspark.core.deadlines import NEVER
+from coldspark.core.descent import Descent, Rest, Rung, cheapest
+from coldspark.core.gaps import FIRST_S
+from coldspark.core.state import FleetState
+from coldspark.core.types import Warmth
+
+PARKED_HOLD = 0.002
+"""A second parked costs so many seconds ready: memory that anybody may reclaim at any time."""
+_UNUSED = Rung(hold=2.0, wake_s=0.0)
+"""Dearer than being ready: no descent leads over it."""
+_THAW_FIRST_S = 0.05
+"""Taken for a thaw until one was measured."""
+_ANEW_SHARE = 0.125
+
+
+@dataclass(frozen=True, slots=True)
+class _Learned:
+    descent: Descent
+    rises: bool
+    gaps: int
+    """How many were known."""
+    starts: int
+
+
+class Resting:
+    """When the replicas of one fleet go a rung down, and when one is woken ahead."""
+
+    def __init__(self, state: FleetState) -> None:
+        self._state = state
+        self._learned: dict[int, _Learned] = {}
+        self._woken_ahead: dict[int, float] = {}
+        """By level: the gap, by its beginning, in which a replica was woken ahead."""
+
+    def idle_ends_s(self, now: float) -> float:
+        """Return when the replica that has been idle longest leaves READY."""
+        roster, scale = self._state.roster, self._state.revision.spec.scale
+        if roster.ready <= scale.replicas_min:
+            return NEVER
+        replica = roster.longest_idle()
+        if replica is None or replica.idle_since_s is None:
+            return NEVER
+        if not self._is_learning:
+            return replica.idle_since_s + scale.first_idle_s
+        # Every warm request asks this, so what is cheap to say comes first.
+        if now < replica.idle_since_s + FIRST_S:
+            return replica.idle_since_s + FIRST_S
+        return self._leaves_s(Rest.READY, roster.ready, replica.idle_since_s, now)
+
+    def rest_after_idle(self, now: float) -> Rest:
+        """Return the rung that a replica goes down to when it leaves READY."""
+        scale = self._state.revision.spec.scale
+        if not scale.may_park:
+            return Rest.ENDED
+        level = self._state.roster.ready
+        since_s = self._state.levels.down_since_s(level)
+        if not self._is_learning or scale.park_timeout_s is not None or since_s is None:
+            return Rest.PARKED
+        return max(Rest.PARKED, self._of(level).descent.at(now - since_s))
+
+    def parked_ends_s(self, now: float) -> float:
+        """Return when the replica that has been parked longest ends."""
+        roster, scale = self._state.roster, self._state.revision.spec.scale
+        replica = next(iter(roster.parked.values()), None)
+        if replica is None or replica.parked_s is None:
+            return NEVER
+        if not self._is_learning or scale.park_timeout_s is not None:
+            return replica.parked_s + scale.first_parked_s
+        level = roster.ready + len(roster.starting) + len(roster.parked)
+        return self._leaves_s(Rest.PARKED, level, replica.parked_s, now)
+
+    def _leaves_s(self, rest: Rest, level: int, own_s: float, now: float) -> float:
+        """Return when a level's replica goes below ``rest``.
+
+        ``own_s`` is the replica's own clock, for a level that demand never reached.
+        """
+        levels = self._state.levels
+        if level <= levels.level:
+            return NEVER
+        since_s = levels.down_since_s(level)
+        since_s = own_s if since_s is None else since_s
+        descent = self._of(level).descent
+        age_s = max(0.0, now - since_s)
+        while age_s < NEVER and descent.at(age_s) <= rest:
+            age_s = descent.next_s(age_s)
+        return max(now, since_s + age_s)
+
+    def wakes_ahead_s(self, now: float) -> float:
+        """Return when a replica is to be woken ahead of a request that is expected."""
+        level, since_s = self._next_level()
+        if since_s is None or self._woken_ahead.get(level) == since_s:
+            return NEVER
+        learned = self._of(level)
+        if not learned.rises:
+            return NEVER
+        descent = learned.descent
+        age_s = max(now - since_s, descent.next_s(0.0))
+        while age_s < NEVER and descent.at(age_s) is not Rest.READY:
+            age_s = descent.next_s(age_s)
+        return max(now, since_s + age_s)
+
+    def wake_ahead(self) -> str:
+        """Note that a replica is woken ahead, once in a gap; return the reason."""
+        level, since_s = self._next_level()
+        assert since_s is not None
+        self._woken_ahead[level] = since_s
+        known = self._state.levels.gaps(level).measured
+        return f"a request is expected: {known} gaps between uses of replica {level} were measured"
+
+    def _next_level(self) -> tuple[int, float | None]:
+        """Return the level that no replica is there for, and since when it is not needed."""
+        state = self._state
+        level = state.roster.ready + len(state.roster.starting) + 1
+        if not self._is_learning or level > state.revision.spec.scale.replicas_max:
+            return level, None
+        return level, state.levels.down_since_s(level)
+
+    @property
+    def expected(self) -> int:
+        """Return how many replicas there shall be for requests that are expected."""
+        levels = self._state.levels
+        return max(
+            (k for k, since_s in self._woken_ahead.items() if levels.down_since_s(k) == since_s),
+            default=0,
+        )
+
+    @property
+    def _is_learning(self) -> bool:
+        scale = self._state.revision.spec.scale
+        is_open = scale.idle_timeout_s is None and scale.warmth is not Warmth.READY
+        return is_open and self._state.starts_s.taken > 0
+
+    def _of(self, level: int) -> _Learned:
+        """Return what is known of a level."""
+        state = self._state
+        gaps, starts = state.levels.gaps(level), state.starts_s.taken + state.thaws_s.taken
+        known = self._learned.get(level)
+        is_same = known is not None and known.starts == starts
+        if known and is_same and gaps.measured <= known.gaps * (1.0 + _ANEW_SHARE):
+            return known
+        descent = cheapest(gaps, self._rungs(), state.revision.spec.scale.wait_value)
+        rises = any(rest is Rest.READY for rest in descent.rests[1:])
+        found = _Learned(descent, rises, gaps.measured, starts)
+        self._learned[level] = found
+        return found
+
+    def _rungs(self) -> tuple[Rung, Rung, Rung]:
+        """Return what each rung costs; medians of what was measured."""
+        scale = self._state.revision.spec.scale
+        start_s = self._state.starts_s.quantile(0.5) or 0.0
+        thaw_s = self._state.thaws_s.quantile(0.5)
+        thaw_s = _THAW_FIRST_S if thaw_s is None else thaw_s
+        parked = Rung(PARKED_HOLD, min(thaw_s, start_s)) if scale.may_park else _UNUSED
+        ended = _UNUSED if scale.warmth is Warmth.PARKED else Rung(0.0, start_s)
+        return (Rung(1.0, 0.0), parked, ended)

@@ -1,0 +1,146 @@
+"""The descent: the cheapest course, against every fixed keep-alive; and what it learns."""
+
+import math
+from collections.abc import Iterable
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coldspark.core.descent import NEVER_S, WAKE_AHEAD, Descent, Rest, Rung, cheapest
+from coldspark.core.gaps import BINS, EDGES_S, FIRST_S, Gaps, Levels
+
+GAPS = st.lists(st.floats(FIRST_S, 1e6), max_size=60)
+WAKES = st.floats(0.01, 300.0)
+VALUES = st.floats(0.0, 100.0)
+PARKED = Rung(hold=0.002, wake_s=0.05)
+UNUSED = Rung(hold=2.0, wake_s=0.0)
+
+
+def measured(gaps_s: Iterable[float]) -> Gaps:
+    found = Gaps()
+    for gap_s in gaps_s:
+        found.add(gap_s)
+    return found
+
+
+def rungs(start_s: float, parked: Rung = UNUSED) -> tuple[Rung, Rung, Rung]:
+    return (Rung(1.0, 0.0), parked, Rung(0.0, start_s))
+
+
+def cost(rests: list[Rest], gaps: Gaps, costs: tuple[Rung, Rung, Rung], wait_value: float) -> float:
+    """Return what a course, one rung for each bin, is expected to cost: forwards, step by step."""
+    total, alive, here = 0.0, 1.0, Rest.READY
+    for index, (chance, rest) in enumerate(zip(gaps.ends(), rests, strict=True)):
+        total += alive * (WAKE_AHEAD * costs[here].wake_s if rest < here else 0.0)
+        here = rest
+        width_s = EDGES_S[index + 1] - EDGES_S[index]
+        total += alive * costs[here].hold * width_s * (1.0 - 0.5 * chance)
+        total += alive * chance * costs[here].wake_s * (1.0 + wait_value)
+        alive *= 1.0 - chance
+    return total
+
+
+def by_bin(descent: Descent) -> list[Rest]:
+    """Return the rung in the middle of each bin."""
+    return [descent.at(math.sqrt(max(low, 0.01) * high)) for low, high in pairwise(EDGES_S)]
+
+
+@given(gaps_s=GAPS, start_s=WAKES, wait_value=VALUES, has_parking=st.booleans())
+def test_no_fixed_keep_alive_is_cheaper(
+    gaps_s: list[float], start_s: float, wait_value: float, has_parking: bool
+) -> None:
+    """Ready until any bin's edge, then parked until any other, then ended: all cost as much."""
+    gaps = measured(gaps_s)
+    costs = rungs(start_s, PARKED if has_parking else UNUSED)
+    # A wake ahead begins within a bin; only courses without one can be read off bin by bin.
+    found = cheapest(gaps, costs, wait_value)
+    if any(rest is Rest.READY for rest in found.rests[1:]):
+        return
+    least = cost(by_bin(found), gaps, costs, wait_value)
+    for ready in range(1, BINS + 2, 5):
+        for parked in range(0, BINS + 2 - ready, 10) if has_parking else (0,):
+            rests = [Rest.READY] * ready + [Rest.PARKED] * parked
+            rests += [Rest.ENDED] * (BINS + 1 - len(rests))
+            assert least <= cost(rests, gaps, costs, wait_value) * (1 + 1e-9) + 1e-9
+
+
+@given(gaps_s=GAPS, start_s=WAKES, wait_value=VALUES)
+def test_a_descent_begins_ready_and_its_ages_rise(
+    gaps_s: list[float], start_s: float, wait_value: float
+) -> None:
+    """Each step leads to another rung."""
+    descent = cheapest(measured(gaps_s), rungs(start_s, PARKED), wait_value)
+    assert descent.at(0.0) is Rest.READY
+    assert list(descent.ages_s) == sorted(descent.ages_s)
+    assert all(one is not other for one, other in pairwise(descent.rests))
+    assert descent.next_s(descent.ages_s[-1]) == NEVER_S
+
+
+def test_with_nothing_measured_it_is_the_ski_rental() -> None:
+    """Kept for about what a wake costs: at most twice what an oracle would have paid."""
+    descent = cheapest(Gaps(), rungs(30.0), 10.0)
+    assert descent.rests == (Rest.READY, Rest.ENDED)
+    assert descent.ages_s[1] == pytest.approx(304.4, abs=0.1)
+
+
+def test_short_gaps_are_bridged_and_long_ones_are_not() -> None:
+    """Half the gaps last 20 s, half last an hour: the replica is kept for the short ones alone."""
+    descent = cheapest(measured([20.0, 3600.0] * 50), rungs(10.0), 10.0)
+    assert descent.rests[:2] == (Rest.READY, Rest.ENDED)
+    assert 20.0 < descent.ages_s[1] < 30.0
+
+
+def test_a_request_that_comes_every_hour_is_awaited() -> None:
+    """Nobody is kept ready for 55 minutes, and nobody waits for the start."""
+    descent = cheapest(measured([3600.0] * 100), rungs(60.0), 100.0)
+    assert descent.at(1800.0) is Rest.ENDED
+    assert descent.at(3600.0) is Rest.READY
+
+
+def test_a_parked_replica_is_kept_for_longer_than_a_ready_one() -> None:
+    """Its rung costs little, and waking it makes nobody wait for long."""
+    descent = cheapest(Gaps(), rungs(5.0, PARKED), 10.0)
+    assert descent.rests == (Rest.READY, Rest.PARKED, Rest.ENDED)
+    assert descent.ages_s[1] < 10.0
+    assert descent.ages_s[2] > 3600.0
+
+
+def test_old_gaps_fade() -> None:
+    """Traffic that grew rare stops being bridged."""
+    gaps = measured([2.0] * 300)
+    busy = cheapest(gaps, rungs(1.0), 10.0)
+    for _ in range(2000):
+        gaps.add(4000.0)
+    rare = cheapest(gaps, rungs(1.0), 10.0)
+    assert rare.ages_s[1] <= busy.ages_s[1]
+    assert rare.ages_s[1] == FIRST_S
+    assert gaps.weight <= 257
+
+
+MOVES = st.lists(st.tuples(st.integers(0, 6), st.floats(0.0, 100.0)), max_size=60)
+
+
+@given(moves=MOVES)
+def test_each_gap_of_each_level_is_measured_once(moves: list[tuple[int, float]]) -> None:
+    """Against a plain record of when each level was up."""
+    levels, now = Levels(), 0.0
+    gone: dict[int, float] = {}
+    expected: dict[int, int] = {}
+    level = 0
+    for to, pause_s in moves:
+        now += pause_s
+        for up in range(level + 1, to + 1):
+            if up in gone and now - gone[up] >= FIRST_S:
+                expected[up] = expected.get(up, 0) + 1
+            gone.pop(up, None)
+        for down in range(to + 1, level + 1):
+            gone[down] = now
+        level = to
+        levels.measure(to, 1, 6, now)
+        levels.check()
+        for each in range(1, 7):
+            assert levels.down_since_s(each) == gone.get(each)
+    for each in range(1, 7):
+        assert levels.gaps(each).measured == expected.get(each, 0)
