@@ -17,7 +17,7 @@ from coldspark.sdk.client import Client
 from coldspark.sdk.deploy import deploy
 
 CONCURRENCY = functions.BATCH_MAX
-"""Coldspark does not batch: this many calls of a worker run at once instead."""
+"""Of a worker that does not batch: this many of its calls run at once."""
 _IDLE_S = 0.05
 _START_S = 60.0
 _AT_ZERO_S = 60.0
@@ -30,6 +30,10 @@ WORK = load("{name}")
 
 def predict_fn(data):
     return WORK([data])[0]
+
+
+def predict_batch_fn(inputs):
+    return WORK(inputs)
 """
 
 
@@ -52,10 +56,14 @@ def share_environments(data: Path) -> None:
     (data / "environments").symlink_to(_KEPT)
 
 
-def put(place: Place, *, may_be_zero: bool) -> None:
+def put(place: Place, *, may_be_zero: bool, batches: bool = True) -> None:
     """Deploy the place's worker to the server that starts there."""
     source = _source(place)
-    scale: dict[str, Any] = {"min": 1, "max": 1, "concurrency": CONCURRENCY}
+    scale: dict[str, Any] = {"min": 1, "max": 1}
+    if batches and functions.is_batched(place.worker):
+        scale |= {"batch_size": functions.BATCH_MAX, "batch_wait": functions.BATCH_WAIT_S}
+    else:
+        scale["concurrency"] = CONCURRENCY
     if may_be_zero:
         scale = {"min": 0, "max": 1, "idle_timeout": _IDLE_S}
     deploy(_client(place), source, {"scale": scale})

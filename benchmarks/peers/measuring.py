@@ -8,7 +8,7 @@ from benchmarks import load
 from benchmarks.load import Load
 from benchmarks.peers import coldspark_endpoints, trees
 from benchmarks.peers.running import running
-from benchmarks.peers.systems import COLDSPARK, Setup
+from benchmarks.peers.systems import Setup
 from benchmarks.servers import until_open
 
 CONCURRENCIES = (1, 16, 64)
@@ -80,7 +80,7 @@ def zero(setup: Setup, tuning: str, worker: str, cores: list[int]) -> Zero:
     busy = load_average()
     with running(setup, setup.zero[tuning], worker, cores) as system:
         count = WAKES[tuning]
-        if setup is COLDSPARK:
+        if setup.is_coldspark:
             count = COLDSPARK_WAKES
             until_open(system.place.port)
             coldspark_endpoints.put(system.place, may_be_zero=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.load import Address, call
 from benchmarks.peers import coldspark_endpoints, installs, trees
-from benchmarks.peers.systems import COLDSPARK, Launch, Place, Setup, environment
+from benchmarks.peers.systems import Launch, Place, Setup, environment
 from benchmarks.servers import free_port, until_open
 
 _START_S = 90.0
@@ -35,9 +35,9 @@ class System:
 
     def first_answer_s(self) -> float:
         """Return the seconds from the start to the first good answer. Raises RuntimeError."""
-        if self.setup is COLDSPARK:
+        if self.setup.is_coldspark:
             until_open(self.place.port)
-            coldspark_endpoints.put(self.place, may_be_zero=False)
+            coldspark_endpoints.put(self.place, may_be_zero=False, batches=self.setup.batches)
         said = "nothing"
         while time.monotonic() < self.begun_s + _START_S:
             with suppress(OSError, http.client.HTTPException):
@@ -52,7 +52,7 @@ class System:
 
     def be_at_zero(self) -> None:
         """Return when the system is at zero replicas. Raises RuntimeError, TimeoutError."""
-        if self.setup is COLDSPARK:
+        if self.setup.is_coldspark:
             coldspark_endpoints.until_zero(self.place)
             return
         assert self.leader.stdin is not None
@@ -76,7 +76,7 @@ def running(
     log.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="peer-", ignore_cleanup_errors=True) as folder:
         place = Place(worker=worker, port=free_port(), folder=Path(folder))
-        if setup is COLDSPARK:
+        if setup.is_coldspark:
             coldspark_endpoints.share_environments(place.folder / "data")
         chosen = launch(place)
         begun_s = time.monotonic()

@@ -58,6 +58,13 @@ class Setup:
     zero: dict[str, Callable[[Place], Launch]] = field(default_factory=dict)
     """How it starts where it may have no replica, by the tuning's name."""
     workers: tuple[str, ...] = ("echo", "fakegpu", "minilm")
+    batches: bool = True
+    """Whether coldspark is told to."""
+
+    @property
+    def is_coldspark(self) -> bool:
+        """Return whether the worker is deployed to it, and not part of its program."""
+        return self.peer == "coldspark"
 
 
 def environment(place: Place, more: dict[str, str]) -> dict[str, str]:
@@ -171,6 +178,14 @@ COLDSPARK = Setup(
 )
 SETUPS = (
     COLDSPARK,
+    Setup(
+        name="coldspark-unbatched",
+        peer="coldspark",
+        version=installs.coldspark_version,
+        launch=_coldspark,
+        workers=("fakegpu", "minilm"),
+        batches=False,
+    ),
     Setup(
         name="rayserve",
         peer="rayserve",

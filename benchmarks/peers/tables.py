@@ -49,8 +49,7 @@ A load average well above zero means that other programs ran, and that the row i
 its deployment.
 - Peers that batch do so for fakegpu and minilm: at most {BATCH_MAX} requests, waiting \
 {BATCH_WAIT_S * 1000:.0f} ms where that can be set.
-- Coldspark does not batch yet: {CONCURRENCY} calls of a replica run at once instead, which a \
-single device (fakegpu) does not speed up.
+- Where Coldspark does not batch, {CONCURRENCY} calls of its replica run at once.
 - fakegpu-overlap shows that concurrency without a device in the way; compare it with no peer's row.
 - Percentiles are of the calls that ended within a load's seconds: a slow system's waited longer.
 - nginx answers with a constant: it is the limit, not a peer.

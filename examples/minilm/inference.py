@@ -2,10 +2,12 @@
 
 What costs seconds happens once, in the template: imports, the tokenizer, and the network without
 its weights. ``model_fn``, which every replica runs, only maps the weights file into place.
-Takes ``{"texts": ["…"]}``.
+Takes ``{"texts": ["…"]}``. Requests that wait are computed together: ``predict_batch_fn``.
 """
 
 import importlib.util
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,20 +68,40 @@ def model_fn(model_dir: str) -> BertModel:
 
 def model_warmup_fn(model_dir: str, model: BertModel) -> None:
     """Embed something ahead of the first request: a process that stands by does it."""
-    predict_fn({"texts": ["warm"]}, model)
+    embed(["warm"], model)
+
+
+def input_fn(data: str | bytes, content_type: str) -> list[str]:
+    """Read the texts. A request without any that can be read fails here, and no other with it."""
+    try:
+        texts = json.loads(data)["texts"]
+    except (ValueError, KeyError, TypeError):
+        texts = None
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise BadRequest('send {"texts": ["…"]}')
+    return texts
+
+
+def predict_fn(texts: list[str], model: BertModel) -> dict[str, Any]:
+    """Embed the texts of one request."""
+    return {"embeddings": embed(texts, model)}
+
+
+def predict_batch_fn(inputs: Sequence[list[str]], model: BertModel) -> list[dict[str, Any]]:
+    """Embed the texts of several requests at once, and give each its own."""
+    rows = iter(embed([text for texts in inputs for text in texts], model))
+    return [{"embeddings": [next(rows) for _ in texts]} for texts in inputs]
 
 
 @torch.inference_mode()
-def predict_fn(data: Any, model: BertModel) -> dict[str, Any]:
-    """Embed every text: the mean over its tokens, normalised to length 1."""
-    texts = data.get("texts") if isinstance(data, dict) else None
-    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise BadRequest('send {"texts": ["…"]}')
+def embed(texts: list[str], model: BertModel) -> list[list[float]]:
+    """Return a vector for each text: the mean over its tokens, normalised to length 1."""
     if not texts:
-        return {"embeddings": []}
+        return []
     encoded = TOKENIZER.encode_batch(texts)
     ids = torch.tensor([row.ids for row in encoded])
     mask = torch.tensor([row.attention_mask for row in encoded])
     states = model(input_ids=ids, attention_mask=mask).last_hidden_state
     summed = (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-    return {"embeddings": torch.nn.functional.normalize(summed, dim=1).tolist()}
+    vectors: list[list[float]] = torch.nn.functional.normalize(summed, dim=1).tolist()
+    return vectors

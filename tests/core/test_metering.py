@@ -52,3 +52,17 @@ def test_busy_starting_idle_and_overhead_equal_the_bill(
     stretches, overhead = meter.settle(now)
     total += sum(stretch.nanos for stretch in stretches) + overhead
     assert total == meter.bill_nanos(now)
+
+
+def test_the_requests_that_a_replica_holds_for_a_batch_share_its_cost() -> None:
+    """Four that came one by one and are answered together: each pays its part of each moment."""
+    meter = Meter(3_600_000_000, 0)  # 1000 nanos a millisecond.
+    meter.place(ReplicaId("r"), 1_000_000, 0)
+    meter.ready(ReplicaId("r"), 0)
+    for at in range(4):
+        meter.begin(RequestId(str(at)), ReplicaId("r"), at * 12_000)
+    nanos = [meter.finish(RequestId(str(at)), 60_000) for at in range(4)]
+
+    # 12 ms alone, 12 of two, 12 of three, 24 of four.
+    assert nanos == [28_000, 16_000, 10_000, 6_000]
+    assert sum(nanos) == meter.bill_nanos(60_000)

@@ -10,6 +10,7 @@ from coldspark.core.waterfall import (
     Waterfall,
     attribute,
     attribute_warm,
+    queued_for_batch,
 )
 
 GAPS = st.lists(st.floats(0.0, 100.0), min_size=4, max_size=4)
@@ -154,3 +155,19 @@ def test_the_short_way_says_what_the_long_one_does(
     assert short.total_us == int((answered_s - started_s) * 1e6)
     for name, value in long.stages().items():
         assert abs(short.stages()[name] - value) <= 2, name
+
+
+def test_waiting_for_a_batch_is_queueing() -> None:
+    """The docstring's own number."""
+    fall = attribute_warm(0.0, 0.0, 0.0, 0.009, 6_000)
+    expected = Waterfall(queued_us=2_800, inferred_us=6_000, unaccounted_us=200)
+    assert queued_for_batch(fall, 2_800) == expected
+
+
+@given(found=marks(), waited_us=st.integers(0, 10**9))
+def test_waiting_for_a_batch_moves_time_and_makes_none(found: Marks, waited_us: int) -> None:
+    """Whatever a replica claims, the sum is the wall time and no stage is negative."""
+    fall = attribute(found, None)
+    moved = queued_for_batch(fall, waited_us)
+    assert moved.total_us == fall.total_us
+    assert all(value >= 0 for value in moved.stages().values())

@@ -125,6 +125,8 @@ def test_every_key_of_a_deploy_file_is_on_its_page_and_in_its_example() -> None:
 
 
 SCALE = {"min": "min", "max": "max", "concurrency": "concurrency"} | {
+    "batch_size": "batch_size_max",
+    "batch_wait": "batch_wait_s",
     "idle_timeout": "idle_timeout_s",
     "park_timeout": "park_timeout_s",
     "warmth": "warmth",
@@ -134,6 +136,8 @@ SCALE = {"min": "min", "max": "max", "concurrency": "concurrency"} | {
 }
 LEARNED = {"idle_timeout", "park_timeout", "warmth"}
 """Their default is ``auto``: None in the code."""
+DERIVED = {"concurrency", "batch_wait"}
+"""Their defaults follow from another key."""
 LIMITS = {
     "request_timeout": "request_timeout_s",
     "start_timeout": "start_timeout_s",
@@ -149,7 +153,11 @@ LIMITS = {
 @pytest.mark.parametrize(
     ("key", "default"),
     [
-        *((key, getattr(ScaleBody(), name)) for key, name in SCALE.items() if key not in LEARNED),
+        *(
+            (key, getattr(ScaleBody(), name))
+            for key, name in SCALE.items()
+            if key not in LEARNED | DERIVED
+        ),
         *((key, getattr(LimitsBody(), name)) for key, name in LIMITS.items()),
     ],
 )

@@ -194,8 +194,12 @@ class Answers:
         self.body = b""
         self.failure: Failure | None = None
         self.handler_us: int | None = None
+        self.waited_us = 0
         self.begun = asyncio.Event()
         self.over = asyncio.Event()
+
+    def on_waited(self, waited_us: int) -> None:
+        self.waited_us = waited_us
 
     def on_reply(
         self, status: int, headers: Sequence[tuple[str, str]], body: bytes, handler_us: int | None

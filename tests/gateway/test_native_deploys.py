@@ -63,6 +63,30 @@ def test_what_is_shown_can_be_deployed_again_and_changes_nothing() -> None:
     served(Rig(), body)
 
 
+@pytest.mark.parametrize(
+    ("asked", "slots"),
+    [
+        ({}, 1),
+        ({"concurrency": 3}, 3),
+        ({"batch_size_max": 8}, 16),
+        ({"batch_size_max": 8, "concurrency": 8}, 8),
+    ],
+)
+def test_slots_follow_from_the_batch_size_unless_they_are_given(
+    asked: dict[str, int], slots: int
+) -> None:
+    """Two batches: one is computed while the next comes together."""
+
+    async def body(client: httpx.AsyncClient) -> None:
+        await client.put("/v1/endpoints/churn", json={"handler": "a.py", "scale": asked})
+        scale = (await client.get("/v1/endpoints/churn")).json()["variants"][0]["scale"]
+        assert scale["concurrency"] == slots
+        assert scale["batch_size_max"] == asked.get("batch_size_max", 1)
+        assert scale["batch_wait_s"] is None
+
+    served(Rig(), body)
+
+
 def test_a_dry_run_says_what_would_change_and_changes_nothing() -> None:
     """Create, update with the fields that differ, unchanged."""
 
@@ -117,6 +141,31 @@ def test_several_variants_have_their_own_fields() -> None:
         ),
         ({"handler": "a.py", "scale": {"max": "4"}}, "scale.max", "Expected `int`, got `str`"),
         ({"handler": "a.py", "scale": {"min": 3}}, "scale", "replicas_min=3 must lie in 0..1"),
+        (
+            {"handler": "a.py", "scale": {"batch_size_max": 16, "concurrency": 4}},
+            "scale",
+            "concurrency=4 lets no batch of batch_size=16 come together: set it to 16 or more",
+        ),
+        (
+            {"handler": "a.py", "scale": {"batch_wait_s": 0.005}},
+            "scale",
+            "batch_wait=0.005 s does nothing without batch_size",
+        ),
+        (
+            {"handler": "a.py", "scale": {"batch_size_max": 501}},
+            "scale",
+            "batch_size=501 must lie in 1..500",
+        ),
+        (
+            {"handler": "a.py", "scale": {"batch_size_max": 2, "batch_wait_s": 11}},
+            "scale",
+            "batch_wait=11 s must lie in 0..10 s",
+        ),
+        (
+            {"command": ["x"], "scale": {"batch_size_max": 2}},
+            "handler",
+            "batch_size=2 is for handlers",
+        ),
         ({"handler": "a.py", "gpu": "A10"}, None, ""),
         ({"handler": "a.py", "gpu": "H9000"}, "gpu", "H9000"),
         ({"handler": "a.py", "memory": "2 apples"}, "memory", "2 apples"),

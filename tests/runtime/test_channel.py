@@ -60,6 +60,10 @@ class Answers:
         self.failure: Failure | None = None
         self.head: tuple[int, list[tuple[str, str]]] | None = None
         self.handler_us: int | None = None
+        self.waited_us = 0
+
+    def on_waited(self, waited_us: int) -> None:
+        self.waited_us = waited_us
 
     def on_reply(
         self, status: int, headers: Sequence[tuple[str, str]], body: bytes, handler_us: int | None
@@ -227,6 +231,23 @@ def test_a_failure_keeps_its_kind_and_traceback() -> None:
     assert known.failure.log_tail == ("a", "b")
     assert unknown.failure is not None
     assert unknown.failure.kind is FailureKind.HANDLER_FAILED
+
+
+def test_the_wait_for_a_batch_is_told_before_the_end() -> None:
+    """Of a whole reply and of a streamed one; a call without a batch has none."""
+    head = json.dumps({"status": 200, "headers": [["a", "b"]], "handler_us": 7, "waited_us": 5})
+    end = frames.encode_json(frames.END, 1, {"handler_us": 9, "waited_us": 5})
+    for data, expected_us in (
+        (frames.encode_headed(frames.REPLY, 1, head.encode(), b""), 5),
+        (HEAD + end, 5),
+        (reply(1), 0),
+        (HEAD + END, 0),
+    ):
+        channel, _, _ = attached()
+        sink = Answers()
+        channel.call(invocation(), sink)
+        channel.data_received(data)
+        assert sink.waited_us == expected_us
 
 
 def test_an_aborted_call_ends_as_cancelled_however_the_replica_ends_it() -> None:

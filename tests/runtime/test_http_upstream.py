@@ -49,6 +49,9 @@ class Answers:
         self.over = asyncio.Event()
         self.begun = asyncio.Event()
 
+    def on_waited(self, waited_us: int) -> None:
+        raise AssertionError("an HTTP server batches on its own")
+
     def on_reply(
         self, status: int, headers: Sequence[tuple[str, str]], body: bytes, handler_us: int | None
     ) -> None:

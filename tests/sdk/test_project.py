@@ -85,6 +85,12 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
     }
 
 
+def test_batching_is_asked_for_in_words(tmp_path: Path) -> None:
+    """The wait is a duration, in seconds at the API."""
+    root = project(tmp_path, "[scale]\nbatch_size = 16\nbatch_wait = '5ms'", "inference.py")
+    assert read_project(root).definition["scale"] == {"batch_size_max": 16, "batch_wait_s": 0.005}
+
+
 def test_flags_win_over_the_file_key_by_key(tmp_path: Path) -> None:
     """``--max 9`` leaves the file's idle timeout as it is."""
     root = project(

@@ -22,6 +22,8 @@ coldspark deploy inference.py --name mine --gpu A10G --max 4 --yes
 
 coldspark deploy . --gpu "L4,A10G" --gpu-memory 15GB --dry-run
 
+coldspark deploy . --batch-size 16 --batch-wait 5ms
+
 coldspark deploy . --min 1 --env HF_HUB_OFFLINE=1 --wake
 """
 
@@ -52,7 +54,22 @@ def deploy(
     min: Annotated[int | None, typer.Option(help="Replicas kept warm, billed idle.")] = None,
     max: Annotated[int | None, typer.Option(help="Most replicas.")] = None,
     concurrency: Annotated[
-        int | None, typer.Option(help="Requests that one replica serves at a time.")
+        int | None,
+        typer.Option(
+            help="Requests that one replica serves at a time.",
+            show_default="1, or twice the batch size",
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(help="Most requests that the handler's predict_batch_fn gets at once."),
+    ] = None,
+    batch_wait: Annotated[
+        str | None,
+        typer.Option(
+            help="How long a free replica may hold a request back for others: 5ms; 0: not at all.",
+            show_default="5ms where there is a batch size",
+        ),
     ] = None,
     idle_timeout: Annotated[
         str | None,
@@ -108,6 +125,8 @@ def deploy(
             min=min,
             max=max,
             concurrency=concurrency,
+            batch_size=batch_size,
+            batch_wait=batch_wait,
             idle_timeout=idle_timeout,
             park_timeout=park_timeout,
             warmth=warmth,

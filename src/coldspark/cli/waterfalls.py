@@ -8,7 +8,7 @@ from coldspark.cli import render
 
 WAITS = {
     "received": "the caller, who was still sending the body",
-    "queued": "a free slot of a replica",
+    "queued": "a free slot of a replica, or its batch",
     "placed": "room on a machine",
     "fetched": "model data and the environment",
     "booted": "the replica's process",

@@ -76,6 +76,20 @@ _PARKED_PER_IDLE = 5.0
 """A parked replica holds memory alone, so it may stay for longer than an idle one did."""
 
 
+BATCH_SIZE_MAX = 500
+_BATCH_WAIT_S = 0.005
+
+
+def slots_of(concurrency: int | None, batch_size_max: int) -> int:
+    """Return the slots of a replica, where None leaves them open.
+
+    With batching it is two batches: one is computed while the next comes together.
+    """
+    if concurrency is not None:
+        return concurrency
+    return 1 if batch_size_max == 1 else 2 * batch_size_max
+
+
 class Warmth(StrEnum):
     """The rung that idle replicas go down to, and stay on."""
 
@@ -95,7 +109,14 @@ class ScalePolicy:
     """Provisioned: kept warm, billed while idle."""
     replicas_max: int = 1
     concurrency: int = 1
-    """Requests that one replica serves at a time (its slots)."""
+    """Requests that one replica serves at a time (its slots); with batching, those it holds."""
+    batch_size_max: int = 1
+    """Requests that the handler is called for at once; 1: each alone."""
+    batch_wait_s: float | None = None
+    """How long a free replica may hold a request back for others to join it.
+
+    None: 5 ms. 0: never.
+    """
     idle_timeout_s: float | None = None
     """How long an idle replica is kept ready. None: learned from the gaps between requests."""
     park_timeout_s: float | None = None
@@ -120,6 +141,7 @@ class ScalePolicy:
             raise ValueError(f"replicas_min={self.replicas_min} must lie in 0..{self.replicas_max}")
         if not 1 <= self.replicas_max <= 10_000:
             raise ValueError(f"replicas_max={self.replicas_max} must lie in 1..10000")
+        self._check_batching()
         if not 1 <= self.concurrency <= 1_000:
             raise ValueError(f"concurrency={self.concurrency} must lie in 1..1000")
         for name in ("idle_timeout_s", "park_timeout_s"):
@@ -132,6 +154,25 @@ class ScalePolicy:
             raise ValueError(f"waste_budget={self.waste_budget} must lie in 0..1")
         if not 1 <= self.failed_starts_max <= 100:
             raise ValueError(f"failed_starts_max={self.failed_starts_max} must lie in 1..100")
+
+    def _check_batching(self) -> None:
+        size, wait_s = self.batch_size_max, self.batch_wait_s
+        if not 1 <= size <= BATCH_SIZE_MAX:
+            raise ValueError(f"batch_size={size} must lie in 1..{BATCH_SIZE_MAX}")
+        if wait_s is not None and not 0.0 <= wait_s <= 10.0:
+            raise ValueError(f"batch_wait={wait_s:g} s must lie in 0..10 s")
+        if wait_s is not None and size == 1:
+            raise ValueError(f"batch_wait={wait_s:g} s does nothing without batch_size: set both")
+        if self.concurrency < size:
+            raise ValueError(
+                f"concurrency={self.concurrency} lets no batch of batch_size={size} come together:"
+                f" set it to {size} or more, or leave it out for {2 * size}"
+            )
+
+    @property
+    def batch_waits_s(self) -> float:
+        """Return ``batch_wait_s``, or what stands for None."""
+        return _BATCH_WAIT_S if self.batch_wait_s is None else self.batch_wait_s
 
     def _check_warmth(self) -> None:
         """Refuse times that the pinned rung makes meaningless."""
@@ -263,6 +304,11 @@ class Spec:
             raise ValueError("a spec has either a handler or a command")
         if list(self.environment) != sorted(self.environment):
             raise ValueError("environment must be sorted by name")
+        if self.command is not None and self.scale.batch_size_max > 1:
+            raise ValueError(
+                f"batch_size={self.scale.batch_size_max} is for handlers: a command is an HTTP"
+                " server, which gets each request by itself and may batch on its own"
+            )
 
     @property
     def runtime(self) -> Handler | Command:

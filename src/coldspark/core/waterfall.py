@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 _US = 1_000_000
 
@@ -26,7 +27,7 @@ class Waterfall(Struct, frozen=True, kw_only=True, gc=False):
     received_us: int = 0
     """The caller was still sending the body."""
     queued_us: int = 0
-    """Waited while no replica was starting: for a slot, or for a decision."""
+    """Waited while no replica was starting: for a slot, for a decision, or for its batch."""
     placed_us: int = 0
     """Waited for room on a machine."""
     fetched_us: int = 0
@@ -118,6 +119,20 @@ def attribute_warm(
         queued_us=forwarded - arrived,
         inferred_us=inferred,
         unaccounted_us=served - inferred,
+    )
+
+
+def queued_for_batch(fall: Waterfall, waited_us: int) -> Waterfall:
+    """Count as queued what a request waited in its replica until its batch began.
+
+    Worked number: forwarded to answered 9000, handler 6000 leaves unaccounted 3000; 2800 of them
+    waited makes queued 2800, inferred 6000, unaccounted 200 microseconds.
+    """
+    waited_us = min(waited_us, fall.unaccounted_us)
+    return replace(
+        fall,
+        queued_us=fall.queued_us + waited_us,
+        unaccounted_us=fall.unaccounted_us - waited_us,
     )
 
 

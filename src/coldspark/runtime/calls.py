@@ -11,7 +11,14 @@ from typing import Protocol
 from coldspark import errors
 from coldspark.core.metering import Usage
 from coldspark.core.types import Failure, FailureKind
-from coldspark.core.waterfall import Marks, StartTimeline, Waterfall, attribute, attribute_warm
+from coldspark.core.waterfall import (
+    Marks,
+    StartTimeline,
+    Waterfall,
+    attribute,
+    attribute_warm,
+    queued_for_batch,
+)
 from coldspark.runtime import clock
 from coldspark.runtime.accounts import Account
 from coldspark.runtime.cells import Cell
@@ -51,6 +58,7 @@ class Call:
         "_desk",
         "_is_paused",
         "_status",
+        "_waited_us",
         "account",
         "arrived_ms",
         "arrived_s",
@@ -75,6 +83,7 @@ class Call:
         self._bytes_out = 0
         self._status = 200
         self._is_paused = False
+        self._waited_us = 0
         self.cell = cell
         self.invocation = invocation
         self.sink = sink
@@ -109,6 +118,10 @@ class Call:
         self.flow = flow
         if self._is_paused:
             flow.pause()
+
+    def on_waited(self, waited_us: int) -> None:
+        """Note how long the request waited for its batch."""
+        self._waited_us = waited_us
 
     def on_reply(
         self, status: int, headers: Sequence[tuple[str, str]], body: bytes, handler_us: int | None
@@ -172,6 +185,8 @@ class Call:
             start, start_nanos = None, 0
             started_s = self.invocation.started_s
             fall = attribute_warm(started_s, self.arrived_s, self.forwarded_s, now_s, handler_us)
+        if self._waited_us:
+            fall = queued_for_batch(fall, self._waited_us)
         usage = self._usage(account, now_s, error, busy_nanos, fall, is_cold=start is not None)
         return Receipt(usage=usage, cost_nanos=busy_nanos + start_nanos)
 

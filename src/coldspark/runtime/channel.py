@@ -262,6 +262,8 @@ class Channel(asyncio.Protocol):
         reply = decode_reply(head)
         _require(not call.is_streaming, "REPLY after HEAD")
         if self._ends(call):
+            if reply.waited_us:
+                call.sink.on_waited(reply.waited_us)
             call.sink.on_reply(reply.status, reply.headers, body, reply.handler_us)
 
     def _on_head(self, call: ChannelCall, payload: bytes) -> None:
@@ -281,6 +283,8 @@ class Channel(asyncio.Protocol):
         end = decode_end(payload)
         _require(call.is_streaming, "END before HEAD")
         if self._ends(call):
+            if end.waited_us:
+                call.sink.on_waited(end.waited_us)
             call.sink.on_end(end.handler_us)
 
     def _on_failed(self, call: ChannelCall, payload: bytes) -> None:

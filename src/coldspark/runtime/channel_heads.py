@@ -51,12 +51,14 @@ class ReplyHead(msgspec.Struct):
     status: int
     headers: list[tuple[str, str]] = []
     handler_us: int | None = None
+    waited_us: int = 0
 
 
 class EndHead(msgspec.Struct):
     """The head of END."""
 
     handler_us: int | None = None
+    waited_us: int = 0
 
 
 class FailedHead(msgspec.Struct):

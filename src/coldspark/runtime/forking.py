@@ -58,6 +58,8 @@ class ForkOrder:
     concurrency: int
     cgroups: tuple[str, ...]
     processes_max: int
+    batch_size_max: int = 1
+    batch_wait_s: float = 0.0
     standby: str | None = None
     """The process that shall become it; the cgroups are its own then."""
 

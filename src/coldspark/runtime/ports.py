@@ -85,6 +85,9 @@ class Sink(Protocol):
 class ReplySink(Protocol):
     """Where an engine puts what a replica answers to one call."""
 
+    def on_waited(self, waited_us: int) -> None:
+        """Hear how long the call waited in its replica for a batch; its end comes next."""
+
     def on_reply(
         self, status: int, headers: Sequence[tuple[str, str]], body: bytes, handler_us: int | None
     ) -> None:

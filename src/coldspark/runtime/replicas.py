@@ -223,6 +223,8 @@ class Replica:
             cwd=plan.cwd,
             model_dir=plan.files.model_dir,
             concurrency=spec.scale.concurrency,
+            batch_size_max=spec.scale.batch_size_max,
+            batch_wait_s=spec.scale.batch_waits_s,
             cgroups=() if self._cgroup is None else self._cgroup.procs,
             processes_max=self._bounds.processes_max,
             standby=None if standby is None else standby.name,

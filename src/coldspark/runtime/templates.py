@@ -175,6 +175,8 @@ class Template:
             "uid": None,
             "processes_max": order.processes_max,
             "standby": order.standby,
+            "batch_size_max": order.batch_size_max,
+            "batch_wait_s": order.batch_wait_s,
         }
         packet = _encode(message)
         if len(packet) > PACKET_MAX_BYTES:

@@ -18,7 +18,7 @@ CPU under the directory's name.
     memory = "2GB"
     vcpus = 2
 
-    [scale]                             # min, max, concurrency, idle_timeout, warmth, wait_value
+    [scale]                             # min, max, batch_size, idle_timeout, warmth, ...
     max = 4
     idle_timeout = "60s"                # or "auto", the default: learned from the traffic
 
@@ -221,6 +221,8 @@ def _scale(table: Mapping[str, Any]) -> dict[str, Any]:
         "min": ("min", int),
         "max": ("max", int),
         "concurrency": ("concurrency", int),
+        "batch_size": ("batch_size_max", int),
+        "batch_wait": ("batch_wait_s", parse_duration),
         "idle_timeout": ("idle_timeout_s", _duration_or_auto),
         "park_timeout": ("park_timeout_s", _duration_or_auto),
         "warmth": ("warmth", _warmth),

@@ -200,6 +200,14 @@ def test_the_knobs_reach_scale_limits_and_resources() -> None:
     assert runs.resources.gpu_memory_bytes == 15 * 10**9
 
 
+def test_batching_reaches_the_scale_policy() -> None:
+    """Seconds, as everywhere on this door; the slots follow, and so the replicas."""
+    runs = spec(environment={"COLDSPARK_BATCH_SIZE": "8", "COLDSPARK_BATCH_WAIT": "0.01"})
+    assert runs.scale == ScalePolicy(
+        replicas_max=1, concurrency=16, batch_size_max=8, batch_wait_s=0.01
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "expected"), [("15GB", 15 * 10**9), ("1.5 GiB", 1.5 * GIB), ("512mb", 512 * 10**6)]
 )

@@ -19,6 +19,7 @@ from coldspark.core.types import (
     Spec,
     VariantDefinition,
     VariantName,
+    slots_of,
 )
 from coldspark.errors import InvalidRequest
 from coldspark.gateway.native.schemas import (
@@ -158,7 +159,9 @@ def _scale(body: ScaleBody) -> ScalePolicy:
     return ScalePolicy(
         replicas_min=body.min,
         replicas_max=body.max,
-        concurrency=body.concurrency,
+        concurrency=slots_of(body.concurrency, body.batch_size_max),
+        batch_size_max=body.batch_size_max,
+        batch_wait_s=body.batch_wait_s,
         idle_timeout_s=body.idle_timeout_s,
         park_timeout_s=body.park_timeout_s,
         warmth=body.warmth,
@@ -211,6 +214,8 @@ def _scale_fields(scale: ScalePolicy) -> dict[str, Any]:
         "min": scale.replicas_min,
         "max": scale.replicas_max,
         "concurrency": scale.concurrency,
+        "batch_size_max": scale.batch_size_max,
+        "batch_wait_s": scale.batch_wait_s,
         "idle_timeout_s": scale.idle_timeout_s,
         "park_timeout_s": scale.park_timeout_s,
         "warmth": scale.warmth,

@@ -34,7 +34,10 @@ class ScaleBody(Asked):
 
     min: int = 0
     max: int = 1
-    concurrency: int = 1
+    concurrency: int | None = None
+    """1 unless it is given; with batching, twice ``batch_size_max``."""
+    batch_size_max: int = 1
+    batch_wait_s: float | None = None
     idle_timeout_s: float | None = None
     """None: learned from the gaps between requests."""
     park_timeout_s: float | None = None

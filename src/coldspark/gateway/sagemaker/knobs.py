@@ -15,6 +15,8 @@ from coldspark.gateway.sagemaker.errors import invalid
 
 _PREFIX = "COLDSPARK_"
 _KNOWN = (
+    "COLDSPARK_BATCH_SIZE",
+    "COLDSPARK_BATCH_WAIT",
     "COLDSPARK_COMMAND",
     "COLDSPARK_CONCURRENCY",
     "COLDSPARK_GPU",
@@ -50,6 +52,8 @@ class Knobs:
     idle_timeout_s: float | None
     park_timeout_s: float | None
     concurrency: int | None
+    batch_size_max: int | None
+    batch_wait_s: float | None
     request_timeout_s: float | None
 
 
@@ -69,6 +73,8 @@ def read_knobs(environment: Mapping[str, str]) -> Knobs:
             environment, "COLDSPARK_PARK_TIMEOUT", _seconds, "a number of seconds"
         ),
         concurrency=_read(environment, "COLDSPARK_CONCURRENCY", _count, "a whole number over 0"),
+        batch_size_max=_read(environment, "COLDSPARK_BATCH_SIZE", _count, "a whole number over 0"),
+        batch_wait_s=_read(environment, "COLDSPARK_BATCH_WAIT", _seconds, "a number of seconds"),
         request_timeout_s=_read(
             environment, "COLDSPARK_REQUEST_TIMEOUT", _seconds, "a number of seconds"
         ),

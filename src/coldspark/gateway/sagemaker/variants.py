@@ -24,6 +24,7 @@ from coldspark.core.types import (
     VariantDefinition,
     VariantName,
     revision_id,
+    slots_of,
 )
 from coldspark.gateway.sagemaker import gpus
 from coldspark.gateway.sagemaker.errors import invalid
@@ -138,7 +139,8 @@ def check_serverless(config: ServerlessConfig) -> None:
 
 def scale_policy(variant: ProductionVariant, knobs: Knobs) -> ScalePolicy:
     """Return between how many replicas the variant moves. Raises ValueError."""
-    concurrency = knobs.concurrency or 1
+    batch_size_max = knobs.batch_size_max or 1
+    concurrency = slots_of(knobs.concurrency, batch_size_max)
     if variant.serverless_config is not None:
         least, most = serverless_bounds(variant.serverless_config, concurrency)
     else:
@@ -147,6 +149,8 @@ def scale_policy(variant: ProductionVariant, knobs: Knobs) -> ScalePolicy:
         replicas_min=least,
         replicas_max=most,
         concurrency=concurrency,
+        batch_size_max=batch_size_max,
+        batch_wait_s=knobs.batch_wait_s,
         idle_timeout_s=knobs.idle_timeout_s,
         park_timeout_s=knobs.park_timeout_s,
     )

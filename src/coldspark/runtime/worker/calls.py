@@ -30,20 +30,48 @@ class CallCancelled(BaseException):
     """The router gave up the call that this thread runs. Not an Exception: user code lets it by."""
 
 
-class Call:
-    """One request as it comes in, and how far it got. Masked until its lane runs user code."""
+class Work:
+    """What a lane runs, and may be interrupted in. Masked until the lane runs user code."""
 
-    def __init__(self, number: int, head: dict[str, Any]) -> None:
-        self.number = number
-        self.parts: list[bytes] = []
-        self.credit_bytes = frames.CREDIT_BYTES
+    def __init__(self) -> None:
         self.lane: Lane | None = None
         self.cancelled = False
         self.masked = True
-        self.is_whole = False
-        """Its body is here, and the lanes have it."""
         self.is_told = False
         """The canceller is done: no interrupt will be raised that was not raised yet."""
+
+    def mask(self) -> None:
+        """Let no interrupt in. Raises CallCancelled if the call was cancelled."""
+        self.masked = True
+        self._raise_if_cancelled()
+
+    def unmask(self) -> None:
+        """Let interrupts in again. Raises CallCancelled if one was held off."""
+        self.masked = False
+        self._raise_if_cancelled()
+
+    def _raise_if_cancelled(self) -> None:
+        if self.cancelled:
+            self.masked = True
+            if self.lane is not None:
+                self.lane.settle(self)
+            raise CallCancelled
+
+
+class Call(Work):
+    """One request as it comes in, and how far it got."""
+
+    def __init__(self, number: int, head: dict[str, Any]) -> None:
+        super().__init__()
+        self.number = number
+        self.parts: list[bytes] = []
+        self.credit_bytes = frames.CREDIT_BYTES
+        self.is_whole = False
+        """Its body is here, and the lanes have it."""
+        self.came_ns = 0
+        """When it began to wait here for its batch."""
+        self.waited_us = 0
+        """How long it did."""
         self._head = head
         self._handler_ns = 0
 
@@ -65,22 +93,9 @@ class Call:
         finally:
             self._handler_ns += time.perf_counter_ns() - started_ns
 
-    def mask(self) -> None:
-        """Let no interrupt in. Raises CallCancelled if the call was cancelled."""
-        self.masked = True
-        self._raise_if_cancelled()
-
-    def unmask(self) -> None:
-        """Let interrupts in again. Raises CallCancelled if one was held off."""
-        self.masked = False
-        self._raise_if_cancelled()
-
-    def _raise_if_cancelled(self) -> None:
-        if self.cancelled:
-            self.masked = True
-            if self.lane is not None:
-                self.lane.settle(self)
-            raise CallCancelled
+    def ran_since(self, began_ns: int) -> None:
+        """Count all time since then as the handler's, as it is of a call in a batch."""
+        self._handler_ns = time.perf_counter_ns() - began_ns
 
     def request(self) -> Request:
         """Return the request, whole."""
@@ -99,11 +114,11 @@ class Call:
 class Lane:
     """A thread that runs one call at a time."""
 
-    def interrupt(self, call: Call) -> None:
+    def interrupt(self, call: Work) -> None:
         """Make the lane's thread leave the user's code, unless the call is masked."""
         raise NotImplementedError
 
-    def settle(self, call: Call) -> None:
+    def settle(self, call: Work) -> None:
         """Return when no interrupt can come any more for this masked call."""
 
 
@@ -111,11 +126,11 @@ class MainLane(Lane):
     """The main thread. A signal interrupts it, even in a blocking system call."""
 
     def __init__(self) -> None:
-        self._cancelled: Call | None = None
+        self._cancelled: Work | None = None
         self._thread = threading.get_ident()
         signal.signal(signal.SIGUSR1, self._on_signal)
 
-    def interrupt(self, call: Call) -> None:
+    def interrupt(self, call: Work) -> None:
         """Signal the thread; what comes late finds the call masked, and does nothing."""
         self._cancelled = call
         signal.pthread_kill(self._thread, signal.SIGUSR1)
@@ -135,12 +150,12 @@ class ThreadLane(Lane):
     def __init__(self) -> None:
         self._thread = threading.get_ident()
 
-    def interrupt(self, call: Call) -> None:
+    def interrupt(self, call: Work) -> None:
         """Raise the exception in the thread, at its next bytecode."""
         if not call.masked:
             _raise_in(self._thread, ctypes.py_object(CallCancelled))
 
-    def settle(self, call: Call) -> None:
+    def settle(self, call: Work) -> None:
         """Wait (microseconds) for the canceller to be done, then withdraw what it raised."""
         if call.cancelled:
             while not call.is_told:

@@ -1,6 +1,7 @@
 """What the user's functions may know about the server and the request: the toolkit's context.
 
-``index`` arguments exist because the toolkit's requests may be batches; here there is always one.
+``index`` arguments exist because the toolkit's requests may be batches: it is 0 for a ``Context``,
+and the input's place for a ``BatchContext``.
 """
 
 from __future__ import annotations
@@ -67,6 +68,42 @@ class Context:
     def set_response_status(self, code: int = 200, phrase: str = "", index: int = 0) -> None:
         """Answer with this status."""
         self.status = int(code)
+
+
+class BatchContext:
+    """The context of a batch: what ``Context`` has, with the input's index where that has one."""
+
+    def __init__(self, contexts: Sequence[Context]) -> None:
+        first = contexts[0]
+        self.model_dir = first.model_dir
+        self.model_name = first.model_name
+        self.manifest = first.manifest
+        self.system_properties = {**first.system_properties, "batch_size": len(contexts)}
+        self._contexts = contexts
+
+    def get_request_id(self, index: int = 0) -> str | None:
+        """Return the id of one request."""
+        return self._contexts[index].request_id
+
+    def get_request_header(self, index: int, name: str) -> str | None:
+        """Return a header of one request, by its name in any case."""
+        return self._contexts[index].get_request_header(0, name)
+
+    def get_all_request_header(self, index: int = 0) -> dict[str, str]:
+        """Return all headers of one request, names in lower case."""
+        return self._contexts[index].get_all_request_header()
+
+    def set_response_content_type(self, index: int, value: str) -> None:
+        """Answer one request with this content type, unless its reply itself names one."""
+        self._contexts[index].set_response_content_type(0, value)
+
+    def set_response_header(self, index: int, name: str, value: str) -> None:
+        """Add a header to one reply."""
+        self._contexts[index].set_response_header(0, name, value)
+
+    def set_response_status(self, code: int = 200, phrase: str = "", index: int = 0) -> None:
+        """Answer one request with this status."""
+        self._contexts[index].set_response_status(code, phrase)
 
 
 def _all_headers(request: Request | None) -> dict[str, str]:

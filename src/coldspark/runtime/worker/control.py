@@ -16,8 +16,9 @@ environment: unless ``COLDSPARK_REPLICA`` has 64 characters it executes itself a
             Fork a process ahead: it joins the cgroups and waits to become a replica. It is used
             once. Nothing happens in a template that is not fork-safe.
       {"op": "fork", "replica": id, "argv": [word, …] | null, "environment": {…}, "cwd": dir,
-       "model_dir": dir | null, "concurrency": n, "cgroups": [cgroup.procs path, …],
-       "uid": n | null, "processes_max": n, "standby": name | null}
+       "model_dir": dir | null, "concurrency": n, "batch_size_max": n, "batch_wait_s": s,
+       "cgroups": [cgroup.procs path, …], "uid": n | null, "processes_max": n,
+       "standby": name | null}
             with descriptors: stdout, stderr, and (handler only) the channel's end. ``argv`` not
             null: the child executes it (a command). ``environment`` is laid over the template's
             own. ``replica`` has at most 64 bytes. ``cgroups`` belong to this replica alone: what

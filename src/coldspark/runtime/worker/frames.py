@@ -20,10 +20,10 @@ itself. A *headed* payload is ``u32 head length, head (JSON object), body bytes`
                         READY    JSON {"load_us","parks"}; parks: the handler has such hooks
                         PARKED   JSON {"trouble"}: a hook has run, or what it raised
                         BROKEN   JSON {"cause","message","traceback"}: could not load; exit follows
-                        REPLY    headed: {"status","headers","handler_us"}; the whole body
+                        REPLY    headed: {"status","headers","handler_us","waited_us"}; the body
                         HEAD     JSON {"status","headers"}: a streamed reply begins
                         CHUNK    piece of a streamed reply; counts against the credit
-                        END      JSON {"handler_us"}
+                        END      JSON {"handler_us","waited_us"}; waited: for its batch
                         FAILED   JSON {"kind","message","traceback","handler_us"}: ends the call
 
 ``headers`` are lists of ``[name, value]``, names in lower case; those of a reply always begin with

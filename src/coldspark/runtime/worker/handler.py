@@ -6,6 +6,7 @@ The program is a module with
     input_fn(data, content_type)                     optional; default: JSON, CSV, NPY
     predict_fn(data, model)
     output_fn(prediction, accept)                    optional; default: JSON, CSV, NPY
+    predict_batch_fn(inputs, model)                  for batches: a result for each input
     transform_fn(model, data, content_type, accept)  instead of the three above
     pre_model_fn(model_dir), model_warmup_fn(model_dir, model)   optional, before and after model_fn
     park(model), unpark(model)                       optional, around the time the replica is frozen
@@ -13,25 +14,29 @@ The program is a module with
 Each may take one more argument, the context. ``data`` is text for JSON and CSV, bytes otherwise.
 A reply is bytes, text, ``(reply, content type)``, or an iterator of bytes or text: a stream.
 
-Beyond the toolkit: a program may define ``predict_fn`` without ``model_fn``; the model is then
-None, and ``predict_fn(data)`` may leave it out. A list in Accept is understood. A body without a
-content type is JSON. An exception with an integer ``status_code`` of 400 to 599 is the reply.
+Beyond the toolkit: where batching is on, ``predict_batch_fn`` is called in place of ``predict_fn``,
+which it may replace altogether. A program may define ``predict_fn`` without ``model_fn``; the model
+is then None, and ``predict_fn(data)`` may leave it out. A list in Accept is understood. A body
+without a content type is JSON. An exception with an integer ``status_code`` of 400 to 599 is the
+reply.
 """
 
 from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 from . import media
-from .context import Context, Request
+from .context import BatchContext, Context, Request
 from .program import HandlerInvalid, message
 
 _THREE = ("input_fn", "predict_fn", "output_fn")
+_REPLACED = (*_THREE, "predict_batch_fn")
+"""What ``transform_fn`` stands for."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,19 @@ class Reply:
     body: bytes | Iterator[Any]
 
 
+@dataclass(frozen=True)
+class Item:
+    """One request of a batch: what ``input_fn`` made of it, and what its reply needs."""
+
+    value: Any
+    context: Context
+    accept: str
+
+
+class WrongResults(Exception):
+    """``predict_batch_fn`` returned something else than a result for each input."""
+
+
 class UserFunction:
     """One function of the program, called with the context if it has room for it."""
 
@@ -50,7 +68,7 @@ class UserFunction:
         self._function = function
         self._takes_context = _takes_context(name, function, arguments)
 
-    def __call__(self, context: Context, *arguments: Any) -> Any:
+    def __call__(self, context: Context | BatchContext, *arguments: Any) -> Any:
         """Call it."""
         if self._takes_context:
             return self._function(*arguments, context)
@@ -90,7 +108,9 @@ class Handler:
 
     def __init__(self, module: ModuleType) -> None:
         functions = {name: getattr(module, name, None) for name in _ALL}
-        _check(functions, getattr(module, "__file__", None) or module.__name__)
+        self._where = getattr(module, "__file__", None) or module.__name__
+        self._functions = functions
+        _check(functions, self._where)
         self._model: Any = None
         self._model_dir = ""
         self._is_warm = False
@@ -102,8 +122,28 @@ class Handler:
         self._transform = _wrap(functions, "transform_fn", 4)
         self._input = _wrap(functions, "input_fn", 2)
         self._output = _wrap(functions, "output_fn", 2)
-        self._predict_takes_model = self._load is not None or not _takes_only_data(functions)
-        self._predict = _wrap(functions, "predict_fn", 2 if self._predict_takes_model else 1)
+        self._predict, self._predict_takes_model = self._wrap_predict("predict_fn")
+        self._predict_batch, self._batch_takes_model = self._wrap_predict("predict_batch_fn")
+
+    def _wrap_predict(self, name: str) -> tuple[UserFunction | None, bool]:
+        """Return one that computes, and whether it takes the model."""
+        takes_model = self._load is not None or not _takes_only_data(self._functions[name])
+        return _wrap(self._functions, name, 2 if takes_model else 1), takes_model
+
+    def check_batching(self, size_max: int) -> None:
+        """Raise HandlerInvalid unless it can be called for several requests at once."""
+        for name in ("transform_fn", "predict_batch_fn", "output_fn"):
+            if inspect.isgeneratorfunction(self._functions[name]):
+                raise HandlerInvalid(
+                    f"{name} is a generator, and a streamed reply cannot be part of a batch:"
+                    f" return the reply whole, or take batch_size={size_max} away"
+                )
+        if self._predict_batch is None:
+            raise HandlerInvalid(
+                f"{self._where} defines no predict_batch_fn(inputs, model), which"
+                f" batch_size={size_max} needs: define it in place of predict_fn or transform_fn,"
+                " or take batch_size away"
+            )
 
     def load(self, model_dir: str) -> None:
         """Load the model. Raises whatever the program raises."""
@@ -144,11 +184,52 @@ class Handler:
         try:
             return self._answer(request, context)
         except Exception as error:
-            status = getattr(error, "status_code", None)
-            if type(status) is not int or not 400 <= status <= 599:
+            reply = refusal(error)
+            if reply is None:
                 raise
-            body = json.dumps({"error": message(error)}).encode()
-            return Reply(status, [("content-type", media.JSON)], body)
+            return reply
+
+    def open(self, request: Request) -> Item:
+        """Decode one request of a batch. Raises UnsupportedMedia, and what the program raises."""
+        context = Context(self._model_dir, request)
+        content_type = request.content_type or media.JSON
+        accept = media.resolve_accept(request.accept)
+        data = media.as_text(request.body, content_type)
+        return Item(self._input_of(context, data, content_type), context, accept)
+
+    def predict_batch(self, items: Sequence[Item]) -> list[Any]:
+        """Return a result for each, in their order. Raises WrongResults, and what it raises."""
+        context = BatchContext([item.context for item in items])
+        return self._results(context, [item.value for item in items])
+
+    def _results(self, context: BatchContext, values: list[Any]) -> list[Any]:
+        assert self._predict_batch is not None
+        count = len(values)
+        arguments = (values, self._model) if self._batch_takes_model else (values,)
+        results = self._predict_batch(context, *arguments)
+        if isinstance(results, (str, bytes, bytearray, dict)) or not hasattr(results, "__len__"):
+            raise WrongResults(
+                f"predict_batch_fn returned {type(results).__name__}; it must return a list"
+                f" with a result for each of its inputs ({count})"
+            )
+        if len(results) != count:
+            raise WrongResults(
+                f"predict_batch_fn returned {len(results)} results for {count} inputs;"
+                " it must return one for each, in their order"
+            )
+        return list(results)
+
+    def close(self, item: Item, prediction: Any) -> Reply:
+        """Encode one result of a batch. Raises it if it is an exception, TypeError for a stream."""
+        _raise_result(prediction)
+        result = self._output_of(item.context, prediction, item.accept)
+        reply = _reply(result, item.context, item.accept)
+        if not isinstance(reply.body, bytes):
+            raise TypeError(
+                "a streamed reply cannot be part of a batch: return it whole,"
+                " or deploy without batch_size"
+            )
+        return reply
 
     def _answer(self, request: Request, context: Context) -> Reply:
         content_type = request.content_type or media.JSON
@@ -161,14 +242,17 @@ class Handler:
         return _reply(result, context, accept)
 
     def _prediction(self, context: Context, data: str | bytes, content_type: str) -> Any:
-        assert self._predict is not None
-        if self._input is not None:
-            value = self._input(context, data, content_type)
-        else:
-            value = media.decode(data, content_type)
+        value = self._input_of(context, data, content_type)
+        if self._predict is None:
+            return _raise_result(self._results(BatchContext([context]), [value])[0])
         if self._predict_takes_model:
             return self._predict(context, value, self._model)
         return self._predict(context, value)
+
+    def _input_of(self, context: Context, data: str | bytes, content_type: str) -> Any:
+        if self._input is not None:
+            return self._input(context, data, content_type)
+        return media.decode(data, content_type)
 
     def _output_of(self, context: Context, prediction: Any, accept: str) -> Any:
         if self._output is not None:
@@ -185,14 +269,26 @@ _ALL = (
     "park",
     "unpark",
     "transform_fn",
-    *_THREE,
+    *_REPLACED,
 )
+
+
+def refusal(error: BaseException) -> Reply | None:
+    """Return the reply that the program means by an exception with a ``status_code``."""
+    status = getattr(error, "status_code", None)
+    is_meant = isinstance(error, Exception) and type(status) is int and 400 <= status <= 599
+    if not is_meant:
+        return None
+    assert isinstance(status, int)
+    body = json.dumps({"error": message(error)}).encode()
+    return Reply(status, [("content-type", media.JSON)], body)
 
 
 def uses_default_codecs(module: ModuleType) -> bool:
     """Say whether requests will be decoded or encoded here (so numpy is worth importing early)."""
     names = ("transform_fn", "input_fn")
-    return hasattr(module, "predict_fn") and not any(hasattr(module, name) for name in names)
+    predicts = hasattr(module, "predict_fn") or hasattr(module, "predict_batch_fn")
+    return predicts and not any(hasattr(module, name) for name in names)
 
 
 def _wrap(functions: dict[str, Any], name: str, arguments: int) -> UserFunction | None:
@@ -200,8 +296,7 @@ def _wrap(functions: dict[str, Any], name: str, arguments: int) -> UserFunction 
     return None if function is None else UserFunction(name, function, arguments)
 
 
-def _takes_only_data(functions: dict[str, Any]) -> bool:
-    predict = functions["predict_fn"]
+def _takes_only_data(predict: Callable[..., Any] | None) -> bool:
     if predict is None:
         return False
     parameters = _parameters(predict) or []
@@ -210,20 +305,27 @@ def _takes_only_data(functions: dict[str, Any]) -> bool:
 
 def _check(functions: dict[str, Any], where: str) -> None:
     """Raise HandlerInvalid unless the functions make a handler."""
-    defined = [name for name in _THREE if functions[name] is not None]
+    defined = [name for name in _REPLACED if functions[name] is not None]
     if functions["transform_fn"] is not None:
         if defined:
             raise HandlerInvalid(
                 f"{where} defines transform_fn and {', '.join(defined)};"
-                " transform_fn replaces the other three, so define one or the other"
+                " transform_fn replaces the others, so define one or the other"
             )
         if functions["model_fn"] is None:
             raise HandlerInvalid(f"{where} defines transform_fn but no model_fn(model_dir)")
-    elif functions["predict_fn"] is None:
+    elif functions["predict_fn"] is None and functions["predict_batch_fn"] is None:
         raise HandlerInvalid(
             f"{where} defines neither predict_fn(data, model)"
             " nor transform_fn(model, data, content_type, accept)"
         )
+
+
+def _raise_result(prediction: Any) -> Any:
+    """Raise a result of a batch that is an exception; return any other."""
+    if isinstance(prediction, Exception):
+        raise prediction
+    return prediction
 
 
 def _is_stream(value: Any) -> bool:

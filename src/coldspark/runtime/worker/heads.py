@@ -45,10 +45,18 @@ class ReplyHeads:
     def __init__(self) -> None:
         self._kept: dict[tuple[object, ...], bytes] = {}
 
-    def write(self, status: int, headers: Sequence[tuple[str, str]], handler_us: int) -> bytes:
+    def write(
+        self,
+        status: int,
+        headers: Sequence[tuple[str, str]],
+        handler_us: int,
+        waited_us: int = 0,
+    ) -> bytes:
         """Return a head."""
         key = (status, *headers)
         start = self._kept.get(key) or self._learn(key, status, headers)
+        if waited_us:
+            return b'%b, "handler_us": %d, "waited_us": %d}' % (start, handler_us, waited_us)
         return b'%b, "handler_us": %d}' % (start, handler_us)
 
     def _learn(

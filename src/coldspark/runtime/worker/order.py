@@ -24,6 +24,9 @@ class Order:
     processes_max: int | None
     standby: str | None = None
     """The process that stands by to become it."""
+    batch_size_max: int = 1
+    """More than 1: the handler is called for that many requests at once."""
+    batch_wait_s: float = 0.0
 
     @property
     def descriptors(self) -> int:
@@ -50,6 +53,8 @@ def parse(message: dict[str, Any]) -> Order:
             gid=message.get("gid"),
             processes_max=message.get("processes_max"),
             standby=message.get("standby"),
+            batch_size_max=max(1, int(message.get("batch_size_max") or 1)),
+            batch_wait_s=max(0.0, float(message.get("batch_wait_s") or 0.0)),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"bad order: {type(error).__name__}: {error}") from None

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import NoReturn
 
-from . import control, frames, output, prctl, program, serving
+from . import batches, control, frames, output, prctl, program, serving
 from .handler import Handler
 from .mark import Mark
 from .order import Order, parse
@@ -257,12 +257,19 @@ def _serve(launch: Launch, channel: socket.socket) -> int:
     channel.sendall(
         frames.encode_json(frames.READY, 0, {"load_us": load_us, "parks": handler.parks})
     )
-    serving.Server(channel, handler, launch.order.concurrency).run()
+    _server(channel, handler, launch.order).run()
     return 0
+
+
+def _server(channel: socket.socket, handler: Handler, order: Order) -> serving.Server:
+    if order.batch_size_max == 1:
+        return serving.Server(channel, handler, order.concurrency)
+    return batches.BatchServer(channel, handler, order.batch_size_max, order.batch_wait_s)
 
 
 def _load(launch: Launch) -> Handler:
     if launch.handler is not None:
+        _check(launch.handler, launch.order)
         launch.handler.warm_up()
         return launch.handler
     module = launch.module
@@ -271,9 +278,16 @@ def _load(launch: Launch) -> Handler:
             raise program.HandlerInvalid("the order names no command, and the template no program")
         module = program.load(launch.path, launch.paths)
     handler = Handler(module)
+    _check(handler, launch.order)
     handler.load(launch.order.model_dir or launch.order.cwd)
     handler.warm_up()
     return handler
+
+
+def _check(handler: Handler, order: Order) -> None:
+    """Raise HandlerInvalid when the program cannot do what the order asks of it."""
+    if order.batch_size_max > 1:
+        handler.check_batching(order.batch_size_max)
 
 
 def _break(channel: socket.socket, error: BaseException) -> int:

@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from . import frames, heads, media, output, program
-from .calls import Call, CallCancelled, Lane, MainLane, ThreadLane
+from .calls import Call, CallCancelled, Lane, MainLane, ThreadLane, Work
 from .handler import Handler, Reply, to_bytes
 
 EXIT_CHANNEL_ENDED = 0
@@ -189,17 +189,19 @@ class Server:
         _start(lambda: self._watch(watched), "coldspark-watch")
         lane = MainLane()
         while True:
-            call = self._next_call()
+            work = self._next_work()
             watched.modify(channel, select.EPOLLIN)
-            self._perform(lane, call)
+            work(lane)
             watched.modify(channel, 0)
 
-    def _next_call(self) -> Call:
+    def _next_work(self) -> Callable[[Lane], None]:
+        """Wait until the main thread has something to do, and return it."""
         while True:
             # A watch that woke late may still be reading; then the call is in the queue.
             with self._reading:
                 if not self._queue.empty():
-                    return self._queue.get()
+                    call = self._queue.get()
+                    return lambda lane: self._perform(lane, call)
                 self._read()
 
     def _run_thread(self) -> None:
@@ -235,31 +237,38 @@ class Server:
         except CallCancelled:
             return b""
         except BaseException as error:  # noqa: BLE001  user code may raise anything, SystemExit too
-            return _failure(call, error)
+            return failure(call, error)
 
-    def _enter(self, lane: Lane, call: Call) -> None:
+    def _enter(self, lane: Lane, call: Work) -> None:
         with self._state:
             call.lane = lane
         call.unmask()
 
     def _finish(self, call: Call, last: bytes) -> None:
+        if self._takes_out(call):
+            output.flush()
+            self._send(last_frame(call, last))
+
+    def _takes_out(self, call: Call) -> bool:
+        """Forget a call; return whether its end is still to be told."""
         with self._state:
             if self._calls.pop(call.number, None) is not call:
-                return  # Its end was told when it was cancelled, before it ran.
+                return False  # Its end was told when it was cancelled, before it ran.
             if call.is_whole:
                 self._active -= 1
-        output.flush()
-        self._send(_cancellation(call) if call.cancelled else last)
+        return True
 
     def _answer(self, call: Call) -> bytes:
         """Run the handler, send all frames of the reply but the last, and return that one."""
         request = call.request()
-        reply = call.timed(lambda: self._handler.invoke(request))
+        return self._write(call, call.timed(lambda: self._handler.invoke(request)))
+
+    def _write(self, call: Call, reply: Reply) -> bytes:
         if not isinstance(reply.body, bytes):
             return self._stream(call, reply, reply.body)
         if len(reply.body) > frames.PART_BYTES:
             return self._stream(call, reply, iter((reply.body,)))
-        head = self._reply_heads.write(reply.status, reply.headers, call.handler_us)
+        head = self._reply_heads.write(reply.status, reply.headers, call.handler_us, call.waited_us)
         return frames.encode_headed(frames.REPLY, call.number, head, reply.body)
 
     def _stream(self, call: Call, reply: Reply, pieces: Iterator[Any]) -> bytes:
@@ -273,7 +282,8 @@ class Server:
         finally:
             if hasattr(pieces, "close"):
                 call.timed(pieces.close)
-        return frames.encode_json(frames.END, call.number, {"handler_us": call.handler_us})
+        times = {"handler_us": call.handler_us, "waited_us": call.waited_us}
+        return frames.encode_json(frames.END, call.number, times)
 
     def _send_piece(self, call: Call, data: memoryview) -> None:
         while data:
@@ -317,7 +327,8 @@ def _head(reply: Reply) -> dict[str, Any]:
     return {"status": reply.status, "headers": reply.headers}
 
 
-def _failure(call: Call, error: BaseException) -> bytes:
+def failure(call: Call, error: BaseException) -> bytes:
+    """Return the last frame of a call that the program failed, and print its traceback."""
     if isinstance(error, media.UnsupportedMedia):
         return _failed(call, kind="UnsupportedMedia", message=str(error), traceback="")
     told = program.user_traceback(error)
@@ -325,7 +336,10 @@ def _failure(call: Call, error: BaseException) -> bytes:
     return _failed(call, kind="HandlerFailed", message=program.message(error), traceback=told)
 
 
-def _cancellation(call: Call) -> bytes:
+def last_frame(call: Call, last: bytes) -> bytes:
+    """Return what ends a call: the frame that it came to, unless the caller gave up."""
+    if not call.cancelled:
+        return last
     return _failed(call, kind="Cancelled", message="the caller gave up", traceback="")
 
 
