@@ -28,6 +28,7 @@ from typing import Any
 from . import frames, heads, media, output, program
 from .calls import Call, CallCancelled, Lane, MainLane, ThreadLane
 from .handler import Handler, Reply, to_bytes
+from .learned import Observer
 
 EXIT_CHANNEL_ENDED = 0
 EXIT_CHANNEL_BROKEN = 70
@@ -39,8 +40,15 @@ _READ_BYTES = 256 * 1024
 class Server:
     """Everything between a channel and a loaded handler."""
 
-    def __init__(self, channel: socket.socket, handler: Handler, concurrency: int) -> None:
+    def __init__(
+        self,
+        channel: socket.socket,
+        handler: Handler,
+        concurrency: int,
+        observer: Observer | None = None,
+    ) -> None:
         self._channel = channel
+        self._observer = observer
         self._handler = handler
         self._concurrency = concurrency
         self._lanes = 0
@@ -250,6 +258,8 @@ class Server:
                 self._active -= 1
         output.flush()
         self._send(_cancellation(call) if call.cancelled else last)
+        if self._observer is not None and (names := self._observer.after_call()):
+            self._send(frames.encode_json(frames.LEARNED, 0, {"modules": names}))
 
     def _answer(self, call: Call) -> bytes:
         """Run the handler, send all frames of the reply but the last, and return that one."""
