@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import sysconfig
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
@@ -45,25 +44,28 @@ class Observer:
 def imported_since(baseline: Collection[str], paths: Sequence[str]) -> list[str]:
     """Return the modules that are new and could be imported again, in their order; bounded.
 
-    The order is that in which imports began, so whoever imports others comes before them.
+    The order is that in which imports ended, so whoever imports others comes after them. Where
+    there are too many it is the first that are left out: the others import them.
     """
     roots = _roots(paths)
     names: list[str] = []
     size_bytes = 0
-    for name, module in list(sys.modules.items()):
+    for name, module in reversed(list(sys.modules.items())):
         if name in baseline or not _is_importable(name, module, roots):
             continue
         size_bytes += len(name) + 4
         if len(names) >= MODULES_MAX or size_bytes > NAMES_BYTES_MAX:
             break
         names.append(name)
-    return names
+    return names[::-1]
 
 
 def _roots(paths: Sequence[str]) -> tuple[str, ...]:
-    """Return where modules of the environment, of the interpreter and of the program lie."""
-    kinds = ("stdlib", "platstdlib", "purelib", "platlib")
-    found = {*(sysconfig.get_path(kind) for kind in kinds), *paths, sys.prefix}
+    """Return where modules of the interpreter, of its environment and of the program lie.
+
+    Not by sysconfig, which imports a module to say it.
+    """
+    found = {os.path.dirname(os.__file__), sys.prefix, *paths}
     return tuple(os.path.join(path, "") for path in found if path)
 
 

@@ -68,7 +68,9 @@ class Preparation:
 
     def _import_learned(self) -> None:
         """Import what replicas import later, unless the program itself rules a fork out."""
-        if not self.plan.learned or forksafety.reason_left_by_import(frozenset()) is not None:
+        if not self.plan.learned:
+            return
+        if forksafety.reason_left_by_import(forksafety.sockets()) is not None:
             return
         self.learned, denied = learned.import_guarded(self.plan.learned)
         if not denied and self.learned:
