@@ -45,7 +45,11 @@ def model_fn(model_dir: str) -> xllamacpp.Server:
     params.hostnames = [str(Path(tempfile.mkdtemp(prefix="chat-")) / "llama.sock")]
     params.n_parallel = parallel
     params.n_ctx = CONTEXT_PER_REQUEST * parallel
-    params.cpuparams.n_threads = len(os.sched_getaffinity(0))
+    # Its threads spin for one another: where cores are shared, two are slower than one.
+    params.cpuparams.n_threads = int(os.environ.get("CHAT_THREADS", "1"))
+    # Weights stay pages of the file, which all replicas share; and there is no GPU to fit.
+    params.no_extra_bufts = True
+    params.fit_params = False
     params.warmup = False
     params.ui = False
     return xllamacpp.Server(params)
