@@ -125,7 +125,9 @@ class Learning:
         name = _file_name(key)
         if name not in self._records:
             if len(self._records) >= FILES_MAX:
+                # What is not on disk is lost with it: each is read again when it is asked for.
                 self._records.clear()
+                self._renewals.clear()
             self._records[name] = _read(self._directory / name)
         return self._records[name]
 
