@@ -41,8 +41,6 @@ def model_fn(model_dir: str) -> xllamacpp.Server:
     params = xllamacpp.CommonParams()
     params.model.path = str(model_file())
     params.model_alias = {"smollm2"}
-    # It listens too, which nobody needs: on a socket that only this user can open.
-    params.hostnames = [str(Path(tempfile.mkdtemp(prefix="chat-")) / "llama.sock")]
     params.n_parallel = parallel
     params.n_ctx = CONTEXT_PER_REQUEST * parallel
     # Its threads spin for one another: where cores are shared, two are slower than one.
@@ -52,7 +50,10 @@ def model_fn(model_dir: str) -> xllamacpp.Server:
     params.fit_params = False
     params.warmup = False
     params.ui = False
-    return xllamacpp.Server(params)
+    # It listens too, which nobody needs: on a socket that is gone again before anybody finds it.
+    with tempfile.TemporaryDirectory() as hidden:
+        params.hostnames = [str(Path(hidden) / "llama.sock")]
+        return xllamacpp.Server(params)
 
 
 def model_warmup_fn(model_dir: str, model: xllamacpp.Server) -> None:
