@@ -7,12 +7,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import at_zero, gpu, wake_rate, wakes, warm_path
+from benchmarks import at_zero, chat, gpu, wake_rate, wakes, warm_path
 from benchmarks.report import Report
 
 PARTS: dict[str, Callable[[Report], None]] = {
     "warm_path": warm_path.measure,
     "wakes": wakes.measure,
+    "chat": chat.measure,
     "wake_rate": wake_rate.measure,
     "at_zero": at_zero.measure,
     "gpu": gpu.measure,

@@ -5,6 +5,7 @@ the model, answers one request, prints it. Both are timed from outside, in the s
 """
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -30,6 +31,18 @@ sys.path.insert(0, sys.argv[1])
 import inference
 model = inference.model_fn(".") if hasattr(inference, "model_fn") else None
 print(json.dumps(inference.predict_fn(json.loads(sys.argv[2]), model)))
+"""
+_IMPORTS_ALONE = """
+
+import threading
+
+from transformers import AutoModel
+
+
+def model_fn(model_dir):
+    # A thread that outlives it keeps the load after the fork, as for any model that starts some.
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+    return AutoModel.from_pretrained(model_directory(), add_pooling_layer=False).eval()
 """
 _ECHO = "import json\n\ndef predict_fn(data, model):\n    return data\n"
 
@@ -60,16 +73,48 @@ def measure(report: Report) -> None:
                 _measure(report, ours, subject)
             except ColdsparkError as error:
                 report.remark(f"SKIPPED {subject.name}: {error.message.splitlines()[0]}")
+    with platform("--no-standby") as ours:
+        minilm = Subject("minilm (torch)", EXAMPLES / "minilm", texts)
+        try:
+            _measure_forks(report, ours, minilm)
+        except ColdsparkError as error:
+            report.remark(f"SKIPPED {minilm.name}: {error.message.splitlines()[0]}")
+
+
+def _measure_forks(report: Report, ours: Platform, subject: Subject) -> None:
+    """Wake by a fork on demand: from a template with the model, and from one with imports alone."""
+    report.remark(f"from zero, no process forked ahead: {subject.name}")
+    imports_alone = ours.data.parent / "imports-alone"
+    shutil.copytree(subject.source, imports_alone)
+    program = imports_alone / "inference.py"
+    program.write_text(program.read_text() + _IMPORTS_ALONE)
+    for each, rung in (
+        (subject, "a model template, no standby"),
+        (Subject("minilm, plain model_fn", imports_alone, subject.data), "imports alone"),
+    ):
+        name = _deployed(ours, each, idle_timeout=60)
+        _ask(ours, name, each.data)
+        interpreter = interpreter_of(ours, name)
+        warm = [milliseconds(lambda: _ask(ours, name, each.data)) for _ in range(WARM_CALLS)]  # noqa: B023
+        hot = report.add(f"{each.name}: warm", "ms", warm[5:])
+        plain = [milliseconds(lambda: _plainly(interpreter, each)) for _ in range(PLAIN_ROUNDS)]  # noqa: B023
+        cold = report.add(f"{each.name}: plain start", "ms", plain)
+        _deployed(ours, each, idle_timeout=IDLE_S, park_timeout=0)
+        wake = _wake(report, ours, each, name, rung)
+        report.remark(
+            f"    over warm {wake.median - hot.median:.1f} ms;"
+            f" {wake.median / cold.median:.4f} of a plain start"
+        )
 
 
 def _measure(report: Report, ours: Platform, subject: Subject) -> None:
     report.remark(f"from zero: {subject.name}")
     name = _deployed(ours, subject, idle_timeout=60)
     _ask(ours, name, subject.data)
-    interpreter = _interpreter(ours, name)
-    warm = [_milliseconds(lambda: _ask(ours, name, subject.data)) for _ in range(WARM_CALLS)]
+    interpreter = interpreter_of(ours, name)
+    warm = [milliseconds(lambda: _ask(ours, name, subject.data)) for _ in range(WARM_CALLS)]
     hot = report.add(f"{subject.name}: warm", "ms", warm[5:])
-    plain = [_milliseconds(lambda: _plainly(interpreter, subject)) for _ in range(PLAIN_ROUNDS)]
+    plain = [milliseconds(lambda: _plainly(interpreter, subject)) for _ in range(PLAIN_ROUNDS)]
     cold = report.add(f"{subject.name}: plain start", "ms", plain)
     for rung, park_timeout in (("standby", 0), ("parked", 60)):
         _deployed(ours, subject, idle_timeout=IDLE_S, park_timeout=park_timeout)
@@ -85,8 +130,8 @@ def _wake(report: Report, ours: Platform, subject: Subject, name: str, rung: str
     totals: list[float] = []
     stages: dict[str, list[float]] = {}
     for _ in range(ROUNDS):
-        _until_at_rest(ours, name)
-        totals.append(_milliseconds(lambda: stages_of(ours, name, subject.data, stages)))
+        until_at_rest(ours, name)
+        totals.append(milliseconds(lambda: stages_of(ours, name, subject.data, stages)))
     row = report.add(f"{subject.name}: wake from {rung}", "ms", totals)
     for stage, values in stages.items():
         report.add(f"  of it {stage}", "ms", values)
@@ -111,7 +156,7 @@ def _ask(ours: Platform, name: str, data: dict[str, Any]) -> dict[str, float]:
     return answer.stages_ms
 
 
-def _until_at_rest(ours: Platform, name: str) -> None:
+def until_at_rest(ours: Platform, name: str) -> None:
     """Wait until no replica runs, and until the next standby is there."""
 
     def is_at_rest() -> bool:
@@ -122,7 +167,7 @@ def _until_at_rest(ours: Platform, name: str) -> None:
     time.sleep(REST_S)
 
 
-def _interpreter(ours: Platform, name: str) -> str:
+def interpreter_of(ours: Platform, name: str) -> str:
     """Return the interpreter that the endpoint's replicas run in."""
     for replica in ours.client.endpoint(name)["variants"][0]["replicas"]:
         found = [w for w in str(replica.get("template")).split() if w.endswith("/bin/python")]
@@ -141,7 +186,8 @@ def _plainly(interpreter: str, subject: Subject) -> None:
     subprocess.run(argv, check=True, capture_output=True, cwd=subject.source)
 
 
-def _milliseconds(work: Callable[[], object]) -> float:
+def milliseconds(work: Callable[[], object]) -> float:
+    """Return how long it takes."""
     begun = time.perf_counter()
     work()
     return (time.perf_counter() - begun) * 1000

@@ -59,8 +59,8 @@ def show(url: str) -> None:
     }
     sagemaker = boto3.client("sagemaker", **options)
     runtime = boto3.client("sagemaker-runtime", **options)
-    create(sagemaker, "chat", command_environment(), "coldspark/command")
-    create(sagemaker, "embed", handler_environment(), "coldspark/python")
+    create(sagemaker, "chat", handler_environment())
+    create(sagemaker, "embed", handler_environment())
     texts = {"texts": ["a cat sat on the mat", "a kitten rests on a rug"]}
     for name, body in (("chat", QUESTION), ("embed", texts)):
         ask(runtime, name, "1. from zero replicas", body)
@@ -80,28 +80,18 @@ def show(url: str) -> None:
         sagemaker.delete_model(ModelName=name)
 
 
-def command_environment() -> dict[str, str]:
-    """Return what tells coldspark to run the chat server."""
-    return {
-        "COLDSPARK_COMMAND": "python serve.py",
-        "COLDSPARK_PING_PATH": "/health",
-        "COLDSPARK_INVOKE_PATH": "/v1/chat/completions",
-        **RESTS,
-    }
-
-
 def handler_environment() -> dict[str, str]:
     """Return the handler's settings."""
     return RESTS
 
 
-def create(sagemaker: Any, name: str, environment: dict[str, str], image: str) -> None:
+def create(sagemaker: Any, name: str, environment: dict[str, str]) -> None:
     """Create model, endpoint config and endpoint, as on AWS."""
     archive = archive_of(name)
     sagemaker.create_model(
         ModelName=name,
         PrimaryContainer={
-            "Image": image,
+            "Image": "coldspark/python",
             "ModelDataUrl": f"file://{archive}",
             "Environment": environment,
         },

@@ -78,6 +78,8 @@ class ServerConfig:
     vcpus: float | None = None
     template_memory: int | None = None
     """Bytes that templates may hold in all; None is a quarter of the machine's memory."""
+    standby: bool = True
+    """Whether a process is forked ahead from each template, which holds a few MB."""
     body_bytes_max: int = 64 * MIB
     """For a request whose endpoint is not known before its body is read."""
     drain_timeout_s: float = 30.0

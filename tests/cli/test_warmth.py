@@ -17,11 +17,16 @@ TEMPLATE = {
     "is_settled": True,
     "is_fork_safe": True,
     "has_model": True,
+    "has_setup": False,
     "has_standby": True,
+    "has_loaded_standby": False,
     "reason": None,
     "import_us": 1_900_000,
     "load_us": 210_000,
     "load_private_bytes": 1_000_000,
+    "learned_modules": 12,
+    "learned_us": 340_000,
+    "denied_modules": {"grpc": "importing it starts threads: poller"},
 }
 POOL = {
     "templates": 1,
@@ -91,7 +96,9 @@ def test_warmth_lists_rungs_holdings_and_bounds(coldspark: Shell, api: FakeApi) 
     lines = coldspark("ls", "--warmth").out.splitlines()
     assert lines[1].split(None, 6)[:2] == ["cold", "cached"]
     assert lines[1].endswith("no template: it had no replica for 300 s")
-    assert "  ".join(lines[2].split()).startswith("warm  standby  pid  4711  41  MB  yes  12  s")
+    assert "  ".join(lines[2].split()).startswith(
+        "warm  standby  pid  4711  41  MB  yes  12  (340  ms)  12  s"
+    )
     assert "1 of at most 16, holding 41 MB of at most 8 GB" in lines[-1]
 
 
@@ -126,6 +133,8 @@ def test_a_report_tells_stages_rungs_sizes_and_advice(coldspark: Shell, api: Fak
         "2, waited for by 5 requests",
         "code 900 B, model 90 MB, environment 1.2 GB",
         "imports took 1.90 s, loading the model 210 ms",
+        "12 modules learned (340 ms saved)",
+        "1 not learned (grpc: importing it starts threads: poller)",
         "fetched  700 µs   3.20 s",
         "remote   1      4.10 s   4.10 s",
         "gains are estimates",

@@ -270,7 +270,7 @@ class FleetHistory(RuleBasedStateMachine):
             return
         self.fleet.check()
         assert self.fleet.queued + self.fleet.running == len(self.open)
-        if self.is_retired and not (self.starting or self.ready or self.open):
+        if self.is_retired and not (self.processes or self.open):
             assert self.fleet.is_gone
         assert not (self.is_retired and self.fleet.status is not EndpointStatus.RETIRING)
 

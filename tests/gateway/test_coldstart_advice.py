@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from cold_starts import HANDLER, STOCK, facts, idle_after, template, wake, with_model
 
-from coldspark.core.types import Command
+from coldspark.core.types import Command, GpuAsk, Resources
 from coldspark.gateway.native import coldstart_advice as advice
 from coldspark.gateway.native.coldstart_facts import Facts
 from coldspark.runtime.warmth import Rung
@@ -123,6 +123,35 @@ def test_a_model_of_a_gpu_is_loaded_after_the_fork_by_design() -> None:
     """There is no reason then, and nothing to move."""
     bare = template(has_model=False, load_us=None, reason=None)
     assert advice.model_after_fork(facts(wake(loaded_us=9_000_000), template=bare)) is None
+
+
+def test_a_model_of_a_gpu_can_be_split_unless_it_is() -> None:
+    """What needs no device is done before the fork; a short load is not worth it."""
+    bare = template(has_model=False, load_us=None, reason=None)
+    on_gpu = replace(HANDLER, resources=Resources(gpus=(GpuAsk(type="A10G"),)))
+    long, short = wake(loaded_us=9_000_000), wake(loaded_us=20_000)
+    told = advice.gpu_model_after_fork(facts(long, template=bare, spec=on_gpu))
+    assert told is not None
+    assert "split it with setup_fn" in told.cure
+    assert told.gain_us == 9_000_000
+    split = replace(bare, has_setup=True)
+    assert advice.gpu_model_after_fork(facts(long, template=split, spec=on_gpu)) is None
+    assert advice.gpu_model_after_fork(facts(short, template=bare, spec=on_gpu)) is None
+    assert advice.gpu_model_after_fork(facts(long, template=bare)) is None
+
+
+def test_a_model_that_is_unsafe_before_the_fork_can_be_split_unless_it_is() -> None:
+    """The setup stays before the fork; one that is unsafe itself is no cure."""
+    slow = wake(loaded_us=250_000)
+    for has_setup, reason, is_advised in (
+        (False, SOCKET, True),
+        (True, SOCKET, False),
+        (False, f"its setup runs after the fork: {THREADS}", False),
+    ):
+        bare = template(has_model=False, has_setup=has_setup, load_us=None, reason=reason)
+        told = advice.model_after_fork(facts(slow, template=bare))
+        assert told is not None
+        assert ("setup_fn" in told.cure) is is_advised
 
 
 def test_a_template_is_said_to_be_dropped_when_wakes_came_later_than_it_is_kept() -> None:

@@ -44,6 +44,9 @@ class Listener:
     def on_loaded(self, load_us: int | None) -> None:
         self.heard.append(("loaded", load_us))
 
+    def on_learned(self, modules: Sequence[str]) -> None:
+        self.heard.append(("learned", modules))
+
     def on_broken(self, cause: RootCause, message: str, traceback: str) -> None:
         self.heard.append(("broken", cause, message, traceback))
 

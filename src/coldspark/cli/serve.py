@@ -104,6 +104,7 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
             store.directory.instance_id,
             environments=store.environments,
             artifacts=store.artifacts,
+            has_standbys=config.standby,
             template_bytes_max=config.template_memory or node.memory_bytes // 4,
             has_gpus=any(not device.is_simulated for device in node.devices),
         )

@@ -58,6 +58,14 @@ def up(
         str | None,
         typer.Option(help="Memory for templates, such as 4GB.", show_default="a quarter"),
     ] = None,
+    standby: Annotated[
+        bool | None,
+        typer.Option(
+            "--standby/--no-standby",
+            help="Fork a process ahead from each template.",
+            show_default="standby",
+        ),
+    ] = None,
     body_limit: Annotated[
         str | None, typer.Option(help="Largest request body, such as 64MiB.")
     ] = None,
@@ -82,6 +90,7 @@ def up(
         "memory": memory,
         "vcpus": vcpus,
         "template_memory": template_memory,
+        "standby": standby,
         "body_limit": body_limit,
         "log_level": log_level,
         "allow_open": allow_open or None,

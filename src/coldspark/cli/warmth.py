@@ -47,7 +47,7 @@ def coldstart(
 
 def list_warmth(answer: dict[str, Any]) -> None:
     """Show for every variant the rung it would wake from, what is held for it, and the totals."""
-    headers = ("name", "rung", "template", "memory", "standby", "idle", "why no higher")
+    headers = ("name", "rung", "template", "memory", "standby", "learned", "idle", "why no higher")
     rows = [
         _row(endpoint, variant)
         for endpoint in answer["endpoints"]
@@ -78,6 +78,12 @@ def warmth_in_words(warmth: dict[str, Any]) -> str:
     return str(warmth["rung"]) if why is None else f"{warmth['rung']} ({why})"
 
 
+def learned_in_words(template: dict[str, Any]) -> str:
+    """Say how many modules it imports for replicas, and what each is spared."""
+    saved = waterfalls.duration(template["learned_us"] or 0)
+    return f"{template['learned_modules']} modules learned ({saved} saved)"
+
+
 def _row(endpoint: dict[str, Any], variant: dict[str, Any]) -> tuple[object, ...]:
     is_only = len(endpoint["variants"]) == 1
     warmth = variant["warmth"]
@@ -87,10 +93,22 @@ def _row(endpoint: dict[str, Any], variant: dict[str, Any]) -> tuple[object, ...
         warmth["rung"],
         None if template is None else f"pid {template['pid']}",
         None if template is None else _size(template["memory_bytes"]),
-        None if template is None else template["has_standby"],
+        None if template is None else _standby(template),
+        None if template is None else _learned(template),
         _idle(warmth.get("idle_s")),
         warmth.get("why"),
     )
+
+
+def _standby(template: dict[str, Any]) -> object:
+    return "loaded" if template["has_loaded_standby"] else template["has_standby"]
+
+
+def _learned(template: dict[str, Any]) -> str | None:
+    """Say it in a column's width."""
+    if not template["learned_modules"]:
+        return None
+    return f"{template['learned_modules']} ({waterfalls.duration(template['learned_us'] or 0)})"
 
 
 def _total(pool: dict[str, Any]) -> str:
@@ -165,8 +183,15 @@ def _template(template: dict[str, Any]) -> str:
         words.append(f"imports took {waterfalls.duration(template['import_us'])}")
     if template["load_us"] is not None:
         words.append(f"loading the model {waterfalls.duration(template['load_us'])}")
+    if template["learned_modules"]:
+        words.append(learned_in_words(template))
+    if template["denied_modules"]:
+        name, reason = next(iter(template["denied_modules"].items()))
+        words.append(f"{len(template['denied_modules'])} not learned ({name}: {reason})")
     if template["reason"]:
         words.append(template["reason"])
+    if template["has_loaded_standby"]:
+        words.append("the process that stands by has loaded it")
     return ", ".join(words)
 
 

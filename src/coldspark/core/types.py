@@ -190,6 +190,9 @@ class ScalePolicy:
     @property
     def may_park(self) -> bool:
         """Return whether idle replicas are ever parked."""
+        if self.warmth is None and self.park_timeout_s is None:
+            # Five times nothing.
+            return self.idle_timeout_s != 0.0
         return self.park_timeout_s != 0.0 and self.warmth in (None, Warmth.PARKED)
 
     @property

@@ -6,6 +6,7 @@ its own, the program is looked for there, then at the archive's root; ``code/req
 """
 
 import asyncio
+import functools
 import os
 import sys
 from collections.abc import Callable, Coroutine
@@ -26,6 +27,7 @@ _REQUIREMENTS_BYTES_MAX = 256 * 1024
 _LISTED_MAX = 10
 _TMP_CHARS_MAX = 70
 _TENTHS = 10
+_PROGRAMS_MAX = 1_024
 _MB = 1e6
 
 Progress = Callable[[str], None]
@@ -144,20 +146,34 @@ def template_key(spec: Spec, files: Files, *, on_gpu: bool) -> TemplateKey:
     # Our own names are ours: without its marks a template could not be found again.
     named = spec.environment
     seen = {name: value for name, value in named if not name.startswith("COLDSPARK_")}
+    modified_ns = program.stat().st_mtime_ns
     # A template never touches a GPU: there the model is loaded after the fork.
-    model_dir = None if on_gpu else files.model_dir or program.parent
+    directory = files.model_dir or program.parent
+    model_dir = None if on_gpu else directory
+    setup_dir = directory if on_gpu and _names_setup(program, modified_ns) else None
     if model_dir is not None:
         seen["CUDA_VISIBLE_DEVICES"] = ""
+    if model_dir is not None or setup_dir is not None:
         seen |= _model_variables(files.model_dir)
     return TemplateKey(
         interpreter=files.interpreter,
         program=program,
         paths=(program.parent,),
         environment=tuple(sorted(seen.items())),
-        modified_ns=program.stat().st_mtime_ns,
+        modified_ns=modified_ns,
         model_dir=model_dir,
-        memory_bytes=None if model_dir is None else spec.resources.memory_bytes,
+        setup_dir=setup_dir,
+        memory_bytes=None if model_dir is setup_dir else spec.resources.memory_bytes,
     )
+
+
+@functools.lru_cache(maxsize=_PROGRAMS_MAX)
+def _names_setup(program: Path, modified_ns: int) -> bool:
+    """Say whether the program may have a ``setup_fn``: only then is its template a model's own.
+
+    One that takes it from elsewhere without naming it has it run after the fork.
+    """
+    return b"setup_fn" in program.read_bytes()
 
 
 def _told(progress: Progress) -> Callable[[int, int], None]:

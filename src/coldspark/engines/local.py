@@ -34,6 +34,7 @@ from coldspark.runtime import processes
 from coldspark.runtime.cgroups import Cgroups, detect
 from coldspark.runtime.gpu_parking import GpuTools
 from coldspark.runtime.launches import LaunchPlan, Machine
+from coldspark.runtime.learning import Learning
 from coldspark.runtime.leftovers import reap_leftovers
 from coldspark.runtime.logs import Follower, Logs, ReplicaLog
 from coldspark.runtime.ports import (
@@ -86,6 +87,7 @@ class LocalEngine:
         templates_max: int = TEMPLATES_MAX,
         template_idle_s: float = IDLE_TIMEOUT_S,
         template_bytes_max: int = MEMORY_BYTES_MAX,
+        has_standbys: bool = True,
         has_gpus: bool = False,
         gpu_tools: GpuTools | None = None,
     ) -> None:
@@ -97,6 +99,7 @@ class LocalEngine:
         self._templates_max = templates_max
         self._template_idle_s = template_idle_s
         self._template_bytes_max = template_bytes_max
+        self._has_standbys = has_standbys
         self._has_gpus = has_gpus
         self._gpu_tools = gpu_tools or GpuTools()
         self._resolver = Resolver(environments=environments, artifacts=artifacts, instance=instance)
@@ -144,6 +147,8 @@ class LocalEngine:
             templates_max=self._templates_max,
             idle_timeout_s=self._template_idle_s,
             memory_bytes_max=self._template_bytes_max,
+            learning=Learning(self._directory / "learned"),
+            has_standbys=self._has_standbys,
         )
 
     async def close(self) -> None:

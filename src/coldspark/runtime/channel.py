@@ -7,7 +7,7 @@ engine's ``on_exited`` says it for all of them at once).
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
 import msgspec
@@ -19,6 +19,7 @@ from coldspark.runtime.channel_heads import (
     decode_broken,
     decode_end,
     decode_failed,
+    decode_learned,
     decode_parked,
     decode_ready,
     decode_reply,
@@ -35,6 +36,7 @@ from coldspark.runtime.worker.frames import (
     END,
     FAILED,
     HEAD,
+    LEARNED,
     PARK,
     PARKED,
     PART_BYTES,
@@ -67,6 +69,9 @@ class ChannelListener(Protocol):
 
     def on_hook_done(self, trouble: str | None) -> None:
         """The handler parked or unparked its model; ``trouble`` says what it raised."""
+
+    def on_learned(self, modules: Sequence[str]) -> None:
+        """The replica has imported these since its fork."""
 
     def on_broken(self, cause: RootCause, message: str, traceback: str) -> None:
         """The replica could not load; its exit follows."""
@@ -309,6 +314,8 @@ class Channel(asyncio.Protocol):
             self._listener.on_loaded(ready.load_us)
         elif kind == PARKED:
             self._listener.on_hook_done(decode_parked(payload).trouble)
+        elif kind == LEARNED:
+            self._listener.on_learned(decode_learned(payload).modules)
         elif kind == BROKEN:
             broken = decode_broken(payload)
             cause = _root_cause(broken.cause)

@@ -83,6 +83,12 @@ class ParkedHead(msgspec.Struct):
     trouble: str | None = None
 
 
+class LearnedHead(msgspec.Struct):
+    """The head of LEARNED."""
+
+    modules: list[str]
+
+
 class BrokenHead(msgspec.Struct):
     """The head of BROKEN."""
 
@@ -96,4 +102,5 @@ decode_end = msgspec.json.Decoder(EndHead).decode
 decode_failed = msgspec.json.Decoder(FailedHead).decode
 decode_ready = msgspec.json.Decoder(ReadyHead).decode
 decode_parked = msgspec.json.Decoder(ParkedHead).decode
+decode_learned = msgspec.json.Decoder(LearnedHead).decode
 decode_broken = msgspec.json.Decoder(BrokenHead).decode

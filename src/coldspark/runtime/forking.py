@@ -22,6 +22,8 @@ class TemplateKey:
     """When the program was last written: one edited in place must not be served from memory."""
     model_dir: Path | None = None
     """The model that is loaded before the fork; None: each replica loads its own."""
+    setup_dir: Path | None = None
+    """Where the program's ``setup_fn`` runs before the fork although the model is loaded after."""
     memory_bytes: int | None = None
     """How much memory loading it may take: as much as a replica's."""
 

@@ -5,7 +5,7 @@ import logging
 import os
 import shutil
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -320,6 +320,11 @@ class Replica:
         """The handler takes calls."""
         if self.phase is Phase.LOADING:
             self._become_ready()
+
+    def on_learned(self, modules: Sequence[str]) -> None:
+        """The handler imported more than its template had."""
+        if self.template is not None:
+            self._machine.pool.learn(self.template, modules)
 
     def on_broken(self, cause: RootCause, message: str, traceback: str) -> None:
         """The handler could not load; its exit follows, or is made to."""

@@ -5,25 +5,29 @@ used, so that forking it does not compete with the request that woke its sibling
 """
 
 import asyncio
+import os
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from coldspark.core.sizes import format_size
 from coldspark.core.types import GIB, ReplicaId
 from coldspark.runtime import clock
 from coldspark.runtime.cgroups import Bounds, Cgroups
 from coldspark.runtime.forking import Standby, TemplateKey, TemplateUser
+from coldspark.runtime.learning import Learning
 from coldspark.runtime.tasks import Tasks
 from coldspark.runtime.templates import Template
 from coldspark.runtime.warmth import PoolView, Rung, Starts, TemplateView, rung_of, view_of
+from coldspark.runtime.weighing import weigh, weigh_alone
 
 TEMPLATES_MAX = 16
 IDLE_TIMEOUT_S = 300.0
 MEMORY_BYTES_MAX = 8 * GIB
 _GONE_WITHIN_S = 5.0
 _RENEW_AFTER_S = 0.1
+_RENEW_LOADING_AFTER_S = 1.0
+"""Loading a model takes a core for a while: not while its sibling answers its first request."""
 _ANY_START_S = 0.1
 _LEAST_BYTES = 1024**2
 _DROPPED_MAX = 256
@@ -48,13 +52,22 @@ class TemplatePool:
         templates_max: int = TEMPLATES_MAX,
         idle_timeout_s: float = IDLE_TIMEOUT_S,
         memory_bytes_max: int = MEMORY_BYTES_MAX,
+        learning: Learning | None = None,
+        has_standbys: bool = True,
     ) -> None:
+        """Without ``learning`` no template imports more than its program does."""
         self._environment = dict(environment)
         self._cgroups = cgroups
         self._tasks = tasks
         self._templates_max = templates_max
         self._idle_timeout_s = idle_timeout_s
         self._memory_bytes_max = memory_bytes_max
+        self._learning = learning
+        self._has_standbys = has_standbys
+        self._renewing: dict[TemplateKey, Template] = {}
+        """Those that nobody uses yet: they try modules that replicas were seen to import."""
+        self._superseded: set[Template] = set()
+        """Those in whose place another stands, but that still have users."""
         self._by_key: OrderedDict[TemplateKey, Template] = OrderedDict()
         """Least recently used first."""
         self._idle_since: dict[TemplateKey, float] = {}
@@ -95,13 +108,13 @@ class TemplatePool:
     def _find(self, key: TemplateKey) -> Template:
         template = self._by_key.get(key)
         if template is None or not template.is_alive:
-            template = self._new(key)
+            template = self._new(key, () if self._learning is None else self._learning.proven(key))
             self._by_key[key] = template
             self._tasks.spawn(self._settled(template))
         self._by_key.move_to_end(key)
         return template
 
-    def _new(self, key: TemplateKey) -> Template:
+    def _new(self, key: TemplateKey, learned: Sequence[str]) -> Template:
         environment = {**self._environment, **dict(key.environment)}
         cgroup = None
         if key.memory_bytes is not None:
@@ -109,7 +122,14 @@ class TemplatePool:
             bounds = replace(_UNBOUND, memory_bytes=key.memory_bytes)
             cgroup = self._cgroups.create(ReplicaId(f"template-{self._made}"), bounds)
         try:
-            return Template(key, environment, self._ended, cgroup)
+            return Template(
+                key,
+                environment,
+                self._ended,
+                cgroup,
+                learned=learned,
+                on_loaded_ahead=self._loaded_ahead,
+            )
         except (OSError, ValueError):
             if cgroup is not None:
                 self._cgroups.retire(cgroup)
@@ -118,24 +138,97 @@ class TemplatePool:
     async def _settled(self, template: Template) -> None:
         """Weigh a new template, and give it a standby."""
         await template.settled.wait()
+        self._note_learned(template)
         if template.is_alive:
-            template.memory_bytes = await asyncio.to_thread(_weigh, template.pid)
+            template.memory_bytes = await asyncio.to_thread(weigh, template.pid)
             self._drop_surplus()
             self.renew_standby(template)
+
+    def learn(self, template: Template, names: Sequence[str]) -> None:
+        """Keep what a replica imported after its fork, for the next template of its program."""
+        if self._learning is not None and template.key.program is not None:
+            self._learning.heard(template.key, names)
+
+    def _note_learned(self, template: Template) -> None:
+        """Keep what a template made of the modules it was to import."""
+        if self._learning is None or not template.learned.asked or template.is_dropped:
+            return
+        if template.is_alive:
+            self._learning.settle(template.key, template.learned)
+        elif not template.is_broken:
+            assert template.failure is not None
+            reason = f"a template that imported them died: {template.failure.message}"
+            self._learning.refuse(template.key, template.learned.asked, reason)
+
+    def _renew_template(self, old: Template) -> None:
+        """Start another in place of one that is idle, if there are modules to try."""
+        key = old.key
+        if self._learning is None or self._is_closed or key in self._renewing:
+            return
+        if not old.is_fork_safe or not self._learning.wants_renewal(key):
+            return
+        if self._held_bytes() + old.memory_bytes > self._memory_bytes_max:
+            return
+        try:
+            fresh = self._new(key, self._learning.begin_renewal(key))
+        except (OSError, ValueError):
+            return  # The old one serves on.
+        self._renewing[key] = fresh
+        self._tasks.spawn(self._replace(old, fresh))
+
+    async def _replace(self, old: Template, fresh: Template) -> None:
+        """Put a template in another's place, if it holds no less."""
+        await fresh.settled.wait()
+        self._note_learned(fresh)
+        fresh.memory_bytes = await asyncio.to_thread(weigh, fresh.pid)
+        self._renewing.pop(fresh.key, None)
+        is_wanted = self._by_key.get(fresh.key) is old and not self._is_closed
+        if not is_wanted or not fresh.is_alive or not fresh.holds_no_less_than(old):
+            self._end(fresh)
+            return
+        self._by_key[fresh.key] = fresh
+        if old.users:
+            self._superseded.add(old)
+        else:
+            self._end(old)
+        self._drop_surplus()
+        self.renew_standby(fresh)
+
+    def _end(self, template: Template) -> None:
+        self._superseded.discard(template)
+        if not template.ended.is_set():
+            self._ending.add(template)
+            template.hang_up()
+
+    def _loaded_ahead(self, template: Template, pid: int) -> None:
+        self._tasks.spawn(self._weigh_standby(template, pid))
+
+    async def _weigh_standby(self, template: Template, pid: int) -> None:
+        """Count what a process holds that loaded its model ahead; end it if that is too much."""
+        held_bytes = max(_LEAST_BYTES, await asyncio.to_thread(weigh_alone, pid))
+        if template.standby_pid != pid:
+            return
+        template.standby_bytes = held_bytes
+        self._drop_surplus()
+        if self._by_key.get(template.key) is template and self._excess() is not None:
+            most = format_size(self._memory_bytes_max)
+            template.give_up_loading_ahead(f"not ahead of an order: templates may hold {most}")
 
     def renew_standby(self, template: Template) -> None:
         """Have a process forked ahead in a moment, unless one stands by."""
         loop = asyncio.get_running_loop()
-        loop.call_later(_RENEW_AFTER_S, self._renew, template)
+        after_s = _RENEW_LOADING_AFTER_S if template.loads_ahead else _RENEW_AFTER_S
+        loop.call_later(after_s, self._renew, template)
 
     def _renew(self, template: Template) -> None:
         self._retire_fallen(template)
-        if self._is_closed:
+        if self._is_closed or not self._has_standbys:
             return
         if template.wants_standby and self._by_key.get(template.key) is template:
             self._made += 1
             name = f"standby-{self._made}"
-            template.stand_by(Standby(name, self._cgroups.create(ReplicaId(name), _UNBOUND)))
+            cgroup = self._cgroups.create(ReplicaId(name), _bounds(template))
+            template.stand_by(Standby(name, cgroup))
 
     def _retire_fallen(self, template: Template) -> None:
         for cgroup in template.take_fallen():
@@ -146,13 +239,19 @@ class TemplatePool:
         """Take a user off a template. One that nobody waits for any more may hang: it is ended."""
         template.users.pop(replica, None)
         self.starts.released(replica)
+        if template in self._superseded:
+            if not template.users:
+                self._end(template)
+            return
         if not template.users and not template.settled.is_set():
+            template.is_dropped = True
             template.kill()
             return
         if not template.users and self._by_key.get(template.key) is template:
             self._idle_since[template.key] = clock.monotonic_s()
             self._drop_surplus()
             self._set_timer()
+            self._renew_template(template)
 
     def live(self) -> list[Template]:
         """Return the templates, least recently used first."""
@@ -190,6 +289,8 @@ class TemplatePool:
             self._timer.cancel()
         for key in list(self._by_key):
             self._drop(key, "the server ends")
+        for template in (*self._renewing.values(), *self._superseded):
+            self._end(template)
         for template in list(self._ending):
             try:
                 async with asyncio.timeout(_GONE_WITHIN_S):
@@ -221,7 +322,8 @@ class TemplatePool:
         return None
 
     def _held_bytes(self) -> int:
-        return sum(template.memory_bytes for template in self._by_key.values())
+        held = (*self._by_key.values(), *self._superseded)
+        return sum(template.memory_bytes + template.standby_bytes for template in held)
 
     def _drop(self, key: TemplateKey, why: str) -> None:
         self._note_drop(key, why)
@@ -238,6 +340,7 @@ class TemplatePool:
 
     def _ended(self, template: Template) -> None:
         self._ending.discard(template)
+        self._superseded.discard(template)
         self._retire_fallen(template)
         if template.cgroup is not None:
             template.cgroup.kill()
@@ -271,9 +374,10 @@ def worth(template: Template, idle_s: float) -> float:
     number: 3.9 s spared by 400 MB idle for 9 s is 4.0 / 10 / 4e8 = 1e-9; an empty one of 10 MB
     idle for 9 s is 0.1 / 10 / 1e7 = 1e-9 as well.
     """
-    spared_us = (template.import_us or 0) + (template.load_us or 0)
+    spared_us = (template.import_us or 0) + (template.load_us or 0) + (template.ahead_us or 0)
     spared_s = _ANY_START_S + spared_us / 1e6
-    return spared_s / (1.0 + idle_s) / max(template.memory_bytes, _LEAST_BYTES)
+    held_bytes = template.memory_bytes + template.standby_bytes
+    return spared_s / (1.0 + idle_s) / max(held_bytes, _LEAST_BYTES)
 
 
 def _why(template: Template, rung: Rung) -> str:
@@ -287,20 +391,9 @@ def _why(template: Template, rung: Rung) -> str:
     return "the next standby is forked a moment after the last was taken"
 
 
-def _weigh(pid: int) -> int:
-    """Return the memory that would be free without this process and its forks.
-
-    Forks share its private pages, so its part of those (Pss) would say a half with one fork, a
-    third with two. Of mapped files it is its part that counts.
-    """
-    try:
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    except OSError:
-        return 0
-    rows = (line.split() for line in text.splitlines()[1:])
-    sizes = {row[0]: int(row[1]) * 1024 for row in rows}
-    part = sizes.get("Pss:", 0)
-    if "Pss_Anon:" not in sizes:
-        # A kernel that does not tell the two apart.
-        return part
-    return sizes.get("Anonymous:", 0) + part - sizes["Pss_Anon:"]
+def _bounds(template: Template) -> Bounds:
+    """Return the bounds of a process that stands by: a model's, if it loads one."""
+    memory_bytes = template.key.memory_bytes
+    if not template.loads_ahead or memory_bytes is None:
+        return _UNBOUND
+    return replace(_UNBOUND, memory_bytes=memory_bytes, vcpus=float(os.cpu_count() or 1))

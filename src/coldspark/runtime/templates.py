@@ -20,7 +20,9 @@ from coldspark.core.types import ReplicaId, RootCause
 from coldspark.runtime import processes, worker
 from coldspark.runtime.cgroups import Cgroup
 from coldspark.runtime.forking import ForkOrder, Standby, TemplateFailure, TemplateKey, TemplateUser
+from coldspark.runtime.learning import LearnedImports
 from coldspark.runtime.log_pipes import LogPipe
+from coldspark.runtime.template_events import TemplateEvent, decode_event, failure_of
 from coldspark.runtime.worker.control import PACKET_MAX_BYTES
 
 BOOTSTRAP = Path(worker.__file__).parent / "bootstrap.py"
@@ -29,24 +31,6 @@ _MAX_DESCRIPTORS = 3
 _log = logging.getLogger(__name__)
 
 
-class _Event(msgspec.Struct):
-    event: str
-    replica: str = ""
-    pid: int = 0
-    status: int = 0
-    import_us: int = 0
-    load_us: int | None = None
-    load_private_bytes: int | None = None
-    fork_safe: bool = True
-    has_model: bool = False
-    standby: str = ""
-    reason: str | None = None
-    cause: str = ""
-    message: str = ""
-    traceback: str | None = None
-
-
-_decode = msgspec.json.Decoder(_Event).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -59,9 +43,14 @@ class Template:
         environment: Mapping[str, str],
         on_ended: Callable[["Template"], None],
         cgroup: Cgroup | None = None,
+        *,
+        learned: Sequence[str] = (),
+        on_loaded_ahead: Callable[["Template", int], None] | None = None,
     ) -> None:
+        """``learned`` are modules to import besides the program's own."""
         self.key = key
         self.cgroup = cgroup
+        self.learned = LearnedImports(asked=tuple(learned))
         self.users: dict[ReplicaId, TemplateUser] = {}
         self.failure: TemplateFailure | None = None
         self.import_us: int | None = None
@@ -75,15 +64,25 @@ class Template:
         """Whether its program is imported before the fork."""
         self.has_model = False
         """Whether its model is loaded before the fork."""
+        self.has_setup = False
+        """Whether the program's ``setup_fn`` has run before the fork."""
+        self.loads_ahead = False
+        """Whether a process that stands by may load the model, which is unsafe before the fork."""
+        self.ahead_us: int | None = None
+        """How long that took the last time."""
         self.reason: str | None = None
-        """Why one of the two is not so."""
+        """Why model or program are not held before the fork."""
         self.memory_bytes = 0
         """What it holds, as measured once it was prepared."""
         self.settled = asyncio.Event()
         """Set once it can be forked from, or has failed."""
         self.ended = asyncio.Event()
         self._standby: Standby | None = None
+        self._standby_pid = 0
         self._is_standing = False
+        self.standby_bytes = 0
+        """What the process that stands by holds for itself, once it has loaded a model."""
+        self._on_loaded_ahead = on_loaded_ahead
         self._fallen: list[Cgroup] = []
         self._on_ended = on_ended
         self._loop = asyncio.get_running_loop()
@@ -102,6 +101,7 @@ class Template:
         self._loop.add_reader(self._control, self._readable)
         program = None if key.program is None else str(key.program)
         model_dir = None if key.model_dir is None else str(key.model_dir)
+        setup_dir = None if key.setup_dir is None else str(key.setup_dir)
         paths = [str(path) for path in key.paths]
         self._send(
             {
@@ -109,6 +109,8 @@ class Template:
                 "program": program,
                 "paths": paths,
                 "model_dir": model_dir,
+                "setup_dir": setup_dir,
+                "learned": learned,
                 "cgroups": () if cgroup is None else cgroup.procs,
             }
         )
@@ -133,18 +135,53 @@ class Template:
         """Whether a process stands by for the next order."""
         return self._is_standing
 
+    @property
+    def has_loaded_standby(self) -> bool:
+        """Whether the process that stands by has loaded the model."""
+        return self._is_standing and self.standby_bytes > 0
+
     def stand_by(self, standby: Standby) -> None:
-        """Have a process forked ahead of its order."""
+        """Have a process forked ahead of its order; it loads the model if ``loads_ahead``."""
         assert self._standby is None
         self._standby, self._is_standing = standby, False
         cgroups = () if standby.cgroup is None else standby.cgroup.procs
-        self._send({"op": "stand_by", "standby": standby.name, "cgroups": cgroups})
+        self._send(
+            {
+                "op": "stand_by",
+                "standby": standby.name,
+                "cgroups": cgroups,
+                "load": self.loads_ahead,
+            }
+        )
+
+    @property
+    def standby_pid(self) -> int | None:
+        """The process that stands by."""
+        return self._standby_pid if self._is_standing else None
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether its program could not be imported, in its own words."""
+        return self._broken is not None
+
+    def holds_no_less_than(self, other: "Template") -> bool:
+        """Return whether what replicas get from it is at least what they get from the other."""
+        mine = (self.is_fork_safe, self.has_setup, self.has_model)
+        return mine >= (other.is_fork_safe, other.has_setup, other.has_model)
+
+    def give_up_loading_ahead(self, why: str) -> None:
+        """Have no process load the model ahead any more; end the one that did."""
+        self.loads_ahead = False
+        self.reason = f"{self.reason}; {why}"
+        if self._standby is not None and self._standby.cgroup is not None:
+            self._standby.cgroup.kill()
 
     def take_standby(self) -> Standby | None:
         """Return the process that stands by, if one does: it is the caller's from here."""
         if not self._is_standing:
             return None
         taken, self._standby, self._is_standing = self._standby, None, False
+        self.standby_bytes = 0
         return taken
 
     def describe(self) -> str:
@@ -154,6 +191,8 @@ class Template:
             return f"{words}, imported after the fork: {self.reason}"
         if self.has_model:
             return f"{words}, with its model"
+        if self.has_setup:
+            words = f"{words}, set up"
         return words if self.reason is None else f"{words}; {self.reason}"
 
     def take_fallen(self) -> list[Cgroup]:
@@ -219,38 +258,46 @@ class Template:
 
     def _heard(self, packet: bytes) -> None:
         try:
-            event = _decode(packet)
+            event = decode_event(packet)
         except msgspec.MsgspecError:
             _log.error("template %s sent what is no event; killing it", self.key.label)
             processes.kill(self._pidfd)
             return
         if event.event == "prepared":
             self.import_us, self.load_us = event.import_us, event.load_us
+            self.has_setup, self.loads_ahead = event.has_setup, event.loads_ahead
+            self.learned.imported(event.learned, event.learned_us, event.denied)
             self.load_private_bytes = event.load_private_bytes
             self.is_fork_safe, self.has_model = event.fork_safe, event.has_model
             self.reason = event.reason
             self.settled.set()
-        elif event.event in ("standing", "fell"):
+        elif event.event in ("standing", "fell", "loaded_ahead"):
             self._hear_of_standby(event)
         elif event.event == "broken":
-            self._broken = _failure(event)
+            self._broken = failure_of(event)
         elif (user := self.users.get(ReplicaId(event.replica))) is not None:
             self._tell(user, event)
 
-    def _hear_of_standby(self, event: _Event) -> None:
+    def _hear_of_standby(self, event: TemplateEvent) -> None:
         if self._standby is None or self._standby.name != event.standby:
             return
         if event.event == "standing":
-            self._is_standing = True
-        else:
+            self._is_standing, self._standby_pid = True, event.pid
+        elif event.event == "fell":
             self._drop_standby()
+        elif event.trouble is not None:
+            self.loads_ahead = False
+            self.reason = f"{self.reason}; loading it ahead of an order failed: {event.trouble}"
+        elif self._on_loaded_ahead is not None:
+            self.ahead_us = event.load_us
+            self._on_loaded_ahead(self, self._standby_pid)
 
     def _drop_standby(self) -> None:
         if self._standby is not None and self._standby.cgroup is not None:
             self._fallen.append(self._standby.cgroup)
-        self._standby, self._is_standing = None, False
+        self._standby, self._is_standing, self.standby_bytes = None, False, 0
 
-    def _tell(self, user: TemplateUser, event: _Event) -> None:
+    def _tell(self, user: TemplateUser, event: TemplateEvent) -> None:
         if event.event == "forked":
             user.on_forked(event.pid)
         elif event.event == "exited":
@@ -357,15 +404,6 @@ def _start(
             ours.close()
             raise
     return ours, process
-
-
-def _failure(event: _Event) -> TemplateFailure:
-    try:
-        cause = RootCause(event.cause)
-    except ValueError:
-        cause = RootCause.UNKNOWN
-    lines = tuple((event.traceback or "").splitlines()[-50:])
-    return TemplateFailure(cause=cause, message=event.message, log_tail=lines)
 
 
 def _close(descriptors: Sequence[int]) -> None:

@@ -1,7 +1,8 @@
 """The warmth ladder as it can be seen: what a wake started from, and what is held for the next."""
 
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from coldspark.core.types import ReplicaId
@@ -40,7 +41,11 @@ class TemplateView:
     """False: it still imports."""
     is_fork_safe: bool
     has_model: bool
+    has_setup: bool
+    """Whether the program's ``setup_fn`` has run before the fork."""
     has_standby: bool
+    has_loaded_standby: bool
+    """The process that stands by has loaded the model, which is unsafe before the fork."""
     reason: str | None
     """Why its program or its model is not shared."""
     import_us: int | None
@@ -48,6 +53,12 @@ class TemplateView:
     """None: it loaded no model."""
     load_private_bytes: int | None
     """By how much loading the model made its private memory grow."""
+    learned_modules: int = 0
+    """Modules that it imports because replicas were seen to import them later."""
+    learned_us: int | None = None
+    """How long importing them took, which each replica is spared."""
+    denied_modules: Mapping[str, str] = field(default_factory=dict)
+    """Modules that replicas import, but that do not bear a fork, and why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,15 +114,20 @@ def view_of(template: Template, idle_s: float | None = None) -> TemplateView:
         pid=template.pid,
         users=len(template.users),
         idle_s=idle_s,
-        memory_bytes=template.memory_bytes,
+        memory_bytes=template.memory_bytes + template.standby_bytes,
         is_settled=template.settled.is_set(),
         is_fork_safe=template.is_fork_safe,
         has_model=template.has_model,
+        has_setup=template.has_setup,
         has_standby=template.has_standby,
+        has_loaded_standby=template.has_loaded_standby,
         reason=template.reason,
         import_us=template.import_us,
         load_us=template.load_us,
         load_private_bytes=template.load_private_bytes,
+        learned_modules=template.learned.modules,
+        learned_us=template.learned.saved_us,
+        denied_modules=template.learned.denied,
     )
 
 

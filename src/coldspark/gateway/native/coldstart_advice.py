@@ -119,10 +119,33 @@ def model_after_fork(facts: Facts) -> Advice | None:
     if reason is None or not loads_us or median(loads_us) < _SMALL_US:
         return None
     reason = reason.removeprefix(_AFTER_FORK)
+    cure = _cure_of_load(reason)
+    if not template.has_setup and "setup" not in reason:
+        cure += "; or split it with setup_fn, whose part is done before the fork"
     return Advice(
         rule="model_after_fork",
         finding=f"each replica loads the model for itself ({_time(median(loads_us))}): {reason}",
-        cure=_cure_of_load(reason),
+        cure=cure,
+        gain_us=median(loads_us),
+        wakes=len(loads_us),
+    )
+
+
+def gpu_model_after_fork(facts: Facts) -> Advice | None:
+    """On a GPU the model is loaded after the fork; what needs no device can come before it."""
+    template = facts.template
+    if not facts.spec.resources.gpus or template is None or not template.is_fork_safe:
+        return None
+    if template.has_model or template.has_setup or template.reason is not None:
+        return None
+    loads_us = [wake.stage_us("loaded") for wake in facts.from_rungs(*_FORKED)]
+    if not loads_us or median(loads_us) < _MARKED_US:
+        return None
+    return Advice(
+        rule="gpu_model_after_fork",
+        finding=f"the model is loaded after the fork ({_time(median(loads_us))}), as a GPU needs",
+        cure="split it with setup_fn(model_dir): do what needs no device there (tokenizer,"
+        " skeleton, weights mapped), and only copy to the device in model_fn(model_dir, setup)",
         gain_us=median(loads_us),
         wakes=len(loads_us),
     )
@@ -183,7 +206,8 @@ def first_call_is_slow(facts: Facts) -> Advice | None:
     return Advice(
         rule="first_call_is_slow",
         finding=f"a replica's first call takes {_time(cold_us)}, later ones {_time(warm_us)}",
-        cure="call the model once in model_warmup_fn: it runs before the fork, for all replicas",
+        cure="call the model once in model_warmup_fn: the process that stands by runs it ahead"
+        " of its order",
         gain_us=cold_us - warm_us,
         wakes=len(facts.wakes),
     )
@@ -218,6 +242,7 @@ RULES: tuple[Rule, ...] = (
     waited_for_room,
     imports_afresh,
     model_after_fork,
+    gpu_model_after_fork,
     template_dropped,
     model_made_private,
     first_call_is_slow,

@@ -18,7 +18,11 @@ class TemplateBody(msgspec.Struct, kw_only=True):
     """False: it still imports."""
     is_fork_safe: bool
     has_model: bool
+    has_setup: bool
+    """Whether the program's ``setup_fn`` has run before the fork."""
     has_standby: bool
+    has_loaded_standby: bool
+    """The process that stands by has loaded the model, which is unsafe before the fork."""
     reason: str | None
     """Why its program or its model is not shared."""
     import_us: int | None
@@ -26,6 +30,12 @@ class TemplateBody(msgspec.Struct, kw_only=True):
     """How long loading the model took; null where each replica loads it."""
     load_private_bytes: int | None
     """By how much loading the model made its private memory grow."""
+    learned_modules: int
+    """Modules that it imports because replicas were seen to import them later."""
+    learned_us: int | None
+    """How long importing them took, which each replica is spared."""
+    denied_modules: dict[str, str]
+    """Modules that replicas import, but that do not bear a fork, and why."""
 
 
 class StartBody(msgspec.Struct, kw_only=True):

@@ -23,6 +23,7 @@ from . import frames, output
 from .batching import Gathering
 from .calls import Call, CallCancelled, Lane, Work
 from .handler import Handler, Item, Reply, WrongResults, refusal
+from .learned import Observer
 from .program import message
 from .serving import Server, failure, last_frame
 
@@ -56,9 +57,14 @@ class BatchServer(Server):
     """Everything between a channel and a loaded handler that computes batches."""
 
     def __init__(
-        self, channel: socket.socket, handler: Handler, size_max: int, wait_s: float
+        self,
+        channel: socket.socket,
+        handler: Handler,
+        size_max: int,
+        wait_s: float,
+        observer: Observer | None = None,
     ) -> None:
-        super().__init__(channel, handler, 1)
+        super().__init__(channel, handler, 1, observer)
         # Whoever holds ``_reading`` may touch it.
         self._gathering: Gathering[Call] = Gathering(size_max, wait_s)
         self._batch: Batch | None = None
@@ -236,6 +242,8 @@ class BatchServer(Server):
         if due:
             output.flush()
             self._send(b"".join(last_frame(call, last) for call, last in due))
+        for _ in due:
+            self._tell_learned()
 
 
 def _comes_within(channel: socket.socket, delay_s: float) -> bool:

@@ -1,7 +1,7 @@
 """Start every process of this package: load it by path as ``coldspark_worker``, then run it.
 
     python -P bootstrap.py FD             the template; FD is its end of the control socket
-    python -P bootstrap.py FD --unsafe …  the template again, once its program ruled out a fork
+    python -P bootstrap.py FD --again …   the template again, once its program ruled out a fork
     python -P bootstrap.py FD --replica   a replica of such a template; FD brings the order
 
 Nothing of the platform is put on sys.path: the user's program sees only its own environment.
@@ -46,8 +46,8 @@ def main() -> None:
         importlib.import_module("coldspark_worker.replica").run_alone(descriptor)
     if mode is None:
         importlib.import_module("coldspark_worker.mark").reserve()
-    verdict = sys.argv[3] if mode == "--unsafe" else None
-    importlib.import_module("coldspark_worker.template").run(descriptor, verdict)
+    plan = sys.argv[3] if mode == "--again" else None
+    importlib.import_module("coldspark_worker.template").run(descriptor, plan)
 
 
 if __name__ == "__main__":

@@ -7,14 +7,17 @@ environment: unless ``COLDSPARK_REPLICA`` has 64 characters it executes itself a
 
     supervisor -> template
       {"op": "prepare", "program": path | null, "paths": [dir, …], "model_dir": dir | null,
-       "cgroups": [cgroup.procs path, …]}
+       "setup_dir": dir | null, "learned": [module, …], "cgroups": [cgroup.procs path, …]}
             Join the cgroups. Put ``paths`` first on sys.path and import the program's module, once.
             ``null``: nothing to import (the template of commands). With a ``model_dir`` the model
-            is loaded as well, and replicas are forked with it; if that rules a fork out, imports
-            alone are kept.
-      {"op": "stand_by", "standby": name, "cgroups": [cgroup.procs path, …]}
+            is loaded as well, and replicas are forked with it; if that rules a fork out, what the
+            program's ``setup_fn`` returned is kept, or imports alone. With a ``setup_dir``
+            ``setup_fn`` runs and the model is not loaded. The modules of ``learned`` are imported
+            after the program; what rules a fork out is told as denied.
+      {"op": "stand_by", "standby": name, "cgroups": [cgroup.procs path, …], "load": bool}
             Fork a process ahead: it joins the cgroups and waits to become a replica. It is used
-            once. Nothing happens in a template that is not fork-safe.
+            once. Nothing happens in a template that is not fork-safe. With ``load`` it loads the
+            model that could not be loaded before the fork, and does not wait for an order to.
       {"op": "fork", "replica": id, "argv": [word, …] | null, "environment": {…}, "cwd": dir,
        "model_dir": dir | null, "concurrency": n, "batch_size_max": n, "batch_wait_s": s,
        "cgroups": [cgroup.procs path, …], "uid": n | null, "processes_max": n,
@@ -35,10 +38,14 @@ environment: unless ``COLDSPARK_REPLICA`` has 64 characters it executes itself a
 
     template -> supervisor
       {"event": "prepared", "import_us": n, "fork_safe": bool, "reason": text | null,
-       "has_model": bool, "load_us": n, "load_private_bytes": n}
-            ``reason`` says why the program, or only its model, is not held. The last two are of
-            a model that was loaded: how long, and how much private memory it made.
+       "has_model": bool, "has_setup": bool, "loads_ahead": bool, "learned": n,
+       "denied": {module: reason}, "learned_us": n, "load_us": n, "load_private_bytes": n}
+            ``reason`` says why the program, or only its model, is not held; ``loads_ahead``, that
+            a process that stands by may load it. ``learned`` counts the modules that were imported
+            besides the program's. The last two are of what was loaded: how long, and how much
+            private memory it made.
       {"event": "standing", "standby": name, "pid": n}
+      {"event": "loaded_ahead", "standby": name, "load_us": n, "trouble": text | null}
       {"event": "fell", "standby": name}      a process that stood by is gone, unused
       {"event": "broken", "cause": RootCause, "message": text, "traceback": text}   and it exits
       {"event": "forked", "replica": id, "pid": n}

@@ -19,6 +19,7 @@ itself. A *headed* payload is ``u32 head length, head (JSON object), body bytes`
     replica -> router   BOOTED   JSON {}: the process runs and begins to load
                         READY    JSON {"load_us","parks"}; parks: the handler has such hooks
                         PARKED   JSON {"trouble"}: a hook has run, or what it raised
+                        LEARNED  JSON {"modules"}: names of what was imported since the fork
                         BROKEN   JSON {"cause","message","traceback"}: could not load; exit follows
                         REPLY    headed: {"status","headers","handler_us","waited_us"}; the body
                         HEAD     JSON {"status","headers"}: a streamed reply begins
@@ -45,7 +46,7 @@ CREDIT_BYTES = 4 * 1024 * 1024
 
 CALL, BODY, CANCEL, CREDIT, PARK, UNPARK = 1, 2, 3, 4, 5, 6
 BOOTED, READY, BROKEN, REPLY, HEAD, CHUNK, END, FAILED = 16, 17, 18, 19, 20, 21, 22, 23
-PARKED = 24
+PARKED, LEARNED = 24, 25
 
 _PREFIX = struct.Struct(">IBI")
 _U32 = struct.Struct(">I")

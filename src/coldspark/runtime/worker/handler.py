@@ -2,7 +2,9 @@
 
 The program is a module with
 
-    model_fn(model_dir)                              loads the model
+    setup_fn(model_dir)                              optional; what can be done before the fork
+    model_fn(model_dir)                              loads the model; with a setup_fn:
+    model_fn(model_dir, setup)                       setup is what that returned
     input_fn(data, content_type)                     optional; default: JSON, CSV, NPY
     predict_fn(data, model)
     output_fn(prediction, accept)                    optional; default: JSON, CSV, NPY
@@ -114,8 +116,12 @@ class Handler:
         self._model: Any = None
         self._model_dir = ""
         self._is_warm = False
+        self._setup: Any = None
+        self._is_set_up = False
+        self.is_loaded = False
         self._pre_model = _wrap(functions, "pre_model_fn", 1)
-        self._load = _wrap(functions, "model_fn", 1)
+        self._set_up = _wrap(functions, "setup_fn", 1)
+        self._load = _wrap(functions, "model_fn", 1 if self._set_up is None else 2)
         self._warm_up = _wrap(functions, "model_warmup_fn", 2)
         self._park = _wrap(functions, "park", 1)
         self._unpark = _wrap(functions, "unpark", 1)
@@ -145,14 +151,30 @@ class Handler:
                 " or take batch_size away"
             )
 
+    @property
+    def has_setup(self) -> bool:
+        """Return whether some of its loading can be done before the rest."""
+        return self._set_up is not None
+
+    def set_up(self, model_dir: str) -> None:
+        """Do what can be done ahead, unless it was. Raises whatever the program raises."""
+        if self._set_up is not None and not self._is_set_up:
+            self._setup = self._set_up(Context(model_dir, None), model_dir)
+            self._is_set_up = True
+
     def load(self, model_dir: str) -> None:
         """Load the model. Raises whatever the program raises."""
         self._model_dir = model_dir
+        self.set_up(model_dir)
         context = Context(model_dir, None)
         if self._pre_model is not None:
             self._pre_model(context, model_dir)
         if self._load is not None:
-            self._model = self._load(context, model_dir)
+            setup = () if self._set_up is None else (self._setup,)
+            self._model = self._load(context, model_dir, *setup)
+        # What was set up is the model's now, if the model wants it: nothing else keeps it.
+        self._setup = None
+        self.is_loaded = True
 
     def warm_up(self) -> None:
         """Let the program try its model, once in each process. Raises whatever it raises.
@@ -263,6 +285,7 @@ class Handler:
 
 
 _ALL = (
+    "setup_fn",
     "pre_model_fn",
     "model_fn",
     "model_warmup_fn",
@@ -305,6 +328,8 @@ def _takes_only_data(predict: Callable[..., Any] | None) -> bool:
 
 def _check(functions: dict[str, Any], where: str) -> None:
     """Raise HandlerInvalid unless the functions make a handler."""
+    if functions["setup_fn"] is not None and functions["model_fn"] is None:
+        raise HandlerInvalid(f"{where} defines setup_fn but no model_fn(model_dir, setup)")
     defined = [name for name in _REPLACED if functions[name] is not None]
     if functions["transform_fn"] is not None:
         if defined:

@@ -17,13 +17,14 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import NoReturn
 
 from . import batches, control, frames, output, prctl, program, serving
 from .handler import Handler
+from .learned import Observer
 from .mark import Mark
 from .order import Order, parse
 
@@ -45,7 +46,11 @@ class Launch:
     module: ModuleType | None = None
     """The program, if it came imported with the fork."""
     handler: Handler | None = None
-    """The program with its model, if that came loaded with the fork."""
+    """The program with what was loaded before the fork: its model, or what it could set up."""
+    ahead_dir: str | None = None
+    """Of one that stands by: load the model from there before the order comes."""
+    baseline: Collection[str] = ()
+    """The modules that came with the fork."""
     keep: Iterable[int] = ()
     """Descriptors that the program opened at import: they stay open."""
     mark: Mark | None = None
@@ -100,7 +105,7 @@ def stand_by(orders: socket.socket, cgroups: Sequence[str], launch: Launch) -> N
     """Leave the template behind, and wait for the order to be a replica; its end ends this."""
     try:
         _leave(cgroups, {orders.fileno(), *launch.keep}, launch.parent)
-        _get_ahead(launch)
+        launch = _get_ahead(launch, orders)
         data, descriptors, _, _ = socket.recv_fds(
             orders, control.PACKET_MAX_BYTES, 3, socket.MSG_CMSG_CLOEXEC
         )
@@ -115,11 +120,35 @@ def stand_by(orders: socket.socket, cgroups: Sequence[str], launch: Launch) -> N
         os._exit(EXIT_BUG)
 
 
-def _get_ahead(launch: Launch) -> None:
+def _get_ahead(launch: Launch, words: socket.socket) -> Launch:
     """Do what needs no order, so that no request waits for it: each first touch copies a page."""
     _wake_libraries(launch)
-    if launch.handler is not None:
+    if launch.handler is not None and launch.handler.is_loaded:
         launch.handler.warm_up()
+    if launch.ahead_dir is None or launch.module is None:
+        return launch
+    started_ns = time.perf_counter_ns()
+    trouble = None
+    try:
+        handler = launch.handler or Handler(launch.module)
+        handler.load(launch.ahead_dir)
+        handler.warm_up()
+        launch = replace(launch, handler=handler)
+    except BaseException as error:  # noqa: BLE001  it is the user's code: anything may come
+        # Tried again with the order, whose failure it then is.
+        print(program.user_traceback(error), file=sys.stderr)
+        trouble, launch = program.message(error), replace(launch, handler=None)
+    output.flush()
+    load_us = (time.perf_counter_ns() - started_ns) // 1000
+    _say(words, {"load_us": load_us, "trouble": trouble})
+    return launch
+
+
+def _say(words: socket.socket, word: dict[str, object]) -> None:
+    try:
+        words.send(json.dumps(word).encode(), socket.MSG_NOSIGNAL)
+    except OSError:
+        return  # Its order is here already: nobody listens any more.
 
 
 def _leave(cgroups: Sequence[str], kept: set[int], parent: int) -> None:
@@ -257,21 +286,33 @@ def _serve(launch: Launch, channel: socket.socket) -> int:
     channel.sendall(
         frames.encode_json(frames.READY, 0, {"load_us": load_us, "parks": handler.parks})
     )
-    _server(channel, handler, launch.order).run()
+    _server(channel, handler, launch).run()
     return 0
 
 
-def _server(channel: socket.socket, handler: Handler, order: Order) -> serving.Server:
+def _server(channel: socket.socket, handler: Handler, launch: Launch) -> serving.Server:
+    order, observer = launch.order, _observer(launch)
     if order.batch_size_max == 1:
-        return serving.Server(channel, handler, order.concurrency)
-    return batches.BatchServer(channel, handler, order.batch_size_max, order.batch_wait_s)
+        return serving.Server(channel, handler, order.concurrency, observer)
+    size_max, wait_s = order.batch_size_max, order.batch_wait_s
+    return batches.BatchServer(channel, handler, size_max, wait_s, observer)
+
+
+def _observer(launch: Launch) -> Observer | None:
+    """Return what tells of later imports; a fresh interpreter has no template that could learn."""
+    if not launch.baseline:
+        return None
+    return Observer(launch.baseline, launch.paths)
 
 
 def _load(launch: Launch) -> Handler:
-    if launch.handler is not None:
-        _check(launch.handler, launch.order)
-        launch.handler.warm_up()
-        return launch.handler
+    handler = launch.handler
+    if handler is not None:
+        _check(handler, launch.order)
+        if not handler.is_loaded:
+            handler.load(launch.order.model_dir or launch.order.cwd)
+        handler.warm_up()
+        return handler
     module = launch.module
     if module is None:
         if launch.path is None:

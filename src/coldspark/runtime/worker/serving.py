@@ -28,6 +28,7 @@ from typing import Any
 from . import frames, heads, media, output, program
 from .calls import Call, CallCancelled, Lane, MainLane, ThreadLane, Work
 from .handler import Handler, Reply, to_bytes
+from .learned import Observer
 
 EXIT_CHANNEL_ENDED = 0
 EXIT_CHANNEL_BROKEN = 70
@@ -39,8 +40,15 @@ _READ_BYTES = 256 * 1024
 class Server:
     """Everything between a channel and a loaded handler."""
 
-    def __init__(self, channel: socket.socket, handler: Handler, concurrency: int) -> None:
+    def __init__(
+        self,
+        channel: socket.socket,
+        handler: Handler,
+        concurrency: int,
+        observer: Observer | None = None,
+    ) -> None:
         self._channel = channel
+        self._observer = observer
         self._handler = handler
         self._concurrency = concurrency
         self._lanes = 0
@@ -248,6 +256,7 @@ class Server:
         if self._takes_out(call):
             output.flush()
             self._send(last_frame(call, last))
+            self._tell_learned()
 
     def _takes_out(self, call: Call) -> bool:
         """Forget a call; return whether its end is still to be told."""
@@ -257,6 +266,11 @@ class Server:
             if call.is_whole:
                 self._active -= 1
         return True
+
+    def _tell_learned(self) -> None:
+        """After a call: tell what was imported since the fork, where that is due."""
+        if self._observer is not None and (names := self._observer.after_call()):
+            self._send(frames.encode_json(frames.LEARNED, 0, {"modules": names}))
 
     def _answer(self, call: Call) -> bytes:
         """Run the handler, send all frames of the reply but the last, and return that one."""

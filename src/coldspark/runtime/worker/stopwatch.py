@@ -21,6 +21,11 @@ class Stopwatch:
         self.times["import_us"] = self._lap_us()
         self._private_bytes = private_bytes()
 
+    def learned(self) -> None:
+        """Note that what replicas would import later is imported."""
+        self.times["learned_us"] = self._lap_us()
+        self._private_bytes = private_bytes()
+
     def loaded(self, *, is_held: bool) -> None:
         """Note that the model is loaded, if it is."""
         if not is_held:

@@ -16,26 +16,15 @@ import socket
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
-from types import ModuleType
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
-from . import (
-    control,
-    forksafety,
-    handler,
-    mark,
-    media,
-    output,
-    prctl,
-    program,
-    remains,
-    replica,
-    spawning,
-)
+from . import control, mark, output, prctl, program, remains, replica, spawning
 from .order import Order, parse
+from .plan import Plan, from_json
+from .preparing import Preparation, Unfit
 from .standbys import Standbys, forked
-from .stopwatch import Stopwatch, Times
+from .stopwatch import Times
 
 _DESCRIPTORS_MAX = 8
 _EXIT_BUG = 70
@@ -55,22 +44,16 @@ class Template:
     def __init__(self, supervisor: socket.socket) -> None:
         self._supervisor = supervisor
         self._mark = mark.Mark()
-        self._path: str | None = None
-        self._paths: list[str] = []
-        self._model_dir: str | None = None
-        self._module: ModuleType | None = None
-        self._handler: handler.Handler | None = None
+        self._plan = Plan(program=None)
+        self._held = Preparation(self._plan)
+        self._baseline: frozenset[str] = frozenset()
+        """The modules that every fork has."""
         self._is_prepared = False
-        self._reason: str | None = None
-        """Why replicas are not forked."""
-        self._lost_model: str | None = None
-        """Why they are forked without the model."""
-        self._keep: frozenset[int] = frozenset()
-        self._torch_threads: int | None = None
         self._replicas: dict[str, _Living] = {}
         self._standbys = Standbys()
         self._own_children: frozenset[int] = frozenset()
         self._is_ending = False
+        self._selector = selectors.PollSelector()
         self._wakeup, self._waker = socket.socketpair()
         self._waker.setblocking(False)
         self._wakeup.setblocking(False)
@@ -88,15 +71,11 @@ class Template:
             os._exit(status)
 
     def _loop(self) -> None:
-        selector = selectors.PollSelector()
-        selector.register(self._supervisor, selectors.EVENT_READ)
-        selector.register(self._wakeup, selectors.EVENT_READ)
+        self._selector.register(self._supervisor, selectors.EVENT_READ, self._receive)
+        self._selector.register(self._wakeup, selectors.EVENT_READ, self._wake)
         while not self._is_ending:
-            for key, _ in selector.select():
-                if key.fileobj is self._supervisor:
-                    self._receive()
-                else:
-                    self._wake()
+            for key, _ in self._selector.select():
+                key.data()
 
     # Words from the supervisor.
 
@@ -127,9 +106,9 @@ class Template:
         op = message["op"]
         if op == "prepare":
             replica.join_cgroups(message.get("cgroups") or ())
-            self._prepare(message["program"], message["paths"], message.get("model_dir"))
+            self._prepare(_plan(message))
         elif op == "stand_by":
-            self._stand_by(message["standby"], message.get("cgroups") or ())
+            self._stand_by(message)
         elif op == "fork":
             self._fork(message, descriptors)
         elif op == "signal":
@@ -147,91 +126,58 @@ class Template:
 
     # Import.
 
-    def _prepare(self, path: str | None, paths: list[str], model_dir: str | None) -> None:
+    def _prepare(self, plan: Plan) -> None:
         if self._is_prepared:
             raise ValueError("prepared already")
-        before, environment = _open_descriptors(), dict(os.environ)
+        self._plan, environment = plan, dict(os.environ)
         # While the import blocks us, nobody would see the end of the socket.
         prctl.set_parent_death_signal(signal.SIGKILL)
-        stopwatch = Stopwatch()
-        self._path, self._paths, self._model_dir = path, paths, model_dir
+        preparation = Preparation(plan)
         try:
-            self._import(path, paths)
+            preparation.run()
+        except Unfit:
+            self._start_over(environment)
         except BaseException as error:  # noqa: BLE001  importing runs user code: anything may come
             self._break(error)
-        stopwatch.imported()
-        trouble = self._load_model(model_dir)
-        stopwatch.loaded(is_held=self._handler is not None)
-        self._keep = frozenset(_open_descriptors() - before)
-        self._torch_threads = forksafety.settle()
-        reason = trouble or forksafety.reason_against_fork()
-        if reason is None and self._handler is not None:
-            reason = forksafety.socket_opened(self._keep)
-        if reason is not None:
-            self._start_over(environment, stopwatch.times, reason)
+        self._held = preparation
+        self._baseline = frozenset(sys.modules)
         self._own_children = frozenset(p.pid for p in remains.descendants(os.getpid()))
-        self._begin(stopwatch.times)
+        self._begin(preparation.times)
 
-    def _start_over(self, environment: dict[str, str], times: Times, reason: str) -> NoReturn:
-        """Become a template that holds no program; the process and its socket stay the same."""
+    def _start_over(self, environment: dict[str, str]) -> NoReturn:
+        """Become a template that holds less; the process and its socket stay the same."""
         self._kill_all()
         output.flush()
-        verdict = {
-            "program": self._path,
-            "paths": self._paths,
-            "times": times,
-            "reason": reason,
-            "had_model": self._model_dir is not None,
-        }
         descriptor = self._supervisor.fileno()
         os.set_inheritable(descriptor, True)
-        command = spawning.command(descriptor, "--unsafe", json.dumps(verdict))
+        command = spawning.command(descriptor, "--again", self._plan.to_json())
         os.execve(sys.executable, command, environment)
 
-    def resume(self, verdict: dict[str, Any]) -> None:
-        """Go on as the template of what was found unsafe to fork: one rung lower."""
-        self._path, self._paths = verdict["program"], verdict["paths"]
-        if verdict["had_model"]:
-            # Perhaps the imports alone are safe.
-            self._lost_model = f"its model is loaded after the fork: {verdict['reason']}"
-            self._prepare(self._path, self._paths, None)
+    def resume(self, plan: Plan) -> None:
+        """Go on with what is left of a plan that was found unsafe to fork."""
+        if plan.unsafe is None:
+            self._prepare(plan)
             return
-        self._reason = verdict["reason"]
-        self._begin({"import_us": verdict["times"]["import_us"]})
+        self._plan = plan
+        self._begin({"import_us": plan.import_us})
 
     def _begin(self, times: Times) -> None:
         """Take orders from now on, and say so."""
         self._watch_signals()
         prctl.set_parent_death_signal(0)
         self._is_prepared = True
+        handler = self._held.handler
         self._tell(
             "prepared",
             **times,
-            fork_safe=self._reason is None,
-            reason=self._reason or self._lost_model,
-            has_model=self._handler is not None,
+            fork_safe=self._plan.unsafe is None,
+            reason=self._plan.unsafe or self._plan.lost,
+            has_model=handler is not None and handler.is_loaded,
+            has_setup=handler is not None and handler.has_setup,
+            loads_ahead=self._plan.unsafe is None and self._plan.ahead_dir is not None,
+            learned=len(self._held.learned),
+            denied=self._plan.denied,
         )
-
-    def _import(self, path: str | None, paths: list[str]) -> None:
-        if path is None:
-            return
-        # Where its replicas will be, for what it reads by relative paths.
-        os.chdir(os.path.dirname(path) or ".")
-        self._module = program.load(path, paths)
-        if handler.uses_default_codecs(self._module):
-            media.numpy()
-
-    def _load_model(self, model_dir: str | None) -> str | None:
-        """Load the model, if that is wanted here; say why it could not be, if it could not."""
-        if model_dir is None or self._module is None:
-            return None
-        try:
-            self._handler = handler.Handler(self._module)
-            self._handler.load(model_dir)
-        except BaseException as error:  # noqa: BLE001  it is the user's code: anything may come
-            # The replica will try again, and tell it as its own failure if it is one.
-            return f"loading it here failed: {program.message(error)}"
-        return None
 
     def _break(self, error: BaseException) -> NoReturn:
         breakage = program.explain(error)
@@ -263,13 +209,16 @@ class Template:
         try:
             order = parse(message)
             self._check(order, descriptors)
-            standby = self._standbys.send(order.standby, message, descriptors)
+            standby = self._standbys.send(
+                order.standby, message, descriptors, self._selector.unregister
+            )
             if standby is not None:
                 pid = standby
-            elif self._reason is None:
+            elif self._plan.unsafe is None:
                 pid = self._fork_replica(order, descriptors)
             else:
-                pid = spawning.spawn(message, self._path, self._paths, descriptors)
+                plan = self._plan
+                pid = spawning.spawn(message, plan.program, plan.paths, descriptors)
         except (ValueError, OSError) as error:
             self._tell("fork_failed", replica=name, message=str(error))
             return
@@ -288,27 +237,38 @@ class Template:
         parent = os.getpid()
         return forked(lambda: replica.run(self._launch(order, descriptors, parent)))
 
-    def _stand_by(self, name: str, cgroups: Sequence[str]) -> None:
+    def _stand_by(self, message: dict[str, Any]) -> None:
         """Fork a process ahead of its order."""
-        if not self._is_prepared or self._reason is not None or name in self._standbys:
+        name = message["standby"]
+        if not self._is_prepared or self._plan.unsafe is not None or name in self._standbys:
             self._tell("fell", standby=name)
             return
         launch = self._launch(parse({"replica": name, "cwd": "/"}), (), os.getpid())
-        pid = self._standbys.fork(name, cgroups, launch)
+        if message.get("load"):
+            launch = replace(launch, ahead_dir=self._plan.ahead_dir)
+        pid, words = self._standbys.fork(name, message.get("cgroups") or (), launch)
+        self._selector.register(words, selectors.EVENT_READ, lambda: self._hear_standby(name))
         self._tell("standing", standby=name, pid=pid)
+
+    def _hear_standby(self, name: str) -> None:
+        """Pass on what it says: that it has loaded its model, or why it could not."""
+        word = self._standbys.hear(name, self._selector.unregister)
+        if word is not None:
+            self._tell("loaded_ahead", standby=name, **word)
 
     def _launch(self, order: Order, descriptors: Sequence[int], parent: int) -> replica.Launch:
         return replica.Launch(
             order=order,
             descriptors=descriptors,
             parent=parent,
-            path=self._path,
-            paths=self._paths,
-            module=self._module,
-            handler=self._handler,
-            keep=self._keep,
+            path=self._plan.program,
+            paths=self._plan.paths,
+            module=self._held.module,
+            handler=self._held.handler,
+            keep=self._held.keep,
             mark=self._mark,
-            torch_threads=self._torch_threads,
+            torch_threads=self._held.torch_threads,
+            baseline=self._baseline,
         )
 
     def _signal(self, name: str, number: int) -> None:
@@ -336,7 +296,8 @@ class Template:
             living = next((r for r in self._replicas.values() if r.pid == dead.si_pid), None)
             if living is not None:
                 self._kill(living)
-            if (fallen := self._standbys.fall(dead.si_pid)) is not None:
+            fallen = self._standbys.fall(dead.si_pid, self._selector.unregister)
+            if fallen is not None:
                 self._tell("fell", standby=fallen)
             status = os.waitstatus_to_exitcode(os.waitpid(dead.si_pid, 0)[1])
             if living is not None:
@@ -367,17 +328,14 @@ class Template:
         remains.kill_until_gone(lambda: remains.alive_below(os.getpid(), frozenset()))
 
 
-def _open_descriptors() -> set[int]:
-    # Checked once more, for the listing has a descriptor of its own, gone by then.
-    return {int(name) for name in os.listdir("/proc/self/fd") if _is_open(int(name))}
-
-
-def _is_open(descriptor: int) -> bool:
-    try:
-        os.fstat(descriptor)
-    except OSError:
-        return False
-    return True
+def _plan(message: dict[str, Any]) -> Plan:
+    return Plan(
+        program=message["program"],
+        paths=list(message["paths"]),
+        model_dir=message.get("model_dir"),
+        setup_dir=message.get("setup_dir"),
+        learned=list(message.get("learned") or ()),
+    )
 
 
 def _do_nothing(*_: object) -> None:
@@ -388,13 +346,13 @@ def _remark(text: str) -> None:
     print(f"coldspark: {text}", file=sys.stderr, flush=True)
 
 
-def run(descriptor: int, verdict: str | None = None) -> NoReturn:
-    """Be a template on the socket ``descriptor``; ``verdict`` comes from ``_start_over``."""
+def run(descriptor: int, plan: str | None = None) -> NoReturn:
+    """Be a template on the socket ``descriptor``; ``plan`` comes from ``_start_over``."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.set_inheritable(descriptor, False)
     prctl.become_subreaper()
     template = Template(socket.socket(fileno=descriptor))
-    if verdict is not None:
-        template.resume(json.loads(verdict))
+    if plan is not None:
+        template.resume(from_json(plan))
     template.serve()
