@@ -7,6 +7,7 @@ the command that runs from there. Nothing is written into ``src``. Needs mypy (w
 and a C compiler; takes about a minute of one core.
 """
 
+import os
 import shutil
 import subprocess
 import sys
@@ -104,11 +105,12 @@ def _write_launcher(tree: Path) -> None:
 def _check(tree: Path) -> None:
     """Import everything that was compiled, from there."""
     names = [f"coldspark.{module.replace('/', '.')}" for module in MODULES]
-    code = f"import {', '.join(names)}; from coldspark.compiled import loaded; print(*loaded())"
+    code = f"import sys, {', '.join(names)}; print(*(sys.modules[n].__file__ for n in {names}))"
     argv = [sys.executable, "-c", code]
-    environment = {"PYTHONPATH": str(tree), "PATH": ""}
+    environment = {**os.environ, "PYTHONPATH": str(tree)}
     done = subprocess.run(argv, env=environment, capture_output=True, text=True)
-    if done.returncode or int(done.stdout.split()[0]) < len(MODULES):
+    files = done.stdout.split()
+    if done.returncode or not all(file.endswith(".so") for file in files):
         sys.exit(f"the compiled tree does not import: {done.stdout}{done.stderr}")
 
 

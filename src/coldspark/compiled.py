@@ -7,7 +7,6 @@ without a word: a tree that does not fit its sources, or this Python, is refused
 
 import hashlib
 import json
-import sys
 import sysconfig
 from pathlib import Path
 
@@ -43,12 +42,10 @@ def refuse_if_stale(package: Path = Path(__file__).parent) -> None:
         )
 
 
-def loaded() -> tuple[int, int]:
-    """Return how many of this process's modules of the package run compiled, and how many not."""
-    names = [name for name in sys.modules if name.startswith("coldspark.")]
-    files = [getattr(sys.modules[name], "__file__", None) or "" for name in names]
-    compiled = sum(file.endswith(_suffix()) for file in files)
-    return compiled, len(files) - compiled
+def modules(package: Path = Path(__file__).parent) -> list[str]:
+    """Return the sources that run as machine code; none where Python runs all of them."""
+    manifest = package / MANIFEST
+    return list(json.loads(manifest.read_text())["sources"]) if manifest.exists() else []
 
 
 def _suffix() -> str:
