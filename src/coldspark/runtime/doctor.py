@@ -165,7 +165,7 @@ def check_hot_path(modules: Sequence[str]) -> Check:
     return Check(
         name="hot path",
         status=Status.WARN,
-        detail="plain Python: the router needs about a fifth more processor than compiled",
+        detail="plain Python: the router needs 15 to 20 % more processor than compiled",
         cure=f"{first}in a checkout: make compile, and run .compiled/bin/coldspark",
     )
 
