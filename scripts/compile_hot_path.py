@@ -15,9 +15,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src"
-sys.path.insert(0, str(SOURCE))
-
-from coldspark.compiled import write_manifest  # noqa: E402
 
 _ROOMS = {
     "core": (
@@ -49,6 +46,10 @@ run()
 
 def main() -> None:
     """Build the tree anew."""
+    # The sources' own: a stale tree that is on the path refuses to be imported.
+    sys.path.insert(0, str(SOURCE))
+    from coldspark.compiled import write_manifest
+
     tree = Path(sys.argv[1]).resolve()
     compiler = next(filter(shutil.which, ("cc", "gcc", "clang")), None)
     if compiler is None:

@@ -1,6 +1,7 @@
 """Machine code that does not fit its source never runs in its place."""
 
 import json
+import runpy
 import shutil
 import subprocess
 import sys
@@ -68,3 +69,11 @@ def test_sources_run_where_nothing_is_compiled(package: Path) -> None:
     (package / "hot.py").write_text("speed = 3\n")
     assert imported(package) == ""
     assert compiled.modules(package) == []
+
+
+def test_what_is_to_be_compiled_exists() -> None:
+    """A module that is renamed is renamed there too: nobody compiles with every change."""
+    script = Path(__file__).parents[1] / "scripts" / "compile_hot_path.py"
+    names = runpy.run_path(str(script))["MODULES"]
+    assert [name for name in names if not (SOURCE / f"{name}.py").exists()] == []
+    assert len(names) == len(set(names)) > 40
