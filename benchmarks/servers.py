@@ -14,7 +14,8 @@ from pathlib import Path
 
 from coldspark.sdk.client import Client
 
-COLDSPARK = str(Path(sys.executable).parent / "coldspark")
+COLDSPARK = os.environ.get("COLDSPARK", str(Path(sys.executable).parent / "coldspark"))
+"""Name the compiled tree's (``.compiled/bin/coldspark``) to measure that."""
 _STOP_S = 60.0
 _OPEN_S = 20.0
 

@@ -29,7 +29,7 @@ from coldspark.core.messages import (
     UnparkReplica,
     YieldRoom,
 )
-from coldspark.core.metering import Meter
+from coldspark.core.meter import Meter
 from coldspark.core.placement import Placement
 from coldspark.core.types import GIB, DeviceId, FleetId, GpuAsk, NodeId, ReplicaId, Resources
 from coldspark.core.types import RequestId as R

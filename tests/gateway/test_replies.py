@@ -34,6 +34,18 @@ def test_the_gateway_s_own_headers_are_nobody_else_s(name: str, value: str) -> N
     assert header_lines([(name, value)]) == ""
 
 
+@given(st.lists(st.tuples(st.text(max_size=12), st.text(max_size=12)), max_size=4))
+def test_a_header_with_the_request_s_id_is_a_line_as_any_other(
+    headers: list[tuple[str, str]],
+) -> None:
+    """Its line alone is not kept, so that those behind it are found again."""
+    request = next(request_ids())
+    told = [("x-amzn-RequestId", request), *headers]
+    first = f"x-amzn-RequestId: {request}\r\n"
+    assert header_lines(told, request) == first + header_lines(headers)
+    assert header_lines([("x\r\ny", request)], request) == ""
+
+
 def test_server_timing_leaves_out_what_was_not() -> None:
     """Milliseconds; the total is the sum."""
     fall = Waterfall(queued_us=1, inferred_us=2_500_000, unaccounted_us=2_047)

@@ -120,3 +120,13 @@ def test_a_report_is_plain_data() -> None:
         "detail": "less so",
         "cure": "do it",
     }
+
+
+def test_uncompiled_is_told_with_its_cure() -> None:
+    """Whoever runs plain Python learns what it costs and what to do."""
+    plain, built = doctor.check_hot_path([]), doctor.check_hot_path(["core/fleet.py"])
+    assert plain.status is Status.WARN
+    assert "plain Python" in plain.detail
+    assert "make compile" in (plain.cure or "")
+    assert built.status is Status.OK
+    assert built.detail == "compiled to machine code: 1 modules"

@@ -37,7 +37,7 @@ TRANSITIONS: Mapping[ReplicaState, frozenset[ReplicaState]] = MappingProxyType(
 )
 
 
-class IllegalTransition(AssertionError):
+class IllegalTransition(Exception):
     """A bug: a replica was moved where its table does not lead."""
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import httptools
 
@@ -60,6 +61,6 @@ def _split(url: bytes) -> tuple[str, str]:
         return path.decode("ascii"), query.decode("ascii")
     if url == b"*":
         return "*", ""
-    parsed = httptools.parse_url(url)
+    parsed: Any = httptools.parse_url(url)  # Its stubs say bytes where it says None.
     path, query = parsed.path or b"/", parsed.query or b""
     return path.decode("ascii"), query.decode("ascii")

@@ -302,8 +302,9 @@ class Exchange:
             connection = replies.CLOSE
         elif self._is_old:
             connection = replies.KEEP_ALIVE
+        lines = replies.header_lines(headers, self._request)
         return (
-            f"{replies.status_line(status)}\r\n{replies.header_lines(headers)}{framing}{own}"
+            f"{replies.status_line(status)}\r\n{lines}{framing}{own}"
             f"{self._context.date_line}{connection}\r\n"
         ).encode("latin-1", "replace")
 

@@ -134,10 +134,7 @@ class Reader(ABC):
     def _parse(self, data: bytes) -> None:
         """Parse; the callbacks below are called for what is complete."""
         is_first = self._reading is _BETWEEN
-        self._fed_bytes = len(data)
-        self._has_completed = False
-        self._heads_parsed = 0
-        self._lesson = None
+        self._begin_bytes(len(data))
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -149,6 +146,14 @@ class Reader(ABC):
         # Only of the first head of these bytes is it plain where it stands.
         if self._lesson is not None and is_first and self._heads_parsed == 1:
             self._learn(data, *self._lesson)
+
+    def _begin_bytes(self, size: int) -> None:
+        # A method of its own: within one, a type checker (and a compiler that trusts it) believes
+        # that the lesson is still none behind the call that parses.
+        self._fed_bytes = size
+        self._has_completed = False
+        self._heads_parsed = 0
+        self._lesson = None
 
     def _learn(self, data: bytes, route: Route, head: Head) -> None:
         """Know a head from now on, unless this client never sends one twice."""

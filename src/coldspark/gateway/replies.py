@@ -83,8 +83,18 @@ def _learn(name: str) -> str | None:
     return prefix
 
 
-def header_lines(headers: Sequence[tuple[str, str]]) -> str:
-    """Return a replica's (or a door's) headers as lines, less those that may not be passed."""
+def header_lines(headers: Sequence[tuple[str, str]], request: RequestId | None = None) -> str:
+    """Return a replica's (or a door's) headers as lines, less those that may not be passed.
+
+    Lines are kept, so a first header that is different each time would spoil that: some doors say
+    the id of the ``request`` there.
+    """
+    if request is not None and headers and headers[0][1] == request:
+        name, rest = headers[0][0], headers[1:]
+        prefix = _prefixes[name] if name in _prefixes else _learn(name)
+        return (
+            header_lines(rest) if prefix is None else f"{prefix}{request}\r\n{header_lines(rest)}"
+        )
     key = tuple(headers)
     known = _lines.get(key)
     if known is not None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from math import inf
 
 from coldspark.core.messages import Grant, NodeJoined
-from coldspark.core.metering import WHOLE_PPM, Holding, HoldingState, Meter, Stretch
+from coldspark.core.meter import WHOLE_PPM, Meter, Stretch
+from coldspark.core.metering import Holding, HoldingState
 from coldspark.core.types import (
     EndpointName,
     ReplicaId,

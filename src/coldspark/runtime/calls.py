@@ -115,7 +115,8 @@ class Call:
 
     def sent(self, flow: Flow) -> None:
         """Take the replica's flow, once the request went out."""
-        self.flow = flow
+        if not self.is_done:
+            self.flow = flow
         if self._is_paused:
             flow.pause()
 
@@ -175,6 +176,8 @@ class Call:
 
     def _close(self, handler_us: int | None, error: FailureKind | None) -> Receipt:
         self.is_done = True
+        # It holds this call: together they would stay until the collector comes for the cycle.
+        self.flow = None
         now_s, account, desk = clock.monotonic_s(), self.account, self._desk
         busy_nanos = desk.settle_call(self, now_s)
         if self.forwarded_s is None or account is None or account.ready_s > self.arrived_s:

@@ -181,7 +181,9 @@ def _ago(skew_ms: int) -> str:
 
 def _check_signed_headers(claim: Claim, headers: Mapping[str, str]) -> None:
     signed = claim.signed_headers
-    if "host" in signed and all(name in signed for name in headers if name.startswith("x-amz-")):
+    # A list and no generator, which takes twice as long: there are few headers.
+    unsigned = [name for name in headers if name[:6] == "x-amz-" and name not in signed]
+    if "host" in signed and not unsigned:
         return
     wanted = ["host", *(name for name in headers if name.startswith("x-amz-"))]
     missing = ", ".join(name for name in wanted if name not in signed)

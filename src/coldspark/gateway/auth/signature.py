@@ -13,13 +13,19 @@ Everything here is pure: no clock, and no key store.
 import hmac
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote_to_bytes
 
+from msgspec import Struct
+
 from coldspark.gateway.auth.refusals import Reason, refuse
+
+if TYPE_CHECKING:
+    from _hashlib import HASH
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 _TERMINATOR = "aws4_request"
@@ -27,6 +33,9 @@ _SIGNING_KEYS_MAX = 1_024
 _KEPT_MAX = 1_024
 _KEPT_CHARS_MAX = 512
 _STAMP_CHARS = 16
+_PROOF = ", Signature="
+_BLOCK_BYTES = 64
+"""Of SHA-256."""
 _PARTS = ("Credential", "SignedHeaders", "Signature")
 _STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z", re.ASCII)
 _UNRESERVED = "-_.~"
@@ -41,13 +50,15 @@ class Scope:
     day: str
     region: str
     service: str
+    text: str = field(init=False)
+    """As it stands in a credential."""
 
-    def __str__(self) -> str:
-        return f"{self.day}/{self.region}/{self.service}/{_TERMINATOR}"
+    def __post_init__(self) -> None:
+        text = f"{self.day}/{self.region}/{self.service}/{_TERMINATOR}"
+        object.__setattr__(self, "text", text)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class Claim(Struct, frozen=True, kw_only=True, gc=False):
     """What an Authorization header says: who signed, which headers, and the signature."""
 
     key_id: str
@@ -58,6 +69,15 @@ class Claim:
 
 def parse_claim(authorization: str) -> Claim:
     """Take an ``AWS4-HMAC-SHA256 …`` header apart. Raises AuthRefused (incomplete)."""
+    signer, found, proof = authorization.rpartition(_PROOF)
+    if found and len(signer) <= _KEPT_CHARS_MAX and proof.isalnum():
+        # A client signs all day with one credential and the same headers: only the proof changes.
+        key_id, scope, signed_headers = _kept_signer(signer)
+        return Claim(key_id=key_id, scope=scope, signed_headers=signed_headers, signature=proof)
+    return _parsed_claim(authorization)
+
+
+def _parsed_claim(authorization: str) -> Claim:
     parts: dict[str, str] = {}
     for piece in authorization[len(ALGORITHM) :].split(","):
         name, _, value = piece.strip().partition("=")
@@ -66,18 +86,18 @@ def parse_claim(authorization: str) -> Claim:
     if missing:
         words = " ".join(f"Authorization header requires '{name}' parameter." for name in missing)
         refuse(Reason.INCOMPLETE, words)
-    credential, names = parts["Credential"], parts["SignedHeaders"]
-    # A client signs all day with one credential and the same headers. Nothing long is kept.
-    is_short = len(credential) + len(names) <= _KEPT_CHARS_MAX
-    key_id, scope = (_kept_credential if is_short else _parse_credential)(credential)
-    signed_headers = (_kept_names if is_short else _parse_names)(names)
+    key_id, scope = _parse_credential(parts["Credential"])
+    signed_headers = tuple(parts["SignedHeaders"].split(";"))
     return Claim(
         key_id=key_id, scope=scope, signed_headers=signed_headers, signature=parts["Signature"]
     )
 
 
-def _parse_names(names: str) -> tuple[str, ...]:
-    return tuple(names.split(";"))
+@lru_cache(maxsize=_KEPT_MAX)
+def _kept_signer(signer: str) -> tuple[str, Scope, tuple[str, ...]]:
+    """Return what stands before the proof: who signs, for what, and which headers."""
+    claim = _parsed_claim(f"{signer}{_PROOF}?")
+    return claim.key_id, claim.scope, claim.signed_headers
 
 
 def _parse_credential(credential: str) -> tuple[str, Scope]:
@@ -97,10 +117,6 @@ def _parse_credential(credential: str) -> tuple[str, Scope]:
             f"not '{terminator[:100]}'.",
         )
     return key_id, Scope(day=day, region=region, service=service)
-
-
-_kept_credential = lru_cache(maxsize=_KEPT_MAX)(_parse_credential)
-_kept_names = lru_cache(maxsize=_KEPT_MAX)(_parse_names)
 
 
 def stamp_ms(stamp: str) -> int | None:
@@ -132,6 +148,21 @@ def _derived_key(secret: str, day: str, region: str, service: str) -> bytes:
     for part in (day, region, service, _TERMINATOR):
         key = hmac.digest(key, part.encode(), "sha256")
     return key
+
+
+@lru_cache(maxsize=_SIGNING_KEYS_MAX)
+def _keyed(secret: str, day: str, region: str, service: str) -> "tuple[HASH, HASH]":
+    """Return the hashes of an HMAC (RFC 2104) that have taken the day's key: the greater part."""
+    key = _derived_key(secret, day, region, service).ljust(_BLOCK_BYTES, b"\0")
+    return sha256(bytes(byte ^ 0x36 for byte in key)), sha256(bytes(byte ^ 0x5C for byte in key))
+
+
+def _proof(secret: str, scope: Scope, to_sign: bytes) -> str:
+    begun_inner, begun_outer = _keyed(secret, scope.day, scope.region, scope.service)
+    inner, outer = begun_inner.copy(), begun_outer.copy()
+    inner.update(to_sign)
+    outer.update(inner.digest())
+    return outer.hexdigest()
 
 
 def canonical_path(raw_path: str, service: str) -> str:
@@ -182,18 +213,19 @@ def signature(
     payload_hash: str,
 ) -> str:
     """Return the signature that this request must carry. ``headers`` has lower-case names."""
-    lines = [
-        method,
-        canonical_path(raw_path, claim.scope.service),
-        canonical_query(raw_query),
-        *(f"{name}:{' '.join(headers.get(name, '').split())}" for name in claim.signed_headers),
-        "",
-        ";".join(claim.signed_headers),
-        payload_hash,
-    ]
+    scope, names = claim.scope, claim.signed_headers
+    is_short = len(raw_path) + len(raw_query) <= _KEPT_CHARS_MAX
+    target = (_kept_target if is_short else _target)(raw_path, raw_query, scope.service)
+    values = "".join([f"{name}:{' '.join(headers.get(name, '').split())}\n" for name in names])
+    text = f"{method}\n{target}\n{values}\n{';'.join(names)}\n{payload_hash}"
     # HTTP headers are bytes; the gateway reads them as Latin-1, so this gives the bytes back.
-    canonical = sha256("\n".join(lines).encode("latin-1", "replace")).hexdigest()
-    stamp = headers["x-amz-date"]
-    to_sign = f"{ALGORITHM}\n{stamp}\n{claim.scope}\n{canonical}"
-    key = signing_key(secret, claim.scope)
-    return hmac.digest(key, to_sign.encode(), "sha256").hex()
+    canonical = sha256(text.encode("latin-1", "replace")).hexdigest()
+    to_sign = f"{ALGORITHM}\n{headers['x-amz-date']}\n{scope.text}\n{canonical}"
+    return _proof(secret, scope, to_sign.encode())
+
+
+def _target(raw_path: str, raw_query: str, service: str) -> str:
+    return f"{canonical_path(raw_path, service)}\n{canonical_query(raw_query)}"
+
+
+_kept_target = lru_cache(maxsize=_KEPT_MAX)(_target)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coldspark.core.metering import Meter
+from coldspark.core.meter import Meter
 from coldspark.core.types import ReplicaId, RequestId
 
 STEPS = st.lists(
