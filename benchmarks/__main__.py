@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import at_zero, gpu, wake_rate, wakes, warm_path
+from benchmarks import at_zero, bodies, gpu, wake_rate, wakes, warm_path
 from benchmarks.report import Report
 
 PARTS: dict[str, Callable[[Report], None]] = {
@@ -15,6 +15,7 @@ PARTS: dict[str, Callable[[Report], None]] = {
     "wakes": wakes.measure,
     "wake_rate": wake_rate.measure,
     "at_zero": at_zero.measure,
+    "bodies": bodies.measure,
     "gpu": gpu.measure,
 }
 

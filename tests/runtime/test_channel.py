@@ -156,7 +156,7 @@ def test_a_call_is_one_write_and_its_reply_one_word() -> None:
         "accept": "*/*",
         "headers": [["x-a", "b"]],
         "request": "q",
-        "more": False,
+        "more": 0,
     }
     assert sink.heard == ["reply"]
     assert (sink.head, sink.body, sink.handler_us) == ((200, [("a", "b")]), b"answer", 7)

@@ -6,11 +6,14 @@ into trailers.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from coldspark.core.types import Failure
+from msgspec.structs import replace
+
+from coldspark.core.types import Failure, FailureKind
 from coldspark.errors import BodyTooLarge, ColdsparkError
 from coldspark.gateway import replies
+from coldspark.gateway.auth.refusals import AuthRefused
 from coldspark.gateway.auth.scopes import Action
 from coldspark.gateway.context import Context
 from coldspark.gateway.doors import Reply, Route
@@ -19,7 +22,9 @@ from coldspark.gateway.http_errors import error_from
 from coldspark.gateway.streams import Stream, stream_for
 from coldspark.gateway.tally import NO_ENDPOINT
 from coldspark.gateway.turns import Wire
-from coldspark.runtime.ports import Receipt, Ticket
+from coldspark.gateway.uploads import Upload
+from coldspark.runtime.body_stream import HELD_BYTES_MAX, BodyStream
+from coldspark.runtime.ports import Key, Receipt, Ticket
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +50,7 @@ class Exchange:
         "_is_keep_alive",
         "_is_old",
         "_is_paused",
+        "_is_sealed",
         "_is_turn",
         "_is_whole",
         "_limit",
@@ -56,6 +62,7 @@ class Exchange:
         "_status",
         "_stream",
         "_ticket",
+        "_upload",
         "_wire",
     )
 
@@ -85,9 +92,12 @@ class Exchange:
         self._is_turn = False
         self._is_whole = False
         self._is_paused = False
+        self._is_sealed = False
+        """Only the whole body can prove who sent it."""
         self._is_done = False
         self._refusal: ColdsparkError | None = None
         self._ticket: Ticket | None = None
+        self._upload: Upload | None = None
         self._stream: Stream | None = None
         self._status = 0
         self._media = ""
@@ -98,7 +108,7 @@ class Exchange:
         """Every earlier request of this connection is answered."""
         self._is_turn = True
         if self._is_whole:
-            self._run()
+            self._run(self._submit)
             return
         headers = self._head.headers
         length = headers.get("content-length", "")
@@ -106,9 +116,15 @@ class Exchange:
             return
         if "expect" in headers and self._expects_continue():
             self._wire.write(replies.CONTINUE)
+        if self._size > HELD_BYTES_MAX:
+            self._wire.release_body()
+            self._grow_long()
 
     def feed(self, data: bytes) -> None:
         """Take a piece of the body."""
+        if self._upload is not None:
+            self._pass_on(self._upload, data)
+            return
         if self._refusal is not None:
             return
         self._size += len(data)
@@ -120,21 +136,25 @@ class Exchange:
             self._chunks = [self._body, data]
         else:
             self._body = data
+        if self._size > HELD_BYTES_MAX:
+            self._grow_long()
 
     def complete(self) -> None:
         """The whole body is here."""
         if self._is_whole:
             return
         self._is_whole = True
-        if self._is_turn:
-            self._run()
+        if self._upload is not None:
+            self._pass_end_on(self._upload)
+        elif self._is_turn:
+            self._run(self._submit)
 
     def take_whole(self, body: bytes) -> None:
         """Take the turn and a whole short body at once; nothing of it is left to check."""
         self._is_turn = self._is_whole = True
         self._body = body
         self._size = len(body)
-        self._run()
+        self._run(self._submit)
 
     def drop(self) -> None:
         """The caller hung up."""
@@ -180,9 +200,9 @@ class Exchange:
         self.complete()
         return False
 
-    def _run(self) -> None:
+    def _run(self, work: Callable[[], None]) -> None:
         try:
-            self._submit()
+            work()
         except ColdsparkError as error:
             self._tell(error, None)
         except Exception:
@@ -190,14 +210,69 @@ class Exchange:
             log.exception("request %s met a bug", self._request)
             self._tell(ColdsparkError("the platform made a mistake; its log says which"), None)
 
+    def _grow_long(self) -> None:
+        """Hand a long body on while it comes, unless it is here already, or must be read first."""
+        length = self._head.headers.get("content-length")
+        if length is not None and self._size >= int(length):
+            return
+        if self._route.endpoint is None or self._is_sealed:
+            return
+        if self._is_turn:
+            self._run(self._submit_early)
+        else:
+            self._wire.hold_body()
+
+    def _submit_early(self) -> None:
+        head = self._head
+        ahead = self._context.gate.identify_ahead(
+            head.method, head.raw_path, head.query, head.headers
+        )
+        if ahead is None:
+            self._is_sealed = True
+            return
+        length = head.headers.get("content-length")
+        pieces = [self._body] if self._chunks is None else self._chunks
+        self._chunks, self._body = None, b""
+        size = None if length is None else int(length)
+        self._upload = upload = Upload(self._wire, size, ahead, pieces)
+        self._hand_in(b"", upload.key, upload.stream)
+
+    def _pass_on(self, upload: Upload, data: bytes) -> None:
+        if self._is_done:
+            return
+        try:
+            upload.feed(data)
+        except BodyTooLarge as error:
+            self._break_off(error)
+
+    def _pass_end_on(self, upload: Upload) -> None:
+        try:
+            upload.end()
+        except AuthRefused as error:
+            self._break_off(error)
+
+    def _break_off(self, error: ColdsparkError) -> None:
+        """End a call whose body went wrong, before its replica can take it for whole."""
+        self._refusal = error
+        if self._ticket is not None:
+            failure = Failure(kind=FailureKind(error.code), message=str(error))
+            self._ticket.break_off(failure)
+
     def _submit(self) -> None:
         if self._refusal is not None:
             raise self._refusal
-        head, context, route = self._head, self._context, self._route
+        head = self._head
         body = self._body if self._chunks is None else b"".join(self._chunks)
         self._chunks, self._body = None, b""
-        key = context.gate.identify(head.method, head.raw_path, head.query, head.headers, body)
+        gate = self._context.gate
+        key = gate.identify(head.method, head.raw_path, head.query, head.headers, body)
+        self._hand_in(body, key, None)
+
+    def _hand_in(self, body: bytes, key: Key | None, stream: BodyStream | None) -> None:
+        head, context, route = self._head, self._context, self._route
         invocation = route.door.invocation(route, head, body, key, self._request)
+        if stream is not None:
+            invocation = replace(invocation, stream=stream)
         context.gate.allow(key, Action.INVOKE, invocation.endpoint)
         self._endpoint = invocation.endpoint
         ticket = context.platform.submit(invocation, self)
@@ -253,7 +328,7 @@ class Exchange:
     def fail(self, failure: Failure, receipt: Receipt | None) -> None:
         """Write an error, or break the stream that has begun."""
         if not self._is_done:
-            self._tell(error_from(failure), receipt)
+            self._tell(self._refusal or error_from(failure), receipt)
 
     # --- the reply ----------------------------------------------------------------------------
 
@@ -297,7 +372,7 @@ class Exchange:
         self, status: int, headers: Sequence[tuple[str, str]], framing: str, own: str
     ) -> bytes:
         connection = ""
-        if not self._is_keep_alive or self._context.is_draining:
+        if not (self._is_keep_alive and self._is_whole) or self._context.is_draining:
             self._is_keep_alive = False
             connection = replies.CLOSE
         elif self._is_old:
@@ -311,6 +386,10 @@ class Exchange:
         """Count the answer. From here on nothing more is written."""
         self._is_done = True
         self._ticket = None
+        if not self._is_whole:
+            self._wire.deafen()
+        if self._upload is not None:
+            self._upload.close()
         tally = self._context.tally
         # Without a receipt there may be no such endpoint: callers must not choose label values.
         tally.answered(NO_ENDPOINT if receipt is None else self._endpoint, status)

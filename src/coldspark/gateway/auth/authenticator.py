@@ -11,16 +11,26 @@ Rules:
 """
 
 import hmac
+import re
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Never
+from typing import NamedTuple, Never
 
 from coldspark.gateway.auth.refusals import Reason, refuse
 from coldspark.gateway.auth.signature import ALGORITHM, Claim, parse_claim, signature, stamp_ms
 from coldspark.runtime.ports import Key, Keys
 
 _UNSIGNED = "UNSIGNED-PAYLOAD"
+_HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _SKEW_MS_MAX = 5 * 60 * 1_000
+
+
+class Ahead(NamedTuple):
+    """What a request's head proves by itself."""
+
+    key: Key | None
+    payload_hash: str | None
+    """The SHA-256 in hex that was signed for the body; None: any body will do."""
 
 
 class Authenticator:
@@ -68,6 +78,33 @@ class Authenticator:
             return self._key_of(authorization[7:].strip())
         return _refuse_unproven(raw_query)
 
+    def authenticate_ahead(
+        self,
+        method: str,
+        raw_path: str,
+        raw_query: str,
+        headers: Mapping[str, str],
+        *,
+        now_ms: int,
+    ) -> Ahead | None:
+        """Return what the head proves before the body is here. Raises AuthRefused.
+
+        None: a signature that covers the body's hash without naming it proves nothing yet.
+        """
+        authorization = headers.get("authorization", "")
+        if self.is_open() or not authorization.startswith(ALGORITHM):
+            key = self.authenticate(method, raw_path, raw_query, headers, b"", now_ms=now_ms)
+            return Ahead(key, None)
+        claim, declared = parse_claim(authorization), headers.get("x-amz-content-sha256")
+        if declared is None:
+            return None
+        key = self._verify(claim, method, raw_path, raw_query, headers, None, now_ms)
+        if declared == _UNSIGNED and self._accepts_unsigned_payload:
+            return Ahead(key, None)
+        if not _HASH.fullmatch(declared):
+            check_payload_hash(declared, "the SHA-256 of the body in hex")
+        return Ahead(key, declared)
+
     def _key_of(self, token: str) -> Key:
         key = self._keys.by_bearer(token)
         if key is None:
@@ -81,7 +118,7 @@ class Authenticator:
         raw_path: str,
         raw_query: str,
         headers: Mapping[str, str],
-        body: bytes,
+        body: bytes | None,
         now_ms: int,
     ) -> Key:
         self._check_scope(claim)
@@ -121,18 +158,27 @@ class Authenticator:
                 f"not '{claim.scope.service[:64]}'.",
             )
 
-    def _payload_hash(self, headers: Mapping[str, str], body: bytes) -> str:
+    def _payload_hash(self, headers: Mapping[str, str], body: bytes | None) -> str:
         declared = headers.get("x-amz-content-sha256")
         if declared == _UNSIGNED and self._accepts_unsigned_payload:
             return _UNSIGNED
+        if body is None:
+            assert declared is not None
+            return declared  # Whether the body has it is seen once it is here.
         actual = sha256(body).hexdigest()
-        if declared is not None and declared != actual:
-            refuse(
-                Reason.MISMATCHED,
-                "The provided 'x-amz-content-sha256' header does not match what was computed "
-                f"from the body: {declared[:64]!r} is not {actual!r}.",
-            )
+        if declared is not None:
+            check_payload_hash(declared, actual)
         return actual
+
+
+def check_payload_hash(declared: str, actual: str) -> None:
+    """Raise AuthRefused unless the body's hash is the one that was signed."""
+    if declared != actual:
+        refuse(
+            Reason.MISMATCHED,
+            "The provided 'x-amz-content-sha256' header does not match what was computed "
+            f"from the body: {declared[:64]!r} is not {actual!r}.",
+        )
 
 
 def _refuse_unproven(raw_query: str) -> Never:

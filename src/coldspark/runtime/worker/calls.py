@@ -37,6 +37,8 @@ class Call:
         self.number = number
         self.parts: list[bytes] = []
         self.credit_bytes = frames.CREDIT_BYTES
+        self.due_bytes = int(head.get("more") or 0)
+        """Of its body, at most these are still to come."""
         self.lane: Lane | None = None
         self.cancelled = False
         self.masked = True
@@ -50,7 +52,7 @@ class Call:
     @property
     def has_more(self) -> bool:
         """Say whether parts of the body are still to come after the first."""
-        return bool(self._head.get("more"))
+        return self.due_bytes > 0
 
     @property
     def handler_us(self) -> int:
