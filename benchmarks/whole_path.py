@@ -89,10 +89,22 @@ class Book:
 
     def __init__(self, folder: Path) -> None:
         self._journal = Journal(folder, 1, segment_bytes=1 << 40)
+        self._waiting: list[tuple[bytes, Callable[[], None]]] = []
 
     def record(self, usage: Usage) -> None:
         """Write a line."""
         self._journal.append([usage_line(usage)])
+
+    def record_then(self, usage: Usage, done: Callable[[], None]) -> None:
+        """Write a line with the others of this turn."""
+        self._waiting.append((usage_line(usage), done))
+
+    def end_turn(self) -> None:
+        """Write what waits, and let its replies leave."""
+        waiting, self._waiting = self._waiting, []
+        self._journal.append([line for line, _ in waiting])
+        for _, done in waiting:
+            done()
 
     def hold(self, holdings: list[Holding]) -> None:
         """Nothing is settled here."""
@@ -156,9 +168,10 @@ class Bench:
 
     def __init__(self, folder: Path, way: str) -> None:
         self._engine = Replica()
+        self._book = Book(folder)
         controller = Controller(
             engine=cast(Any, self._engine),
-            ledger=cast(Any, Book(folder)),
+            ledger=cast(Any, self._book),
             node=NodeJoined(node=NodeId("n"), memory_bytes=1 << 40, vcpus=64.0),
             rate_nanos_per_hour=360_000_000,
             boot=1,
@@ -219,6 +232,7 @@ class Bench:
         asked, self._asked = self._asked, []
         for answer in asked:
             answer()
+        self._book.end_turn()
 
     def play(self) -> float:
         """Return microseconds for a request."""

@@ -24,11 +24,17 @@ class Gate:
         self._local_hosts: set[str] = set()
 
     def identify(
-        self, method: str, raw_path: str, raw_query: str, headers: Mapping[str, str], body: bytes
+        self,
+        method: str,
+        raw_path: str,
+        raw_query: str,
+        headers: Mapping[str, str],
+        body: bytes | str,
     ) -> Key | None:
         """Return the caller's key; None where no key exists. Raises Unauthenticated, Forbidden.
 
         ``headers`` has lower-case names; the values of a repeated one are joined by a comma.
+        ``body``: all of it, or its SHA-256 in hex.
         """
         if self._authenticator.is_open():
             self._refuse_web_pages(headers)

@@ -59,11 +59,13 @@ class Authenticator:
         raw_path: str,
         raw_query: str,
         headers: Mapping[str, str],
-        body: bytes,
+        body: bytes | str,
         *,
         now_ms: int,
     ) -> Key | None:
         """Return the caller's key, or None where none is needed. Raises AuthRefused.
+
+        ``body``: all of it, or its SHA-256 in hex.
 
         ``raw_path`` and ``raw_query`` are as sent, still percent-encoded. ``headers`` has
         lower-case names; values of a repeated header are joined with a comma.
@@ -97,8 +99,9 @@ class Authenticator:
             return Ahead(key, None)
         claim, declared = parse_claim(authorization), headers.get("x-amz-content-sha256")
         if declared is None:
+            self._check_claim(claim, headers, now_ms)
             return None
-        key = self._verify(claim, method, raw_path, raw_query, headers, None, now_ms)
+        key = self._verify(claim, method, raw_path, raw_query, headers, declared, now_ms)
         if declared == _UNSIGNED and self._accepts_unsigned_payload:
             return Ahead(key, None)
         if not _HASH.fullmatch(declared):
@@ -118,20 +121,10 @@ class Authenticator:
         raw_path: str,
         raw_query: str,
         headers: Mapping[str, str],
-        body: bytes | None,
+        body: bytes | str,
         now_ms: int,
     ) -> Key:
-        self._check_scope(claim)
-        _check_date(claim, headers, now_ms)
-        _check_signed_headers(claim, headers)
-        secret = self._keys.secret(claim.key_id)
-        key = self._keys.by_id(claim.key_id)
-        if secret is None or key is None:
-            refuse(
-                Reason.UNKNOWN_KEY,
-                "The security token included in the request is invalid: "
-                f"no key {claim.key_id[:64]!r} exists.",
-            )
+        key, secret = self._check_claim(claim, headers, now_ms)
         expected = signature(
             claim,
             secret,
@@ -149,6 +142,23 @@ class Authenticator:
             )
         return key
 
+    def _check_claim(
+        self, claim: Claim, headers: Mapping[str, str], now_ms: int
+    ) -> tuple[Key, str]:
+        """Check all but the signature itself; return the key that it names, and its secret."""
+        self._check_scope(claim)
+        _check_date(claim, headers, now_ms)
+        _check_signed_headers(claim, headers)
+        secret = self._keys.secret(claim.key_id)
+        key = self._keys.by_id(claim.key_id)
+        if secret is None or key is None:
+            refuse(
+                Reason.UNKNOWN_KEY,
+                "The security token included in the request is invalid: "
+                f"no key {claim.key_id[:64]!r} exists.",
+            )
+        return key, secret
+
     def _check_scope(self, claim: Claim) -> None:
         if claim.scope.service not in self._services:
             names = " or ".join(f"'{name}'" for name in sorted(self._services))
@@ -158,13 +168,12 @@ class Authenticator:
                 f"not '{claim.scope.service[:64]}'.",
             )
 
-    def _payload_hash(self, headers: Mapping[str, str], body: bytes | None) -> str:
+    def _payload_hash(self, headers: Mapping[str, str], body: bytes | str) -> str:
         declared = headers.get("x-amz-content-sha256")
         if declared == _UNSIGNED and self._accepts_unsigned_payload:
             return _UNSIGNED
-        if body is None:
-            assert declared is not None
-            return declared  # Whether the body has it is seen once it is here.
+        if isinstance(body, str):
+            return body
         actual = sha256(body).hexdigest()
         if declared is not None:
             check_payload_hash(declared, actual)
