@@ -1,7 +1,9 @@
 """Hear of callers who hang up while nothing is read from them.
 
 A paused transport looks at its socket no more, and so would not notice. The kernel tells it here
-without a byte being read. One who only ends its sending counts as gone, as it does anywhere else.
+without a byte being read: a reset at once, an orderly end once all that was sent before it fits
+into the socket's buffer (TCP delivers in order; else it is met when that is read). One who only
+ends its sending counts as gone, as it does anywhere else.
 """
 
 import asyncio

@@ -29,21 +29,21 @@ class SpoolRoom:
         """``directory`` should be on a disk; None: the system's own for temporary files."""
         self.directory = directory
         self._bytes_max = bytes_max
-        self._used_bytes = 0
+        self.used_bytes = 0
 
     def take(self, size_bytes: int) -> None:
         """Count bytes that come in. Raises StorageFull."""
-        if self._used_bytes + size_bytes > self._bytes_max:
+        if self.used_bytes + size_bytes > self._bytes_max:
             raise StorageFull(
-                f"signed bodies that wait for their signature's proof hold {self._used_bytes} "
+                f"signed bodies that wait for their signature's proof hold {self.used_bytes} "
                 f"bytes on disk, of at most {self._bytes_max}: send this one later, or with an "
                 "x-amz-content-sha256 header or a bearer key, which need no waiting"
             )
-        self._used_bytes += size_bytes
+        self.used_bytes += size_bytes
 
     def give_back(self, size_bytes: int) -> None:
         """Count bytes that are gone."""
-        self._used_bytes -= size_bytes
+        self.used_bytes -= size_bytes
 
 
 class Spool:
