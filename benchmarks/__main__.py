@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import at_zero, chat, gpu, wake_rate, wakes, warm_path
+from benchmarks import at_zero, bodies, chat, gpu, wake_rate, wakes, warm_path
 from benchmarks.report import Report
 
 PARTS: dict[str, Callable[[Report], None]] = {
@@ -16,6 +16,7 @@ PARTS: dict[str, Callable[[Report], None]] = {
     "chat": chat.measure,
     "wake_rate": wake_rate.measure,
     "at_zero": at_zero.measure,
+    "bodies": bodies.measure,
     "gpu": gpu.measure,
 }
 

@@ -158,9 +158,10 @@ class Bench:
 
     def __init__(self, folder: Path, way: str) -> None:
         self._engine = Replica()
+        self._book = Book(folder)
         controller = Controller(
             engine=cast(Any, self._engine),
-            ledger=cast(Any, Book(folder)),
+            ledger=cast(Any, self._book),
             node=NodeJoined(node=NodeId("n"), memory_bytes=1 << 40, vcpus=64.0),
             rate_nanos_per_hour=360_000_000,
             boot=1,

@@ -27,7 +27,7 @@ DEPTHS = (1, 64)
 HEAD = (
     b'{"path":null,"method":"POST","content_type":"application/json","accept":null,'
     b'"headers":[["user-agent","load"]],'
-    b'"request":"0f9619ff-8b86-4011-b42d-00cf4fc9%04x","more":false}'
+    b'"request":"0f9619ff-8b86-4011-b42d-00cf4fc9%04x","more":0}'
 )
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from msgspec import structs
+
 from coldspark.core.metering import Usage
 from coldspark.core.types import (
     EndpointDefinition,
@@ -21,6 +23,8 @@ from coldspark.core.types import (
 )
 from coldspark.core.waterfall import Waterfall
 from coldspark.errors import ColdsparkError, NotFound
+from coldspark.gateway.doors import endpoint_body_bytes_max
+from coldspark.runtime.body_stream import BodyStream
 from coldspark.runtime.ports import (
     EndpointView,
     Invocation,
@@ -94,6 +98,11 @@ class FakeTicket:
         """The caller hung up."""
         self._note("cancel")
 
+    def break_off(self, failure: Failure) -> None:
+        """The body went wrong."""
+        self._note("break_off")
+        self.sink.fail(failure, receipt(self.invocation, status=500, error=failure.kind))
+
     def pause(self) -> None:
         """The caller reads slowly."""
         self._note("pause")
@@ -159,9 +168,27 @@ class FakePlatform:
         """Take a request."""
         ticket = FakeTicket(invocation, sink)
         self.tickets.append(ticket)
-        self._answer(invocation, sink)
+        if invocation.stream is None:
+            self._answer(invocation, sink)
+        else:
+            invocation.stream.limit_bytes = endpoint_body_bytes_max(self, invocation.endpoint)
+            self._gather(ticket, invocation.stream)
         self.on_submit(ticket)
         return ticket
+
+    def _gather(self, ticket: FakeTicket, stream: BodyStream) -> None:
+        """Answer once the body is here, as a handler does."""
+        body = bytearray()
+
+        def take() -> None:
+            while piece := stream.take(2**20):
+                body.extend(piece)
+            if stream.is_over:
+                whole = structs.replace(ticket.invocation, body=bytes(body), stream=None)
+                ticket.invocation = whole
+                self._answer(whole, ticket.sink)
+
+        stream.attach(take)
 
     def _answer(self, invocation: Invocation, sink: Sink) -> None:
         self.script(invocation, sink)

@@ -5,11 +5,13 @@ import json
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from msgspec import structs
 
 from coldspark.core.types import EndpointName, Failure, FailureKind, RequestId, RootCause
+from coldspark.runtime.body_stream import HELD_BYTES_MAX, BodyStream
 from coldspark.runtime.channel import Channel
 from coldspark.runtime.ports import Invocation
 from coldspark.runtime.worker import frames
@@ -163,7 +165,7 @@ def test_a_call_is_one_write_and_its_reply_one_word() -> None:
         "accept": "*/*",
         "headers": [["x-a", "b"]],
         "request": "q",
-        "more": False,
+        "more": 0,
     }
     assert sink.heard == ["reply"]
     assert (sink.head, sink.body, sink.handler_us) == ((200, [("a", "b")]), b"answer", 7)
@@ -195,6 +197,83 @@ def test_an_aborted_upload_sends_no_more() -> None:
     channel.abort(RequestId("q"))
     channel.resume_writing()
 
+    assert [frame[0] for frame in wire.frames] == [frames.CALL, frames.CANCEL]
+
+
+def streamed(request: str, body: BodyStream) -> Invocation:
+    """Return a request whose body is still coming."""
+    return structs.replace(invocation(request), stream=body)
+
+
+def test_a_streamed_body_goes_out_as_it_comes() -> None:
+    """Its call says how much may follow; a part for every piece; an empty one at its end."""
+    channel, wire, _ = attached()
+    body = BodyStream(7, 100, lambda: None)
+    body.feed(b"ab")
+    channel.call(streamed("q", body), Answers())
+    head, first = frames.split_headed(wire.frames[0][2])
+    assert (json.loads(head)["more"], first) == (5, b"ab")
+
+    body.feed(b"cde")
+    body.feed(b"fg")
+    assert wire.frames[1:] == [(frames.BODY, 1, b"cde"), (frames.BODY, 1, b"fg")]
+    body.end()
+    assert wire.frames[3:] == [(frames.BODY, 1, b"")]
+
+
+def test_a_streamed_body_waits_while_the_socket_is_full() -> None:
+    """Its feeder is told to wait, and to go on once the socket has drained."""
+    channel, wire, _ = attached()
+    told: list[str] = []
+    body = BodyStream(None, 2**40, lambda: told.append("room"))
+    channel.call(streamed("q", body), Answers())
+    channel.pause_writing()
+    body.feed(b"x" * HELD_BYTES_MAX)
+    assert (body.is_full, told, len(wire.frames)) == (True, [], 1)
+
+    channel.resume_writing()
+    assert (body.is_full, told, len(wire.frames)) == (False, ["room"], 2)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.binary(max_size=20)) | st.booleans(), max_size=40))
+def test_streamed_bodies_interleave_and_block_no_other_call(
+    steps: list[tuple[int, bytes] | bool],
+) -> None:
+    """Three bodies at once, a socket that fills and drains: each arrives whole and in order."""
+    channel, wire, _ = attached()
+    bodies = [BodyStream(None, 2**40, lambda: None) for _ in range(3)]
+    for number, body in enumerate(bodies):
+        channel.call(streamed(f"q{number}", body), Answers())
+    sent = [b"", b"", b""]
+    for step in steps:
+        if isinstance(step, bool):
+            (channel.pause_writing if step else channel.resume_writing)()
+        else:
+            sent[step[0]] += step[1]
+            bodies[step[0]].feed(step[1])
+    channel.call(invocation("short", body=b"now"), Answers())
+    assert wire.frames[-1][:2] == (frames.CALL, 4)
+
+    channel.resume_writing()
+    for body in bodies:
+        body.end()
+    got = dict.fromkeys((1, 2, 3), b"")
+    for kind, number, payload in wire.frames:
+        if kind == frames.BODY:
+            got[number] += payload
+    assert list(got.values()) == sent
+    assert [frame[1:] for frame in wire.frames[-3:]] == [(1, b""), (2, b""), (3, b"")]
+    channel.check()
+
+
+def test_an_aborted_streamed_body_is_taken_no_more() -> None:
+    """CANCEL is the last word about it too, and what still comes of it is not sent."""
+    channel, wire, _ = attached()
+    body = BodyStream(None, 2**40, lambda: None)
+    channel.call(streamed("q", body), Answers())
+    channel.abort(RequestId("q"))
+    body.feed(b"late")
+    body.end()
     assert [frame[0] for frame in wire.frames] == [frames.CALL, frames.CANCEL]
 
 

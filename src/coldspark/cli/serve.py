@@ -125,6 +125,7 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
             catalogue=catalogue,
             body_bytes_max=config.body_bytes_max,
             is_open=config.allow_open,
+            spool_directory=store.directory.path,
         )
         _log.info("node %s: %s", node.node, engine.describe())
         async with gateway.serve(

@@ -359,6 +359,8 @@ class FailureKind(StrEnum):
     HANDLER_FAILED = "HandlerFailed"
     UNSUPPORTED_MEDIA = "UnsupportedMedia"
     BODY_TOO_LARGE = "BodyTooLarge"
+    UNAUTHENTICATED = "Unauthenticated"
+    """The body that came is not the one that was signed."""
     STORAGE_FULL = "StorageFull"
 
 

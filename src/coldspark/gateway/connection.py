@@ -41,6 +41,9 @@ class Connection(Reader, asyncio.Protocol):
         self._is_advancing = False
         self._is_write_paused = False
         self._unsent_bytes = 0
+        self._is_body_held = False
+        self._watched: int | None = None
+        """The socket's descriptor, while a hang-up would not be noticed by reading."""
 
     # --- the socket ---------------------------------------------------------------------------
 
@@ -56,6 +59,7 @@ class Connection(Reader, asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel what runs: its caller is gone."""
+        self._unwatch()
         self._context.forget(self)
         self._transport = None
         self._waiting.clear()
@@ -187,7 +191,29 @@ class Connection(Reader, asyncio.Protocol):
         """Take no more requests; drop what is still being sent."""
         self._reading = Reading.DEAF
         self._incoming = None
+        self._is_body_held = False
         self._pause_reading()
+
+    def hold_body(self) -> None:
+        """Read no more for now; a caller who hangs up is noticed all the same."""
+        transport = self._transport
+        if transport is None or transport.is_closing() or self._is_body_held:
+            return
+        self._is_body_held = True
+        transport.pause_reading()
+        if self._watched is None and (handle := transport.get_extra_info("socket")) is not None:
+            self._watched = handle.fileno()
+            self._context.hang_ups.watch(handle.fileno(), self.abort)
+
+    def release_body(self) -> None:
+        """Read on."""
+        if not self._is_body_held:
+            return
+        self._is_body_held = False
+        if len(self._waiting) < self._context.bounds.pipeline_max:
+            self._resume_reading()
+        if self._reading is Reading.BODY:
+            self._wait_for_more()
 
     def finished(self, is_keep_alive: bool) -> None:
         """End the turn: the next one begins, or the connection ends."""
@@ -292,8 +318,16 @@ class Connection(Reader, asyncio.Protocol):
             self._transport.pause_reading()
 
     def _resume_reading(self) -> None:
+        if self._is_body_held:
+            return
+        self._unwatch()
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
+
+    def _unwatch(self) -> None:
+        descriptor, self._watched = self._watched, None
+        if descriptor is not None:
+            self._context.hang_ups.unwatch(descriptor, self.abort)
 
 
 def _set_reset(transport: asyncio.Transport) -> None:

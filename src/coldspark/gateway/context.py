@@ -11,7 +11,9 @@ from starlette.types import ASGIApp
 from coldspark.core.types import RequestId
 from coldspark.gateway.dispatch import Dispatch
 from coldspark.gateway.gate import Gate
+from coldspark.gateway.hang_ups import HangUps
 from coldspark.gateway.request_ids import request_ids
+from coldspark.gateway.spool import SpoolRoom
 from coldspark.gateway.tally import Tally
 from coldspark.runtime import clock
 from coldspark.runtime.ports import Platform
@@ -85,6 +87,8 @@ class Context:
     running: set[asyncio.Task[None]] = field(default_factory=set)
     """The app's requests."""
     ending: Ending = field(default_factory=Ending)
+    spool_room: SpoolRoom = field(default_factory=SpoolRoom)
+    hang_ups: HangUps = field(default_factory=HangUps)
     is_draining: bool = False
     date_line: str = ""
     """``date: …`` with its line end; the server renews it every second."""

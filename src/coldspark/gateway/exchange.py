@@ -1,63 +1,37 @@
-"""One invocation on the hot path: gathers the body, hands it in, and writes what comes back.
+"""One invocation on the hot path: hands it in, and writes what comes back.
 
 No task, no future, no ASGI: the platform calls the sink, the sink writes to the socket. A reply
 is one write unless it is long. What cannot be known before the end of a stream (cost, time) goes
 into trailers.
 """
 
-import logging
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from coldspark.core.types import Failure
-from coldspark.errors import BodyTooLarge, ColdsparkError
+from coldspark.errors import ColdsparkError
 from coldspark.gateway import replies
 from coldspark.gateway.auth.scopes import Action
 from coldspark.gateway.context import Context
 from coldspark.gateway.doors import Reply, Route
 from coldspark.gateway.head import Head
 from coldspark.gateway.http_errors import error_from
+from coldspark.gateway.intake import Intake
 from coldspark.gateway.streams import Stream, stream_for
 from coldspark.gateway.tally import NO_ENDPOINT
 from coldspark.gateway.turns import Wire
-from coldspark.runtime.ports import Receipt, Ticket
-
-log = logging.getLogger(__name__)
-
-_UNCHECKED_BYTES = 1024 * 1024
-"""A body below this is judged by the endpoint's fleet; a longer one before it is read."""
-_UNCHECKED_DIGITS = 7
-"""The parser has checked that Content-Length is a number: a shorter one is below the limit."""
+from coldspark.runtime.body_stream import BodyStream
+from coldspark.runtime.ports import Key, Receipt
 
 _JOINED_BYTES = 128 * 1024
 """A shorter body is copied behind its head; for a longer one malloc would map fresh pages."""
 
 
-class Exchange:
+class Exchange(Intake):
     """One held request. Implements ``Sink`` for the platform and ``Turn`` for its connection."""
 
-    __slots__ = (
-        "_body",
-        "_chunks",
-        "_context",
-        "_endpoint",
-        "_head",
-        "_is_done",
-        "_is_keep_alive",
-        "_is_old",
-        "_is_paused",
-        "_is_turn",
-        "_is_whole",
-        "_limit",
-        "_media",
-        "_refusal",
-        "_request",
-        "_route",
-        "_size",
-        "_status",
-        "_stream",
-        "_ticket",
-        "_wire",
-    )
+    __slots__ = ("_media", "_status", "_stream")
 
     def __init__(
         self,
@@ -69,135 +43,16 @@ class Exchange:
         is_keep_alive: bool,
         is_old: bool,
     ) -> None:
-        self._context = context
-        self._wire = wire
-        self._route = route
-        self._head = head
-        self._is_keep_alive = is_keep_alive
-        # HTTP/1.0: no chunks, no trailers, no 100-continue, and keep-alive must be said.
-        self._is_old = is_old
-        self._request = next(context.ids)
-        self._endpoint = NO_ENDPOINT
-        self._body = b""
-        self._chunks: list[bytes] | None = None
-        self._size = 0
-        self._limit = _UNCHECKED_BYTES
-        self._is_turn = False
-        self._is_whole = False
-        self._is_paused = False
-        self._is_done = False
-        self._refusal: ColdsparkError | None = None
-        self._ticket: Ticket | None = None
+        super().__init__(context, wire, route, head, is_keep_alive=is_keep_alive, is_old=is_old)
         self._stream: Stream | None = None
         self._status = 0
         self._media = ""
 
-    # --- Turn: what the connection says ------------------------------------------------------
-
-    def take_turn(self) -> None:
-        """Every earlier request of this connection is answered."""
-        self._is_turn = True
-        if self._is_whole:
-            self._run()
-            return
-        headers = self._head.headers
-        length = headers.get("content-length", "")
-        if len(length) >= _UNCHECKED_DIGITS and not self._fits(int(length)):
-            return
-        if "expect" in headers and self._expects_continue():
-            self._wire.write(replies.CONTINUE)
-
-    def feed(self, data: bytes) -> None:
-        """Take a piece of the body."""
-        if self._refusal is not None:
-            return
-        self._size += len(data)
-        if self._size > self._limit and not self._fits(self._size):
-            return
-        if self._chunks is not None:
-            self._chunks.append(data)
-        elif self._body:
-            self._chunks = [self._body, data]
-        else:
-            self._body = data
-
-    def complete(self) -> None:
-        """The whole body is here."""
-        if self._is_whole:
-            return
-        self._is_whole = True
-        if self._is_turn:
-            self._run()
-
-    def take_whole(self, body: bytes) -> None:
-        """Take the turn and a whole short body at once; nothing of it is left to check."""
-        self._is_turn = self._is_whole = True
-        self._body = body
-        self._size = len(body)
-        self._run()
-
-    def drop(self) -> None:
-        """The caller hung up."""
-        self._is_done = True
-        if self._ticket is not None:
-            self._ticket.cancel()
-            self._ticket = None
-
-    def pause(self) -> None:
-        """The caller reads slowly."""
-        self._is_paused = True
-        if self._ticket is not None:
-            self._ticket.pause()
-
-    def resume(self) -> None:
-        """The caller keeps up again."""
-        self._is_paused = False
-        if self._ticket is not None:
-            self._ticket.resume()
-
-    def close_after(self) -> None:
-        """Let the connection end with this reply."""
-        self._is_keep_alive = False
-
-    # --- the request --------------------------------------------------------------------------
-
-    def _expects_continue(self) -> bool:
-        is_asked = self._head.headers["expect"].lower() == "100-continue"
-        return is_asked and not self._is_old and self._size == 0
-
-    def _fits(self, size: int) -> bool:
-        """Compare with the endpoint's own limit; refuse the rest of a body that is over it."""
-        if size <= self._limit:
-            return True
-        limit = self._route.door.body_bytes_max(self._route, self._context.platform)
-        self._limit = max(limit, _UNCHECKED_BYTES)
-        if size <= self._limit:
-            return True
-        self._refusal = BodyTooLarge(f"a body of {size} bytes is over the limit of {limit} bytes")
-        self._is_keep_alive = False
-        self._chunks, self._body = None, b""
-        self._wire.deafen()
-        self.complete()
-        return False
-
-    def _run(self) -> None:
-        try:
-            self._submit()
-        except ColdsparkError as error:
-            self._tell(error, None)
-        except Exception:
-            # A request's outermost edge: a bug must not take the server's other requests with it.
-            log.exception("request %s met a bug", self._request)
-            self._tell(ColdsparkError("the platform made a mistake; its log says which"), None)
-
-    def _submit(self) -> None:
-        if self._refusal is not None:
-            raise self._refusal
+    def _hand_in(self, body: bytes, key: Key | None, stream: BodyStream | None) -> None:
         head, context, route = self._head, self._context, self._route
-        body = self._body if self._chunks is None else b"".join(self._chunks)
-        self._chunks, self._body = None, b""
-        key = context.gate.identify(head.method, head.raw_path, head.query, head.headers, body)
         invocation = route.door.invocation(route, head, body, key, self._request)
+        if stream is not None:
+            invocation = replace(invocation, stream=stream)
         context.gate.allow(key, Action.INVOKE, invocation.endpoint)
         self._endpoint = invocation.endpoint
         ticket = context.platform.submit(invocation, self)
@@ -253,7 +108,7 @@ class Exchange:
     def fail(self, failure: Failure, receipt: Receipt | None) -> None:
         """Write an error, or break the stream that has begun."""
         if not self._is_done:
-            self._tell(error_from(failure), receipt)
+            self._tell(self._refusal or error_from(failure), receipt)
 
     # --- the reply ----------------------------------------------------------------------------
 
@@ -297,7 +152,7 @@ class Exchange:
         self, status: int, headers: Sequence[tuple[str, str]], framing: str, own: str
     ) -> bytes:
         connection = ""
-        if not self._is_keep_alive or self._context.is_draining:
+        if not (self._is_keep_alive and self._is_whole) or self._context.is_draining:
             self._is_keep_alive = False
             connection = replies.CLOSE
         elif self._is_old:
@@ -312,6 +167,9 @@ class Exchange:
         """Count the answer. From here on nothing more is written."""
         self._is_done = True
         self._ticket = None
+        if not self._is_whole:
+            self._wire.deafen()
+        self._let_body_go()
         tally = self._context.tally
         # Without a receipt there may be no such endpoint: callers must not choose label values.
         tally.answered(NO_ENDPOINT if receipt is None else self._endpoint, status)

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from coldspark.core.types import EndpointName
 from coldspark.errors import Forbidden
-from coldspark.gateway.auth.authenticator import Authenticator
+from coldspark.gateway.auth.authenticator import Ahead, Authenticator
 from coldspark.gateway.auth.scopes import Action, authorize
 from coldspark.runtime import clock
 from coldspark.runtime.ports import Key
@@ -24,17 +24,37 @@ class Gate:
         self._local_hosts: set[str] = set()
 
     def identify(
-        self, method: str, raw_path: str, raw_query: str, headers: Mapping[str, str], body: bytes
+        self,
+        method: str,
+        raw_path: str,
+        raw_query: str,
+        headers: Mapping[str, str],
+        body: bytes | str,
     ) -> Key | None:
         """Return the caller's key; None where no key exists. Raises Unauthenticated, Forbidden.
 
         ``headers`` has lower-case names; the values of a repeated one are joined by a comma.
+        ``body``: all of it, or its SHA-256 in hex.
         """
         if self._authenticator.is_open():
             self._refuse_web_pages(headers)
             return None
         return self._authenticator.authenticate(
             method, raw_path, raw_query, headers, body, now_ms=clock.wall_ms()
+        )
+
+    def identify_ahead(
+        self, method: str, raw_path: str, raw_query: str, headers: Mapping[str, str]
+    ) -> Ahead | None:
+        """Return the caller's key before the body is here; None if only the body proves it.
+
+        Raises as ``identify``.
+        """
+        if self._authenticator.is_open():
+            self._refuse_web_pages(headers)
+            return Ahead(None, None)
+        return self._authenticator.authenticate_ahead(
+            method, raw_path, raw_query, headers, now_ms=clock.wall_ms()
         )
 
     def allow(self, key: Key | None, action: Action, endpoint: EndpointName | None = None) -> None:

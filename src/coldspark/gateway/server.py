@@ -77,6 +77,7 @@ async def serve(
         finally:
             server.close()
             await _drain(context, grace_s)
+            context.hang_ups.close()
             sweep.cancel()
     if failure is not None:
         raise failure

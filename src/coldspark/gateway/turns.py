@@ -14,6 +14,12 @@ class Wire(Protocol):
     def deafen(self) -> None:
         """Take no more requests; drop what is still being sent."""
 
+    def hold_body(self) -> None:
+        """Read no more of the request's body for now. Idempotent."""
+
+    def release_body(self) -> None:
+        """Read on. Idempotent."""
+
     def finished(self, is_keep_alive: bool) -> None:
         """End the turn: the next one begins, or the connection ends."""
 

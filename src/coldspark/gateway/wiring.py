@@ -1,6 +1,7 @@
 """All doors put together on one port."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -21,6 +22,7 @@ from coldspark.gateway.openai import models as openai
 from coldspark.gateway.openai.door import PATHS, OpenAIDoor
 from coldspark.gateway.sagemaker.routes import control_plane
 from coldspark.gateway.sagemaker_door import SageMakerDoor
+from coldspark.gateway.spool import SpoolRoom
 from coldspark.gateway.tally import Tally
 from coldspark.runtime.catalogue import Catalogue
 from coldspark.runtime.ports import Documents, Key, Platform
@@ -38,11 +40,13 @@ def build_context(
     bounds: Bounds | None = None,
     body_bytes_max: int = BODY_BYTES_MAX,
     is_open: bool = False,
+    spool_directory: Path | None = None,
 ) -> Context:
     """Return everything that ``server.serve`` needs.
 
     ``body_bytes_max`` bounds a body whose endpoint is not known before it is read. ``is_open``:
     callers may come from other machines without a key, so the server has names it does not know.
+    ``spool_directory``: on the disk where signed bodies wait for their proof.
     """
     gate, tally, ending = Gate(authenticator, is_open=is_open), Tally(), Ending()
     house = House(
@@ -62,6 +66,7 @@ def build_context(
         tally=tally,
         bounds=bounds or Bounds(),
         ending=ending,
+        spool_room=SpoolRoom(spool_directory),
     )
 
 

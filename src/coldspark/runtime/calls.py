@@ -54,6 +54,7 @@ class Call:
     """A request that was handed in. It is its own ``Ticket`` and its replica's ``ReplySink``."""
 
     __slots__ = (
+        "_break",
         "_bytes_out",
         "_desk",
         "_is_paused",
@@ -84,6 +85,7 @@ class Call:
         self._status = 200
         self._is_paused = False
         self._waited_us = 0
+        self._break: Failure | None = None
         self.cell = cell
         self.invocation = invocation
         self.sink = sink
@@ -99,6 +101,13 @@ class Call:
     def cancel(self) -> None:
         """Say that the caller hung up."""
         if not self.is_done:
+            self._desk.cancel(self)
+
+    def break_off(self, failure: Failure) -> None:
+        """Say that the body went wrong."""
+        if not self.is_done:
+            # To the fleet it is a caller who went away; the ledger and the caller hear why.
+            self._break = failure
             self._desk.cancel(self)
 
     def pause(self) -> None:
@@ -164,6 +173,7 @@ class Call:
     def fail(self, failure: Failure) -> None:
         """End the call without an answer."""
         if not self.is_done:
+            failure = self._break or failure
             self._status = errors.BY_CODE[failure.kind].http_status
             receipt = self._close(None, failure.kind)
             self._desk.record(receipt.usage)
@@ -215,6 +225,7 @@ class Call:
         is_cold: bool,
     ) -> Usage:
         invocation, cell = self.invocation, self.cell
+        stream = invocation.stream
         busy_s = 0.0 if self.forwarded_s is None else now_s - self.forwarded_s
         return Usage(
             request=invocation.request,
@@ -228,7 +239,7 @@ class Call:
             arrived_ms=self.arrived_ms,
             duration_ms=_whole_ms(now_s - self.arrived_s),
             busy_ms=_whole_ms(busy_s),
-            bytes_in=len(invocation.body),
+            bytes_in=len(invocation.body) if stream is None else stream.fed_bytes,
             bytes_out=self._bytes_out,
             status=self._status,
             error=error,

@@ -13,6 +13,7 @@ from typing import Protocol, cast
 import msgspec
 
 from coldspark.core.types import Failure, FailureKind, RequestId, RootCause
+from coldspark.runtime.body_stream import BodyStream, whole
 from coldspark.runtime.channel_heads import (
     CallHeads,
     FailedHead,
@@ -126,14 +127,14 @@ class ChannelCall:
 
 
 class _Upload:
-    """The rest of a large body; it travels as the socket drains."""
+    """The rest of a large body; it travels as it comes and as the socket drains."""
 
-    __slots__ = ("body", "number", "offset")
+    __slots__ = ("body", "is_in_line", "number")
 
-    def __init__(self, number: int, body: bytes) -> None:
+    def __init__(self, number: int, body: BodyStream) -> None:
         self.number = number
         self.body = body
-        self.offset = PART_BYTES
+        self.is_in_line = False
 
 
 class Channel(asyncio.Protocol):
@@ -182,14 +183,21 @@ class Channel(asyncio.Protocol):
         call = ChannelCall(self, number, invocation.request, sink)
         self._calls[number] = call
         self._numbers[invocation.request] = number
-        body = invocation.body
-        more = len(body) > PART_BYTES
-        head = self._heads.call(invocation, more)
-        self._write(encode_headed(CALL, number, head, body[:PART_BYTES] if more else body))
-        if more:
-            self._uploads.append(_Upload(number, body))
-            self._pump()
+        if invocation.stream is None and len(invocation.body) <= PART_BYTES:
+            head = self._heads.call(invocation, 0)
+            self._write(encode_headed(CALL, number, head, invocation.body))
+        else:
+            self._send_parts(number, invocation, invocation.stream or whole(invocation.body))
         return call
+
+    def _send_parts(self, number: int, invocation: Invocation, body: BodyStream) -> None:
+        first = body.take(PART_BYTES)
+        size_bytes = body.limit_bytes if body.size_bytes is None else body.size_bytes
+        # Never 0: the end of the body is still to come.
+        head = self._heads.call(invocation, max(1, size_bytes - len(first)))
+        self._write(encode_headed(CALL, number, head, first))
+        upload = _Upload(number, body)
+        body.attach(lambda: self._line_up(upload))
 
     def abort(self, request: RequestId) -> None:
         """Ask the replica to give a call up. Its sink hears ``CANCELLED`` when it has."""
@@ -346,19 +354,30 @@ class Channel(asyncio.Protocol):
             else:
                 self._transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
 
+    def _line_up(self, upload: _Upload) -> None:
+        """There is more of a body, or its end."""
+        if not upload.is_in_line:
+            upload.is_in_line = True
+            self._uploads.append(upload)
+            self._pump()
+
     def _pump(self) -> None:
         """Send parts of large bodies, in turn, for as long as the socket takes them."""
         while self._uploads and not self._is_full:
             upload = self._uploads.popleft()
+            upload.is_in_line = False
             call = self._calls.get(upload.number)
             if call is None or call.is_aborted:
                 continue
-            part = upload.body[upload.offset : upload.offset + PART_BYTES]
-            self._write(encode(BODY, upload.number, part))
-            # At once: whether the socket takes more is known only after it.
-            self._flush()
-            upload.offset += PART_BYTES
-            if part:
+            is_over = upload.body.is_over
+            part = upload.body.take(PART_BYTES)
+            if part or is_over:
+                self._write(encode(BODY, upload.number, part))
+                # At once: whether the socket takes more is known only after it.
+                self._flush()
+            # Without a part it waits for more, and is then lined up anew.
+            if part and not upload.is_in_line:
+                upload.is_in_line = True
                 self._uploads.append(upload)
 
 

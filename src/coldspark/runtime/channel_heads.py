@@ -27,7 +27,7 @@ class CallHeads:
     def __init__(self) -> None:
         self._kept: dict[_CallKey, bytes] = {}
 
-    def call(self, invocation: Invocation, more: bool) -> bytes:
+    def call(self, invocation: Invocation, more: int) -> bytes:
         """Return a head. ``request`` and ``more`` come last: the worker too keeps the rest."""
         key = (
             invocation.path,
@@ -37,8 +37,7 @@ class CallHeads:
             invocation.headers,
         )
         start = self._kept.get(key) or self._learn(key)
-        end = b"true" if more else b"false"
-        return b'%b,"request":%b,"more":%b}' % (start, _encode(invocation.request), end)
+        return b'%b,"request":%b,"more":%d}' % (start, _encode(invocation.request), more)
 
     def _learn(self, key: _CallKey) -> bytes:
         start = _encode(_CallHead(*key))[:-1]

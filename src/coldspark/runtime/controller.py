@@ -146,6 +146,9 @@ class Controller:
         limits = cell.fleet.revision.spec.limits
         call = Call(self, cell, invocation, sink, limits.request_timeout_s)
         size_bytes = len(invocation.body)
+        if (stream := invocation.stream) is not None:
+            stream.limit_bytes = limits.body_bytes_max
+            size_bytes = stream.fed_bytes if stream.size_bytes is None else stream.size_bytes
         if size_bytes > limits.body_bytes_max:
             call.fail(_too_large(size_bytes, limits.body_bytes_max))
             return call

@@ -43,6 +43,9 @@ class Exchange(Protocol):
     def on_end(self) -> None:
         """Take its end."""
 
+    def on_room(self) -> None:
+        """More of a streamed body can be written."""
+
     def on_broken(self, message: str, *, was_unanswered: bool) -> None:
         """The connection broke; ``was_unanswered``: before the first byte of the reply."""
 
@@ -70,22 +73,57 @@ class HttpConnection(asyncio.Protocol):
         """How many exchanges it has begun."""
         self._has_answer = False
         self._is_paused = False
+        self._is_full = False
+        self._is_sending = False
+        """A streamed body is under way: its end is not written yet."""
         self._head_bytes = b""
         """Of a reply that is being parsed, if they came at once and may be worth keeping."""
         self._begin_reply()
 
-    def send(self, pieces: tuple[bytes, ...], exchange: Exchange, *, is_head: bool) -> None:
-        """Begin an exchange; the connection must be free."""
+    def send(
+        self,
+        pieces: tuple[bytes, ...],
+        exchange: Exchange,
+        *,
+        is_head: bool,
+        is_streamed: bool = False,
+    ) -> None:
+        """Begin an exchange; the connection must be free. ``write`` and ``sent`` may follow."""
         assert self._exchange is None
         assert self._transport is not None
         self._exchange = exchange
         self._is_head_request = is_head
         self._has_answer = False
+        self._is_sending = is_streamed
         self.exchanges += 1
         if len(pieces) == 1:
             self._transport.write(pieces[0])
         else:
             self._transport.writelines(pieces)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the server reads as fast as it is sent to; ``on_room`` follows if not."""
+        return self.is_open and not self._is_full
+
+    def write(self, data: bytes) -> None:
+        """Send a piece of a streamed body, framed."""
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def sent(self) -> None:
+        """Take that the streamed body was written to its end."""
+        self._is_sending = False
+
+    def pause_writing(self) -> None:
+        """The server reads slowly."""
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        """It keeps up again."""
+        self._is_full = False
+        if self._exchange is not None and self._is_sending:
+            self._exchange.on_room()
 
     def pause(self) -> None:
         """Read no more for now: the socket fills, and the server waits."""
@@ -143,6 +181,8 @@ class HttpConnection(asyncio.Protocol):
 
         The parser is between two replies: it need not hear of this one.
         """
+        if self._is_sending:
+            return False  # It answers early: this connection carries no other exchange.
         size = data.find(b"\r\n\r\n") + 4
         self._head_bytes = b"" if size < 4 or self._is_head_request else data[:size]
         reply = self._heads.replies.get(self._head_bytes)
@@ -233,7 +273,7 @@ class HttpConnection(asyncio.Protocol):
         if status < 200:
             self._headers, self._head_bytes = [], b""
             return
-        keeps = self._parser.should_keep_alive()
+        keeps = self._parser.should_keep_alive() and not self._is_sending
         if keeps:
             self._learn(status)
         self._complete()

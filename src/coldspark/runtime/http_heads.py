@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from coldspark.runtime.body_stream import BodyStream
 from coldspark.runtime.ports import Invocation
 from coldspark.runtime.worker.kept import keep
 
@@ -51,8 +52,10 @@ class Heads:
         """By their bytes. Read only."""
 
     def request(self, invocation: Invocation, path: str) -> tuple[bytes, ...]:
-        """Return a request in one piece, or in two if it is long."""
+        """Return a request in one piece, or in two if it is long; of a stream only the head."""
         body, method = invocation.body, invocation.method
+        if invocation.stream is not None:
+            return (_streamed_head(invocation, invocation.stream, path, self._port),)
         if not body and method in ("GET", "HEAD"):
             return (head(invocation, path, self._port),)
         key = (path, method, invocation.content_type, invocation.accept, invocation.headers)
@@ -78,6 +81,13 @@ def head(invocation: Invocation, path: str, port: int) -> bytes:
         return _encoded((*_first_lines(invocation, path, port), *_own_lines(invocation), "\r\n"))
     before, after = _around_length(invocation, path, port)
     return b"%b%d%b" % (before, len(invocation.body), after)
+
+
+def _streamed_head(invocation: Invocation, body: BodyStream, path: str, port: int) -> bytes:
+    size = body.size_bytes
+    framing = "transfer-encoding: chunked" if size is None else f"content-length: {size}"
+    lines = (*_first_lines(invocation, path, port), framing, *_own_lines(invocation), "", "")
+    return _encoded(lines)
 
 
 def _around_length(invocation: Invocation, path: str, port: int) -> tuple[bytes, bytes]:

@@ -1,5 +1,8 @@
 """Calls to a replica that is an HTTP server: keep-alive connections, streaming, back-pressure.
 
+A streamed body cannot be sent twice. So it goes out on a fresh connection, which no server can have
+given up as idle, and what breaks then has failed.
+
 A connection that breaks says nothing of why. If the process has died, its exit says so in a
 moment, with its log: so a broken call waits ``VERDICT_DELAY_S`` for that word before it fails.
 """
@@ -16,6 +19,7 @@ from coldspark.runtime.ports import Invocation, ReplySink
 
 VERDICT_DELAY_S = 0.2
 CONNECT_TIMEOUT_S = 5.0
+_PIECE_BYTES = 256 * 1024
 Spawn = Callable[[Coroutine[object, object, None]], object]
 
 
@@ -54,6 +58,23 @@ class HttpCall:
         if self.connection is not None:
             self.connection.resume()
 
+    def on_room(self) -> None:
+        """Write what there is of a streamed body, for as long as the server takes it."""
+        connection, body = self.connection, self.invocation.stream
+        assert body is not None
+        while connection is not None and connection.has_room and not self.is_aborted:
+            is_over = body.is_over
+            piece = body.take(_PIECE_BYTES)
+            if piece:
+                connection.write(piece if body.size_bytes is not None else _chunk(piece))
+            elif is_over:
+                if body.size_bytes is None:
+                    connection.write(_LAST_CHUNK)
+                connection.sent()
+                return
+            else:
+                return
+
     def fail(self, failure: Failure) -> None:
         """End the call with a failure, unless it is over."""
         if self._upstream.forget(self):
@@ -87,6 +108,13 @@ class HttpCall:
         self._upstream.broken(self, message, may_retry=was_unanswered and self.was_reused)
 
 
+_LAST_CHUNK = b"0\r\n\r\n"
+
+
+def _chunk(piece: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(piece), piece)
+
+
 class HttpUpstream:
     """The connections to one replica: at most ``concurrency`` are kept."""
 
@@ -112,8 +140,13 @@ class HttpUpstream:
         """Send a call. Its sink hears one end, or none if the replica is lost."""
         call = HttpCall(self, invocation, sink)
         self._calls[invocation.request] = call
+        is_streamed = invocation.stream is not None
         while self._free:
             connection = self._free.pop()
+            if is_streamed:
+                # In its place: a server that serves one connection at a time waits on this one.
+                connection.abort()
+                break
             if connection.is_open:
                 self._send(call, connection)
                 return call
@@ -200,7 +233,10 @@ class HttpUpstream:
         if call.is_paused:
             connection.pause()
         pieces = self._heads.request(invocation, invocation.path or self._invoke_path)
-        connection.send(pieces, call, is_head=invocation.method == "HEAD")
+        is_head, body = invocation.method == "HEAD", invocation.stream
+        connection.send(pieces, call, is_head=is_head, is_streamed=body is not None)
+        if body is not None:
+            body.attach(call.on_room)
 
     def _fail_later(self, call: HttpCall, failure: Failure) -> None:
         def verdict() -> None:

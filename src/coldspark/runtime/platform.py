@@ -301,6 +301,9 @@ class _Void:
     def cancel(self) -> None:
         """There is nothing to cancel."""
 
+    def break_off(self, failure: Failure) -> None:
+        """It has failed already."""
+
     def pause(self) -> None:
         """Nothing is sent."""
 

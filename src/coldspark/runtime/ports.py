@@ -24,12 +24,13 @@ from coldspark.core.types import (
     RevisionId,
     VariantName,
 )
+from coldspark.runtime.body_stream import BodyStream
 from coldspark.store.records import Document as Document
 from coldspark.store.records import Key as Key
 
 
 class Invocation(Struct, frozen=True, kw_only=True, gc=False):
-    """A request as a door hands it in, whole."""
+    """A request as a door hands it in: whole, or with a long body that is still coming."""
 
     endpoint: EndpointName
     variant: VariantName | None = None
@@ -42,6 +43,9 @@ class Invocation(Struct, frozen=True, kw_only=True, gc=False):
     headers: tuple[tuple[str, str], ...] = ()
     """Passed to the replica (lower-case names), besides the two above."""
     body: bytes = b""
+    """All of it, unless it streams."""
+    stream: BodyStream | None = None
+    """The body instead of ``body``, which is then empty."""
     key: str | None = None
     """Id of the caller's API key."""
     started_s: float
@@ -208,6 +212,9 @@ class Ticket(Protocol):
 
     def cancel(self) -> None:
         """Say that the caller hung up. Idempotent, and harmless after the end."""
+
+    def break_off(self, failure: Failure) -> None:
+        """Say that the body went wrong: the sink hears this failure, the replica lets go."""
 
     def pause(self) -> None:
         """Say that the caller reads slowly: send no more for now."""

@@ -92,7 +92,7 @@ class Channel:
             "accept": None,
             "headers": [],
             "request": f"request-{number}",
-            "more": more,
+            "more": 2**31 if more else 0,
             **head,
         }
         self.send(frames.encode_headed(frames.CALL, number, json.dumps(whole).encode(), body))

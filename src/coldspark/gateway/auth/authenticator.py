@@ -11,16 +11,26 @@ Rules:
 """
 
 import hmac
+import re
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Never
+from typing import NamedTuple, Never
 
 from coldspark.gateway.auth.refusals import Reason, refuse
 from coldspark.gateway.auth.signature import ALGORITHM, Claim, parse_claim, signature, stamp_ms
 from coldspark.runtime.ports import Key, Keys
 
 _UNSIGNED = "UNSIGNED-PAYLOAD"
+_HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _SKEW_MS_MAX = 5 * 60 * 1_000
+
+
+class Ahead(NamedTuple):
+    """What a request's head proves by itself."""
+
+    key: Key | None
+    payload_hash: str | None
+    """The SHA-256 in hex that was signed for the body; None: any body will do."""
 
 
 class Authenticator:
@@ -49,11 +59,13 @@ class Authenticator:
         raw_path: str,
         raw_query: str,
         headers: Mapping[str, str],
-        body: bytes,
+        body: bytes | str,
         *,
         now_ms: int,
     ) -> Key | None:
         """Return the caller's key, or None where none is needed. Raises AuthRefused.
+
+        ``body``: all of it, or its SHA-256 in hex.
 
         ``raw_path`` and ``raw_query`` are as sent, still percent-encoded. ``headers`` has
         lower-case names; values of a repeated header are joined with a comma.
@@ -68,6 +80,34 @@ class Authenticator:
             return self._key_of(authorization[7:].strip())
         return _refuse_unproven(raw_query)
 
+    def authenticate_ahead(
+        self,
+        method: str,
+        raw_path: str,
+        raw_query: str,
+        headers: Mapping[str, str],
+        *,
+        now_ms: int,
+    ) -> Ahead | None:
+        """Return what the head proves before the body is here. Raises AuthRefused.
+
+        None: a signature that covers the body's hash without naming it proves nothing yet.
+        """
+        authorization = headers.get("authorization", "")
+        if self.is_open() or not authorization.startswith(ALGORITHM):
+            key = self.authenticate(method, raw_path, raw_query, headers, b"", now_ms=now_ms)
+            return Ahead(key, None)
+        claim, declared = parse_claim(authorization), headers.get("x-amz-content-sha256")
+        if declared is None:
+            self._check_claim(claim, headers, now_ms)
+            return None
+        key = self._verify(claim, method, raw_path, raw_query, headers, declared, now_ms)
+        if declared == _UNSIGNED and self._accepts_unsigned_payload:
+            return Ahead(key, None)
+        if not _HASH.fullmatch(declared):
+            check_payload_hash(declared, "the SHA-256 of the body in hex")
+        return Ahead(key, declared)
+
     def _key_of(self, token: str) -> Key:
         key = self._keys.by_bearer(token)
         if key is None:
@@ -81,20 +121,10 @@ class Authenticator:
         raw_path: str,
         raw_query: str,
         headers: Mapping[str, str],
-        body: bytes,
+        body: bytes | str,
         now_ms: int,
     ) -> Key:
-        self._check_scope(claim)
-        _check_date(claim, headers, now_ms)
-        _check_signed_headers(claim, headers)
-        secret = self._keys.secret(claim.key_id)
-        key = self._keys.by_id(claim.key_id)
-        if secret is None or key is None:
-            refuse(
-                Reason.UNKNOWN_KEY,
-                "The security token included in the request is invalid: "
-                f"no key {claim.key_id[:64]!r} exists.",
-            )
+        key, secret = self._check_claim(claim, headers, now_ms)
         expected = signature(
             claim,
             secret,
@@ -112,6 +142,23 @@ class Authenticator:
             )
         return key
 
+    def _check_claim(
+        self, claim: Claim, headers: Mapping[str, str], now_ms: int
+    ) -> tuple[Key, str]:
+        """Check all but the signature itself; return the key that it names, and its secret."""
+        self._check_scope(claim)
+        _check_date(claim, headers, now_ms)
+        _check_signed_headers(claim, headers)
+        secret = self._keys.secret(claim.key_id)
+        key = self._keys.by_id(claim.key_id)
+        if secret is None or key is None:
+            refuse(
+                Reason.UNKNOWN_KEY,
+                "The security token included in the request is invalid: "
+                f"no key {claim.key_id[:64]!r} exists.",
+            )
+        return key, secret
+
     def _check_scope(self, claim: Claim) -> None:
         if claim.scope.service not in self._services:
             names = " or ".join(f"'{name}'" for name in sorted(self._services))
@@ -121,18 +168,26 @@ class Authenticator:
                 f"not '{claim.scope.service[:64]}'.",
             )
 
-    def _payload_hash(self, headers: Mapping[str, str], body: bytes) -> str:
+    def _payload_hash(self, headers: Mapping[str, str], body: bytes | str) -> str:
         declared = headers.get("x-amz-content-sha256")
         if declared == _UNSIGNED and self._accepts_unsigned_payload:
             return _UNSIGNED
+        if isinstance(body, str):
+            return body
         actual = sha256(body).hexdigest()
-        if declared is not None and declared != actual:
-            refuse(
-                Reason.MISMATCHED,
-                "The provided 'x-amz-content-sha256' header does not match what was computed "
-                f"from the body: {declared[:64]!r} is not {actual!r}.",
-            )
+        if declared is not None:
+            check_payload_hash(declared, actual)
         return actual
+
+
+def check_payload_hash(declared: str, actual: str) -> None:
+    """Raise AuthRefused unless the body's hash is the one that was signed."""
+    if declared != actual:
+        refuse(
+            Reason.MISMATCHED,
+            "The provided 'x-amz-content-sha256' header does not match what was computed "
+            f"from the body: {declared[:64]!r} is not {actual!r}.",
+        )
 
 
 def _refuse_unproven(raw_query: str) -> Never:

@@ -66,6 +66,8 @@ class Call(Work):
         self.number = number
         self.parts: list[bytes] = []
         self.credit_bytes = frames.CREDIT_BYTES
+        self.due_bytes = int(head.get("more") or 0)
+        """Of its body, at most these are still to come."""
         self.is_whole = False
         """Its body is here, and the lanes have it."""
         self.came_ns = 0
@@ -78,7 +80,7 @@ class Call(Work):
     @property
     def has_more(self) -> bool:
         """Say whether parts of the body are still to come after the first."""
-        return bool(self._head.get("more"))
+        return self.due_bytes > 0
 
     @property
     def handler_us(self) -> int:

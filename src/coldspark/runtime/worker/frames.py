@@ -10,7 +10,7 @@ One frame on a Unix stream socket, big endian:
 itself. A *headed* payload is ``u32 head length, head (JSON object), body bytes``.
 
     router -> replica   CALL     headed: {"path","method","content_type","accept","headers",
-                                 "request","more"}; body, or its first part when "more" is true
+                                 "request","more"}; body, or its first part when "more" is not 0
                         BODY     next part of the body; an empty part ends it
                         CANCEL   give the call up
                         PARK     the process will be frozen: have the handler's ``park`` run
@@ -26,6 +26,9 @@ itself. A *headed* payload is ``u32 head length, head (JSON object), body bytes`
                         CHUNK    piece of a streamed reply; counts against the credit
                         END      JSON {"handler_us","waited_us"}; waited: for its batch
                         FAILED   JSON {"kind","message","traceback","handler_us"}: ends the call
+
+``more`` is the most bytes of BODY that may follow: more is a broken peer. The router may not know
+how long a body is that it sends while it comes.
 
 ``headers`` are lists of ``[name, value]``, names in lower case; those of a reply always begin with
 ``content-type``. ``kind`` is HandlerFailed, UnsupportedMedia or Cancelled (a cancelled call ends in

@@ -15,7 +15,7 @@ from .kept import keep
 
 _MARK = b',"request":'
 """No text within a JSON string reads so: its quotes would be escaped."""
-_END = re.compile(rb'"([0-9A-Za-z._-]*)","more":(?:(true)|false)\}')
+_END = re.compile(rb'"([0-9A-Za-z._-]*)","more":([0-9]+)\}')
 
 
 class CallHeads:
@@ -32,7 +32,7 @@ class CallHeads:
             whole: dict[str, Any] = json.loads(head)
             return whole
         kept = self._kept.get(start) or self._learn(start)
-        return {**kept, "request": end[1].decode(), "more": end[2] is not None}
+        return {**kept, "request": end[1].decode(), "more": int(end[2])}
 
     def _learn(self, start: bytes) -> dict[str, Any]:
         fields: dict[str, Any] = json.loads(start + b"}")

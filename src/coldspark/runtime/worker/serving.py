@@ -154,6 +154,9 @@ class Server:
         if call is None:
             return  # Cancelled while its body was under way.
         if payload:
+            call.due_bytes -= len(payload)
+            if call.due_bytes < 0:
+                raise frames.FrameError(f"the body of call {number} is longer than announced")
             call.parts.append(payload)
         else:
             self._hand_over(call)
