@@ -265,7 +265,11 @@ def test_bodies_that_wait_for_their_proof_are_bounded_together(tmp_path: Path) -
 
             leaves = await wired.connect()
             leaves.send(signed(2 * LONG, is_named=False) + LONG)
+            while not made.spool_room.used_bytes:
+                await asyncio.sleep(0.01)
             leaves.close()
+            while made.spool_room.used_bytes:
+                await asyncio.sleep(0.01)
             client = await wired.connect()
             client.send(signed(LONG, is_named=False) + LONG)
             stream = (await platform.arrived.get()).invocation.stream
