@@ -251,27 +251,47 @@ def test_a_body_without_a_proof_reaches_nobody(body: bytes, secret: str) -> None
     run(main())
 
 
+class WatchedRoom(SpoolRoom):
+    """Says when bytes are counted, and when they are counted back."""
+
+    def __init__(self, directory: Path, bytes_max: int) -> None:
+        super().__init__(directory, bytes_max)
+        self.taken, self.given_back = asyncio.Event(), asyncio.Event()
+
+    def take(self, size_bytes: int) -> None:
+        super().take(size_bytes)
+        self.taken.set()
+
+    def give_back(self, size_bytes: int) -> None:
+        super().give_back(size_bytes)
+        self.given_back.set()
+
+
 def test_bodies_that_wait_for_their_proof_are_bounded_together(tmp_path: Path) -> None:
     """One over the bound is refused; what a caller leaves behind is counted back."""
 
     async def main() -> None:
         platform = Arrivals()
         made = context(platform, keys=FakeKeys([CALLER]))
-        made.spool_room = SpoolRoom(tmp_path, bytes_max=len(LONG) + HELD_BYTES_MAX)
+        made.spool_room = room = WatchedRoom(tmp_path, bytes_max=len(LONG) + HELD_BYTES_MAX)
         async with gateway(made) as wired:
             client = await wired.connect()
             client.send(signed(3 * LONG, is_named=False) + 3 * LONG)
             assert (await client.answer()).status == 507
 
+            room.taken.clear()
             leaves = await wired.connect()
             leaves.send(signed(2 * LONG, is_named=False) + LONG)
+            await room.taken.wait()
+            room.given_back.clear()
             leaves.close()
+            await room.given_back.wait()
             client = await wired.connect()
             client.send(signed(LONG, is_named=False) + LONG)
             stream = (await platform.arrived.get()).invocation.stream
             assert stream is not None
             assert await take_all(stream) == LONG
-        assert made.spool_room.used_bytes == 0
+        assert room.used_bytes == 0
 
     run(main())
     assert list(tmp_path.iterdir()) == []
