@@ -28,7 +28,7 @@ _ANY_START_S = 0.1
 _LEAST_BYTES = 1024**2
 _DROPPED_MAX = 256
 _UNBOUND = Bounds(memory_bytes=GIB, vcpus=1.0, processes_max=256)
-"""Of a standby; its replica's own bounds are set before it gets its order."""
+"""Of the first standby; its replica's own bounds are set before it gets its order."""
 
 
 class TemplatePool:
@@ -135,7 +135,8 @@ class TemplatePool:
         if template.wants_standby and self._by_key.get(template.key) is template:
             self._made += 1
             name = f"standby-{self._made}"
-            template.stand_by(Standby(name, self._cgroups.create(ReplicaId(name), _UNBOUND)))
+            cgroup = self._cgroups.create(ReplicaId(name), template.bounds or _UNBOUND)
+            template.stand_by(Standby(name, cgroup))
 
     def _retire_fallen(self, template: Template) -> None:
         for cgroup in template.take_fallen():

@@ -18,7 +18,7 @@ import msgspec
 
 from coldspark.core.types import ReplicaId, RootCause
 from coldspark.runtime import processes, worker
-from coldspark.runtime.cgroups import Cgroup
+from coldspark.runtime.cgroups import Bounds, Cgroup
 from coldspark.runtime.forking import ForkOrder, Standby, TemplateFailure, TemplateKey, TemplateUser
 from coldspark.runtime.log_pipes import LogPipe
 from coldspark.runtime.worker.control import PACKET_MAX_BYTES
@@ -77,6 +77,8 @@ class Template:
         """Whether its model is loaded before the fork."""
         self.reason: str | None = None
         """Why one of the two is not so."""
+        self.bounds: Bounds | None = None
+        """Of its latest replica: the next standby gets them ahead, as the likeliest."""
         self.memory_bytes = 0
         """What it holds, as measured once it was prepared."""
         self.settled = asyncio.Event()
