@@ -236,6 +236,9 @@ class LocalEngine:
         A process cannot change its devices: with others it is started anew, which takes longer.
         """
         if (living := self._replicas.get(replica)) is not None:
+            assert self._machine is not None, "the engine is not open"
+            # With other devices it is started anew, and what is noted of that replaces this.
+            self._machine.pool.starts.unparked(replica)
             living.unpark(grant)
 
     def call(
