@@ -17,7 +17,7 @@ coldspark up --simulate T4:1,A10G:2     [dim]rehearse a GPU deployment on a CPU 
 
 coldspark up --machine-cost 0.36 --data /srv/coldspark
 
-coldspark up --host 0.0.0.0     [dim]needs an API key: coldspark keys create[/dim]
+coldspark up --host 0.0.0.0     [dim]needs an API key: coldspark keys create --data[/dim]
 """
 _DOCTOR = """
 [bold]Examples[/bold]

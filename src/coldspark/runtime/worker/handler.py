@@ -31,6 +31,7 @@ from . import media
 from .context import Context, Request
 from .program import HandlerInvalid, message
 
+_PING_PATH = "/ping"
 _THREE = ("input_fn", "predict_fn", "output_fn")
 
 
@@ -139,7 +140,12 @@ class Handler:
             self._unpark(Context(self._model_dir, None), self._model)
 
     def invoke(self, request: Request) -> Reply:
-        """Answer one request. Raises UnsupportedMedia, and whatever the program raises."""
+        """Answer one request. Raises UnsupportedMedia, and whatever the program raises.
+
+        A ping, which asks whether anybody is awake, is answered without the program.
+        """
+        if request.method == "GET" and request.path == _PING_PATH:
+            return Reply(200, [], b"")
         context = Context(self._model_dir, request)
         try:
             return self._answer(request, context)
