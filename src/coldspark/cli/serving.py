@@ -58,6 +58,12 @@ def up(
         str | None,
         typer.Option(help="Memory for templates, such as 4GB.", show_default="a quarter"),
     ] = None,
+    weights_limit: Annotated[
+        str | None,
+        typer.Option(
+            help="Downloaded model data kept on the disk, such as 200GB.", show_default="no bound"
+        ),
+    ] = None,
     body_limit: Annotated[
         str | None, typer.Option(help="Largest request body, such as 64MiB.")
     ] = None,
@@ -82,6 +88,7 @@ def up(
         "memory": memory,
         "vcpus": vcpus,
         "template_memory": template_memory,
+        "weights_limit": weights_limit,
         "body_limit": body_limit,
         "log_level": log_level,
         "allow_open": allow_open or None,
@@ -132,6 +139,7 @@ def _examined(data: Path | None, simulate: str) -> dict[str, Any]:
         catalogue=known,
         simulated=declared,
         address=(config.host, config.port),
+        weights_bytes_max=config.weights_bytes_max,
     )
     report = runtime_doctor.examine(question)
     return {"status": report.status.value, "checks": msgspec.to_builtins(report.checks)}

@@ -259,6 +259,11 @@ class LocalEngine:
         if (living := self._replicas.get(replica)) is not None:
             living.abort(request)
 
+    def models(self) -> set[str]:
+        """Return the addresses of all model data that a living replica was started from."""
+        specs = (living.order.revision.spec for living in self._replicas.values())
+        return {spec.model for spec in specs if spec.model is not None}
+
     def log_tail(self, replica: ReplicaId, lines: int) -> tuple[str, ...]:
         """Return the last lines of a replica, living or recently ended."""
         return self._logs.tail(replica, lines)
