@@ -249,7 +249,7 @@ def test_no_secret_of_the_platform_is_inherited() -> None:
 def test_a_clean_cgroup_is_renewed_with_other_limits(real: Cgroups) -> None:
     """The next replica gets the directories of one that left nothing in them."""
     cgroup = created(real, BOUNDS)
-    real.retire(cgroup)
+    assert real.retire(cgroup)
 
     again = real.create(ReplicaId("r-2"), replace(BOUNDS, processes_max=7))
 
@@ -291,7 +291,7 @@ def test_a_cgroup_with_a_process_in_it_is_not_renewed(real: Cgroups) -> None:
     cgroup = created(real, BOUNDS)
     process = run_in(cgroup, "import sys; sys.stdin.read()")
 
-    real.retire(cgroup)
+    assert not real.retire(cgroup)
 
     assert real.create(ReplicaId("r-2"), BOUNDS) is not cgroup
     cgroup.kill()

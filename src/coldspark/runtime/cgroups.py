@@ -213,16 +213,17 @@ class Cgroups:
         cgroup.limit(bounds)
         return cgroup
 
-    def retire(self, cgroup: Cgroup) -> None:
-        """Take back a cgroup whose processes were killed.
+    def retire(self, cgroup: Cgroup) -> bool:
+        """Take back a cgroup whose processes were killed; return whether nothing is left in it.
 
         It is another replica's next, or is removed, now or at a later ``sweep``.
         """
         if len(self._spare) < _SPARE_MAX and cgroup.renew():
             self._spare.append(cgroup)
-            return
+            return True
         self._removing.append(cgroup)
         self.sweep()
+        return cgroup not in self._removing
 
     def sweep(self) -> None:
         """Remove what could not be removed when it was retired."""

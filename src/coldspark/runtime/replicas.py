@@ -428,12 +428,12 @@ class Replica:
         for upstream in (self._channel, self._upstream):
             if upstream is not None:
                 upstream.void()
+        is_over = self._failure is None and self._status is not None
         if self._cgroup is not None:
-            self._machine.cgroups.retire(self._cgroup)
+            is_over &= self._machine.cgroups.retire(self._cgroup)
         if self.template is not None:
             self._machine.pool.release(self.template, self.id)
         # While a process may be left, nobody else gets its directory.
-        is_over = self._failure is None and self._status is not None
         if not (is_over and self._machine.scratches.reclaim(self.scratch)):
             self._machine.tasks.spawn(asyncio.to_thread(scratches.remove, self.scratch))
         self._parking.close()
