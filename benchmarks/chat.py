@@ -14,8 +14,8 @@ from benchmarks.report import Report, Row
 from benchmarks.servers import Platform, platform, until
 from benchmarks.wakes import (
     EXAMPLES,
+    IDLE_BETWEEN_S,
     PLAIN_ROUNDS,
-    REST_S,
     ROUNDS,
     interpreter_of,
     milliseconds,
@@ -97,7 +97,7 @@ def _wake(
         until_at_rest(ours, NAME)
         if until_ready is not None:
             until_ready()
-            time.sleep(REST_S)
+            time.sleep(IDLE_BETWEEN_S)
         totals.append(_first_token_ms(ours))
     row = report.add(f"first token: from {rung}", "ms", totals)
     for stage, values in _stages(ours, len(totals)).items():

@@ -22,8 +22,9 @@ from coldspark.sdk.deploy import deploy
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 ROUNDS = 15
 PLAIN_ROUNDS = 5
-REST_S = 0.3
 WARM_CALLS = 50
+IDLE_BETWEEN_S = 2.0
+"""What a warm replica is left alone for: its caches are as cold then as those of one that wakes."""
 IDLE_S = 0.05
 _PLAIN = """
 import json, sys
@@ -114,15 +115,24 @@ def _measure(report: Report, ours: Platform, subject: Subject) -> None:
     interpreter = interpreter_of(ours, name)
     warm = [milliseconds(lambda: _ask(ours, name, subject.data)) for _ in range(WARM_CALLS)]
     hot = report.add(f"{subject.name}: warm", "ms", warm[5:])
+    idle = [_idly(ours, name, subject) for _ in range(ROUNDS)]
+    rested = report.add(f"{subject.name}: warm, after {IDLE_BETWEEN_S:g} s idle", "ms", idle)
     plain = [milliseconds(lambda: _plainly(interpreter, subject)) for _ in range(PLAIN_ROUNDS)]
     cold = report.add(f"{subject.name}: plain start", "ms", plain)
     for rung, park_timeout in (("standby", 0), ("parked", 60)):
         _deployed(ours, subject, idle_timeout=IDLE_S, park_timeout=park_timeout)
         wake = _wake(report, ours, subject, name, rung)
         report.remark(
-            f"    over warm {wake.median - hot.median:.1f} ms;"
+            f"    over warm {wake.median - hot.median:.1f} ms, over warm but idle for"
+            f" {IDLE_BETWEEN_S:g} s {wake.median - rested.median:.1f} ms;"
             f" {cold.median / wake.median:.0f}x faster than a plain start"
         )
+
+
+def _idly(ours: Platform, name: str, subject: Subject) -> float:
+    """Call a warm replica that has been idle for as long as one that is to be woken."""
+    time.sleep(IDLE_BETWEEN_S)
+    return milliseconds(lambda: _ask(ours, name, subject.data))
 
 
 def _wake(report: Report, ours: Platform, subject: Subject, name: str, rung: str) -> Row:
@@ -164,7 +174,7 @@ def until_at_rest(ours: Platform, name: str) -> None:
         return all(replica["state"] == "parked" for replica in replicas)
 
     until(is_at_rest, f"{name} never came to rest")
-    time.sleep(REST_S)
+    time.sleep(IDLE_BETWEEN_S - IDLE_S)
 
 
 def interpreter_of(ours: Platform, name: str) -> str:

@@ -80,6 +80,8 @@ class ServerConfig:
     """Bytes that templates may hold in all; None is a quarter of the machine's memory."""
     standby: bool = True
     """Whether a process is forked ahead from each template, which holds a few MB."""
+    weights_bytes_max: int | None = None
+    """Bytes of downloaded model data kept on the disk; None is no bound."""
     body_bytes_max: int = 64 * MIB
     """For a request whose endpoint is not known before its body is read."""
     drain_timeout_s: float = 30.0
@@ -96,7 +98,7 @@ class ServerConfig:
             raise ValueError(f"log_level={self.log_level!r} must be debug, info, warning or error")
         if self.machine_cost_per_hour is not None:
             _dollars(self.machine_cost_per_hour)
-        for name in ("memory", "vcpus", "template_memory", "body_bytes_max"):
+        for name in ("memory", "vcpus", "template_memory", "weights_bytes_max", "body_bytes_max"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"{name}={value} must be positive")
@@ -181,9 +183,14 @@ def _file_keys(kind: type) -> list[str]:
     return [_ALIASES.get(each.name, each.name) for each in fields(kind)]
 
 
-_ALIASES = {"body_bytes_max": "body_limit", "drain_timeout_s": "drain_timeout"}
+_ALIASES = {
+    "body_bytes_max": "body_limit",
+    "drain_timeout_s": "drain_timeout",
+    "weights_bytes_max": "weights_limit",
+}
 _READERS: Mapping[str, tuple[str, Callable[[Any], object]]] = {
     "body_limit": ("body_bytes_max", parse_size),
+    "weights_limit": ("weights_bytes_max", parse_size),
     "drain_timeout": ("drain_timeout_s", parse_duration),
     "memory": ("memory", parse_size),
     "template_memory": ("template_memory", parse_size),

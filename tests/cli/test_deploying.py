@@ -107,7 +107,8 @@ def test_wake_waits_for_a_replica(coldspark: Shell, api: FakeApi) -> None:
     ran = coldspark("deploy", ".", "--yes", "--wake")
     assert ran.code == 0
     assert "awake: 28.05 ms" in ran.err
-    assert "POST /v1/endpoints/mine/invoke" in api.asked
+    assert "GET /v1/endpoints/mine/invoke/ping" in api.asked
+    assert "POST /v1/endpoints/mine/invoke" not in api.asked
 
 
 def test_wake_tells_of_this_start_only(coldspark: Shell, api: FakeApi) -> None:
@@ -143,7 +144,7 @@ def test_a_start_that_fails_shows_the_log(coldspark: Shell, api: FakeApi) -> Non
         "message": "model file missing",
         "log_tail": ["Traceback", "FileNotFoundError: model.bin"],
     }
-    api.replies["/v1/endpoints/mine/invoke"] = (502, {"error": error})
+    api.replies["/v1/endpoints/mine/invoke/ping"] = (502, {"error": error})
     ran = coldspark("deploy", ".", "--yes", "--wake")
     assert ran.code == 1
     assert "error: model file missing\n  | Traceback\n  | FileNotFoundError: model.bin" in ran.err

@@ -1,6 +1,9 @@
 """``ls``, ``describe``, ``logs``, ``requests``, ``trace``, ``bill``, ``keys``: tables and JSON."""
 
+import asyncio
 import json
+from contextlib import closing
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -13,6 +16,9 @@ from coldspark.core.metering import HoldingState
 from coldspark.core.pricing import price
 from coldspark.core.totals import HoldingTotals, Totals, UsageTotals
 from coldspark.core.types import EndpointName, VariantName
+from coldspark.store.database import Database
+from coldspark.store.directory import DataDirectory
+from coldspark.store.keys import Keys
 
 REQUEST = {
     "request": "req-1",
@@ -222,6 +228,43 @@ def test_keys_are_made_listed_and_revoked(coldspark: Shell, api: FakeApi) -> Non
     assert coldspark("keys", "rm", "CSK1").code == 0
     assert api.keys == []
     assert "no keys" in coldspark("keys", "ls").err
+
+
+def test_a_key_can_be_made_before_any_server_ran(
+    coldspark: Shell, api: FakeApi, tmp_path: Path
+) -> None:
+    """A public address needs one at the first start."""
+    data = tmp_path / "data"
+
+    ran = coldspark("keys", "create", "me", "--scope", "admin", "--data", str(data), "--json")
+
+    made = json.loads(ran.out)
+    assert api.asked == []
+    directory = DataDirectory.open(data)
+    with closing(directory), closing(Database.open(directory.database)) as database:
+        keys = Keys(database, directory.master_key, lambda: 0)
+        asyncio.run(keys.refresh())
+        assert [(key.id, key.name, key.scopes) for key in keys.list()] == [
+            (made["id"], "me", ("admin",))
+        ]
+        assert keys.token(made["id"]) == made["token"]
+
+
+def test_a_data_directory_in_use_is_left_to_its_server(
+    coldspark: Shell, api: FakeApi, tmp_path: Path
+) -> None:
+    """A running server holds the keys in memory: it would not hear of this one."""
+    with closing(DataDirectory.open(tmp_path)):
+        ran = coldspark("keys", "create", "me", "--data", str(tmp_path))
+    assert ran.code != 0
+    assert "leave --data out" in ran.err
+
+
+def test_a_key_is_made_in_one_place(coldspark: Shell, api: FakeApi, tmp_path: Path) -> None:
+    """Of a server and a directory, one would be ignored."""
+    ran = coldspark("keys", "create", "me", "--data", str(tmp_path), "--url", "http://x")
+    assert ran.code == 2
+    assert "not both" in ran.err
 
 
 def test_a_server_that_is_none_is_told(coldspark: Shell, api: FakeApi) -> None:

@@ -18,6 +18,8 @@ from gateway_fakes import FakeTicket, definition, fail, hold, receipt, view
 from wires import gateway, run
 
 from coldspark.core.types import Failure, FailureKind
+from coldspark.errors import BY_CODE, ArtifactUnavailable, ColdsparkError, EnvironmentFailed
+from coldspark.gateway.openai.errors import error_json, error_reply
 from coldspark.runtime.ports import Invocation, Sink
 
 MESSAGES: Any = [{"role": "user", "content": "Hello?"}]
@@ -215,6 +217,32 @@ def test_failures_raise_the_client_s_own_exceptions(
         assert caught.value.request_id == rig.platform.invocations[0].request
 
     run(main())
+
+
+def test_every_error_has_a_code_of_its_own() -> None:
+    """Only what nobody can name is an internal error."""
+    codes = {
+        name: msgspec.json.decode(error_json(kind("it went wrong")))["error"]["code"]
+        for name, kind in BY_CODE.items()
+    }
+    assert [name for name, code in codes.items() if code == "internal_error"] == ["Internal"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [(ArtifactUnavailable, "artifact_unavailable"), (EnvironmentFailed, "environment_failed")],
+)
+def test_what_a_start_lacks_is_told_once(kind: type[ColdsparkError], code: str) -> None:
+    """Asking again fetches and builds the same in vain."""
+    status, headers, body = error_reply(kind("it went wrong"))
+    assert status == 424
+    assert ("x-should-retry", "false") in headers
+    assert msgspec.json.decode(body)["error"] == {
+        "message": "it went wrong",
+        "type": "server_error",
+        "param": None,
+        "code": code,
+    }
 
 
 def test_a_model_that_does_not_exist_is_not_found() -> None:

@@ -1,5 +1,7 @@
 """Parked replicas: when one is frozen, what it keeps, who is woken first, when it ends."""
 
+from dataclasses import replace
+
 from worlds import CRASH, World, a_fleet, rescaled
 
 from coldspark.core.fleet import Advice
@@ -179,6 +181,57 @@ def test_a_parked_replica_that_wakes_waits_for_a_device_like_any_other() -> None
     assert [e.replica for e in effects if isinstance(e, AskEviction)] == ["b"]
     effects = placement.step(RoomReleased(ReplicaId("b")), 3.1)
     assert [e.grant.replica for e in effects if isinstance(e, GrantRoom)] == ["a"]
+
+
+def test_what_a_parked_replica_had_on_its_device_counts_as_memory() -> None:
+    """It lies in the host's memory: that is not there for anybody else."""
+    placement = a_placement()
+    placement.step(on_a_t4("a", 3), 0.0)
+    placement.step(RoomYielded(ReplicaId("a"), 4 * GIB), 1.0)
+    effects = placement.step(on_a_t4("b", 3), 2.0)
+    assert [e.replica for e in effects if isinstance(e, AskEviction)] == ["a"]
+    assert not any(isinstance(e, GrantRoom) for e in effects)
+    placement.check()
+
+
+def test_it_is_not_counted_any_more_once_it_is_on_the_device_again() -> None:
+    """Awake, it holds what it asked for."""
+    placement = a_placement()
+    placement.step(on_a_t4("a", 3), 0.0)
+    placement.step(RoomYielded(ReplicaId("a"), 4 * GIB), 1.0)
+    placement.step(on_a_t4("a", 3), 2.0)
+    wanted = Resources(memory_bytes=5 * GIB)
+    asked = RoomAsked(replica=ReplicaId("c"), fleet=FleetId("c"), resources=wanted)
+    (effect,) = placement.step(asked, 3.0)
+    assert isinstance(effect, GrantRoom)
+
+
+def test_a_parked_replica_for_whose_device_memory_there_is_no_room_must_go() -> None:
+    """The host's memory is not promised twice."""
+    placement = a_placement()
+    placement.step(on_a_t4("a", 3), 0.0)
+    (effect,) = placement.step(RoomYielded(ReplicaId("a"), 6 * GIB), 1.0)
+    assert isinstance(effect, AskEviction)
+    assert effect.replica == "a"
+    placement.check()
+
+
+def test_a_parked_replica_wakes_on_its_own_device() -> None:
+    """With another it would have to start anew, even where that one is the better fit."""
+    devices = tuple(replace(T4, id=DeviceId(f"d{number}")) for number in range(3))
+    advice = Advice(
+        idle_since_s=0.0, is_evictable=True, is_superseded=False, is_leaving=False, start_s=1.0
+    )
+    placement = Placement(lambda name: advice, lambda size: None)
+    node = NodeJoined(node=NodeId("n"), memory_bytes=8 * GIB, vcpus=2, devices=devices)
+    placement.step(node, 0.0)
+    placement.step(on_a_t4("a", 1), 0.0)
+    placement.step(on_a_t4("b", 1), 0.0)
+    placement.step(RoomYielded(ReplicaId("b")), 1.0)
+    placement.step(RoomYielded(ReplicaId("a")), 1.0)
+    (effect,) = placement.step(on_a_t4("b", 1), 2.0)
+    assert isinstance(effect, GrantRoom)
+    assert effect.grant.devices == (devices[1],)
 
 
 def test_a_parked_replica_is_charged_for_the_share_that_it_keeps() -> None:

@@ -134,8 +134,8 @@ class PlacementHistory(RuleBasedStateMachine):
                 is_superseded=is_superseded,
             )
 
-    @rule(pick=st.integers(0, 99))
-    def park(self, pick: int) -> None:
+    @rule(pick=st.integers(0, 99), gib=st.integers(0, 4))
+    def park(self, pick: int, gib: int) -> None:
         """A parked replica leaves its devices, keeps its memory, and may go at any time."""
         awake = sorted(self.held.keys() - self.parked.keys())
         if awake:
@@ -143,7 +143,7 @@ class PlacementHistory(RuleBasedStateMachine):
             self.parked[replica] = self.held[replica] = replace(self.held[replica], devices=())
             if not self.advice[replica].is_leaving:
                 self.tell(replica, is_evictable=True, idle_since_s=self.now)
-            self.step(RoomYielded(replica))
+            self.step(RoomYielded(replica, gib * GIB))
 
     @rule(pick=st.integers(0, 99))
     def ask_again(self, pick: int) -> None:

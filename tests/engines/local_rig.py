@@ -159,7 +159,7 @@ class Listener:
     def on_ready(self, replica: ReplicaId) -> None:
         self._hear(replica, "ready")
 
-    def on_parked(self, replica: ReplicaId) -> None:
+    def on_parked(self, replica: ReplicaId, device_bytes: int) -> None:
         self._hear(replica, "parked")
 
     def on_park_failed(self, replica: ReplicaId, reason: str) -> None:

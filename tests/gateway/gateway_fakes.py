@@ -193,10 +193,14 @@ class FakePlatform:
     def _answer(self, invocation: Invocation, sink: Sink) -> None:
         self.script(invocation, sink)
 
-    async def deploy(self, definition: EndpointDefinition) -> EndpointView:
-        """Create or change an endpoint."""
+    def refuse_what_cannot_run(self, definition: EndpointDefinition) -> None:
+        """Raise what a deploy would."""
         if self.refusal is not None:
             raise self.refusal
+
+    async def deploy(self, definition: EndpointDefinition) -> EndpointView:
+        """Create or change an endpoint."""
+        self.refuse_what_cannot_run(definition)
         now_ms = self._clock()
         old = self.views.get(definition.name)
         self.views[definition.name] = made = replace(

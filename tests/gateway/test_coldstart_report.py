@@ -90,6 +90,25 @@ def test_wakes_are_told_apart_by_the_rung_they_started_from() -> None:
     ]
 
 
+def test_each_wake_of_a_replica_counts_by_the_rung_that_it_came_from() -> None:
+    """Started once from a standby, it was parked and woken twice; two waited for the last."""
+    now_ms = clock.wall_ms()
+    made = rig(
+        line("d", "r-1", at_ms=now_ms - 999, loaded_us=1_000),
+        line("c", "r-1", at_ms=now_ms - 1_000, loaded_us=2_000),
+        line("b", "r-1", at_ms=now_ms - 50_000, loaded_us=3_000),
+        line("a", "r-1", at_ms=now_ms - 90_000, booted_us=50_000, loaded_us=40_000),
+    )
+    woken = (now_ms - 49_999, now_ms - 999)
+    made.warmth.starts = {"r-1": start(Rung.STANDBY, "r-1", unparked_ms=woken)}
+    told = report(made)
+    assert (told["wakes"], told["cold_requests"]) == (3, 4)
+    assert [(row["rung"], row["wakes"], row["p50_us"]) for row in told["rungs"]] == [
+        ("standby", 1, 90_000),
+        ("parked", 2, 2_000),
+    ]
+
+
 def test_a_template_that_is_gone_is_known_by_its_last_wake() -> None:
     """Its reason and its times are what advice is made of."""
     reason = "the program started threads at import: poller"

@@ -112,6 +112,23 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing() -> None:
     served(Rig(), body)
 
 
+def test_a_dry_run_refuses_what_the_deploy_would_refuse() -> None:
+    """In the same words; what is deployed as it is needs no room anew."""
+
+    async def body(client: httpx.AsyncClient) -> None:
+        await client.put("/v1/endpoints/old", json=CHURN)
+        rig.platform.refusal = NoRoom("variant main: no node has A100", field="gpu")
+        dry = await client.put("/v1/endpoints/churn", json=CHURN, params={"dry_run": "true"})
+        real = await client.put("/v1/endpoints/churn", json=CHURN)
+        assert dry.status_code == real.status_code == 503
+        assert dry.json()["error"]["message"] == real.json()["error"]["message"]
+        same = await client.put("/v1/endpoints/old", json=CHURN, params={"dry_run": "true"})
+        assert same.json()["action"] == "unchanged"
+
+    rig = Rig()
+    served(rig, body)
+
+
 def test_several_variants_have_their_own_fields() -> None:
     """A plan names the variant."""
 

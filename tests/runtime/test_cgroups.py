@@ -160,7 +160,7 @@ def test_a_memory_limit_can_be_raised_and_lowered(real: Cgroups, then_bytes: int
     cgroup.limit(replace(BOUNDS, memory_bytes=then_bytes))
 
     names = ("memory.max", "memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
-    files = [directory / name for directory in cgroup._all() for name in names]
+    files = [Path(procs).with_name(name) for procs in cgroup.procs for name in names]
     limits = [int(file.read_text()) for file in files if file.exists()]
     assert limits == [then_bytes] * len(limits)
     assert limits
@@ -243,3 +243,56 @@ def test_no_secret_of_the_platform_is_inherited() -> None:
         "HTTPS_PROXY": "http://proxy:8080",
         "SSL_CERT_FILE": "/c",
     }
+
+
+@pytest.mark.process
+def test_a_clean_cgroup_is_renewed_with_other_limits(real: Cgroups) -> None:
+    """The next replica gets the directories of one that left nothing in them."""
+    cgroup = created(real, BOUNDS)
+    assert real.retire(cgroup)
+
+    again = real.create(ReplicaId("r-2"), replace(BOUNDS, processes_max=7))
+
+    assert again is cgroup
+    limits = [Path(procs).with_name("pids.max") for procs in again.procs]
+    assert {file.read_text() for file in limits if file.exists()} <= {"7\n"}
+    assert real.create(ReplicaId("r-3"), BOUNDS) is not cgroup
+
+
+@pytest.mark.process
+def test_a_cgroup_that_was_frozen_is_not_renewed(real: Cgroups) -> None:
+    """Whoever came into it would stand still."""
+    cgroup = created(real, BOUNDS)
+    cgroup.freeze()
+
+    real.retire(cgroup)
+
+    assert real.create(ReplicaId("r-2"), BOUNDS) is not cgroup
+    assert not any(Path(procs).exists() for procs in cgroup.procs)
+
+
+@pytest.mark.process
+def test_a_cgroup_with_a_kill_for_memory_is_not_renewed(real: Cgroups) -> None:
+    """The next replica's end would be told as its own want of memory."""
+    cgroup = created(real, Bounds(memory_bytes=16 * MIB, vcpus=1, processes_max=64))
+    if "memory limits" in real.describe():
+        pytest.skip("no memory controller here")
+    process = run_in(cgroup, "x = b'x' * (600 * 2**20)")
+    assert process.wait(20) == -signal.SIGKILL
+
+    real.retire(cgroup)
+
+    assert real.create(ReplicaId("r-2"), BOUNDS) is not cgroup
+
+
+@pytest.mark.process
+def test_a_cgroup_with_a_process_in_it_is_not_renewed(real: Cgroups) -> None:
+    """It would be killed with the next replica, or count as its own."""
+    cgroup = created(real, BOUNDS)
+    process = run_in(cgroup, "import sys; sys.stdin.read()")
+
+    assert not real.retire(cgroup)
+
+    assert real.create(ReplicaId("r-2"), BOUNDS) is not cgroup
+    cgroup.kill()
+    process.wait(10)

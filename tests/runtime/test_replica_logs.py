@@ -63,6 +63,26 @@ def test_the_oldest_ended_replicas_are_forgotten(tmp_path: Path) -> None:
     assert f"from {ENDED_KEPT + 4}" in texts
 
 
+def test_the_logs_of_an_earlier_run_are_forgotten_first(tmp_path: Path) -> None:
+    """A restart knows of what lies there, by age."""
+    for number in range(ENDED_KEPT):
+        earlier = Logs(tmp_path)
+        replica = ReplicaId(f"r{number}")
+        earlier.open(replica, FLEET, 1_000).remark(f"from {number}")
+        os.utime(next(tmp_path.rglob(f"r{number}.log")), (number, number))
+        earlier.close(replica)
+
+    logs = Logs(tmp_path)
+    for name in ("new-a", "new-b"):
+        logs.open(ReplicaId(name), FLEET, 1_000).remark(f"from {name}")
+        logs.close(ReplicaId(name))
+    texts = [line.text for line in logs.newest(ENDPOINT, 1_000)]
+
+    assert len(texts) == ENDED_KEPT
+    assert {"from 0", "from 1"}.isdisjoint(texts)
+    assert {"from 2", "from new-a", "from new-b"} <= set(texts)
+
+
 def test_names_climb_nowhere(tmp_path: Path) -> None:
     """A replica or variant with dots and slashes stays inside the directory."""
     logs = Logs(tmp_path / "logs")

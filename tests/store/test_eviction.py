@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from s3_proxy import S3, Proxy
 
 from coldspark.store.artifacts import Artifacts
-from coldspark.store.eviction import Kept, remove, survey, to_evict
+from coldspark.store.eviction import Kept, held_bytes, remove, survey, to_evict
 
 LARGE = 1024**2
 
@@ -88,6 +88,7 @@ def test_an_evicted_directory_goes_with_the_blobs_that_it_alone_held(
     a, b = "s3://models/shed/a/", "s3://models/shed/b/"
     artifacts = Artifacts(tmp_path, s3_options=proxy.options)
     idle, living = (asyncio.run(artifacts.fetch(url)) for url in (a, b))
+    assert 2 * LARGE <= held_bytes(tmp_path) < 2.5 * LARGE
     assert asyncio.run(artifacts.evict([b], 10 * LARGE)) == []
     assert asyncio.run(artifacts.evict([b], LARGE)) == [idle]
     assert not idle.exists()

@@ -1,6 +1,7 @@
 """``keys``: who may call. While there is none, everyone on this machine may."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -15,6 +16,8 @@ _CREATE = """
 coldspark keys create ci --scope deploy --scope invoke
 
 coldspark keys create app --scope invoke:chat     [dim]may call one endpoint only[/dim]
+
+coldspark keys create me --scope admin --data /srv/coldspark     [dim]before the first `up`[/dim]
 """
 
 
@@ -28,22 +31,63 @@ def register(app: typer.Typer) -> None:
 
 
 def create(
+    context: typer.Context,
     name: Annotated[str, typer.Argument(help="What it is for.")],
     scope: Annotated[
         list[str] | None,
         typer.Option(help="invoke, deploy or admin; :endpoint bounds it.", show_default="invoke"),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write it into this data directory, which no server uses now.",
+            show_default="ask the server",
+        ),
     ] = None,
     url: Url = None,
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a key. Its secret is shown once: as a bearer token, and as an AWS key pair."""
-    made = client(url, key).create_key(name, scope or ["invoke"])
+    scopes = scope or ["invoke"]
+    source = context.get_parameter_source("url")
+    if data is not None and source is not None and source.name == "COMMANDLINE":
+        raise typer.BadParameter("name a server or a data directory, not both", param_hint="--data")
+    if data is None:
+        made = client(url, key).create_key(name, scopes)
+    else:
+        made = _written(data, name, scopes)
     if as_json:
         render.as_json(made)
         return
     render.pairs(made)
     render.note("This is shown once. Use it as $COLDSPARK_KEY, or in any AWS client.")
+
+
+def _written(data: Path, name: str, scopes: list[str]) -> dict[str, Any]:
+    """Make a key without a server: whoever may write the data directory may have any key."""
+    import asyncio
+    from contextlib import closing
+
+    import msgspec
+
+    from coldspark.errors import Conflict
+    from coldspark.gateway.native.keys import made_body
+    from coldspark.runtime import clock
+    from coldspark.store.database import Database
+    from coldspark.store.directory import DataDirectory
+    from coldspark.store.keys import Keys
+
+    try:
+        directory = DataDirectory.open(data.expanduser())
+    except Conflict as conflict:
+        words = f"{conflict.message} Or leave --data out: the running server makes the key."
+        raise Conflict(words) from None
+    with closing(directory), closing(Database.open(directory.database)) as database:
+        keys = Keys(database, directory.master_key, clock.wall_ms)
+        made = made_body(keys, asyncio.run(keys.create(name, scopes)))
+    plain: dict[str, Any] = msgspec.to_builtins(made)
+    return plain
 
 
 def list_keys(url: Url = None, key: Key = None, as_json: AsJson = False) -> None:

@@ -32,6 +32,7 @@ from coldspark.runtime.cells import Cell
 from coldspark.runtime.controller import Controller
 from coldspark.runtime.environments import Environments
 from coldspark.runtime.platform import LocalPlatform
+from coldspark.runtime.weights_bound import WeightsBound
 from coldspark.store.artifacts import Artifacts
 from coldspark.store.database import Database
 from coldspark.store.directory import DataDirectory
@@ -116,6 +117,14 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
         stack.push_async_callback(engine.close)
         await platform.open()
         stack.push_async_callback(platform.close)
+        if config.weights_bytes_max is not None:
+            bound = WeightsBound(
+                store.artifacts,
+                config.weights_bytes_max,
+                lambda: platform.models() | engine.models(),
+            )
+            bound.open()
+            stack.push_async_callback(bound.close)
         services = _services(config, store, catalogue, node, engine, platform)
         context = build_context(
             platform=platform,
@@ -246,6 +255,7 @@ def _services(
             catalogue=catalogue,
             simulated=tuple(device for device in node.devices if device.is_simulated),
             address=None,
+            weights_bytes_max=config.weights_bytes_max,
         )
         report = await asyncio.to_thread(doctor.examine, question)
         return {"status": report.status.value, "checks": msgspec.to_builtins(report.checks)}

@@ -17,7 +17,7 @@ coldspark up --simulate T4:1,A10G:2     [dim]rehearse a GPU deployment on a CPU 
 
 coldspark up --machine-cost 0.36 --data /srv/coldspark
 
-coldspark up --host 0.0.0.0     [dim]needs an API key: coldspark keys create[/dim]
+coldspark up --host 0.0.0.0     [dim]needs an API key: coldspark keys create --data[/dim]
 """
 _DOCTOR = """
 [bold]Examples[/bold]
@@ -66,6 +66,12 @@ def up(
             show_default="standby",
         ),
     ] = None,
+    weights_limit: Annotated[
+        str | None,
+        typer.Option(
+            help="Downloaded model data kept on the disk, such as 200GB.", show_default="no bound"
+        ),
+    ] = None,
     body_limit: Annotated[
         str | None, typer.Option(help="Largest request body, such as 64MiB.")
     ] = None,
@@ -91,6 +97,7 @@ def up(
         "vcpus": vcpus,
         "template_memory": template_memory,
         "standby": standby,
+        "weights_limit": weights_limit,
         "body_limit": body_limit,
         "log_level": log_level,
         "allow_open": allow_open or None,
@@ -141,6 +148,7 @@ def _examined(data: Path | None, simulate: str) -> dict[str, Any]:
         catalogue=known,
         simulated=declared,
         address=(config.host, config.port),
+        weights_bytes_max=config.weights_bytes_max,
     )
     report = runtime_doctor.examine(question)
     return {"status": report.status.value, "checks": msgspec.to_builtins(report.checks)}

@@ -11,14 +11,16 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.5
 _LINES = 20
-# What a handler says of the empty body that wakes it. It was awake to say so.
+_PING_PATH = "/ping"
+# What a command says of a path that it does not have. It was awake to say so.
 _AWAKE = ("HandlerFailed", "UnsupportedMedia", "InvalidRequest")
 
 
 def wake(connection: "Client", name: str, ping_path: str | None) -> None:
     """Start a replica and wait until it answers; print the platform's remarks meanwhile.
 
-    ``ping_path`` is a command's; a handler is woken by an empty call. Raises what the start did.
+    ``ping_path`` is a command's; a handler's process answers a ping without the handler. Raises
+    what the start did.
     """
     failures: list[ColdsparkError] = []
     seen_ms = max((int(line["at_ms"]) for line in _remarks(connection, name)), default=0)
@@ -38,10 +40,7 @@ def _call(
     connection: "Client", name: str, ping_path: str | None, failures: list[ColdsparkError]
 ) -> None:
     try:
-        if ping_path is None:
-            answer = connection.invoke(name)
-        else:
-            answer = connection.call(name, "GET", ping_path)
+        answer = connection.call(name, "GET", ping_path or _PING_PATH)
         answer.content  # noqa: B018, read to the end so that its times are known
         render.note(f"awake: {_timing(answer.stages_ms, answer.is_cold, answer.cost_dollars)}")
     except ColdsparkError as error:

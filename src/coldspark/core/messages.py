@@ -286,6 +286,8 @@ class RoomYielded:
     """A parked replica needs no devices any more; its memory may be asked for at any time."""
 
     replica: ReplicaId
+    device_bytes: int = 0
+    """What was on its devices and lies in the host's memory now, beside its own."""
 
 
 PlacementEvent = NodeJoined | RoomAsked | RoomReleased | RoomYielded | Ticked

@@ -9,6 +9,8 @@ Several fleets share the machines through this one machine of asks, grants and e
    idle ones, the one whose loss is cheapest (seconds to start it again, per second it has idled)
    first. Busy ones are asked only after the ask has waited ``PATIENCE_S``; they finish their work
    first. Provisioned ones are never asked. Parked ones hold memory alone, and count as idle.
+4. What a parked replica had on its devices counts as its memory. One for which there is no room
+   is asked to go. When it wakes, its former devices come first: with others it starts anew.
 """
 
 from collections import OrderedDict
@@ -82,6 +84,8 @@ class Placement:
         self._nodes: dict[NodeId, _Node] = {}
         self._grants: dict[ReplicaId, Grant] = {}
         self._fleets: dict[ReplicaId, FleetId] = {}
+        self._former: dict[ReplicaId, tuple[Device, ...]] = {}
+        """What parked replicas had."""
         self._asks: OrderedDict[ReplicaId, _Ask] = OrderedDict()
 
     def step(self, event: PlacementEvent, now: float) -> list[PlacementEffect]:
@@ -98,8 +102,8 @@ class Placement:
                 self._asks[event.replica] = _Ask(event, now)
             case RoomReleased(replica):
                 self._release(replica)
-            case RoomYielded(replica):
-                self._yield(replica)
+            case RoomYielded():
+                self._yield(event, effects)
             case Ticked():
                 pass
             case _:
@@ -174,18 +178,28 @@ class Placement:
             return
         node = self._nodes[grant.node]
         del node.memory[replica], self._fleets[replica]
+        self._former.pop(replica, None)
         for device in grant.devices:
             del node.slots[device.id].holders[replica]
 
-    def _yield(self, replica: ReplicaId) -> None:
-        """Leave a parked replica its memory alone."""
+    def _yield(self, event: RoomYielded, effects: list[PlacementEffect]) -> None:
+        """Leave a parked replica its memory alone, with what came into it from its devices."""
+        replica = event.replica
         self._asks.pop(replica, None)
         grant = self._grants.get(replica)
-        if grant is None:
+        if grant is None or not grant.devices:
             return
+        node = self._nodes[grant.node]
         for device in grant.devices:
-            del self._nodes[grant.node].slots[device.id].holders[replica]
+            del node.slots[device.id].holders[replica]
         self._grants[replica] = replace(grant, devices=())
+        self._former[replica] = grant.devices
+        missing_bytes = event.device_bytes - node.free_bytes
+        node.memory[replica] += min(event.device_bytes, node.free_bytes)
+        advice = self._advice_of(replica)
+        if missing_bytes > 0 and advice is not None and not advice.is_leaving:
+            reason = f"its {_gb(event.device_bytes)} of device memory do not fit the node's memory"
+            effects.append(AskEviction(replica, reason))
 
     def _serve(self, now: float, effects: list[PlacementEffect]) -> None:
         """Grant in order of arrival; ask for evictions for the first of each kind that waits."""
@@ -206,11 +220,14 @@ class Placement:
             effects.append(WakeAt(wake_s))
 
     def _find(self, asked: RoomAsked) -> Grant | None:
-        for gpu in asked.resources.gpus or (None,):
+        former = self._former.get(asked.replica, ())
+        types = {device.type for device in former}
+        choices = sorted(asked.resources.gpus, key=lambda gpu: gpu.type not in types)
+        for gpu in choices or (None,):
             for node in self._able(asked):
                 if self._short_bytes(node, asked) > 0:
                     continue
-                slots = _pick(node, gpu, asked.resources)
+                slots = _pick(node, gpu, asked.resources, former)
                 if slots is not None:
                     return Grant(
                         replica=asked.replica,
@@ -237,6 +254,7 @@ class Placement:
         for device in grant.devices:
             node.slots[device.id].holders[grant.replica] = _share(grant.fraction)
         self._grants[grant.replica] = grant
+        self._former.pop(grant.replica, None)
 
     def _make_room(self, ask: _Ask, now: float, effects: list[PlacementEffect]) -> float:
         """Ask the cheapest victims to go; return when to look again."""
@@ -285,6 +303,7 @@ class Placement:
                 assert slot.holders.keys() <= node.memory.keys()
         held = {replica for node in self._nodes.values() for replica in node.memory}
         assert held == self._grants.keys()
+        assert self._former.keys() <= held
         # A parked replica that asks holds its memory meanwhile, and nothing else.
         for replica in held & self._asks.keys():
             assert not self._grants[replica].devices
@@ -317,13 +336,15 @@ def _eligible(node: _Node, gpu: GpuAsk, resources: Resources) -> list[_Slot]:
     ]
 
 
-def _pick(node: _Node, gpu: GpuAsk | None, resources: Resources) -> list[_Slot] | None:
-    """Return free devices, the fullest that still has room first; None when there are too few."""
+def _pick(
+    node: _Node, gpu: GpuAsk | None, resources: Resources, former: tuple[Device, ...] = ()
+) -> list[_Slot] | None:
+    """Return free devices: former ones first, then the fullest; None when there are too few."""
     if gpu is None:
         return []
     share = _share(gpu.fraction)
     free = [slot for slot in _eligible(node, gpu, resources) if slot.free >= share]
-    free.sort(key=lambda slot: slot.free)
+    free.sort(key=lambda slot: (slot.device not in former, slot.free))
     return free[: gpu.count] if len(free) >= gpu.count else None
 
 

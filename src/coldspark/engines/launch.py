@@ -7,10 +7,8 @@ its own, the program is looked for there, then at the archive's root; ``code/req
 
 import asyncio
 import functools
-import os
 import sys
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +20,7 @@ from coldspark.runtime import processes
 from coldspark.runtime.forking import TemplateKey
 from coldspark.runtime.launches import Files, LaunchPlan
 from coldspark.runtime.ports import StartOrder
+from coldspark.runtime.scratch import make as make_scratch
 
 _REQUIREMENTS_BYTES_MAX = 256 * 1024
 _LISTED_MAX = 10
@@ -259,15 +258,6 @@ def device_variables(grant: Grant) -> dict[str, str]:
 
 def _real_devices(grant: Grant) -> list[str]:
     return [device.id for device in grant.devices if not device.is_simulated]
-
-
-def make_scratch(scratch: Path, model_dir: Path | None) -> None:
-    """Make the replica's own directory: ``tmp/``, and ``model`` as SageMaker's toolkit wants it."""
-    # By os and not by pathlib: it is on the way of every wake.
-    os.makedirs(f"{scratch}/tmp", exist_ok=True)
-    if model_dir is not None:
-        with suppress(FileExistsError):
-            os.symlink(model_dir, f"{scratch}/model", target_is_directory=True)
 
 
 def _lines(file: Path) -> tuple[str, ...]:

@@ -17,7 +17,6 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import quote
 
 from coldspark.core.messages import Grant
 from coldspark.core.types import EndpointName, ReplicaId, RequestId, Revision, Spec
@@ -46,6 +45,7 @@ from coldspark.runtime.ports import (
     StartOrder,
 )
 from coldspark.runtime.replicas import Replica
+from coldspark.runtime.scratch import Scratches
 from coldspark.runtime.tasks import Tasks
 from coldspark.runtime.template_pool import (
     IDLE_TIMEOUT_S,
@@ -120,10 +120,12 @@ class LocalEngine:
         if self._cgroups is None:
             self._cgroups = detect(self._instance)
         await asyncio.to_thread(reap_leftovers, self._instance, self._cgroups)
-        await asyncio.to_thread(shutil.rmtree, self._scratch, True)
+        scratch = self._directory / "replicas"
+        await asyncio.to_thread(shutil.rmtree, scratch, True)
         self._machine = Machine(
             pool=self._new_pool(),
             cgroups=self._cgroups,
+            scratches=Scratches(scratch),
             tasks=self._tasks,
             listener=self.listener,
             gpu_tools=self._gpu_tools,
@@ -167,6 +169,7 @@ class LocalEngine:
             self._retiring.cancel()
         await asyncio.to_thread(reap_leftovers, self._instance, machine.cgroups)
         machine.cgroups.remove()
+        await asyncio.to_thread(machine.scratches.close)
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -204,10 +207,10 @@ class LocalEngine:
         assert order.replica not in self._replicas
         spec = order.revision.spec
         log = self._logs.open(order.replica, order.fleet, spec.limits.log_bytes_max)
-        self._begin(order, log, quote(order.replica, safe=""), self._machine)
+        self._begin(order, log, self._machine)
 
-    def _begin(self, order: StartOrder, log: ReplicaLog, name: str, machine: Machine) -> None:
-        scratch = self._scratch / name
+    def _begin(self, order: StartOrder, log: ReplicaLog, machine: Machine) -> None:
+        scratch = machine.scratches.take()
         replica = Replica(order, machine, log, scratch, self._gone)
         self._replicas[order.replica] = replica
         replica.start(self._resolve(order, scratch, log.remark))
@@ -238,6 +241,9 @@ class LocalEngine:
         A process cannot change its devices: with others it is started anew, which takes longer.
         """
         if (living := self._replicas.get(replica)) is not None:
+            assert self._machine is not None, "the engine is not open"
+            # With other devices it is started anew, and what is noted of that replaces this.
+            self._machine.pool.starts.unparked(replica)
             living.unpark(grant)
 
     def call(
@@ -257,6 +263,11 @@ class LocalEngine:
         """Ask the replica to give the request up; the call's sink then hears its end."""
         if (living := self._replicas.get(replica)) is not None:
             living.abort(request)
+
+    def models(self) -> set[str]:
+        """Return the addresses of all model data that a living replica was started from."""
+        specs = (living.order.revision.spec for living in self._replicas.values())
+        return {spec.model for spec in specs if spec.model is not None}
 
     def log_tail(self, replica: ReplicaId, lines: int) -> tuple[str, ...]:
         """Return the last lines of a replica, living or recently ended."""
@@ -317,15 +328,10 @@ class LocalEngine:
         assert self._cgroups is not None, "the engine is not open"
         return self._cgroups.describe()
 
-    @property
-    def _scratch(self) -> Path:
-        return self._directory / "replicas"
-
     def _gone(self, replica: Replica) -> None:
         del self._replicas[replica.id]
         if replica.successor is not None and self._machine is not None:
-            # The directory of the one that ended is being removed: the next has its own.
-            self._begin(replica.successor, replica.log, f"{replica.scratch.name}.", self._machine)
+            self._begin(replica.successor, replica.log, self._machine)
             return
         self._logs.close(replica.id)
         if not self._replicas:

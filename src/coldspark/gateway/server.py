@@ -41,7 +41,8 @@ def refuse_open_bind(host: str, *, has_keys: bool) -> None:
         return
     raise InvalidRequest(
         f"listening on {host} without any API key would let everybody who reaches this machine "
-        "run code on it; create a key with `coldspark keys create`, or listen on 127.0.0.1",
+        "run code on it; create a key with `coldspark keys create NAME --scope admin --data"
+        " DIRECTORY`, or listen on 127.0.0.1",
         field="host",
     )
 

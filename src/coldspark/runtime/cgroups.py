@@ -21,6 +21,10 @@ MEMORY_BYTES_MIN = 256 * MIB
 _CONTROLLERS = ("memory", "cpu", "pids")
 _ROOT = Path("/sys/fs/cgroup")
 _V1_FREEZE_POLLS = 50
+_READ_BYTES = 65_536
+_SPARE_MAX = 32
+_CLEAN_BYTES_MAX = MIB
+"""What the kernel itself still holds a moment after the last process ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,39 +44,54 @@ class Bounds:
 class Cgroup:
     """The directories of one replica. All calls are single writes and reads in sysfs."""
 
-    def __init__(self, directories: dict[str, Path], unified: Path | None) -> None:
-        self._directories = directories
+    def __init__(
+        self, directories: dict[str, Path], unified: Path | None, *, is_known: bool = False
+    ) -> None:
+        # By os and not by pathlib from here on: it is on the way of every wake.
+        self._directories = {kind: str(path) for kind, path in directories.items()}
         """By v1 controller name."""
-        self._unified = unified
+        self._unified = None if unified is None else str(unified)
+        self._limits: Bounds | None = None
+        """What was written last."""
+        self._is_known = is_known
+        """Whether it was made by this run, and never frozen."""
+        self._is_used = False
+        """Whether another replica was in it before."""
 
     @property
     def procs(self) -> tuple[str, ...]:
         """The files that the child writes its pid to."""
-        return tuple(str(directory / "cgroup.procs") for directory in self._all())
+        return tuple(f"{directory}/cgroup.procs" for directory in self._all())
 
     def limit(self, bounds: Bounds) -> None:
         """Write the limits that this machine can enforce."""
-        if self._unified is not None:
-            _write(self._unified / "memory.max", bounds.memory_max_bytes)
-            _write(self._unified / "memory.swap.max", 0)
-            _write(self._unified / "memory.oom.group", 1)
-            _write(self._unified / "cpu.weight", _between(1, round(100 * bounds.vcpus), 10_000))
-            _write(self._unified / "pids.max", bounds.processes_max)
+        if bounds == self._limits:
+            return
+        self._limits = bounds
+        if self._unified is not None and not self._directories:
+            self._limit_unified(self._unified, bounds)
         for controller, directory in self._directories.items():
             if controller == "memory":
                 # Neither may pass the other on its way: memsw goes first up, and last down.
-                _write(directory / "memory.memsw.limit_in_bytes", bounds.memory_max_bytes)
-                _write(directory / "memory.limit_in_bytes", bounds.memory_max_bytes)
-                _write(directory / "memory.memsw.limit_in_bytes", bounds.memory_max_bytes)
+                _write(f"{directory}/memory.memsw.limit_in_bytes", bounds.memory_max_bytes)
+                _write(f"{directory}/memory.limit_in_bytes", bounds.memory_max_bytes)
+                _write(f"{directory}/memory.memsw.limit_in_bytes", bounds.memory_max_bytes)
             elif controller == "cpu":
                 shares = _between(2, round(1024 * bounds.vcpus), 262_144)
-                _write(directory / "cpu.shares", shares)
+                _write(f"{directory}/cpu.shares", shares)
             elif controller == "pids":
-                _write(directory / "pids.max", bounds.processes_max)
+                _write(f"{directory}/pids.max", bounds.processes_max)
+
+    def _limit_unified(self, unified: str, bounds: Bounds) -> None:
+        _write(f"{unified}/memory.max", bounds.memory_max_bytes)
+        _write(f"{unified}/memory.swap.max", 0)
+        _write(f"{unified}/memory.oom.group", 1)
+        _write(f"{unified}/cpu.weight", _between(1, round(100 * bounds.vcpus), 10_000))
+        _write(f"{unified}/pids.max", bounds.processes_max)
 
     def kill(self) -> None:
         """SIGKILL every process in it."""
-        if self._unified is not None and _write(self._unified / "cgroup.kill", 1):
+        if self._unified is not None and _write(f"{self._unified}/cgroup.kill", 1):
             return
         # Without cgroup.kill a process may fork while the list is read: frozen ones cannot.
         self.freeze()
@@ -85,53 +104,76 @@ class Cgroup:
 
     def freeze(self) -> bool:
         """Stop every process in it; return whether this machine can."""
-        if self._unified is not None and _write(self._unified / "cgroup.freeze", 1):
+        self._is_known = False
+        if self._unified is not None and _write(f"{self._unified}/cgroup.freeze", 1):
             return True
         freezer = self._directories.get("freezer")
-        if freezer is None or not _write(freezer / "freezer.state", "FROZEN"):
+        if freezer is None or not _write(f"{freezer}/freezer.state", "FROZEN"):
             return False
         # v1 reports FREEZING until the last process has stopped.
-        return any(_read(freezer / "freezer.state") == "FROZEN" for _ in range(_V1_FREEZE_POLLS))
+        return any(_read(f"{freezer}/freezer.state") == "FROZEN" for _ in range(_V1_FREEZE_POLLS))
 
     def thaw(self) -> None:
         """Let its processes run again."""
-        if self._unified is not None and _write(self._unified / "cgroup.freeze", 0):
+        if self._unified is not None and _write(f"{self._unified}/cgroup.freeze", 0):
             return
         freezer = self._directories.get("freezer")
         if freezer is not None:
-            _write(freezer / "freezer.state", "THAWED")
+            _write(f"{freezer}/freezer.state", "THAWED")
 
     def pids(self) -> list[int]:
         """Return the processes in it."""
         found: set[int] = set()
         for directory in self._all():
-            found.update(int(word) for word in _read(directory / "cgroup.procs").split())
+            found.update(int(word) for word in _read(f"{directory}/cgroup.procs").split())
         return sorted(found)
 
     def oom_kills(self) -> int:
         """Return how many of its processes the kernel killed for memory."""
-        files = [self._directories[name] / "memory.oom_control" for name in self._memory()]
-        if self._unified is not None:
-            files.append(self._unified / "memory.events")
-        return sum(_count(_read(file), "oom_kill") for file in files)
+        if "memory" in self._directories:
+            return _count(_read(f"{self._directories['memory']}/memory.oom_control"), "oom_kill")
+        return (
+            0
+            if self._unified is None
+            else _count(_read(f"{self._unified}/memory.events"), "oom_kill")
+        )
 
     def memory_peak_bytes(self) -> int | None:
         """Return the most memory it held at once, or None where nobody counts."""
-        files = [self._directories[name] / "memory.max_usage_in_bytes" for name in self._memory()]
+        files: list[str] = []
+        if self._is_used:
+            return None
+        if "memory" in self._directories:
+            files.append(f"{self._directories['memory']}/memory.max_usage_in_bytes")
         if self._unified is not None:
-            files.append(self._unified / "memory.peak")
+            files.append(f"{self._unified}/memory.peak")
         values = [_read(file) for file in files]
         return next((int(value) for value in values if value.isdigit()), None)
+
+    def renew(self) -> bool:
+        """Return whether another replica may have it, as if it were new.
+
+        What a replica left in it (processes, memory that files on tmpfs hold, kills for memory)
+        would be charged to the next.
+        """
+        if not self._is_known or self._memory_bytes() > _CLEAN_BYTES_MAX:
+            return False
+        self._is_used = True
+        return self.oom_kills() == 0 and not self.pids()
+
+    def _memory_bytes(self) -> int:
+        if "memory" in self._directories:
+            text = _read(f"{self._directories['memory']}/memory.usage_in_bytes")
+        else:
+            text = _read(f"{self._unified}/memory.current")
+        return int(text) if text.isdigit() else 0
 
     def remove(self) -> bool:
         """Remove the directories; return whether they are gone (False while a process dies)."""
         outcomes = [_remove(directory) for directory in self._all()]
         return all(outcomes)
 
-    def _memory(self) -> list[str]:
-        return [name for name in self._directories if name == "memory"]
-
-    def _all(self) -> list[Path]:
+    def _all(self) -> list[str]:
         unified = [] if self._unified is None else [self._unified]
         return unified + list(self._directories.values())
 
@@ -149,23 +191,39 @@ class Cgroups:
         """Our directory in the v2 tree."""
         self._missing = missing
         self._removing: list[Cgroup] = []
+        self._spare: list[Cgroup] = []
+        """As new: making and removing one takes longer than all else in a start."""
 
     def create(self, replica: ReplicaId, bounds: Bounds) -> Cgroup | None:
-        """Make and limit the cgroup of a replica; None where there are no cgroups."""
+        """Make and limit the cgroup of a replica; None where there are no cgroups.
+
+        One that is made bears the replica's name; one that is renewed, an earlier one's.
+        """
+        if self._spare:
+            spare = self._spare.pop()
+            spare.limit(bounds)
+            return spare
         name = replica.replace("/", "_")
         unified = None if self._unified is None else _made(self._unified / name)
         made = {kind: _made(tree / name) for kind, tree in self._trees.items()}
         directories = {kind: path for kind, path in made.items() if path is not None}
         if unified is None and not directories:
             return None
-        cgroup = Cgroup(directories, unified)
+        cgroup = Cgroup(directories, unified, is_known=True)
         cgroup.limit(bounds)
         return cgroup
 
-    def retire(self, cgroup: Cgroup) -> None:
-        """Remove a cgroup whose processes were killed, now or at a later ``sweep``."""
+    def retire(self, cgroup: Cgroup) -> bool:
+        """Take back a cgroup whose processes were killed; return whether nothing is left in it.
+
+        It is another replica's next, or is removed, now or at a later ``sweep``.
+        """
+        if len(self._spare) < _SPARE_MAX and cgroup.renew():
+            self._spare.append(cgroup)
+            return True
         self._removing.append(cgroup)
         self.sweep()
+        return cgroup not in self._removing
 
     def sweep(self) -> None:
         """Remove what could not be removed when it was retired."""
@@ -178,6 +236,8 @@ class Cgroups:
 
     def remove(self) -> None:
         """Remove our own directories, if they are empty."""
+        self._removing += self._spare
+        self._spare = []
         self.sweep()
         for parent in self._parents():
             _remove(parent)
@@ -254,7 +314,7 @@ def _between(low: int, value: int, high: int) -> int:
     return max(low, min(value, high))
 
 
-def _write(file: Path, value: object) -> bool:
+def _write(file: str | Path, value: object) -> bool:
     try:
         # Never create: in a plain directory an absent control would look like a success.
         descriptor = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
@@ -269,11 +329,21 @@ def _write(file: Path, value: object) -> bool:
     return True
 
 
-def _read(file: Path) -> str:
+def _read(file: str | Path) -> str:
+    """Read a small file of the kernel's in one go, or as much of it as a page holds at a time."""
     try:
-        return file.read_text().strip()
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return ""
+    try:
+        parts = []
+        while part := os.read(descriptor, _READ_BYTES):
+            parts.append(part)
+        return b"".join(parts).decode().strip()
+    except OSError:
+        return ""
+    finally:
+        os.close(descriptor)
 
 
 def _count(text: str, name: str) -> int:
@@ -298,7 +368,7 @@ def _children(directory: Path) -> list[Path]:
         return []
 
 
-def _remove(directory: Path) -> bool:
+def _remove(directory: str | Path) -> bool:
     try:
         os.rmdir(directory)
     except FileNotFoundError:

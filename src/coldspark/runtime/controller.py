@@ -98,6 +98,8 @@ class Controller:
         self._cells: dict[FleetId, Cell] = {}
         self._born = 0
         self._owners: dict[ReplicaId, Cell] = {}
+        self._parked_bytes: dict[ReplicaId, int] = {}
+        """Of devices, until placement is told."""
         self._calls: dict[RequestId, Call] = {}
         self._starts = Starts()
         self.accounts = Accounts(rate_nanos_per_hour)
@@ -210,10 +212,11 @@ class Controller:
                 self._unpark(replica)
             case YieldRoom(replica):
                 self.accounts.park(replica)
-                self._place(RoomYielded(replica))
+                self._place(RoomYielded(replica, self._parked_bytes.pop(replica, 0)))
             case StopReplica(replica, grace_s, _):
                 self._engine.stop(replica, grace_s)
             case ReleaseRoom(replica):
+                self._parked_bytes.pop(replica, None)
                 self._starts.forget(replica)
                 self.accounts.release(replica)
                 self._place(RoomReleased(replica))
@@ -318,8 +321,10 @@ class Controller:
         self.accounts.ready(replica)
         self._tell(replica, ReplicaReady(replica))
 
-    def on_parked(self, replica: ReplicaId) -> None:
-        """The replica is frozen."""
+    def on_parked(self, replica: ReplicaId, device_bytes: int) -> None:
+        """The replica is frozen; so much of its devices' memory is in the host's."""
+        if device_bytes:
+            self._parked_bytes[replica] = device_bytes
         self._tell(replica, ReplicaParked(replica))
 
     def on_park_failed(self, replica: ReplicaId, reason: str) -> None:

@@ -21,6 +21,7 @@ from coldspark.core.messages import Device
 from coldspark.core.sizes import format_size
 from coldspark.runtime import clock, cuda_checkpoint, cuda_suspension, devices
 from coldspark.runtime.catalogue import Catalogue
+from coldspark.store.eviction import held_bytes
 
 _CHECK_TIMEOUT_S = 8.0
 _PROBE_TIMEOUT_S = 5.0
@@ -88,6 +89,8 @@ class Question:
     simulated: tuple[Device, ...] = ()
     address: tuple[str, int] | None = None
     """Host and port that a server would bind; None when this is asked of a running one."""
+    weights_bytes_max: int | None = None
+    """The bound of downloaded model data, if there is one."""
 
 
 def examine(question: Question) -> Report:
@@ -111,6 +114,7 @@ def _checks(question: Question) -> dict[str, Callable[[], Check | None]]:
         "pidfd": _pidfd,
         "user namespaces": _user_namespaces,
         "disk space": lambda: _disk_space(question.data),
+        "model data": lambda: _model_data(question),
         "disk speed": lambda: _disk_speed(question.data),
         "open files": _open_files,
         "huge pages": lambda: check_huge_pages(Path("/")),
@@ -315,6 +319,19 @@ def _disk_space(data: Path) -> Check:
 
 def _need() -> str:
     return f"about {format_size(_DISK_FREE_MIN)}"
+
+
+def _model_data(question: Question) -> Check | None:
+    held = held_bytes(question.data / "artifacts")
+    most = question.weights_bytes_max
+    if most is None:
+        words = "no bound (weights_limit)" if held else "none was downloaded; no bound"
+        return _ok("model data", f"{format_size(held)}; {words}" if held else words)
+    detail = f"{format_size(held)} of at most {format_size(most)}"
+    if held > most:
+        cure = "delete endpoints that name it, or raise weights_limit"
+        return _warn("model data", f"{detail}: deployed endpoints need it", cure)
+    return _ok("model data", detail)
 
 
 def _disk_speed(data: Path) -> Check:

@@ -21,7 +21,7 @@ import shutil
 import signal
 import sys
 import sysconfig
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
@@ -32,6 +32,7 @@ from coldspark.errors import Conflict, EnvironmentFailed
 from coldspark.store.flights import Flights
 
 _BUILD_S = 3_600.0
+_KEYS_MAX = 1_024
 _LOCK_POLL_S = 0.1
 _TAIL_LINES = 20
 _LINE_BYTES_MAX = 1024**2
@@ -67,6 +68,8 @@ class Environments:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._flights: Flights[Path] = Flights()
+        self._keys: OrderedDict[tuple[tuple[str, ...], tuple[str, ...]], str] = OrderedDict()
+        """By requirements and overrides, of those that name no file: theirs never change."""
 
     async def ready(
         self, requirements: tuple[str, ...], overrides: tuple[str, ...], progress: Progress
@@ -78,7 +81,7 @@ class Environments:
         """
         if not _plain(requirements):
             return Path(sys.executable)
-        key = await asyncio.to_thread(environment_key, requirements, overrides)
+        key = await self._key(requirements, overrides)
         python = self._root / key / "bin" / "python"
         if (self._root / key / ".ready").exists():
             return python
@@ -86,6 +89,19 @@ class Environments:
             key, lambda: self._build(self._root / key, requirements, overrides, progress)
         )
         return python
+
+    async def _key(self, requirements: tuple[str, ...], overrides: tuple[str, ...]) -> str:
+        """Return the environment's name, which every wake asks for."""
+        asked = requirements, overrides
+        if asked in self._keys:
+            self._keys.move_to_end(asked)
+            return self._keys[asked]
+        key = await asyncio.to_thread(environment_key, requirements, overrides)
+        if not any(_local_paths(line) for lines in asked for line in _plain(lines)):
+            self._keys[asked] = key
+        while len(self._keys) > _KEYS_MAX:
+            self._keys.popitem(last=False)
+        return key
 
     def unused(self, keys_in_use: Collection[str]) -> list[str]:
         """Return the keys of what lies here and is not in use, ruins included."""

@@ -129,7 +129,8 @@ class ForkedProcess:
 
     def _finish(self, status: int | None, failure: TemplateFailure | None) -> None:
         self.has_ended = True
-        if self._cgroup is not None:
+        if self._cgroup is not None and failure is not None:
+            # Otherwise its template has seen to it.
             self._cgroup.kill()
         self._close()
         self._on_ended(status, failure)

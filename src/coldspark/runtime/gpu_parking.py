@@ -62,6 +62,8 @@ class GpuParking:
         self._devices = devices
         self._tools = tools
         self._suspension: Suspension | None = None
+        self.moved_bytes = 0
+        """What the driver keeps in host memory until ``take_back``."""
 
     @property
     def is_suspended(self) -> bool:
@@ -85,6 +87,7 @@ class GpuParking:
         suspension = await self._open(total)
         make_room(total)
         self._suspension = suspension
+        self.moved_bytes = total
         try:
             await suspension.suspend(sorted(held))
         except SuspensionFailed as failure:
@@ -112,6 +115,7 @@ class GpuParking:
         if self._suspension is not None:
             self._suspension.close()
             self._suspension = None
+            self.moved_bytes = 0
 
     def _check_room(self, total: int) -> None:
         if any(device.id.startswith("MIG-") for device in self._devices):

@@ -10,6 +10,7 @@ from coldspark.runtime.cgroups import Cgroups
 from coldspark.runtime.forking import TemplateFailure, TemplateKey
 from coldspark.runtime.gpu_parking import GpuTools
 from coldspark.runtime.ports import EngineListener
+from coldspark.runtime.scratch import Scratches
 from coldspark.runtime.tasks import Tasks
 from coldspark.runtime.template_pool import TemplatePool
 
@@ -77,6 +78,7 @@ class Machine:
 
     pool: TemplatePool
     cgroups: Cgroups
+    scratches: Scratches
     tasks: Tasks
     listener: EngineListener
     gpu_tools: GpuTools = field(default_factory=GpuTools)

@@ -10,6 +10,7 @@ import heapq
 import os
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -24,6 +25,8 @@ FOLLOWER_LINES = 1_000
 _KNOWN_MAX = 10_000
 _BLOCK_BYTES = 64 * 1024
 _READ_BYTES_MAX = 8 * 1024 * 1024
+_DIRECTORIES_MAX = 4_096
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
 
 
 class Follower:
@@ -129,9 +132,11 @@ class ReplicaLog:
             self._file = None
             os.replace(self.path, f"{self.path}.1")
         if self._file is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
-            self._file = os.open(self.path, flags, 0o640)
+            try:
+                self._file = os.open(self.path, _NEW_FILE, 0o640)
+            except FileNotFoundError:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = os.open(self.path, _NEW_FILE, 0o640)
             self._written_bytes = 0
         # One read of a pipe may be more than a very small limit: its newest part is kept.
         self._written_bytes += os.write(self._file, records[-self._half_bytes :])
@@ -150,6 +155,8 @@ class Logs:
         self._directory = directory
         self._living: dict[ReplicaId, ReplicaLog] = {}
         self._paths: OrderedDict[ReplicaId, Path] = OrderedDict()
+        self._ended: OrderedDict[str, deque[str]] = OrderedDict()
+        """The logs of ended replicas by directory, oldest first."""
         self._followers: dict[EndpointName, list[Follower]] = {}
 
     def open(self, replica: ReplicaId, fleet: FleetId, bytes_max: int) -> ReplicaLog:
@@ -170,7 +177,7 @@ class Logs:
         log = self._living.pop(replica, None)
         if log is not None:
             log.close()
-            self._prune(log.path.parent)
+            self._prune(log.path)
 
     def tail(self, replica: ReplicaId, lines: int) -> tuple[str, ...]:
         """Return the last lines of a replica, living or recently ended; none for an unknown one."""
@@ -203,14 +210,28 @@ class Logs:
         else:
             self._followers.pop(endpoint, None)
 
-    def _prune(self, directory: Path) -> None:
-        living = {f"{_quoted(replica)}.log" for replica in self._living}
-        ended = [path for path in directory.glob("*.log") if path.name not in living]
-        if len(ended) > ENDED_KEPT:
-            ended.sort(key=_modified)
-            for path in ended[:-ENDED_KEPT]:
-                path.unlink(missing_ok=True)
-                path.with_name(f"{path.name}.1").unlink(missing_ok=True)
+    def _prune(self, ended: Path) -> None:
+        directory = str(ended.parent)
+        files = self._ended.get(directory)
+        if files is None:
+            # Listed once: a wake that looks at all of them would take longer for each.
+            files = self._ended[directory] = self._listed(ended.parent)
+        else:
+            files.append(str(ended))
+        self._ended.move_to_end(directory)
+        while len(self._ended) > _DIRECTORIES_MAX:
+            self._ended.popitem(last=False)
+        while len(files) > ENDED_KEPT:
+            oldest = files.popleft()
+            for name in (oldest, f"{oldest}.1"):
+                with suppress(FileNotFoundError):
+                    os.unlink(name)
+
+    def _listed(self, directory: Path) -> deque[str]:
+        living = {str(log.path) for log in self._living.values()}
+        ended = [path for path in directory.glob("*.log") if str(path) not in living]
+        ended.sort(key=_modified)
+        return deque(map(str, ended))
 
 
 def _quoted(name: str) -> str:

@@ -211,7 +211,8 @@ class Parking:
         if body.cgroup is None or not body.cgroup.freeze():
             body.process.signal(signal.SIGSTOP)
         self._owner.move(Phase.PARKED)
-        self._machine.listener.on_parked(self._owner.order.replica)
+        device_bytes = 0 if self._gpus is None else self._gpus.moved_bytes
+        self._machine.listener.on_parked(self._owner.order.replica, device_bytes)
 
 
 def _pids(body: Body) -> list[int]:

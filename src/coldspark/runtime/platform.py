@@ -169,6 +169,15 @@ class LocalPlatform:
         """Return all endpoints by name."""
         return [self._view(self._endpoints[name]) for name in sorted(self._endpoints)]
 
+    def models(self) -> set[str]:
+        """Return the addresses of all model data that a deployed endpoint names."""
+        return {
+            variant.revision.spec.model
+            for endpoint in self._endpoints.values()
+            for variant in endpoint.definition.variants
+            if variant.revision.spec.model is not None
+        }
+
     def logs(self, name: EndpointName, lines: int) -> list[LogLine]:
         """Return the newest lines of all replicas of an endpoint, oldest first."""
         self._find(name)

@@ -144,7 +144,7 @@ class EngineListener(Protocol):
     def on_ready(self, replica: ReplicaId) -> None:
         """The replica takes calls."""
 
-    def on_parked(self, replica: ReplicaId) -> None:
+    def on_parked(self, replica: ReplicaId, device_bytes: int) -> None:
         """The replica is frozen: it uses no processor and no device. ``unpark`` ends that."""
 
     def on_park_failed(self, replica: ReplicaId, reason: str) -> None:
@@ -300,6 +300,9 @@ class Platform(Protocol):
         Raises InvalidRequest (a spec that cannot work) and NoRoom (fits no device here; the
         message names the smallest type that would hold it).
         """
+
+    def refuse_what_cannot_run(self, definition: EndpointDefinition) -> None:
+        """Raise the NoRoom that ``deploy`` would raise."""
 
     async def remove(self, name: EndpointName) -> None:
         """Delete an endpoint: what waits is refused, what runs may finish. Raises NotFound."""

@@ -2,19 +2,17 @@
 
 import asyncio
 import logging
-import os
-import shutil
 import socket
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import unquote
 
 from coldspark.core.messages import Grant
 from coldspark.core.types import Exit, ReplicaId, RequestId, RootCause, Spec
 from coldspark.errors import ColdsparkError
 from coldspark.runtime import processes
+from coldspark.runtime import scratch as scratches
 from coldspark.runtime.cgroups import Bounds, Cgroup
 from coldspark.runtime.channel import Channel
 from coldspark.runtime.forking import ForkOrder, Standby, TemplateFailure
@@ -210,6 +208,7 @@ class Replica:
         spec = self.order.revision.spec
         self._attempts += 1
         standby = template.take_standby() if self._cgroup is None else None
+        template.bounds = self._bounds
         self._find_cgroup(standby)
         environment = plan.environment
         if plan.argv is not None:
@@ -246,8 +245,8 @@ class Replica:
             self._cgroup = standby.cgroup
             self._cgroup.limit(self._bounds)
         elif self._cgroup is None:
-            # By its directory, which a replica that is started anew does not share with itself.
-            name = ReplicaId(unquote(self.scratch.name))
+            # With its directory, which a replica that is started anew does not share with itself.
+            name = ReplicaId(f"{self.id}.{self.scratch.name}")
             self._cgroup = self._machine.cgroups.create(name, self._bounds)
 
     def _on_prepared(self, resolve: Coroutine[object, object, LaunchPlan]) -> None:
@@ -436,11 +435,14 @@ class Replica:
         for upstream in (self._channel, self._upstream):
             if upstream is not None:
                 upstream.void()
+        is_over = self._failure is None and self._status is not None
         if self._cgroup is not None:
-            self._machine.cgroups.retire(self._cgroup)
+            is_over &= self._machine.cgroups.retire(self._cgroup)
         if self.template is not None:
             self._machine.pool.release(self.template, self.id)
-        self._machine.tasks.spawn(asyncio.to_thread(_remove, self.scratch))
+        # While a process may be left, nobody else gets its directory.
+        if not (is_over and self._machine.scratches.reclaim(self.scratch)):
+            self._machine.tasks.spawn(asyncio.to_thread(scratches.remove, self.scratch))
         self._parking.close()
         self.log.remark(f"ended: {exit.cause}: {exit.message}")
         self._on_gone(self)
@@ -467,14 +469,3 @@ def _bounds(spec: Spec) -> Bounds:
         vcpus=spec.resources.vcpus,
         processes_max=spec.limits.processes_max + lanes,
     )
-
-
-def _remove(scratch: Path) -> None:
-    """Remove a replica's own directory; mostly nothing was put there."""
-    try:
-        with suppress(FileNotFoundError):
-            os.unlink(f"{scratch}/model")
-        os.rmdir(f"{scratch}/tmp")
-        os.rmdir(scratch)
-    except OSError:
-        shutil.rmtree(scratch, ignore_errors=True)

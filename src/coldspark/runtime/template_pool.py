@@ -32,7 +32,7 @@ _ANY_START_S = 0.1
 _LEAST_BYTES = 1024**2
 _DROPPED_MAX = 256
 _UNBOUND = Bounds(memory_bytes=GIB, vcpus=1.0, processes_max=256)
-"""Of a standby; its replica's own bounds are set before it gets its order."""
+"""Of the first standby; its replica's own bounds are set before it gets its order."""
 
 
 class TemplatePool:
@@ -392,8 +392,11 @@ def _why(template: Template, rung: Rung) -> str:
 
 
 def _bounds(template: Template) -> Bounds:
-    """Return the bounds of a process that stands by: a model's, if it loads one."""
+    """Return the bounds of a process that stands by: a model's, if it loads one.
+
+    Else those of the latest replica, as the likeliest: its order then finds them written.
+    """
     memory_bytes = template.key.memory_bytes
     if not template.loads_ahead or memory_bytes is None:
-        return _UNBOUND
+        return template.bounds or _UNBOUND
     return replace(_UNBOUND, memory_bytes=memory_bytes, vcpus=float(os.cpu_count() or 1))

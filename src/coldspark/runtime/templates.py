@@ -18,7 +18,7 @@ import msgspec
 
 from coldspark.core.types import ReplicaId, RootCause
 from coldspark.runtime import processes, worker
-from coldspark.runtime.cgroups import Cgroup
+from coldspark.runtime.cgroups import Bounds, Cgroup
 from coldspark.runtime.forking import ForkOrder, Standby, TemplateFailure, TemplateKey, TemplateUser
 from coldspark.runtime.learning import LearnedImports
 from coldspark.runtime.log_pipes import LogPipe
@@ -72,6 +72,8 @@ class Template:
         """How long that took the last time."""
         self.reason: str | None = None
         """Why model or program are not held before the fork."""
+        self.bounds: Bounds | None = None
+        """Of its latest replica: the next standby gets them ahead, as the likeliest."""
         self.memory_bytes = 0
         """What it holds, as measured once it was prepared."""
         self.settled = asyncio.Event()

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from coldspark.core.types import ReplicaId
+from coldspark.runtime import clock
 from coldspark.runtime.templates import Template
 
 STARTS_MAX = 4_096
+_UNPARKED_MAX = 64
 
 
 class Rung(StrEnum):
@@ -73,6 +75,8 @@ class StartView:
     resolve_us: int | None
     """How long finding and bringing its files took."""
     is_environment_built: bool
+    unparked_ms: tuple[int, ...] = ()
+    """When it was woken from its frozen state: the latest of those moments, by the wall clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +175,13 @@ class Starts:
             colder = Rung.REMOTE if known.rung is Rung.REMOTE else rung
             self._views[replica] = replace(known, rung=colder)
             self._templates[replica] = template
+
+    def unparked(self, replica: ReplicaId) -> None:
+        """Note that a replica is woken from its frozen state now."""
+        known = self._views.get(replica)
+        if known is not None:
+            moments = (*known.unparked_ms, clock.wall_ms())[-_UNPARKED_MAX:]
+            self._views[replica] = replace(known, unparked_ms=moments)
 
     def released(self, replica: ReplicaId) -> None:
         """Keep what its template was in the end, and let go of the template."""

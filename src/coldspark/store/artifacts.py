@@ -50,6 +50,8 @@ class Artifacts:
         self._root = root
         self._incoming = root / "incoming"
         self._flights: Flights[Path] = Flights()
+        self.on_made: Callable[[], None] = _nobody_asks
+        """Called when model data was brought here, or unpacked."""
         # What a dead server left half-made; what it had downloaded is in partial/ and blobs/.
         shutil.rmtree(self._incoming, ignore_errors=True)
         for room in ("incoming", "uploads", "files", "objects", "partial"):
@@ -215,10 +217,15 @@ class Artifacts:
             raise _unavailable(url, error.strerror or str(error), cure) from None
         finally:
             await asyncio.to_thread(shutil.rmtree, draft, ignore_errors=True)
+        self.on_made()
         return target
 
     async def _draft(self) -> Path:
         return Path(await asyncio.to_thread(tempfile.mkdtemp, dir=self._incoming))
+
+
+def _nobody_asks() -> None:
+    """Nothing follows from what was made."""
 
 
 _S3_CURE = "check bucket and key, the endpoint, and the AWS credentials that the server runs with"
@@ -238,7 +245,13 @@ def _key(*parts: object) -> str:
 
 def _source(url: str) -> str:
     """Return what a manifest calls a URL: local files go by their path, however it is written."""
-    return str(_local_path(url)) if url.startswith(("/", "file:")) else url
+    if not url.startswith(("/", "file:")):
+        return url
+    try:
+        return str(_local_path(url))
+    except ArtifactUnavailable:
+        # It names nothing, so nothing came from it.
+        return url
 
 
 def _local_path(url: str) -> Path:

@@ -45,6 +45,13 @@ def to_evict(kept: Sequence[Kept], bytes_max: int) -> list[Kept]:
     return evicted
 
 
+def held_bytes(root: Path) -> int:
+    """Return what downloaded model data takes on the disk; what is shared counts once."""
+    rooms = (root / room for room in (*_EVICTABLE, "blobs", "partial"))
+    paths = (path for room in rooms for path in _children(room))
+    return sum(dict(file for path in paths for file in _files(path)).values())
+
+
 def survey(root: Path, living: Collection[str], in_flight: Collection[Path]) -> list[Kept]:
     """Return all that is kept. ``living`` are sources as the manifests name them."""
     weights = Weights(root)

@@ -138,6 +138,24 @@ def test_context_tells_of_the_request() -> None:
     assert reply.headers == [("content-type", "text/plain"), ("x-reply", "yes")]
 
 
+def test_a_ping_is_answered_without_the_program() -> None:
+    """It wakes a replica, and asks for no inference; other paths and methods are calls."""
+    seen: list[str] = []
+
+    def predict_fn(data: Any) -> str:
+        seen.append("called")
+        return "answer"
+
+    handler = loaded(predict_fn=predict_fn)
+
+    reply = handler.invoke(request(b"", method="GET", path="/ping", content_type=None))
+    assert (reply.status, reply.body, seen) == (200, b"", [])
+
+    handler.invoke(request(method="POST", path="/ping"))
+    handler.invoke(request(method="GET", path="/other"))
+    assert seen == ["called", "called"]
+
+
 def test_program_with_predict_fn_alone_needs_no_model() -> None:
     """The friendly form: the model is None, or left out."""
     assert loaded(predict_fn=lambda data, model: model is None).invoke(request()).body == b"true"

@@ -97,7 +97,9 @@ def imports_afresh(facts: Facts) -> Advice | None:
         return None
     if template.import_us is None or template.reason is None:
         return None
-    gain_us = min(template.import_us, median(wake.stage_us("loaded") for wake in facts.wakes))
+    if not facts.starts:
+        return None
+    gain_us = min(template.import_us, median(wake.stage_us("loaded") for wake in facts.starts))
     if gain_us < _SMALL_US:
         return None
     return Advice(
@@ -105,7 +107,7 @@ def imports_afresh(facts: Facts) -> Advice | None:
         finding=f"each replica imports afresh ({_time(template.import_us)}): {template.reason}",
         cure=_cure_of_import(template.reason),
         gain_us=gain_us,
-        wakes=len(facts.wakes),
+        wakes=len(facts.starts),
     )
 
 
@@ -197,9 +199,9 @@ def first_call_is_slow(facts: Facts) -> Advice | None:
     """The first call of each replica does work that the template could have done once."""
     if facts.template is None or not facts.template.has_model:
         return None
-    if len(facts.warm_inferred_us) < _WARM_MIN:
+    if len(facts.warm_inferred_us) < _WARM_MIN or not facts.starts:
         return None
-    cold_us = median(wake.stage_us("inferred") for wake in facts.wakes)
+    cold_us = median(wake.stage_us("inferred") for wake in facts.starts)
     warm_us = median(facts.warm_inferred_us)
     if cold_us - warm_us < _MARKED_US / 2 or cold_us < 2 * warm_us:
         return None
@@ -209,7 +211,7 @@ def first_call_is_slow(facts: Facts) -> Advice | None:
         cure="call the model once in model_warmup_fn: the process that stands by runs it ahead"
         " of its order",
         gain_us=cold_us - warm_us,
-        wakes=len(facts.wakes),
+        wakes=len(facts.starts),
     )
 
 

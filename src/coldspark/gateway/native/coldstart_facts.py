@@ -15,12 +15,16 @@ START_STAGES = ("queued", "placed", "fetched", "booted", "loaded")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wake:
-    """One start of a replica, as the request saw it that waited the longest for it."""
+    """One start or unpark of a replica, as the request saw it that waited the longest for it."""
 
     waterfall: Waterfall
     replica: ReplicaId
     start: StartView | None = None
     """None: the server has forgotten it, or was restarted since."""
+    began_ms: int = 0
+    """When the first request that waited for it came, by the wall clock."""
+    ended_ms: int = 0
+    """When the last of them was given to it."""
     gap_ms: int | None
     """How long the variant had been without a request; None for the first one known."""
 
@@ -58,6 +62,11 @@ class Facts:
         """Return the wakes that began on one of these rungs."""
         return tuple(wake for wake in self.wakes if wake.rung in rungs)
 
+    @property
+    def starts(self) -> tuple[Wake, ...]:
+        """Return the wakes that started a process: not those that thawed one."""
+        return tuple(wake for wake in self.wakes if wake.rung is not Rung.PARKED)
+
 
 @dataclass(frozen=True, slots=True)
 class Counted:
@@ -74,8 +83,19 @@ class Counted:
 
 def with_starts(counted: Counted, start_of: Callable[[ReplicaId], StartView | None]) -> Counted:
     """Say of each wake what it started from, as far as that is known."""
-    wakes = (replace(wake, start=start_of(wake.replica)) for wake in counted.wakes)
+    wakes = (
+        replace(wake, start=_from_where(wake, start_of(wake.replica))) for wake in counted.wakes
+    )
     return replace(counted, wakes=tuple(wakes))
+
+
+def _from_where(wake: Wake, start: StartView | None) -> StartView | None:
+    """Return what one wake of a replica began from: its start, or the frozen replica."""
+    if start is None:
+        return None
+    if not any(wake.began_ms <= at_ms <= wake.ended_ms for at_ms in start.unparked_ms):
+        return start
+    return replace(start, rung=Rung.PARKED, resolve_us=None, is_environment_built=False)
 
 
 def count(lines: Sequence[Usage], revision: RevisionId) -> Counted:
@@ -84,15 +104,11 @@ def count(lines: Sequence[Usage], revision: RevisionId) -> Counted:
     served = [line for line in cold if line.error is None and line.replica is not None]
     mine = [line for line in served if line.revision == revision]
     gaps_ms = _gaps_ms(lines)
-    longest = _longest_of_each_replica(mine)
     return Counted(
-        wakes=tuple(
-            Wake(waterfall=line.waterfall, replica=replica, gap_ms=gaps_ms[line.request])
-            for replica, line in longest.items()
-        ),
+        wakes=tuple(_wake(waited, gaps_ms) for waited in _by_wake(mine)),
         cold_requests=len([line for line in cold if line.revision == revision]),
         failed=len([line for line in cold if line.error is not None]),
-        older_wakes=len({line.replica for line in served if line.revision != revision}),
+        older_wakes=len(_by_wake([line for line in served if line.revision != revision])),
         warm_inferred_us=tuple(
             line.waterfall.inferred_us
             for line in lines
@@ -112,15 +128,41 @@ def median(values: Iterable[int]) -> int:
     return percentile(values, 50)
 
 
-def _longest_of_each_replica(lines: Sequence[Usage]) -> dict[ReplicaId, Usage]:
-    by_replica: dict[ReplicaId, Usage] = {}
-    for line in lines:
-        if line.replica is None:
-            continue
-        known = by_replica.get(line.replica)
-        if known is None or line.waterfall.total_us > known.waterfall.total_us:
-            by_replica[line.replica] = line
-    return by_replica
+def _by_wake(lines: Sequence[Usage]) -> list[list[Usage]]:
+    """Put together the lines that waited for the same wake, newest wake first.
+
+    Two wakes of one replica cannot overlap: it was ready, idle and parked in between.
+    """
+    latest: dict[ReplicaId, list[Usage]] = {}
+    found: list[list[Usage]] = []
+    for line in sorted(lines, key=lambda line: line.arrived_ms):
+        assert line.replica is not None
+        waited = latest.get(line.replica)
+        if waited is not None and line.arrived_ms <= max(map(_given_ms, waited)):
+            waited.append(line)
+        else:
+            latest[line.replica] = waited = [line]
+            found.append(waited)
+    return found[::-1]
+
+
+def _wake(waited: Sequence[Usage], gaps_ms: dict[str, int | None]) -> Wake:
+    longest = max(waited, key=lambda line: line.waterfall.total_us)
+    assert longest.replica is not None
+    return Wake(
+        waterfall=longest.waterfall,
+        replica=longest.replica,
+        began_ms=min(line.arrived_ms for line in waited),
+        ended_ms=max(map(_given_ms, waited)),
+        gap_ms=gaps_ms[longest.request],
+    )
+
+
+def _given_ms(line: Usage) -> int:
+    """Return when a request was given to its replica, by the wall clock, rounded up."""
+    stages = line.waterfall.stages()
+    waited_us = line.waterfall.received_us + sum(stages[name] for name in START_STAGES)
+    return line.arrived_ms - (-waited_us // 1_000)
 
 
 def _gaps_ms(lines: Sequence[Usage]) -> dict[str, int | None]:

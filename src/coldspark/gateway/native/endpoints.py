@@ -43,6 +43,8 @@ async def put_endpoint(ask: Ask) -> Response:
     wanted = definition_of(ask.endpoint, body, ask.house.catalogue)
     present = _present(ask.house, ask.endpoint)
     if ask.flag("dry_run"):
+        if present != wanted:
+            ask.house.platform.refuse_what_cannot_run(wanted)
         return answer(_plan(present, wanted))
     if present == wanted:
         view = ask.house.platform.endpoint(ask.endpoint)

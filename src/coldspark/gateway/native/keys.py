@@ -8,6 +8,8 @@ from coldspark.errors import NotFound
 from coldspark.gateway.auth.scopes import Action
 from coldspark.gateway.native.asking import Ask, answer
 from coldspark.gateway.native.schemas import KeyBody, KeysBody, MadeKeyBody, NewKeyBody
+from coldspark.gateway.native.services import KeyAdmin
+from coldspark.store.records import Key
 
 _TIMEOUT_S = 10.0
 
@@ -28,7 +30,14 @@ async def create_key(ask: Ask) -> Response:
     keys = ask.house.services.keys
     async with asyncio.timeout(_TIMEOUT_S):
         key = await keys.create(body.name, body.scopes)
-    made = MadeKeyBody(
+    response = answer(made_body(keys, key), 201)
+    response.headers["cache-control"] = "no-store"
+    return response
+
+
+def made_body(keys: KeyAdmin, key: Key) -> MadeKeyBody:
+    """Return a new key with its secrets."""
+    return MadeKeyBody(
         id=key.id,
         name=key.name,
         scopes=list(key.scopes),
@@ -36,9 +45,6 @@ async def create_key(ask: Ask) -> Response:
         token=keys.token(key.id),
         secret_access_key=keys.secret(key.id),
     )
-    response = answer(made, 201)
-    response.headers["cache-control"] = "no-store"
-    return response
 
 
 async def revoke_key(ask: Ask) -> Response:

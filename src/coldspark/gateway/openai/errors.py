@@ -18,9 +18,14 @@ _CODES = {
     "EndpointRetired": ("invalid_request_error", "model_not_found"),
     "BodyTooLarge": ("invalid_request_error", "request_too_large"),
     "UnsupportedMedia": ("invalid_request_error", "unsupported_media_type"),
+    "AlreadyExists": ("invalid_request_error", "already_exists"),
+    "Conflict": ("invalid_request_error", "conflict"),
+    "Cancelled": ("invalid_request_error", "request_cancelled"),
     "QueueFull": ("rate_limit_error", "rate_limit_exceeded"),
     "NoRoom": ("server_error", "no_room"),
     "StorageFull": ("server_error", "storage_full"),
+    "ArtifactUnavailable": ("server_error", "artifact_unavailable"),
+    "EnvironmentFailed": ("server_error", "environment_failed"),
     "EndpointFailed": ("server_error", "endpoint_failed"),
     "StartFailed": ("server_error", "start_failed"),
     "ReplicaDied": ("server_error", "replica_died"),
@@ -28,7 +33,15 @@ _CODES = {
     "TimedOut": ("timeout_error", "timeout"),
 }
 _NOT_AGAIN = frozenset(
-    {"HandlerFailed", "ReplicaDied", "StartFailed", "EndpointFailed", "TimedOut"}
+    {
+        "HandlerFailed",
+        "ReplicaDied",
+        "StartFailed",
+        "ArtifactUnavailable",
+        "EnvironmentFailed",
+        "EndpointFailed",
+        "TimedOut",
+    }
 )
 _MODEL_STATUS = {"EndpointRetired": 404}
 

@@ -36,6 +36,7 @@ from . import media
 from .context import BatchContext, Context, Request
 from .program import HandlerInvalid, message
 
+_PING_PATH = "/ping"
 _THREE = ("input_fn", "predict_fn", "output_fn")
 _REPLACED = (*_THREE, "predict_batch_fn")
 """What ``transform_fn`` stands for."""
@@ -201,7 +202,12 @@ class Handler:
             self._unpark(Context(self._model_dir, None), self._model)
 
     def invoke(self, request: Request) -> Reply:
-        """Answer one request. Raises UnsupportedMedia, and whatever the program raises."""
+        """Answer one request. Raises UnsupportedMedia, and whatever the program raises.
+
+        A ping, which asks whether anybody is awake, is answered without the program.
+        """
+        if request.method == "GET" and request.path == _PING_PATH:
+            return Reply(200, [], b"")
         context = Context(self._model_dir, request)
         try:
             return self._answer(request, context)

@@ -11,6 +11,8 @@ import ctypes
 import os
 import sys
 
+from . import kernel_files
+
 NAME = "COLDSPARK_REPLICA"
 ID_BYTES_MAX = 64
 
@@ -53,8 +55,7 @@ def encode(replica: str) -> bytes:
 def is_carried(pid: int, replica: str) -> bool:
     """Say whether the process carries the replica's mark. A process out of reach does not."""
     try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            environment = b"\0" + file.read() + b"\0"
+        environment = b"\0" + kernel_files.read(f"/proc/{pid}/environ") + b"\0"
     except OSError:
         return False
     return b"\0" + NAME.encode() + b"=" + encode(replica) + b"\0" in environment

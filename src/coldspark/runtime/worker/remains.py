@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
-from . import mark
+from . import kernel_files, mark
 
 KILL_DEADLINE_S = 3.0
 _ROUND_MS = 5.0
@@ -54,8 +54,8 @@ def _read_children(pid: int) -> list[int]:
     children: list[int] = []
     try:
         for thread in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{thread}/children") as file:
-                children += map(int, file.read().split())
+            path = f"/proc/{pid}/task/{thread}/children"
+            children += map(int, kernel_files.read(path).split())
     except OSError:
         pass  # It has ended, and its children are somebody else's.
     return children
@@ -85,8 +85,7 @@ def _processes() -> Iterable[Process]:
 def read(pid: int) -> Process | None:
     """Return the process, or None when there is none of that number."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            line = file.read()
+        line = kernel_files.read(f"/proc/{pid}/stat")
     except OSError:
         return None
     # The name in parentheses may hold anything, so count from its end.
@@ -95,12 +94,17 @@ def read(pid: int) -> Process | None:
     return Process(pid, int(fields[1]), int(fields[2]), int(fields[3]), is_dead)
 
 
-def of_replica(replica: str, pid: int | None, cgroups: Sequence[str]) -> list[Process]:
-    """Return what lives of a replica. ``pid`` is its own process, unless that was reaped."""
+def of_replica(
+    replica: str, pid: int | None, cgroups: Sequence[str], spared: Collection[int] = ()
+) -> list[Process]:
+    """Return what lives of a replica. ``pid`` is its own process, unless that was reaped.
+
+    ``spared`` are processes that it cannot have anything below, as the other replicas'.
+    """
     members = _cgroup_members(cgroups)
     return [
         process
-        for process in alive_below(os.getpid(), ())
+        for process in alive_below(os.getpid(), spared)
         if pid in (process.pid, process.group, process.session)
         or process.pid in members
         or mark.is_carried(process.pid, replica)
@@ -111,8 +115,7 @@ def _cgroup_members(cgroups: Sequence[str]) -> set[int]:
     members: set[int] = set()
     for path in cgroups:
         try:
-            with open(path) as file:
-                members.update(int(line) for line in file.read().split())
+            members.update(map(int, kernel_files.read(path).split()))
         except (OSError, ValueError):
             continue
     return members
@@ -122,8 +125,7 @@ def kill_cgroups(cgroups: Sequence[str]) -> None:
     """Use the kernel's own atomic kill where a cgroup has it (version 2, not the root)."""
     for path in cgroups:
         try:
-            with open(os.path.join(os.path.dirname(path), "cgroup.kill"), "r+") as file:
-                file.write("1")
+            kernel_files.write(f"{os.path.dirname(path)}/cgroup.kill", b"1")
         except OSError:
             continue
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import NoReturn
 
-from . import batches, control, frames, output, prctl, program, serving
+from . import batches, control, frames, kernel_files, output, prctl, program, serving
 from .handler import Handler
 from .learned import Observer
 from .mark import Mark
@@ -206,8 +206,7 @@ def join_cgroups(paths: Sequence[str]) -> None:
     """Enter the cgroups whose ``cgroup.procs`` these are; what cannot be entered is told."""
     for path in paths:
         try:
-            with open(path, "w") as file:
-                file.write("0")
+            kernel_files.write(path, b"0")
         except OSError as error:
             print(f"coldspark: limits do not apply: {path}: {error}", file=sys.stderr)
 

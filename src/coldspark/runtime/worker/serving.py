@@ -15,6 +15,7 @@ process exits at once.
 
 from __future__ import annotations
 
+import mmap
 import os
 import queue
 import select
@@ -62,7 +63,8 @@ class Server:
         self._decoder = frames.Decoder()
         self._call_heads = heads.CallHeads()
         self._reply_heads = heads.ReplyHeads()
-        self._buffer = memoryview(bytearray(_READ_BYTES))
+        # Pages that the kernel makes when they are first used: most replicas read little.
+        self._buffer = memoryview(mmap.mmap(-1, _READ_BYTES))
 
     def run(self) -> None:
         """Serve until the process ends."""

@@ -312,7 +312,9 @@ class Template:
         is_gone = remains.kill_until_gone(
             self._strays
             if is_last
-            else lambda: remains.of_replica(order.replica, living.pid, order.cgroups)
+            else lambda: remains.of_replica(
+                order.replica, living.pid, order.cgroups, self._others(living)
+            )
         )
         if not is_gone:
             _remark(f"replica {order.replica} left processes that do not die")
@@ -320,6 +322,11 @@ class Template:
     def _strays(self) -> list[remains.Process]:
         """Return all that lives below us, except what the import started and what stands by."""
         return remains.alive_below(os.getpid(), self._own_children | self._standbys.pids)
+
+    def _others(self, living: _Living) -> frozenset[int]:
+        """Return processes of ours below which nothing of a replica can be."""
+        others = (other.pid for other in self._replicas.values() if other is not living)
+        return self._standbys.pids.union(others)
 
     def _kill_all(self) -> None:
         for living in self._replicas.values():
