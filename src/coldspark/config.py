@@ -23,6 +23,7 @@ from coldspark.errors import InvalidRequest
 FILE_NAME = "coldspark.toml"
 DEFAULT_PORT = 7117
 ASSUMED_COST_PER_HOUR = "0.76"
+ROUTERS_MAX = 64
 _PREFIX = "COLDSPARK_"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -78,6 +79,8 @@ class ServerConfig:
     vcpus: float | None = None
     template_memory: int | None = None
     """Bytes that templates may hold in all; None is a quarter of the machine's memory."""
+    routers: int = 1
+    """Processes that take requests; each endpoint belongs to one of them."""
     body_bytes_max: int = 64 * MIB
     """For a request whose endpoint is not known before its body is read."""
     drain_timeout_s: float = 30.0
@@ -90,6 +93,8 @@ class ServerConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
             raise ValueError(f"port={self.port} must lie in 0..65535")
+        if not 1 <= self.routers <= ROUTERS_MAX:
+            raise ValueError(f"routers={self.routers} must lie in 1..{ROUTERS_MAX}")
         if self.log_level not in ("debug", "info", "warning", "error"):
             raise ValueError(f"log_level={self.log_level!r} must be debug, info, warning or error")
         if self.machine_cost_per_hour is not None:

@@ -58,6 +58,10 @@ def up(
         str | None,
         typer.Option(help="Memory for templates, such as 4GB.", show_default="a quarter"),
     ] = None,
+    routers: Annotated[
+        int | None,
+        typer.Option(help="Processes that take requests, for several cores.", show_default="1"),
+    ] = None,
     body_limit: Annotated[
         str | None, typer.Option(help="Largest request body, such as 64MiB.")
     ] = None,
@@ -82,6 +86,7 @@ def up(
         "memory": memory,
         "vcpus": vcpus,
         "template_memory": template_memory,
+        "routers": routers,
         "body_limit": body_limit,
         "log_level": log_level,
         "allow_open": allow_open or None,

@@ -141,6 +141,8 @@ class EndpointBody(msgspec.Struct, kw_only=True):
     created_ms: int
     updated_ms: int
     variants: list[VariantState]
+    router: int | None = None
+    """The process that owns it, where the server has several."""
 
 
 class Change(msgspec.Struct):

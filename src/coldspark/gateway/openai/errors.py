@@ -20,6 +20,7 @@ _CODES = {
     "UnsupportedMedia": ("invalid_request_error", "unsupported_media_type"),
     "QueueFull": ("rate_limit_error", "rate_limit_exceeded"),
     "NoRoom": ("server_error", "no_room"),
+    "RouterGone": ("server_error", "router_gone"),
     "StorageFull": ("server_error", "storage_full"),
     "EndpointFailed": ("server_error", "endpoint_failed"),
     "StartFailed": ("server_error", "start_failed"),

@@ -1,0 +1,265 @@
+"""Several router processes on one port: ownership, hand-off, deaths, one placement, one bill."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from real_server import Server, is_running, until
+
+from coldspark.core.ownership import owner_of
+from coldspark.sdk.client import Client, ServerRefused
+from coldspark.sdk.deploy import deploy
+from coldspark.sdk.transport import ReplyBroken, ServerUnreachable
+
+OWNERS = {name: owner_of(name, 2) for name in ("a", "b", "d", "e")}
+THEIRS = [name for name, owner in OWNERS.items() if owner == 1]
+OURS = [name for name, owner in OWNERS.items() if owner == 0]
+RATE_NANOS_PER_MS = 100
+"""$0.36 an hour."""
+HANDLER = """
+import os, time
+
+def predict_fn(data, model):
+    print("heard", data.get("n"), flush=True)
+    time.sleep(data.get("sleep", 0))
+    return {"pid": os.getpid(), "n": data.get("n")}
+"""
+
+CUT_OFF = ServerRefused | ServerUnreachable | ReplyBroken
+
+pytestmark = pytest.mark.process
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    flags = ("--routers", "2", "--simulate", "T4:1", "--machine-cost", "0.36")
+    found = Server(tmp_path / "data", *flags)
+    yield found
+    if is_running(found.process.pid):
+        found.stop()
+
+
+def deployed(server: Server, folder: Path, *names: str, more: str = "") -> None:
+    for name in names:
+        own = folder / name
+        own.mkdir(exist_ok=True)
+        (own / "inference.py").write_text(HANDLER)
+        (own / "coldspark.toml").write_text(f'name = "{name}"\nhandler = "inference.py"\n{more}')
+        deploy(server.client, own)
+
+
+def ask(server: Server, name: str, **data: object) -> Any:
+    answer = Client(server.url).invoke(
+        name, json.dumps(data).encode(), content_type="application/json"
+    )
+    return {"request": answer.request_id, **answer.json()}
+
+
+def connection(server: Server) -> http.client.HTTPConnection:
+    where = urlsplit(server.url)
+    assert where.hostname is not None
+    return http.client.HTTPConnection(where.hostname, where.port, timeout=60)
+
+
+def post(line: http.client.HTTPConnection, path: str, body: bytes, **headers: str) -> Any:
+    line.request("POST", path, body, {"content-type": "application/json", **headers})
+    reply = line.getresponse()
+    return reply.status, json.loads(reply.read())
+
+
+def nanos(server: Server) -> tuple[int, int, int]:
+    """Return what all lines say, how long the machine ran by them, and how many say that."""
+    with closing(sqlite3.connect(server.data / "coldspark.db")) as db:
+        used = db.execute("SELECT coalesce(sum(busy_nanos), 0) FROM usages").fetchone()[0]
+        held = db.execute("SELECT coalesce(sum(nanos), 0) FROM holdings").fetchone()[0]
+        ran_ms, lines = db.execute(
+            "SELECT coalesce(sum(to_ms - from_ms), 0), count(*) FROM holdings"
+            " WHERE state = 'overhead'"
+        ).fetchone()
+    return used + held, ran_ms, lines
+
+
+def check_bill(server: Server) -> None:
+    """All lines of all routers are the machine's bill, but for milliseconds being rounded."""
+    total, ran_ms, lines = nanos(server)
+    assert lines > 0
+    assert abs(total - RATE_NANOS_PER_MS * ran_ms) <= RATE_NANOS_PER_MS * (lines + 1)
+
+
+def ledger(server: Server) -> set[str]:
+    with closing(sqlite3.connect(server.data / "coldspark.db")) as db:
+        return {row[0] for row in db.execute("SELECT request FROM usages")}
+
+
+def test_each_endpoint_has_one_owner_and_one_connection_reaches_all(
+    server: Server, tmp_path: Path
+) -> None:
+    """One keep-alive connection goes from router to router; lists, logs and models show all."""
+    assert THEIRS
+    assert OURS
+    deployed(server, tmp_path, *OWNERS)
+    assert set(server.routers()) == {1}
+    with closing(connection(server)) as line:
+        for turn in range(3):
+            for name in OWNERS:
+                status, answer = post(line, f"/v1/endpoints/{name}/invoke", b'{"n": %d}' % turn)
+                assert (status, answer["n"]) == (200, turn)
+                status, _ = post(line, f"/endpoints/{name}/invocations", b"{}")
+                assert status == 200
+                line.request("GET", f"/v1/endpoints/{name}")
+                seen = json.loads(line.getresponse().read())
+                assert (seen["name"], seen["router"]) == (name, OWNERS[name])
+                line.request("GET", "/v1/endpoints")
+                every = json.loads(line.getresponse().read())["endpoints"]
+                assert {one["name"]: one["router"] for one in every} == OWNERS
+    for name in OWNERS:
+        assert any("heard" in each["text"] for each in server.client.logs(name))
+        assert server.client.requests(name)[0]["endpoint"] == name
+    server.client.remove(THEIRS[0])
+    with pytest.raises(ServerRefused) as refused:
+        ask(server, THEIRS[0])
+    assert refused.value.code == "NotFound"
+    server.stop()
+    check_bill(server)
+
+
+def test_openai_bodies_name_the_owner_also_large_chunked_and_expected(
+    server: Server, tmp_path: Path
+) -> None:
+    """The model is in the body, which is read before the connection goes."""
+    deployed(server, tmp_path, *OWNERS)
+    with closing(connection(server)) as line:
+        for name in [*OWNERS, *reversed(OWNERS)]:
+            body = json.dumps({"pad": "x" * 300_000, "n": 7, "model": name}).encode()
+            status, answer = post(line, "/v1/chat/completions", body)
+            assert (status, answer["n"]) == (200, 7)
+            pieces = iter([body[:10], body[10:]])
+            line.request(
+                "POST",
+                "/v1/chat/completions",
+                pieces,
+                {"content-type": "application/json"},
+                encode_chunked=True,
+            )
+            assert json.loads(line.getresponse().read())["n"] == 7
+
+
+def test_a_killed_router_takes_its_own_along_and_comes_back(server: Server, tmp_path: Path) -> None:
+    """Others are unharmed; its callers are told; it wakes again; no line is lost, none twice."""
+    deployed(server, tmp_path, *OWNERS)
+    told = {ask(server, name, n=n)["request"] for n in range(10) for name in OWNERS}
+    ours, theirs = OURS[0], THEIRS[0]
+    before = ask(server, ours)["pid"]
+    gone = server.replica_processes()
+    pid = server.routers()[1]
+    with ThreadPoolExecutor(4) as pool:
+        held = [pool.submit(ask, server, theirs, sleep=30) for _ in range(2)]
+        until(
+            lambda: sum(one["running"] for one in replicas(server, theirs)) >= 1,
+            "a request runs there",
+        )
+        os.kill(pid, signal.SIGKILL)
+        # A connection error, or one that was not taken yet and is served by the next process.
+        ends = [caller.exception(60) for caller in held]
+        assert any(ends)
+        assert all(isinstance(end, CUT_OFF | None) for end in ends)
+        told |= {ask(server, ours)["request"] for _ in range(20)}
+    assert ask(server, ours)["pid"] == before
+    until(lambda: server.routers().get(1, pid) != pid, "the router is there again")
+    told.add(ask(server, theirs)["request"])
+    fresh = {pid for pid in gone if is_running(pid)}
+    assert fresh <= set(server.replica_processes())
+    server.stop()
+    assert told <= ledger(server)
+    check_bill(server)
+
+
+def replicas(server: Server, name: str) -> list[Any]:
+    try:
+        return list(server.client.endpoint(name)["variants"][0]["replicas"])
+    except (ServerRefused, OSError):
+        return []
+
+
+def test_a_killed_lead_takes_all_along_and_loses_no_line(server: Server, tmp_path: Path) -> None:
+    """Every process ends; what was answered is in the ledger after the next start, whole."""
+    deployed(server, tmp_path, *OWNERS)
+    told = {ask(server, name, n=n)["request"] for n in range(10) for name in OWNERS}
+    routers = server.routers()
+    server.kill()
+    until(lambda: not any(map(is_running, routers.values())), "the routers have ended")
+    until(lambda: not server.replica_processes(), "the replicas have ended")
+    again = Server(server.data, "--machine-cost", "0.36")
+    try:
+        assert again.routers() == {}
+        told |= {ask(again, name)["request"] for name in OWNERS}
+    finally:
+        again.stop()
+    assert told <= ledger(server)
+    check_bill(server)
+
+
+def test_endpoints_of_two_routers_share_one_device(server: Server, tmp_path: Path) -> None:
+    """There is one placement: each gets the T4 in turn, and the idle one goes for it."""
+    more = '[resources]\ngpu = "T4"\n'
+    deployed(server, tmp_path, OURS[0], THEIRS[0], more=more)
+    for _ in range(2):
+        for name in (OURS[0], THEIRS[0]):
+            ask(server, name)
+            assert [one["devices"] for one in replicas(server, name)] == [["T4 (simulated)"]]
+    with ThreadPoolExecutor(8) as pool:
+        names = [OURS[0], THEIRS[0]] * 4
+        answers = list(pool.map(lambda name: ask(server, name, n=1, sleep=0.05), names))
+    assert [answer["n"] for answer in answers] == [1] * 8
+    os.kill(server.routers()[1], signal.SIGKILL)
+    # What it held is free again.
+    assert ask(server, OURS[0], n=2)["n"] == 2
+
+
+def test_keys_hold_in_every_router_at_once(server: Server, tmp_path: Path) -> None:
+    """A key made by the lead is asked for, and taken, everywhere; revoked, nowhere."""
+    deployed(server, tmp_path, OURS[0], THEIRS[0])
+    admin = server.client.create_key("admin", ["admin"])
+    caller = Client(server.url, admin["token"])
+    made = caller.create_key("app", ["invoke"])
+    for name in (OURS[0], THEIRS[0]):
+        with pytest.raises(ServerRefused) as refused:
+            ask(server, name)
+        assert refused.value.code == "Unauthenticated"
+        Client(server.url, made["token"]).invoke(name, {"n": 1}).json()
+    caller.remove_key(made["id"])
+    for name in (OURS[0], THEIRS[0]):
+        with pytest.raises(ServerRefused):
+            Client(server.url, made["token"]).invoke(name, {"n": 1}).json()
+
+
+def test_metrics_count_what_all_routers_answered(server: Server, tmp_path: Path) -> None:
+    """Counters of all, added up, and they do not go back when a router dies."""
+    deployed(server, tmp_path, *OWNERS)
+    for name in OWNERS:
+        ask(server, name)
+    assert answered(server) == dict.fromkeys(OWNERS, 1)
+    os.kill(server.routers()[1], signal.SIGKILL)
+    ask(server, THEIRS[0])
+    until(
+        lambda: answered(server) == dict.fromkeys(OWNERS, 1) | {THEIRS[0]: 2},
+        "the counts go on",
+    )
+
+
+def answered(server: Server) -> dict[str, int]:
+    with closing(connection(server)) as line:
+        line.request("GET", "/metrics")
+        text = line.getresponse().read().decode()
+    found = re.findall(r'coldspark_requests_total\{endpoint="(\w+)",status="200"\} (\d+)', text)
+    return {name: int(count) for name, count in found}
