@@ -5,12 +5,13 @@ import json
 import os
 import re
 import signal
+import socket
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 import pytest
@@ -274,3 +275,66 @@ def answered(server: Server) -> dict[str, int]:
         text = line.getresponse().read().decode()
     found = re.findall(r'coldspark_requests_total\{endpoint="(\w+)",status="200"\} (\d+)', text)
     return {name: int(count) for name, count in found}
+
+
+def raw(server: Server) -> socket.socket:
+    where = urlsplit(server.url)
+    return socket.create_connection((where.hostname, where.port), timeout=60)
+
+
+def request(name: str, n: int) -> bytes:
+    body = b'{"n": %d}' % n
+    return (
+        b"POST /v1/endpoints/%b/invoke HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        b"content-length: %d\r\n\r\n%b" % (name.encode(), len(body), body)
+    )
+
+
+def answer(file: BinaryIO) -> tuple[int, bytes]:
+    """Read one answer."""
+    status = int(file.readline().split()[1])
+    size = 0
+    while (line := file.readline().strip()) != b"":
+        if line.startswith(b"content-length:"):
+            size = int(line.partition(b":")[2])
+    return status, file.read(size)
+
+
+def test_a_request_may_come_byte_by_byte_or_before_the_last_one_is_answered(
+    server: Server, tmp_path: Path
+) -> None:
+    """The connection goes when nothing is in flight, and takes along what was read."""
+    deployed(server, tmp_path, OURS[0], THEIRS[0])
+    with raw(server) as line, line.makefile("rb") as file:
+        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for name in (OURS[0], THEIRS[0], OURS[0]):
+            for byte in request(name, 1):
+                line.send(bytes([byte]))
+            assert answer(file)[0] == 200
+        line.send(request(OURS[0], 1))
+        assert answer(file)[0] == 200
+        # Whoever holds the connection now has learnt the head: the next ones come whole.
+        for n in range(2, 12):
+            line.send(request((OURS[0], THEIRS[0])[n % 2], n))
+        found = []
+        while len(found) < 10:
+            status, body = answer(file)
+            found.append((status, json.loads(body).get("n") if status == 200 else None))
+            if status != 200:
+                break
+    # Requests that came in one piece with another router's are refused in so many words.
+    assert [each for each in found if each[0] == 200] == [
+        (200, n) for n in range(2, 2 + len([one for one in found if one[0] == 200]))
+    ]
+    assert {status for status, _ in found} <= {200, 421}
+
+
+def test_one_piece_with_requests_for_two_routers_is_answered_up_to_the_stranger(
+    server: Server, tmp_path: Path
+) -> None:
+    """421 tells the client to send it over another connection, which is then served."""
+    deployed(server, tmp_path, OURS[0], THEIRS[0])
+    with raw(server) as line, line.makefile("rb") as file:
+        line.send(request(THEIRS[0], 1) + request(THEIRS[0], 2) + request(OURS[0], 3))
+        assert [answer(file)[0] for _ in range(3)] == [200, 200, 421]
+        assert file.read() == b""
