@@ -285,8 +285,9 @@ def raw(server: Server) -> socket.socket:
 def request(name: str, n: int) -> bytes:
     body = b'{"n": %d}' % n
     return (
-        b"POST /v1/endpoints/%b/invoke HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
-        b"content-length: %d\r\n\r\n%b" % (name.encode(), len(body), body)
+        b"POST /v1/endpoints/%b/invoke HTTP/1.1\r\nhost: 127.0.0.1\r\n"
+        b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+        % (name.encode(), len(body), body)
     )
 
 

@@ -168,6 +168,8 @@ def services_of(
     engine: LocalEngine,
     platform: LocalPlatform,
 ) -> Services:
+    """Return what the native API needs besides the platform."""
+
     async def examine() -> dict[str, object]:
         question = doctor.Question(
             data=config.data,

@@ -13,11 +13,11 @@ from coldspark.gateway.handoff import Handoff, Receiver, RoutedConnection
 from coldspark.gateway.native.services import Services
 from coldspark.gateway.routers.shared import (
     Mirror,
+    Renewing,
     SharedKeys,
     SharedPlatform,
     SharedUsages,
     SharedWarmth,
-    renewing,
 )
 from coldspark.runtime.catalogue import Catalogue
 from coldspark.runtime.platform import LocalPlatform
@@ -75,7 +75,7 @@ async def serve(
     """Listen, with all routers, while the block runs."""
     # Invocations that stay here are for endpoints of its own.
     context.platform = platform
-    context.app = renewing(context.app, shared.mirror.renew)
+    context.app = Renewing(context.app, shared.mirror.renew)
     context.tally.others = shared.mirror.tallies
     inlets = [mailbox.inlet for mailbox in lead.mailboxes]
     handoff = Handoff(LEAD, inlets, context, config.body_bytes_max)

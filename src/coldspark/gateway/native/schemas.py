@@ -140,9 +140,9 @@ class EndpointBody(msgspec.Struct, kw_only=True):
     """The door that defined it."""
     created_ms: int
     updated_ms: int
-    variants: list[VariantState]
     router: int | None = None
     """The process that owns it, where the server has several."""
+    variants: list[VariantState]
 
 
 class Change(msgspec.Struct):

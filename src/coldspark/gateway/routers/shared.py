@@ -32,6 +32,7 @@ from coldspark.runtime.routers.messages import (
     Start,
     StartOf,
 )
+from coldspark.runtime.tasks import Tasks
 from coldspark.runtime.warmth import PoolView, StartView, Stock, Warmth
 from coldspark.store.ledger import LedgerKeeper
 
@@ -278,31 +279,34 @@ class SharedKeys:
         return self._own.secret(key_id)
 
 
-def renewing(app: ASGIApp, renew: Callable[[], Awaitable[None]]) -> ASGIApp:
-    """Look at all routers before each request that is about their endpoints.
+class Renewing:
+    """An app that looks at all routers before each request that is about their endpoints.
 
-    Those that come while a look is under way share the next one.
+    Who comes while a look is under way waits for the next one, and shares it.
     """
-    looks: list[asyncio.Future[None]] = []
 
-    async def look() -> None:
-        if len(looks) < 2:
-            before = looks[-1] if looks else None
+    def __init__(self, app: ASGIApp, renew: Callable[[], Awaitable[None]]) -> None:
+        self._app = app
+        self._renew = renew
+        self._looks: list[asyncio.Task[None]] = []
+        """The one under way, and the one after it."""
+        self._tasks = Tasks()
 
-            async def next_look() -> None:
-                if before is not None:
-                    await asyncio.wait([before])
-                await renew()
-
-            future = asyncio.ensure_future(next_look())
-            looks.append(future)
-            future.add_done_callback(looks.remove)
-        await asyncio.shield(looks[-1])
-
-    async def looked(scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
         path = scope.get("path", "")
         if path in _SEEN_BY or path.startswith(_SEEN_UNDER):
-            await look()
-        await app(scope, receive, send)
+            await self._look()
+        await self._app(scope, receive, send)
 
-    return looked
+    async def _look(self) -> None:
+        if len(self._looks) < 2:
+            look = self._tasks.spawn(self._after(self._looks[-1:]))
+            self._looks.append(look)
+            look.add_done_callback(self._looks.remove)
+        await asyncio.shield(self._looks[-1])
+
+    async def _after(self, before: list[asyncio.Task[None]]) -> None:
+        if before:
+            await asyncio.wait(before)
+        await self._renew()
