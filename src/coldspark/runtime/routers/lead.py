@@ -48,8 +48,8 @@ _END_S = 15.0
 _SOUND_S = 5.0
 """One that lived so long is started anew at once."""
 _PAUSE_S, _PAUSE_MAX_S = 0.2, 30.0
-_PATIENCE_S = 5.0
-"""How long callers wait for a router to be started anew."""
+_PATIENCE_S = 20.0
+"""How long callers wait for a router to be started anew: twice what a busy machine takes."""
 
 
 @dataclass(slots=True, eq=False)
