@@ -75,6 +75,11 @@ class Server:
                 found[pid] = _value(variables, b"COLDSPARK_REPLICA=")
         return found
 
+    def started_by(self, router: int) -> list[int]:
+        """Return the processes that a router beside the first started."""
+        mark = f"COLDSPARK_INSTANCE={(self.data / 'instance').read_text().strip()}.r{router}"
+        return [pid for pid in self.marked() if mark.encode() in _environment(pid)]
+
     def routers(self) -> dict[int, int]:
         """Return the pid of every router process beside the first, by number."""
         mine = (self.data / "instance").read_text().strip() + ".r"
