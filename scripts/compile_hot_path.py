@@ -18,12 +18,12 @@ SOURCE = ROOT / "src"
 
 _ROOMS = {
     "core": (
-        "autoscaling deadlines dispatch fleet lives meter replicas requests rollout roster "
-        "scaling starting starts state waterfall windows"
+        "autoscaling deadlines descent dispatch fleet gaps lives meter replicas requests resting "
+        "rollout roster scaling starting starts state waterfall windows"
     ),
     "gateway": (
         "auth/authenticator auth/scopes auth/signature connection context dispatch doors "
-        "exchange gate head known_heads native/door reading replies request_ids "
+        "exchange gate handoff head intake known_heads native/door reading replies request_ids "
         "sagemaker/invocations sagemaker_door streams tally turns"
     ),
     "runtime": "accounts calls cells channel controller http_connection http_heads http_upstream",

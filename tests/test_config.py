@@ -94,3 +94,9 @@ def test_secrets_are_never_shown() -> None:
     """Neither by printing nor by repr."""
     config = ServerConfig(data=Path("/d"), s3=S3(secret_access_key="hush"))
     assert "hush" not in repr(config) + str(shown(config))
+
+
+def test_a_bound_on_weights_needs_a_single_router() -> None:
+    """No router knows what the others' replicas run on."""
+    with pytest.raises(ValueError, match="weights_limit=5 needs routers=1, not 2"):
+        ServerConfig(weights_bytes_max=5, routers=2)

@@ -23,6 +23,7 @@ from coldspark.errors import InvalidRequest
 FILE_NAME = "coldspark.toml"
 DEFAULT_PORT = 7117
 ASSUMED_COST_PER_HOUR = "0.76"
+ROUTERS_MAX = 64
 _PREFIX = "COLDSPARK_"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -82,6 +83,8 @@ class ServerConfig:
     """Whether a process is forked ahead from each template, which holds a few MB."""
     weights_bytes_max: int | None = None
     """Bytes of downloaded model data kept on the disk; None is no bound."""
+    routers: int = 1
+    """Processes that take requests; each endpoint belongs to one of them."""
     body_bytes_max: int = 64 * MIB
     """For a request whose endpoint is not known before its body is read."""
     drain_timeout_s: float = 30.0
@@ -94,6 +97,13 @@ class ServerConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
             raise ValueError(f"port={self.port} must lie in 0..65535")
+        if not 1 <= self.routers <= ROUTERS_MAX:
+            raise ValueError(f"routers={self.routers} must lie in 1..{ROUTERS_MAX}")
+        if self.routers > 1 and self.weights_bytes_max is not None:
+            raise ValueError(
+                f"weights_limit={self.weights_bytes_max} needs routers=1, not {self.routers}: no"
+                " router knows yet what the others' replicas run on"
+            )
         if self.log_level not in ("debug", "info", "warning", "error"):
             raise ValueError(f"log_level={self.log_level!r} must be debug, info, warning or error")
         if self.machine_cost_per_hour is not None:

@@ -19,6 +19,7 @@ The tree (a door translates ``code`` into its vendor's own words):
     ├── EndpointFailed             EndpointFailed        503
     ├── EndpointRetired            EndpointRetired       503
     ├── NoRoom                     NoRoom                503
+    ├── RouterGone                 RouterGone            503
     ├── TimedOut                   TimedOut              504
     ├── StorageFull                StorageFull           507
     ├── ArtifactUnavailable        ArtifactUnavailable   424
@@ -158,6 +159,13 @@ class NoRoom(ColdsparkError):
     """Tell that no node can hold the replica, and which type would."""
 
     code = "NoRoom"
+    http_status = 503
+
+
+class RouterGone(ColdsparkError):
+    """Say that the process which owns the endpoint has ended and is being started anew."""
+
+    code = "RouterGone"
     http_status = 503
 
 

@@ -49,6 +49,7 @@ class Server:
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(60) == 0
         assert self.marked() == {}
+        assert self.routers() == {}
 
     def kill(self) -> None:
         """End it without a word."""
@@ -65,13 +66,34 @@ class Server:
 
         A template, from which replicas are forked, belongs to none: its mark is all ``-``.
         """
-        mine = b"COLDSPARK_INSTANCE=" + (self.data / "instance").read_bytes().strip()
+        instance = (self.data / "instance").read_text().strip()
         found = {}
         for pid in [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]:
             variables = _environment(pid)
-            if mine in variables:
+            # What a router beside the first starts has a mark of its own: "….r1".
+            if _value(variables, b"COLDSPARK_INSTANCE=").partition(".")[0] == instance:
                 found[pid] = _value(variables, b"COLDSPARK_REPLICA=")
         return found
+
+    def started_by(self, router: int) -> list[int]:
+        """Return the processes that a router beside the first started."""
+        mark = f"COLDSPARK_INSTANCE={(self.data / 'instance').read_text().strip()}.r{router}"
+        return [pid for pid in self.marked() if mark.encode() in _environment(pid)]
+
+    def routers(self) -> dict[int, int]:
+        """Return the pid of every router process beside the first, by number."""
+        mine = (self.data / "instance").read_text().strip() + ".r"
+        marks = {
+            pid: _value(_environment(pid), b"COLDSPARK_ROUTER=")
+            for pid in [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+        }
+        found = {pid: mark for pid, mark in marks.items() if mark.startswith(mine)}
+        # The process that absorbs for a router carries the router's variables.
+        return {
+            int(mark.removeprefix(mine)): pid
+            for pid, mark in found.items()
+            if b"coldspark.cli.router" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        }
 
     def replica_processes(self) -> list[int]:
         """Return the processes that run for some replica."""

@@ -67,15 +67,16 @@ def describe(name: Name, url: Url = None, key: Key = None, as_json: AsJson = Fal
     if as_json:
         render.as_json(endpoint)
         return
-    render.pairs(
-        {
-            "name": endpoint["name"],
-            "status": endpoint["status"],
-            "failure": endpoint.get("failure"),
-            "source": endpoint.get("source"),
-            "updated": age(endpoint.get("updated_ms")),
-        }
-    )
+    shown = {
+        "name": endpoint["name"],
+        "status": endpoint["status"],
+        "failure": endpoint.get("failure"),
+        "source": endpoint.get("source"),
+        "updated": age(endpoint.get("updated_ms")),
+    }
+    if endpoint.get("router") is not None:
+        shown["router"] = endpoint["router"]
+    render.pairs(shown)
     for variant in endpoint.get("variants", ()):
         _describe_variant(variant)
 

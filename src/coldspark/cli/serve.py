@@ -5,49 +5,46 @@ import gc
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 
-import msgspec
 import uvloop
 
 from coldspark import __version__
+from coldspark.cli import leading
+from coldspark.cli.composition import (
+    close_crashed_boots,
+    has_gpus,
+    log,
+    node_of,
+    open_store,
+    platform_of,
+    services_of,
+    template_bytes_max,
+)
 from coldspark.config import ServerConfig
-from coldspark.core.messages import NodeJoined
-from coldspark.core.metering import Holding
-from coldspark.core.types import NodeId, Revision
 from coldspark.engines.local import LocalEngine
-from coldspark.errors import InvalidRequest
 from coldspark.gateway import server as gateway
 from coldspark.gateway.auth.authenticator import Authenticator
-from coldspark.gateway.native.services import BillQuestion, Services
 from coldspark.gateway.wiring import build_context
 from coldspark.runtime import catalogue as catalogues
-from coldspark.runtime import clock, devices, doctor
-from coldspark.runtime.accounts import overhead
-from coldspark.runtime.billing import Billing
-from coldspark.runtime.catalogue import Catalogue
-from coldspark.runtime.cells import Cell
-from coldspark.runtime.controller import Controller
-from coldspark.runtime.environments import Environments
-from coldspark.runtime.platform import LocalPlatform
+from coldspark.runtime.cgroups import own_cgroup
+from coldspark.runtime.routers.lead import Lead
+from coldspark.runtime.routers.leftovers import clean_up_routers
 from coldspark.runtime.weights_bound import WeightsBound
-from coldspark.store.artifacts import Artifacts
-from coldspark.store.database import Database
 from coldspark.store.directory import DataDirectory
-from coldspark.store.documents import Documents
-from coldspark.store.endpoints import Endpoints
-from coldspark.store.keys import Keys
-from coldspark.store.ledger import LedgerKeeper
 
-_log = logging.getLogger("coldspark")
-_HOUR_MS = 3_600_000
 _COLLECTED_AFTER = (20_000, 20, 50)
 
 
 def serve(config: ServerConfig) -> None:
     """Run until SIGINT or SIGTERM."""
+    set_up_logging(config)
+    uvloop.run(_serve(config))
+
+
+def set_up_logging(config: ServerConfig) -> None:
+    """Log to stderr."""
     logging.basicConfig(
         level=config.log_level.upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
@@ -56,7 +53,6 @@ def serve(config: ServerConfig) -> None:
     if config.log_level == "info":
         # At its own INFO it tells of every plugin and table, on every start.
         logging.getLogger("alembic").setLevel(logging.WARNING)
-    uvloop.run(_serve(config))
 
 
 async def _serve(config: ServerConfig) -> None:
@@ -65,28 +61,17 @@ async def _serve(config: ServerConfig) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
     async with running(config) as listening:
-        _calm_the_collector()
+        calm_the_collector()
         print(f"coldspark {__version__} listens on {listening.url}", flush=True)
         await stopped.wait()
         print("coldspark stops: running requests may finish", flush=True)
 
 
-def _calm_the_collector() -> None:
+def calm_the_collector() -> None:
     """Leave what was made so far alone, and look for cycles less often: requests make none."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_COLLECTED_AFTER)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Store:
-    directory: DataDirectory
-    ledger: LedgerKeeper
-    endpoints: Endpoints
-    documents: Documents
-    keys: Keys
-    artifacts: Artifacts
-    environments: Environments
 
 
 @asynccontextmanager
@@ -95,25 +80,31 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
     async with AsyncExitStack() as stack:
         # Before anything is written: what is not understood must leave no trace.
         catalogue = catalogues.load()
-        node = _node(config, catalogue)
-        store = await _open_store(config, stack)
-        await _close_crashed_boots(store, config)
+        node = node_of(config, catalogue)
+        directory = DataDirectory.open(config.data)
+        stack.callback(directory.close)
+        cgroup = own_cgroup()
+        store = await open_store(config, directory, stack)
+        await clean_up_routers(directory, store.ledger, cgroup)
+        await close_crashed_boots(store.ledger, config)
         if not config.allow_open:
             gateway.refuse_open_bind(config.host, has_keys=not store.keys.is_empty())
+        lead = Lead(config, node, directory, cgroup) if config.routers > 1 else None
         engine = LocalEngine(
-            store.directory.path,
-            store.directory.instance_id,
+            directory.path,
+            directory.instance_id,
             environments=store.environments,
             artifacts=store.artifacts,
             has_standbys=config.standby,
-            template_bytes_max=config.template_memory or node.memory_bytes // 4,
-            has_gpus=any(not device.is_simulated for device in node.devices),
+            template_bytes_max=template_bytes_max(config, node),
+            has_gpus=has_gpus(node),
         )
-        platform = _platform(config, store, catalogue, node, engine)
+        part = None if lead is None else leading.part(lead)
+        platform = platform_of(config, store, catalogue, node, engine, directory.boot, part)
         engine.listener = platform.controller
         await engine.open()
         # Ended in the reverse order: nothing is started any more, all is killed, then billed.
-        stack.callback(platform.controller.settle)
+        stack.callback(platform.controller.settle if lead is None else lead.settle_own)
         stack.push_async_callback(engine.close)
         await platform.open()
         stack.push_async_callback(platform.close)
@@ -125,147 +116,32 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
             )
             bound.open()
             stack.push_async_callback(bound.close)
-        services = _services(config, store, catalogue, node, engine, platform)
+        services = services_of(config, store, catalogue, node, engine, platform)
+        shared = None
+        if lead is not None:
+            shared = leading.share(config, lead, platform, services, store.ledger, catalogue)
         context = build_context(
-            platform=platform,
+            platform=platform if shared is None else shared.platform,
             documents=store.documents,
-            services=services,
-            authenticator=Authenticator(store.keys, is_key_required=not _may_be_open(config)),
+            services=services if shared is None else shared.services,
+            authenticator=Authenticator(store.keys, is_key_required=not may_be_open(config)),
             catalogue=catalogue,
             body_bytes_max=config.body_bytes_max,
             is_open=config.allow_open,
-            spool_directory=store.directory.path,
+            spool_directory=directory.path,
         )
-        _log.info("node %s: %s", node.node, engine.describe())
-        async with gateway.serve(
-            context, config.host, config.port, grace_s=config.drain_timeout_s
-        ) as listening:
-            yield listening
+        log.info("node %s: %s", node.node, engine.describe())
+        if lead is None or shared is None:
+            listening = gateway.serve(
+                context, config.host, config.port, grace_s=config.drain_timeout_s
+            )
+        else:
+            stack.push_async_callback(lead.close)
+            listening = leading.serve(config, lead, shared, context, platform, store.ledger)
+        async with listening as where:
+            yield where
 
 
-def _may_be_open(config: ServerConfig) -> bool:
+def may_be_open(config: ServerConfig) -> bool:
+    """Return whether callers without a key may be let in."""
     return config.is_loopback or config.allow_open
-
-
-async def _open_store(config: ServerConfig, stack: AsyncExitStack) -> _Store:
-    directory = DataDirectory.open(config.data)
-    stack.callback(directory.close)
-    database = await asyncio.to_thread(Database.open, directory.database)
-    stack.callback(database.close)
-    ledger = LedgerKeeper(directory.journal, database, boot=directory.boot, wall_ms=clock.wall_ms)
-    await ledger.open()
-    stack.push_async_callback(ledger.close)
-    keys = Keys(database, directory.master_key, clock.wall_ms)
-    await keys.refresh()
-    return _Store(
-        directory=directory,
-        ledger=ledger,
-        endpoints=Endpoints(database, clock.wall_ms),
-        documents=Documents(database, clock.wall_ms),
-        keys=keys,
-        artifacts=Artifacts(directory.artifacts, s3_options=config.s3.options()),
-        environments=Environments(directory.environments),
-    )
-
-
-def _node(config: ServerConfig, catalogue: Catalogue) -> NodeJoined:
-    """Describe this machine to placement; simulated devices stand beside real ones."""
-    machine = devices.machine()
-    found = devices.discover(catalogue)
-    try:
-        declared = devices.simulated(config.simulate, catalogue)
-    except ValueError as error:
-        raise InvalidRequest(str(error), field="simulate") from error
-    return NodeJoined(
-        node=NodeId("local"),
-        memory_bytes=config.memory or machine.memory_bytes,
-        vcpus=config.vcpus or machine.vcpus,
-        devices=found.devices + declared,
-    )
-
-
-async def _close_crashed_boots(store: _Store, config: ServerConfig) -> None:
-    """Give every moment of a run that was killed its line: what no line explains is overhead."""
-    for boot in await store.ledger.crashed():
-        covered_ms = boot.last_ms - boot.opened_ms
-        bill = config.machine_cost.nanos_per_hour * covered_ms // _HOUR_MS
-        line: Holding | None = None
-        if covered_ms > 0:
-            line = overhead(0, bill - boot.nanos, until_ms=boot.last_ms)
-        await store.ledger.close_crashed(boot, line)
-        _log.info("run %d had been killed: its books are closed", boot.boot)
-
-
-def _platform(
-    config: ServerConfig,
-    store: _Store,
-    catalogue: Catalogue,
-    node: NodeJoined,
-    engine: LocalEngine,
-) -> LocalPlatform:
-    known = catalogue.including(node.devices)
-
-    def smallest_type(size_bytes: int) -> str | None:
-        found = known.smallest_that_fits(size_bytes)
-        return None if found is None else found.name
-
-    def controller(on_rollback: Callable[[Cell, Revision], None]) -> Controller:
-        return Controller(
-            engine=engine,
-            ledger=store.ledger,
-            node=node,
-            rate_nanos_per_hour=config.machine_cost.nanos_per_hour,
-            boot=store.directory.boot,
-            smallest_type=smallest_type,
-            on_rollback=on_rollback,
-        )
-
-    async def prepare(revision: Revision) -> None:
-        await engine.prepare(revision.spec, _log.info)
-
-    return LocalPlatform(controller, store.endpoints, engine, prepare)
-
-
-def _services(
-    config: ServerConfig,
-    store: _Store,
-    catalogue: Catalogue,
-    node: NodeJoined,
-    engine: LocalEngine,
-    platform: LocalPlatform,
-) -> Services:
-    def type_of(text: str) -> str | None:
-        found = catalogue.gpu(text)
-        return None if found is None else found.name
-
-    billing = Billing(
-        store.ledger, platform.controller.settle, config.machine_cost.assumption, type_of
-    )
-
-    async def bill(asked: BillQuestion) -> dict[str, object]:
-        priced = await billing.bill(
-            asked.endpoint, asked.book, asked.since_ms, asked.until_ms, asked.as_gpu
-        )
-        plain: dict[str, object] = msgspec.to_builtins(priced)
-        return plain
-
-    async def examine() -> dict[str, object]:
-        question = doctor.Question(
-            data=config.data,
-            catalogue=catalogue,
-            simulated=tuple(device for device in node.devices if device.is_simulated),
-            address=None,
-            weights_bytes_max=config.weights_bytes_max,
-        )
-        report = await asyncio.to_thread(doctor.examine, question)
-        return {"status": report.status.value, "checks": msgspec.to_builtins(report.checks)}
-
-    return Services(
-        artifacts=store.artifacts,
-        usages=store.ledger,
-        keys=store.keys,
-        logs=engine,
-        warmth=engine,
-        bill=bill,
-        doctor=examine,
-    )

@@ -72,6 +72,10 @@ def up(
             help="Downloaded model data kept on the disk, such as 200GB.", show_default="no bound"
         ),
     ] = None,
+    routers: Annotated[
+        int | None,
+        typer.Option(help="Processes that take requests, for several cores.", show_default="1"),
+    ] = None,
     body_limit: Annotated[
         str | None, typer.Option(help="Largest request body, such as 64MiB.")
     ] = None,
@@ -98,6 +102,7 @@ def up(
         "template_memory": template_memory,
         "standby": standby,
         "weights_limit": weights_limit,
+        "routers": routers,
         "body_limit": body_limit,
         "log_level": log_level,
         "allow_open": allow_open or None,

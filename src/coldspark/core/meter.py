@@ -62,6 +62,25 @@ class Meter:
         self._shares_ppm = 0
         self._recorded = 0
         self._overhead = 0
+        self._elsewhere_ppm = 0
+        self.elsewhere_nanos = 0
+        """What other meters of the same machine have charged: it is no overhead. Theirs to tell."""
+
+    @property
+    def shares_ppm(self) -> int:
+        """Return what all replicas hold together."""
+        return self._shares_ppm
+
+    @property
+    def charged_nanos(self) -> int:
+        """Return all that was recorded, and what open requests owe so far."""
+        return self._recorded + sum(self._owed(request) for request in self._requests)
+
+    def hold_elsewhere(self, shares_ppm: int, now_us: int) -> None:
+        """Share the machine from here with replicas that other meters charge."""
+        assert shares_ppm >= 0
+        self._advance(now_us)
+        self._elsewhere_ppm = shares_ppm
 
     def bill_nanos(self, now_us: int) -> int:
         """Return what the machine cost since the meter began."""
@@ -131,8 +150,7 @@ class Meter:
         stretches = [
             self._close(replica) for replica, held in self._held.items() if not held.active
         ]
-        owed = sum(self._owed(request) for request in self._requests)
-        total = self.bill_nanos(now_us) - self._recorded - owed
+        total = self.bill_nanos(now_us) - self.charged_nanos - self.elsewhere_nanos
         fresh, self._overhead = total - self._overhead, total
         return stretches, fresh
 
@@ -140,13 +158,12 @@ class Meter:
         """Assert what must always hold."""
         assert self._shares_ppm == sum(held.share_ppm for held in self._held.values())
         assert sum(held.active for held in self._held.values()) == len(self._requests)
-        owed = sum(self._owed(request) for request in self._requests)
-        assert self._recorded + owed <= self.bill_nanos(self.now_us)
+        assert self.charged_nanos <= self.bill_nanos(self.now_us)
 
     def _advance(self, now_us: int) -> None:
         elapsed_us = now_us - self.now_us
         assert elapsed_us >= 0, "time went back"
-        spread_ppm = max(WHOLE_PPM, self._shares_ppm)
+        spread_ppm = max(WHOLE_PPM, self._shares_ppm + self._elsewhere_ppm)
         self._clock += self._rate * elapsed_us * _SCALE // (_HOUR_US * spread_ppm)
         self.now_us = now_us
 

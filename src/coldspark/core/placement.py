@@ -115,6 +115,11 @@ class Placement:
         """Return the room that a replica holds."""
         return self._grants.get(replica)
 
+    @property
+    def is_short(self) -> bool:
+        """Return whether somebody waits for room."""
+        return bool(self._asks)
+
     def waiting(self, replica: ReplicaId) -> str | None:
         """Say what a replica waits for, or None when it does not wait."""
         ask = self._asks.get(replica)

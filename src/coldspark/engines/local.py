@@ -90,6 +90,7 @@ class LocalEngine:
         has_standbys: bool = True,
         has_gpus: bool = False,
         gpu_tools: GpuTools | None = None,
+        logs_dir: Path | None = None,
     ) -> None:
         """Take the neighbours. ``instance`` names the installation: the same after a restart."""
         self.listener = listener
@@ -104,7 +105,7 @@ class LocalEngine:
         self._gpu_tools = gpu_tools or GpuTools()
         self._resolver = Resolver(environments=environments, artifacts=artifacts, instance=instance)
         self._shelf = Shelf()
-        self._logs = Logs(self._directory / "logs")
+        self._logs = Logs(logs_dir or self._directory / "logs")
         self._tasks = Tasks()
         self._replicas: dict[ReplicaId, Replica] = {}
         self._all_gone = asyncio.Event()

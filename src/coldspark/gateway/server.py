@@ -3,7 +3,8 @@
 import asyncio
 import errno
 import ipaddress
-from collections.abc import AsyncIterator, Callable
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ class Listening:
 
     host: str
     port: int
+    sockets: Sequence[socket.socket] = ()
 
     @property
     def url(self) -> str:
@@ -59,24 +61,34 @@ def is_loopback(host: str) -> bool:
 
 @asynccontextmanager
 async def serve(
-    context: Context, host: str, port: int, *, grace_s: float = 30.0
+    context: Context,
+    host: str,
+    port: int,
+    *,
+    grace_s: float = 30.0,
+    make: Callable[[], Connection] | None = None,
+    listeners: Sequence[socket.socket] = (),
 ) -> AsyncIterator[Listening]:
     """Listen while the block runs; port 0 takes a free one. Raises Conflict if it is taken.
+
+    ``make`` makes the connections, ``listeners`` are sockets that are bound already.
 
     Leaving the block stops accepting, lets what runs finish within ``grace_s``, then closes.
     """
     context.renew_date()
-    server = await _listen(lambda: Connection(context), host, port)
+    servers = await _listen(make or (lambda: Connection(context)), host, port, listeners)
     failure: Exception | None = None
     async with asyncio.TaskGroup() as group:
         context.tasks = group
         sweep = group.create_task(_sweep(context))
         try:
-            yield Listening(host, server.sockets[0].getsockname()[1])
+            sockets = [each for server in servers for each in server.sockets]
+            yield Listening(host, sockets[0].getsockname()[1], sockets)
         except Exception as error:  # noqa: BLE001
             failure = error  # Raised below: the group would wrap it.
         finally:
-            server.close()
+            for server in servers:
+                server.close()
             await _drain(context, grace_s)
             context.hang_ups.close()
             sweep.cancel()
@@ -84,10 +96,16 @@ async def serve(
         raise failure
 
 
-async def _listen(make: Callable[[], asyncio.Protocol], host: str, port: int) -> asyncio.Server:
+async def _listen(
+    make: Callable[[], asyncio.Protocol], host: str, port: int, listeners: Sequence[socket.socket]
+) -> list[asyncio.Server]:
     loop = asyncio.get_running_loop()
     try:
-        return await loop.create_server(make, host, port, backlog=_BACKLOG)
+        if listeners:
+            return [
+                await loop.create_server(make, sock=each, backlog=_BACKLOG) for each in listeners
+            ]
+        return [await loop.create_server(make, host, port, backlog=_BACKLOG)]
     except OSError as error:
         raise _explained(error, host, port) from error
 

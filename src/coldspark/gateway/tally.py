@@ -1,6 +1,7 @@
 """Counts of what the doors answered: plain integers, read when somebody asks for metrics."""
 
 from bisect import bisect_left
+from collections.abc import Callable, Sequence
 
 from coldspark.core.types import EndpointName
 from coldspark.core.waterfall import Waterfall
@@ -18,6 +19,18 @@ class Tally:
         self.wakes = [0] * (len(WAKE_BUCKETS_S) + 1)
         """Cold requests by how long they waited for a start; the last has no upper bound."""
         self.wake_s_sum = 0.0
+        self.others: Callable[[], Sequence[Tally]] = tuple
+        """What other processes of the server have counted."""
+
+    def total(self) -> "Tally":
+        """Return the counts of the whole server."""
+        total = Tally()
+        for each in (self, *self.others()):
+            for key, count in each.requests.items():
+                total.requests[key] = total.requests.get(key, 0) + count
+            total.wakes = [a + b for a, b in zip(total.wakes, each.wakes, strict=True)]
+            total.wake_s_sum += each.wake_s_sum
+        return total
 
     def answered(self, endpoint: EndpointName, status: int) -> None:
         """Count one answer."""

@@ -4,7 +4,7 @@ Idle and starting time is summed in memory and goes to the ledger at each settle
 between leaves a gap that the next start closes with a line of overhead (see ``runtime/platform``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 
@@ -71,12 +71,38 @@ def share_ppm(node: NodeJoined, grant: Grant, resources: Resources) -> int:
 class Accounts:
     """One machine's meter, and the names behind its replicas."""
 
-    def __init__(self, rate_nanos_per_hour: int) -> None:
+    def __init__(
+        self,
+        rate_nanos_per_hour: int,
+        *,
+        has_overhead: bool = True,
+        on_shares: Callable[[int], None] = lambda shares_ppm: None,
+    ) -> None:
+        """Begin to meter.
+
+        Where several processes meter one machine, one alone ``has_overhead``: what nobody holds.
+        ``on_shares`` hears when what this meter's replicas hold together has changed.
+        """
+        self._has_overhead = has_overhead
+        self._on_shares = on_shares
         now_us = clock.monotonic_us()
         self._meter = Meter(rate_nanos_per_hour, now_us)
         self._accounts: dict[ReplicaId, Account] = {}
         self._closed: list[Holding] = []
         self._settled_us = now_us
+
+    @property
+    def charged_nanos(self) -> int:
+        """Return what was charged since the meter began, open requests included."""
+        return self._meter.charged_nanos
+
+    def hold_elsewhere(self, shares_ppm: int) -> None:
+        """Share the machine from here with what other meters' replicas hold."""
+        self._meter.hold_elsewhere(shares_ppm, clock.monotonic_us())
+
+    def charge_elsewhere(self, nanos: int) -> None:
+        """Take what other meters have charged since the machine's bill began: no overhead then."""
+        self._meter.elsewhere_nanos = nanos
 
     def place(
         self,
@@ -101,6 +127,7 @@ class Accounts:
         )
         account.hold(grant)
         self._accounts[grant.replica] = account
+        self._on_shares(self._meter.shares_ppm)
 
     def park(self, replica: ReplicaId) -> None:
         """Charge a frozen replica for the memory that it keeps, and nothing else."""
@@ -117,6 +144,7 @@ class Accounts:
     def _reshare(self, replica: ReplicaId, account: Account, share: int) -> None:
         now_us = clock.monotonic_us()
         self._sum(account, self._meter.reshare(replica, share, now_us), now_us)
+        self._on_shares(self._meter.shares_ppm)
 
     def ready(self, replica: ReplicaId) -> None:
         """End the start."""
@@ -167,6 +195,7 @@ class Accounts:
         if stretch is not None:
             self._sum(account, stretch, now_us)
         self._closed += self._lines(replica, account, False)
+        self._on_shares(self._meter.shares_ppm)
 
     def settle(self, provisioned: frozenset[ReplicaId]) -> Sequence[Holding]:
         """Return ledger lines for all that was held without a request since the last settlement."""
@@ -177,7 +206,7 @@ class Accounts:
         lines, self._closed = self._closed, []
         for replica, account in self._accounts.items():
             lines += self._lines(replica, account, replica in provisioned)
-        if overhead_nanos or now_us > self._settled_us:
+        if self._has_overhead and (overhead_nanos or now_us > self._settled_us):
             lines.append(overhead(now_us - self._settled_us, overhead_nanos))
         self._settled_us = now_us
         return lines

@@ -259,12 +259,17 @@ class Cgroups:
         return unified + list(self._trees.values())
 
 
+def own_cgroup() -> str:
+    """Return the text of ``/proc/self/cgroup``; ``detect`` may move this process elsewhere."""
+    return _read(Path("/proc/self/cgroup"))
+
+
 def detect(instance: str, root: Path = _ROOT, own: str | None = None) -> Cgroups:
     """Find the layout and make this installation's directories in it.
 
     ``own`` is the text of ``/proc/self/cgroup``.
     """
-    own = _read(Path("/proc/self/cgroup")) if own is None else own
+    own = own_cgroup() if own is None else own
     name = f"coldspark-{instance}"
     if (root / "cgroup.controllers").exists():
         return _detect_v2(instance, root / _own_path(own).lstrip("/"), name)

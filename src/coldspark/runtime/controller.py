@@ -50,7 +50,7 @@ from coldspark.core.messages import (
     YieldRoom,
 )
 from coldspark.core.metering import Usage
-from coldspark.core.placement import Placement, SmallestType
+from coldspark.core.placement import AdviceOf, Placement, SmallestType
 from coldspark.core.types import (
     EndpointName,
     Exit,
@@ -69,6 +69,7 @@ from coldspark.runtime.accounts import Account, Accounts
 from coldspark.runtime.calls import Call
 from coldspark.runtime.cells import Cell
 from coldspark.runtime.ports import Engine, Invocation, Ledger, Sink, StartOrder
+from coldspark.runtime.rooms import Rooms
 from coldspark.runtime.starts import Starts
 
 _TIMER_SLACK_S = 0.001
@@ -89,7 +90,14 @@ class Controller:
         boot: int,
         smallest_type: SmallestType,
         on_rollback: Callable[[Cell, Revision], None],
+        rooms: Callable[[AdviceOf], Rooms] | None = None,
+        accounts: Accounts | None = None,
     ) -> None:
+        """Take the neighbours.
+
+        ``rooms`` makes the placement where it is not this controller's alone, ``accounts`` are
+        given where the machine has further meters.
+        """
         self._engine = engine
         self._ledger = ledger
         self._node = node
@@ -102,12 +110,14 @@ class Controller:
         """Of devices, until placement is told."""
         self._calls: dict[RequestId, Call] = {}
         self._starts = Starts()
-        self.accounts = Accounts(rate_nanos_per_hour)
-        self.placement = Placement(self._advise, smallest_type)
+        self.accounts = accounts or Accounts(rate_nanos_per_hour)
+        self.placement: Rooms = (
+            rooms(self.advise) if rooms else Placement(self.advise, smallest_type)
+        )
         self._inbox: deque[tuple[Cell, FleetEvent]] = deque()
         self._is_draining = False
         self._placement_timer: asyncio.TimerHandle | None = None
-        self._place(node)
+        self.place(node)
 
     def cell(self, endpoint: EndpointName, variant: VariantName) -> Cell | None:
         """Return the cell of a variant."""
@@ -203,7 +213,7 @@ class Controller:
                 self._owners[replica] = cell
                 self._starts.asked(replica)
                 resources = revision.spec.resources
-                self._place(RoomAsked(replica=replica, fleet=cell.fleet.id, resources=resources))
+                self.place(RoomAsked(replica=replica, fleet=cell.fleet.id, resources=resources))
             case StartReplica(replica, revision):
                 self._start(cell, replica, revision)
             case ParkReplica(replica):
@@ -212,14 +222,14 @@ class Controller:
                 self._unpark(replica)
             case YieldRoom(replica):
                 self.accounts.park(replica)
-                self._place(RoomYielded(replica, self._parked_bytes.pop(replica, 0)))
+                self.place(RoomYielded(replica, self._parked_bytes.pop(replica, 0)))
             case StopReplica(replica, grace_s, _):
                 self._engine.stop(replica, grace_s)
             case ReleaseRoom(replica):
                 self._parked_bytes.pop(replica, None)
                 self._starts.forget(replica)
                 self.accounts.release(replica)
-                self._place(RoomReleased(replica))
+                self.place(RoomReleased(replica))
                 self._owners.pop(replica, None)
             case RolledBack(revision, _):
                 self._on_rollback(cell, revision)
@@ -273,11 +283,13 @@ class Controller:
         delay_s = max(0.0, at_s - clock.monotonic_s()) + _TIMER_SLACK_S
         cell.timer = loop.call_later(delay_s, self.post, cell, Ticked())
 
-    def _place(self, event: PlacementEvent) -> None:
+    def place(self, event: PlacementEvent) -> None:
+        """Let placement take an event, and do what comes of it."""
         for effect in self.placement.step(event, clock.monotonic_s()):
-            self._perform_placement(effect)
+            self.perform_placement(effect)
 
-    def _perform_placement(self, effect: PlacementEffect) -> None:
+    def perform_placement(self, effect: PlacementEffect) -> None:
+        """Do what placement says about a replica of this controller."""
         match effect:
             case GrantRoom(grant):
                 self._starts.granted(grant.replica)
@@ -296,14 +308,15 @@ class Controller:
             self._placement_timer.cancel()
         loop = asyncio.get_running_loop()
         delay_s = max(0.0, at_s - clock.monotonic_s()) + _TIMER_SLACK_S
-        self._placement_timer = loop.call_later(delay_s, self._place, Ticked())
+        self._placement_timer = loop.call_later(delay_s, self.place, Ticked())
 
     def _tell(self, replica: ReplicaId, event: FleetEvent) -> None:
         cell = self._owners.get(replica)
         if cell is not None:
             self.post(cell, event)
 
-    def _advise(self, replica: ReplicaId) -> Advice | None:
+    def advise(self, replica: ReplicaId) -> Advice | None:
+        """Return what placement may know of a replica of this controller."""
         cell = self._owners.get(replica)
         return None if cell is None else cell.fleet.advise(replica)
 

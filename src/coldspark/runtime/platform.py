@@ -91,8 +91,14 @@ class LocalPlatform:
         endpoints: EndpointStore,
         host: ReplicaHost,
         prepare: Callable[[Revision], Awaitable[None]],
+        *,
+        settle: Callable[[], Awaitable[None]] | None = None,
+        router: int | None = None,
     ) -> None:
-        """Take the neighbours. ``prepare`` brings a revision's files here ahead of use."""
+        """Take the neighbours. ``prepare`` brings a revision's files here ahead of use.
+
+        ``settle`` is called now and then, where the controller does not settle for itself alone.
+        """
         self.controller = controller(self._rolled_back)
         self._store = endpoints
         self._host = host
@@ -101,6 +107,8 @@ class LocalPlatform:
         self._changes = asyncio.Lock()
         self._tasks = Tasks()
         self._preparing = 0
+        self._settle = settle or self._settle_alone
+        self._router = router
 
     async def open(self) -> None:
         """Bring back every endpoint that was deployed."""
@@ -232,7 +240,10 @@ class LocalPlatform:
     async def _settle_for_ever(self) -> None:
         while True:
             await asyncio.sleep(_SETTLE_EVERY_S)
-            self.controller.settle()
+            await self._settle()
+
+    async def _settle_alone(self) -> None:
+        self.controller.settle()
 
     def _rolled_back(self, cell: Cell, revision: Revision) -> None:
         """Write down that an update was taken back."""
@@ -265,6 +276,7 @@ class LocalPlatform:
             created_ms=endpoint.stored.created_ms,
             updated_ms=endpoint.stored.updated_ms,
             variants=variants,
+            router=self._router,
         )
 
     def _variant_view(self, variant: VariantDefinition, cell: Cell) -> VariantView:

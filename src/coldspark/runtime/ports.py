@@ -275,6 +275,8 @@ class EndpointView:
     created_ms: int
     updated_ms: int
     variants: tuple[VariantView, ...]
+    router: int | None = None
+    """The process that owns it, where there are several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

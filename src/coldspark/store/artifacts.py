@@ -38,7 +38,12 @@ Progress = Callable[[int, int], None]
 
 
 class Artifacts:
-    """The directory of code and model data. One server at a time opens it."""
+    """The directory of code and model data. One server at a time opens it.
+
+    Further processes of that server are its ``guest``s: each downloads into a room of its own, and
+    leaves alone what another is making. What is made is named by its content, so it does not matter
+    who is first.
+    """
 
     def __init__(
         self,
@@ -46,6 +51,7 @@ class Artifacts:
         *,
         s3_options: dict[str, str] | None = None,
         ranges_at_once: int = RANGES_AT_ONCE,
+        guest: str | None = None,
     ) -> None:
         self._root = root
         self._incoming = root / "incoming"
@@ -53,11 +59,13 @@ class Artifacts:
         self.on_made: Callable[[], None] = _nobody_asks
         """Called when model data was brought here, or unpacked."""
         # What a dead server left half-made; what it had downloaded is in partial/ and blobs/.
-        shutil.rmtree(self._incoming, ignore_errors=True)
-        for room in ("incoming", "uploads", "files", "objects", "partial"):
+        if guest is None:
+            shutil.rmtree(self._incoming, ignore_errors=True)
+        partial = "partial" if guest is None else f"partial-{guest}"
+        for room in ("incoming", "uploads", "files", "objects", partial):
             (root / room).mkdir(mode=0o700, parents=True, exist_ok=True)
         self._weights = Weights(root)
-        self._downloads = Downloads(root / "partial", ranges_at_once=ranges_at_once)
+        self._downloads = Downloads(root / partial, ranges_at_once=ranges_at_once)
         self._objects = Objects(self._weights, self._downloads, s3_options or {})
 
     async def put(

@@ -9,6 +9,7 @@ journal/      ledger lines on their way into the database
 artifacts/    code and model data
 environments/ Python environments
 logs/  run/   what replicas print; their sockets
+routers/      a journal and what runs, of each router process beside the first
 """
 
 import fcntl
@@ -84,9 +85,18 @@ class DataDirectory:
         return self.path / "logs"
 
     @property
+    def routers(self) -> Path:
+        """Return the directory of what the routers beside the first one keep."""
+        return self.path / "routers"
+
+    @property
     def run(self) -> Path:
         """Return the directory of sockets."""
         return self.path / "run"
+
+    def next_boot(self) -> int:
+        """Count one more boot: a process that serves beside the one that holds the lock."""
+        return _count(self.path / "boot")
 
     def close(self) -> None:
         """Release the lock."""
@@ -160,6 +170,11 @@ def _count(path: Path) -> int:
     boot = int(text) + 1
     write_durably(path, str(boot).encode())
     return boot
+
+
+def read_master_key(path: Path) -> bytes:
+    """Return the master key of a data directory that another process holds."""
+    return _master_key(path / "master.key")
 
 
 def _master_key(path: Path) -> bytes:

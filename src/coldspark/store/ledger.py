@@ -26,11 +26,13 @@ from coldspark.store.ledger_queries import (
     Range,
     end_boot,
     find_crashed,
+    find_nanos,
     find_totals,
     find_usage,
     find_usages,
     is_boot_known,
     open_boot,
+    open_part,
 )
 from coldspark.store.line_writer import LineWriter
 from coldspark.store.lines import holding_line, usage_line
@@ -83,14 +85,17 @@ class LedgerKeeper:
         """Return the id of the process that absorbs while the ledger is busy, if there is one."""
         return self._absorption.pid
 
-    async def open(self) -> None:
+    async def open(self, *, is_part: bool = False) -> None:
         """Take over what earlier boots left in the journal, and begin this one.
 
-        Raises Conflict when this boot, or a later one, was here before.
+        ``is_part``: the boot is a part of another's run, which counted it and answers for what no
+        line explains (see ``add_part``). Raises Conflict when this boot, or a later one, was here
+        before.
         """
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         newest = max(journal.segments(self._directory), default=(0, 0))[0]
-        if newest >= self._boot or await self._database.run(is_boot_known, self._boot):
+        is_known = not is_part and await self._database.run(is_boot_known, self._boot)
+        if newest >= self._boot or is_known:
             raise Conflict(
                 f"boot {self._boot} is not newer than what the ledger holds (boot {newest} in the"
                 " journal, or one in the database). Write a larger number into the data"
@@ -99,7 +104,8 @@ class LedgerKeeper:
         replayed = await self._absorption.replay()
         if replayed:
             _log.info("ledger: took over %d line(s) of earlier boots", replayed)
-        await self._database.run(open_boot, self._boot, self._wall_ms())
+        if not is_part:
+            await self._database.run(open_boot, self._boot, self._wall_ms())
         self._writer = LineWriter(
             Journal(
                 self._directory,
@@ -192,8 +198,18 @@ class LedgerKeeper:
         return await self._database.run(find_totals, range)
 
     async def crashed(self) -> list[Boot]:
-        """Return the earlier boots that never ended, oldest first."""
+        """Return the earlier runs that never ended, oldest first, each with all its parts."""
         return await self._database.run(find_crashed, self._boot)
+
+    async def add_part(self, boot: int) -> None:
+        """Write down another process's boot as a part of this run."""
+        await self._database.run(open_part, boot, self._wall_ms())
+
+    async def take_over_part(self, directory: Path, boot: int) -> int:
+        """Take over the journal of a part whose process is gone; return its lines' nanos."""
+        if await asyncio.to_thread(directory.is_dir):
+            await Absorption(directory, self._database, boot + 1).replay()
+        return await self._database.run(find_nanos, boot)
 
     async def close_crashed(self, boot: int | Boot, overhead: Holding | None) -> None:
         """End a crashed boot, with what it cost beside its lines. A second call does nothing."""

@@ -121,6 +121,15 @@ def open_boot(connection: Connection, boot: int, now_ms: int) -> None:
     connection.execute(insert(boots).values(boot=boot, opened_ms=now_ms))
 
 
+def open_part(connection: Connection, boot: int, now_ms: int) -> None:
+    """Write down a boot that is a part of the run before it.
+
+    It is never open by itself: its run's first boot is, and what that cost covers all of them.
+    """
+    row = {"boot": boot, "opened_ms": now_ms, "closed_ms": now_ms}
+    connection.execute(insert(boots).values(row))
+
+
 def is_boot_known(connection: Connection, boot: int) -> bool:
     """Return whether a boot with this number, or a later one, has been."""
     return connection.scalar(select(boots.c.boot).where(boots.c.boot >= boot)) is not None
@@ -133,19 +142,31 @@ def end_boot(connection: Connection, boot: int, now_ms: int) -> bool:
 
 
 def find_crashed(connection: Connection, before: int) -> list[Boot]:
-    """Return the boots before ``before`` that nobody ended, oldest first."""
+    """Return the runs before boot ``before`` that nobody ended, oldest first.
+
+    A run is a boot and its parts: the boots up to the next one that is open, as each start ends
+    all runs before it.
+    """
     unended = (boots.c.boot < before) & boots.c.closed_ms.is_(None)
-    rows = connection.execute(select(boots).where(unended).order_by(boots.c.boot))
-    return [_boot(connection, row.boot, row.opened_ms) for row in rows.all()]
+    rows = connection.execute(select(boots).where(unended).order_by(boots.c.boot)).all()
+    ends = [*(row.boot for row in rows), before][1:]
+    return [
+        _run(connection, row.boot, end, row.opened_ms) for row, end in zip(rows, ends, strict=False)
+    ]
 
 
-def _boot(connection: Connection, boot: int, opened_ms: int) -> Boot:
+def find_nanos(connection: Connection, boot: int) -> int:
+    """Return what all lines of one boot say."""
+    return _run(connection, boot, boot + 1, 0).nanos
+
+
+def _run(connection: Connection, boot: int, end: int, opened_ms: int) -> Boot:
     used = select(
         func.coalesce(func.sum(usages.c.busy_nanos), 0),
         func.max(usages.c.arrived_ms + usages.c.duration_ms),
-    ).where(usages.c.boot == boot)
+    ).where(usages.c.boot >= boot, usages.c.boot < end)
     held = select(func.coalesce(func.sum(holdings.c.nanos), 0), func.max(holdings.c.to_ms)).where(
-        holdings.c.boot == boot
+        holdings.c.boot >= boot, holdings.c.boot < end
     )
     used_nanos, used_ms = connection.execute(used).one()
     held_nanos, held_ms = connection.execute(held).one()

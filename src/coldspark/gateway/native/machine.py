@@ -42,7 +42,7 @@ async def landing(request: Request) -> Response:
 async def metrics(ask: Ask) -> Response:
     """Return counts and views for Prometheus."""
     ask.allow(Action.DEPLOY)
-    content = exposition(ask.house.platform, ask.house.tally)
+    content = exposition(ask.house.platform, ask.house.tally.total())
     return Response(content, headers={"content-type": CONTENT_TYPE_LATEST})
 
 

@@ -149,6 +149,8 @@ class EndpointBody(msgspec.Struct, kw_only=True):
     """The door that defined it."""
     created_ms: int
     updated_ms: int
+    router: int | None = None
+    """The process that owns it, where the server has several."""
     variants: list[VariantState]
 
 

@@ -33,6 +33,7 @@ def endpoint_body(view: EndpointView, reader: WarmthReader) -> WarmEndpoint:
         created_ms=view.created_ms,
         updated_ms=view.updated_ms,
         variants=[_variant(variant, reader) for variant in view.variants],
+        router=view.router,
     )
 
 

@@ -23,6 +23,7 @@ _CODES = {
     "Cancelled": ("invalid_request_error", "request_cancelled"),
     "QueueFull": ("rate_limit_error", "rate_limit_exceeded"),
     "NoRoom": ("server_error", "no_room"),
+    "RouterGone": ("server_error", "router_gone"),
     "StorageFull": ("server_error", "storage_full"),
     "ArtifactUnavailable": ("server_error", "artifact_unavailable"),
     "EnvironmentFailed": ("server_error", "environment_failed"),

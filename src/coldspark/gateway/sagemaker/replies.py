@@ -71,6 +71,7 @@ _OTHERS = {
     "Forbidden": ("AccessDeniedException", 403),
     "Unauthenticated": ("UnrecognizedClientException", 403),
     "NoRoom": ("ServiceUnavailable", 503),
+    "RouterGone": ("ServiceUnavailable", 503),
     "Cancelled": ("ServiceUnavailable", 503),
     "StorageFull": ("ServiceUnavailable", 503),
 }

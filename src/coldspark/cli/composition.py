@@ -1,0 +1,216 @@
+"""The rooms of one server process: the whole server's, or one router's among several."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import msgspec
+
+from coldspark.config import ServerConfig
+from coldspark.core.messages import NodeJoined
+from coldspark.core.metering import Holding
+from coldspark.core.placement import AdviceOf, SmallestType
+from coldspark.core.types import NodeId, Revision
+from coldspark.engines.local import LocalEngine
+from coldspark.errors import InvalidRequest
+from coldspark.gateway.native.services import BillQuestion, Services
+from coldspark.runtime import clock, devices, doctor
+from coldspark.runtime.accounts import Accounts, overhead
+from coldspark.runtime.billing import Billing, TotalsSource
+from coldspark.runtime.catalogue import Catalogue
+from coldspark.runtime.cells import Cell
+from coldspark.runtime.controller import Controller
+from coldspark.runtime.environments import Environments
+from coldspark.runtime.platform import EndpointStore, LocalPlatform
+from coldspark.runtime.rooms import Rooms
+from coldspark.store.artifacts import Artifacts
+from coldspark.store.database import Database
+from coldspark.store.directory import DataDirectory
+from coldspark.store.documents import Documents
+from coldspark.store.endpoints import Endpoints
+from coldspark.store.keys import Keys
+from coldspark.store.ledger import LedgerKeeper
+
+log = logging.getLogger("coldspark")
+_HOUR_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """State on disk."""
+
+    ledger: LedgerKeeper
+    endpoints: EndpointStore
+    documents: Documents
+    keys: Keys
+    artifacts: Artifacts
+    environments: Environments
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What is different where a process is one router among several."""
+
+    router: int
+    rooms: Callable[[AdviceOf, SmallestType], Rooms]
+    accounts: Accounts
+    settle: Callable[[], Awaitable[None]]
+
+
+async def open_store(
+    config: ServerConfig, directory: DataDirectory, stack: AsyncExitStack
+) -> Store:
+    """Open the store of a server."""
+    database = await asyncio.to_thread(Database.open, directory.database)
+    stack.callback(database.close)
+    ledger = LedgerKeeper(directory.journal, database, boot=directory.boot, wall_ms=clock.wall_ms)
+    await ledger.open()
+    stack.push_async_callback(ledger.close)
+    keys = Keys(database, directory.master_key, clock.wall_ms)
+    await keys.refresh()
+    return Store(
+        ledger=ledger,
+        endpoints=Endpoints(database, clock.wall_ms),
+        documents=Documents(database, clock.wall_ms),
+        keys=keys,
+        artifacts=Artifacts(directory.artifacts, s3_options=config.s3.options()),
+        environments=Environments(directory.environments),
+    )
+
+
+def node_of(config: ServerConfig, catalogue: Catalogue) -> NodeJoined:
+    """Describe this machine to placement; simulated devices stand beside real ones."""
+    machine = devices.machine()
+    found = devices.discover(catalogue)
+    try:
+        declared = devices.simulated(config.simulate, catalogue)
+    except ValueError as error:
+        raise InvalidRequest(str(error), field="simulate") from error
+    return NodeJoined(
+        node=NodeId("local"),
+        memory_bytes=config.memory or machine.memory_bytes,
+        vcpus=config.vcpus or machine.vcpus,
+        devices=found.devices + declared,
+    )
+
+
+async def close_crashed_boots(ledger: LedgerKeeper, config: ServerConfig) -> None:
+    """Give every moment of a run that was killed its line: what no line explains is overhead."""
+    for boot in await ledger.crashed():
+        covered_ms = boot.last_ms - boot.opened_ms
+        bill = config.machine_cost.nanos_per_hour * covered_ms // _HOUR_MS
+        line: Holding | None = None
+        if covered_ms > 0:
+            line = overhead(0, bill - boot.nanos, until_ms=boot.last_ms)
+        await ledger.close_crashed(boot, line)
+        log.info("run %d had been killed: its books are closed", boot.boot)
+
+
+def template_bytes_max(config: ServerConfig, node: NodeJoined) -> int:
+    """Return what the templates of one process may hold."""
+    return (config.template_memory or node.memory_bytes // 4) // config.routers
+
+
+def has_gpus(node: NodeJoined) -> bool:
+    """Return whether there is a device that is no rehearsal."""
+    return any(not device.is_simulated for device in node.devices)
+
+
+def platform_of(
+    config: ServerConfig,
+    store: Store,
+    catalogue: Catalogue,
+    node: NodeJoined,
+    engine: LocalEngine,
+    boot: int,
+    part: Part | None = None,
+) -> LocalPlatform:
+    """Return the platform over an engine."""
+    known = catalogue.including(node.devices)
+
+    def smallest_type(size_bytes: int) -> str | None:
+        found = known.smallest_that_fits(size_bytes)
+        return None if found is None else found.name
+
+    def controller(on_rollback: Callable[[Cell, Revision], None]) -> Controller:
+        return Controller(
+            engine=engine,
+            ledger=store.ledger,
+            node=node,
+            rate_nanos_per_hour=config.machine_cost.nanos_per_hour,
+            boot=boot,
+            smallest_type=smallest_type,
+            on_rollback=on_rollback,
+            rooms=None if part is None else lambda advise: part.rooms(advise, smallest_type),
+            accounts=None if part is None else part.accounts,
+        )
+
+    async def prepare(revision: Revision) -> None:
+        await engine.prepare(revision.spec, log.info)
+
+    return LocalPlatform(
+        controller,
+        store.endpoints,
+        engine,
+        prepare,
+        settle=None if part is None else part.settle,
+        router=None if part is None else part.router,
+    )
+
+
+def services_of(
+    config: ServerConfig,
+    store: Store,
+    catalogue: Catalogue,
+    node: NodeJoined,
+    engine: LocalEngine,
+    platform: LocalPlatform,
+) -> Services:
+    """Return what the native API needs besides the platform."""
+
+    async def examine() -> dict[str, object]:
+        question = doctor.Question(
+            data=config.data,
+            catalogue=catalogue,
+            simulated=tuple(device for device in node.devices if device.is_simulated),
+            address=None,
+            weights_bytes_max=config.weights_bytes_max,
+        )
+        report = await asyncio.to_thread(doctor.examine, question)
+        return {"status": report.status.value, "checks": msgspec.to_builtins(report.checks)}
+
+    return Services(
+        artifacts=store.artifacts,
+        usages=store.ledger,
+        keys=store.keys,
+        logs=engine,
+        warmth=engine,
+        bill=billing_of(config, store.ledger, platform.controller.settle, catalogue),
+        doctor=examine,
+    )
+
+
+def billing_of(
+    config: ServerConfig,
+    ledger: TotalsSource,
+    settle: Callable[[], None],
+    catalogue: Catalogue,
+) -> Callable[[BillQuestion], Awaitable[dict[str, object]]]:
+    """Return what prices a stretch of the ledger."""
+
+    def type_of(text: str) -> str | None:
+        found = catalogue.gpu(text)
+        return None if found is None else found.name
+
+    billing = Billing(ledger, settle, config.machine_cost.assumption, type_of)
+
+    async def bill(asked: BillQuestion) -> dict[str, object]:
+        priced = await billing.bill(
+            asked.endpoint, asked.book, asked.since_ms, asked.until_ms, asked.as_gpu
+        )
+        plain: dict[str, object] = msgspec.to_builtins(priced)
+        return plain
+
+    return bill

@@ -1,0 +1,1 @@
+"""The doors' neighbours where a server has several routers."""

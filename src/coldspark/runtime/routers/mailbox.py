@@ -1,0 +1,94 @@
+"""Connections on their way from one router to another: a socket's descriptor and what was read.
+
+Each router has one mailbox, a pair of Unix packet sockets. Every router holds the end that letters
+are put into; the lead holds both, so a mailbox outlives its router: what was put in while it was
+down is served by the next. One letter is one packet, so several may write at once.
+"""
+
+import os
+import socket
+from contextlib import suppress
+
+_INLINE, _BESIDE = b"\0", b"\1"
+_INLINE_BYTES_MAX = 32 * 1024
+_BUFFER_BYTES = 1024**2
+_AWAY = (
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\ncontent-length: 58\r\n"
+    b"retry-after: 5\r\nconnection: close\r\n\r\n"
+    b"The process that serves this endpoint is being restarted.\n"
+)
+
+
+class Mailbox:
+    """Both ends of one router's mailbox."""
+
+    def __init__(self) -> None:
+        self.inlet, self.outlet = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.inlet.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
+        for end in (self.inlet, self.outlet):
+            end.setblocking(False)
+
+    def close(self) -> None:
+        """Close both ends: what lies within is hung up on."""
+        self.inlet.close()
+        self.outlet.close()
+
+
+def post(inlet: socket.socket, connection: int, data: bytes) -> bool:
+    """Put a connection and what was read from it into a mailbox; False: it is full.
+
+    The receiver's descriptor is another one: this side closes its own, without shutting down.
+    """
+    try:
+        if len(data) <= _INLINE_BYTES_MAX:
+            socket.send_fds(inlet, [_INLINE + data], [connection])
+            return True
+        beside = os.memfd_create("coldspark-handed", os.MFD_CLOEXEC)
+        try:
+            _write_all(beside, data)
+            socket.send_fds(inlet, [_BESIDE], [connection, beside])
+        finally:
+            os.close(beside)
+        return True
+    except OSError:
+        return False
+
+
+def take(outlet: socket.socket) -> tuple[socket.socket, bytes] | None:
+    """Take the oldest letter, or None where there is none. A letter that is torn is left out."""
+    while True:
+        try:
+            packet, descriptors, _, _ = socket.recv_fds(outlet, _INLINE_BYTES_MAX + 1, 2)
+        except (BlockingIOError, InterruptedError):
+            return None
+        if not packet:
+            return None
+        if not descriptors:
+            continue  # This process has no descriptor left: the caller is hung up on.
+        connection = socket.socket(fileno=descriptors[0])
+        connection.setblocking(False)
+        if packet[:1] == _INLINE:
+            return connection, packet[1:]
+        if len(descriptors) == 2:
+            return connection, _read_all(descriptors[1])
+        connection.close()
+
+
+def turn_away(outlet: socket.socket) -> None:
+    """Answer all that lies in a mailbox whose router does not come back."""
+    while (letter := take(outlet)) is not None:
+        connection, _ = letter
+        with connection, suppress(OSError):
+            connection.send(_AWAY)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _read_all(descriptor: int) -> bytes:
+    with os.fdopen(descriptor, "rb") as file:
+        file.seek(0)
+        return file.read()
