@@ -98,5 +98,5 @@ def test_secrets_are_never_shown() -> None:
 
 def test_a_bound_on_weights_needs_a_single_router() -> None:
     """No router knows what the others' replicas run on."""
-    with pytest.raises(ValueError, match="weights_limit=5 needs routers=1, not 2"):
-        ServerConfig(weights_bytes_max=5, routers=2)
+    with pytest.raises(InvalidRequest, match="weights_limit=5 needs routers=1, not 2"):
+        load_server({"weights_limit": "5", "routers": 2}, environ={})

@@ -5,7 +5,7 @@ from functools import partial
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coldspark.core.metering import WHOLE_PPM, Meter
+from coldspark.core.meter import WHOLE_PPM, Meter
 from coldspark.core.types import ReplicaId
 from coldspark.runtime.routers.books import Books
 
