@@ -91,8 +91,8 @@ class Levels:
             down[level] = now
             level -= 1
         self.level = level
-        self.over = level * slots if level < level_max else float("inf")
-        self.under = (level - 1) * slots
+        self.over = float(level * slots) if level < level_max else float("inf")
+        self.under = float((level - 1) * slots)
 
     def gaps(self, level: int) -> Gaps:
         """Return the gaps of a level (from 1)."""
