@@ -18,36 +18,11 @@ the two quantiles, and an ageing guard: a request older than three starts gets o
 """
 
 import math
-from dataclasses import dataclass
 
+from coldspark.core.rules.seen import Observed, Verdict
 from coldspark.core.types import ScalePolicy
 
 AGEING_STARTS = 3.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
-    """What a fleet looks like at one moment."""
-
-    queued: int
-    ready: int
-    """Replicas that take requests."""
-    starting_ages_s: tuple[float, ...]
-    """How long ago each replica that is not ready yet was asked for."""
-    oldest_wait_s: float
-    """How long the first in the queue has waited; 0 when nobody waits."""
-    start_s: float | None
-    """C; None until a start was measured."""
-    service_s: float | None
-    """S; None until a request was measured."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """How many replicas there shall be, those that are starting included."""
-
-    replicas: int
-    reason: str
 
 
 def decide(policy: ScalePolicy, seen: Observed) -> Verdict:

@@ -187,6 +187,9 @@ class Fleet:
     def _measure(self, now: float) -> None:
         """Note how many replicas the open requests fill, if that has changed."""
         open, levels = len(self._open), self._levels
+        demand = self._state.ruling.demand
+        if demand is not None:
+            demand.note(open, now)
         if open > levels.over or open <= levels.under:
             scale = self._state.revision.spec.scale
             levels.measure(open, scale.concurrency, scale.replicas_max, now)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from coldspark.core.deadlines import NEVER
 from coldspark.core.descent import Descent, Rest, Rung, cheapest
 from coldspark.core.gaps import FIRST_S
+from coldspark.core.rules.settings import Histogram, Learned
 from coldspark.core.state import FleetState
 from coldspark.core.types import Warmth
 
@@ -48,6 +49,10 @@ class Resting:
         replica = roster.longest_idle()
         if replica is None or replica.idle_since_s is None:
             return NEVER
+        ruling = self._state.ruling
+        if not ruling.rests_by_level:
+            verdict = ruling.verdict
+            return NEVER if roster.ready <= verdict.floor else replica.idle_since_s + verdict.keep_s
         if not self._is_learning:
             return replica.idle_since_s + scale.first_idle_s
         # Every warm request asks this, so what is cheap to say comes first.
@@ -135,12 +140,16 @@ class Resting:
     @property
     def _is_learning(self) -> bool:
         scale = self._state.revision.spec.scale
+        if isinstance(scale.rule, Histogram):
+            return True
         is_open = scale.idle_timeout_s is None and scale.warmth is not Warmth.READY
-        return is_open and self._state.starts_s.taken > 0
+        return is_open and isinstance(scale.rule, Learned) and self._state.starts_s.taken > 0
 
     def _of(self, level: int) -> _Learned:
         """Return what is known of a level."""
         state = self._state
+        if isinstance(state.ruling.rule, Histogram):
+            return self._counted(level)
         gaps, starts = state.levels.gaps(level), state.starts_s.taken + state.thaws_s.taken
         known = self._learned.get(level)
         is_same = known is not None and known.starts == starts
@@ -151,6 +160,16 @@ class Resting:
         found = _Learned(descent, rises, gaps.measured, starts)
         self._learned[level] = found
         return found
+
+    def _counted(self, level: int) -> _Learned:
+        """Return what the histogram rule says of a level."""
+        times = self._state.ruling.idle_times(level)
+        known = self._learned.get(level)
+        if known is None or known.gaps != times.measured:
+            descent = times.descent()
+            known = _Learned(descent, len(descent.rests) > 2, times.measured, 0)
+            self._learned[level] = known
+        return known
 
     def _rungs(self) -> tuple[Rung, Rung, Rung]:
         """Return what each rung costs; medians of what was measured."""

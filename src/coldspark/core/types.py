@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
 
+from coldspark.core.rules.settings import Histogram, Learned, Rule
+
 EndpointName = NewType("EndpointName", str)
 VariantName = NewType("VariantName", str)
 FleetId = NewType("FleetId", str)
@@ -110,6 +112,8 @@ class ScalePolicy:
 
     Higher keeps idle replicas for longer; it counts where a time above is learned.
     """
+    rule: Rule = field(default_factory=Learned)
+    """What says how many there shall be. Only ``learned`` learns idle times and wakes ahead."""
     waste_budget: float = 0.0
     """0 starts a replica for every slot's worth of waiting work; 1 only one that pays its start."""
     failed_starts_max: int = 3
@@ -128,6 +132,7 @@ class ScalePolicy:
         if not 0.0 <= self.wait_value <= 1e6:
             raise ValueError(f"wait_value={self.wait_value} must lie in 0..1000000")
         self._check_warmth()
+        self._check_rule()
         if not 0.0 <= self.waste_budget <= 1.0:
             raise ValueError(f"waste_budget={self.waste_budget} must lie in 0..1")
         if not 1 <= self.failed_starts_max <= 100:
@@ -145,6 +150,24 @@ class ScalePolicy:
                 f"park_timeout_s={self.park_timeout_s:g} does nothing with"
                 f" warmth={self.warmth.value}: leave one of them out"
             )
+
+    def _check_rule(self) -> None:
+        """Refuse settings that the rule does not look at."""
+        rule = self.rule
+        if isinstance(rule, Learned):
+            return
+        name = rule.__struct_config__.tag
+        if self.idle_timeout_s is not None:
+            raise ValueError(
+                f"idle_timeout_s={self.idle_timeout_s:g} does nothing with rule={name}:"
+                " the rule says how long idle replicas are kept"
+            )
+        if self.warmth is Warmth.READY:
+            raise ValueError(f"warmth=ready does nothing with rule={name}: set replicas_min")
+        if self.waste_budget:
+            raise ValueError(f"waste_budget={self.waste_budget:g} does nothing with rule={name}")
+        if isinstance(rule, Histogram) and self.warmth is not None:
+            raise ValueError(f"warmth={self.warmth.value} does nothing with rule={name}")
 
     @property
     def may_park(self) -> bool:
