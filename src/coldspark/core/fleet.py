@@ -236,6 +236,7 @@ class Fleet:
             return
         if replica.state is ReplicaState.READY:
             self._lives.send_away(replica, now, f"evicted: {reason}", effects)
+            self._scaling.evicted()
         elif replica.state is ReplicaState.PARKED:
             self._lives.stop(replica, now, f"evicted: {reason}", effects, grace_s=0.0)
         self._scaling.rescale(now, effects)

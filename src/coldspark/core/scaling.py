@@ -45,8 +45,11 @@ class Scaling:
         room = scale.replicas_max - roster.live(revision.id) - roster.failing
         if room <= 0:
             return 0, f"at replicas_max={scale.replicas_max}"
-        missing = verdict.replicas - roster.ready - len(roster.starting) - roster.failing
-        return min(missing, room), verdict.reason
+        wanted, reason = verdict.replicas, verdict.reason
+        worth = self._resting.worth_starting() if self._state.book.queued else 0
+        if worth > wanted:
+            wanted, reason = worth, f"{reason}; {worth} are worth having for those to come"
+        return min(wanted - roster.ready - len(roster.starting) - roster.failing, room), reason
 
     def _judge(self, now: float) -> Verdict:
         """Ask the rule."""
@@ -66,6 +69,7 @@ class Scaling:
             oldest_wait_s=0.0 if first is None else now - first.arrived_s,
             start_s=state.starts_s.quantile(0.25),
             service_s=state.services_s.quantile(0.75),
+            service_mean_s=state.services_s.mean(),
         )
 
     def _withdraw(self, now: float, effects: list[FleetEffect]) -> None:
@@ -113,6 +117,10 @@ class Scaling:
             return self._state.ruling.verdict.keep_s
         timeout_s = scale.idle_timeout_s
         return FIRST_S if timeout_s is None or timeout_s > FIRST_S else timeout_s
+
+    def evicted(self) -> None:
+        """Hear that a replica was given up for others."""
+        self._resting.evicted()
 
     def next_s(self, now: float) -> float:
         """Return when the next replica goes a rung down, or is woken ahead."""

@@ -52,7 +52,8 @@ class IdleTimes:
             return Descent((0.0, until_s), (Rest.READY, Rest.ENDED))
         # The replica goes at once; READY at age 0 alone is what every descent begins with.
         ages_s = (0.0, math.ulp(1.0), head_s, until_s)
-        return Descent(ages_s, (Rest.READY, Rest.ENDED, Rest.READY, Rest.ENDED))
+        rests = (Rest.READY, Rest.ENDED, Rest.READY, Rest.ENDED)
+        return Descent(ages_s, rests, ((head_s, until_s),))
 
     def _is_representative(self, inside: int) -> bool:
         if self._beyond > _BEYOND_MAX * self.measured:

@@ -23,6 +23,8 @@ class Observed:
     """C: seconds that a start takes (a low quantile); None until one was measured."""
     service_s: float | None
     """S: seconds that a request takes (a high quantile); None until one was measured."""
+    service_mean_s: float | None = None
+    """The mean of what was measured."""
     now: float = 0.0
     """Monotonic seconds."""
     running: int = 0
