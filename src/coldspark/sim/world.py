@@ -198,13 +198,12 @@ class World:
     def run(self, until_s: float | None = None) -> None:
         """Play all requests, then go on until ``until_s`` or until nothing is left to happen."""
         order = self._order()
-        done, total, agenda = 0, len(order), self._agenda
-        for arrived_s, lane, index in order:
+        total, agenda = len(order), self._agenda
+        for done, (arrived_s, lane, index) in enumerate(order, 1):
             while agenda and agenda[0][0] <= arrived_s:
                 self._next()
             self.now = arrived_s
             self._arrive(lane, index)
-            done += 1
             if self._on_progress is not None and done % _PROGRESS_EVERY == 0:
                 self._on_progress(done, total)
         last_s = inf if until_s is None else until_s
