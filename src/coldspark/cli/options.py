@@ -53,6 +53,13 @@ def complete_gpu(incomplete: str) -> list[str]:
     return [name for name in names if name.lower().startswith(incomplete.lower())]
 
 
+def complete_rule(incomplete: str) -> list[str]:
+    """Return the names of the scaling rules."""
+    from coldspark.core.rules.reading import rule_names
+
+    return [name for name in rule_names() if name.startswith(incomplete)]
+
+
 def complete_book(incomplete: str) -> list[str]:
     """Return the names of the price books."""
     from coldspark import prices

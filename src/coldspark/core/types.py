@@ -72,6 +72,7 @@ class Resources:
             raise ValueError(f"gpu_memory_bytes={self.gpu_memory_bytes} must be positive")
 
 
+DEFAULT_WAIT_VALUE = 10.0
 FIRST_IDLE_S = 60.0
 """For how long an idle replica is kept before there is a measured start to reckon with."""
 _PARKED_PER_IDLE = 5.0
@@ -107,7 +108,7 @@ class ScalePolicy:
     """
     warmth: Warmth | None = None
     """None: as long on each rung as pays. Else the lowest rung that idleness leads to."""
-    wait_value: float = 10.0
+    wait_value: float = DEFAULT_WAIT_VALUE
     """What a second of a caller's waiting is worth, in seconds of a ready replica.
 
     Higher keeps idle replicas for longer; it counts where a time above is learned.
@@ -164,6 +165,8 @@ class ScalePolicy:
             )
         if self.warmth is Warmth.READY:
             raise ValueError(f"warmth=ready does nothing with rule={name}: set replicas_min")
+        if self.wait_value != DEFAULT_WAIT_VALUE:
+            raise ValueError(f"wait_value={self.wait_value:g} does nothing with rule={name}")
         if self.waste_budget:
             raise ValueError(f"waste_budget={self.waste_budget:g} does nothing with rule={name}")
         if isinstance(rule, Histogram) and self.warmth is not None:
