@@ -227,9 +227,11 @@ class Client:
         since: str | None = None,
         until: str | None = None,
         as_gpu: str | None = None,
+        memory_bytes: int | None = None,
     ) -> Json:
         """Return the bill of one endpoint or of all, priced by ``book``."""
         given = {"endpoint": name, "book": book, "since": since, "until": until, "as_gpu": as_gpu}
+        given |= {"memory": None if memory_bytes is None else str(memory_bytes)}
         query = {key: value for key, value in given.items() if value is not None}
         return _object(self.ask("GET", "/v1/bill", query=query))
 

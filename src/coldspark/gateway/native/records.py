@@ -68,6 +68,7 @@ async def get_bill(ask: Ask) -> Response:
         since_ms=ask.optional_number("since"),
         until_ms=ask.optional_number("until"),
         as_gpu=ask.text("as_gpu"),
+        memory_bytes=ask.optional_number("memory"),
     )
     if question.since_ms is not None and question.until_ms is not None:
         _check_order(question.since_ms, question.until_ms)

@@ -204,6 +204,7 @@ OPERATIONS: tuple[Operation, ...] = (
             Parameter("since", "First millisecond (epoch) that counts", int),
             Parameter("until", "First millisecond (epoch) that no longer counts", int),
             Parameter("as_gpu", "Price usage on CPU as if on this type"),
+            Parameter("memory", "Bytes of each replica, for books that bill by memory", int),
         ),
         replies=_ok("The bill", dict),
         errors=(404,),
