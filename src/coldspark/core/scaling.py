@@ -46,6 +46,8 @@ class Scaling:
         if room <= 0:
             return 0, f"at replicas_max={scale.replicas_max}"
         wanted, reason = verdict.replicas, verdict.reason
+        if wanted < scale.replicas_min:
+            wanted, reason = scale.replicas_min, "provisioned"
         worth = self._resting.worth_starting() if self._state.book.queued else 0
         if worth > wanted:
             wanted, reason = worth, f"{reason}; {worth} are worth having for those to come"
