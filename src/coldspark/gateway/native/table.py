@@ -182,6 +182,7 @@ OPERATIONS: tuple[Operation, ...] = (
             Parameter("sort", f"By one of {', '.join(ledger_reading.ORDERS)}", str, "newest"),
             Parameter("cold", "Only those that waited for a start", bool, False),
             Parameter("since", "First millisecond (epoch) that counts", int),
+            Parameter("until", "First millisecond (epoch) that no longer counts", int),
         ),
         replies=_ok("Ledger lines, newest or longest first", schemas.UsagesBody),
         run=records.list_requests,
