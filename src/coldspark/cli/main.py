@@ -11,6 +11,7 @@ import typer
 
 from coldspark import __version__
 from coldspark.cli import (
+    comparing,
     deploying,
     invoking,
     keys,
@@ -45,7 +46,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (serving, deploying, invoking, reading, tracing, warmth, money, planning, keys):
+for module in (
+    serving,
+    deploying,
+    invoking,
+    reading,
+    tracing,
+    warmth,
+    money,
+    planning,
+    comparing,
+    keys,
+):
     module.register(app)
 
 
