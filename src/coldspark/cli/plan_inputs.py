@@ -121,6 +121,10 @@ def from_endpoint(client: "Client", name: str, last: str, service: "Durations | 
     asked = Asked(recorded=Recorded(traffic, period_s))
     _take_variant(asked, variant)
     _take_starts(asked, served)
+    if len(endpoint["variants"]) > 1:
+        asked.remarks.append(
+            f"all variants' requests together, on what variant {variant['name']} asks for"
+        )
     if len(lines) >= _LINES_MAX:
         asked.remarks.append(f"only the newest {_LINES_MAX:,} requests were read")
     return asked
