@@ -1,4 +1,4 @@
-"""Let the simulator's tests import their small plans."""
+"""Let the simulator's tests import their small worlds."""
 
 import sys
 from pathlib import Path
