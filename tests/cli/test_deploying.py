@@ -15,16 +15,26 @@ def project(text: str = "name = 'mine'\ngpu = 'T4'") -> None:
 def test_deploy_shows_the_plan_uploads_and_applies(coldspark: Shell, api: FakeApi) -> None:
     """Once, with flags over the file's keys."""
     project()
-    ran = coldspark("deploy", ".", "--gpu", "A10G", "--max", "4", "--env", "A=1", "--yes")
+    flags = ("--gpu", "A10G", "--max", "4", "--rule", "knative", "--env", "A=1", "--yes")
+    ran = coldspark("deploy", ".", *flags)
     assert ran.code == 0
     definition = api.endpoints["mine"]["definition"]
     assert definition["gpu"] == "A10G"
-    assert definition["scale"] == {"max": 4}
+    assert definition["scale"] == {"max": 4, "rule": "knative"}
     assert definition["environment"] == {"A": "1"}
     assert definition["code"] in api.artifacts
     assert "mine: create (2 files" in ran.err
     assert "uploading" in ran.err
     assert ran.out == ""
+
+
+def test_an_unknown_rule_is_refused_with_the_nearest(coldspark: Shell, api: FakeApi) -> None:
+    """Before anything is sent."""
+    project()
+    ran = coldspark("deploy", ".", "--rule", "knativ", "--yes")
+    assert ran.code == 2
+    assert "there is no rule 'knativ': did you mean 'knative'?" in ran.err
+    assert api.asked == []
 
 
 def test_deploying_the_same_again_changes_nothing(coldspark: Shell, api: FakeApi) -> None:

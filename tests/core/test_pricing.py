@@ -1,5 +1,7 @@
 """The ledger under price books: the guide's example, what is missing, what is assumed."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from coldspark import prices
 from coldspark.core.metering import HoldingState
 from coldspark.core.pricing import (
+    CPU,
     Bill,
     BookKind,
     Component,
@@ -166,6 +169,53 @@ def test_provisioned_time_never_exceeds_the_slots_that_idled() -> None:
     assert by_component(bill)[Component.PROVISIONED] == 19_080_000_000
 
 
+def test_lambda_bills_starts_and_requests_by_memory() -> None:
+    """2 GiB x 3 s at $0.0000166667 and two requests at $0.20 a million; idling is free."""
+    totals = Totals(
+        usages=(usage(None, 2, 2_000),),
+        holdings=(
+            idle(None, 60_000, is_provisioned=False),
+            replace(idle(None, 1_000, is_provisioned=False), state=HoldingState.STARTING),
+        ),
+    )
+    bill = price(prices.load("lambda"), totals, memory_bytes=2 * 2**30)
+    assert bill.total_nanos == 33_333 + 66_667 + 400
+    assert all(line.is_estimated for line in bill.lines)
+
+
+@pytest.mark.parametrize(
+    ("memory_bytes", "gpu", "why"),
+    [
+        (None, None, "lambda bills by memory: say how much each replica has"),
+        (11 * 2**30, None, "lambda has at most 10,240 MiB of memory"),
+        (2**30, "A10G", "lambda has no compute rate for A10G"),
+    ],
+)
+def test_what_lambda_cannot_do_is_missing_not_free(
+    memory_bytes: int | None, gpu: str | None, why: str
+) -> None:
+    """Nothing is silently zero."""
+    totals = Totals(usages=(usage(gpu, 1, 1_000),), holdings=())
+    bill = price(prices.load("lambda"), totals, memory_bytes=memory_bytes)
+    assert why in [row.why for row in bill.missing]
+
+
+def test_sagemaker_serverless_as_aws_bills_it_has_no_charge_for_each_invocation() -> None:
+    """1,000 s with 2 GB are $0.04, and 1 GB of data $0.016."""
+    totals = Totals(usages=(usage(None, 500, 1_000_000, bytes_in=10**9),), holdings=())
+    bill = price(prices.load("sagemaker-serverless"), totals, memory_bytes=2 * 2**30)
+    assert bill.total_nanos == 56_000_000
+
+
+def test_whole_instances_are_billed_by_the_hour_used_or_not() -> None:
+    """A month of g5.xlarge; an L4 is not sold there, which is missing."""
+    book = prices.load("ec2-on-demand")
+    bill = price(book, guide_example(), wall_ms=MONTH_MS)
+    assert bill.total_nanos == 724_320_000_000
+    none = price(book, Totals(usages=(usage("L4", 1, 1),), holdings=()), wall_ms=1, as_gpu="L4")
+    assert [row.component for row in none.missing] == [Component.DEDICATED]
+
+
 def test_simulated_devices_are_named() -> None:
     """A rehearsal never looks like hardware."""
     bill = price(GUIDE, Totals(usages=(usage("T4", 4, 1, is_simulated=True),), holdings=()))
@@ -176,7 +226,7 @@ def test_every_type_of_every_book_is_in_the_catalogue() -> None:
     """Books and catalogue speak of the same types."""
     for name in prices.names():
         book = prices.load(name)
-        for gpu in (*book.rates, *book.dedicated_hour_nanos):
+        for gpu in {*book.rates, *book.dedicated} - {CPU}:
             found = catalogue.load().gpu(gpu)
             assert found is not None, (name, gpu)
             assert found.name == gpu

@@ -9,6 +9,8 @@ from cli_page import PAGE, commands, examples, group, render
 from doc_pages import ROOT, blocks
 
 from coldspark import config, errors
+from coldspark.core.rules.reading import name_of, setting_names
+from coldspark.core.rules.settings import RULES, Rule
 from coldspark.core.sizes import parse_duration, parse_size
 from coldspark.core.types import RootCause
 from coldspark.gateway.native.schemas import LimitsBody, ScaleBody
@@ -131,6 +133,7 @@ SCALE = {"min": "min", "max": "max", "concurrency": "concurrency"} | {
     "park_timeout": "park_timeout_s",
     "warmth": "warmth",
     "wait_value": "wait_value",
+    "rule": "rule",
     "waste_budget": "waste_budget",
     "failed_starts": "failed_starts_max",
 }
@@ -156,7 +159,7 @@ LIMITS = {
         *(
             (key, getattr(ScaleBody(), name))
             for key, name in SCALE.items()
-            if key not in LEARNED | DERIVED
+            if key not in LEARNED | DERIVED | {"rule"}
         ),
         *((key, getattr(LimitsBody(), name)) for key, name in LIMITS.items()),
     ],
@@ -178,10 +181,29 @@ def test_what_is_learned_unless_it_is_said_is_auto(key: str) -> None:
 
 def test_scale_and_limits_have_the_keys_that_a_file_may_hold() -> None:
     """A new key needs its row."""
-    assert set(project._scale(dict.fromkeys(SCALE, 1) | {"warmth": "ready"})) == set(SCALE.values())
+    words = {"warmth": "ready", "rule": "learned"}
+    assert set(project._scale(dict.fromkeys(SCALE, 1) | words)) == set(SCALE.values())
     assert set(project._limits(dict.fromkeys(LIMITS, 1))) == set(LIMITS.values())
     assert set(ScaleBody.__struct_fields__) == set(SCALE.values())
     assert set(LimitsBody.__struct_fields__) == set(LIMITS.values())
+
+
+def test_the_default_rule_is_on_its_page() -> None:
+    """By its name."""
+    assert row("configuration.md", "rule", width=3)[1] == ScaleBody().rule
+
+
+@pytest.mark.parametrize("kind", RULES, ids=name_of)
+def test_every_rule_has_its_section_with_its_settings(kind: type[Rule]) -> None:
+    """As a file writes them, with the code's defaults."""
+    text = (REFERENCE / "scaling-rules.md").read_text(encoding="utf-8")
+    _, heading, rest = text.partition(f"## `{name_of(kind)}`\n")
+    assert heading
+    lines = [line for line in rest.partition("\n## ")[0].splitlines() if line.startswith("| `")]
+    cells = [[cell.strip().strip("`") for cell in line.split("|")[1:3]] for line in lines]
+    written = {key: parse_duration(default) for key, default in cells}
+    settings = setting_names(kind)
+    assert written == {key.removesuffix("_s"): getattr(kind(), key) for key in settings}
 
 
 def test_every_root_cause_is_told_with_what_to_do() -> None:

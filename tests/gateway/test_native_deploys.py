@@ -50,6 +50,7 @@ def test_what_is_shown_can_be_deployed_again_and_changes_nothing() -> None:
             "memory": "2GB",
             "gpu_memory": "15GB",
             "environment": {"B": "1", "A": "2"},
+            "scale": {"max": 3, "rule": {"name": "knative", "target": 1}},
             "limits": {"request_timeout_s": 5},
             "model": "s3://bucket/key",
         }
@@ -157,6 +158,21 @@ def test_several_variants_have_their_own_fields() -> None:
             "did you mean 'queue_max'?",
         ),
         ({"handler": "a.py", "scale": {"max": "4"}}, "scale.max", "Expected `int`, got `str`"),
+        (
+            {"handler": "a.py", "scale": {"rule": "rayserve"}},
+            "scale.rule",
+            "did you mean 'ray-serve'?",
+        ),
+        (
+            {"handler": "a.py", "scale": {"rule": {"name": "knative", "paanic_s": 6}}},
+            "scale.rule",
+            "did you mean 'panic_s'?",
+        ),
+        (
+            {"handler": "a.py", "scale": {"rule": "knative", "wait_value": 3}},
+            "scale",
+            "wait_value=3 does nothing with rule=knative",
+        ),
         ({"handler": "a.py", "scale": {"min": 3}}, "scale", "replicas_min=3 must lie in 0..1"),
         (
             {"handler": "a.py", "scale": {"batch_size_max": 16, "concurrency": 4}},

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from fake_services import Rig
 from gateway_fakes import COLD, definition, receipt, view
@@ -100,3 +101,26 @@ def test_looking_from_the_sdk() -> None:
     rig.usages.lines = [receipt(asked, waterfall=COLD).usage]
     served(rig, body)
     assert rig.bills[0].as_gpu == "L4"
+
+
+def test_the_ledger_is_read_page_by_page_since_a_moment() -> None:
+    """Whole, newest first, each line once though pages meet within a millisecond."""
+
+    def body(client: Client) -> None:
+        lines = client.ledger("a", since_ms=100, lines_max=9_000)
+        assert [line["request"] for line in lines] == [f"r{n}" for n in range(2_400)]
+        newest = client.ledger("a", since_ms=100, lines_max=1_500)
+        assert [line["request"] for line in newest] == [f"r{n}" for n in range(1_500)]
+        with pytest.raises(ServerRefused, match="must not be after"):
+            client.find_requests("a", since_ms=5, until_ms=4)
+
+    rig = Rig()
+    rig.platform.views["a"] = view(definition("a"))
+    asked = Invocation(endpoint=EndpointName("a"), started_s=0.0, request=RequestId("r"))
+    one = receipt(asked, waterfall=COLD).usage
+    rig.usages.lines = [
+        msgspec.structs.replace(one, request=RequestId(f"r{n}"), arrived_ms=3_000 - n // 7)
+        for n in range(2_400)
+    ]
+    rig.usages.lines.append(msgspec.structs.replace(one, arrived_ms=99))
+    served(rig, body)

@@ -91,6 +91,26 @@ def test_batching_is_asked_for_in_words(tmp_path: Path) -> None:
     assert read_project(root).definition["scale"] == {"batch_size_max": 16, "batch_wait_s": 0.005}
 
 
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("'knative'", "knative"),
+        ("{name = 'knative'}", "knative"),
+        ("{name = 'keep-alive', keep = '10m'}", "keep-alive"),
+        ("{name = 'keep-alive', keep = '5m'}", {"name": "keep-alive", "keep_s": 300.0}),
+        ("{name = 'request-count', requests = 2}", {"requests": 2.0, "idle_s": 5.0}),
+    ],
+)
+def test_a_rule_is_a_name_or_a_table(tmp_path: Path, text: str, asked: Any) -> None:
+    """Durations become seconds; what says no more than its name is its name."""
+    definition = read_project(
+        project(tmp_path, f"[scale]\nrule = {text}", "inference.py")
+    ).definition
+    if isinstance(asked, dict):
+        asked = {"name": "request-count"} | asked
+    assert definition["scale"] == {"rule": asked}
+
+
 def test_flags_win_over_the_file_key_by_key(tmp_path: Path) -> None:
     """``--max 9`` leaves the file's idle timeout as it is."""
     root = project(
@@ -163,6 +183,12 @@ def test_a_model_directory_is_meant_relative_to_the_project(tmp_path: Path) -> N
         ("requirements = 'other.txt'", "other.txt does not exist"),
         ("model = 'nowhere'", "nowhere"),
         ("scale = 3", "scale"),
+        ("[scale]\nrule = 'knativ'", "there is no rule 'knativ': did you mean 'knative'?"),
+        ("[scale]\nrule = 7", "must be a name, or a table with one"),
+        ("[scale]\nrule = {name = 'knative', tarket = 1}", "did you mean 'target'?"),
+        ("[scale]\nrule = {name = 'knative', target = 9}", "target=9 must lie in 0.01..1"),
+        ("[scale]\nrule = {name = 'knative', target = 'x'}", "Expected `float`, got `str`"),
+        ("[scale]\nrule = {name = 'keep-alive', keep = 'x'}", "write such as 60s"),
         ("name", "cannot be read"),
     ],
 )

@@ -208,7 +208,12 @@ def billing_of(
 
     async def bill(asked: BillQuestion) -> dict[str, object]:
         priced = await billing.bill(
-            asked.endpoint, asked.book, asked.since_ms, asked.until_ms, asked.as_gpu
+            asked.endpoint,
+            asked.book,
+            asked.since_ms,
+            asked.until_ms,
+            asked.as_gpu,
+            asked.memory_bytes,
         )
         plain: dict[str, object] = msgspec.to_builtins(priced)
         return plain

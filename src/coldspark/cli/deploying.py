@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from coldspark.cli import render, specs, waking
-from coldspark.cli.options import AsJson, Key, Name, Url, client, complete_gpu
+from coldspark.cli.options import AsJson, Key, Name, Url, client, complete_gpu, complete_rule
 
 if TYPE_CHECKING:
     from coldspark.sdk.client import Client
@@ -23,6 +23,8 @@ coldspark deploy inference.py --name mine --gpu A10G --max 4 --yes
 coldspark deploy . --gpu "L4,A10G" --gpu-memory 15GB --dry-run
 
 coldspark deploy . --batch-size 16 --batch-wait 5ms
+
+coldspark deploy . --max 8 --rule knative     [dim]see docs/reference/scaling-rules.md[/dim]
 
 coldspark deploy . --min 1 --env HF_HUB_OFFLINE=1 --wake
 """
@@ -100,6 +102,14 @@ def deploy(
             show_default="10",
         ),
     ] = None,
+    rule: Annotated[
+        str | None,
+        typer.Option(
+            help="What says how many replicas there shall be; settings go into the file.",
+            show_default="learned",
+            autocompletion=complete_rule,
+        ),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="s3://…, file:///… or artifact:…")] = None,
     env: Annotated[list[str] | None, typer.Option(help="K=V; may be repeated.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan only.")] = False,
@@ -131,6 +141,7 @@ def deploy(
             park_timeout=park_timeout,
             warmth=warmth,
             wait_value=wait_value,
+            rule=rule,
         ),
         "environment": _environment(env or []),
     }

@@ -10,7 +10,18 @@ from typing import Annotated
 import typer
 
 from coldspark import __version__
-from coldspark.cli import deploying, invoking, keys, money, reading, serving, tracing, warmth
+from coldspark.cli import (
+    comparing,
+    deploying,
+    invoking,
+    keys,
+    money,
+    planning,
+    reading,
+    serving,
+    tracing,
+    warmth,
+)
 from coldspark.cli.guard import GuardedGroup
 
 _EPILOG = """
@@ -35,7 +46,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (serving, deploying, invoking, reading, tracing, warmth, money, keys):
+for module in (
+    serving,
+    deploying,
+    invoking,
+    reading,
+    tracing,
+    warmth,
+    money,
+    planning,
+    comparing,
+    keys,
+):
     module.register(app)
 
 

@@ -6,7 +6,7 @@ import typer
 
 from coldspark.cli import render
 from coldspark.cli.moments import moment_ms
-from coldspark.cli.options import AsJson, Key, OptionalName, Url, client, complete_book
+from coldspark.cli.options import AsJson, Key, OptionalName, Url, client, complete_book, size_of
 from coldspark.errors import InvalidRequest
 
 _ALIKE = ("component", "endpoint", "gpu", "unit", "is_estimated")
@@ -16,6 +16,8 @@ _BILL = """
 coldspark bill     [dim]all of it: busy, starting, idle and overhead[/dim]
 
 coldspark bill chat --prices guide-2026-03     [dim]the same traffic under the guide's prices[/dim]
+
+coldspark bill embed --prices lambda --memory 2GiB
 
 coldspark bill --since 7d --prices runpod-2026-10 --as-gpu L4
 """
@@ -39,6 +41,10 @@ def bill(
     as_gpu: Annotated[
         str | None, typer.Option(help="Price CPU usage as if on this type.", show_default="A10G")
     ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(help="Memory of each replica, for books that bill by it, such as 2GiB."),
+    ] = None,
     url: Url = None,
     key: Key = None,
     as_json: AsJson = False,
@@ -48,7 +54,12 @@ def bill(
     if since_ms is not None and until_ms is not None and since_ms > until_ms:
         raise InvalidRequest(f"--since {since} is after --until {until}: nothing lies between")
     answer = client(url, key).bill(
-        name, book=prices, since=_text(since_ms), until=_text(until_ms), as_gpu=as_gpu
+        name,
+        book=prices,
+        since=_text(since_ms),
+        until=_text(until_ms),
+        as_gpu=as_gpu,
+        memory_bytes=None if memory is None else size_of(memory, "--memory"),
     )
     if as_json:
         render.as_json(answer)

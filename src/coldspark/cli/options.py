@@ -33,6 +33,26 @@ def client(url: str | None, key: str | None) -> "Client":
     return Client(url, key)
 
 
+def size_of(text: str, option: str) -> int:
+    """Return bytes. Raises BadParameter that names the option."""
+    from coldspark.core.sizes import parse_size
+
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+def seconds_of(text: str, option: str) -> float:
+    """Return seconds. Raises BadParameter that names the option."""
+    from coldspark.core.sizes import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
+
+
 def complete_endpoint(incomplete: str) -> list[str]:
     """Ask the server for endpoint names; none when it does not answer at once."""
     from coldspark.errors import ColdsparkError
@@ -51,6 +71,13 @@ def complete_gpu(incomplete: str) -> list[str]:
 
     names = ["small", "large", *(gpu.name for gpu in catalogue.load().gpus)]
     return [name for name in names if name.lower().startswith(incomplete.lower())]
+
+
+def complete_rule(incomplete: str) -> list[str]:
+    """Return the names of the scaling rules."""
+    from coldspark.core.rules.reading import rule_names
+
+    return [name for name in rule_names() if name.startswith(incomplete)]
 
 
 def complete_book(incomplete: str) -> list[str]:

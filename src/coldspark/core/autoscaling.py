@@ -18,36 +18,13 @@ the two quantiles, and an ageing guard: a request older than three starts gets o
 """
 
 import math
-from dataclasses import dataclass
+from functools import lru_cache
 
+from coldspark.core.rules.seen import Observed, Verdict
 from coldspark.core.types import ScalePolicy
 
 AGEING_STARTS = 3.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
-    """What a fleet looks like at one moment."""
-
-    queued: int
-    ready: int
-    """Replicas that take requests."""
-    starting_ages_s: tuple[float, ...]
-    """How long ago each replica that is not ready yet was asked for."""
-    oldest_wait_s: float
-    """How long the first in the queue has waited; 0 when nobody waits."""
-    start_s: float | None
-    """C; None until a start was measured."""
-    service_s: float | None
-    """S; None until a request was measured."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """How many replicas there shall be, those that are starting included."""
-
-    replicas: int
-    reason: str
+_PLACES_MAX = 10_000
 
 
 def decide(policy: ScalePolicy, seen: Observed) -> Verdict:
@@ -62,7 +39,45 @@ def decide(policy: ScalePolicy, seen: Observed) -> Verdict:
     return Verdict(wanted, _explain(policy, seen, starts, wanted - present))
 
 
+@lru_cache(maxsize=4096)
+def first_saved(rounds: float, value: float) -> int:
+    """Return the first place in the queue for which a start pays by the waiting that it spares.
+
+    Replicas at hand finish ``x = rounds`` requests within a start, one after another at random, so
+    the j-th in the queue waits beyond the start by ``e(j) = E[(T(j) - x)+]`` on average, with T(j)
+    the sum of j exponential times of mean 1. A start pays for it when ``value * e(j) >= x``, with
+    ``value = wait_value * c``; times are in units of S/(r c). Worked number: x=1.5 and value=10:
+    e(1) = exp(-1.5) = 0.22, and 2.2 >= 1.5, so already the first in the queue gets a start.
+    """
+    below, term, place = 0.0, math.exp(-rounds), 0
+    while place < _PLACES_MAX:
+        place += 1
+        # P(N < j) and P(N < j + 1) for N Poisson with mean x.
+        below += term
+        term *= rounds / place
+        saved = place * (below + term) - rounds * below
+        if value * saved >= rounds:
+            return place
+    return _PLACES_MAX
+
+
 def _starts(policy: ScalePolicy, seen: Observed) -> int:
+    return max(_starts_for_work(policy, seen), _starts_for_waiting(policy, seen))
+
+
+def _starts_for_waiting(policy: ScalePolicy, seen: Observed) -> int:
+    """Return the starts that pay by the waiting that they spare."""
+    if policy.waste_budget or not seen.start_s or not seen.service_mean_s or not seen.ready:
+        return 0
+    slots = policy.concurrency
+    rounds = seen.ready * slots * seen.start_s / seen.service_mean_s
+    left = seen.queued - slots * len(seen.starting_ages_s)
+    digits = 2 - math.floor(math.log10(rounds))
+    place = first_saved(round(rounds, digits), policy.wait_value * slots)
+    return (left - place) // slots + 1 if left >= place else 0
+
+
+def _starts_for_work(policy: ScalePolicy, seen: Observed) -> int:
     slots = policy.concurrency
     start_s = seen.start_s or 0.0
     rounds = start_s / seen.service_s if seen.service_s else 0.0

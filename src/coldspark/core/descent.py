@@ -53,6 +53,10 @@ class Descent:
 
     ages_s: tuple[float, ...]
     rests: tuple[Rest, ...]
+    starts_s: tuple[tuple[float, float], ...] = ()
+    """Ages (from, to) at which it pays to start one that is not there."""
+    thaws_s: tuple[tuple[float, float], ...] = ()
+    """Ages (from, to) at which it pays to thaw one that is parked."""
 
     def at(self, age_s: float) -> Rest:
         """Return the rung at an age."""
@@ -62,6 +66,13 @@ class Descent:
         """Return the next age at which the rung changes."""
         index = bisect_right(self.ages_s, age_s)
         return self.ages_s[index] if index < len(self.ages_s) else NEVER_S
+
+    def raise_s(self, rest: Rest, age_s: float) -> float:
+        """Return the next age at which it pays to make one ready that rests on a rung."""
+        for from_s, to_s in self.thaws_s if rest is Rest.PARKED else self.starts_s:
+            if age_s < to_s:
+                return max(age_s, from_s)
+        return NEVER_S
 
 
 def cheapest(gaps: Gaps, rungs: tuple[Rung, Rung, Rung], wait_value: float) -> Descent:
@@ -113,4 +124,22 @@ def _course(choices: list[list[Rest]], rungs: tuple[Rung, Rung, Rung]) -> Descen
         ahead_s = rungs[here].wake_s if there < here else 0.0
         ages_s.append(max(ages_s[-1], EDGES_S[index] - ahead_s))
         rests.append(there)
-    return Descent(tuple(ages_s), tuple(rests))
+    starts_s, thaws_s = (
+        _raises(choices, rest, rungs[rest].wake_s) for rest in (Rest.ENDED, Rest.PARKED)
+    )
+    return Descent(tuple(ages_s), tuple(rests), starts_s, thaws_s)
+
+
+def _raises(
+    choices: list[list[Rest]], rest: Rest, ahead_s: float
+) -> tuple[tuple[float, float], ...]:
+    """Return the stretches of ages at which one that rests is to be READY."""
+    found: list[tuple[float, float]] = []
+    for index, chosen in enumerate(choices):
+        if chosen[rest] is not Rest.READY:
+            continue
+        from_s, to_s = max(0.0, EDGES_S[index] - ahead_s), EDGES_S[index + 1]
+        if found and from_s <= found[-1][1]:
+            from_s = found.pop()[0]
+        found.append((from_s, to_s))
+    return tuple(found)

@@ -187,6 +187,9 @@ class Fleet:
     def _measure(self, now: float) -> None:
         """Note how many replicas the open requests fill, if that has changed."""
         open, levels = len(self._open), self._levels
+        demand = self._state.ruling.demand
+        if demand is not None:
+            demand.note(open, now)
         if open > levels.over or open <= levels.under:
             scale = self._state.revision.spec.scale
             levels.measure(open, scale.concurrency, scale.replicas_max, now)
@@ -233,6 +236,7 @@ class Fleet:
             return
         if replica.state is ReplicaState.READY:
             self._lives.send_away(replica, now, f"evicted: {reason}", effects)
+            self._scaling.evicted()
         elif replica.state is ReplicaState.PARKED:
             self._lives.stop(replica, now, f"evicted: {reason}", effects, grace_s=0.0)
         self._scaling.rescale(now, effects)

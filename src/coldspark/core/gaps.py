@@ -7,7 +7,7 @@ teach how long to keep the replica that serves the daily trickle.
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 FIRST_S = 1.0
@@ -74,6 +74,8 @@ class Levels:
         """With more open requests than this, the level rises. Read only."""
         self.under = -1.0
         """With so few, it falls. Read only."""
+        self.listener: Callable[[int, float], None] | None = None
+        """Hears of every gap, with its level; those below ``FIRST_S`` too."""
         self._down_since_s: list[float] = [float("-inf")]
         """By level; those above it were never up."""
         self._gaps: list[Gaps] = [Gaps()]
@@ -85,8 +87,11 @@ class Levels:
             level += 1
             if level == len(down):
                 down.append(now)
-            elif now - down[level] >= FIRST_S:
+                continue
+            if now - down[level] >= FIRST_S:
                 self.gaps(level).add(now - down[level])
+            if self.listener is not None:
+                self.listener(level, now - down[level])
         while open <= (level - 1) * slots and level:
             down[level] = now
             level -= 1

@@ -6,7 +6,7 @@ All rounding of prices happens in ``charge_nanos``.
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from coldspark.core.metering import NANOS_PER_DOLLAR, HoldingState
@@ -14,6 +14,8 @@ from coldspark.core.totals import HoldingTotals, Totals, UsageTotals
 
 HOUR_MS = 3_600_000
 _GIGABYTE = 10**9
+CPU = "CPU"
+"""Where a book keeps the rate of what runs without a GPU."""
 
 
 class BookKind(StrEnum):
@@ -23,6 +25,8 @@ class BookKind(StrEnum):
     """The machine's own bill, split as the meter recorded it."""
     METERED = "metered"
     """Rates times quantities, as a cloud does it."""
+    INSTANCES = "instances"
+    """Whole instances by the hour, used or not."""
 
 
 class Component(StrEnum):
@@ -44,6 +48,8 @@ class BilledTime(StrEnum):
 
     BUSY = "busy"
     """Only while a request runs."""
+    STARTED = "started"
+    """Starting and running, not idle."""
     HELD = "held"
     """From start to stop: starting, running and idle."""
 
@@ -57,6 +63,10 @@ class Rate:
     provisioned_hour_nanos: int | None = None
     """For one slot that is kept warm, an hour."""
     gigabyte_nanos: int | None = None
+    memory_hour_nanos: int | None = None
+    """For an hour with one GiB of memory, where compute is billed by memory."""
+    memory_bytes_max: int | None = None
+    """The most that can be had."""
     estimated: tuple[Component, ...] = ()
     """Components whose rate was derived, not published."""
 
@@ -68,6 +78,17 @@ class Rate:
             Component.PROVISIONED: self.provisioned_hour_nanos,
             Component.TRANSFER: self.gigabyte_nanos,
         }.get(component)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """A whole machine that is rented by the hour."""
+
+    name: str | None
+    """As its seller calls it; None where the source does not say."""
+    gpus: int
+    hour_nanos: int
+    is_estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +115,8 @@ class Book:
     billed_time: BilledTime = BilledTime.BUSY
     rates: Mapping[str, Rate] = field(default_factory=dict)
     """By GPU type."""
-    dedicated_hour_nanos: Mapping[str, int] = field(default_factory=dict)
-    """An hour of a whole instance with one such GPU."""
+    dedicated: Mapping[str, Instance] = field(default_factory=dict)
+    """The smallest whole instance with such a GPU."""
     missing: Mapping[Component, str] = field(default_factory=dict)
     """Why the book has no rate for something that it charges."""
     corrections: tuple[Correction, ...] = ()
@@ -157,16 +178,23 @@ def price(
     *,
     wall_ms: int | None = None,
     as_gpu: str | None = "A10G",
+    memory_bytes: int | None = None,
     assumptions: Iterable[str] = (),
 ) -> Bill:
     """Price a stretch of the ledger.
 
     ``wall_ms`` is how long the stretch lasted (bounds provisioned time, prices the dedicated
     comparison). Usage on CPU, or on a type that the book lacks, is priced as if it had run on
-    ``as_gpu``, and the bill says so; None prices nothing in its place.
+    ``as_gpu``, and the bill says so; None prices nothing in its place. ``memory_bytes`` is what
+    each replica has, for books that bill compute by memory.
     """
+    book = _with_memory(book, memory_bytes)
+    dedicated = _dedicated(book, totals, wall_ms, as_gpu)
     if book.kind is BookKind.ALLOCATED:
         lines, said = list(_allocated(totals)), []
+    elif book.kind is BookKind.INSTANCES:
+        lines = [dedicated]
+        said = ["assumed: one instance would have carried it"]
     else:
         substitute = _Substitute(book, as_gpu)
         lines = list(_metered(book, totals, substitute, wall_ms))
@@ -182,8 +210,28 @@ def price(
         missing=tuple(_missing(book, lines)),
         assumptions=(*assumptions, *said, *_simulated(totals)),
         corrections=book.corrections,
-        dedicated=_dedicated(book, totals, wall_ms, as_gpu),
+        dedicated=None if book.kind is BookKind.INSTANCES or dedicated.nanos is None else dedicated,
     )
+
+
+def _with_memory(book: Book, memory_bytes: int | None) -> Book:
+    """Turn a rate by memory into a rate by time, for replicas of this size.
+
+    Worked number: $0.06 for a GiB-hour and 2 GiB make $0.12 an hour.
+    """
+    rate = book.rates.get(CPU)
+    if rate is None or rate.memory_hour_nanos is None:
+        return book
+    most = rate.memory_bytes_max
+    if memory_bytes is None:
+        why = f"{book.name} bills by memory: say how much each replica has"
+    elif most is not None and memory_bytes > most:
+        why = f"{book.name} has at most {most // 2**20:,} MiB of memory"
+    else:
+        hour_nanos = charge_nanos(memory_bytes, rate.memory_hour_nanos, 2**30)
+        priced = replace(rate, compute_hour_nanos=hour_nanos)
+        return replace(book, rates={**book.rates, CPU: priced})
+    return replace(book, missing={**book.missing, Component.COMPUTE: why})
 
 
 class _Substitute:
@@ -195,6 +243,8 @@ class _Substitute:
         self._replaced: set[str | None] = set()
 
     def gpu(self, gpu: str | None) -> str | None:
+        if CPU in self._book.rates:
+            return CPU if gpu is None else gpu
         if gpu in self._book.rates or self._as_gpu is None:
             return gpu
         self._replaced.add(gpu)
@@ -242,9 +292,15 @@ def _metered(
         if _is_provisioned(holding) and Component.PROVISIONED in book.components:
             slot_ms = _provisioned_ms(holding, totals.usages, wall_ms)
             yield _time_line(book, Component.PROVISIONED, holding.endpoint, gpu, slot_ms)
-        if book.billed_time is BilledTime.HELD and holding.state is not HoldingState.OVERHEAD:
+        if _is_billed(book, holding.state):
             held_ms = holding.duration_ms * _whole(holding.gpu_count)
             yield _time_line(book, Component.COMPUTE, holding.endpoint, gpu, held_ms)
+
+
+def _is_billed(book: Book, state: HoldingState) -> bool:
+    if book.billed_time is BilledTime.STARTED:
+        return state is HoldingState.STARTING
+    return book.billed_time is BilledTime.HELD and state is not HoldingState.OVERHEAD
 
 
 def _usage_lines(book: Book, usage: UsageTotals, gpu: str | None) -> Iterator[Line]:
@@ -341,7 +397,8 @@ def _missing(book: Book, lines: Iterable[Line]) -> Iterator[Missing]:
         if line.nanos is not None or not line.quantity or key in seen:
             continue
         seen.add(key)
-        why = book.missing.get(line.component)
+        is_sold = CPU not in book.rates or line.gpu in book.rates
+        why = book.missing.get(line.component) if is_sold else None
         yield Missing(
             component=line.component,
             gpu=line.gpu,
@@ -364,19 +421,20 @@ def _simulated(totals: Totals) -> list[str]:
     return [f"simulated: {count} requests ran on simulated devices, not on GPUs"] if count else []
 
 
-def _dedicated(book: Book, totals: Totals, wall_ms: int | None, as_gpu: str | None) -> Line | None:
-    used = next((row.gpu for row in totals.usages if row.gpu in book.dedicated_hour_nanos), as_gpu)
-    rate = book.dedicated_hour_nanos.get(used) if used is not None else None
-    if rate is None or not wall_ms:
-        return None
+def _dedicated(book: Book, totals: Totals, wall_ms: int | None, as_gpu: str | None) -> Line:
+    used = next((row.gpu for row in totals.usages if row.gpu in book.dedicated), as_gpu)
+    instance = book.dedicated.get(used) if used is not None else None
     return Line(
         component=Component.DEDICATED,
         endpoint=None,
         gpu=used,
-        quantity=wall_ms / HOUR_MS,
+        quantity=(wall_ms or 0) / HOUR_MS,
         unit="hour",
-        rate_nanos=rate,
-        nanos=charge_nanos(wall_ms, rate, HOUR_MS),
+        rate_nanos=None if instance is None else instance.hour_nanos,
+        nanos=charge_nanos(wall_ms, instance.hour_nanos, HOUR_MS)
+        if instance is not None and wall_ms
+        else None,
+        is_estimated=instance is not None and instance.is_estimated,
     )
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from coldspark.core.deadlines import NEVER
 from coldspark.core.descent import Descent, Rest, Rung, cheapest
 from coldspark.core.gaps import FIRST_S
+from coldspark.core.replicas import ReplicaState
+from coldspark.core.rules.settings import Histogram, Learned
 from coldspark.core.state import FleetState
 from coldspark.core.types import Warmth
 
@@ -25,7 +27,6 @@ _ANEW_SHARE = 0.125
 @dataclass(frozen=True, slots=True)
 class _Learned:
     descent: Descent
-    rises: bool
     gaps: int
     """How many were known."""
     starts: int
@@ -48,6 +49,10 @@ class Resting:
         replica = roster.longest_idle()
         if replica is None or replica.idle_since_s is None:
             return NEVER
+        ruling = self._state.ruling
+        if not ruling.rests_by_level:
+            verdict = ruling.verdict
+            return NEVER if roster.ready <= verdict.floor else replica.idle_since_s + verdict.keep_s
         if not self._is_learning:
             return replica.idle_since_s + scale.first_idle_s
         # Every warm request asks this, so what is cheap to say comes first.
@@ -98,14 +103,30 @@ class Resting:
         level, since_s = self._next_level()
         if since_s is None or self._woken_ahead.get(level) == since_s:
             return NEVER
-        learned = self._of(level)
-        if not learned.rises:
-            return NEVER
-        descent = learned.descent
-        age_s = max(now - since_s, descent.next_s(0.0))
-        while age_s < NEVER and descent.at(age_s) is not Rest.READY:
-            age_s = descent.next_s(age_s)
+        age_s = self._of(level).descent.raise_s(self._spare, max(0.0, now - since_s))
         return max(now, since_s + age_s)
+
+    def worth_starting(self) -> int:
+        """Return how many replicas are worth having, of those that demand fills now.
+
+        Not for the requests that wait, but for those that will come to the same height again.
+        """
+        if not self._is_learning:
+            return 0
+        level = self._state.roster.ready + len(self._state.roster.starting) + 1
+        while (
+            level <= self._state.levels.level
+            and self._of(level).descent.raise_s(Rest.ENDED, 0.0) == 0.0
+        ):
+            level += 1
+        return level - 1
+
+    @property
+    def _spare(self) -> Rest:
+        """Return the rung of the replica that would be woken next."""
+        roster = self._state.roster
+        is_parking = any(replica.state is ReplicaState.PARKING for replica in roster)
+        return Rest.PARKED if roster.parked or is_parking else Rest.ENDED
 
     def wake_ahead(self) -> str:
         """Note that a replica is woken ahead, once in a gap; return the reason."""
@@ -123,6 +144,13 @@ class Resting:
             return level, None
         return level, state.levels.down_since_s(level)
 
+    def evicted(self) -> None:
+        """Note that a replica was given up for others: none is woken ahead in its place."""
+        levels = self._state.levels
+        level = self._state.roster.ready + len(self._state.roster.starting) + 1
+        for each, since_s in enumerate(levels.down()[level - levels.level - 1 :], level):
+            self._woken_ahead[each] = since_s
+
     @property
     def expected(self) -> int:
         """Return how many replicas there shall be for requests that are expected."""
@@ -135,22 +163,35 @@ class Resting:
     @property
     def _is_learning(self) -> bool:
         scale = self._state.revision.spec.scale
+        if isinstance(scale.rule, Histogram):
+            return True
         is_open = scale.idle_timeout_s is None and scale.warmth is not Warmth.READY
-        return is_open and self._state.starts_s.taken > 0
+        return is_open and isinstance(scale.rule, Learned) and self._state.starts_s.taken > 0
 
     def _of(self, level: int) -> _Learned:
         """Return what is known of a level."""
         state = self._state
+        if isinstance(state.ruling.rule, Histogram):
+            return self._counted(level)
         gaps, starts = state.levels.gaps(level), state.starts_s.taken + state.thaws_s.taken
         known = self._learned.get(level)
         is_same = known is not None and known.starts == starts
         if known and is_same and gaps.measured <= known.gaps * (1.0 + _ANEW_SHARE):
             return known
         descent = cheapest(gaps, self._rungs(), state.revision.spec.scale.wait_value)
-        rises = any(rest is Rest.READY for rest in descent.rests[1:])
-        found = _Learned(descent, rises, gaps.measured, starts)
+        found = _Learned(descent, gaps.measured, starts)
         self._learned[level] = found
         return found
+
+    def _counted(self, level: int) -> _Learned:
+        """Return what the histogram rule says of a level."""
+        times = self._state.ruling.idle_times(level)
+        known = self._learned.get(level)
+        if known is None or known.gaps != times.measured:
+            descent = times.descent()
+            known = _Learned(descent, times.measured, 0)
+            self._learned[level] = known
+        return known
 
     def _rungs(self) -> tuple[Rung, Rung, Rung]:
         """Return what each rung costs; medians of what was measured."""
@@ -159,5 +200,6 @@ class Resting:
         thaw_s = self._state.thaws_s.quantile(0.5)
         thaw_s = _THAW_FIRST_S if thaw_s is None else thaw_s
         parked = Rung(PARKED_HOLD, min(thaw_s, start_s)) if scale.may_park else _UNUSED
-        ended = _UNUSED if scale.warmth is Warmth.PARKED else Rung(0.0, start_s)
+        # Pinned to PARKED, ending spares nothing.
+        ended = Rung(PARKED_HOLD if scale.warmth is Warmth.PARKED else 0.0, start_s)
         return (Rung(1.0, 0.0), parked, ended)

@@ -40,6 +40,8 @@ class Rollout:
     def adopt(self, revision: Revision, now: float, effects: list[FleetEffect]) -> None:
         """Run another revision: one new replica for each ready old one, then the old one goes."""
         previous, self._state.revision = self._state.revision, revision
+        if revision.spec.scale.rule != self._state.ruling.rule:
+            self._state.follow()
         if revision.id == previous.id:
             return
         if self._underway is not None and self._underway.previous.id != revision.id:

@@ -1,6 +1,5 @@
 """Carrying out what ``autoscaling`` decides: ask for more, call asks back, let idle ones go."""
 
-from coldspark.core.autoscaling import Observed, decide
 from coldspark.core.deadlines import NEVER
 from coldspark.core.descent import Rest
 from coldspark.core.gaps import FIRST_S
@@ -9,7 +8,12 @@ from coldspark.core.messages import FleetEffect
 from coldspark.core.replicas import ReplicaState
 from coldspark.core.resting import Resting
 from coldspark.core.rollout import Rollout
+from coldspark.core.rules.demand import Demand
+from coldspark.core.rules.seen import Observed, Verdict
 from coldspark.core.state import FleetState
+
+_SILENT = Demand(1.0)
+"""What rules that do not look back are given."""
 
 
 class Scaling:
@@ -37,22 +41,37 @@ class Scaling:
         """Return how many starts the rule wants and ``replicas_max`` allows, and why."""
         roster, revision = self._state.roster, self._state.revision
         scale = revision.spec.scale
+        verdict = self._judge(now)
         room = scale.replicas_max - roster.live(revision.id) - roster.failing
         if room <= 0:
             return 0, f"at replicas_max={scale.replicas_max}"
-        verdict = decide(scale, self._observe(now))
-        missing = verdict.replicas - roster.ready - len(roster.starting) - roster.failing
-        return min(missing, room), verdict.reason
+        wanted, reason = verdict.replicas, verdict.reason
+        if wanted < scale.replicas_min:
+            wanted, reason = scale.replicas_min, "provisioned"
+        worth = self._resting.worth_starting() if self._state.book.queued else 0
+        if worth > wanted:
+            wanted, reason = worth, f"{reason}; {worth} are worth having for those to come"
+        return min(wanted - roster.ready - len(roster.starting) - roster.failing, room), reason
+
+    def _judge(self, now: float) -> Verdict:
+        """Ask the rule."""
+        state = self._state
+        return state.ruling.judge(state.revision.spec.scale, self._observe(now))
 
     def _observe(self, now: float) -> Observed:
         state, first = self._state, self._state.book.first
         return Observed(
+            now=now,
+            running=state.book.open - state.book.queued,
+            slots=state.revision.spec.scale.concurrency,
+            demand=state.ruling.demand or _SILENT,
             queued=state.book.queued,
             ready=state.roster.ready,
             starting_ages_s=tuple(now - r.asked_s for r in state.roster.starting.values()),
             oldest_wait_s=0.0 if first is None else now - first.arrived_s,
             start_s=state.starts_s.quantile(0.25),
             service_s=state.services_s.quantile(0.75),
+            service_mean_s=state.services_s.mean(),
         )
 
     def _withdraw(self, now: float, effects: list[FleetEffect]) -> None:
@@ -96,13 +115,20 @@ class Scaling:
         scale = self._state.revision.spec.scale
         if self._state.roster.ready <= scale.replicas_min:
             return NEVER
+        if not self._state.ruling.rests_by_level:
+            return self._state.ruling.verdict.keep_s
         timeout_s = scale.idle_timeout_s
         return FIRST_S if timeout_s is None or timeout_s > FIRST_S else timeout_s
+
+    def evicted(self) -> None:
+        """Hear that a replica was given up for others."""
+        self._resting.evicted()
 
     def next_s(self, now: float) -> float:
         """Return when the next replica goes a rung down, or is woken ahead."""
         resting = self._resting
         next_s = min(resting.idle_ends_s(now), resting.parked_ends_s(now))
+        next_s = min(next_s, self._state.ruling.verdict.look_again_s)
         if self._state.is_retired or self._state.budget.failed or self._rollout.is_underway:
             return next_s
         return min(next_s, resting.wakes_ahead_s(now))

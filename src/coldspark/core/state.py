@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from coldspark.core.gaps import Levels
 from coldspark.core.requests import RequestBook
 from coldspark.core.roster import Roster
+from coldspark.core.rules.ruling import Ruling
+from coldspark.core.rules.settings import Histogram
 from coldspark.core.starts import StartBudget
 from coldspark.core.types import FleetId, Revision
 from coldspark.core.windows import Samples
@@ -40,7 +42,20 @@ class FleetState:
     """From room granted to ready, of parked replicas."""
     services_s: Samples = field(default_factory=Samples)
     levels: Levels = field(default_factory=Levels)
+    ruling: Ruling = field(init=False)
     notes: deque[Note] = field(default_factory=lambda: deque(maxlen=DECISIONS_KEPT))
+
+    def __post_init__(self) -> None:
+        self.follow()
+
+    def follow(self) -> None:
+        """Let the rule of the revision that shall run decide from here on."""
+        self.ruling = Ruling(self.revision.spec.scale.rule)
+        is_counted = isinstance(self.ruling.rule, Histogram)
+        self.levels.listener = self._count_gap if is_counted else None
+
+    def _count_gap(self, level: int, gap_s: float) -> None:
+        self.ruling.idle_times(level).add(gap_s)
 
     def note(self, now: float, what: str, reason: str) -> None:
         """Keep a decision for whoever asks what happened."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
 
+from coldspark.core.rules.settings import Histogram, Learned, Rule
+
 EndpointName = NewType("EndpointName", str)
 VariantName = NewType("VariantName", str)
 FleetId = NewType("FleetId", str)
@@ -70,6 +72,7 @@ class Resources:
             raise ValueError(f"gpu_memory_bytes={self.gpu_memory_bytes} must be positive")
 
 
+DEFAULT_WAIT_VALUE = 10.0
 FIRST_IDLE_S = 60.0
 """For how long an idle replica is kept before there is a measured start to reckon with."""
 _PARKED_PER_IDLE = 5.0
@@ -126,11 +129,13 @@ class ScalePolicy:
     """
     warmth: Warmth | None = None
     """None: as long on each rung as pays. Else the lowest rung that idleness leads to."""
-    wait_value: float = 10.0
+    wait_value: float = DEFAULT_WAIT_VALUE
     """What a second of a caller's waiting is worth, in seconds of a ready replica.
 
     Higher keeps idle replicas for longer; it counts where a time above is learned.
     """
+    rule: Rule = field(default_factory=Learned)
+    """What says how many there shall be. Only ``learned`` learns idle times and wakes ahead."""
     waste_budget: float = 0.0
     """0 starts a replica for every slot's worth of waiting work; 1 only one that pays its start."""
     failed_starts_max: int = 3
@@ -150,6 +155,7 @@ class ScalePolicy:
         if not 0.0 <= self.wait_value <= 1e6:
             raise ValueError(f"wait_value={self.wait_value} must lie in 0..1000000")
         self._check_warmth()
+        self._check_rule()
         if not 0.0 <= self.waste_budget <= 1.0:
             raise ValueError(f"waste_budget={self.waste_budget} must lie in 0..1")
         if not 1 <= self.failed_starts_max <= 100:
@@ -186,6 +192,26 @@ class ScalePolicy:
                 f"park_timeout_s={self.park_timeout_s:g} does nothing with"
                 f" warmth={self.warmth.value}: leave one of them out"
             )
+
+    def _check_rule(self) -> None:
+        """Refuse settings that the rule does not look at."""
+        rule = self.rule
+        if isinstance(rule, Learned):
+            return
+        name = rule.__struct_config__.tag
+        if self.idle_timeout_s is not None:
+            raise ValueError(
+                f"idle_timeout_s={self.idle_timeout_s:g} does nothing with rule={name}:"
+                " the rule says how long idle replicas are kept"
+            )
+        if self.warmth is Warmth.READY:
+            raise ValueError(f"warmth=ready does nothing with rule={name}: set replicas_min")
+        if self.wait_value != DEFAULT_WAIT_VALUE:
+            raise ValueError(f"wait_value={self.wait_value:g} does nothing with rule={name}")
+        if self.waste_budget:
+            raise ValueError(f"waste_budget={self.waste_budget:g} does nothing with rule={name}")
+        if isinstance(rule, Histogram) and self.warmth is not None:
+            raise ValueError(f"warmth={self.warmth.value} does nothing with rule={name}")
 
     @property
     def may_park(self) -> bool:

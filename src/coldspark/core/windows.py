@@ -16,6 +16,10 @@ class Samples:
         self._values.append(value_s)
         self.taken += 1
 
+    def mean(self) -> float | None:
+        """Return the mean, or None while nothing was measured."""
+        return sum(self._values) / len(self._values) if self._values else None
+
     def quantile(self, share: float) -> float | None:
         """Return the nearest-rank quantile, or None while nothing was measured."""
         if not self._values:

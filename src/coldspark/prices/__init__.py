@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from coldspark.core.metering import NANOS_PER_DOLLAR
-from coldspark.core.pricing import BilledTime, Book, BookKind, Component, Correction, Rate
+from coldspark.core.pricing import (
+    BilledTime,
+    Book,
+    BookKind,
+    Component,
+    Correction,
+    Instance,
+    Rate,
+)
+from coldspark.core.sizes import parse_size
 from coldspark.errors import NotFound
 
 _FOLDER = Path(__file__).parent
@@ -22,6 +31,7 @@ _WORDS = {
     "starting": Component.STARTING,
     "idle": Component.IDLE,
     "overhead": Component.OVERHEAD,
+    "dedicated": Component.DEDICATED,
 }
 
 
@@ -58,7 +68,7 @@ def _book(name: str, data: Mapping[str, Any]) -> Book:
         components=tuple(_WORDS[word] for word in data["components"]),
         billed_time=BilledTime(data.get("billed_time", "busy")),
         rates={gpu: _rate(row) for gpu, row in data.get("rates", {}).items()},
-        dedicated_hour_nanos={gpu: nanos(row) for gpu, row in data.get("dedicated", {}).items()},
+        dedicated={gpu: _instance(row) for gpu, row in data.get("dedicated", {}).items()},
         missing={_WORDS[word]: why for word, why in data.get("missing", {}).items()},
         corrections=tuple(Correction(**row) for row in data.get("corrections", ())),
     )
@@ -73,7 +83,23 @@ def _rate(row: Mapping[str, Any]) -> Rate:
         compute_hour_nanos=hour_nanos,
         provisioned_hour_nanos=_optional(row.get("provisioned_slot_hour")),
         gigabyte_nanos=_optional(row.get("gigabyte")),
+        memory_hour_nanos=_memory_hour(row.get("gib_second")),
+        memory_bytes_max=parse_size(row["memory_max"]) if "memory_max" in row else None,
         estimated=tuple(_WORDS[word] for word in row.get("estimated", ())),
+    )
+
+
+def _memory_hour(per_second: str | None) -> int | None:
+    """Return the rate of an hour: a second's is finer than a nano-dollar."""
+    return None if per_second is None else nanos(str(3600 * Decimal(per_second)))
+
+
+def _instance(row: Mapping[str, Any]) -> Instance:
+    return Instance(
+        name=row.get("instance"),
+        gpus=row.get("gpus", 1),
+        hour_nanos=nanos(row["hour"]),
+        is_estimated=row.get("is_estimated", False),
     )
 
 

@@ -11,6 +11,7 @@ from math import inf
 from coldspark.core.messages import Grant, NodeJoined
 from coldspark.core.meter import WHOLE_PPM, Meter, Stretch
 from coldspark.core.metering import Holding, HoldingState
+from coldspark.core.shares import share_ppm
 from coldspark.core.types import (
     EndpointName,
     ReplicaId,
@@ -55,17 +56,6 @@ class Account:
         self.gpu = grant.devices[0].type if grant.devices else None
         self.gpu_count = len(grant.devices) * grant.fraction
         self.is_simulated = any(device.is_simulated for device in grant.devices)
-
-
-def share_ppm(node: NodeJoined, grant: Grant, resources: Resources) -> int:
-    """Return the part of the machine that a replica holds: its largest share of any resource.
-
-    This is the dominant share of Ghodsi et al., "Dominant Resource Fairness" (NSDI 2011).
-    """
-    devices = len(grant.devices) * grant.fraction / max(1, len(node.devices))
-    memory = resources.memory_bytes / node.memory_bytes
-    vcpus = resources.vcpus / node.vcpus
-    return min(WHOLE_PPM, round(WHOLE_PPM * max(devices, memory, vcpus)))
 
 
 class Accounts:

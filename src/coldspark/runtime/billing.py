@@ -46,6 +46,7 @@ class Billing:
         since_ms: int | None,
         until_ms: int | None,
         as_gpu: str | None,
+        memory_bytes: int | None = None,
     ) -> Bill:
         """Price a stretch of the ledger. Raises NotFound for an unknown book."""
         book = prices.load(book_name)
@@ -58,7 +59,14 @@ class Billing:
         )
         assumptions = (self._assumption,) if self._assumption else ()
         gpu = self._type_of(as_gpu) if as_gpu else "A10G"
-        return price(book, totals, wall_ms=wall_ms, as_gpu=gpu, assumptions=assumptions)
+        return price(
+            book,
+            totals,
+            wall_ms=wall_ms,
+            as_gpu=gpu,
+            memory_bytes=memory_bytes,
+            assumptions=assumptions,
+        )
 
     def _type_of(self, text: str) -> str:
         name = self._gpu_names(text)

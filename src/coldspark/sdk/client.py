@@ -19,6 +19,7 @@ from coldspark.sdk.transport import Reply, ReplyBroken, Transport
 DEFAULT_URL = "http://127.0.0.1:7117"
 _ASK_TIMEOUT_S = 60.0
 _INVOKE_TIMEOUT_S = 3_600.0
+_PAGE_LINES = 1_000
 
 Json = dict[str, Any]
 
@@ -199,6 +200,7 @@ class Client:
         sort: str | None = None,
         is_cold: bool = False,
         since_ms: int | None = None,
+        until_ms: int | None = None,
     ) -> Json:
         """Return ledger lines under ``requests``: the newest, or the longest by ``sort``.
 
@@ -207,8 +209,23 @@ class Client:
         """
         given = {"endpoint": name, "sort": sort, "cold": "true" if is_cold else None}
         given |= {"limit": str(limit), "since": None if since_ms is None else str(since_ms)}
+        given |= {"until": None if until_ms is None else str(until_ms)}
         query = {key: value for key, value in given.items() if value}
         return _object(self.ask("GET", "/v1/requests", query=query))
+
+    def ledger(self, name: str, *, since_ms: int, lines_max: int) -> list[Json]:
+        """Return an endpoint's ledger lines since a moment, newest first, page by page."""
+        found: dict[str, Json] = {}
+        until_ms: int | None = None
+        while len(found) < lines_max:
+            page = self.find_requests(name, _PAGE_LINES, since_ms=since_ms, until_ms=until_ms)
+            before = len(found)
+            found |= {line["request"]: line for line in _list(page, "requests")}
+            if len(page["requests"]) < _PAGE_LINES or len(found) == before:
+                break
+            # The last millisecond may go on in the next page; what comes twice is one.
+            until_ms = page["requests"][-1]["arrived_ms"] + 1
+        return list(found.values())[:lines_max]
 
     def coldstart(self, name: str, days: int = 7) -> Json:
         """Return how an endpoint's wakes went, and what would make them faster."""
@@ -227,9 +244,11 @@ class Client:
         since: str | None = None,
         until: str | None = None,
         as_gpu: str | None = None,
+        memory_bytes: int | None = None,
     ) -> Json:
         """Return the bill of one endpoint or of all, priced by ``book``."""
         given = {"endpoint": name, "book": book, "since": since, "until": until, "as_gpu": as_gpu}
+        given |= {"memory": None if memory_bytes is None else str(memory_bytes)}
         query = {key: value for key, value in given.items() if value is not None}
         return _object(self.ask("GET", "/v1/bill", query=query))
 

@@ -21,6 +21,7 @@ CPU under the directory's name.
     [scale]                             # min, max, batch_size, idle_timeout, warmth, ...
     max = 4
     idle_timeout = "60s"                # or "auto", the default: learned from the traffic
+    rule = "knative"                    # or {name = "keep-alive", keep = "10m"}; default: learned
 
     [limits]                            # request_timeout, start_timeout, body, queue, ...
     request_timeout = "10m"
@@ -39,7 +40,6 @@ from typing import Any
 
 from coldspark.core.hints import refuse_unknown_keys
 from coldspark.core.sizes import parse_duration, parse_size
-from coldspark.core.types import Warmth
 from coldspark.errors import InvalidRequest
 
 FILE_NAME = "coldspark.toml"
@@ -227,6 +227,7 @@ def _scale(table: Mapping[str, Any]) -> dict[str, Any]:
         "park_timeout": ("park_timeout_s", _duration_or_auto),
         "warmth": ("warmth", _warmth),
         "wait_value": ("wait_value", float),
+        "rule": ("rule", _rule),
         "waste_budget": ("waste_budget", float),
         "failed_starts": ("failed_starts_max", int),
     }
@@ -240,10 +241,19 @@ def _duration_or_auto(value: str | int | float) -> float | None:
 
 def _warmth(value: str) -> str | None:
     """Return the rung to stay on, or None for ``auto``."""
+    from coldspark.core.types import Warmth
+
     rungs = [warmth.value for warmth in Warmth]
     if value != "auto" and value not in rungs:
         raise ValueError(f"warmth={value!r} must be auto or one of {', '.join(rungs)}")
     return None if value == "auto" else value
+
+
+def _rule(value: str | Mapping[str, object]) -> str | dict[str, object]:
+    # Loads msgspec, which a script that only invokes does not need.
+    from coldspark.core.rules.reading import read_rule_in_file
+
+    return read_rule_in_file(value)
 
 
 def _limits(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from coldspark.core.rules.reading import read_rule, write_rule
 from coldspark.core.sizes import parse_size
 from coldspark.core.types import (
     ArtifactId,
@@ -166,6 +167,7 @@ def _scale(body: ScaleBody) -> ScalePolicy:
         park_timeout_s=body.park_timeout_s,
         warmth=body.warmth,
         wait_value=body.wait_value,
+        rule=_valid("scale.rule", lambda: read_rule(body.rule)),
         waste_budget=body.waste_budget,
         failed_starts_max=body.failed_starts_max,
     )
@@ -220,6 +222,7 @@ def _scale_fields(scale: ScalePolicy) -> dict[str, Any]:
         "park_timeout_s": scale.park_timeout_s,
         "warmth": scale.warmth,
         "wait_value": scale.wait_value,
+        "rule": write_rule(scale.rule),
         "waste_budget": scale.waste_budget,
         "failed_starts_max": scale.failed_starts_max,
     }

@@ -6,7 +6,7 @@ is passed on to a command's own server, with any method: an endpoint can be a wh
 
 from urllib.parse import unquote
 
-from coldspark.core.types import EndpointName, RequestId
+from coldspark.core.types import EndpointName, RequestId, VariantName
 from coldspark.errors import ColdsparkError
 from coldspark.gateway.doors import Headers, Reply, Route, endpoint_body_bytes_max
 from coldspark.gateway.head import Head
@@ -15,6 +15,8 @@ from coldspark.runtime.ports import Invocation, Key, Platform, Receipt
 
 _PREFIX = "/v1/endpoints/"
 _INVOKE = "/invoke"
+_VARIANT = "x-coldspark-variant"
+"""Names the variant that shall answer; without it the weights choose."""
 
 
 class NativeDoor:
@@ -45,8 +47,10 @@ class NativeDoor:
     ) -> Invocation:
         """Pass the request on as it is."""
         assert route.endpoint is not None
+        variant = head.headers.get(_VARIANT)
         return Invocation(
             endpoint=route.endpoint,
+            variant=None if variant is None else VariantName(variant),
             method=head.method,
             path=route.path,
             content_type=head.headers.get("content-type"),

@@ -34,12 +34,12 @@ async def read(
     usages: Usages,
     endpoint: EndpointName | None,
     since_ms: int | None,
+    until_ms: int | None = None,
     lines_max: int = LINES_MAX,
     page_lines: int = PAGE_LINES,
 ) -> Stretch:
-    """Return the newest ``lines_max`` lines since a moment."""
+    """Return the newest ``lines_max`` lines since a moment, and before another."""
     found: dict[str, Usage] = {}
-    until_ms: int | None = None
     while len(found) < lines_max:
         page = await usages.usages(endpoint, since_ms=since_ms, until_ms=until_ms, limit=page_lines)
         before = len(found)

@@ -23,16 +23,19 @@ async def list_requests(ask: Ask) -> Response:
     """Return the newest lines, or the longest of a stretch, of one endpoint or of all."""
     endpoint = _endpoint(ask)
     limit = ask.number("limit", _LIMIT, _LIMIT_MAX, low=1)
-    since_ms, is_cold = ask.optional_number("since"), ask.flag("cold")
+    since_ms, until_ms = ask.optional_number("since"), ask.optional_number("until")
+    is_cold = ask.flag("cold")
+    if since_ms is not None and until_ms is not None:
+        _check_order(since_ms, until_ms)
     order = ledger_reading.check_order(ask.text("sort") or ledger_reading.NEWEST)
     usages = ask.house.services.usages
     async with asyncio.timeout(_TIMEOUT_S):
         if order == ledger_reading.NEWEST and not is_cold:
-            lines = await usages.usages(endpoint, since_ms=since_ms, limit=limit)
+            lines = await usages.usages(endpoint, since_ms=since_ms, until_ms=until_ms, limit=limit)
             return answer(
                 UsagesBody(requests=[usage_body(line) for line in lines], is_complete=True)
             )
-        stretch = await ledger_reading.read(usages, endpoint, since_ms=since_ms)
+        stretch = await ledger_reading.read(usages, endpoint, since_ms, until_ms)
         chosen = [line for line in stretch.lines if line.is_cold or not is_cold]
         # Requests are served meanwhile.
         lines = await asyncio.to_thread(ledger_reading.ordered, chosen, order)
@@ -68,6 +71,7 @@ async def get_bill(ask: Ask) -> Response:
         since_ms=ask.optional_number("since"),
         until_ms=ask.optional_number("until"),
         as_gpu=ask.text("as_gpu"),
+        memory_bytes=ask.optional_number("memory"),
     )
     if question.since_ms is not None and question.until_ms is not None:
         _check_order(question.since_ms, question.until_ms)

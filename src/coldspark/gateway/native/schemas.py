@@ -46,6 +46,12 @@ class ScaleBody(Asked):
     """The rung that idle replicas go down to and stay on; None: as long on each as pays."""
     wait_value: float = 10.0
     """What a second of a caller's waiting is worth, in seconds of a ready replica."""
+    rule: str | dict[str, str | float] = "learned"
+    """A rule's name, or a table of ``name`` and settings, as ``{"name": "knative", "target": 1}``.
+
+    The names: learned, keep-alive, histogram, knative, ray-serve, queue-delay, request-count,
+    target-tracking.
+    """
     waste_budget: float = 0.0
     failed_starts_max: int = 3
 
@@ -132,7 +138,7 @@ class VariantState(msgspec.Struct, kw_only=True):
     command: CommandBody | None
     code: str | None
     model: str | None
-    scale: dict[str, int | float | None]
+    scale: dict[str, int | float | str | dict[str, str | float] | None]
     limits: dict[str, int | float]
     environment: dict[str, str]
     replicas: list[ReplicaBody]
@@ -158,8 +164,8 @@ class Change(msgspec.Struct):
     """One field that a deploy would change."""
 
     field: str
-    old: bool | int | float | str | list[str] | None
-    new: bool | int | float | str | list[str] | None
+    old: bool | int | float | str | list[str] | dict[str, str | float] | None
+    new: bool | int | float | str | list[str] | dict[str, str | float] | None
 
 
 class PlanBody(msgspec.Struct):

@@ -100,6 +100,8 @@ class BillQuestion:
     until_ms: int | None
     as_gpu: str | None
     """Price usage on CPU as if on this type; None takes the book's default."""
+    memory_bytes: int | None = None
+    """What each replica has, for books that bill by memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

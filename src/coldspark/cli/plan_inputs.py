@@ -1,0 +1,247 @@
+"""What ``coldspark plan`` is asked, read: traffic from a file, a ledger or a pattern; durations."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from coldspark.cli.options import seconds_of, size_of
+from coldspark.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from coldspark.sdk.client import Client
+    from coldspark.sim.traces import Recorded
+    from coldspark.sim.traffic import Durations
+
+_RATE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*/\s*(s|m|min|h|d|day)\s*")
+_AN_HOUR = {"s": 3600.0, "m": 60.0, "min": 60.0, "h": 1.0, "d": 1 / 24, "day": 1 / 24}
+_GUIDE_GPUS = ("T4", "A10G", "A100")
+_LINES_MAX = 200_000
+_MEASURED_LEAST = 3
+
+
+@dataclass(slots=True, kw_only=True)
+class Asked:
+    """The traffic and what is known of who serves it; ``remarks`` says what was assumed."""
+
+    recorded: "Recorded"
+    start: "Durations | None" = None
+    thaw: "Durations | None" = None
+    gpu: str | None = None
+    is_cpu: bool = False
+    memory_bytes: int | None = None
+    concurrency: int | None = None
+    remarks: list[str] = field(default_factory=list)
+
+
+def durations_of(text: str, option: str) -> "Durations":
+    """Read ``2s``, or ``2s..9s``: the median and the 95th percentile of a log-normal."""
+    from coldspark.sim.traffic import Durations
+
+    median, dots, p95 = text.partition("..")
+    median_s = seconds_of(median, option)
+    try:
+        if not dots:
+            return Durations.fixed(median_s)
+        return Durations.lognormal(median_s, seconds_of(p95, option))
+    except ValueError as error:
+        raise InvalidRequest(f"{option} {text}: {error}") from None
+
+
+def from_trace(file: Path, service: "Durations | None", key: str | None, seed: int) -> Asked:
+    """Read a CSV file."""
+    from coldspark.sim.traces import read_trace
+
+    try:
+        with file.open(encoding="utf-8", newline="") as lines:
+            found = read_trace(lines, service=service, key=key, seed=seed)
+    except OSError as error:
+        raise InvalidRequest(f"--trace {file} cannot be read: {error.strerror}") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise InvalidRequest(
+            f"--trace {file}: {error}".replace("(service)", "(--service)")
+        ) from None
+    asked = Asked(recorded=found)
+    if found.guessed:
+        count, total = found.guessed, len(found.traffic)
+        asked.remarks.append(f"assumed: {count:,} of {total:,} durations, drawn from --service")
+    return asked
+
+
+def from_pattern(
+    rate: str, hours: str, burst: float, days: float, service: "Durations | None", seed: int
+) -> Asked:
+    """Make traffic up from a described pattern."""
+    from coldspark.sim.traces import REQUESTS_MAX, Recorded
+    from coldspark.sim.traffic import described
+
+    if service is None:
+        raise InvalidRequest("say how long a request takes: --service 2s, or --service 2s..9s")
+    per_hour, between = _per_hour(rate), _hours(hours)
+    if per_hour * days * (between[1] - between[0]) > REQUESTS_MAX:
+        raise InvalidRequest(f"--rate {rate} over --days {days:g}: over {REQUESTS_MAX:,} requests")
+    try:
+        traffic = described(
+            rate_per_hour=per_hour,
+            days=days,
+            hours=between,
+            burst=burst,
+            service=service,
+            seed=seed,
+        )
+    except ValueError as error:
+        raise InvalidRequest(str(error)) from None
+    if not len(traffic):
+        raise InvalidRequest(f"--rate {rate} over --days {days:g} makes no request: raise one")
+    asked = Asked(recorded=Recorded(traffic, days * 86_400.0))
+    words = "Poisson" if burst == 1 else f"Poisson, in bursts of {burst:g} on average"
+    asked.remarks.append(f"made up: requests arrive by chance ({words}, seed {seed})")
+    return asked
+
+
+def from_endpoint(client: "Client", name: str, last: str, service: "Durations | None") -> Asked:
+    """Take the ledger of a live endpoint: arrivals, busy times, and what starts took."""
+    from coldspark.runtime import clock
+    from coldspark.sim.traces import Recorded, recorded
+
+    endpoint = client.endpoint(name)
+    now_ms = clock.wall_ms()
+    since_ms = max(now_ms - round(seconds_of(last, "--last") * 1000), endpoint["created_ms"])
+    lines = client.ledger(name, since_ms=since_ms, lines_max=_LINES_MAX)
+    served = [line for line in lines if line["replica"] is not None]
+    if not served:
+        raise InvalidRequest(f"endpoint {name} served no request in the last {last}")
+    # The oldest may lie before what was asked for: those are all that were read.
+    first_ms = min(since_ms, min(line["arrived_ms"] for line in served))
+    rows = [((line["arrived_ms"] - first_ms) / 1000, line["busy_ms"] / 1000) for line in served]
+    traffic = recorded([*rows], service, 0)
+    period_s = max(1.0, traffic.span_s, (now_ms - first_ms) / 1000)
+    variant = endpoint["variants"][0]
+    asked = Asked(recorded=Recorded(traffic, period_s))
+    _take_variant(asked, variant)
+    _take_starts(asked, served)
+    if len(endpoint["variants"]) > 1:
+        asked.remarks.append(
+            f"all variants' requests together, on what variant {variant['name']} asks for"
+        )
+    if len(lines) >= _LINES_MAX:
+        asked.remarks.append(f"only the newest {_LINES_MAX:,} requests were read")
+    return asked
+
+
+def _take_variant(asked: Asked, variant: dict[str, Any]) -> None:
+    gpu = variant["gpu"]
+    asked.gpu = None if gpu is None else re.split(r"[,:/]", gpu)[0]
+    asked.is_cpu = gpu is None
+    asked.memory_bytes = variant["memory"]
+    asked.concurrency = variant["scale"]["concurrency"]
+
+
+def _take_starts(asked: Asked, lines: Iterable[dict[str, Any]]) -> None:
+    """Take each replica's start from the request that waited the longest for it."""
+    from coldspark.sim.traffic import Durations
+
+    starts: dict[str, float] = {}
+    thaws: list[float] = []
+    for line in lines:
+        fall = line["waterfall"]
+        waited_s = sum(fall[f"{stage}_us"] for stage in ("fetched", "booted", "loaded")) / 1e6
+        if not line["is_cold"] or not waited_s:
+            continue
+        if fall["booted_us"]:
+            starts[line["replica"]] = max(waited_s, starts.get(line["replica"], 0.0))
+        else:
+            thaws.append(waited_s)
+    if starts:
+        asked.start = Durations(list(starts.values()))
+        asked.remarks.append(f"measured here: {len(starts)} starts")
+        if len(starts) < _MEASURED_LEAST:
+            asked.remarks.append("few starts were measured: --start says what else to take")
+    if thaws:
+        asked.thaw = Durations(thaws)
+        asked.remarks.append(f"measured here: {len(thaws)} thaws")
+
+
+def gpus_of(text: str | None, gpu_memory: str | None, asked: Asked) -> tuple[str, ...]:
+    """Return the types to compare: those named, else the endpoint's, else the guide's that fit."""
+    types = _fitting(text, gpu_memory, asked)
+    if asked.is_cpu and types:
+        asked.remarks.append("assumed: a request takes as long on a GPU as here on CPU")
+    elif len(types) > 1 or (asked.gpu is not None and types != (asked.gpu,)):
+        asked.remarks.append("assumed: a request takes as long on every type")
+    return types
+
+
+def _fitting(text: str | None, gpu_memory: str | None, asked: Asked) -> tuple[str, ...]:
+    from coldspark.core.sizes import format_size
+    from coldspark.runtime import catalogue
+
+    known = catalogue.load()
+    if text is None and asked.is_cpu:
+        return ()
+    given = [asked.gpu] if asked.gpu else _GUIDE_GPUS
+    names = given if text is None else [part.strip() for part in text.split(",")]
+    if [name.lower() for name in names] in (["none"], ["cpu"]):
+        return ()
+    types = []
+    for name in names:
+        found = known.gpu(name)
+        if found is None:
+            near = ", ".join(known.near_names(name)) or ", ".join(_GUIDE_GPUS)
+            raise InvalidRequest(f"--gpus: type {name!r} is not known: did you mean {near}?")
+        types.append(found)
+    if gpu_memory is None:
+        return tuple(dict.fromkeys(one.name for one in types))
+    need = size_of(gpu_memory, "--gpu-memory")
+    for one in types:
+        if one.usable_bytes < need:
+            had = format_size(one.usable_bytes)
+            asked.remarks.append(f"left out: {one.name}, of whose memory {had} can be used")
+    fitting = [one.name for one in types if one.usable_bytes >= need]
+    if not fitting:
+        smallest = known.smallest_that_fits(need)
+        cure = f"the smallest that does is {smallest.name}" if smallest else "no single type does"
+        raise InvalidRequest(f"--gpu-memory {gpu_memory} fits none of {', '.join(names)}: {cure}")
+    return tuple(dict.fromkeys(fitting))
+
+
+def start_of(text: str | None, gpus: Sequence[str], asked: Asked) -> "Durations":
+    """Return what a start here takes: as said, else as measured, else as the guide has it."""
+    from coldspark.sim.platforms import GUIDE_DATE, GUIDE_START_S, LAMBDA, even
+
+    if text is not None:
+        return durations_of(text, "--start")
+    if asked.start is not None:
+        return asked.start
+    if not gpus:
+        low, high = LAMBDA.start_s["CPU"]
+        asked.remarks.append(f"assumed: a start takes {low:g}-{high:g} s; pass --start")
+        return even(low, high)
+    low, high = GUIDE_START_S.get(gpus[0], GUIDE_START_S["A10G"])
+    asked.remarks.append(
+        f"assumed: a start here takes {_range(low, high)} s, as the guide of {GUIDE_DATE} has it"
+        f" for {gpus[0] if gpus[0] in GUIDE_START_S else 'A10G'}; pass --start with your own"
+    )
+    return even(low, high)
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low:g}" if low == high else f"{low:g}-{high:g}"
+
+
+def _per_hour(text: str) -> float:
+    match = _RATE.fullmatch(text)
+    if match is None:
+        raise InvalidRequest(f"--rate {text!r} is not understood: write such as 100/h or 1000/day")
+    return float(match[1]) * _AN_HOUR[match[2]]
+
+
+def _hours(text: str) -> tuple[float, float]:
+    first, dash, last = text.partition("-")
+    try:
+        if not dash:
+            raise ValueError
+        return float(first), float(last)
+    except ValueError:
+        raise InvalidRequest(f"--hours {text!r} is not understood: write such as 8-18") from None

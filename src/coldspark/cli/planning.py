@@ -1,0 +1,304 @@
+"""``plan``: what this traffic would cost here and elsewhere, and how to scale for it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from coldspark.cli import render
+from coldspark.cli.options import AsJson, Key, Url, client, complete_endpoint, complete_gpu, size_of
+from coldspark.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from coldspark.core.types import ScalePolicy
+    from coldspark.sim.choosing import Objective
+    from coldspark.sim.planner import Question
+
+_TRAFFIC, _MODEL, _WISH, _ANSWER = "Traffic", "Model and machine", "What is wanted", "Answer"
+_SOURCES = "--trace FILE, --endpoint NAME or --rate 100/h"
+_PLAN = """
+[bold]Examples[/bold]
+
+coldspark plan --rate 1000/day --service 2s --gpus A10G     [dim]the guide's example[/dim]
+
+coldspark plan --rate 100/h --hours 8-16 --burst 5 --days 7 --service 2s..9s --gpu-memory 15GB
+
+coldspark plan --endpoint chat --last 7d --report plan.html     [dim]its own ledger[/dim]
+
+coldspark plan --trace requests.csv --service 3s --start 20s..45s --max 8 --p95 5s
+
+coldspark plan --trace requests.csv --wait-cost 0.001 --json
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's command."""
+    app.command(epilog=_PLAN)(plan)
+
+
+def plan(
+    trace: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV with arrival_s and duration_s, or t_s, window_s and count.",
+            rich_help_panel=_TRAFFIC,
+        ),
+    ] = None,
+    trace_key: Annotated[
+        str | None,
+        typer.Option(help="Only the trace's rows of this key.", rich_help_panel=_TRAFFIC),
+    ] = None,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(
+            help="A live endpoint: its ledger is the traffic.",
+            autocompletion=complete_endpoint,
+            rich_help_panel=_TRAFFIC,
+        ),
+    ] = None,
+    last: Annotated[
+        str, typer.Option(help="How far back its ledger is read.", rich_help_panel=_TRAFFIC)
+    ] = "7d",
+    rate: Annotated[
+        str | None,
+        typer.Option(help="Made-up traffic: 100/h, 1000/day, 2/s.", rich_help_panel=_TRAFFIC),
+    ] = None,
+    hours: Annotated[
+        str, typer.Option(help="Within these hours of each day.", rich_help_panel=_TRAFFIC)
+    ] = "0-24",
+    burst: Annotated[
+        float, typer.Option(help="So many at once, on average.", rich_help_panel=_TRAFFIC)
+    ] = 1.0,
+    days: Annotated[float, typer.Option(help="For so many days.", rich_help_panel=_TRAFFIC)] = 7.0,
+    service: Annotated[
+        str | None,
+        typer.Option(
+            help="How long a request takes: 2s, or median..p95 such as 2s..9s.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            help="How long a start takes here: 40s, or median..p95.",
+            show_default="measured, or the guide's",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    thaw: Annotated[
+        str | None,
+        typer.Option(
+            help="How long waking a parked replica takes; without it none is parked.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    gpus: Annotated[
+        str | None,
+        typer.Option(
+            help="Types to compare, such as A10G,A100; none: it runs on CPU.",
+            show_default="the endpoint's, or T4,A10G,A100",
+            autocompletion=complete_gpu,
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    gpu_memory: Annotated[
+        str | None,
+        typer.Option(
+            help="What the model needs: types with less are left out.", rich_help_panel=_MODEL
+        ),
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            help="Host memory of a replica: what Lambda bills.",
+            show_default="the endpoint's, or 1GiB",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    machine_cost: Annotated[
+        str,
+        typer.Option(
+            help="Dollars an hour of your machine, for each replica that it can hold.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = "0.76",
+    min: Annotated[
+        int,
+        typer.Option(help="Replicas kept warm, where that is offered.", rich_help_panel=_WISH),
+    ] = 0,
+    max: Annotated[int, typer.Option(help="Most replicas.", rich_help_panel=_WISH)] = 4,
+    concurrency: Annotated[
+        int | None,
+        typer.Option(
+            help="Requests that one replica serves at a time.",
+            show_default="the endpoint's, or 1",
+            rich_help_panel=_WISH,
+        ),
+    ] = None,
+    p95: Annotated[
+        str | None,
+        typer.Option(
+            help="The cheapest policy with 95 % of requests within this.", rich_help_panel=_WISH
+        ),
+    ] = None,
+    wait_cost: Annotated[
+        float | None,
+        typer.Option(
+            help="The least of money and waiting, at so many dollars a second.",
+            rich_help_panel=_WISH,
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(help="The same seed, the same plan.", rich_help_panel=_WISH)
+    ] = 0,
+    break_even: Annotated[
+        bool,
+        typer.Option(
+            "--break-even/--no-break-even",
+            help="Search where dedicated instances become cheaper.",
+            rich_help_panel=_ANSWER,
+        ),
+    ] = True,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Write it as one self-contained HTML page.", rich_help_panel=_ANSWER),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Write the frontier as an SVG picture.", rich_help_panel=_ANSWER),
+    ] = None,
+    url: Url = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Plan: replay traffic through the production scaler in virtual time, here and elsewhere.
+
+    It prints what each platform would cost, how long callers would wait, from which rate on
+    dedicated instances are cheaper, and the scaling policy to deploy.
+    """
+    from coldspark.cli import plan_inputs
+    from coldspark.cli.plan_tables import show
+    from coldspark.sim.planner import Question
+
+    _check_sources(trace, endpoint, rate)
+    _check_files(report, plot)
+    took = None if service is None else plan_inputs.durations_of(service, "--service")
+    if trace is not None:
+        asked = plan_inputs.from_trace(trace, took, trace_key, seed)
+    elif endpoint is not None:
+        asked = plan_inputs.from_endpoint(client(url, key), endpoint, last, took)
+    else:
+        asked = plan_inputs.from_pattern(rate or "", hours, burst, days, took, seed)
+    types = plan_inputs.gpus_of(gpus, gpu_memory, asked)
+    question = Question(
+        traffic=asked.recorded.traffic,
+        period_s=asked.recorded.period_s,
+        gpus=types,
+        start=plan_inputs.start_of(start, types, asked),
+        thaw=asked.thaw if thaw is None else plan_inputs.durations_of(thaw, "--thaw"),
+        bounds=_bounds(min, max, concurrency or asked.concurrency or 1),
+        own_hour_nanos=_nanos(machine_cost),
+        memory_bytes=size_of(memory, "--memory") if memory else asked.memory_bytes or 2**30,
+        objective=_objective(p95, wait_cost),
+        seed=seed,
+        with_break_even=break_even,
+    )
+    answer = _answer(question, asked.remarks)
+    _write(answer, report, plot)
+    if as_json:
+        render.as_json(answer)
+    else:
+        show(answer)
+
+
+def _check_sources(trace: Path | None, endpoint: str | None, rate: str | None) -> None:
+    given = [each for each in (trace, endpoint, rate) if each is not None]
+    if len(given) != 1:
+        raise InvalidRequest(f"say where the traffic comes from, once: {_SOURCES}")
+
+
+def _check_files(report: Path | None, plot: Path | None) -> None:
+    """Refuse before anything is played: a plan takes its time."""
+    if plot is not None and plot.suffix.lower() != ".svg":
+        raise InvalidRequest(f"--plot {plot}: pictures are written as .svg")
+    for option, file in (("--report", report), ("--plot", plot)):
+        if file is not None and not file.absolute().parent.is_dir():
+            raise InvalidRequest(f"{option} {file}: there is no directory {file.parent}")
+
+
+def _bounds(least: int, most: int, concurrency: int) -> "ScalePolicy":
+    from coldspark.core.types import ScalePolicy
+
+    try:
+        return ScalePolicy(replicas_min=least, replicas_max=most, concurrency=concurrency)
+    except ValueError as error:
+        raise InvalidRequest(str(error).replace("replicas_", "--")) from None
+
+
+def _objective(p95: str | None, wait_cost: float | None) -> "Objective":
+    from coldspark.cli.options import seconds_of
+    from coldspark.sim.choosing import Objective
+
+    try:
+        return Objective(
+            p95_s=None if p95 is None else seconds_of(p95, "--p95"), wait_dollars_per_s=wait_cost
+        )
+    except ValueError as error:
+        raise InvalidRequest(str(error)) from None
+
+
+def _nanos(dollars: str) -> int:
+    from decimal import DecimalException
+
+    from coldspark import prices
+
+    try:
+        found = prices.nanos(dollars)
+    except (ValueError, DecimalException):
+        found = -1
+    if found < 0:
+        raise InvalidRequest(f"--machine-cost {dollars!r} must be dollars such as 0.76")
+    return found
+
+
+def _answer(question: "Question", remarks: list[str]) -> dict[str, Any]:
+    from coldspark import prices
+    from coldspark.sim.planner import Planner
+    from coldspark.sim.telling import told
+
+    books = {name: prices.load(name) for name in prices.names()}
+    with _progress() as on_step:
+        return told(Planner(question, books, on_step).plan(), remarks)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int, str], None]]:
+    """Show a bar to a person; nothing in a pipe."""
+    import sys
+
+    if not render.is_terminal(sys.stderr):
+        yield lambda done, total, what: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("")
+
+        def advance(done: int, total: int, what: str) -> None:
+            bar.update(task, completed=done, total=total, description=what)
+
+        yield advance
+
+
+def _write(answer: dict[str, Any], report: Path | None, plot: Path | None) -> None:
+    from coldspark.sim import drawing
+    from coldspark.sim import report as pages
+
+    for file, text in ((report, pages.page), (plot, drawing.frontier)):
+        if file is not None:
+            file.write_text(text(answer), encoding="utf-8")
+            render.note(f"wrote {file}")

@@ -1,0 +1,1 @@
+"""The scaling rules of the field, one pure function each, behind one interface."""

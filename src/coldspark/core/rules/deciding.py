@@ -1,0 +1,83 @@
+"""Ask the rule that a variant was given, and keep what it remembers."""
+
+import math
+from typing import assert_never
+
+from coldspark.core import autoscaling
+from coldspark.core.rules import counting, knative, ray_serve, target_tracking
+from coldspark.core.rules.counting import QueueDelayMemory
+from coldspark.core.rules.demand import Demand
+from coldspark.core.rules.knative import KnativeMemory
+from coldspark.core.rules.ray_serve import RayServeMemory
+from coldspark.core.rules.seen import Observed, Verdict
+from coldspark.core.rules.settings import (
+    Histogram,
+    KeepAlive,
+    Knative,
+    Learned,
+    QueueDelay,
+    RayServe,
+    RequestCount,
+    Rule,
+    TargetTracking,
+)
+from coldspark.core.rules.target_tracking import DATAPOINT_S, TargetTrackingMemory
+from coldspark.core.types import ScalePolicy
+
+Memory = KnativeMemory | RayServeMemory | QueueDelayMemory | TargetTrackingMemory | None
+
+
+def first_memory(rule: Rule) -> Memory:
+    """Return what a rule remembers before anything has happened."""
+    match rule:
+        case Knative():
+            return KnativeMemory()
+        case RayServe():
+            return RayServeMemory()
+        case QueueDelay():
+            return QueueDelayMemory()
+        case TargetTracking():
+            return TargetTrackingMemory()
+        case _:
+            return None
+
+
+def demand_of(rule: Rule) -> Demand | None:
+    """Return what measures the demand for a rule that looks back; None for the others."""
+    match rule:
+        case Knative():
+            return Demand(rule.stable_s)
+        case RayServe():
+            return Demand(rule.look_back_s)
+        case TargetTracking():
+            return Demand(DATAPOINT_S)
+        case _:
+            return None
+
+
+def decide(scale: ScalePolicy, seen: Observed, memory: Memory) -> tuple[Verdict, Memory]:
+    """Return the verdict of the policy's rule, and what it remembers from here on."""
+    match scale.rule:
+        case Learned():
+            return autoscaling.decide(scale, seen), None
+        case Histogram():
+            want = math.ceil(seen.open / seen.slots)
+            return Verdict(max(want, seen.present), f"histogram: {seen.open} open"), None
+        case KeepAlive():
+            return counting.keep_alive(scale.rule, seen), None
+        case RequestCount():
+            return counting.request_count(scale.rule, seen), None
+        case QueueDelay():
+            assert isinstance(memory, QueueDelayMemory)
+            return counting.queue_delay(scale.rule, seen, memory)
+        case Knative():
+            assert isinstance(memory, KnativeMemory)
+            return knative.decide(scale.rule, seen, memory)
+        case RayServe():
+            assert isinstance(memory, RayServeMemory)
+            return ray_serve.decide(scale.rule, seen, memory)
+        case TargetTracking():
+            assert isinstance(memory, TargetTrackingMemory)
+            return target_tracking.decide(scale.rule, seen, memory)
+        case _:
+            assert_never(scale.rule)

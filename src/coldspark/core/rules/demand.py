@@ -1,0 +1,57 @@
+"""How many requests were open over the last minutes: means of a step function, in O(log n)."""
+
+from bisect import bisect_right
+
+STEP_S = 1.0
+"""Changes within a second are kept as one point: their integral is exact at its end."""
+
+
+class Demand:
+    """The integral of open requests over time, as far back as ``horizon_s``."""
+
+    def __init__(self, horizon_s: float) -> None:
+        self._horizon_s = horizon_s
+        self._times_s: list[float] = []
+        self._sums: list[float] = []
+        self._open = 0
+        self._at_s = 0.0
+        self._sum = 0.0
+        self.since_s = 0.0
+        """Since when it was not silent for a whole horizon."""
+
+    def note(self, open: int, now: float) -> None:
+        """Take the number of open requests from ``now`` on."""
+        if self._open == 0 and now - self._at_s >= self._horizon_s:
+            self.since_s = now
+        self._sum += self._open * (now - self._at_s)
+        self._at_s, self._open = now, open
+        if self._times_s and now - self._times_s[-1] < STEP_S:
+            return
+        self._times_s.append(now)
+        self._sums.append(self._sum)
+        if self._times_s[len(self._times_s) // 2] < now - self._horizon_s:
+            # The one before the horizon stays: it is where the oldest mean begins.
+            keep_from = max(0, bisect_right(self._times_s, now - self._horizon_s) - 1)
+            del self._times_s[:keep_from], self._sums[:keep_from]
+
+    def mean(self, window_s: float, now: float) -> float:
+        """Return the mean over the last ``window_s`` seconds, or over as many as there were."""
+        begin_s = max(now - window_s, self.since_s)
+        if begin_s >= now:
+            return float(self._open)
+        total = self._sum + self._open * (now - self._at_s)
+        return (total - self._until(begin_s)) / (now - begin_s)
+
+    def _until(self, at_s: float) -> float:
+        """Return the integral until a moment in the past."""
+        index = bisect_right(self._times_s, at_s) - 1
+        if index < 0:
+            return 0.0
+        left_s, left = self._times_s[index], self._sums[index]
+        if index + 1 < len(self._times_s):
+            right_s, right = self._times_s[index + 1], self._sums[index + 1]
+        else:
+            right_s, right = self._at_s, self._sum
+        if at_s >= right_s:
+            return right + self._open * (at_s - right_s)
+        return left + (right - left) * (at_s - left_s) / (right_s - left_s)

@@ -1,0 +1,1 @@
+"""The production core in virtual time: traces in, waits and costs out."""

@@ -1,0 +1,144 @@
+"""A plan as one HTML page that holds all it needs: tables, pictures, the policy, assumptions."""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Any
+
+from coldspark.core.pricing import format_dollars
+from coldspark.core.sizes import format_duration
+from coldspark.sim import drawing
+
+Json = dict[str, Any]
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 60rem; margin: 2rem auto;
+       padding: 0 1rem; }
+table { border-collapse: collapse; margin: 1rem 0; font-size: 13px; }
+th, td { text-align: left; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid #ddd;
+         vertical-align: top; }
+td.number { text-align: right; white-space: nowrap; }
+tr.chosen { font-weight: bold; }
+pre { background: #f4f4f4; padding: 1rem; }
+svg { max-width: 100%; height: auto; }
+""".strip()
+
+
+def page(answer: Json) -> str:
+    """Return the page of a plan as ``telling.told`` gives it."""
+    recommended = answer["recommended"]
+    parts = [
+        "<h1>A plan for this traffic</h1>",
+        f"<p>{escape(_summary(answer['traffic']))}</p>",
+        drawing.arrivals(answer),
+        f"<h2>Recommended: {escape(recommended['policy'])}</h2>",
+        f"<p>{escape(recommended['reason'])}</p>",
+        f"<pre>{escape(recommended['toml'])}</pre>",
+        "<h2>Cost and waiting of every policy here</h2>",
+        drawing.frontier(answer),
+        _policies(answer["policies"]),
+        "<h2>Platforms, a month of 30 days</h2>",
+        drawing.components(answer),
+        _platforms(answer["platforms"]),
+        "<h2>What to know</h2>",
+        _remarks(answer),
+    ]
+    body = "\n".join(parts)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f"<title>coldspark plan</title>\n<style>\n{_STYLE}\n</style>\n</head>\n"
+        f"<body>\n{body}\n</body>\n</html>\n"
+    )
+
+
+def _summary(traffic: Json) -> str:
+    service = traffic["service"]
+    return (
+        f"{traffic['requests']:,} requests in {format_duration(traffic['period_s'])}:"
+        f" {traffic['requests_a_day']:,.0f} a day, each taking {_time(service['p50_s'])}"
+        f" (p95 {_time(service['p95_s'])}); a start here takes {_time(traffic['start_p50_s'])}"
+        f" (p95 {_time(traffic['start_p95_s'])})."
+    )
+
+
+def _platforms(rows: Sequence[Json]) -> str:
+    headers = (
+        "platform", "gpu", "a month", "wait p50", "p95", "p99", "latency p95", "cold", "in use",
+        "dedicated is cheaper from",
+    )  # fmt: skip
+    return _table(headers, [(False, _platform(row)) for row in rows])
+
+
+def _platform(row: Json) -> list[str]:
+    if row["month_nanos"] is None:
+        return [
+            row["title"],
+            row["gpu"] or "-",
+            "not compared",
+            *[""] * 6,
+            "; ".join(row["missing"]),
+        ]
+    even = row["break_even"]
+    where = ""
+    if even is not None:
+        rate = even["requests_a_day"]
+        where = even["why"] if rate is None else f"{rate:,.0f} a day, {even['why']}"
+    mark = "~" if row["is_estimated"] else ""
+    return [
+        row["title"],
+        row["gpu"] or "CPU",
+        mark + format_dollars(row["month_nanos"]),
+        *(_time(row["wait"][name]) for name in ("p50_s", "p95_s", "p99_s")),
+        _time(row["latency"]["p95_s"]),
+        f"{row['cold_share']:.1%}",
+        f"{row['utilisation']:.1%}",
+        where,
+    ]
+
+
+def _policies(policies: Sequence[Json]) -> str:
+    headers = ("policy", "a month", "mean wait", "p95", "latency p95", "cold", "on the frontier")
+    ordered = sorted(policies, key=lambda one: one["month_nanos"])
+    rows = [
+        (
+            one["is_chosen"],
+            [
+                one["policy"],
+                format_dollars(one["month_nanos"]),
+                _time(one["wait"]["mean_s"]),
+                _time(one["wait"]["p95_s"]),
+                _time(one["latency"]["p95_s"]),
+                f"{one['cold_share']:.1%}",
+                "yes" if one["is_on_frontier"] else "",
+            ],
+        )
+        for one in ordered
+    ]
+    return _table(headers, rows)
+
+
+def _remarks(answer: Json) -> str:
+    told = [*answer["remarks"]]
+    for row in answer["platforms"]:
+        told += [f"{row['title']} ({row['as_of']}): {each}" for each in row["assumptions"]]
+    told.append("~ marks a sum with a rate that was estimated, not published.")
+    told.append("Figures are a simulation's: the production scaler in virtual time.")
+    items = "".join(f"<li>{escape(each)}</li>" for each in dict.fromkeys(told))
+    return f"<ul>{items}</ul>"
+
+
+def _table(headers: Sequence[str], rows: Iterable[tuple[bool, Sequence[str]]]) -> str:
+    head = "".join(f"<th>{escape(header)}</th>" for header in headers)
+    lines = []
+    for is_chosen, cells in rows:
+        kind = ' class="chosen"' if is_chosen else ""
+        lines.append(f"<tr{kind}>{''.join(map(_cell, cells))}</tr>")
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+
+
+def _cell(text: str) -> str:
+    kind = ' class="number"' if text[:1].isdigit() or text[:2] in ("~$",) or text[:1] == "$" else ""
+    return f"<td{kind}>{escape(text)}</td>"
+
+
+def _time(seconds: float) -> str:
+    return "0" if seconds < 0.0005 else format_duration(seconds)

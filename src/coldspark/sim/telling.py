@@ -1,0 +1,102 @@
+"""A plan as plain data: what ``--json`` prints, and what tables and the report are made of."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from coldspark.sim.advising import Swept
+from coldspark.sim.outcomes import Outcome, Spread, spread_of
+from coldspark.sim.planner import DAY_S, Plan, Row
+from coldspark.sim.policies import as_toml
+
+Json = dict[str, Any]
+_BARS_MAX = 168
+
+
+def told(plan: Plan, remarks: Sequence[str] = ()) -> Json:
+    """Return the plan; money in nano-dollars a month of 30 days, times in seconds."""
+    question, chosen = plan.question, plan.choice.chosen
+    best = [id(one) for one in plan.choice.frontier]
+    return {
+        "traffic": {
+            "requests": len(question.traffic),
+            "period_s": question.period_s,
+            "requests_a_day": question.requests_a_day,
+            "service": _spread(spread_of(question.traffic.services_s)),
+            "start_p50_s": question.start.quantile(0.5),
+            "start_p95_s": question.start.quantile(0.95),
+            "histogram": histogram(question.traffic.arrivals_s, question.period_s),
+        },
+        "platforms": [_row(row) for row in plan.rows],
+        "policies": [
+            _swept(one) | {"is_on_frontier": id(one) in best, "is_chosen": one is chosen}
+            for one in plan.swept
+        ],
+        "dedicated": {
+            "replicas": plan.dedicated_replicas,
+            "p95_wait_max_s": plan.dedicated_wait_s,
+        },
+        "recommended": {
+            "policy": chosen.policy.name,
+            "toml": as_toml(chosen.policy.scale),
+            "reason": plan.choice.reason,
+        },
+        "remarks": list(remarks),
+    }
+
+
+def histogram(arrivals_s: Sequence[float], period_s: float) -> Json:
+    """Return how many requests came in each of at most 168 equal windows, of an hour or more."""
+    bars = max(1, min(_BARS_MAX, round(period_s / 3600)))
+    counts = [0] * bars
+    for arrived_s in arrivals_s:
+        counts[min(bars - 1, int(arrived_s / period_s * bars))] += 1
+    return {"window_s": period_s / bars, "counts": counts}
+
+
+def _row(row: Row) -> Json:
+    cost, even = row.cost, row.break_even
+    return {
+        "platform": row.platform,
+        "title": row.title,
+        "as_of": row.as_of,
+        "gpu": row.gpu,
+        "month_nanos": None if cost is None else cost.nanos,
+        "parts": {} if cost is None else dict(cost.parts),
+        "is_estimated": cost is not None and cost.is_estimated,
+        "missing": list(row.missing),
+        "replicas": row.replicas,
+        "break_even": None
+        if even is None
+        else {"requests_a_day": even.requests_a_day, "why": even.why},
+        "assumptions": list(row.assumptions),
+    } | (_outcome(row.outcome) if row.outcome is not None else {"wait": None})
+
+
+def _swept(one: Swept) -> Json:
+    return {
+        "policy": one.policy.name,
+        "month_nanos": one.cost.nanos,
+        "parts": dict(one.cost.parts),
+        "toml": as_toml(one.policy.scale),
+    } | _outcome(one.outcome)
+
+
+def _outcome(outcome: Outcome) -> Json:
+    return {
+        "wait": _spread(outcome.wait),
+        "latency": _spread(outcome.latency),
+        "cold_share": outcome.cold_share,
+        "utilisation": outcome.utilisation,
+        "starts": outcome.starts,
+        "starts_a_day": outcome.starts * DAY_S / outcome.period_s,
+        "unserved": outcome.unserved,
+    }
+
+
+def _spread(spread: Spread) -> Json:
+    return {
+        "mean_s": spread.mean_s,
+        "p50_s": spread.p50_s,
+        "p95_s": spread.p95_s,
+        "p99_s": spread.p99_s,
+    }

@@ -1,0 +1,122 @@
+"""Read what was recorded somewhere: requests one by one, or how many came in each window.
+
+Request files have the columns ``arrival_s`` and ``duration_s`` (blank: unknown), and may have
+``key``; window files have ``t_s``, ``window_s`` and ``count``. Other columns are passed over.
+"""
+
+import csv
+import math
+import random
+from array import array
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from coldspark.sim.traffic import Durations, Traffic, spread
+
+REQUESTS_MAX = 2_000_000
+_HOUR_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Traffic, and over which time it came."""
+
+    traffic: Traffic
+    period_s: float
+    guessed: int = 0
+    """Requests whose service time was not recorded, but drawn."""
+
+
+def read_trace(
+    lines: Iterable[str], *, service: Durations | None, key: str | None = None, seed: int = 0
+) -> Recorded:
+    """Return the traffic of a CSV file. Raises ValueError with the line.
+
+    ``service`` is drawn from where a duration is not known. ``key`` keeps that key's rows alone.
+    The period of a request file ends with the hour of its last arrival.
+    """
+    reader = csv.DictReader(lines)
+    columns = set(reader.fieldnames or ())
+    rows = (row for row in reader if key is None or row.get("key") == key)
+    if key is not None and "key" not in columns:
+        raise ValueError(f"the trace has no column 'key' to look for {key!r} in")
+    if {"t_s", "window_s", "count"} <= columns:
+        return _windows(rows, service, seed)
+    if "arrival_s" not in columns:
+        found = ", ".join(sorted(columns)) or "none"
+        raise ValueError(
+            "the trace needs the columns arrival_s and duration_s, or t_s, window_s and count;"
+            f" it has {found}"
+        )
+    return _requests(rows, service, key, seed)
+
+
+def recorded(
+    rows: list[tuple[float, float | None]], service: Durations | None, seed: int
+) -> Traffic:
+    """Return traffic of (arrival, duration) rows; unknown durations are drawn."""
+    chance = random.Random(seed)
+    rows.sort(key=lambda row: row[0])
+    services = array("d")
+    for _, duration_s in rows:
+        if duration_s is None:
+            if service is None:
+                raise ValueError("some durations are blank: say how long requests take (service)")
+            duration_s = service.draw(chance)
+        services.append(duration_s)
+    return Traffic(array("d", (row[0] for row in rows)), services)
+
+
+def _requests(
+    rows: Iterable[Mapping[str, str]], service: Durations | None, key: str | None, seed: int
+) -> Recorded:
+    found: list[tuple[float, float | None]] = []
+    for number, row in enumerate(rows, 2):
+        duration = (row.get("duration_s") or "").strip()
+        duration_s = _number(duration, "duration_s", number) if duration else None
+        found.append((_number(row["arrival_s"], "arrival_s", number), duration_s))
+        _refuse_many(len(found))
+    if not found:
+        raise ValueError("the trace has no requests" + ("" if key is None else f" of key {key!r}"))
+    first_s = min(row[0] for row in found)
+    # Clocks of traces begin anywhere: at an epoch, or before zero.
+    shift_s = 0.0 if 0 <= first_s < 86_400 else math.floor(first_s / 86_400) * 86_400
+    found = [(arrival_s - shift_s, duration_s) for arrival_s, duration_s in found]
+    traffic = recorded(found, service, seed)
+    period_s = max(1.0, math.ceil(traffic.span_s / _HOUR_S)) * _HOUR_S
+    return Recorded(traffic, period_s, sum(duration_s is None for _, duration_s in found))
+
+
+def _windows(rows: Iterable[Mapping[str, str]], service: Durations | None, seed: int) -> Recorded:
+    if service is None:
+        raise ValueError("a file of windows has no durations: say how long requests take (service)")
+    windows: list[tuple[float, float, int]] = []
+    total = 0
+    for number, row in enumerate(rows, 2):
+        begin_s, length_s, count = (
+            _number(row[name], name, number) for name in ("t_s", "window_s", "count")
+        )
+        windows.append((begin_s, length_s, round(count)))
+        total += round(count)
+        _refuse_many(total)
+    if not total:
+        raise ValueError("the trace has no requests")
+    first_s = min(begin_s for begin_s, _, _ in windows)
+    windows = [(begin_s - first_s, length_s, count) for begin_s, length_s, count in windows]
+    period_s = max(begin_s + length_s for begin_s, length_s, _ in windows)
+    return Recorded(spread(windows, service, seed), period_s, total)
+
+
+def _number(text: str | None, column: str, line: int) -> float:
+    try:
+        value = float(text or "")
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or (value < 0 and column != "arrival_s"):
+        raise ValueError(f"line {line}: {column}={text!r} is no number of seconds")
+    return value
+
+
+def _refuse_many(count: int) -> None:
+    if count > REQUESTS_MAX:
+        raise ValueError(f"the trace has over {REQUESTS_MAX:,} requests: cut it, or pass its key")

@@ -1,0 +1,435 @@
+"""Machines and callers in virtual time, around the fleets, the placement and the meter of ``core``.
+
+The world does what effects want, as the controller does: grants come from placement, a start takes
+a drawn time, a request takes its own. Nothing here decides anything. Deterministic by its seed.
+"""
+
+import heapq
+import random
+from array import array
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from math import inf
+from typing import assert_never
+
+from coldspark.core.fleet import Advice, Fleet
+from coldspark.core.messages import (
+    Abort,
+    AskEviction,
+    AskRoom,
+    EvictionAsked,
+    FleetEffect,
+    FleetEvent,
+    Forward,
+    Grant,
+    GrantRoom,
+    NodeJoined,
+    ParkReplica,
+    PlacementEvent,
+    RefuseRoom,
+    Reject,
+    ReleaseRoom,
+    ReplicaExited,
+    ReplicaParked,
+    ReplicaReady,
+    RequestArrived,
+    RequestFinished,
+    RolledBack,
+    RolledOut,
+    RoomAsked,
+    RoomGranted,
+    RoomRefused,
+    RoomReleased,
+    RoomYielded,
+    StartReplica,
+    StopReplica,
+    Ticked,
+    UnparkReplica,
+    WakeAt,
+    YieldRoom,
+)
+from coldspark.core.meter import WHOLE_PPM, Meter, Stretch
+from coldspark.core.metering import HoldingState
+from coldspark.core.placement import Placement
+from coldspark.core.shares import share_ppm
+from coldspark.core.types import Exit, FleetId, ReplicaId, RequestId, Revision, RootCause
+from coldspark.sim.traffic import Durations, Traffic
+
+_STOPPED = Exit(cause=RootCause.UNKNOWN, message="stopped", exit_status=0)
+_CRASHED = Exit(cause=RootCause.UNKNOWN, message="simulated failure", exit_status=1)
+_PROGRESS_EVERY = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behaviour:
+    """How long the replicas of an endpoint take for what is not a request."""
+
+    start: Durations
+    """From room granted to ready."""
+    thaw: Durations = field(default_factory=lambda: Durations.fixed(0.005))
+    """From room granted to ready, of a parked one."""
+    failed_starts: float = 0.0
+    """The share of starts that end in a crash."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """What is simulated: a revision, its requests, and how it behaves."""
+
+    name: str
+    revision: Revision
+    traffic: Traffic
+    behaviour: Behaviour
+
+
+@dataclass(slots=True, eq=False)
+class _Held:
+    """One replica: since when it does what it does, and what it has been."""
+
+    since_s: float
+    state: HoldingState | None = HoldingState.STARTING
+    """None while it works."""
+    is_parked: bool = False
+    is_new: bool = True
+    """It was never ready."""
+    ready_s: float = inf
+    running: int = 0
+    served: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """One endpoint while it is simulated, and what came of its requests."""
+
+    endpoint: Endpoint
+    fleet: Fleet
+    waits_s: "array[float]"
+    """From arrival to a replica, by request; inf where none ever took it."""
+    cold: bytearray
+    """1 where the request waited for a start or a thaw."""
+    armed_s: float = inf
+    held: dict[ReplicaId, _Held] = field(default_factory=dict)
+    running: dict[RequestId, ReplicaId] = field(default_factory=dict)
+    busy_s: float = 0.0
+    """Replica-seconds with at least one request."""
+    idle_s: float = 0.0
+    starting_s: float = 0.0
+    parked_s: float = 0.0
+    busy_nanos: int = 0
+    idle_nanos: int = 0
+    """Idle or parked."""
+    starting_nanos: int = 0
+    starts: int = 0
+    thaws: int = 0
+    unused: int = 0
+    """Replicas that never served a request."""
+    rejected: int = 0
+
+    @property
+    def held_s(self) -> float:
+        """Return the replica-seconds that held a device: starting, idle or busy."""
+        return self.busy_s + self.idle_s + self.starting_s
+
+    def pass_time(self, replica: _Held, now: float) -> None:
+        """Count the time since the replica's last change."""
+        elapsed_s = now - replica.since_s
+        replica.since_s = now
+        if replica.is_parked:
+            self.parked_s += elapsed_s
+        elif replica.state is HoldingState.STARTING:
+            self.starting_s += elapsed_s
+        elif replica.state is HoldingState.IDLE:
+            self.idle_s += elapsed_s
+        else:
+            self.busy_s += elapsed_s
+
+    def pay(self, stretch: Stretch | None) -> None:
+        """Count what a stretch without a request cost."""
+        if stretch is None:
+            return
+        if stretch.state is HoldingState.STARTING:
+            self.starting_nanos += stretch.nanos
+        else:
+            self.idle_nanos += stretch.nanos
+
+
+class World:
+    """Endpoints, nodes and a clock."""
+
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        nodes: Sequence[NodeJoined],
+        *,
+        rate_nanos_per_hour: int,
+        seed: int = 0,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """Take what is there. ``on_progress`` hears (done, all) requests; it may raise to cancel.
+
+        ``rate_nanos_per_hour`` is what all nodes together cost.
+        """
+        self._chance = random.Random(seed)
+        self._on_progress = on_progress
+        self.placement = Placement(self._advise, lambda size_bytes: None)
+        self._nodes = {node.node: node for node in nodes}
+        self.meter = Meter(rate_nanos_per_hour, 0)
+        self.now = 0.0
+        self.lanes = [self._lane(endpoint) for endpoint in endpoints]
+        self._owners: dict[ReplicaId, Lane] = {}
+        self._by_id = {lane.fleet.id: lane for lane in self.lanes}
+        self._agenda: list[tuple[float, int, Lane | None, FleetEvent | None]] = []
+        self._count = 0
+        self._inbox: deque[tuple[Lane, FleetEvent]] = deque()
+        self._is_draining = False
+        self.overhead_nanos = 0
+        """What the nodes cost beyond all that anybody held; known after ``run``."""
+        self._armed_placement_s = inf
+        for node in nodes:
+            self._place(node)
+        for lane in self.lanes:
+            self._post(lane, Ticked())
+
+    def _lane(self, endpoint: Endpoint) -> Lane:
+        fleet = Fleet(FleetId(endpoint.name), endpoint.revision, replica_prefix=f"{endpoint.name}.")
+        count = len(endpoint.traffic)
+        return Lane(endpoint, fleet, array("d", [inf]) * count, bytearray(count))
+
+    def run(self, until_s: float | None = None) -> None:
+        """Play all requests, then go on until ``until_s`` or until nothing is left to happen."""
+        order = self._order()
+        total, agenda = len(order), self._agenda
+        for done, (arrived_s, lane, index) in enumerate(order, 1):
+            while agenda and agenda[0][0] <= arrived_s:
+                self._next()
+            self.now = arrived_s
+            self._arrive(lane, index)
+            if self._on_progress is not None and done % _PROGRESS_EVERY == 0:
+                self._on_progress(done, total)
+        last_s = inf if until_s is None else until_s
+        while agenda and agenda[0][0] <= last_s and (until_s is not None or self._is_busy()):
+            self._next()
+        if until_s is not None:
+            self.now = max(self.now, until_s)
+        self._close()
+        if self._on_progress is not None:
+            self._on_progress(total, total)
+
+    def _order(self) -> list[tuple[float, Lane, int]]:
+        rows = [
+            (arrived_s, lane, index)
+            for lane in self.lanes
+            for index, arrived_s in enumerate(lane.endpoint.traffic.arrivals_s)
+        ]
+        rows.sort(key=lambda row: row[0])
+        return rows
+
+    def _is_busy(self) -> bool:
+        return any(lane.held or lane.fleet.queued for lane in self.lanes)
+
+    def _arrive(self, lane: Lane, index: int) -> None:
+        endpoint = lane.endpoint
+        deadline_s = self.now + endpoint.revision.spec.limits.request_timeout_s
+        self._post(lane, RequestArrived(RequestId(str(index)), deadline_s))
+
+    def _next(self) -> None:
+        """Let the next thing on the agenda happen."""
+        at_s, _, lane, event = heapq.heappop(self._agenda)
+        if at_s > self.now:
+            self.now = at_s
+        if lane is None:
+            if at_s == self._armed_placement_s:
+                self._armed_placement_s = inf
+                self._place(Ticked())
+        elif event is None:
+            if at_s == lane.armed_s:
+                lane.armed_s = inf
+                self._post(lane, Ticked())
+        elif isinstance(event, RequestFinished):
+            self._finish(lane, event)
+        else:
+            self._post(lane, event)
+
+    def _at(self, at_s: float, lane: Lane | None, event: FleetEvent | None) -> None:
+        self._count += 1
+        heapq.heappush(self._agenda, (at_s, self._count, lane, event))
+
+    def _post(self, lane: Lane, event: FleetEvent) -> None:
+        """Step a fleet, and everything that follows from it, one event at a time."""
+        self._inbox.append((lane, event))
+        if self._is_draining:
+            return
+        self._is_draining = True
+        while self._inbox:
+            lane, event = self._inbox.popleft()
+            self._before(lane, event)
+            for effect in lane.fleet.step(event, self.now):
+                if isinstance(effect, Forward):
+                    self._forward(lane, effect.request, effect.replica)
+                else:
+                    self._perform(lane, effect)
+        self._is_draining = False
+
+    def _forward(self, lane: Lane, request: RequestId, replica: ReplicaId) -> None:
+        index, now = int(request), self.now
+        held, traffic = lane.held[replica], lane.endpoint.traffic
+        arrived_s = traffic.arrivals_s[index]
+        lane.waits_s[index] = now - arrived_s
+        if held.ready_s > arrived_s:
+            lane.cold[index] = 1
+        lane.pay(self.meter.begin(request, replica, round(now * 1e6)))
+        if not held.running:
+            lane.pass_time(held, now)
+            held.state = None
+        held.running += 1
+        held.served += 1
+        lane.running[request] = replica
+        self._at(now + traffic.services_s[index], lane, RequestFinished(request))
+
+    def _finish(self, lane: Lane, event: RequestFinished) -> None:
+        replica = lane.running.pop(event.request, None)
+        if replica is None:
+            return
+        self._let_go(lane, event.request, replica)
+        self._post(lane, event)
+
+    def _let_go(self, lane: Lane, request: RequestId, replica: ReplicaId) -> None:
+        lane.busy_nanos += self.meter.finish(request, round(self.now * 1e6))
+        held = lane.held[replica]
+        held.running -= 1
+        if not held.running:
+            lane.pass_time(held, self.now)
+            held.state = HoldingState.IDLE
+
+    def _before(self, lane: Lane, event: FleetEvent) -> None:
+        """Bring the books to where the event says that the replica is."""
+        if isinstance(event, ReplicaReady):
+            held = lane.held[event.replica]
+            lane.pass_time(held, self.now)
+            held.state, held.ready_s = HoldingState.IDLE, self.now
+            if held.is_new:
+                held.is_new = False
+                lane.pay(self.meter.ready(event.replica, round(self.now * 1e6)))
+        elif isinstance(event, ReplicaExited):
+            for request, replica in list(lane.running.items()):
+                if replica == event.replica:
+                    del lane.running[request]
+                    self._let_go(lane, request, replica)
+
+    def _perform(self, lane: Lane, effect: FleetEffect) -> None:
+        match effect:
+            case Reject(request, _):
+                lane.rejected += 1
+                # One that was running is given up at once: ``Abort`` follows.
+                lane.waits_s[int(request)] = inf
+            case Abort(request, replica):
+                if lane.running.pop(request, None) is not None:
+                    self._let_go(lane, request, replica)
+                self._post(lane, RequestFinished(request))
+            case WakeAt(at_s):
+                lane.armed_s = at_s
+                self._at(at_s, lane, None)
+            case AskRoom(replica, revision, _):
+                self._owners[replica] = lane
+                resources = revision.spec.resources
+                self._place(RoomAsked(replica=replica, fleet=lane.fleet.id, resources=resources))
+            case StartReplica(replica, _):
+                self._start(lane, replica)
+            case UnparkReplica(replica):
+                self._unpark(lane, replica)
+            case ParkReplica(replica):
+                self._post(lane, ReplicaParked(replica))
+            case YieldRoom(replica):
+                self._yield(lane, replica)
+            case StopReplica(replica, _, _):
+                self._at(self.now, lane, ReplicaExited(replica, _STOPPED))
+            case ReleaseRoom(replica):
+                self._release(lane, replica)
+            case RolledOut() | RolledBack() | Forward():
+                pass
+            case _:
+                assert_never(effect)
+
+    def _start(self, lane: Lane, replica: ReplicaId) -> None:
+        grant, behaviour = self.placement.grant(replica), lane.endpoint.behaviour
+        assert grant is not None
+        self.meter.place(replica, self._share_ppm(lane, grant), round(self.now * 1e6))
+        lane.held[replica] = _Held(self.now)
+        lane.starts += 1
+        ready_s = self.now + behaviour.start.draw(self._chance)
+        if behaviour.failed_starts and self._chance.random() < behaviour.failed_starts:
+            self._at(ready_s, lane, ReplicaExited(replica, _CRASHED))
+        else:
+            self._at(ready_s, lane, ReplicaReady(replica))
+
+    def _unpark(self, lane: Lane, replica: ReplicaId) -> None:
+        grant = self.placement.grant(replica)
+        assert grant is not None
+        held = lane.held[replica]
+        lane.pass_time(held, self.now)
+        held.is_parked, held.state = False, HoldingState.IDLE
+        share = self._share_ppm(lane, grant)
+        lane.pay(self.meter.reshare(replica, share, round(self.now * 1e6)))
+        lane.thaws += 1
+        thaw_s = lane.endpoint.behaviour.thaw.draw(self._chance)
+        self._at(self.now + thaw_s, lane, ReplicaReady(replica))
+
+    def _yield(self, lane: Lane, replica: ReplicaId) -> None:
+        held = lane.held.get(replica)
+        if held is not None:
+            lane.pass_time(held, self.now)
+            held.is_parked = True
+            share = self._parked_ppm(lane)
+            lane.pay(self.meter.reshare(replica, share, round(self.now * 1e6)))
+        self._place(RoomYielded(replica))
+
+    def _release(self, lane: Lane, replica: ReplicaId) -> None:
+        held = lane.held.pop(replica, None)
+        if held is not None:
+            lane.pass_time(held, self.now)
+            lane.pay(self.meter.release(replica, round(self.now * 1e6)))
+            lane.unused += not held.served
+        self._place(RoomReleased(replica))
+        self._owners.pop(replica, None)
+
+    def _share_ppm(self, lane: Lane, grant: Grant) -> int:
+        return share_ppm(self._nodes[grant.node], grant, lane.endpoint.revision.spec.resources)
+
+    def _parked_ppm(self, lane: Lane) -> int:
+        resources = lane.endpoint.revision.spec.resources
+        largest = max(node.memory_bytes for node in self._nodes.values())
+        return min(WHOLE_PPM, round(WHOLE_PPM * resources.memory_bytes / largest))
+
+    def _place(self, event: PlacementEvent) -> None:
+        for effect in self.placement.step(event, self.now):
+            match effect:
+                case GrantRoom(grant):
+                    self._tell(grant.replica, RoomGranted(grant.replica))
+                case RefuseRoom(replica, reason):
+                    self._tell(replica, RoomRefused(replica, reason))
+                case AskEviction(replica, reason):
+                    self._tell(replica, EvictionAsked(replica, reason))
+                case WakeAt(at_s):
+                    self._armed_placement_s = at_s
+                    self._at(at_s, None, None)
+                case _:
+                    assert_never(effect)
+
+    def _tell(self, replica: ReplicaId, event: FleetEvent) -> None:
+        lane = self._owners.get(replica)
+        if lane is not None:
+            self._post(lane, event)
+
+    def _advise(self, replica: ReplicaId) -> Advice | None:
+        lane = self._owners.get(replica)
+        return None if lane is None else lane.fleet.advise(replica)
+
+    def _close(self) -> None:
+        """Count the time of what is held still."""
+        for lane in self.lanes:
+            for held in lane.held.values():
+                lane.pass_time(held, self.now)
+        stretches, self.overhead_nanos = self.meter.settle(round(self.now * 1e6))
+        for stretch in stretches:
+            self._owners[stretch.replica].pay(stretch)

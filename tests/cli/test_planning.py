@@ -1,0 +1,224 @@
+"""``plan``: traffic from anywhere, tables or JSON, a policy that deploys, and no half answers."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from fake_api import FakeApi, endpoint
+from shell import Ran, Shell
+
+from coldspark.core.types import ScalePolicy
+from coldspark.gateway.native.definitions import _scale
+from coldspark.gateway.native.schemas import ScaleBody
+from coldspark.sdk.project import read_project
+from coldspark.sim.planner import Planner
+from coldspark.sim.policies import Policy, as_toml, candidates
+
+HOUR = ["--no-break-even", "--gpus", "A10G", "--max", "2", "--start", "20s"]
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> str:
+    """Write four requests in an hour, one of unknown length."""
+    file = tmp_path / "trace.csv"
+    file.write_text("arrival_s,duration_s,key\n0,2,a\n5,,a\n1800,3,b\n1830,2,a\n")
+    return str(file)
+
+
+def planned(ran: Ran) -> dict[str, Any]:
+    """Return the JSON of a plan that went well."""
+    assert ran.code == 0, ran.err
+    found: dict[str, Any] = json.loads(ran.out)
+    return found
+
+
+def test_a_trace_is_planned_as_tables(coldspark: Shell, trace: str) -> None:
+    """Platforms, components, the frontier, what to deploy, what was assumed."""
+    ran = coldspark("plan", "--trace", trace, "--service", "4s", *HOUR)
+    assert ran.code == 0, ran.err
+    for words in (
+        "4 requests in 1h 0m (96 a day); each takes 2 s (p95 4 s), a start here 20 s",
+        "SageMaker Serverless GPU, as in the guide ",
+        "RunPod Serverless, flex ",
+        "~$",
+        "not compared: AWS Lambda (CPU) runs no GPU",
+        "invocations",
+        "Recommended: ",
+        "[scale]\nmax = 2\n",
+        "- assumed: 1 of 4 durations, drawn from --service",
+        "- SageMaker Serverless GPU, as in the guide (2026-03): an idle instance is kept for",
+    ):
+        assert words in ran.out
+    assert ran.err == ""
+
+
+def test_the_guides_example_is_a_command(coldspark: Shell) -> None:
+    """Its four components, with the sums that follow from its rates."""
+    words = ["plan", "--rate", "1000/day", "--service", "2s", "--min", "2", "--days", "1", "--json"]
+    answer = planned(coldspark(*words, *HOUR))
+    row = next(row for row in answer["platforms"] if row["platform"] == "sagemaker")
+    month = answer["traffic"]["requests_a_day"] * 30
+    assert row["parts"]["provisioned concurrency"] == 38_160_000_000
+    assert row["parts"]["invocations"] == pytest.approx(month * 700_000)
+    assert row["parts"]["compute"] == pytest.approx(month * 2 / 3600 * 150_000_000)
+
+
+def test_the_same_seed_is_the_same_plan(coldspark: Shell) -> None:
+    """To the byte."""
+    words = [
+        "plan",
+        "--rate",
+        "3/h",
+        "--burst",
+        "2",
+        "--hours",
+        "8-18",
+        "--days",
+        "1",
+        "--service",
+        "2s..9s",
+        "--json",
+    ]
+    one, other = (coldspark(*words, *HOUR, "--seed", "7").out for _ in range(2))
+    assert one == other
+    assert planned(coldspark(*words, *HOUR, "--seed", "8")) != json.loads(one)
+
+
+def test_one_key_of_a_trace(coldspark: Shell, trace: str) -> None:
+    """Such as one model of many."""
+    ran = coldspark("plan", "--trace", trace, "--trace-key", "b", "--json", *HOUR)
+    assert planned(ran)["traffic"]["requests"] == 1
+
+
+def line(number: int, arrived_ms: int, *, booted_us: int = 0, loaded_us: int = 0) -> dict[str, Any]:
+    """Return a ledger line of 2 s."""
+    fall = {"fetched_us": 0, "booted_us": booted_us, "loaded_us": loaded_us}
+    return {
+        "request": f"r{number}",
+        "replica": f"replica-{number}",
+        "arrived_ms": arrived_ms,
+        "busy_ms": 2_000,
+        "is_cold": bool(booted_us or loaded_us),
+        "waterfall": fall,
+    }
+
+
+def test_a_live_endpoint_is_planned_by_its_ledger(
+    coldspark: Shell, api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arrivals and busy times, starts and thaws as measured, its GPU and its slots."""
+    now_ms = 1_764_000_000_000 + 3_600_000
+    monkeypatch.setattr("coldspark.runtime.clock.wall_ms", lambda: now_ms)
+    chat = endpoint("chat")
+    chat["variants"][0]["scale"]["concurrency"] = 3
+    api.endpoints["chat"] = chat
+    lines = [
+        line(3, now_ms - 1_000, loaded_us=50_000),
+        line(2, now_ms - 2_000_000, booted_us=6_000_000, loaded_us=2_000_000),
+        line(1, now_ms - 3_000_000, booted_us=4_000_000),
+        line(0, now_ms - 3_100_000) | {"replica": None},
+    ]
+    api.replies["/v1/requests"] = (200, {"requests": lines, "is_complete": True})
+    answer = planned(
+        coldspark("plan", "--endpoint", "chat", "--json", "--no-break-even", "--max", "2")
+    )
+    traffic = answer["traffic"]
+    assert (traffic["requests"], traffic["period_s"]) == (3, 3600.0)
+    assert (traffic["service"]["p50_s"], traffic["start_p95_s"]) == (2.0, 8.0)
+    assert {row["gpu"] for row in answer["platforms"]} == {"A10G", None}
+    assert "concurrency = 3" in answer["recommended"]["toml"]
+    assert "park_timeout" not in answer["recommended"]["toml"]
+    assert {"measured here: 2 starts", "measured here: 1 thaws"} <= set(answer["remarks"])
+
+
+def test_the_report_and_the_picture_are_written(
+    coldspark: Shell, trace: str, tmp_path: Path
+) -> None:
+    """Each whole in one file."""
+    files = ["--report", str(tmp_path / "plan.html"), "--plot", str(tmp_path / "plan.svg")]
+    ran = coldspark("plan", "--trace", trace, "--service", "2s", *HOUR, *files)
+    assert ran.code == 0, ran.err
+    assert (tmp_path / "plan.html").read_text().startswith("<!doctype html>")
+    assert (tmp_path / "plan.svg").read_text().startswith("<svg")
+    assert f"wrote {tmp_path / 'plan.html'}" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("", "once: --trace FILE, --endpoint NAME or --rate 100/h"),
+        ("--rate 1/h --endpoint chat", "once: --trace FILE"),
+        ("--rate 1/h", "--service 2s"),
+        ("--rate often --service 2s", "--rate 'often' is not understood: write such as 100/h"),
+        ("--rate 1/h --hours day --service 2s", "--hours 'day' is not understood"),
+        ("--rate 1/h --hours 18-8 --service 2s", "must lie in 0-24"),
+        ("--rate 999/s --days 30 --service 2s", "over 2,000,000 requests"),
+        ("--rate 1/h --service soon", "--service"),
+        ("--rate 1/h --service 9s..2s", "--service 9s..2s: median 9 s"),
+        ("--rate 1/h --service 2s --gpus A11G", "did you mean A10G"),
+        ("--rate 1/h --service 2s --gpu-memory 90GB", "fits none of T4, A10G, A100"),
+        ("--rate 1/h --service 2s --min 5", "--min=5 must lie in 0..4"),
+        ("--rate 1/h --service 2s --p95 1s --wait-cost 1", "name one"),
+        ("--rate 1/h --service 2s --machine-cost dear", "must be dollars such as 0.76"),
+        ("--rate 1/h --service 2s --plot plan.png", "pictures are written as .svg"),
+        ("--rate 1/h --service 2s --report none/plan.html", "there is no directory none"),
+        ("--trace none.csv", "--trace none.csv cannot be read: No such file"),
+    ],
+)
+def test_what_cannot_be_planned_is_a_usage_error(coldspark: Shell, words: str, told: str) -> None:
+    """With the option and the cure, before anything is played."""
+    ran = coldspark("plan", *words.split())
+    assert (ran.code, ran.out) == (2, "")
+    assert told in " ".join(ran.err.replace("│", "").split())
+
+
+def test_types_that_are_too_small_are_left_out_and_named(coldspark: Shell, trace: str) -> None:
+    """15 GB do not fit a T4."""
+    words = ["--service", "2s", "--gpu-memory", "15GB", "--max", "1", "--no-break-even", "--json"]
+    answer = planned(coldspark("plan", "--trace", trace, *words))
+    assert "T4" not in {row["gpu"] for row in answer["platforms"]}
+    assert any("left out: T4" in remark for remark in answer["remarks"])
+
+
+def test_an_endpoint_without_requests_is_told(coldspark: Shell, api: FakeApi) -> None:
+    """There is nothing to plan for."""
+    api.endpoints["chat"] = endpoint("chat")
+    api.replies["/v1/requests"] = (200, {"requests": [], "is_complete": True})
+    ran = coldspark("plan", "--endpoint", "chat", "--last", "2d")
+    assert (ran.code, ran.out) == (2, "")
+    assert "endpoint chat served no request in the last 2d" in ran.err
+
+
+def test_ctrl_c_ends_it_without_an_answer(
+    coldspark: Shell, trace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 130, nothing written."""
+
+    def interrupted(self: Planner) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Planner, "plan", interrupted)
+    report = tmp_path / "plan.html"
+    ran = coldspark("plan", "--trace", trace, "--service", "2s", "--report", str(report))
+    assert (ran.code, ran.out) == (130, "")
+    assert not report.exists()
+
+
+BOUNDS = ScalePolicy(replicas_min=1, replicas_max=3, concurrency=2, park_timeout_s=0.0)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [*candidates(BOUNDS), *candidates(ScalePolicy(replicas_max=3))],
+    ids=lambda policy: policy.name,
+)
+def test_every_policy_that_can_be_recommended_can_be_deployed(
+    policy: Policy, tmp_path: Path
+) -> None:
+    """The block reads back as the very policy that was played."""
+    (tmp_path / "inference.py").touch()
+    (tmp_path / "coldspark.toml").write_text('name = "planned"\n' + as_toml(policy.scale))
+    asked = read_project(tmp_path).definition["scale"]
+    assert _scale(msgspec.convert(asked, ScaleBody)) == policy.scale

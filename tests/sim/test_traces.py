@@ -1,0 +1,62 @@
+"""Traces: what is recorded is kept, what is not is drawn and counted, what is wrong has a line."""
+
+import pytest
+
+from coldspark.sim.traces import read_trace
+from coldspark.sim.traffic import Durations
+
+TWO_S = Durations.fixed(2.0)
+
+
+def test_requests_are_sorted_and_blank_durations_are_drawn() -> None:
+    """The period ends with the hour of the last arrival."""
+    lines = ["arrival_s,duration_s,key", "30,,a", "10,1.5,b", "3700,4,a"]
+    found = read_trace(lines, service=TWO_S)
+    assert list(found.traffic.arrivals_s) == [10, 30, 3700]
+    assert list(found.traffic.services_s) == [1.5, 2.0, 4.0]
+    assert (found.period_s, found.guessed) == (7200, 1)
+
+
+def test_one_key_can_be_taken_alone() -> None:
+    """Such as one model of many."""
+    lines = ["arrival_s,duration_s,key", "30,1,a", "10,1,b"]
+    assert list(read_trace(lines, service=None, key="a").traffic.arrivals_s) == [30]
+
+
+def test_a_trace_of_a_calendar_begins_in_its_first_day() -> None:
+    """The hour of the day stays, months before it do not."""
+    day = 86_400
+    lines = ["arrival_s,duration_s", f"{20_000 * day + 7200},1", f"{20_001 * day},1"]
+    assert list(read_trace(lines, service=None).traffic.arrivals_s) == [7200, day]
+
+
+def test_windows_are_spread_over_their_length() -> None:
+    """As many as were counted, each within its window."""
+    lines = ["t_s,window_s,count", "600,60,3", "660,60,0", "720,60,2"]
+    found = read_trace(lines, service=TWO_S, seed=1)
+    assert len(found.traffic) == 5
+    assert [0 <= t < 60 for t in found.traffic.arrivals_s].count(True) == 3
+    assert [120 <= t < 180 for t in found.traffic.arrivals_s].count(True) == 2
+    assert (found.period_s, found.guessed) == (180, 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "words"),
+    [
+        ("arrival_s,duration_s\n1,", None, "some durations are blank"),
+        ("arrival_s,duration_s\nsoon,1", None, "line 2: arrival_s='soon' is no number"),
+        ("arrival_s,duration_s\n1,-1", None, "line 2: duration_s='-1'"),
+        ("arrival_s,duration_s\n1,nan", None, "line 2: duration_s='nan'"),
+        ("arrival_s,duration_s\n", None, "no requests"),
+        ("arrival_s,duration_s\n1,1", "a", "no column 'key'"),
+        ("arrival_s,duration_s,key\n1,1,b", "a", "no requests of key 'a'"),
+        ("time,took\n1,1", None, "it has time, took"),
+        ("", None, "it has none"),
+        ("t_s,window_s,count\n0,60,5", None, "has no durations"),
+    ],
+)
+def test_what_cannot_be_read_is_told(text: str, key: str | None, words: str) -> None:
+    """With the line and the value."""
+    with pytest.raises(ValueError) as refusal:
+        read_trace(text.splitlines(), service=None, key=key)
+    assert words in str(refusal.value)
