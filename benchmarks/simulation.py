@@ -4,7 +4,7 @@
 
 One endpoint, Poisson arrivals, fixed service times, all of it in one process. ``steady`` is served
 by a few replicas that are ready; in ``queued`` they are too few, so that most requests wait;
-``sparse`` goes to zero between most requests.
+``sparse`` parks between most requests.
 """
 
 import gc
@@ -43,12 +43,14 @@ class Case:
     rate_per_s: float
     service_s: float
     replicas_max: int
+    parks: bool = False
 
 
 CASES = (
     Case("steady: 20/s, 0.1 s each, up to 8 replicas", 200_000, 20.0, 0.1, 8),
+    Case("the same, and idle ones are parked", 100_000, 20.0, 0.1, 8, parks=True),
     Case("queued: 20/s, 0.1 s each, 2 replicas", 100_000, 20.0, 0.1, 2),
-    Case("sparse: one in 10 minutes, 5 s each", 20_000, 1 / 600, 5.0, 4),
+    Case("sparse: one in 10 minutes, 5 s each", 20_000, 1 / 600, 5.0, 4, parks=True),
 )
 
 
@@ -70,7 +72,9 @@ def a_world(case: Case, traffic: Traffic) -> World:
     spec = Spec(
         command=Command(argv=("serve",)),
         resources=Resources(gpus=(GpuAsk(type="A10G"),)),
-        scale=ScalePolicy(replicas_max=case.replicas_max),
+        scale=ScalePolicy(
+            replicas_max=case.replicas_max, park_timeout_s=None if case.parks else 0.0
+        ),
         limits=Limits(queue_max=10**6, request_timeout_s=86_400),
     )
     endpoint = Endpoint(

@@ -1,11 +1,12 @@
 """The rule: no double start, no stop of what works, bounded, monotone, with its reason."""
 
 import math
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
+from msgspec.structs import replace
 
 from coldspark.core.autoscaling import AGEING_STARTS, Observed, decide
 from coldspark.core.types import ScalePolicy
@@ -71,7 +72,7 @@ def test_more_who_wait_never_mean_fewer_replicas(
     policy: ScalePolicy, view: Observed, more: int
 ) -> None:
     """Monotone in the queue."""
-    longer = replace(view, queued=view.queued + more)
+    longer = structs.replace(view, queued=view.queued + more)
     assert decide(policy, longer).replicas >= decide(policy, view).replicas
 
 
@@ -89,7 +90,7 @@ def test_one_decision_never_starts_more_than_the_work_justifies(
 def test_asking_again_at_once_starts_nothing_more(policy: ScalePolicy, view: Observed) -> None:
     """What was just started is counted for what it was started for."""
     started = decide(policy, view).replicas - present(view)
-    again = replace(view, starting_ages_s=view.starting_ages_s + (0.0,) * started)
+    again = structs.replace(view, starting_ages_s=view.starting_ages_s + (0.0,) * started)
     assert decide(policy, again).replicas == present(again)
 
 
@@ -102,7 +103,7 @@ def test_a_burst_that_arrives_one_by_one_starts_no_more_than_the_whole(
     policy = replace(policy, replicas_min=0)
     ages: tuple[float, ...] = ()
     for queued in range(1, burst + 1):
-        now = replace(view, queued=queued, ready=0, starting_ages_s=ages, oldest_wait_s=0.0)
+        now = structs.replace(view, queued=queued, ready=0, starting_ages_s=ages, oldest_wait_s=0.0)
         ages += (0.0,) * (decide(policy, now).replicas - len(ages))
     assert 1 <= len(ages) <= math.ceil(burst / need(policy, view))
 
@@ -112,7 +113,7 @@ def test_one_request_never_starts_a_second_replica(
     policy: ScalePolicy, view: Observed, age_s: float
 ) -> None:
     """One is on its way, so one who waits is no reason for another."""
-    view = replace(view, queued=1, ready=0, starting_ages_s=(age_s,))
+    view = structs.replace(view, queued=1, ready=0, starting_ages_s=(age_s,))
     assert decide(policy, view).replicas == max(1, policy.replicas_min)
 
 
@@ -121,14 +122,14 @@ def test_from_nothing_somebody_who_waits_gets_a_replica(
     policy: ScalePolicy, view: Observed
 ) -> None:
     """However little its work is worth."""
-    view = replace(view, queued=max(1, view.queued), ready=0, starting_ages_s=())
+    view = structs.replace(view, queued=max(1, view.queued), ready=0, starting_ages_s=())
     assert decide(policy, view).replicas >= 1
 
 
 @given(policy=POLICIES, view=SEEN)
 def test_the_same_view_gets_the_same_answer(policy: ScalePolicy, view: Observed) -> None:
     """Nothing is remembered, so a restart in the middle changes nothing."""
-    assert decide(policy, view) == decide(policy, replace(view))
+    assert decide(policy, view) == decide(policy, structs.replace(view))
 
 
 def test_unknown_times_mean_a_start_for_every_slot_of_waiting_work() -> None:
