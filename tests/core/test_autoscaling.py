@@ -1,12 +1,12 @@
 """The rule: no double start, no stop of what works, bounded, monotone, with its reason."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
-from msgspec.structs import replace
 
 from coldspark.core.autoscaling import AGEING_STARTS, Observed, decide
 from coldspark.core.types import ScalePolicy
