@@ -48,6 +48,7 @@ class Resting:
     def __init__(self, state: FleetState) -> None:
         self._state = state
         self._learned: dict[int, _Learned] = {}
+        self._ruling = state.ruling
         self._priced: _Priced | None = None
         self._woken_ahead: dict[int, float] = {}
         """By level: the gap, by its beginning, in which a replica was woken ahead."""
@@ -182,6 +183,10 @@ class Resting:
     def _of(self, level: int) -> _Learned:
         """Return what is known of a level."""
         state = self._state
+        if state.ruling is not self._ruling:
+            # What another rule said of a level says nothing now.
+            self._ruling = state.ruling
+            self._learned.clear()
         if isinstance(state.ruling.rule, Histogram):
             return self._counted(level)
         gaps, rungs = state.levels.gaps(level), self._rungs()

@@ -57,6 +57,9 @@ class Scaling:
     def _judge(self, now: float) -> Verdict:
         """Ask the rule."""
         state = self._state
+        if (demand := state.ruling.demand) is not None:
+            # It is asked in the middle of a step: what just came counts already.
+            demand.note(state.book.open, now)
         return state.ruling.judge(state.revision.spec.scale, self._observe(now))
 
     def _observe(self, now: float) -> Observed:
