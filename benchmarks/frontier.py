@@ -238,7 +238,7 @@ HEAD = (
 
 def cases(args: argparse.Namespace) -> Iterator[tuple[str, Traffic, float]]:
     """Yield what is to be played."""
-    for name, traffic in traces(args.traces, is_quick=args.quick):
+    for name, traffic in traces(args.traces, args.requests, is_quick=args.quick):
         if args.only not in name:
             continue
         copies = [(name, traffic)]
@@ -256,6 +256,7 @@ def main() -> None:
     parser.add_argument("--traces", type=Path, required=True)
     parser.add_argument("--only", default="", help="part of the traces' names")
     parser.add_argument("--quick", action="store_true", help="the largest few of each file")
+    parser.add_argument("--requests", type=int, default=12_000, help="of a trace, at most")
     parser.add_argument("--seeds", type=int, default=0, help="resampled copies of each trace")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--points", action="store_true", help="print every point")

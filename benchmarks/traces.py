@@ -10,7 +10,7 @@ and stated here:
 - a minute of BurstGPT holds its tokens divided by 700 requests;
 - a minute of an Azure function holds one request for each busy container.
 
-No trace is longer than ``REQUESTS_MAX`` requests: the rest of it is left out.
+No trace is longer than ``requests_max`` requests: the rest of it is left out.
 """
 
 import csv
@@ -23,7 +23,6 @@ from pathlib import Path
 
 from coldspark.sim.traffic import Durations, Traffic, spread
 
-REQUESTS_MAX = 12_000
 REQUESTS_MIN = 100
 _FIRST_S, _TOKEN_S = 0.5, 0.02
 _TOKENS_PER_REQUEST = 700
@@ -32,17 +31,26 @@ SERVICE = Durations.lognormal(1.0, 5.0)
 Row = dict[str, str]
 
 
-def traces(folder: Path, *, is_quick: bool = False) -> Iterator[tuple[str, Traffic]]:
+def traces(
+    folder: Path, requests_max: int, *, is_quick: bool = False
+) -> Iterator[tuple[str, Traffic]]:
     """Yield every trace under its name; the quick ones are the largest few of each file."""
     few = 3 if is_quick else 100
-    yield from _by_key("alibaba", folder / "alibaba_genai_2026_requests.csv", few)
-    yield from _by_key("azure-llm", folder / "azure_llm_2023_conv.csv", 0)
-    yield from _by_key("mooncake", folder / "mooncake_2025_conversation.csv", 0)
-    yield from _by_key("servegen", folder / "servegen_2025_mm-image_arrivals_24h.csv", few, start=3)
-    yield from _by_key("azure-2021", folder / "azure_functions_2021_sample199.csv", 0)
+    for name, traffic in _all(folder, few, requests_max):
+        yield name, traffic
+
+
+def _all(folder: Path, few: int, most: int) -> Iterator[tuple[str, Traffic]]:
+    yield from _by_key("alibaba", folder / "alibaba_genai_2026_requests.csv", few, most)
+    yield from _by_key("azure-llm", folder / "azure_llm_2023_conv.csv", 0, most)
+    yield from _by_key("mooncake", folder / "mooncake_2025_conversation.csv", 0, most)
+    yield from _by_key("servegen", folder / "servegen_2025_mm-image_arrivals_24h.csv", few, most, 3)
+    yield from _by_key("azure-2021", folder / "azure_functions_2021_sample199.csv", 0, most)
     for name in ("nab_aws_elb_requests", "nab_twitter_CRM", "nab_twitter_GOOG"):
-        yield name, _windows(folder / f"{name}.csv", "count", 1.0)
-    burst = _windows(folder / "burstgpt_week1_minute_tokens.csv", "tokens", 1 / _TOKENS_PER_REQUEST)
+        yield name, _windows(folder / f"{name}.csv", "count", 1.0, most)
+    burst = _windows(
+        folder / "burstgpt_week1_minute_tokens.csv", "tokens", 1 / _TOKENS_PER_REQUEST, most
+    )
     yield "burstgpt", burst
     yield from _functions(folder / "azure_functions_2019_day1_100apps_active_minutes.csv", few)
 
@@ -53,19 +61,21 @@ def rows(path: Path) -> list[Row]:
         return list(csv.DictReader(file))
 
 
-def _by_key(name: str, path: Path, few: int, start: int = 0) -> Iterator[tuple[str, Traffic]]:
+def _by_key(
+    name: str, path: Path, few: int, most: int, start: int = 0
+) -> Iterator[tuple[str, Traffic]]:
     """Yield the whole of a request file, then the largest of its keys."""
     found = rows(path)
-    yield name, _requests(found)
+    yield name, _requests(found, most)
     counts = Counter(row["key"] for row in found)
     for key, count in counts.most_common()[start : start + few]:
         if count >= REQUESTS_MIN:
-            yield f"{name} {key}", _requests([row for row in found if row["key"] == key])
+            yield f"{name} {key}", _requests([row for row in found if row["key"] == key], most)
 
 
-def _requests(found: list[Row]) -> Traffic:
+def _requests(found: list[Row], most: int) -> Traffic:
     chance = random.Random(0)
-    found = sorted(found, key=lambda row: float(row["arrival_s"]))[:REQUESTS_MAX]
+    found = sorted(found, key=lambda row: float(row["arrival_s"]))[:most]
     begin_s = float(found[0]["arrival_s"])
     arrivals = array("d", (float(row["arrival_s"]) - begin_s for row in found))
     return Traffic(arrivals, array("d", (_duration_s(row, chance) for row in found)))
@@ -79,14 +89,14 @@ def _duration_s(row: Row, chance: random.Random) -> float:
     return SERVICE.draw(chance)
 
 
-def _windows(path: Path, column: str, share: float) -> Traffic:
+def _windows(path: Path, column: str, share: float, most: int) -> Traffic:
     """Return the requests of a window file, as many as are allowed."""
     chance = random.Random(0)
     windows, total = [], 0
     for row in rows(path):
         exact = float(row[column]) * share
         count = int(exact) + (chance.random() < exact % 1)
-        if total + count > REQUESTS_MAX:
+        if total + count > most:
             break
         total += count
         windows.append((float(row["t_s"]), float(row["window_s"]), count))

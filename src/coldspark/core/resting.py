@@ -23,6 +23,8 @@ _THAW_FIRST_S = 0.05
 """Taken for a thaw until one was measured."""
 _ANEW_SHARE = 0.125
 _ALIKE_SHARE = 0.1
+_AHEAD = 2.0
+"""How many requests, itself included, one that waits has to see off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +199,22 @@ class Resting:
             and gaps.measured <= known.gaps * (1.0 + _ANEW_SHARE)
         ):
             return known
-        descent = cheapest(gaps, rungs, state.revision.spec.scale.wait_value)
+        scale = state.revision.spec.scale
+        descent = cheapest(gaps, rungs, scale.wait_value, self._wait_max_s(level))
         found = _Learned(descent, gaps.measured, rungs)
         self._learned[level] = found
         return found
+
+    def _wait_max_s(self, level: int) -> float:
+        """Return how long a request waits if the level's replica is not there, but those below are.
+
+        About one waits before it, and ``level - 1`` replicas become free once in S each.
+        """
+        service_s = self._state.services_s.mean()
+        if level == 1 or service_s is None:
+            return NEVER
+        slots = (level - 1) * self._state.revision.spec.scale.concurrency
+        return _AHEAD * service_s / slots
 
     def _counted(self, level: int) -> _Learned:
         """Return what the histogram rule says of a level."""
