@@ -6,8 +6,9 @@ The measured run (FeMux, EuroSys 2026: vanilla Knative) replayed a day of 100 Az
 are here, with their requests and cold starts. Of the same apps the trace says how many invocations
 a day has and which minutes were busy, not when each request came: those of an app are spread here
 at even distances within its busy minutes, each minute alike, as timers would; and over the whole
-day where hardly any minute was busy (its requests were too short to make one so). Service times are not
-known: 1 s, a start takes 2 s, concurrency is 1, the target 0.7. Apps with failures are left out.
+day where hardly any minute was busy (its requests were too short to make one so). Service times are
+not known: 1 s, a start takes 2 s, concurrency is 1, the target 0.7. Apps with failures are left
+out.
 """
 
 import argparse

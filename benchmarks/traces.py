@@ -36,11 +36,7 @@ def traces(
 ) -> Iterator[tuple[str, Traffic]]:
     """Yield every trace under its name; the quick ones are the largest few of each file."""
     few = 3 if is_quick else 100
-    for name, traffic in _all(folder, few, requests_max):
-        yield name, traffic
-
-
-def _all(folder: Path, few: int, most: int) -> Iterator[tuple[str, Traffic]]:
+    most = requests_max
     yield from _by_key("alibaba", folder / "alibaba_genai_2026_requests.csv", few, most)
     yield from _by_key("azure-llm", folder / "azure_llm_2023_conv.csv", 0, most)
     yield from _by_key("mooncake", folder / "mooncake_2025_conversation.csv", 0, most)
@@ -48,10 +44,8 @@ def _all(folder: Path, few: int, most: int) -> Iterator[tuple[str, Traffic]]:
     yield from _by_key("azure-2021", folder / "azure_functions_2021_sample199.csv", 0, most)
     for name in ("nab_aws_elb_requests", "nab_twitter_CRM", "nab_twitter_GOOG"):
         yield name, _windows(folder / f"{name}.csv", "count", 1.0, most)
-    burst = _windows(
-        folder / "burstgpt_week1_minute_tokens.csv", "tokens", 1 / _TOKENS_PER_REQUEST, most
-    )
-    yield "burstgpt", burst
+    minutes = folder / "burstgpt_week1_minute_tokens.csv"
+    yield "burstgpt", _windows(minutes, "tokens", 1 / _TOKENS_PER_REQUEST, most)
     yield from _functions(folder / "azure_functions_2019_day1_100apps_active_minutes.csv", few)
 
 

@@ -186,3 +186,15 @@ def test_ages_at_which_waking_ahead_pays_are_apart_and_rise(
 def test_nothing_is_started_ahead_where_waiting_is_worth_nothing() -> None:
     """The start costs as much then as it does when somebody asks."""
     assert cheapest(measured([3600.0] * 100), rungs(30.0), 0.0).starts_s == ()
+
+
+@given(gaps_s=GAPS, start_s=WAKES, wait_value=VALUES, wait_s=st.floats(0.01, 300.0))
+def test_who_waits_less_without_it_is_no_reason_to_keep_it_longer(
+    gaps_s: list[float], start_s: float, wait_value: float, wait_s: float
+) -> None:
+    """A replica whose work others would soon take on is given up no later."""
+    gaps = measured(gaps_s)
+    alone = cheapest(gaps, rungs(start_s), wait_value)
+    among = cheapest(gaps, rungs(start_s), wait_value, wait_s)
+    first_s = [found.next_s(0.0) for found in (among, alone)]
+    assert first_s[0] <= first_s[1]

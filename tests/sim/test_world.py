@@ -237,3 +237,17 @@ def test_in_the_end_everything_is_gone(rule: object) -> None:
     played.run()
     assert not played.lanes[0].held
     assert played.now < 30 * 40.0 + 15_000.0
+
+
+def test_a_second_replica_is_not_kept_for_what_the_first_does_in_a_moment() -> None:
+    """Two short requests a minute: one of them may wait a moment. Long ones get two replicas."""
+    minutes = [60.0 * n for n in range(200)]
+    held_s = {}
+    for service_s in (0.05, 25.0):
+        pairs = traffic(*((at_s, service_s) for at_s in minutes for _ in range(2)))
+        slow = Durations.fixed(30.0)
+        played = world([endpoint(pairs, start=slow, replicas_max=4, park_timeout_s=0.0)])
+        played.run(minutes[-1])
+        held_s[service_s] = played.lanes[0].held_s
+    assert held_s[0.05] < 1.2 * minutes[-1]
+    assert held_s[25.0] > 1.8 * minutes[-1]
