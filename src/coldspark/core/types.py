@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import NewType
 
 from coldspark.core.rules.settings import Histogram, Learned, Rule
+from coldspark.core.warmth import Warmth as Warmth
 
 EndpointName = NewType("EndpointName", str)
 VariantName = NewType("VariantName", str)
@@ -76,17 +77,6 @@ FIRST_IDLE_S = 60.0
 """For how long an idle replica is kept before there is a measured start to reckon with."""
 _PARKED_PER_IDLE = 5.0
 """A parked replica holds memory alone, so it may stay for longer than an idle one did."""
-
-
-class Warmth(StrEnum):
-    """The rung that idle replicas go down to, and stay on."""
-
-    READY = "ready"
-    """Once awake, none is ever parked or ended for idleness."""
-    PARKED = "parked"
-    """Frozen when idle, and kept until somebody needs their memory."""
-    TEMPLATED = "templated"
-    """Ended when idle, without being parked; what is left is the template."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

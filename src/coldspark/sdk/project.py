@@ -39,7 +39,7 @@ from typing import Any
 
 from coldspark.core.hints import refuse_unknown_keys
 from coldspark.core.sizes import parse_duration, parse_size
-from coldspark.core.types import Warmth
+from coldspark.core.warmth import Warmth
 from coldspark.errors import InvalidRequest
 
 FILE_NAME = "coldspark.toml"
