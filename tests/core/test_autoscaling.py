@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
-from coldspark.core.autoscaling import AGEING_STARTS, Observed, decide
+from coldspark.core.autoscaling import AGEING_STARTS, Observed, decide, first_saved
 from coldspark.core.types import ScalePolicy
 
 SECONDS = st.floats(0.001, 600.0)
@@ -71,7 +72,7 @@ def test_more_who_wait_never_mean_fewer_replicas(
     policy: ScalePolicy, view: Observed, more: int
 ) -> None:
     """Monotone in the queue."""
-    longer = replace(view, queued=view.queued + more)
+    longer = structs.replace(view, queued=view.queued + more)
     assert decide(policy, longer).replicas >= decide(policy, view).replicas
 
 
@@ -89,7 +90,7 @@ def test_one_decision_never_starts_more_than_the_work_justifies(
 def test_asking_again_at_once_starts_nothing_more(policy: ScalePolicy, view: Observed) -> None:
     """What was just started is counted for what it was started for."""
     started = decide(policy, view).replicas - present(view)
-    again = replace(view, starting_ages_s=view.starting_ages_s + (0.0,) * started)
+    again = structs.replace(view, starting_ages_s=view.starting_ages_s + (0.0,) * started)
     assert decide(policy, again).replicas == present(again)
 
 
@@ -102,7 +103,7 @@ def test_a_burst_that_arrives_one_by_one_starts_no_more_than_the_whole(
     policy = replace(policy, replicas_min=0)
     ages: tuple[float, ...] = ()
     for queued in range(1, burst + 1):
-        now = replace(view, queued=queued, ready=0, starting_ages_s=ages, oldest_wait_s=0.0)
+        now = structs.replace(view, queued=queued, ready=0, starting_ages_s=ages, oldest_wait_s=0.0)
         ages += (0.0,) * (decide(policy, now).replicas - len(ages))
     assert 1 <= len(ages) <= math.ceil(burst / need(policy, view))
 
@@ -112,7 +113,7 @@ def test_one_request_never_starts_a_second_replica(
     policy: ScalePolicy, view: Observed, age_s: float
 ) -> None:
     """One is on its way, so one who waits is no reason for another."""
-    view = replace(view, queued=1, ready=0, starting_ages_s=(age_s,))
+    view = structs.replace(view, queued=1, ready=0, starting_ages_s=(age_s,))
     assert decide(policy, view).replicas == max(1, policy.replicas_min)
 
 
@@ -121,14 +122,14 @@ def test_from_nothing_somebody_who_waits_gets_a_replica(
     policy: ScalePolicy, view: Observed
 ) -> None:
     """However little its work is worth."""
-    view = replace(view, queued=max(1, view.queued), ready=0, starting_ages_s=())
+    view = structs.replace(view, queued=max(1, view.queued), ready=0, starting_ages_s=())
     assert decide(policy, view).replicas >= 1
 
 
 @given(policy=POLICIES, view=SEEN)
 def test_the_same_view_gets_the_same_answer(policy: ScalePolicy, view: Observed) -> None:
     """Nothing is remembered, so a restart in the middle changes nothing."""
-    assert decide(policy, view) == decide(policy, replace(view))
+    assert decide(policy, view) == decide(policy, structs.replace(view))
 
 
 def test_unknown_times_mean_a_start_for_every_slot_of_waiting_work() -> None:
@@ -177,3 +178,61 @@ def test_the_reason_names_the_maximum_when_it_binds() -> None:
     verdict = decide(ScalePolicy(replicas_max=2), seen(50))
     assert verdict.replicas == 2
     assert verdict.reason == "50 waiting, 0 ready, 0 starting: start 2 (of 50: replicas_max=2)"
+
+
+def waits_beyond(place: int, rounds: float) -> float:
+    """Return E[(T - rounds)+] for T the sum of ``place`` exponential times, by integration.
+
+    It is the integral over t from ``rounds`` of P(T > t) = P(fewer than ``place`` by t).
+    """
+    step, total, at = 0.01, 0.0, rounds + 0.005
+    while at < rounds + place + 12 * math.sqrt(place) + 20:
+        term = chance = math.exp(-at)
+        for n in range(1, place):
+            term *= at / n
+            chance += term
+        total += chance * step
+        at += step
+    return total
+
+
+@settings(max_examples=40)
+@given(rounds=st.floats(0.05, 25.0), value=st.floats(0.5, 300.0))
+def test_a_start_pays_from_the_first_place_whose_waiting_is_worth_it(
+    rounds: float, value: float
+) -> None:
+    """The closed form against the integral: that place pays, and the one before it does not."""
+    place = first_saved(rounds, value)
+    assert value * waits_beyond(place, rounds) >= rounds * (1 - 1e-3)
+    if place > 1:
+        assert value * waits_beyond(place - 1, rounds) <= rounds * (1 + 1e-3)
+
+
+def test_waiting_that_is_worth_more_saves_an_earlier_place() -> None:
+    """The worked number, and that the place falls as the value rises, never below the first."""
+    assert first_saved(1.5, 10.0) == 1
+    places = [first_saved(20.0, value) for value in (0.01, 0.1, 1.0, 10.0, 100.0, 1e6)]
+    assert places == sorted(places, reverse=True)
+    assert places[0] > places[-1] >= 1
+
+
+def test_waiting_that_is_worth_nothing_starts_nothing_more() -> None:
+    """Only what the replicas at hand cannot take on within a start is a reason then."""
+    views = [
+        Observed(
+            queued=queued,
+            ready=2,
+            starting_ages_s=(),
+            oldest_wait_s=0.0,
+            start_s=30.0,
+            service_s=3.0,
+            service_mean_s=3.0,
+        )
+        for queued in range(1, 21)
+    ]
+    poor = ScalePolicy(replicas_max=50, wait_value=0.0)
+    rich = ScalePolicy(replicas_max=50, wait_value=100.0)
+    assert all(decide(poor, view).replicas == 2 for view in views)
+    wanted = [decide(rich, view).replicas for view in views]
+    assert wanted == sorted(wanted)
+    assert wanted[-1] > 2

@@ -144,3 +144,57 @@ def test_each_gap_of_each_level_is_measured_once(moves: list[tuple[int, float]])
             assert levels.down_since_s(each) == gone.get(each)
     for each in range(1, 7):
         assert levels.gaps(each).measured == expected.get(each, 0)
+
+
+def test_what_came_back_at_one_age_is_started_ahead_of_it() -> None:
+    """A hundred gaps of an hour: no replica in between, one from a start before the bin on."""
+    descent = cheapest(measured([3600.0] * 100), rungs(30.0), 100.0)
+    from_s, to_s = descent.starts_s[-1]
+    # The two imagined gaps may end at once; within seconds it does not pay to wait for them.
+    assert all(early_s < 10.0 for _, early_s in descent.starts_s[:-1])
+    low, high = max(e for e in EDGES_S if e <= 3600.0), min(e for e in EDGES_S if e > 3600.0)
+    assert from_s == pytest.approx(low - 30.0)
+    assert to_s == pytest.approx(high)
+    assert descent.raise_s(Rest.ENDED, 60.0) == from_s
+    assert descent.raise_s(Rest.ENDED, 3600.0) == 3600.0
+    assert descent.raise_s(Rest.ENDED, to_s) == NEVER_S
+
+
+def test_a_thaw_is_cheaper_ahead_than_a_start() -> None:
+    """Where a parked replica is thawed ahead, it is so a thaw before the bin, not a start."""
+    descent = cheapest(measured([3600.0] * 100), rungs(300.0, Rung(0.002, 20.0)), 100.0)
+    assert descent.thaws_s[-1][0] == pytest.approx(descent.starts_s[-1][0] + 280.0)
+
+
+@given(gaps_s=GAPS, start_s=WAKES, wait_value=VALUES)
+def test_ages_at_which_waking_ahead_pays_are_apart_and_rise(
+    gaps_s: list[float], start_s: float, wait_value: float
+) -> None:
+    """Stretches are in order and do not touch, and ``raise_s`` agrees with them."""
+    descent = cheapest(measured(gaps_s), rungs(start_s, PARKED), wait_value)
+    for rest, found in ((Rest.ENDED, descent.starts_s), (Rest.PARKED, descent.thaws_s)):
+        assert all(from_s < to_s for from_s, to_s in found)
+        assert all(one[1] < other[0] for one, other in pairwise(found))
+        for from_s, to_s in found:
+            middle_s = (from_s + to_s) / 2
+            assert descent.raise_s(rest, middle_s) == middle_s
+            assert from_s <= descent.raise_s(rest, from_s) < to_s
+        last_s = found[-1][1] if found else 0.0
+        assert descent.raise_s(rest, last_s) == NEVER_S
+
+
+def test_nothing_is_started_ahead_where_waiting_is_worth_nothing() -> None:
+    """The start costs as much then as it does when somebody asks."""
+    assert cheapest(measured([3600.0] * 100), rungs(30.0), 0.0).starts_s == ()
+
+
+@given(gaps_s=GAPS, start_s=WAKES, wait_value=VALUES, wait_s=st.floats(0.01, 300.0))
+def test_who_waits_less_without_it_is_no_reason_to_keep_it_longer(
+    gaps_s: list[float], start_s: float, wait_value: float, wait_s: float
+) -> None:
+    """A replica whose work others would soon take on is given up no later."""
+    gaps = measured(gaps_s)
+    alone = cheapest(gaps, rungs(start_s), wait_value)
+    among = cheapest(gaps, rungs(start_s), wait_value, wait_s)
+    first_s = [found.next_s(0.0) for found in (among, alone)]
+    assert first_s[0] <= first_s[1]

@@ -1,6 +1,6 @@
 """Any history of one fleet keeps its law: bounds, order, no lost request, no endless wait."""
 
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 from worlds import CRASH, revision
@@ -35,6 +35,15 @@ from coldspark.core.messages import (
     WakeAt,
     YieldRoom,
 )
+from coldspark.core.rules.settings import (
+    Histogram,
+    KeepAlive,
+    Knative,
+    QueueDelay,
+    RayServe,
+    RequestCount,
+    TargetTracking,
+)
 from coldspark.core.types import (
     EndpointStatus,
     FleetId,
@@ -44,7 +53,7 @@ from coldspark.core.types import (
     ScalePolicy,
 )
 
-POLICIES = st.builds(
+LEARNED = st.builds(
     lambda low, extra, slots, idle, parked, waste, failed: ScalePolicy(
         replicas_min=low,
         replicas_max=low + extra,
@@ -57,11 +66,42 @@ POLICIES = st.builds(
     st.integers(0, 2),
     st.integers(1, 3),
     st.integers(1, 3),
-    st.sampled_from([0.0, 1.0, 5.0]),
+    st.sampled_from([None, 0.0, 1.0, 5.0]),
     st.sampled_from([None, 0.0, 3.0]),
     st.sampled_from([0.0, 1.0]),
     st.integers(1, 3),
 )
+RULES = st.sampled_from(
+    [
+        KeepAlive(keep_s=0.0),
+        KeepAlive(keep_s=5.0),
+        Histogram(),
+        Knative(),
+        Knative(target=1.0, stable_s=10.0),
+        RayServe(up_s=0.0, down_s=5.0),
+        QueueDelay(delay_s=0.5, idle_s=0.0),
+        RequestCount(requests=0.5, idle_s=1.0),
+        TargetTracking(out_minutes=1, in_minutes=1, out_cooldown_s=0.0),
+    ]
+)
+RULED = st.builds(
+    lambda rule, low, extra, slots, parked: ScalePolicy(
+        rule=rule,
+        replicas_min=low,
+        replicas_max=low + extra,
+        concurrency=slots,
+        park_timeout_s=parked,
+    ),
+    RULES,
+    st.integers(0, 2),
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.sampled_from([0.0, 3.0]),
+)
+POLICIES = LEARNED | RULED
+TICKS_AT_ONCE_MAX = 20
+"""So many ticks at one moment, and still another asked for: it would never end."""
+DAY_S = 86_400.0
 
 
 class FleetHistory(RuleBasedStateMachine):
@@ -247,16 +287,49 @@ class FleetHistory(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.1, 1.0, 10.0, 100.0]))
     def pass_time(self, seconds: float) -> None:
         """Tick whenever the fleet asked for it; at the end no deadline is overdue."""
-        end = self.now + seconds
-        for _ in range(200):
-            if self.wake_s is None or self.wake_s > end:
-                break
-            self.now, self.wake_s = max(self.now, self.wake_s), None
-            self.step(Ticked())
-        else:
-            raise AssertionError("ticks without end")
-        self.now = end
+        self.tick_until(self.now + seconds)
         assert all(deadline_s >= self.now for deadline_s in self.open.values())
+
+    def tick_until(self, end: float) -> int:
+        """Let time pass; return how often the fleet wanted to hear of it."""
+        ticks, at_once = 0, 0
+        while self.wake_s is not None and self.wake_s <= end:
+            at_once = at_once + 1 if self.wake_s <= self.now else 0
+            assert at_once <= TICKS_AT_ONCE_MAX, "ticks without end"
+            self.now, self.wake_s = max(self.now, self.wake_s), None
+            ticks += 1
+            self.step(Ticked())
+        self.now = end
+        return ticks
+
+    def settle(self) -> None:
+        """Let everything that was begun come to its end."""
+        while self.at or self.aborted or self.placing or self.starting:
+            self.finish(0)
+            self.let_go(0)
+            self.warm_up()
+        while self.parking:
+            self.park(fails=False)
+        self.end_stopping()
+
+    def teardown(self) -> None:
+        """Nobody comes any more: in the end there is nothing to do, and nobody asks for the time.
+
+        What is woken ahead of a request that then does not come is woken once.
+        """
+        if not hasattr(self, "fleet"):
+            return
+        for _ in range(30):
+            self.settle()
+            self.tick_until(self.now + DAY_S / 10)
+            self.fleet.check()
+        self.settle()
+        floor = self.fleet.revision.spec.scale.replicas_min
+        assert self.fleet.queued == 0
+        if floor == 0 or self.is_retired:
+            held = [r for r in self.ready if r not in self.parked]
+            assert not held, f"kept for nobody: {held}"
+            assert self.tick_until(self.now + DAY_S) <= 2
 
     @rule()
     def retire(self) -> None:
@@ -276,4 +349,9 @@ class FleetHistory(RuleBasedStateMachine):
 
 
 TestFleetHistory = FleetHistory.TestCase
-TestFleetHistory.settings = settings(max_examples=120, stateful_step_count=60, deadline=None)
+TestFleetHistory.settings = settings(
+    max_examples=120,
+    stateful_step_count=60,
+    deadline=None,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+)

@@ -7,9 +7,11 @@ all in seconds of a ready replica, the cost to come on rung r is
 
     stay(r, i) = h(r) * w(i) * (1 - p(i)/2) + p(i) * K(r) + (1 - p(i)) * best(r, i+1)
     best(r, i) = min over rungs s of  move(r, s) + stay(s, i)
-    K(r)       = wake_s(r) * (1 + wait_value)
+    K(r)       = wake_s(r) + wait_value * min(wake_s(r), W)
 
-where going down is free, and going up ahead of a request costs thrice the wake's own seconds but
+with W how long a request waits at most, because other replicas become free: for ever on the first
+level, 2 S / ((n - 1) c) on the n-th, with S seconds that a request takes and c slots. Going down is
+free, and going up ahead of a request costs thrice the wake's own seconds but
 makes nobody wait. Worked backwards from the last bin it takes one pass.
 
 Worked number: no gap was measured, a start takes 30 s, wait_value is 10, nothing is parked. Then
@@ -75,13 +77,16 @@ class Descent:
         return NEVER_S
 
 
-def cheapest(gaps: Gaps, rungs: tuple[Rung, Rung, Rung], wait_value: float) -> Descent:
+def cheapest(
+    gaps: Gaps, rungs: tuple[Rung, Rung, Rung], wait_value: float, wait_max_s: float = NEVER_S
+) -> Descent:
     """Return the cheapest descent under the measured gaps (``rungs`` by ``Rest``).
 
-    ``wait_value`` is what a second of a caller's waiting is worth, in seconds of a ready replica.
+    ``wait_value`` is what a second of a caller's waiting is worth, in seconds of a ready replica;
+    nobody waits for longer than ``wait_max_s``, because other replicas serve him then.
     """
     ends = gaps.ends()
-    wakes = [rung.wake_s * (1.0 + wait_value) for rung in rungs]
+    wakes = [rung.wake_s + wait_value * min(rung.wake_s, wait_max_s) for rung in rungs]
     best = [0.0, 0.0, 0.0]
     choices: list[list[Rest]] = []
     for index in range(len(ends) - 1, -1, -1):

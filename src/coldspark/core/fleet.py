@@ -175,9 +175,9 @@ class Fleet:
         elif isinstance(event, RequestFinished):
             is_all = self._dispatch.finish(event.request, now, effects)
             self._measure(now)
-            # A replica that begins to idle now changes nothing before the next tick.
-            if not is_all and self._armed_s > now + self._scaling.idles_for_s():
-                self._arm(now, effects)
+            if not is_all:
+                # All else was armed for already; that tick works out what idleness leads to.
+                self._arm_by(now + self._scaling.idles_for_s(), effects)
         else:
             self._hear(event, now, effects)
             self._measure(now)
@@ -258,6 +258,9 @@ class Fleet:
         next_s = min(
             self._state.book.next_s(), self._scaling.next_s(now), self._starting.next_s(now)
         )
+        self._arm_by(next_s, effects)
+
+    def _arm_by(self, next_s: float, effects: list[FleetEffect]) -> None:
         if next_s < self._armed_s:
             self._armed_s = next_s
             effects.append(WakeAt(next_s))

@@ -88,10 +88,11 @@ class Levels:
             if level == len(down):
                 down.append(now)
                 continue
-            if now - down[level] >= FIRST_S:
-                self.gaps(level).add(now - down[level])
+            gap_s = now - down[level]
+            if gap_s >= FIRST_S:
+                self.gaps(level).add(gap_s)
             if self.listener is not None:
-                self.listener(level, now - down[level])
+                self.listener(level, gap_s)
         while open <= (level - 1) * slots and level:
             down[level] = now
             level -= 1

@@ -17,6 +17,7 @@ from coldspark.core.types import ReplicaId, RequestId
 WHOLE_PPM = 1_000_000
 _HOUR_US = 3_600_000_000
 _SCALE = 10**12
+_WHOLE_HOUR = _HOUR_US * WHOLE_PPM
 
 
 @dataclass(slots=True)
@@ -53,6 +54,7 @@ class Meter:
     def __init__(self, rate_nanos_per_hour: int, now_us: int) -> None:
         assert rate_nanos_per_hour >= 0
         self._rate = rate_nanos_per_hour
+        self._scaled_rate = rate_nanos_per_hour * _SCALE
         self._began_us = now_us
         self.now_us = now_us
         """The latest moment that it heard of. Read only."""
@@ -163,8 +165,9 @@ class Meter:
     def _advance(self, now_us: int) -> None:
         elapsed_us = now_us - self.now_us
         assert elapsed_us >= 0, "time went back"
-        spread_ppm = max(WHOLE_PPM, self._shares_ppm + self._elsewhere_ppm)
-        self._clock += self._rate * elapsed_us * _SCALE // (_HOUR_US * spread_ppm)
+        shares_ppm = self._shares_ppm + self._elsewhere_ppm
+        hours = _WHOLE_HOUR if shares_ppm <= WHOLE_PPM else _HOUR_US * shares_ppm
+        self._clock += self._scaled_rate * elapsed_us // hours
         self.now_us = now_us
 
     def _turn(self, held: _Held) -> None:

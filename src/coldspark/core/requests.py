@@ -2,16 +2,16 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from coldspark.core.deadlines import Deadlines
 from coldspark.core.replicas import Replica
 from coldspark.core.types import RequestId
 
 
-@dataclass(slots=True)
-class Request:
-    """One request that its caller holds open."""
+class Request(Struct, eq=False):
+    """One request that its caller holds open. A Struct, as one is made for every request."""
 
     arrived_s: float
     deadline_s: float

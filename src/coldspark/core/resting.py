@@ -2,7 +2,7 @@
 
 What the policy fixes is kept by each replica's own clock, and so is everything until a start was
 measured. The rest is learned: each level of demand has its descent (``gaps``, ``descent``), worked
-out anew when an eighth more gaps are known or another start was measured.
+out anew when an eighth more gaps are known, or wakes take a tenth less or more.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from coldspark.core.gaps import FIRST_S
 from coldspark.core.replicas import ReplicaState
 from coldspark.core.rules.settings import Histogram, Learned
 from coldspark.core.state import FleetState
-from coldspark.core.types import Warmth
+from coldspark.core.types import Revision, Warmth
 
 PARKED_HOLD = 0.002
 """A second parked costs so many seconds ready: memory that anybody may reclaim at any time."""
@@ -22,6 +22,9 @@ _UNUSED = Rung(hold=2.0, wake_s=0.0)
 _THAW_FIRST_S = 0.05
 """Taken for a thaw until one was measured."""
 _ANEW_SHARE = 0.125
+_ALIKE_SHARE = 0.1
+_AHEAD = 2.0
+"""How many requests, itself included, one that waits has to see off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,16 @@ class _Learned:
     descent: Descent
     gaps: int
     """How many were known."""
-    starts: int
+    rungs: tuple[Rung, Rung, Rung] | None = None
+    """What they cost; None for a rule that does not ask."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Priced:
+    rungs: tuple[Rung, Rung, Rung]
+    wakes: int
+    """How many had been measured."""
+    revision: Revision
 
 
 class Resting:
@@ -38,6 +50,8 @@ class Resting:
     def __init__(self, state: FleetState) -> None:
         self._state = state
         self._learned: dict[int, _Learned] = {}
+        self._ruling = state.ruling
+        self._priced: _Priced | None = None
         self._woken_ahead: dict[int, float] = {}
         """By level: the gap, by its beginning, in which a replica was woken ahead."""
 
@@ -171,17 +185,36 @@ class Resting:
     def _of(self, level: int) -> _Learned:
         """Return what is known of a level."""
         state = self._state
+        if state.ruling is not self._ruling:
+            # What another rule said of a level says nothing now.
+            self._ruling = state.ruling
+            self._learned.clear()
         if isinstance(state.ruling.rule, Histogram):
             return self._counted(level)
-        gaps, starts = state.levels.gaps(level), state.starts_s.taken + state.thaws_s.taken
+        gaps, rungs = state.levels.gaps(level), self._rungs()
         known = self._learned.get(level)
-        is_same = known is not None and known.starts == starts
-        if known and is_same and gaps.measured <= known.gaps * (1.0 + _ANEW_SHARE):
+        if (
+            known is not None
+            and known.rungs is rungs
+            and gaps.measured <= known.gaps * (1.0 + _ANEW_SHARE)
+        ):
             return known
-        descent = cheapest(gaps, self._rungs(), state.revision.spec.scale.wait_value)
-        found = _Learned(descent, gaps.measured, starts)
+        scale = state.revision.spec.scale
+        descent = cheapest(gaps, rungs, scale.wait_value, self._wait_max_s(level))
+        found = _Learned(descent, gaps.measured, rungs)
         self._learned[level] = found
         return found
+
+    def _wait_max_s(self, level: int) -> float:
+        """Return how long a request waits if the level's replica is not there, but those below are.
+
+        About one waits before it, and ``level - 1`` replicas become free once in S each.
+        """
+        service_s = self._state.services_s.mean()
+        if level == 1 or service_s is None:
+            return NEVER
+        slots = (level - 1) * self._state.revision.spec.scale.concurrency
+        return _AHEAD * service_s / slots
 
     def _counted(self, level: int) -> _Learned:
         """Return what the histogram rule says of a level."""
@@ -189,11 +222,24 @@ class Resting:
         known = self._learned.get(level)
         if known is None or known.gaps != times.measured:
             descent = times.descent()
-            known = _Learned(descent, times.measured, 0)
+            known = _Learned(descent, times.measured)
             self._learned[level] = known
         return known
 
     def _rungs(self) -> tuple[Rung, Rung, Rung]:
+        """Return what each rung costs: the same object until a wake takes a tenth less or more."""
+        state = self._state
+        revision, wakes = state.revision, state.starts_s.taken + state.thaws_s.taken
+        known = self._priced
+        if known is not None and known.wakes == wakes and known.revision is revision:
+            return known.rungs
+        rungs = self._price()
+        if known is not None and known.revision is revision and _is_alike(known.rungs, rungs):
+            rungs = known.rungs
+        self._priced = _Priced(rungs, wakes, revision)
+        return rungs
+
+    def _price(self) -> tuple[Rung, Rung, Rung]:
         """Return what each rung costs; medians of what was measured."""
         scale = self._state.revision.spec.scale
         start_s = self._state.starts_s.quantile(0.5) or 0.0
@@ -203,3 +249,10 @@ class Resting:
         # Pinned to PARKED, ending spares nothing.
         ended = Rung(PARKED_HOLD if scale.warmth is Warmth.PARKED else 0.0, start_s)
         return (Rung(1.0, 0.0), parked, ended)
+
+
+def _is_alike(old: tuple[Rung, ...], new: tuple[Rung, ...]) -> bool:
+    return all(
+        a.hold == b.hold and abs(a.wake_s - b.wake_s) <= _ALIKE_SHARE * a.wake_s
+        for a, b in zip(old, new, strict=True)
+    )

@@ -39,9 +39,8 @@ class Rollout:
 
     def adopt(self, revision: Revision, now: float, effects: list[FleetEffect]) -> None:
         """Run another revision: one new replica for each ready old one, then the old one goes."""
-        previous, self._state.revision = self._state.revision, revision
-        if revision.spec.scale.rule != self._state.ruling.rule:
-            self._state.follow()
+        previous = self._state.revision
+        self._state.follow(revision)
         if revision.id == previous.id:
             return
         if self._underway is not None and self._underway.previous.id != revision.id:
@@ -130,7 +129,8 @@ class Rollout:
     def _take_back(
         self, previous: Revision, failure: Failure, now: float, effects: list[FleetEffect]
     ) -> None:
-        failed, self._state.revision = self._state.revision, previous
+        failed = self._state.revision
+        self._state.follow(previous)
         self._underway = None
         self._state.budget.forgive()
         self.failure = f"update to {failed.id} taken back: {failure.message}"

@@ -11,7 +11,10 @@ from coldspark.core.rollout import Rollout
 from coldspark.core.rules.demand import Demand
 from coldspark.core.rules.seen import Observed, Verdict
 from coldspark.core.state import FleetState
+from coldspark.core.types import Warmth
 
+# Looking a member up on its Enum takes longer than the comparison; every request does it.
+_READY = Warmth.READY
 _SILENT = Demand(1.0)
 """What rules that do not look back are given."""
 
@@ -56,6 +59,9 @@ class Scaling:
     def _judge(self, now: float) -> Verdict:
         """Ask the rule."""
         state = self._state
+        if (demand := state.ruling.demand) is not None:
+            # It is asked in the middle of a step: what just came counts already.
+            demand.note(state.book.open, now)
         return state.ruling.judge(state.revision.spec.scale, self._observe(now))
 
     def _observe(self, now: float) -> Observed:
@@ -112,13 +118,15 @@ class Scaling:
 
     def idles_for_s(self) -> float:
         """Return the least time for which a replica that begins to idle stays ready."""
-        scale = self._state.revision.spec.scale
-        if self._state.roster.ready <= scale.replicas_min:
+        state = self._state
+        scale, ready, ruling = state.revision.spec.scale, state.roster.ready, state.ruling
+        if ready <= scale.replicas_min or scale.warmth is _READY:
             return NEVER
-        if not self._state.ruling.rests_by_level:
-            return self._state.ruling.verdict.keep_s
+        if not ruling.rests_by_level:
+            verdict = ruling.verdict
+            return NEVER if ready <= verdict.floor else verdict.keep_s
         timeout_s = scale.idle_timeout_s
-        return FIRST_S if timeout_s is None or timeout_s > FIRST_S else timeout_s
+        return FIRST_S if timeout_s is None else timeout_s
 
     def evicted(self) -> None:
         """Hear that a replica was given up for others."""

@@ -46,10 +46,15 @@ class FleetState:
     notes: deque[Note] = field(default_factory=lambda: deque(maxlen=DECISIONS_KEPT))
 
     def __post_init__(self) -> None:
-        self.follow()
+        self._rule_anew()
 
-    def follow(self) -> None:
-        """Let the rule of the revision that shall run decide from here on."""
+    def follow(self, revision: Revision) -> None:
+        """Let another revision be what shall run; its rule decides from here on."""
+        self.revision = revision
+        if revision.spec.scale.rule != self.ruling.rule:
+            self._rule_anew()
+
+    def _rule_anew(self) -> None:
         self.ruling = Ruling(self.revision.spec.scale.rule)
         is_counted = isinstance(self.ruling.rule, Histogram)
         self.levels.listener = self._count_gap if is_counted else None

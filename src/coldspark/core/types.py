@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import NewType
 
 from coldspark.core.rules.settings import Histogram, Learned, Rule
+from coldspark.core.warmth import Warmth as Warmth
 
 EndpointName = NewType("EndpointName", str)
 VariantName = NewType("VariantName", str)
@@ -91,17 +92,6 @@ def slots_of(concurrency: int | None, batch_size_max: int) -> int:
     if concurrency is not None:
         return concurrency
     return 1 if batch_size_max == 1 else 2 * batch_size_max
-
-
-class Warmth(StrEnum):
-    """The rung that idle replicas go down to, and stay on."""
-
-    READY = "ready"
-    """Once awake, none is ever parked or ended for idleness."""
-    PARKED = "parked"
-    """Frozen when idle, and kept until somebody needs their memory."""
-    TEMPLATED = "templated"
-    """Ended when idle, without being parked; what is left is the template."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

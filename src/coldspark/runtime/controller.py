@@ -75,6 +75,8 @@ from coldspark.runtime.starts import Starts
 _TIMER_SLACK_S = 0.001
 """The loop's timers count whole milliseconds and may fire that much early."""
 _NAME_CHARS = 40
+StepListener = Callable[[FleetId, FleetEvent, float, list[FleetEffect]], None]
+"""Hears what a fleet was told, at which monotonic second, and what it wants done."""
 
 
 class Controller:
@@ -92,8 +94,9 @@ class Controller:
         on_rollback: Callable[[Cell, Revision], None],
         rooms: Callable[[AdviceOf], Rooms] | None = None,
         accounts: Accounts | None = None,
+        on_step: StepListener | None = None,
     ) -> None:
-        """Take the neighbours.
+        """Take the neighbours. ``on_step`` hears of every step of every fleet, for a journal.
 
         ``rooms`` makes the placement where it is not this controller's alone, ``accounts`` are
         given where the machine has further meters.
@@ -103,6 +106,7 @@ class Controller:
         self._node = node
         self._boot = boot
         self._on_rollback = on_rollback
+        self._on_step = on_step
         self._cells: dict[FleetId, Cell] = {}
         self._born = 0
         self._owners: dict[ReplicaId, Cell] = {}
@@ -186,7 +190,10 @@ class Controller:
 
     def _take(self, cell: Cell, event: FleetEvent) -> None:
         now_s, fleet = clock.monotonic_s(), cell.fleet
-        for effect in fleet.step(event, now_s):
+        effects = fleet.step(event, now_s)
+        if self._on_step is not None:
+            self._on_step(fleet.id, event, now_s, effects)
+        for effect in effects:
             self._perform(cell, effect, now_s)
         if fleet.is_gone:
             self._forget(cell)

@@ -40,6 +40,7 @@ from typing import Any
 
 from coldspark.core.hints import refuse_unknown_keys
 from coldspark.core.sizes import parse_duration, parse_size
+from coldspark.core.warmth import Warmth
 from coldspark.errors import InvalidRequest
 
 FILE_NAME = "coldspark.toml"
@@ -241,8 +242,6 @@ def _duration_or_auto(value: str | int | float) -> float | None:
 
 def _warmth(value: str) -> str | None:
     """Return the rung to stay on, or None for ``auto``."""
-    from coldspark.core.types import Warmth
-
     rungs = [warmth.value for warmth in Warmth]
     if value != "auto" and value not in rungs:
         raise ValueError(f"warmth={value!r} must be auto or one of {', '.join(rungs)}")

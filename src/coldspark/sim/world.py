@@ -4,13 +4,15 @@ The world does what effects want, as the controller does: grants come from place
 a drawn time, a request takes its own. Nothing here decides anything. Deterministic by its seed.
 """
 
-import heapq
 import random
 from array import array
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import count, repeat
 from math import inf
+from operator import itemgetter
 from typing import assert_never
 
 from coldspark.core.fleet import Advice, Fleet
@@ -110,7 +112,7 @@ class Lane:
     """1 where the request waited for a start or a thaw."""
     armed_s: float = inf
     held: dict[ReplicaId, _Held] = field(default_factory=dict)
-    running: dict[RequestId, ReplicaId] = field(default_factory=dict)
+    running: dict[RequestId, _Held] = field(default_factory=dict)
     busy_s: float = 0.0
     """Replica-seconds with at least one request."""
     idle_s: float = 0.0
@@ -125,6 +127,14 @@ class Lane:
     unused: int = 0
     """Replicas that never served a request."""
     rejected: int = 0
+    arrivals_s: Sequence[float] = field(init=False)
+    services_s: Sequence[float] = field(init=False)
+    timeout_s: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.arrivals_s = self.endpoint.traffic.arrivals_s
+        self.services_s = self.endpoint.traffic.services_s
+        self.timeout_s = self.endpoint.revision.spec.limits.request_timeout_s
 
     @property
     def held_s(self) -> float:
@@ -179,7 +189,8 @@ class World:
         self.lanes = [self._lane(endpoint) for endpoint in endpoints]
         self._owners: dict[ReplicaId, Lane] = {}
         self._by_id = {lane.fleet.id: lane for lane in self.lanes}
-        self._agenda: list[tuple[float, int, Lane | None, FleetEvent | None]] = []
+        self._agenda: list[tuple[float, int, Lane | None, FleetEvent | RequestId | None]] = []
+        """When, in which order, whose, and what: an event, a request that is done, a tick."""
         self._count = 0
         self._inbox: deque[tuple[Lane, FleetEvent]] = deque()
         self._is_draining = False
@@ -198,13 +209,14 @@ class World:
 
     def run(self, until_s: float | None = None) -> None:
         """Play all requests, then go on until ``until_s`` or until nothing is left to happen."""
-        order = self._order()
-        total, agenda = len(order), self._agenda
+        order, agenda = self._order(), self._agenda
+        total = sum(len(lane.arrivals_s) for lane in self.lanes)
         for done, (arrived_s, lane, index) in enumerate(order, 1):
             while agenda and agenda[0][0] <= arrived_s:
                 self._next()
             self.now = arrived_s
-            self._arrive(lane, index)
+            arrived = RequestArrived(RequestId(str(index)), arrived_s + lane.timeout_s)
+            self._post(lane, arrived)
             if self._on_progress is not None and done % _PROGRESS_EVERY == 0:
                 self._on_progress(done, total)
         last_s = inf if until_s is None else until_s
@@ -216,91 +228,94 @@ class World:
         if self._on_progress is not None:
             self._on_progress(total, total)
 
-    def _order(self) -> list[tuple[float, Lane, int]]:
+    def _order(self) -> Iterable[tuple[float, Lane, int]]:
+        if len(self.lanes) == 1:
+            lane = self.lanes[0]
+            return zip(lane.arrivals_s, repeat(lane), count(), strict=False)
         rows = [
             (arrived_s, lane, index)
             for lane in self.lanes
             for index, arrived_s in enumerate(lane.endpoint.traffic.arrivals_s)
         ]
-        rows.sort(key=lambda row: row[0])
+        rows.sort(key=itemgetter(0))
         return rows
 
     def _is_busy(self) -> bool:
         return any(lane.held or lane.fleet.queued for lane in self.lanes)
 
-    def _arrive(self, lane: Lane, index: int) -> None:
-        endpoint = lane.endpoint
-        deadline_s = self.now + endpoint.revision.spec.limits.request_timeout_s
-        self._post(lane, RequestArrived(RequestId(str(index)), deadline_s))
-
     def _next(self) -> None:
         """Let the next thing on the agenda happen."""
-        at_s, _, lane, event = heapq.heappop(self._agenda)
+        at_s, _, lane, event = heappop(self._agenda)
         if at_s > self.now:
             self.now = at_s
         if lane is None:
             if at_s == self._armed_placement_s:
                 self._armed_placement_s = inf
                 self._place(Ticked())
+        elif type(event) is str:
+            request = RequestId(event)
+            # One that was given up meanwhile is not running any more.
+            if (held := lane.running.pop(request, None)) is not None:
+                self._let_go(lane, request, held)
+                self._post(lane, RequestFinished(request))
         elif event is None:
             if at_s == lane.armed_s:
                 lane.armed_s = inf
                 self._post(lane, Ticked())
-        elif isinstance(event, RequestFinished):
-            self._finish(lane, event)
         else:
+            assert not isinstance(event, str)
+            self._before(lane, event)
             self._post(lane, event)
 
     def _at(self, at_s: float, lane: Lane | None, event: FleetEvent | None) -> None:
         self._count += 1
-        heapq.heappush(self._agenda, (at_s, self._count, lane, event))
+        heappush(self._agenda, (at_s, self._count, lane, event))
 
     def _post(self, lane: Lane, event: FleetEvent) -> None:
         """Step a fleet, and everything that follows from it, one event at a time."""
-        self._inbox.append((lane, event))
         if self._is_draining:
+            self._inbox.append((lane, event))
             return
         self._is_draining = True
+        self._take(lane, event)
         while self._inbox:
-            lane, event = self._inbox.popleft()
-            self._before(lane, event)
-            for effect in lane.fleet.step(event, self.now):
-                if isinstance(effect, Forward):
-                    self._forward(lane, effect.request, effect.replica)
-                else:
-                    self._perform(lane, effect)
+            self._take(*self._inbox.popleft())
         self._is_draining = False
 
+    def _take(self, lane: Lane, event: FleetEvent) -> None:
+        for effect in lane.fleet.step(event, self.now):
+            if type(effect) is Forward:
+                self._forward(lane, effect.request, effect.replica)
+            else:
+                self._perform(lane, effect)
+
     def _forward(self, lane: Lane, request: RequestId, replica: ReplicaId) -> None:
-        index, now = int(request), self.now
-        held, traffic = lane.held[replica], lane.endpoint.traffic
-        arrived_s = traffic.arrivals_s[index]
+        index, now, held = int(request), self.now, lane.held[replica]
+        arrived_s = lane.arrivals_s[index]
         lane.waits_s[index] = now - arrived_s
         if held.ready_s > arrived_s:
             lane.cold[index] = 1
-        lane.pay(self.meter.begin(request, replica, round(now * 1e6)))
+        stretch = self.meter.begin(request, replica, round(now * 1e6))
         if not held.running:
-            lane.pass_time(held, now)
-            held.state = None
+            # A replica that takes requests was idle.
+            assert stretch is not None
+            lane.idle_nanos += stretch.nanos
+            lane.idle_s += now - held.since_s
+            held.since_s, held.state = now, None
         held.running += 1
         held.served += 1
-        lane.running[request] = replica
-        self._at(now + traffic.services_s[index], lane, RequestFinished(request))
+        lane.running[request] = held
+        self._count += 1
+        done_s = now + lane.services_s[index]
+        heappush(self._agenda, (done_s, self._count, lane, request))
 
-    def _finish(self, lane: Lane, event: RequestFinished) -> None:
-        replica = lane.running.pop(event.request, None)
-        if replica is None:
-            return
-        self._let_go(lane, event.request, replica)
-        self._post(lane, event)
-
-    def _let_go(self, lane: Lane, request: RequestId, replica: ReplicaId) -> None:
-        lane.busy_nanos += self.meter.finish(request, round(self.now * 1e6))
-        held = lane.held[replica]
+    def _let_go(self, lane: Lane, request: RequestId, held: _Held) -> None:
+        now = self.now
+        lane.busy_nanos += self.meter.finish(request, round(now * 1e6))
         held.running -= 1
         if not held.running:
-            lane.pass_time(held, self.now)
-            held.state = HoldingState.IDLE
+            lane.busy_s += now - held.since_s
+            held.since_s, held.state = now, HoldingState.IDLE
 
     def _before(self, lane: Lane, event: FleetEvent) -> None:
         """Bring the books to where the event says that the replica is."""
@@ -312,10 +327,11 @@ class World:
                 held.is_new = False
                 lane.pay(self.meter.ready(event.replica, round(self.now * 1e6)))
         elif isinstance(event, ReplicaExited):
-            for request, replica in list(lane.running.items()):
-                if replica == event.replica:
+            gone = lane.held.get(event.replica)
+            for request, held in list(lane.running.items()):
+                if held is gone:
                     del lane.running[request]
-                    self._let_go(lane, request, replica)
+                    self._let_go(lane, request, held)
 
     def _perform(self, lane: Lane, effect: FleetEffect) -> None:
         match effect:
@@ -323,9 +339,9 @@ class World:
                 lane.rejected += 1
                 # One that was running is given up at once: ``Abort`` follows.
                 lane.waits_s[int(request)] = inf
-            case Abort(request, replica):
-                if lane.running.pop(request, None) is not None:
-                    self._let_go(lane, request, replica)
+            case Abort(request, _):
+                if (held := lane.running.pop(request, None)) is not None:
+                    self._let_go(lane, request, held)
                 self._post(lane, RequestFinished(request))
             case WakeAt(at_s):
                 lane.armed_s = at_s

@@ -14,7 +14,7 @@ counts from when its activator took the path, which for small services is always
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from coldspark.core.deadlines import NEVER
 from coldspark.core.rules.seen import Observed, Verdict
@@ -36,6 +36,8 @@ def decide(rule: Knative, seen: Observed, memory: KnativeMemory) -> tuple[Verdic
     is_poked = seen.queued > 0 and seen.present == 0
     if seen.now >= memory.next_s or is_poked:
         memory = _tick(rule, seen, memory)
+        if is_poked and not memory.want:
+            memory = replace(memory, want=1)
     is_awake = seen.open > 0 or seen.present > 0 or memory.want > 0
     verdict = Verdict(
         memory.want,

@@ -1,6 +1,6 @@
-"""What a rule sees of its fleet, and what it says."""
+"""What a rule sees of its fleet, and what it says: Structs, as one is made whenever one waits."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from coldspark.core.deadlines import NEVER
 from coldspark.core.rules.demand import Demand
@@ -8,8 +8,7 @@ from coldspark.core.rules.demand import Demand
 _SILENT = Demand(1.0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
+class Observed(Struct, frozen=True, kw_only=True, gc=False):
     """What a fleet looks like at one moment."""
 
     queued: int
@@ -44,8 +43,7 @@ class Observed:
         return self.ready + len(self.starting_ages_s)
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True, gc=False):
     """How many replicas there shall be, those that are starting included, and why."""
 
     replicas: int
