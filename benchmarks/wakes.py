@@ -31,7 +31,10 @@ import json, sys
 sys.path.insert(0, sys.argv[1])
 import inference
 model = inference.model_fn(".") if hasattr(inference, "model_fn") else None
-print(json.dumps(inference.predict_fn(json.loads(sys.argv[2]), model)))
+data = sys.argv[2]
+read = getattr(inference, "input_fn", None)
+value = json.loads(data) if read is None else read(data, "application/json")
+print(json.dumps(inference.predict_fn(value, model)))
 """
 _IMPORTS_ALONE = """
 
