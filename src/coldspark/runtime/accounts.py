@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 
 from coldspark.core.messages import Grant, NodeJoined
-from coldspark.core.meter import WHOLE_PPM, Meter, Stretch
+from coldspark.core.meter import Meter, Stretch
 from coldspark.core.metering import Holding, HoldingState
 from coldspark.core.shares import share_ppm
 from coldspark.core.types import (
