@@ -21,8 +21,8 @@ from functools import partial
 from math import ceil, inf
 from pathlib import Path
 
+from benchmarks.simulated import one_endpoint
 from benchmarks.traces import traces
-from coldspark.core.messages import Device, NodeJoined
 from coldspark.core.rules.settings import (
     Histogram,
     KeepAlive,
@@ -35,19 +35,11 @@ from coldspark.core.rules.settings import (
     TargetTracking,
 )
 from coldspark.core.types import (
-    Command,
-    DeviceId,
-    GpuAsk,
     Limits,
-    NodeId,
-    Resources,
-    Revision,
-    RevisionId,
     ScalePolicy,
-    Spec,
 )
-from coldspark.sim.traffic import Durations, Traffic, resampled
-from coldspark.sim.world import Behaviour, Endpoint, World
+from coldspark.sim.traffic import Traffic, resampled
+from coldspark.sim.world import World
 
 STARTS_S = (2.0, 30.0)
 WAIT_TOLERANCE_S = 0.01
@@ -140,23 +132,8 @@ def a_world(traffic: Traffic, start_s: float, setting: Setting) -> World:
         wait_value=setting.wait_value,
         waste_budget=setting.waste_budget,
     )
-    spec = Spec(
-        command=Command(argv=("serve",)),
-        resources=Resources(gpus=(GpuAsk(type="A10G"),)),
-        scale=scale,
-        limits=Limits(queue_max=10**9, request_timeout_s=1e7, start_timeout_s=3600),
-    )
-    gpus = tuple(
-        Device(id=DeviceId(str(n)), type="A10G", memory_bytes=24 * 10**9) for n in range(replicas)
-    )
-    node = NodeJoined(node=NodeId("n"), memory_bytes=10**13, vcpus=1e4, devices=gpus)
-    endpoint = Endpoint(
-        name="e",
-        revision=Revision(id=RevisionId("r"), spec=spec),
-        traffic=traffic,
-        behaviour=Behaviour(start=Durations.fixed(start_s)),
-    )
-    return World([endpoint], [node], rate_nanos_per_hour=10**9)
+    limits = Limits(queue_max=10**9, request_timeout_s=1e7, start_timeout_s=3600)
+    return one_endpoint(traffic, scale, limits, start_s)
 
 
 def point(traffic: Traffic, start_s: float, setting: Setting) -> Point:

@@ -15,21 +15,13 @@ import time
 from array import array
 from dataclasses import dataclass
 
-from coldspark.core.messages import Device, NodeJoined
+from benchmarks.simulated import one_endpoint
 from coldspark.core.types import (
-    Command,
-    DeviceId,
-    GpuAsk,
     Limits,
-    NodeId,
-    Resources,
-    Revision,
-    RevisionId,
     ScalePolicy,
-    Spec,
 )
-from coldspark.sim.traffic import Durations, Traffic
-from coldspark.sim.world import Behaviour, Endpoint, World
+from coldspark.sim.traffic import Traffic
+from coldspark.sim.world import World
 
 RUNS = 5
 
@@ -65,26 +57,9 @@ def poisson(case: Case) -> Traffic:
 
 def a_world(case: Case, traffic: Traffic) -> World:
     """Return one endpoint on a node with as many GPUs as it may have replicas."""
-    gpus = tuple(
-        Device(id=DeviceId(str(n)), type="A10G", memory_bytes=24 * 10**9)
-        for n in range(case.replicas_max)
-    )
-    spec = Spec(
-        command=Command(argv=("serve",)),
-        resources=Resources(gpus=(GpuAsk(type="A10G"),)),
-        scale=ScalePolicy(
-            replicas_max=case.replicas_max, park_timeout_s=None if case.parks else 0.0
-        ),
-        limits=Limits(queue_max=10**6, request_timeout_s=86_400),
-    )
-    endpoint = Endpoint(
-        name="e",
-        revision=Revision(id=RevisionId("r"), spec=spec),
-        traffic=traffic,
-        behaviour=Behaviour(start=Durations.fixed(10.0)),
-    )
-    node = NodeJoined(node=NodeId("n"), memory_bytes=10**12, vcpus=1000.0, devices=gpus)
-    return World([endpoint], [node], rate_nanos_per_hour=10**9)
+    scale = ScalePolicy(replicas_max=case.replicas_max, park_timeout_s=None if case.parks else 0.0)
+    limits = Limits(queue_max=10**6, request_timeout_s=86_400)
+    return one_endpoint(traffic, scale, limits, start_s=10.0)
 
 
 def main() -> None:
