@@ -188,7 +188,6 @@ class World:
         self.now = 0.0
         self.lanes = [self._lane(endpoint) for endpoint in endpoints]
         self._owners: dict[ReplicaId, Lane] = {}
-        self._by_id = {lane.fleet.id: lane for lane in self.lanes}
         self._agenda: list[tuple[float, int, Lane | None, FleetEvent | RequestId | None]] = []
         """When, in which order, whose, and what: an event, a request that is done, a tick."""
         self._count = 0
