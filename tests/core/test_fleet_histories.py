@@ -337,7 +337,8 @@ class FleetHistory(RuleBasedStateMachine):
             return
         # As the controller does when it opens one, in case that nothing has happened at all.
         self.step(Ticked())
-        for _ in range(30):
+        # What is provisioned stays, under rules that look every second: a while says it all.
+        for _ in range(30 if self.fleet.floor == 0 else 6):
             self.settle()
             self.tick_until(self.now + DAY_S / 10)
             self.fleet.check()
@@ -369,7 +370,7 @@ class FleetHistory(RuleBasedStateMachine):
 
 TestFleetHistory = FleetHistory.TestCase
 TestFleetHistory.settings = settings(
-    max_examples=90,
+    max_examples=120,
     stateful_step_count=60,
     deadline=None,
     phases=(Phase.explicit, Phase.reuse, Phase.generate),
