@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from coldspark.core.metering import NANOS_PER_DOLLAR
-from coldspark.core.pricing import format_dollars
+from coldspark.core.money import format_dollars
 from coldspark.core.sizes import format_duration
 from coldspark.sim.choosing import Objective, Point, frontier, knee
 from coldspark.sim.costing import Cost

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from math import inf
 
-from coldspark.core.pricing import Book
+from coldspark.core.books import Book
 from coldspark.core.rules.settings import KeepAlive
 from coldspark.core.types import ScalePolicy
 from coldspark.sim.advising import Choice, Swept, choose

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
-from coldspark.core.pricing import format_dollars
+from coldspark.core.money import format_dollars
 from coldspark.core.sizes import format_duration
 from coldspark.sim import drawing
 
