@@ -13,6 +13,7 @@ import pytest
 from plans import BOOKS, question
 
 from coldspark.cli.plan_crew import Processes, cores
+from coldspark.errors import InvalidRequest
 from coldspark.sim.crew import Alone, Crew, heed
 from coldspark.sim.planner import Planner
 from coldspark.sim.telling import Json, told
@@ -62,6 +63,18 @@ def test_a_crew_that_is_called_off_ends_at_once() -> None:
     with pytest.raises(KeyboardInterrupt), Processes(2) as crew:
         crew.do([("fast", _nothing), ("slow", _endless), ("never", _endless)], _interrupt)
     assert time.monotonic() - begun < 30.0
+
+
+@pytest.mark.process
+def test_a_process_that_is_killed_ends_the_plan_with_a_reason() -> None:
+    """Not with a traceback, and not never."""
+    with pytest.raises(InvalidRequest, match="was killed, by lack of memory"), Processes(2) as crew:
+        crew.do([("killed", _killed), ("slow", _nothing)], lambda name: None)
+
+
+def _killed() -> None:
+    """Die as the kernel ends a process."""
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _nothing() -> None:

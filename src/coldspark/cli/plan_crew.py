@@ -9,10 +9,12 @@ import signal
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.synchronize import Event
 from types import TracebackType
 from typing import Self
 
+from coldspark.errors import InvalidRequest
 from coldspark.sim.crew import Done, Hear, Piece, call_off_when
 
 
@@ -44,9 +46,15 @@ class Processes:
     def do(self, pieces: Sequence[Piece[Done]], hear: Hear) -> list[Done]:
         """Do the pieces in the processes."""
         futures: dict[Future[Done], str] = {self._pool.submit(work): name for name, work in pieces}
-        for future in as_completed(futures):
-            future.result()
-            hear(futures[future])
+        try:
+            for future in as_completed(futures):
+                future.result()
+                hear(futures[future])
+        except BrokenProcessPool:
+            raise InvalidRequest(
+                "a process that worked on the plan was killed, by lack of memory most likely:"
+                " plan a shorter trace"
+            ) from None
         return [future.result() for future in futures]
 
 
