@@ -185,7 +185,7 @@ def plan(
     png: Annotated[
         Path | None,
         typer.Option(
-            help="Write the frontier as a PNG picture; needs the extra [plot].",
+            help="Write the frontier as a PNG picture; needs matplotlib, the extra plot.",
             rich_help_panel=_ANSWER,
         ),
     ] = None,
