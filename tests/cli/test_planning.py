@@ -1,6 +1,7 @@
 """``plan``: traffic from anywhere, tables or JSON, a policy that deploys, and no half answers."""
 
 import json
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from fake_api import FakeApi, endpoint
 from shell import Ran, Shell
 
+from coldspark.core.money import format_dollars
 from coldspark.core.types import ScalePolicy
 from coldspark.gateway.native.definitions import _scale
 from coldspark.gateway.native.schemas import ScaleBody
@@ -17,7 +19,7 @@ from coldspark.sdk.project import read_project
 from coldspark.sim.planner import Planner
 from coldspark.sim.policies import Policy, as_toml, candidates
 
-HOUR = ["--no-break-even", "--gpus", "A10G", "--max", "2", "--start", "20s"]
+HOUR = ["--seeds", "1", "--no-break-even", "--gpus", "A10G", "--max", "2", "--start", "20s"]
 
 
 @pytest.fixture
@@ -71,26 +73,46 @@ def test_the_same_seed_is_the_same_plan(coldspark: Shell) -> None:
     words = [
         "plan",
         "--rate",
-        "3/h",
+        "12/h",
         "--burst",
         "2",
         "--hours",
-        "8-18",
+        "0-18",
         "--days",
-        "1",
+        "0.2",
         "--service",
         "2s..9s",
         "--json",
     ]
-    one, other = (coldspark(*words, *HOUR, "--seed", "7").out for _ in range(2))
+    words += [*HOUR, "--seeds", "2"]
+    one, other = (coldspark(*words, "--seed", "7").out for _ in range(2))
     assert one == other
-    assert planned(coldspark(*words, *HOUR, "--seed", "8")) != json.loads(one)
+    assert planned(coldspark(*words, "--seed", "8")) != json.loads(one)
 
 
 def test_one_key_of_a_trace(coldspark: Shell, trace: str) -> None:
     """Such as one model of many."""
     ran = coldspark("plan", "--trace", trace, "--trace-key", "b", "--json", *HOUR)
     assert planned(ran)["traffic"]["requests"] == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"\xef\xbb\xbfarrival_s,duration_s\n0,2\n", None),
+        (b"\x00\xff", "is no text in UTF-8: is it a CSV file?"),
+        (b"", "the trace is empty"),
+    ],
+)
+def test_files_of_spreadsheets_are_read_and_others_told(
+    coldspark: Shell, tmp_path: Path, content: bytes, told: str | None
+) -> None:
+    """A mark of the byte order is none of the first column's name."""
+    file = tmp_path / "trace.csv"
+    file.write_bytes(content)
+    ran = coldspark("plan", "--trace", str(file), *HOUR, "--json")
+    assert (ran.code == 0) == (told is None)
+    assert (told or "") in " ".join(ran.err.replace("│", "").split())
 
 
 def line(number: int, arrived_ms: int, *, booted_us: int = 0, loaded_us: int = 0) -> dict[str, Any]:
@@ -138,7 +160,7 @@ def test_the_report_and_the_picture_are_written(
     coldspark: Shell, trace: str, tmp_path: Path
 ) -> None:
     """Each whole in one file."""
-    files = ["--report", str(tmp_path / "plan.html"), "--plot", str(tmp_path / "plan.svg")]
+    files = ["--html", str(tmp_path / "plan.html"), "--svg", str(tmp_path / "plan.svg")]
     ran = coldspark("plan", "--trace", trace, "--service", "2s", *HOUR, *files)
     assert ran.code == 0, ran.err
     assert (tmp_path / "plan.html").read_text().startswith("<!doctype html>")
@@ -161,6 +183,46 @@ def test_another_floor_at_times_is_tried_too(coldspark: Shell) -> None:
     )
 
 
+def test_a_png_is_drawn_by_the_plot_extra(coldspark: Shell, trace: str, tmp_path: Path) -> None:
+    """A picture of its own, without a screen."""
+    pytest.importorskip("matplotlib", reason="the extra coldspark[plot] is not installed")
+    file = tmp_path / "plan.png"
+    ran = coldspark("plan", "--trace", trace, "--service", "2s", *HOUR, "--png", str(file))
+    assert ran.code == 0, ran.err
+    assert file.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_without_the_plot_extra_a_png_is_refused_before_anything_is_played(
+    coldspark: Shell, trace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what to install, and what needs nothing."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    file = tmp_path / "plan.png"
+    ran = coldspark("plan", "--trace", trace, "--service", "2s", *HOUR, "--png", str(file))
+    assert (ran.code, ran.out) == (2, "")
+    told = " ".join(ran.err.replace("│", "").split())
+    assert "needs matplotlib: pip install 'coldspark[plot]', or pass --svg" in told
+
+
+def test_terminal_page_and_json_tell_the_same(coldspark: Shell, trace: str, tmp_path: Path) -> None:
+    """Every policy's cost and interval, and every platform's cost, to the cent."""
+    words = ["plan", "--trace", trace, "--service", "2s", *HOUR, "--seeds", "3"]
+    page = tmp_path / "plan.html"
+    text = coldspark(*words, "--html", str(page)).out
+    answer = planned(coldspark(*words, "--json"))
+    html = page.read_text()
+    chosen = next(one for one in answer["policies"] if one["is_chosen"])
+    low, high = (format_dollars(round(nanos)) for nanos in chosen["month_nanos_90"])
+    figures = [format_dollars(chosen["month_nanos"]), f"{low}..{high}"]
+    rows = [row["month_nanos"] for row in answer["platforms"] if row["month_nanos"] is not None]
+    for figure in [*figures, *map(format_dollars, rows)]:
+        assert figure in text
+        assert figure in html
+    for words_of in (answer["recommended"]["sureness"], answer["seeds"]["told"]):
+        assert words_of in text
+        assert escape(words_of) in html
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -179,8 +241,9 @@ def test_another_floor_at_times_is_tried_too(coldspark: Shell) -> None:
         ("--rate 1/h --service 2s --window always", "--window: window 'always' must be such as"),
         ("--rate 1/h --service 2s --p95 1s --wait-cost 1", "name one"),
         ("--rate 1/h --service 2s --machine-cost dear", "must be dollars such as 0.76"),
-        ("--rate 1/h --service 2s --plot plan.png", "pictures are written as .svg"),
-        ("--rate 1/h --service 2s --report none/plan.html", "there is no directory none"),
+        ("--rate 1/h --service 2s --seeds 0", "--seeds 0 must lie in 1..31"),
+        ("--rate 1/h --service 2s --svg /", "--svg / is a directory: name a file"),
+        ("--rate 1/h --service 2s --html none/plan.html", "there is no directory none"),
         ("--trace none.csv", "--trace none.csv cannot be read: No such file"),
     ],
 )
@@ -189,6 +252,14 @@ def test_what_cannot_be_planned_is_a_usage_error(coldspark: Shell, words: str, t
     ran = coldspark("plan", *words.split())
     assert (ran.code, ran.out) == (2, "")
     assert told in " ".join(ran.err.replace("│", "").split())
+
+
+def test_seeds_and_windows_do_not_go_together(coldspark: Shell) -> None:
+    """Traffic that might have come as well has its days in another order."""
+    words = ["--rate", "1/h", "--service", "2s", "--window", "0 8 * * * 8h min=1", *HOUR]
+    ran = coldspark("plan", *words, "--seeds", "3")
+    assert (ran.code, ran.out) == (2, "")
+    assert "--seeds 3 moves days" in " ".join(ran.err.replace("│", "").split())
 
 
 def test_types_that_are_too_small_are_left_out_and_named(coldspark: Shell, trace: str) -> None:
@@ -218,7 +289,7 @@ def test_ctrl_c_ends_it_without_an_answer(
 
     monkeypatch.setattr(Planner, "plan", interrupted)
     report = tmp_path / "plan.html"
-    ran = coldspark("plan", "--trace", trace, "--service", "2s", "--report", str(report))
+    ran = coldspark("plan", "--trace", trace, "--service", "2s", "--html", str(report))
     assert (ran.code, ran.out) == (130, "")
     assert not report.exists()
 

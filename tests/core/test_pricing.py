@@ -7,16 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coldspark import prices
+from coldspark.core.bills import Bill
+from coldspark.core.books import CPU, BookKind, Component
 from coldspark.core.metering import HoldingState
-from coldspark.core.pricing import (
-    CPU,
-    Bill,
-    BookKind,
-    Component,
-    charge_nanos,
-    format_dollars,
-    price,
-)
+from coldspark.core.money import charge_nanos, format_dollars
+from coldspark.core.pricing import price
 from coldspark.core.totals import HoldingTotals, Totals, UsageTotals
 from coldspark.core.types import EndpointName, VariantName
 from coldspark.errors import NotFound

@@ -6,7 +6,8 @@ from functools import cache
 from coldspark import prices
 from coldspark.core.types import ScalePolicy
 from coldspark.sim.choosing import Objective
-from coldspark.sim.planner import Plan, Planner, Question
+from coldspark.sim.planner import Plan, Planner
+from coldspark.sim.question import Question
 from coldspark.sim.traffic import Durations, Traffic
 
 DAY_S = 86_400.0

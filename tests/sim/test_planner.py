@@ -5,7 +5,8 @@ from plans import every, plan_of, question, the_guides_plan
 
 from coldspark.core.types import ScalePolicy
 from coldspark.sim.choosing import Objective
-from coldspark.sim.planner import Plan, Planner, Row
+from coldspark.sim.planner import Plan, Planner
+from coldspark.sim.question import Row
 from coldspark.sim.traffic import Durations, described
 
 DOLLAR = 1_000_000_000

@@ -40,6 +40,14 @@ def test_windows_are_spread_over_their_length() -> None:
     assert (found.period_s, found.guessed) == (180, 5)
 
 
+@pytest.mark.parametrize("header", [" Arrival_S , duration_s", "arrival_s;duration_s"])
+def test_headers_are_read_as_spreadsheets_write_them(header: str) -> None:
+    """With spaces, capitals, or semicolons."""
+    row = "5;2" if ";" in header else "5, 2"
+    found = read_trace([header, row], service=None).traffic
+    assert (list(found.arrivals_s), list(found.services_s)) == ([5.0], [2.0])
+
+
 @pytest.mark.parametrize(
     ("text", "key", "words"),
     [
@@ -50,8 +58,12 @@ def test_windows_are_spread_over_their_length() -> None:
         ("arrival_s,duration_s\n", None, "no requests"),
         ("arrival_s,duration_s\n1,1", "a", "no column 'key'"),
         ("arrival_s,duration_s,key\n1,1,b", "a", "no requests of key 'a'"),
-        ("time,took\n1,1", None, "it has time, took"),
-        ("", None, "it has none"),
+        ("arrival_s,duration_s,key\n1,1,b\n2,x,a", "a", "line 3: duration_s='x'"),
+        ("arrival_s,duration_s\n2026-11-01T10:00,1", None, "write dates as seconds"),
+        ("arrival_s,duration_s\n0,1\n1e300,1", None, "days, over 400: are its times in seconds?"),
+        ("time,took\n1,1", None, "duration_s, or t_s, window_s and count; it is 'time,took'"),
+        ("", None, "the trace is empty"),
+        ("\n\n", None, "the trace is empty"),
         ("t_s,window_s,count\n0,60,5", None, "has no durations"),
     ],
 )

@@ -1,5 +1,6 @@
 """What ``coldspark plan`` is asked, read: traffic from a file, a ledger or a pattern; durations."""
 
+import csv
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -60,11 +61,13 @@ def from_trace(file: Path, service: "Durations | None", key: str | None, seed: i
     from coldspark.sim.traces import read_trace
 
     try:
-        with file.open(encoding="utf-8", newline="") as lines:
+        with file.open(encoding="utf-8-sig", newline="") as lines:
             found = read_trace(lines, service=service, key=key, seed=seed)
     except OSError as error:
         raise InvalidRequest(f"--trace {file} cannot be read: {error.strerror}") from None
-    except (ValueError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise InvalidRequest(f"--trace {file} is no text in UTF-8: is it a CSV file?") from None
+    except (ValueError, csv.Error) as error:
         raise InvalidRequest(
             f"--trace {file}: {error}".replace("(service)", "(--service)")
         ) from None

@@ -1,5 +1,6 @@
 """How a plan looks on a terminal."""
 
+from collections.abc import Callable
 from typing import Any
 
 from coldspark.cli import render
@@ -16,6 +17,8 @@ def show(answer: Json) -> None:
     _parts(answer["platforms"])
     render.heading("Policies here: the frontier of cost and waiting, the cheapest first")
     _policies(answer["policies"])
+    if answer["seeds"]["told"] is not None:
+        render.out(answer["seeds"]["told"])
     _recommended(answer["recommended"])
     _remarks(answer)
 
@@ -95,7 +98,19 @@ def _policies(policies: list[Json]) -> None:
         (one for one in policies if one["is_on_frontier"]), key=lambda one: one["month_nanos"]
     )
     chosen = [one for one in policies if one["is_chosen"] and not one["is_on_frontier"]]
-    headers = ("", "policy", "a month", "mean wait", "p95", "latency p95", "cold", "starts a day")
+    is_sure = all(one["month_nanos_90"] is not None for one in policies)
+    headers = (
+        "",
+        "policy",
+        "a month",
+        *(["90 %"] if is_sure else []),
+        "mean wait",
+        "p95",
+        "latency p95",
+        *(["90 %"] if is_sure else []),
+        "cold",
+        "starts a day",
+    )
     render.table(headers, [_policy(one) for one in [*best, *chosen]])
     beaten = [one["policy"] for one in policies if not one["is_on_frontier"]]
     if beaten:
@@ -107,17 +122,25 @@ def _policy(one: Json) -> tuple[object, ...]:
         "->" if one["is_chosen"] else "",
         one["policy"],
         render.nanos(one["month_nanos"]),
+        *_between(one["month_nanos_90"], lambda nanos: str(render.nanos(round(nanos)))),
         duration(one["wait"]["mean_s"]),
         duration(one["wait"]["p95_s"]),
         duration(one["latency"]["p95_s"]),
+        *_between(one["latency_p95_s_90"], duration),
         f"{one['cold_share']:.1%}",
         f"{one['starts_a_day']:.1f}",
     )
 
 
+def _between(found: list[float] | None, write: Callable[[float], str]) -> list[str]:
+    """Write an interval, where there is one."""
+    return [] if found is None else [f"{write(found[0])}..{write(found[1])}"]
+
+
 def _recommended(recommended: Json) -> None:
     render.heading(f"Recommended: {recommended['policy']}")
     render.out(recommended["reason"])
+    render.out(recommended["sureness"])
     render.out()
     for line in recommended["toml"].splitlines():
         render.out(line)

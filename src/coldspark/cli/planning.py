@@ -14,9 +14,14 @@ from coldspark.errors import InvalidRequest
 if TYPE_CHECKING:
     from coldspark.core.types import ScalePolicy
     from coldspark.sim.choosing import Objective
-    from coldspark.sim.planner import Question
+    from coldspark.sim.crew import Crew
+    from coldspark.sim.question import Question
 
 _TRAFFIC, _MODEL, _WISH, _ANSWER = "Traffic", "Model and machine", "What is wanted", "Answer"
+_SEEDS = ((4_000, 5), (10_000, 3))
+"""Up to so many requests each policy is played so often; longer traces are played once."""
+_CREW_LEAST = 150_000
+"""Played requests below which one process is done before others have begun."""
 _SOURCES = "--trace FILE, --endpoint NAME or --rate 100/h"
 _PLAN = """
 [bold]Examples[/bold]
@@ -25,7 +30,7 @@ coldspark plan --rate 1000/day --service 2s --gpus A10G     [dim]the guide's exa
 
 coldspark plan --rate 100/h --hours 8-16 --burst 5 --days 7 --service 2s..9s --gpu-memory 15GB
 
-coldspark plan --endpoint chat --last 7d --report plan.html     [dim]its own ledger[/dim]
+coldspark plan --endpoint chat --last 7d --html plan.html     [dim]its own ledger[/dim]
 
 coldspark plan --trace requests.csv --service 3s --start 20s..45s --max 8 --p95 5s
 
@@ -163,6 +168,14 @@ def plan(
     seed: Annotated[
         int, typer.Option(help="The same seed, the same plan.", rich_help_panel=_WISH)
     ] = 0,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            help="Play each policy so often, on traffic drawn anew: how sure its figures are.",
+            show_default="5; 3 over 4,000 requests, 1 over 10,000",
+            rich_help_panel=_WISH,
+        ),
+    ] = None,
     break_even: Annotated[
         bool,
         typer.Option(
@@ -171,13 +184,20 @@ def plan(
             rich_help_panel=_ANSWER,
         ),
     ] = True,
-    report: Annotated[
+    html: Annotated[
         Path | None,
         typer.Option(help="Write it as one self-contained HTML page.", rich_help_panel=_ANSWER),
     ] = None,
-    plot: Annotated[
+    svg: Annotated[
         Path | None,
         typer.Option(help="Write the frontier as an SVG picture.", rich_help_panel=_ANSWER),
+    ] = None,
+    png: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the frontier as a PNG picture; needs matplotlib, the extra plot.",
+            rich_help_panel=_ANSWER,
+        ),
     ] = None,
     url: Url = None,
     key: Key = None,
@@ -189,11 +209,13 @@ def plan(
     dedicated instances are cheaper, and the scaling policy to deploy.
     """
     from coldspark.cli import plan_inputs
+    from coldspark.cli.plan_files import PlanFiles
     from coldspark.cli.plan_tables import show
-    from coldspark.sim.planner import Question
+    from coldspark.sim.question import Question
 
     _check_sources(trace, endpoint, rate)
-    _check_files(report, plot)
+    files = PlanFiles(html=html, svg=svg, png=png)
+    files.check()
     took = None if service is None else plan_inputs.durations_of(service, "--service")
     if trace is not None:
         asked = plan_inputs.from_trace(trace, took, trace_key, seed)
@@ -204,6 +226,7 @@ def plan(
     types = plan_inputs.gpus_of(gpus, gpu_memory, asked)
     bounds = _bounds(min, max, concurrency or asked.concurrency or 1)
     windows, moves = plan_inputs.windows_of(window, bounds, asked)
+    plays = _seeds(seeds, len(asked.recorded.traffic), has_windows=bool(windows))
     question = Question(
         traffic=asked.recorded.traffic,
         period_s=asked.recorded.period_s,
@@ -217,10 +240,11 @@ def plan(
         memory_bytes=size_of(memory, "--memory") if memory else asked.memory_bytes or 2**30,
         objective=_objective(p95, wait_cost),
         seed=seed,
+        seeds=plays,
         with_break_even=break_even,
     )
     answer = _answer(question, asked.remarks)
-    _write(answer, report, plot)
+    files.write(answer)
     if as_json:
         render.as_json(answer)
     else:
@@ -233,15 +257,6 @@ def _check_sources(trace: Path | None, endpoint: str | None, rate: str | None) -
         raise InvalidRequest(f"say where the traffic comes from, once: {_SOURCES}")
 
 
-def _check_files(report: Path | None, plot: Path | None) -> None:
-    """Refuse before anything is played: a plan takes its time."""
-    if plot is not None and plot.suffix.lower() != ".svg":
-        raise InvalidRequest(f"--plot {plot}: pictures are written as .svg")
-    for option, file in (("--report", report), ("--plot", plot)):
-        if file is not None and not file.absolute().parent.is_dir():
-            raise InvalidRequest(f"{option} {file}: there is no directory {file.parent}")
-
-
 def _bounds(least: int, most: int, concurrency: int) -> "ScalePolicy":
     from coldspark.core.types import ScalePolicy
 
@@ -249,6 +264,24 @@ def _bounds(least: int, most: int, concurrency: int) -> "ScalePolicy":
         return ScalePolicy(replicas_min=least, replicas_max=most, concurrency=concurrency)
     except ValueError as error:
         raise InvalidRequest(str(error).replace("replicas_", "--")) from None
+
+
+def _seeds(given: int | None, requests: int, *, has_windows: bool) -> int:
+    from coldspark.sim.seeds import SEEDS_MAX
+
+    if has_windows:
+        # Traffic that might have come as well is made of days in another order.
+        if given not in (None, 1):
+            raise InvalidRequest(
+                f"--seeds {given} moves days of the week about, which --window relies on: "
+                "leave one of them out"
+            )
+        return 1
+    if given is None:
+        return next((seeds for most, seeds in _SEEDS if requests <= most), 1)
+    if not 1 <= given <= SEEDS_MAX:
+        raise InvalidRequest(f"--seeds {given} must lie in 1..{SEEDS_MAX}")
+    return given
 
 
 def _objective(p95: str | None, wait_cost: float | None) -> "Objective":
@@ -283,8 +316,22 @@ def _answer(question: "Question", remarks: list[str]) -> dict[str, Any]:
     from coldspark.sim.telling import told
 
     books = {name: prices.load(name) for name in prices.names()}
-    with _progress() as on_step:
-        return told(Planner(question, books, on_step).plan(), remarks)
+    with _progress() as on_step, _crew(question) as crew:
+        return told(Planner(question, books, on_step, crew).plan(), remarks)
+
+
+@contextmanager
+def _crew(question: "Question") -> Iterator["Crew"]:
+    """Give long work to a process for each core."""
+    from coldspark.cli.plan_crew import Processes, cores
+    from coldspark.sim.crew import Alone
+    from coldspark.sim.planner import plays
+
+    if cores() == 1 or plays(question) * len(question.traffic) < _CREW_LEAST:
+        yield Alone()
+        return
+    with Processes(min(cores(), plays(question))) as crew:
+        yield crew
 
 
 @contextmanager
@@ -306,13 +353,3 @@ def _progress() -> Iterator[Callable[[int, int, str], None]]:
             bar.update(task, completed=done, total=total, description=what)
 
         yield advance
-
-
-def _write(answer: dict[str, Any], report: Path | None, plot: Path | None) -> None:
-    from coldspark.sim import drawing
-    from coldspark.sim import report as pages
-
-    for file, text in ((report, pages.page), (plot, drawing.frontier)):
-        if file is not None:
-            file.write_text(text(answer), encoding="utf-8")
-            render.note(f"wrote {file}")

@@ -127,14 +127,14 @@ def dollars(decimal: str) -> str:
     """Write an exact decimal of dollars for a person."""
     from decimal import Decimal
 
-    from coldspark.core.pricing import format_dollars
+    from coldspark.core.money import format_dollars
 
     return format_dollars(round(Decimal(decimal) * 1_000_000_000))
 
 
 def nanos(value: int | None) -> str | None:
     """Write nano-dollars for a person."""
-    from coldspark.core.pricing import format_dollars
+    from coldspark.core.money import format_dollars
 
     return None if value is None else format_dollars(value)
 

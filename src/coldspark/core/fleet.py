@@ -178,6 +178,8 @@ class Fleet:
     def step(self, event: FleetEvent, now: float) -> list[FleetEffect]:
         """Take one event at ``now`` (monotonic seconds); return what shall be done, in order."""
         effects: list[FleetEffect] = []
+        if self._state.ruling.due_s <= now:
+            self._work_out_ticks(now)
         if isinstance(event, RequestArrived):
             is_on = self._dispatch.arrive(event, now, effects)
             self._measure(now)
@@ -193,7 +195,16 @@ class Fleet:
             self._hear(event, now, effects)
             self._measure(now)
             self._arm(now, effects)
+            return effects
+        if not self._state.ruling.verdict.is_firm:
+            self._arm_by(self._scaling.looks_s(), effects)
         return effects
+
+    def _work_out_ticks(self, now: float) -> None:
+        """Let a rule that ticks see what was until now, before anything new happens."""
+        state = self._state
+        scale = state.revision.spec.scale
+        state.ruling.advance(scale, state.book.open, state.roster.ready, now)
 
     def _measure(self, now: float) -> None:
         """Note how many replicas the open requests fill, if that has changed."""

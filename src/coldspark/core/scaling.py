@@ -149,6 +149,12 @@ class Scaling:
         timeout_s = scale.idle_timeout_s
         return FIRST_S if timeout_s is None else timeout_s
 
+    def looks_s(self) -> float:
+        """Return when the rule wants to be asked again."""
+        state, roster = self._state, self._state.roster
+        present = roster.ready + len(roster.starting)
+        return state.ruling.looks_s(state.book.open, roster.ready, present)
+
     def evicted(self) -> None:
         """Hear that a replica was given up for others."""
         self._resting.evicted()
@@ -157,7 +163,7 @@ class Scaling:
         """Return when the next replica goes a rung down, or is woken ahead."""
         resting = self._resting
         next_s = min(resting.idle_ends_s(now), resting.parked_ends_s(now))
-        next_s = min(next_s, self._state.ruling.verdict.look_again_s)
+        next_s = min(next_s, self.looks_s())
         if self._state.is_retired or self._state.budget.failed or self._rollout.is_underway:
             return next_s
         return min(next_s, resting.wakes_ahead_s(now))

@@ -8,16 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from coldspark.core.books import BilledTime, Book, BookKind, Component, Correction, Instance, Rate
 from coldspark.core.metering import NANOS_PER_DOLLAR
-from coldspark.core.pricing import (
-    BilledTime,
-    Book,
-    BookKind,
-    Component,
-    Correction,
-    Instance,
-    Rate,
-)
 from coldspark.core.sizes import parse_size
 from coldspark.errors import NotFound
 

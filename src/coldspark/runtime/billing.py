@@ -4,8 +4,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from coldspark import prices
+from coldspark.core.bills import Bill
 from coldspark.core.metering import HoldingState
-from coldspark.core.pricing import Bill, price
+from coldspark.core.pricing import price
 from coldspark.core.totals import Totals
 from coldspark.core.types import EndpointName
 from coldspark.errors import InvalidRequest

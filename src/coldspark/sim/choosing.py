@@ -29,11 +29,14 @@ def knee(points: Sequence[Point]) -> int:
     """
     if len(points) < 3:
         return 0
-    (low, slow), (high, fast) = points[0], points[-1]
-    depths = [
-        1.0 - (cost - low) / (high - low) - (wait - fast) / (slow - fast) for cost, wait in points
-    ]
+    depths = [under_the_line(point, points[0], points[-1]) for point in points]
     return max(range(len(points)), key=lambda index: (depths[index], -index))
+
+
+def under_the_line(point: Point, cheapest: Point, fastest: Point) -> float:
+    """Return how far a point lies below the line between two, both axes scaled to 0..1."""
+    (low, slow), (high, fast) = cheapest, fastest
+    return 1.0 - (point[0] - low) / (high - low) - (point[1] - fast) / (slow - fast)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+from coldspark.core.books import Book, Component
 from coldspark.core.metering import HoldingState
-from coldspark.core.pricing import Book, Component, charge_nanos, price
+from coldspark.core.money import charge_nanos
+from coldspark.core.pricing import price
 from coldspark.core.totals import HoldingTotals, Totals, UsageTotals
 from coldspark.core.types import EndpointName, VariantName
 from coldspark.sim.outcomes import Outcome

@@ -8,13 +8,15 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
-from coldspark.core.pricing import format_dollars
+from coldspark.core.money import format_dollars
 from coldspark.core.sizes import format_duration
 
 Json = dict[str, Any]
 
 WIDTH = 860
-_INK, _FAINT, _MAIN, _MARK = "#222", "#ccc", "#0072b2", "#d55e00"
+_INK, _MAIN, _MARK = "currentColor", "#0072b2", "#d55e00"
+_FAINT = "#88888866"
+"""Shows on light and on dark paper; the ink is that of the page around it."""
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442")
 _FONT = 'font-family="system-ui, sans-serif" font-size="12"'
 _WAIT_LEAST_S = 0.001

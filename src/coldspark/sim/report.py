@@ -1,24 +1,29 @@
 """A plan as one HTML page that holds all it needs: tables, pictures, the policy, assumptions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import Any
 
-from coldspark.core.pricing import format_dollars
+from coldspark.core.money import format_dollars
 from coldspark.core.sizes import format_duration
 from coldspark.sim import drawing
 
 Json = dict[str, Any]
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 60rem; margin: 2rem auto;
-       padding: 0 1rem; }
+:root { color-scheme: light dark; --ink: #222; --paper: #fff; --line: #ddd; --block: #f4f4f4; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #ddd; --paper: #16181c; --line: #3a3d44; --block: #23262c; }
+}
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
+       max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+.wide { overflow-x: auto; }
 table { border-collapse: collapse; margin: 1rem 0; font-size: 13px; }
-th, td { text-align: left; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid #ddd;
+th, td { text-align: left; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid var(--line);
          vertical-align: top; }
 td.number { text-align: right; white-space: nowrap; }
 tr.chosen { font-weight: bold; }
-pre { background: #f4f4f4; padding: 1rem; }
+pre { background: var(--block); padding: 1rem; overflow-x: auto; }
 svg { max-width: 100%; height: auto; }
 """.strip()
 
@@ -32,10 +37,12 @@ def page(answer: Json) -> str:
         drawing.arrivals(answer),
         f"<h2>Recommended: {escape(recommended['policy'])}</h2>",
         f"<p>{escape(recommended['reason'])}</p>",
+        f"<p>{escape(recommended['sureness'])}</p>",
         f"<pre>{escape(recommended['toml'])}</pre>",
         "<h2>Cost and waiting of every policy here</h2>",
         drawing.frontier(answer),
         _policies(answer["policies"]),
+        f"<p>{escape(answer['seeds']['told'] or '')}</p>",
         "<h2>Platforms, a month of 30 days</h2>",
         drawing.components(answer),
         _platforms(answer["platforms"]),
@@ -96,7 +103,12 @@ def _platform(row: Json) -> list[str]:
 
 
 def _policies(policies: Sequence[Json]) -> str:
-    headers = ("policy", "a month", "mean wait", "p95", "latency p95", "cold", "on the frontier")
+    is_sure = all(one["month_nanos_90"] is not None for one in policies)
+    reach = ("90 %",) if is_sure else ()
+    headers = (
+        "policy", "a month", *reach, "mean wait", "p95", "latency p95", *reach, "cold",
+        "starts a day", "on the frontier",
+    )  # fmt: skip
     ordered = sorted(policies, key=lambda one: one["month_nanos"])
     rows = [
         (
@@ -104,16 +116,23 @@ def _policies(policies: Sequence[Json]) -> str:
             [
                 one["policy"],
                 format_dollars(one["month_nanos"]),
+                *_between(one["month_nanos_90"], lambda nanos: format_dollars(round(nanos))),
                 _time(one["wait"]["mean_s"]),
                 _time(one["wait"]["p95_s"]),
                 _time(one["latency"]["p95_s"]),
+                *_between(one["latency_p95_s_90"], _time),
                 f"{one['cold_share']:.1%}",
+                f"{one['starts_a_day']:.1f}",
                 "yes" if one["is_on_frontier"] else "",
             ],
         )
         for one in ordered
     ]
     return _table(headers, rows)
+
+
+def _between(found: list[float] | None, write: Callable[[float], str]) -> list[str]:
+    return [] if found is None else [f"{write(found[0])}..{write(found[1])}"]
 
 
 def _remarks(answer: Json) -> str:
@@ -132,7 +151,8 @@ def _table(headers: Sequence[str], rows: Iterable[tuple[bool, Sequence[str]]]) -
     for is_chosen, cells in rows:
         kind = ' class="chosen"' if is_chosen else ""
         lines.append(f"<tr{kind}>{''.join(map(_cell, cells))}</tr>")
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    return f'<div class="wide">{table}</div>'
 
 
 def _cell(text: str) -> str:

@@ -1,12 +1,16 @@
 """A plan as plain data: what ``--json`` prints, and what tables and the report are made of."""
 
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Any
 
-from coldspark.sim.advising import Swept
+from coldspark.core.sizes import format_duration
 from coldspark.sim.outcomes import Outcome, Spread, spread_of
-from coldspark.sim.planner import DAY_S, Plan, Row
+from coldspark.sim.planner import Plan
 from coldspark.sim.policies import as_toml
+from coldspark.sim.question import DAY_S, Question, Row
+from coldspark.sim.seeds import Interval, block_s
+from coldspark.sim.sweeping import Swept
 
 Json = dict[str, Any]
 _BARS_MAX = 168
@@ -15,6 +19,7 @@ _BARS_MAX = 168
 def told(plan: Plan, remarks: Sequence[str] = ()) -> Json:
     """Return the plan; money in nano-dollars a month of 30 days, times in seconds."""
     question, chosen = plan.question, plan.choice.chosen
+    runner_up = plan.choice.runner_up
     best = [id(one) for one in plan.choice.frontier]
     return {
         "traffic": {
@@ -39,9 +44,25 @@ def told(plan: Plan, remarks: Sequence[str] = ()) -> Json:
             "policy": chosen.policy.name,
             "toml": as_toml(chosen.policy.scale),
             "reason": plan.choice.reason,
+            "sureness": plan.choice.sureness,
+            "runner_up": None if runner_up is None else runner_up.policy.name,
+            "is_within_noise": plan.choice.is_within_noise,
         },
+        "seeds": _seeds(question),
         "remarks": list(remarks),
     }
+
+
+def _seeds(question: Question) -> Json:
+    if question.seeds == 1:
+        return {"plays": 1, "block_s": None, "told": None}
+    length_s = block_s(question.period_s)
+    words = (
+        f"means of {question.seeds} plays: the traffic as it is, which the table of platforms"
+        f" shows alone, and made anew of its blocks of {format_duration(length_s)};"
+        " 90 %: where nine of ten such plays would lie"
+    )
+    return {"plays": question.seeds, "block_s": length_s, "told": words}
 
 
 def histogram(arrivals_s: Sequence[float], period_s: float) -> Json:
@@ -73,12 +94,23 @@ def _row(row: Row) -> Json:
 
 
 def _swept(one: Swept) -> Json:
+    """Return the means of all plays, with the interval of nine in ten."""
+    count = len(one.outcomes)
     return {
         "policy": one.policy.name,
         "month_nanos": one.cost.nanos,
+        "month_nanos_90": _interval(one.cost_nanos_90),
         "parts": dict(one.cost.parts),
         "toml": as_toml(one.policy.scale),
-    } | _outcome(one.outcome)
+        "wait": _means([outcome.wait for outcome in one.outcomes]),
+        "latency": _means([outcome.latency for outcome in one.outcomes]),
+        "latency_p95_s_90": _interval(one.p95_s_90),
+        "cold_share": one.cold_share,
+        "utilisation": fmean(outcome.utilisation for outcome in one.outcomes),
+        "starts": sum(outcome.starts for outcome in one.outcomes) / count,
+        "starts_a_day": fmean(map(_starts_a_day, one.outcomes)),
+        "unserved": one.unserved,
+    }
 
 
 def _outcome(outcome: Outcome) -> Json:
@@ -88,9 +120,22 @@ def _outcome(outcome: Outcome) -> Json:
         "cold_share": outcome.cold_share,
         "utilisation": outcome.utilisation,
         "starts": outcome.starts,
-        "starts_a_day": outcome.starts * DAY_S / outcome.period_s,
+        "starts_a_day": _starts_a_day(outcome),
         "unserved": outcome.unserved,
     }
+
+
+def _starts_a_day(outcome: Outcome) -> float:
+    return outcome.starts * DAY_S / outcome.period_s
+
+
+def _interval(found: Interval | None) -> list[float] | None:
+    return None if found is None else [found.low, found.high]
+
+
+def _means(spreads: Sequence[Spread]) -> Json:
+    told = [_spread(spread) for spread in spreads]
+    return {name: fmean(each[name] for each in told) for name in told[0]}
 
 
 def _spread(spread: Spread) -> Json:

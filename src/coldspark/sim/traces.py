@@ -14,6 +14,11 @@ from dataclasses import dataclass
 from coldspark.sim.traffic import Durations, Traffic, spread
 
 REQUESTS_MAX = 2_000_000
+SPAN_MAX_S = 400 * 86_400.0
+"""Longer is a wrong unit, such as milliseconds, or takes for ever."""
+_Row = tuple[int, Mapping[str, str]]
+"""The line that it ends on, and its columns."""
+_DELIMITERS = ",;\t"
 _HOUR_S = 3600.0
 
 
@@ -35,20 +40,31 @@ def read_trace(
     ``service`` is drawn from where a duration is not known. ``key`` keeps that key's rows alone.
     The period of a request file ends with the hour of its last arrival.
     """
-    reader = csv.DictReader(lines)
-    columns = set(reader.fieldnames or ())
-    rows = (row for row in reader if key is None or row.get("key") == key)
+    reader = _reader(lines)
+    columns = reader.fieldnames or ()
+    # The line is that of the file: rows of other keys and the header count.
+    rows = ((reader.line_num + 1, row) for row in reader if key is None or row.get("key") == key)
     if key is not None and "key" not in columns:
         raise ValueError(f"the trace has no column 'key' to look for {key!r} in")
-    if {"t_s", "window_s", "count"} <= columns:
+    if {"t_s", "window_s", "count"} <= set(columns):
         return _windows(rows, service, seed)
     if "arrival_s" not in columns:
-        found = ", ".join(sorted(columns)) or "none"
         raise ValueError(
-            "the trace needs the columns arrival_s and duration_s, or t_s, window_s and count;"
-            f" it has {found}"
+            "the trace's first line must name the columns arrival_s and duration_s, or t_s,"
+            f" window_s and count; it is {','.join(columns)!r}"
         )
     return _requests(rows, service, key, seed)
+
+
+def _reader(lines: Iterable[str]) -> "csv.DictReader[str]":
+    """Return the rows by column; names may have spaces around them, or capitals."""
+    found = iter(lines)
+    header = next((line for line in found if line.strip()), "")
+    if not header:
+        raise ValueError("the trace is empty")
+    delimiter = max(_DELIMITERS, key=header.count)
+    names = [name.strip().lower() for name in next(csv.reader([header], delimiter=delimiter))]
+    return csv.DictReader(found, fieldnames=names, delimiter=delimiter)
 
 
 def recorded(
@@ -68,10 +84,10 @@ def recorded(
 
 
 def _requests(
-    rows: Iterable[Mapping[str, str]], service: Durations | None, key: str | None, seed: int
+    rows: Iterable[_Row], service: Durations | None, key: str | None, seed: int
 ) -> Recorded:
     found: list[tuple[float, float | None]] = []
-    for number, row in enumerate(rows, 2):
+    for number, row in rows:
         duration = (row.get("duration_s") or "").strip()
         duration_s = _number(duration, "duration_s", number) if duration else None
         found.append((_number(row["arrival_s"], "arrival_s", number), duration_s))
@@ -82,17 +98,18 @@ def _requests(
     # Clocks of traces begin anywhere: at an epoch, or before zero.
     shift_s = 0.0 if 0 <= first_s < 86_400 else math.floor(first_s / 86_400) * 86_400
     found = [(arrival_s - shift_s, duration_s) for arrival_s, duration_s in found]
+    _refuse_long(max(row[0] for row in found))
     traffic = recorded(found, service, seed)
     period_s = max(1.0, math.ceil(traffic.span_s / _HOUR_S)) * _HOUR_S
     return Recorded(traffic, period_s, sum(duration_s is None for _, duration_s in found))
 
 
-def _windows(rows: Iterable[Mapping[str, str]], service: Durations | None, seed: int) -> Recorded:
+def _windows(rows: Iterable[_Row], service: Durations | None, seed: int) -> Recorded:
     if service is None:
         raise ValueError("a file of windows has no durations: say how long requests take (service)")
     windows: list[tuple[float, float, int]] = []
     total = 0
-    for number, row in enumerate(rows, 2):
+    for number, row in rows:
         begin_s, length_s, count = (
             _number(row[name], name, number) for name in ("t_s", "window_s", "count")
         )
@@ -104,6 +121,7 @@ def _windows(rows: Iterable[Mapping[str, str]], service: Durations | None, seed:
     first_s = min(begin_s for begin_s, _, _ in windows)
     windows = [(begin_s - first_s, length_s, count) for begin_s, length_s, count in windows]
     period_s = max(begin_s + length_s for begin_s, length_s, _ in windows)
+    _refuse_long(period_s)
     return Recorded(spread(windows, service, seed), period_s, total)
 
 
@@ -113,10 +131,20 @@ def _number(text: str | None, column: str, line: int) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value) or (value < 0 and column != "arrival_s"):
-        raise ValueError(f"line {line}: {column}={text!r} is no number of seconds")
+        what = "number" if column == "count" else "number of seconds"
+        cure = "; write dates as seconds since any moment" if column in ("arrival_s", "t_s") else ""
+        raise ValueError(f"line {line}: {column}={text!r} is no {what}{cure}")
     return value
 
 
 def _refuse_many(count: int) -> None:
     if count > REQUESTS_MAX:
         raise ValueError(f"the trace has over {REQUESTS_MAX:,} requests: cut it, or pass its key")
+
+
+def _refuse_long(span_s: float) -> None:
+    if span_s > SPAN_MAX_S:
+        raise ValueError(
+            f"the trace spans {span_s / 86_400:,.0f} days, over {SPAN_MAX_S / 86_400:.0f}: are its"
+            " times in seconds?"
+        )

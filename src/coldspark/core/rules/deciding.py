@@ -4,6 +4,7 @@ import math
 from typing import assert_never
 
 from coldspark.core import autoscaling
+from coldspark.core.deadlines import NEVER
 from coldspark.core.rules import counting, knative, ray_serve, target_tracking
 from coldspark.core.rules.counting import QueueDelayMemory
 from coldspark.core.rules.demand import Demand
@@ -53,6 +54,25 @@ def demand_of(rule: Rule) -> Demand | None:
             return Demand(DATAPOINT_S)
         case _:
             return None
+
+
+def due_s(memory: Memory) -> float:
+    """Return when a rule that ticks has its next tick; NEVER for the others."""
+    return memory.due_s if isinstance(memory, KnativeMemory | RayServeMemory) else NEVER
+
+
+def advance(
+    scale: ScalePolicy, memory: Memory, demand: Demand, now: float, *, open: int, ready: int
+) -> Memory:
+    """Return what a rule remembers after its ticks until now, before what happens now."""
+    match scale.rule, memory:
+        case Knative() as rule, KnativeMemory():
+            slots = scale.concurrency
+            return knative.advance(rule, memory, now, demand, open=open, ready=ready, slots=slots)
+        case RayServe() as rule, RayServeMemory():
+            return ray_serve.advance(rule, memory, now, demand)
+        case _:
+            return memory
 
 
 def decide(scale: ScalePolicy, seen: Observed, memory: Memory) -> tuple[Verdict, Memory]:

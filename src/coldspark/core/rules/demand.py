@@ -1,4 +1,7 @@
-"""How many requests were open over the last minutes: means of a step function, in O(log n)."""
+"""How many requests were open over the last minutes: means of a step function, in O(log n).
+
+To note again what is open already changes no mean: whoever looks more often sees the same.
+"""
 
 from bisect import bisect_right
 
@@ -16,13 +19,28 @@ class Demand:
         self._open = 0
         self._at_s = 0.0
         self._sum = 0.0
+        self._noted_s = 0.0
         self.since_s = 0.0
         """Since when it was not silent for a whole horizon."""
+        self.is_watched = False
+        """A rule looks at it tick by tick: what it sees is demand, even where nothing is open."""
+
+    @property
+    def changed_s(self) -> float:
+        """Return since when as many are open as now."""
+        return self._at_s
+
+    def is_steady(self, window_s: float, at_s: float) -> bool:
+        """Return whether a window that ends then saw no change: its mean is what is open."""
+        return max(at_s - window_s, self.since_s) >= self._at_s
 
     def note(self, open: int, now: float) -> None:
         """Take the number of open requests from ``now`` on."""
-        if self._open == 0 and now - self._at_s >= self._horizon_s:
+        if self._open == 0 and not self.is_watched and now - self._noted_s >= self._horizon_s:
             self.since_s = now
+        self._noted_s = now
+        if open == self._open:
+            return
         self._sum += self._open * (now - self._at_s)
         self._at_s, self._open = now, open
         if self._times_s and now - self._times_s[-1] < STEP_S:
@@ -37,7 +55,7 @@ class Demand:
     def mean(self, window_s: float, now: float) -> float:
         """Return the mean over the last ``window_s`` seconds, or over as many as there were."""
         begin_s = max(now - window_s, self.since_s)
-        if begin_s >= now:
+        if begin_s >= self._at_s:
             return float(self._open)
         total = self._sum + self._open * (now - self._at_s)
         return (total - self._until(begin_s)) / (now - begin_s)

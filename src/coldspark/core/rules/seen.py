@@ -54,3 +54,5 @@ class Verdict(Struct, frozen=True, gc=False):
     """One that idles for so long goes, above the floor."""
     look_again_s: float = NEVER
     """When the rule wants to be asked again, though nothing has happened."""
+    is_firm: bool = True
+    """``look_again_s`` holds whatever comes; else only while nothing comes, ends or is added."""

@@ -1,0 +1,131 @@
+"""Serverless platforms: the same traffic as each scales and bills, and its break-even."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import inf
+
+from coldspark.core.books import Book
+from coldspark.core.types import ScalePolicy
+from coldspark.sim.breakeven import crossing, first_days, scaled
+from coldspark.sim.costing import Cost, book_cost
+from coldspark.sim.crew import heed
+from coldspark.sim.outcomes import Outcome, Trial, play
+from coldspark.sim.platforms import Platform
+from coldspark.sim.question import DAY_S, BreakEven, Question, Row
+from coldspark.sim.traffic import Durations
+
+_BREAK_EVEN_REQUESTS = 4_000
+"""Each step of the search plays so many, in whole days, at least one."""
+_LEAST_A_DAY, _MOST_A_DAY = 1.0, 100_000.0
+"""Requests a day beyond which the search does not go."""
+_FLEET_PER_DEDICATED = 8
+"""A platform may run so many replicas for each dedicated one where traffic is scaled up: a search
+ends where the dedicated ones are full, and starting and bursts need more than steady work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Serverless:
+    """Plays one question on the platforms."""
+
+    question: Question
+    books: Mapping[str, Book]
+    rivals: Sequence[Row]
+    """Dedicated instances, whose cost is to be reached."""
+
+    def rows(self, platform: Platform) -> list[Row]:
+        """Return a row for each type."""
+        played: dict[str, Outcome] = {}
+        return [self._row(platform, gpu, played) for gpu in (self.question.gpus or (None,))]
+
+    def _row(self, platform: Platform, gpu: str | None, played: dict[str, Outcome]) -> Row:
+        row = Row(
+            platform=platform.name,
+            title=platform.title,
+            as_of=platform.as_of,
+            gpu=gpu,
+            outcome=None,
+            cost=None,
+            assumptions=platform.assumptions,
+        )
+        start, book = platform.start_of(gpu or "CPU"), self.books[platform.book]
+        if start is None or (gpu or "CPU") not in book.rates:
+            what = "runs no GPU" if "CPU" in book.rates else f"sells no {gpu or 'CPU alone'}"
+            return replace(row, missing=(f"{platform.title} {what}",))
+        outcome = self._play(platform, gpu, start, played)
+        cost = self._price(platform, gpu, outcome)
+        if cost.is_hollow:
+            return replace(row, missing=cost.missing)
+        even = self._break_even(platform, gpu, start, cost)
+        return replace(row, outcome=outcome, cost=cost, break_even=even, missing=cost.missing)
+
+    def _scale(self, platform: Platform) -> ScalePolicy:
+        bounds = self.question.bounds
+        least = bounds.replicas_min if platform.sells_provisioned else 0
+        return replace(self.question.plain_scale(), rule=platform.rule, replicas_min=least)
+
+    def _play(
+        self, platform: Platform, gpu: str | None, start: Durations, played: dict[str, Outcome]
+    ) -> Outcome:
+        # The same cold start on two types is the same outcome.
+        key = str(platform.start_s.get(gpu or "CPU", "*"))
+        if key not in played:
+            played[key] = play(self.question.trial(self._scale(platform), start), heed)
+        return played[key]
+
+    def _price(self, platform: Platform, gpu: str | None, outcome: Outcome) -> Cost:
+        return book_cost(
+            outcome,
+            self.books[platform.book],
+            gpu,
+            provisioned=self._scale(platform).replicas_min,
+            memory_bytes=self.question.memory_bytes,
+            round_up_s=platform.round_up_s,
+        )
+
+    def _break_even(
+        self, platform: Platform, gpu: str | None, start: Durations, cost: Cost
+    ) -> BreakEven | None:
+        question = self.question
+        same = [row for row in self.rivals if row.gpu == gpu]
+        if not question.with_break_even or not same:
+            return None
+        rival = min(same, key=lambda row: row.cost.nanos if row.cost else 0)
+        assert rival.cost is not None
+        assert rival.replicas is not None
+        scale = self._scale(platform)
+        scale = replace(
+            scale, replicas_max=max(scale.replicas_max, _FLEET_PER_DEDICATED * rival.replicas)
+        )
+
+        def nanos(factor: float) -> float:
+            if factor == 1.0:
+                return float(cost.nanos)
+            return float(self._price(platform, gpu, self._play_scaled(scale, start, factor)).nanos)
+
+        services = question.traffic.services_s
+        mean_s = sum(services) / len(services)
+        full = rival.replicas * question.bounds.concurrency * DAY_S / mean_s if mean_s else inf
+        per_day = question.requests_a_day
+        low, high = min(1.0, _LEAST_A_DAY / per_day), max(1.0, min(full, _MOST_A_DAY) / per_day)
+        found = crossing(nanos, rival.cost.nanos, low, high)
+        if found is not None:
+            return BreakEven(requests_a_day=found * per_day, why=f"against {rival.title}")
+        if cost.nanos > rival.cost.nanos:
+            why = f"dearer than {rival.title} even at {low * per_day:,.0f} a day"
+        elif full <= _MOST_A_DAY:
+            why = f"cheaper until {rival.title} is full, at {full:,.0f} a day"
+        else:
+            why = f"cheaper than {rival.title} even at {high * per_day:,.0f} a day"
+        return BreakEven(requests_a_day=None, why=why)
+
+    def _play_scaled(self, scale: ScalePolicy, start: Durations, factor: float) -> Outcome:
+        question = self.question
+        part, cut_s = first_days(question.traffic, question.period_s, _BREAK_EVEN_REQUESTS / factor)
+        trial = Trial(
+            traffic=scaled(part, factor, cut_s, question.seed),
+            period_s=cut_s,
+            scale=scale,
+            start=start,
+            seed=question.seed,
+        )
+        return play(trial, heed)
