@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from coldspark.gateway.auth.authenticator import Authenticator
+from coldspark.gateway.aws.front import front
 from coldspark.gateway.context import Bounds, Context, Ending
 from coldspark.gateway.dispatch import Dispatch
 from coldspark.gateway.doors import BODY_BYTES_MAX
@@ -20,7 +21,7 @@ from coldspark.gateway.native.services import Services
 from coldspark.gateway.native.table import OPERATIONS
 from coldspark.gateway.openai import models as openai
 from coldspark.gateway.openai.door import PATHS, OpenAIDoor
-from coldspark.gateway.sagemaker.routes import control_plane
+from coldspark.gateway.sagemaker.service import sagemaker
 from coldspark.gateway.sagemaker_door import SageMakerDoor
 from coldspark.gateway.spool import SpoolRoom
 from coldspark.gateway.tally import Tally
@@ -57,7 +58,7 @@ def build_context(
         tally=tally,
         ending=ending,
     )
-    aws = control_plane(platform, documents, catalogue, gate.identify)
+    aws = front([sagemaker(platform, documents, catalogue)], gate.identify)
     return Context(
         platform=platform,
         dispatch=Dispatch([NativeDoor(), SageMakerDoor(), OpenAIDoor(body_bytes_max)]),

@@ -17,9 +17,10 @@ from coldspark.core.types import Failure, RequestId
 from coldspark.errors import ColdsparkError
 from coldspark.gateway.auth.authenticator import Authenticator
 from coldspark.gateway.auth.scopes import Action, authorize
+from coldspark.gateway.aws.front import front
 from coldspark.gateway.sagemaker import invocations
 from coldspark.gateway.sagemaker.replies import Reply as AwsReply
-from coldspark.gateway.sagemaker.routes import control_plane
+from coldspark.gateway.sagemaker.service import sagemaker
 from coldspark.runtime import catalogue, clock
 from coldspark.runtime.ports import Key, Receipt
 
@@ -63,7 +64,8 @@ class Door:
         self.platform = AnsweringPlatform(self.clock)
         self.body_bytes_max = body_bytes_max
         self.authenticator = Authenticator(FakeKeys(keys))
-        endpoint = control_plane(self.platform, self.documents, catalogue.load(), self._identify)
+        self.service = sagemaker(self.platform, self.documents, catalogue.load())
+        endpoint = front([self.service], self._identify)
         self.app = Starlette(
             routes=[
                 Route("/", endpoint, methods=["POST"]),

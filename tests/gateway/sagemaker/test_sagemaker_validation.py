@@ -10,8 +10,7 @@ from service_model import model, problems
 from starlette.testclient import TestClient
 
 from coldspark.errors import InvalidRequest
-from coldspark.gateway.sagemaker.routes import OPERATIONS
-from coldspark.gateway.sagemaker.validation import (
+from coldspark.gateway.aws.validation import (
     Choice,
     Dictionary,
     Flag,
@@ -24,6 +23,7 @@ from coldspark.gateway.sagemaker.validation import (
     check,
 )
 
+OPERATIONS = Door().service.operations
 SHAPE = Structure(
     {
         "Name": Text("[a-z]+", max=3),

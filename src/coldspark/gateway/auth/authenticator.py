@@ -20,6 +20,10 @@ from coldspark.gateway.auth.refusals import Reason, refuse
 from coldspark.gateway.auth.signature import ALGORITHM, Claim, parse_claim, signature, stamp_ms
 from coldspark.runtime.ports import Key, Keys
 
+SIGNING_NAMES = frozenset(
+    {"sagemaker", "application-autoscaling", "monitoring", "logs", "s3", "sts", "iam", "sns"}
+)
+"""The services of AWS that a signature may be made for."""
 _UNSIGNED = "UNSIGNED-PAYLOAD"
 _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _SKEW_MS_MAX = 5 * 60 * 1_000
@@ -42,7 +46,7 @@ class Authenticator:
         *,
         is_key_required: bool = False,
         accepts_unsigned_payload: bool = False,
-        services: frozenset[str] = frozenset({"sagemaker"}),
+        services: frozenset[str] = SIGNING_NAMES,
     ) -> None:
         self._keys = keys
         self._is_key_required = is_key_required

@@ -1,12 +1,10 @@
-"""Amazon resource names of what this door stores, and where a request says it is."""
+"""Amazon resource names of what this door stores."""
 
 import re
 from dataclasses import dataclass
 
-ACCOUNT = "123456789012"
-DEFAULT_REGION = "us-east-1"
+from coldspark.gateway.aws.scopes import ACCOUNT
 
-_SCOPE = re.compile(r"Credential=[^,\s]*/\d{8}/([a-z0-9-]{1,32})/[a-z0-9-]+/aws4_request")
 _ARN = re.compile(
     r"arn:aws[a-z-]*:sagemaker:[a-z0-9-]*:[0-9]{12}:(model|endpoint-config|endpoint)/(.+)"
 )
@@ -18,12 +16,6 @@ class Resource:
 
     noun: str
     name: str
-
-
-def region_of(authorization: str) -> str:
-    """Return the region of a signature's credential scope; us-east-1 where there is none."""
-    match = _SCOPE.search(authorization)
-    return match.group(1) if match else DEFAULT_REGION
 
 
 def arn(noun: str, name: str, region: str) -> str:

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from coldspark.core.types import EndpointDefinition, EndpointName, VariantDefinition
+from coldspark.gateway.aws.errors import invalid
 from coldspark.gateway.sagemaker import models
 from coldspark.gateway.sagemaker.calls import DOOR, Body, Call
 from coldspark.gateway.sagemaker.endpoint_configs import CONFIGS
-from coldspark.gateway.sagemaker.errors import invalid
 from coldspark.gateway.sagemaker.models import MODELS
 from coldspark.gateway.sagemaker.records import (
     EndpointChange,

@@ -1,8 +1,8 @@
 """Endpoint configs: which models an endpoint runs, on what, and for how many at a time."""
 
+from coldspark.gateway.aws.errors import invalid
 from coldspark.gateway.sagemaker import models
 from coldspark.gateway.sagemaker.calls import Body, Call
-from coldspark.gateway.sagemaker.errors import invalid
 from coldspark.gateway.sagemaker.gpus import TAG
 from coldspark.gateway.sagemaker.models import MODELS
 from coldspark.gateway.sagemaker.records import EndpointConfig, ProductionVariant, read

@@ -11,6 +11,7 @@ Rules:
 
 from coldspark.core.types import EndpointDefinition, EndpointName, EndpointStatus
 from coldspark.errors import ColdsparkError, NotFound
+from coldspark.gateway.aws.errors import invalid
 from coldspark.gateway.sagemaker import pages, tags
 from coldspark.gateway.sagemaker.arns import Resource
 from coldspark.gateway.sagemaker.calls import Body, Call, seconds
@@ -21,7 +22,7 @@ from coldspark.gateway.sagemaker.deployments import (
     definition_of,
     note_of,
 )
-from coldspark.gateway.sagemaker.errors import already_exists, invalid, not_found
+from coldspark.gateway.sagemaker.errors import already_exists, not_found
 from coldspark.gateway.sagemaker.gpus import TAG
 from coldspark.gateway.sagemaker.records import EndpointChange, Listing, read
 from coldspark.gateway.sagemaker.summaries import variant_summary

@@ -14,7 +14,7 @@ An instance type means all of its GPUs, also next to a ServerlessConfig: ``ml.p4
 from dataclasses import dataclass
 
 from coldspark.core.types import GpuAsk
-from coldspark.gateway.sagemaker.errors import invalid
+from coldspark.gateway.aws.errors import invalid
 from coldspark.runtime.catalogue import Catalogue, InstanceType
 
 TAG = "coldspark:gpu"

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Mapping
 
 from coldspark.core.types import Command, Handler
-from coldspark.gateway.sagemaker.errors import invalid
+from coldspark.gateway.aws.errors import invalid
 
 HANDLER_IMAGE = "coldspark/python"
 COMMAND_IMAGE = "coldspark/command"

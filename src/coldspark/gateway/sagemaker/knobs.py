@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from coldspark.core.types import GIB, MIB
-from coldspark.gateway.sagemaker.errors import invalid
+from coldspark.gateway.aws.errors import invalid
 
 _PREFIX = "COLDSPARK_"
 _KNOWN = (

@@ -5,7 +5,7 @@ A URL that ends in a slash is a prefix of uncompressed files; any other is one `
 
 import re
 
-from coldspark.gateway.sagemaker.errors import invalid
+from coldspark.gateway.aws.errors import invalid
 from coldspark.gateway.sagemaker.records import Container, S3DataSource
 
 _S3_HOSTS = (

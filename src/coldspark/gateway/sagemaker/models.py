@@ -1,7 +1,7 @@
 """Models: an image's name, its data and its environment, kept as they were sent."""
 
+from coldspark.gateway.aws.errors import invalid
 from coldspark.gateway.sagemaker.calls import Body, Call
-from coldspark.gateway.sagemaker.errors import invalid
 from coldspark.gateway.sagemaker.images import runtime_of
 from coldspark.gateway.sagemaker.knobs import read_knobs
 from coldspark.gateway.sagemaker.model_data import model_url

@@ -8,8 +8,8 @@ import base64
 import json
 from dataclasses import dataclass
 
+from coldspark.gateway.aws.errors import invalid
 from coldspark.gateway.sagemaker.calls import seconds
-from coldspark.gateway.sagemaker.errors import invalid
 from coldspark.gateway.sagemaker.records import Listing
 
 

@@ -30,20 +30,13 @@ from collections.abc import Sequence
 
 from coldspark.core.types import Failure, FailureKind
 from coldspark.errors import ColdsparkError
-from coldspark.gateway.auth.refusals import AuthRefused, Reason
-from coldspark.gateway.sagemaker.arns import ACCOUNT, DEFAULT_REGION, log_group, log_stream_arn
+from coldspark.gateway.auth.refusals import AuthRefused
+from coldspark.gateway.aws.errors import AUTH_CODES
+from coldspark.gateway.aws.scopes import ACCOUNT, DEFAULT_REGION
+from coldspark.gateway.sagemaker.arns import log_group, log_stream_arn
 
 Reply = tuple[int, list[tuple[str, str]], bytes]
 """Status, headers, body."""
-
-AUTH_CODES = {
-    Reason.MISSING: "MissingAuthenticationTokenException",
-    Reason.INCOMPLETE: "IncompleteSignature",
-    Reason.MISMATCHED: "InvalidSignatureException",
-    Reason.SKEWED: "InvalidSignatureException",
-    Reason.UNKNOWN_KEY: "UnrecognizedClientException",
-    Reason.UNSUPPORTED: "IncompleteSignature",
-}
 
 _MESSAGE_CHARS_MAX = 4_096
 _LOG_LINES_MAX = 20

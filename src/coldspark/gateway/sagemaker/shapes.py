@@ -47,7 +47,7 @@ RetainDeploymentConfig                           honoured: the last config stays
 AWS takes at most 50 tags per resource; 200 are taken here (third-party suites page through 80).
 """
 
-from coldspark.gateway.sagemaker.validation import (
+from coldspark.gateway.aws.validation import (
     Choice,
     Dictionary,
     Flag,

@@ -4,10 +4,11 @@ from collections.abc import Iterable
 
 from coldspark.core.types import EndpointName
 from coldspark.errors import NotFound
+from coldspark.gateway.aws.errors import AwsError, invalid
 from coldspark.gateway.sagemaker import gpus
 from coldspark.gateway.sagemaker.arns import Resource, parse_arn
 from coldspark.gateway.sagemaker.calls import DOOR, Body, Call
-from coldspark.gateway.sagemaker.errors import AwsError, invalid, not_found
+from coldspark.gateway.sagemaker.errors import not_found
 from coldspark.gateway.sagemaker.records import Tag, TagList, read
 from coldspark.gateway.sagemaker.shapes import TAGS_MAX
 from coldspark.runtime.ports import Documents

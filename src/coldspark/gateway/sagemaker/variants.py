@@ -24,8 +24,8 @@ from coldspark.core.types import (
     revision_id,
     slots_of,
 )
+from coldspark.gateway.aws.errors import invalid
 from coldspark.gateway.sagemaker import gpus
-from coldspark.gateway.sagemaker.errors import invalid
 from coldspark.gateway.sagemaker.images import runtime_of
 from coldspark.gateway.sagemaker.knobs import Knobs, passed_on, read_knobs
 from coldspark.gateway.sagemaker.model_data import model_url

@@ -5,10 +5,10 @@ from dataclasses import replace
 import msgspec
 
 from coldspark.core.types import VariantDefinition
+from coldspark.gateway.aws.errors import invalid
 from coldspark.gateway.sagemaker.calls import Body, Call
 from coldspark.gateway.sagemaker.deployments import EndpointNote, VariantNote, with_note
 from coldspark.gateway.sagemaker.endpoints import NOUN, changeable
-from coldspark.gateway.sagemaker.errors import invalid
 from coldspark.gateway.sagemaker.records import DesiredVariant, DesiredVariants, read
 from coldspark.gateway.sagemaker.variants import (
     check_serverless,

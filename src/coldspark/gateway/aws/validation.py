@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Never, assert_never
 
-from coldspark.gateway.sagemaker.errors import AwsError
+from coldspark.gateway.aws.errors import AwsError
 
 _SHOWN_CHARS_MAX = 256
 _PROBLEMS_MAX = 10
@@ -99,8 +99,10 @@ class Unsupported:
 Shape = Text | Choice | Whole | Number | Flag | Sequence | Dictionary | Structure | Unsupported
 
 
-def check(shape: Structure, body: object) -> dict[str, object]:
-    """Return the body, checked, without empty or null members. Raises a ValidationException."""
+def check(
+    shape: Structure, body: object, aws_type: str = "ValidationException"
+) -> dict[str, object]:
+    """Return the body, checked, without empty or null members. Raises ``aws_type``."""
     problems: list[str] = []
     for problem in _walk(shape, body, ""):
         problems.append(problem)
@@ -109,7 +111,7 @@ def check(shape: Structure, body: object) -> dict[str, object]:
     if problems:
         noun = "error" if len(problems) == 1 else "errors"
         text = "; ".join(problems)
-        raise AwsError("ValidationException", f"{len(problems)} validation {noun} detected: {text}")
+        raise AwsError(aws_type, f"{len(problems)} validation {noun} detected: {text}")
     pruned = prune(body)
     return pruned if isinstance(pruned, dict) else {}
 

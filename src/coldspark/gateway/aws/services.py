@@ -1,0 +1,84 @@
+"""What a service of AWS is here: names of operations, what each takes, and what runs for it.
+
+A door builds a ``Service``; ``front`` finds the one that a request is for, checks who asks and
+what he sent, runs the operation and tells the answer in the protocol that the request came in.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from coldspark.gateway.auth.scopes import Action
+from coldspark.gateway.aws.errors import DEFAULT_TYPES
+from coldspark.gateway.aws.validation import Structure
+from coldspark.runtime.ports import Key
+
+Body = dict[str, object]
+"""Members as AWS's clients send and read them. A moment in an answer is a ``Moment``."""
+
+
+class Moment:
+    """A point in time in an answer, which JSON writes as seconds and XML as a date.
+
+    No dataclass: those the JSON encoder would write as objects.
+    """
+
+    __match_args__ = ("at_ms",)
+    __slots__ = ("at_ms",)
+
+    def __init__(self, at_ms: int) -> None:
+        """Take milliseconds since the epoch."""
+        self.at_ms = at_ms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One call of one operation, with its body checked."""
+
+    body: Body
+    region: str
+    key: Key | None
+    host: str
+    """The server as the caller addressed it, such as ``localhost:7117``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """What runs for an operation's name, and what its body must look like.
+
+    ``run`` returns None where AWS's operation has no output shape. Changes run one at a time
+    (they read, decide and write, with awaits between); reads run freely.
+    """
+
+    run: Callable[[Asked], Awaitable[Body | None]]
+    shape: Structure
+    is_change: bool = False
+    action: Action = Action.DEPLOY
+    """The scope that a caller needs."""
+    names: Callable[[Body], Iterable[str]] = lambda body: ()
+    """The endpoints (or what is deployed as such) that a checked body is about.
+
+    The caller needs the scope for each of them; for a body that is about none, without a name.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """One service of AWS on this port."""
+
+    signing_name: str
+    """In the credential scope: ``sagemaker``, ``monitoring``, ``logs``, …"""
+    target: str | None = None
+    """``X-Amz-Target`` up to and including the dot, for the JSON protocols."""
+    json_version: str = "1.1"
+    query_version: str | None = None
+    """``Version`` of the query protocol, such as 2010-08-01."""
+    namespace: str = ""
+    """Of the query protocol's XML."""
+    operations: Mapping[str, Operation]
+    types: Mapping[str, str] = field(default_factory=lambda: DEFAULT_TYPES)
+    """This service's error type for each of our codes that it can meet."""
+    invalid_type: str = "ValidationException"
+    """This service's error type for a body that breaks its shape."""
+    body_bytes_max: int = 1024 * 1024
+    """After decompression."""
+    unknown_type: str = "UnknownOperationException"

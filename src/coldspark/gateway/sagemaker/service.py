@@ -1,0 +1,95 @@
+"""The control plane as a service: ``X-Amz-Target: SageMaker.<Op>``, JSON 1.1.
+
+A caller needs the scope ``deploy`` for every name that the request mentions, also to look: a
+model's environment may hold secrets. A list needs ``deploy`` without a name.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator
+
+from coldspark.gateway.aws.services import Asked, Operation, Service
+from coldspark.gateway.aws.validation import Structure
+from coldspark.gateway.sagemaker import (
+    endpoint_configs,
+    endpoints,
+    models,
+    shapes,
+    tags,
+    weights,
+)
+from coldspark.gateway.sagemaker.arns import parse_arn
+from coldspark.gateway.sagemaker.calls import Body, Call
+from coldspark.gateway.sagemaker.endpoint_configs import CONFIGS
+from coldspark.gateway.sagemaker.errors import TYPES
+from coldspark.gateway.sagemaker.models import MODELS
+from coldspark.runtime.catalogue import Catalogue
+from coldspark.runtime.ports import Documents, Platform
+
+_NAMES = ("ModelName", "EndpointConfigName", "EndpointName")
+_VARIANTS = ("ProductionVariants", "ShadowProductionVariants")
+
+Run = Callable[[Call], Awaitable[Body | None]]
+
+_READS: dict[str, tuple[Run, Structure]] = {
+    "DescribeModel": (models.describe, shapes.MODEL_NAMED),
+    "ListModels": (MODELS.list_page, shapes.LISTED),
+    "DescribeEndpointConfig": (CONFIGS.describe, shapes.ENDPOINT_CONFIG_NAMED),
+    "ListEndpointConfigs": (CONFIGS.list_page, shapes.LISTED),
+    "DescribeEndpoint": (endpoints.describe, shapes.ENDPOINT_NAMED),
+    "ListEndpoints": (endpoints.list_page, shapes.ENDPOINTS_LISTED),
+    "ListTags": (tags.list_tags, shapes.LIST_TAGS),
+}
+_CHANGES: dict[str, tuple[Run, Structure]] = {
+    "CreateModel": (models.create, shapes.CREATE_MODEL),
+    "DeleteModel": (MODELS.delete, shapes.MODEL_NAMED),
+    "CreateEndpointConfig": (endpoint_configs.create, shapes.CREATE_ENDPOINT_CONFIG),
+    "DeleteEndpointConfig": (CONFIGS.delete, shapes.ENDPOINT_CONFIG_NAMED),
+    "CreateEndpoint": (endpoints.create, shapes.CREATE_ENDPOINT),
+    "UpdateEndpoint": (endpoints.update, shapes.UPDATE_ENDPOINT),
+    "DeleteEndpoint": (endpoints.delete, shapes.ENDPOINT_NAMED),
+    "UpdateEndpointWeightsAndCapacities": (weights.update, shapes.UPDATE_WEIGHTS),
+    "AddTags": (tags.add_tags, shapes.ADD_TAGS),
+    "DeleteTags": (tags.delete_tags, shapes.DELETE_TAGS),
+}
+
+
+def sagemaker(platform: Platform, documents: Documents, catalogue: Catalogue) -> Service:
+    """Return the service over its neighbours."""
+
+    def operation(run: Run, shape: Structure, *, is_change: bool) -> Operation:
+        async def answer(asked: Asked) -> Body | None:
+            return await run(
+                Call(
+                    platform=platform,
+                    documents=documents,
+                    catalogue=catalogue,
+                    region=asked.region,
+                    body=asked.body,
+                )
+            )
+
+        return Operation(run=answer, shape=shape, is_change=is_change, names=_names)
+
+    reads = {name: operation(*one, is_change=False) for name, one in _READS.items()}
+    changes = {name: operation(*one, is_change=True) for name, one in _CHANGES.items()}
+    return Service(
+        signing_name="sagemaker",
+        target="SageMaker.",
+        operations=reads | changes,
+        types=TYPES,
+    )
+
+
+def _names(body: Body) -> Iterator[str]:
+    """Yield every name of a resource that a checked request mentions."""
+    for member in _NAMES:
+        if member in body:
+            yield str(body[member])
+    for member in _VARIANTS:
+        variants = body.get(member, [])
+        assert isinstance(variants, list)
+        for variant in variants:
+            if "ModelName" in variant:
+                yield str(variant["ModelName"])
+    resource = parse_arn(str(body.get("ResourceArn", "")))
+    if resource is not None:
+        yield resource.name
