@@ -36,8 +36,8 @@ class OwnBuckets:
 
     def __init__(self, database: Database, root: Path, wall_ms: Callable[[], int]) -> None:
         """``root``: on the file system of the artifacts, so that models are links to objects."""
-        self._database = database
-        self._wall_ms = wall_ms
+        self.database = database
+        self.wall_ms = wall_ms
         self.files = BodyFiles(root)
         self._readers: Counter[str] = Counter()
         self._doomed: set[str] = set()
@@ -45,12 +45,12 @@ class OwnBuckets:
 
     async def open(self) -> int:
         """Remove what a killed server left; return how many files that were."""
-        dead = await self._database.run(tables.drop_dead_bodies)
+        dead = await self.database.run(tables.drop_dead_bodies)
         await asyncio.to_thread(self.files.remove, dead)
         loop = asyncio.get_running_loop()
 
         def known(prefix: str) -> set[str]:
-            asked = self._database.run(tables.files_beginning, prefix)
+            asked = self.database.run(tables.files_beginning, prefix)
             return asyncio.run_coroutine_threadsafe(asked, loop).result()
 
         return len(dead) + await asyncio.to_thread(self.files.open, known)
@@ -59,32 +59,41 @@ class OwnBuckets:
 
     async def buckets(self) -> list[OwnBucket]:
         """Return all buckets, by name."""
-        return await self._database.run(tables.find_buckets)
+        return await self.database.run(tables.find_buckets)
 
     async def bucket(self, name: str) -> OwnBucket | None:
         """Return a bucket, or None."""
-        return await self._database.run(tables.find_bucket, name)
+        return await self.database.run(tables.find_bucket, name)
+
+    async def require(self, name: str) -> None:
+        """Raise NoSuchBucket unless the bucket is here."""
+        await self.database.run(tables.require_bucket, name)
 
     async def create_bucket(self, name: str) -> bool:
         """Create a bucket; False: there is one of that name."""
-        return await self._database.run(tables.create_bucket, name, self._wall_ms())
+        return await self.database.run(tables.create_bucket, name, self.wall_ms())
 
     async def delete_bucket(self, name: str) -> None:
         """Delete an empty bucket. Raises NoSuchBucket and BucketNotEmpty."""
-        files = await self._database.run(tables.delete_bucket, name)
+        files = await self.database.run(tables.delete_bucket, name)
         await asyncio.to_thread(self.files.remove, files)
 
     # --- objects ------------------------------------------------------------------------------
 
     async def find(self, bucket: str, key: str) -> OwnObject:
         """Return what is known of an object. Raises NoSuchBucket and NoSuchKey."""
-        return await self._database.run(tables.require_object, bucket, key)
+        return await self.database.run(tables.require_object, bucket, key)
+
+    async def check(self, bucket: str, key: str, condition: Condition) -> None:
+        """Raise ConditionFailed or NoSuchKey unless it is so now; storing asks once more."""
+        found = await self.database.run(tables.find_object, bucket, key)
+        tables.check(condition, found, f"s3://{bucket}/{key}")
 
     async def page(
         self, bucket: str, *, prefix: str = "", after: str = "", delimiter: str = "", limit: int
     ) -> Page:
         """Return objects and common prefixes in the order of their keys. Raises NoSuchBucket."""
-        return await self._database.run(tables.page, bucket, prefix, after, delimiter, limit)
+        return await self.database.run(tables.page, bucket, prefix, after, delimiter, limit)
 
     async def receive(self, draft: Draft, chunks: AsyncIterator[bytes], bytes_max: int) -> None:
         """Write a body as it comes and make it durable. Raises BodyTooLarge and StorageFull."""
@@ -138,7 +147,7 @@ class OwnBuckets:
             body=secrets.token_hex(16),
             size_bytes=sum(piece.size_bytes for piece in pieces),
             etag=etag,
-            modified_ms=self._wall_ms(),
+            modified_ms=self.wall_ms(),
             description=description,
         )
 
@@ -147,19 +156,19 @@ class OwnBuckets:
     ) -> OwnObject:
         """Store an object of files that are kept; they go again where it cannot be."""
         try:
-            old = await self._database.run(tables.put_object, new, pieces, condition)
+            old = await self.database.run(tables.put_object, new, pieces, condition)
         except Exception:
             files = [piece.file for piece in pieces]
             await asyncio.to_thread(self.files.remove, files)
             raise
-        await self._database.sync()
-        await self._drop(old)
+        await self.database.sync()
+        await self.let_fall(old)
         return new
 
     async def delete(self, bucket: str, key: str, condition: Condition = ALWAYS) -> bool:
         """Delete an object; False: there is none. Raises NoSuchBucket and ConditionFailed."""
-        old = await self._database.run(tables.delete_object, bucket, key, condition)
-        await self._drop(old)
+        old = await self.database.run(tables.delete_object, bucket, key, condition)
+        await self.let_fall(old)
         return old is not None
 
     async def drop(self, files: Sequence[str]) -> None:
@@ -174,7 +183,7 @@ class OwnBuckets:
 
     async def hold(self, bucket: str, key: str) -> tuple[OwnObject, tuple[Piece, ...]]:
         """Keep an object's bytes until they are let go. Raises NoSuchBucket and NoSuchKey."""
-        found, pieces = await self._database.run(tables.open_object, bucket, key)
+        found, pieces = await self.database.run(tables.open_object, bucket, key)
         self._readers[found.body] += 1
         return found, pieces
 
@@ -185,7 +194,7 @@ class OwnBuckets:
             del self._readers[body]
             if body in self._doomed:
                 self._doomed.discard(body)
-                await self._drop(body)
+                await self.let_fall(body)
 
     async def whole_file(self, bucket: str, key: str) -> tuple[OwnObject, Path]:
         """Return an object and the one file with its bytes. Raises NoSuchBucket and NoSuchKey.
@@ -199,7 +208,7 @@ class OwnBuckets:
                 return reading.object, self.files.path(pieces[0].file)
             whole = await asyncio.to_thread(self.files.joined, pieces)
             body = reading.object.body
-            is_new = await self._database.run(tables.replace_pieces, body, pieces, (whole,))
+            is_new = await self.database.run(tables.replace_pieces, body, pieces, (whole,))
             unused = pieces if is_new else (whole,)
         await self.drop([piece.file for piece in unused])
         if not is_new:
@@ -209,13 +218,14 @@ class OwnBuckets:
     def _twins(self, pieces: Sequence[Piece]) -> tuple[Piece, ...]:
         return tuple(self.files.twin(piece) for piece in pieces)
 
-    async def _drop(self, body: str | None) -> None:
+    async def let_fall(self, body: str | None) -> None:
+        """Remove the bytes of an object that is no more, once nobody reads them."""
         if body is None:
             return
         if body in self._readers:
             self._doomed.add(body)
             return
-        files = await self._database.run(tables.drop_body, body)
+        files = await self.database.run(tables.drop_body, body)
         await asyncio.to_thread(self.files.remove, files)
 
 
