@@ -48,7 +48,7 @@ def arrivals_of(invocations: int, minutes: list[float]) -> Traffic:
 
 def cold_share(traffic: Traffic) -> float:
     """Return which part of the requests waited for a start under Knative's rule."""
-    world = a_world([traffic], START_S, Setting("knative", Knative()))
+    world = a_world(traffic, START_S, Setting("knative", Knative()))
     world.run(traffic.span_s + AFTER_S)
     return sum(world.lanes[0].cold) / len(traffic)
 

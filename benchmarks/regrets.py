@@ -3,12 +3,17 @@
 For each setting of a competitor that no other competitor's setting beats in both cost and wait, the
 regret is the least cost of ours with at most its wait, divided by its cost: 1.0 or less means that
 ours is on or below its frontier. Only settings that were played count: nothing is interpolated.
+
+``mixed`` is the worst regret against two of our settings in turn, each for a part of the time. A
+sweep of a price finds the corners of the lower convex hull of cost and wait alone: where ``worst``
+is over 1 and ``mixed`` is not, a competitor's setting lies in a dent between two corners of ours.
 """
 
 import random
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import exp, inf, log
 
 WAIT_TOLERANCE_S = 0.01
@@ -35,6 +40,8 @@ class Regret:
     median: float
     against: str
     """The competitor's setting at which it is worst."""
+    mixed: float
+    """The worst against any two of our settings in turn."""
     behind_s: float = 0.0
     """Where ``worst`` is infinite: how much longer than there ours waits at least."""
 
@@ -49,19 +56,46 @@ def frontier(points: Sequence[Point], wait: str) -> list[Point]:
     return found
 
 
+def hull(points: Sequence[Point], wait: str) -> list[tuple[float, float]]:
+    """Return the corners (cost, wait) of the lower convex hull, cheapest first."""
+    found: list[tuple[float, float]] = []
+    for each in frontier(points, wait):
+        cost, wait_s = each.held_s, getattr(each, wait)
+        while len(found) > 1:
+            (cost_a, wait_a), (cost_b, wait_b) = found[-2:]
+            if (cost_b - cost_a) * (wait_s - wait_a) > (wait_b - wait_a) * (cost - cost_a):
+                break
+            found.pop()
+        found.append((cost, wait_s))
+    return found
+
+
+def cost_at(corners: Sequence[tuple[float, float]], wait_s: float) -> float:
+    """Return the least cost on a hull with at most a wait. Worked: (1, 9), (3, 5) at 7: 2."""
+    if wait_s >= corners[0][1]:
+        return corners[0][0]
+    for (cost_a, wait_a), (cost_b, wait_b) in pairwise(corners):
+        if wait_b <= wait_s:
+            return cost_a + (cost_b - cost_a) * (wait_a - wait_s) / (wait_a - wait_b)
+    return inf
+
+
 def regret(ours: Sequence[Point], others: Sequence[Point], wait: str) -> Regret:
     """Compare the frontiers."""
     factors: list[tuple[float, str]] = []
+    corners, mixed = hull(ours, wait), 0.0
     for each in frontier(others, wait):
         limit_s = getattr(each, wait) + WAIT_TOLERANCE_S
         costs = [p.held_s for p in ours if getattr(p, wait) <= limit_s]
         factors.append((min(costs, default=inf) / each.held_s, each.setting))
+        mixed = max(mixed, cost_at(corners, limit_s) / each.held_s)
     worst, against = max(factors)
     least_s = min(getattr(p, wait) for p in ours) - min(getattr(p, wait) for p in others)
     return Regret(
         worst,
         statistics.median(factor for factor, _ in factors),
         against,
+        mixed,
         least_s if worst == inf else 0.0,
     )
 
