@@ -12,6 +12,8 @@ as many endpoints under one setting. ``--copies`` plays the same on block-bootst
 each trace, in blocks of an hour or a twelfth of the trace, whichever is shorter, and prints the
 90 % interval of the regret. ``--cache`` keeps what was played in a folder, and takes it from there
 if nothing in ``core``, ``sim`` or the benchmark has changed: an interrupted run goes on.
+``--between N`` plays settings of ours between neighbours whose costs lie far apart, N times over:
+what is dear between two of our settings may be their step.
 """
 
 import argparse
@@ -25,12 +27,13 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from math import ceil, inf
+from itertools import pairwise
+from math import ceil, inf, sqrt
 from pathlib import Path
 
 from benchmarks.regrets import Point, Regret, by_family, interval, regret
 from benchmarks.simulated import one_endpoint
-from benchmarks.swept import OTHERS, OURS, Setting
+from benchmarks.swept import OTHERS, OURS, Setting, ours
 from benchmarks.traces import traces
 from coldspark.core.types import Limits, ScalePolicy
 from coldspark.sim.traffic import Traffic, resampled
@@ -39,6 +42,8 @@ from coldspark.sim.world import World
 STARTS_S = (2.0, 30.0)
 AFTER_S = 600.0
 BLOCK_S, BLOCKS_MIN = 3600.0, 12
+APART = 1.05
+"""Costs of two neighbours of ours between which ``--between`` plays another, as a factor."""
 _REPLICAS = (8, 400)
 _SOURCES = ("src/coldspark/core", "src/coldspark/sim", "benchmarks")
 
@@ -191,31 +196,57 @@ class Row:
 def rows(args: argparse.Namespace, played: Sequence[Case]) -> Iterator[Row]:
     """Play everything; yield each row once its copies are done, and say how far it is."""
     begun_s = time.monotonic()
-    waiting: list[tuple[Case, tuple[Point, ...]]] = []
+    waiting: list[tuple[Case, tuple[Point, ...], tuple[Point, ...]]] = []
     with ProcessPoolExecutor(args.processes) as pool:
-        results = pool.map(partial(_both, args.cache), played)
-        for done, (case, points) in enumerate(zip(played, results, strict=True), 1):
+        results = pool.map(partial(_both, args.cache, args.between), played)
+        for done, (case, (mine, theirs)) in enumerate(zip(played, results, strict=True), 1):
             passed_s = time.monotonic() - begun_s
             print(f"{done}/{len(played)} {passed_s:.0f} s", file=sys.stderr, flush=True)
-            waiting.append((case, points))
+            waiting.append((case, mine, theirs))
             following = played[done] if done < len(played) else None
             if following is None or following.copy == 0:
                 yield _row(waiting)
                 waiting = []
             if args.points and case.copy == 0:
-                for p in points:
+                for p in (*mine, *theirs):
                     print(f"  {p.setting:44} {p.held_s:12,.0f} {p.p95_s:9.2f} {p.mean_s:9.3f}")
 
 
-def _both(cache: Path | None, case: Case) -> tuple[Point, ...]:
-    return (*play(OURS, cache, case), *play(OTHERS, cache, case))
+def _both(
+    cache: Path | None, rounds: int, case: Case
+) -> tuple[tuple[Point, ...], tuple[Point, ...]]:
+    """Return ours and the others' points."""
+    swept, others = play(OURS, cache, case), play(OTHERS, cache, case)
+    known = dict(zip(OURS, swept, strict=True))
+    between = [_between(patience_s, known, cache, rounds, case) for patience_s in (None, 0.0)]
+    return (*swept, *between[0], *between[1]), others
 
 
-def _row(found: Sequence[tuple[Case, tuple[Point, ...]]]) -> Row:
-    ours = len(OURS)
-    regrets = {
-        wait: [regret(points[:ours], points[ours:], wait) for _, points in found] for wait in WAITS
+def _between(
+    patience_s: float | None,
+    known: dict[Setting, Point],
+    cache: Path | None,
+    rounds: int,
+    case: Case,
+) -> tuple[Point, ...]:
+    """Play between settings of ours whose costs lie far apart: else the step is measured."""
+    held_s = {
+        setting.wait_value: point.held_s
+        for setting, point in known.items()
+        if setting.patience_s == patience_s and not setting.waste_budget
     }
+    found: tuple[Point, ...] = ()
+    for _ in range(rounds):
+        pairs = pairwise(sorted(value for value in held_s if value))
+        values = [sqrt(a * b) for a, b in pairs if held_s[b] > APART * held_s[a]]
+        played = play([ours(value, patience_s) for value in values], cache, case)
+        held_s |= {value: p.held_s for value, p in zip(values, played, strict=True)}
+        found += played
+    return found
+
+
+def _row(found: Sequence[tuple[Case, tuple[Point, ...], tuple[Point, ...]]]) -> Row:
+    regrets = {wait: [regret(mine, theirs, wait) for _, mine, theirs in found] for wait in WAITS}
     return Row(found[0][0], regrets)
 
 
@@ -252,6 +283,7 @@ def main() -> None:
     parser.add_argument("--all-keys", action="store_true", help="not only the largest few of each")
     parser.add_argument("--requests", type=int, default=4000, help="of a trace, at most")
     parser.add_argument("--copies", type=int, default=0, help="resampled copies of each trace")
+    parser.add_argument("--between", type=int, default=0, help="rounds of finer settings of ours")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--points", action="store_true", help="print every point")
     parser.add_argument("--write", type=Path, help="write the table to this file")

@@ -27,17 +27,22 @@ class Setting:
 
 
 _STEP = 1.5
-"""From one wait_value to the next: with larger steps the frontier has holes of our own making."""
+"""From one wait_value to the next; ``frontier`` plays more where costs lie far apart."""
 _WAIT_VALUES = (0.0, *(float(f"{0.5 * _STEP**n:.3g}") for n in range(27)))
 _IMPATIENT_MAX = 50.0
 """From here on hardly a request that waits gets no start: patience changes little."""
+
+
+def ours(wait_value: float, patience_s: float | None = None) -> Setting:
+    """Return a setting of ours."""
+    patient = "" if patience_s is None else f", patience={patience_s:g}"
+    name = f"learned wait_value={wait_value:.4g}{patient}"
+    return Setting(name, wait_value=wait_value, patience_s=patience_s)
+
+
 OURS: tuple[Setting, ...] = (
-    *(Setting(f"learned wait_value={value:g}", wait_value=value) for value in _WAIT_VALUES),
-    *(
-        Setting(f"learned wait_value={value:g}, patience=0", wait_value=value, patience_s=0.0)
-        for value in _WAIT_VALUES
-        if value < _IMPATIENT_MAX
-    ),
+    *(ours(value) for value in _WAIT_VALUES),
+    *(ours(value, 0.0) for value in _WAIT_VALUES if value < _IMPATIENT_MAX),
     Setting("learned wait_value=0, waste_budget=1", wait_value=0.0, waste_budget=1.0),
 )
 OTHERS: tuple[Setting, ...] = (
