@@ -16,7 +16,8 @@ import statistics
 from array import array
 from pathlib import Path
 
-from benchmarks.frontier import AFTER_S, Setting, a_world
+from benchmarks.frontier import AFTER_S, a_world
+from benchmarks.swept import Setting
 from benchmarks.traces import rows
 from coldspark.core.rules.settings import Knative
 from coldspark.sim.traffic import Traffic

@@ -94,7 +94,7 @@ def test_asking_again_at_once_starts_nothing_more(policy: ScalePolicy, view: Obs
     assert decide(policy, again).replicas == present(again)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(policy=POLICIES, view=SEEN, burst=st.integers(1, 60))
 def test_a_burst_that_arrives_one_by_one_starts_no_more_than_the_whole(
     policy: ScalePolicy, view: Observed, burst: int
@@ -196,7 +196,7 @@ def waits_beyond(place: int, rounds: float) -> float:
     return total
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(rounds=st.floats(0.05, 25.0), value=st.floats(0.5, 300.0))
 def test_a_start_pays_from_the_first_place_whose_waiting_is_worth_it(
     rounds: float, value: float
@@ -236,3 +236,32 @@ def test_waiting_that_is_worth_nothing_starts_nothing_more() -> None:
     wanted = [decide(rich, view).replicas for view in views]
     assert wanted == sorted(wanted)
     assert wanted[-1] > 2
+
+
+@given(view=SEEN, slots=st.integers(1, 8))
+def test_without_patience_everybody_who_waits_has_a_start(view: Observed, slots: int) -> None:
+    """A slot starts for each, unless the maximum is reached."""
+    policy = ScalePolicy(replicas_max=10_000, concurrency=slots, patience_s=0.0)
+    wanted = decide(policy, view).replicas
+    assert slots * (wanted - view.ready) >= view.queued
+
+
+def test_patience_lets_those_that_are_ready_take_their_turn() -> None:
+    """Two of 4 s take one within 2 s, and one starts: three of five are left."""
+    view = seen(5, ready=2, starting=(0.0,), start_s=8.0, service_s=4.0)
+    view = structs.replace(view, service_mean_s=4.0)
+    policy = ScalePolicy(replicas_max=100, wait_value=0.0)
+    assert decide(policy, view).replicas == 3
+    assert decide(replace(policy, patience_s=2.0), view).replicas == 3 + 3
+    assert decide(replace(policy, patience_s=0.0), view).replicas == 3 + 4
+
+
+@given(view=SEEN, shorter_s=st.floats(0.0, 100.0), longer_s=st.floats(0.0, 100.0))
+def test_less_patience_starts_no_fewer(view: Observed, shorter_s: float, longer_s: float) -> None:
+    """It is monotone, and with any at least as many start as with none set."""
+    low, high = sorted((shorter_s, longer_s))
+    policy = ScalePolicy(replicas_max=1000)
+    one, other, unset = (
+        decide(replace(policy, patience_s=each), view).replicas for each in (low, high, None)
+    )
+    assert one >= other >= unset

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coldspark.core.descent import NEVER_S, WAKE_AHEAD, Descent, Rest, Rung, cheapest
+from coldspark.core.descent import (
+    NEVER_S,
+    WAKE_AHEAD,
+    Descent,
+    Rest,
+    Rung,
+    beside_others,
+    cheapest,
+)
 from coldspark.core.gaps import BINS, EDGES_S, FIRST_S, Gaps, Levels
 
 GAPS = st.lists(st.floats(FIRST_S, 1e6), max_size=60)
@@ -198,3 +206,49 @@ def test_who_waits_less_without_it_is_no_reason_to_keep_it_longer(
     among = cheapest(gaps, rungs(start_s), wait_value, wait_s)
     first_s = [found.next_s(0.0) for found in (among, alone)]
     assert first_s[0] <= first_s[1]
+
+
+@given(gaps_s=GAPS, start_s=WAKES, wait_value=VALUES)
+def test_no_course_is_expected_to_cost_less_than_the_bridge(
+    gaps_s: list[float], start_s: float, wait_value: float
+) -> None:
+    """Neither letting go at once, nor the one found, read off bin by bin."""
+    gaps, costs = measured(gaps_s), rungs(start_s)
+    found = cheapest(gaps, costs, wait_value)
+    assert found.bridge_s <= start_s * (1.0 + wait_value) * (1 + 1e-9)
+    # A wake ahead begins within a bin.
+    if all(rest is not Rest.READY for rest in found.rests[1:]):
+        assert found.bridge_s <= cost(by_bin(found), gaps, costs, wait_value) * (1 + 1e-9)
+
+
+def test_a_replica_beside_others_is_started_for_frequent_uses_alone() -> None:
+    """Up for 2 s each time at 10 a second: 20 pays for gaps of 10 s, not for those of an hour."""
+    often, is_often_worth = beside_others(measured([10.0] * 50), rungs(30.0), 10.0, 2.0)
+    rare, is_rare_worth = beside_others(measured([3600.0] * 50), rungs(30.0), 10.0, 2.0)
+    assert (is_often_worth, is_rare_worth) == (True, False)
+    assert 10.0 < often.bridge_s < 13.0
+    assert often.at(11.0) is Rest.READY
+    assert rare.bridge_s == pytest.approx(20.0, rel=0.1)
+    assert rare.next_s(0.0) <= 2.0
+
+
+@given(gaps_s=GAPS, start_s=WAKES, wait_value=VALUES, up_s=st.floats(0.001, 300.0))
+def test_what_is_not_worth_starting_is_given_up_no_later(
+    gaps_s: list[float], start_s: float, wait_value: float, up_s: float
+) -> None:
+    """Than if a wake were certain to follow."""
+    gaps = measured(gaps_s)
+    found, is_worth = beside_others(gaps, rungs(start_s), wait_value, up_s)
+    certain = cheapest(gaps, rungs(start_s), wait_value, up_s)
+    assert is_worth == (wait_value * up_s > certain.bridge_s)
+    assert found.next_s(0.0) <= certain.next_s(0.0)
+
+
+def test_how_long_a_level_is_up_is_measured_across_short_gaps() -> None:
+    """Up from 0 to 3 s and from 3.5 to 5 s is one time of 5 s, known when the next one begins."""
+    levels = Levels()
+    for open, now in ((1, 0.0), (0, 3.0), (1, 3.5), (0, 5.0)):
+        levels.measure(open, 1, 4, now)
+    assert levels.gaps(1).up_s(1.0) == 1.0
+    levels.measure(1, 1, 4, 60.0)
+    assert levels.gaps(1).up_s(1.0) == pytest.approx((5.0 + 2 * 1.0) / 3)

@@ -17,6 +17,7 @@ from coldspark.core.messages import (
     WakeAt,
 )
 from coldspark.core.replicas import ReplicaState
+from coldspark.core.rules.settings import Knative
 from coldspark.core.types import Exit, RequestId, RootCause, ScalePolicy, Warmth
 
 GONE = Exit(cause=RootCause.UNKNOWN, message="stopped", exit_status=0)
@@ -80,6 +81,15 @@ class Endpoint:
             self._step(RequestArrived(name, self.now + 1e6))
         self.run_until(self.now + self.start_s + 1.0)
         for name in names:
+            self._step(RequestFinished(name))
+
+    def call_in_turn(self) -> None:
+        """Two requests at once that take half a second each, ended one after the other."""
+        names = [RequestId(f"{self.now}-{number}") for number in range(2)]
+        for name in names:
+            self._step(RequestArrived(name, self.now + 1e6))
+        for name in names:
+            self.run_until(self.now + 0.5)
             self._step(RequestFinished(name))
 
     @property
@@ -189,9 +199,24 @@ def test_what_is_learned_of_the_second_replica_is_not_held_against_the_first() -
         ({"warmth": Warmth.PARKED, "park_timeout_s": 5.0}, "park_timeout_s=5"),
         ({"warmth": Warmth.TEMPLATED, "park_timeout_s": 0.0}, "park_timeout_s=0"),
         ({"wait_value": -1.0}, "wait_value=-1"),
+        ({"patience_s": -1.0}, "patience_s=-1"),
+        ({"patience_s": 5.0, "rule": Knative()}, "patience_s=5"),
     ],
 )
 def test_what_would_do_nothing_is_refused(fields: dict[str, object], named: str) -> None:
     """The message names the field and its value."""
     with pytest.raises(ValueError, match=named):
         ScalePolicy(**fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("pause_s", "is_started"), [(2.0, True), (3000.0, False)])
+def test_a_second_replica_is_started_for_those_that_come_often(
+    pause_s: float, is_started: bool
+) -> None:
+    """Two at once again and again; the first is always there, and does ten in a start's time."""
+    endpoint = Endpoint(start_s=5.0, park_timeout_s=0.0, wait_value=10.0, replicas_min=1)
+    endpoint.call()
+    for _ in range(30):
+        endpoint.call_in_turn()
+        endpoint.run_until(endpoint.now + pause_s)
+    assert (len(endpoint.states) == 2) is is_started

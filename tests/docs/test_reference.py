@@ -133,13 +133,14 @@ SCALE = {"min": "min", "max": "max", "concurrency": "concurrency"} | {
     "park_timeout": "park_timeout_s",
     "warmth": "warmth",
     "wait_value": "wait_value",
+    "patience": "patience_s",
     "rule": "rule",
     "waste_budget": "waste_budget",
     "failed_starts": "failed_starts_max",
     "windows": "windows",
 }
 WINDOW = {"cron": "cron", "time_zone": "time_zone", "lasts": "lasts_s", "min": "min", "max": "max"}
-LEARNED = {"idle_timeout", "park_timeout", "warmth"}
+LEARNED = {"idle_timeout", "park_timeout", "warmth", "patience"}
 """Their default is ``auto``: None in the code."""
 DERIVED = {"concurrency", "batch_wait"}
 """Their defaults follow from another key."""

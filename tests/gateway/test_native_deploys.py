@@ -178,6 +178,11 @@ def test_several_variants_have_their_own_fields() -> None:
             "scale",
             "wait_value=3 does nothing with rule=knative",
         ),
+        (
+            {"handler": "a.py", "scale": {"patience_s": -1}},
+            "scale",
+            "patience_s=-1 must lie in 0..86400",
+        ),
         ({"handler": "a.py", "scale": {"min": 3}}, "scale", "replicas_min=3 must lie in 0..1"),
         (
             {

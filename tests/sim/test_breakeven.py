@@ -2,7 +2,7 @@
 
 from array import array
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coldspark.sim.breakeven import TOLERANCE, crossing, first_days, scaled
@@ -11,6 +11,7 @@ from coldspark.sim.traffic import Traffic
 DAY_S = 86_400.0
 
 
+@settings(deadline=None)
 @given(st.floats(0.01, 1000), st.floats(0.1, 3), st.floats(0, 100), st.floats(0.01, 100_000))
 def test_a_rising_cost_is_crossed_where_it_reaches_the_bound(
     slope: float, power: float, fixed: float, bound: float
@@ -32,6 +33,7 @@ def test_a_rising_cost_is_crossed_where_it_reaches_the_bound(
         )
 
 
+@settings(deadline=None)
 @given(st.floats(0.002, 900), st.floats(1.1, 100))
 def test_a_jump_is_bracketed(at: float, height: float) -> None:
     """A second instance is such a jump."""
@@ -52,6 +54,7 @@ def test_few_evaluations_are_enough_for_a_proportional_cost() -> None:
     assert len(asked) <= 6
 
 
+@settings(deadline=None)
 @given(st.floats(0.05, 5), st.integers(0, 5))
 def test_scaled_traffic_keeps_its_shape(factor: float, seed: int) -> None:
     """So many times as many, sorted, within the period."""

@@ -144,6 +144,18 @@ def test_endpoints_that_share_one_gpu_are_both_served(rule: object) -> None:
     assert sum(lane.held_s for lane in played.lanes) <= played.now + 1e-6
 
 
+def test_requests_of_two_endpoints_are_in_work_at_the_same_time() -> None:
+    """Each is charged by itself, also where they came in the same place of their traffic."""
+    busy = [(float(n), 30.0) for n in range(20)]
+    both = [endpoint(traffic(*busy), name, replicas_max=2, concurrency=20) for name in ("a", "b")]
+    played = world(both)
+    played.run()
+    assert accounted(played) == bill(played)
+    for lane in played.lanes:
+        assert max(lane.waits_s) <= 10.0
+        assert lane.busy_nanos > 0
+
+
 def test_starts_that_always_fail_answer_everybody() -> None:
     """No request waits for ever: each is told that its start failed."""
     played = world([endpoint(poisson(30, 20.0, 3.0), failed_starts=1.0, replicas_max=2)])

@@ -15,6 +15,13 @@ With b=1, need = 4: floor(50/4 + 1/2) = 13 starts, and those 13 are counted for 
 they were started for. Counted for c each, the next arrival would ask for nine more, and so on.
 Believing too much in what is there costs latency, believing too little costs seconds of GPU; hence
 the two quantiles, and an ageing guard: a request older than three starts gets one more replica.
+
+Where the policy has a patience P, whoever would wait for longer gets a start, whether or not it
+pays: within P seconds those that are ready take r c P/S (S the mean here), and each that starts c.
+
+    start    at least ceil((q - r c P/S - p c) / c)
+
+Worked number: q=5, r=2, p=1, c=1, S=4 and P=2 ask for ceil(5 - 1 - 1) = 3; P=0 for 4.
 """
 
 import math
@@ -62,7 +69,20 @@ def first_saved(rounds: float, value: float) -> int:
 
 
 def _starts(policy: ScalePolicy, seen: Observed) -> int:
-    return max(_starts_for_work(policy, seen), _starts_for_waiting(policy, seen))
+    return max(
+        _starts_for_work(policy, seen),
+        _starts_for_waiting(policy, seen),
+        _starts_for_patience(policy, seen),
+    )
+
+
+def _starts_for_patience(policy: ScalePolicy, seen: Observed) -> int:
+    """Return the starts for those who would wait for longer than the policy lets them."""
+    if policy.patience_s is None:
+        return 0
+    rounds = policy.patience_s / seen.service_mean_s if seen.service_mean_s else 0.0
+    taken = len(seen.starting_ages_s) + seen.ready * rounds
+    return max(0, math.ceil(seen.queued / policy.concurrency - taken))
 
 
 def _starts_for_waiting(policy: ScalePolicy, seen: Observed) -> int:

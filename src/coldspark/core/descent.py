@@ -10,9 +10,10 @@ all in seconds of a ready replica, the cost to come on rung r is
     K(r)       = wake_s(r) + wait_value * min(wake_s(r), W)
 
 with W how long a request waits at most, because other replicas become free: for ever on the first
-level, 2 S / ((n - 1) c) on the n-th, with S seconds that a request takes and c slots. Going down is
-free, and going up ahead of a request costs thrice the wake's own seconds but
-makes nobody wait. Worked backwards from the last bin it takes one pass.
+level, and on the n-th as long as the level is up between two gaps: measured, beside two imagined
+times of 2 S / ((n - 1) c), with S seconds that a request takes and c slots. Going down is free, and
+going up ahead of a request costs thrice the wake's own seconds but makes nobody wait. Worked
+backwards from the last bin it takes one pass.
 
 Worked number: no gap was measured, a start takes 30 s, wait_value is 10, nothing is parked. Then
 K(ended) = 330, and what the imagined gaps of ``Gaps.ends`` say is to keep it for 304 s: the bin
@@ -59,6 +60,8 @@ class Descent:
     """Ages (from, to) at which it pays to start one that is not there."""
     thaws_s: tuple[tuple[float, float], ...] = ()
     """Ages (from, to) at which it pays to thaw one that is parked."""
+    bridge_s: float = 0.0
+    """What the course is expected to cost from the gap's beginning to its end, a wake included."""
 
     def at(self, age_s: float) -> Rest:
         """Return the rung at an age."""
@@ -78,15 +81,20 @@ class Descent:
 
 
 def cheapest(
-    gaps: Gaps, rungs: tuple[Rung, Rung, Rung], wait_value: float, wait_max_s: float = NEVER_S
+    gaps: Gaps,
+    rungs: tuple[Rung, Rung, Rung],
+    wait_value: float,
+    wait_max_s: float = NEVER_S,
+    share: float = 1.0,
 ) -> Descent:
     """Return the cheapest descent under the measured gaps (``rungs`` by ``Rest``).
 
     ``wait_value`` is what a second of a caller's waiting is worth, in seconds of a ready replica;
-    nobody waits for longer than ``wait_max_s``, because other replicas serve him then.
+    nobody waits for longer than ``wait_max_s``, because other replicas serve him then. ``share`` of
+    what a wake costs is counted.
     """
     ends = gaps.ends()
-    wakes = [rung.wake_s + wait_value * min(rung.wake_s, wait_max_s) for rung in rungs]
+    wakes = [share * (rung.wake_s + wait_value * min(rung.wake_s, wait_max_s)) for rung in rungs]
     best = [0.0, 0.0, 0.0]
     choices: list[list[Rest]] = []
     for index in range(len(ends) - 1, -1, -1):
@@ -99,7 +107,28 @@ def cheapest(
         best = [_move_s(rest, chosen[rest], rungs) + stay[chosen[rest]] for rest in Rest]
         choices.append(chosen)
     choices.reverse()
-    return _course(choices, rungs)
+    return _course(choices, rungs, best[Rest.READY])
+
+
+def beside_others(
+    gaps: Gaps, rungs: tuple[Rung, Rung, Rung], wait_value: float, up_s: float
+) -> tuple[Descent, bool]:
+    """Return the descent of a replica that others can stand in for, and whether to start it.
+
+    Without it, one request more waits for as long as its level is up. So a use of it spares
+    ``u = wait_value * up_s``, and having it from use to use costs the bridge B(K) of a gap: it is
+    worth a start when u > B(K). If not, nobody starts it again at its next use, so what is lost by
+    letting it go is not K but the k with B(k) = u; B is concave, so at most k = K u / B(K), which
+    is taken. Worked number: start 30 s, wait_value 10, up for 2 s: u = 20 and K = 50. Gaps of 10 s
+    are bridged for about 10, so it is worth a start; gaps of an hour cost B = K = 50, so it is not,
+    and one that is there is let go as if its wake cost 20.
+    """
+    found = cheapest(gaps, rungs, wait_value, up_s)
+    spared_s = wait_value * up_s
+    if spared_s > found.bridge_s:
+        return found, True
+    share = spared_s / found.bridge_s if found.bridge_s else 1.0
+    return cheapest(gaps, rungs, wait_value, up_s, share), False
 
 
 def _move_s(here: Rest, there: Rest, rungs: tuple[Rung, Rung, Rung]) -> float:
@@ -118,7 +147,7 @@ def _cheapest_move(here: Rest, stay: list[float], rungs: tuple[Rung, Rung, Rung]
     return chosen
 
 
-def _course(choices: list[list[Rest]], rungs: tuple[Rung, Rung, Rung]) -> Descent:
+def _course(choices: list[list[Rest]], rungs: tuple[Rung, Rung, Rung], bridge_s: float) -> Descent:
     """Walk from READY through the choices; a wake ahead begins its own length earlier."""
     ages_s, rests = [0.0], [Rest.READY]
     for index, chosen in enumerate(choices):
@@ -132,7 +161,7 @@ def _course(choices: list[list[Rest]], rungs: tuple[Rung, Rung, Rung]) -> Descen
     starts_s, thaws_s = (
         _raises(choices, rest, rungs[rest].wake_s) for rest in (Rest.ENDED, Rest.PARKED)
     )
-    return Descent(tuple(ages_s), tuple(rests), starts_s, thaws_s)
+    return Descent(tuple(ages_s), tuple(rests), starts_s, thaws_s, bridge_s)
 
 
 def _raises(

@@ -36,17 +36,27 @@ class Gaps:
         self.weight = 0.0
         """How many gaps were measured, the older ones counted less."""
         self.measured = 0
+        self._up_s = 0.0
 
-    def add(self, gap_s: float) -> None:
-        """Take a gap; one below ``FIRST_S`` is not kept."""
+    def add(self, gap_s: float, up_s: float = 0.0) -> None:
+        """Take a gap, and how long the level was up before; one below ``FIRST_S`` is not kept."""
         if gap_s < FIRST_S:
             return
+        self._up_s += up_s
         self._counts[min(BINS, bisect_right(EDGES_S, gap_s) - 1)] += 1.0
         self.weight += 1.0
         self.measured += 1
         if self.weight > _WEIGHT_MAX:
             self._counts = [0.5 * count for count in self._counts]
             self.weight *= 0.5
+            self._up_s *= 0.5
+
+    def up_s(self, prior_s: float) -> float:
+        """Return the mean time for which the level is up between two gaps, two of a prior beside.
+
+        Worked number: ups of 3 s and 5 s beside a prior of 1 s give (3 + 5 + 2) / 4 = 2.5 s.
+        """
+        return (self._up_s + _PRIOR_WEIGHT * prior_s) / (self.weight + _PRIOR_WEIGHT)
 
     def ends(self) -> list[float]:
         """Return, for each bin, the chance that a gap that reached it ends within it.
@@ -78,6 +88,8 @@ class Levels:
         """Hears of every gap, with its level; those below ``FIRST_S`` too."""
         self._down_since_s: list[float] = [float("-inf")]
         """By level; those above it were never up."""
+        self._up_since_s: list[float] = [float("-inf")]
+        """By level: when its last counted gap ended."""
         self._gaps: list[Gaps] = [Gaps()]
 
     def measure(self, open: int, slots: int, level_max: int, now: float) -> None:
@@ -87,10 +99,12 @@ class Levels:
             level += 1
             if level == len(down):
                 down.append(now)
+                self._up_since_s.append(now)
                 continue
             gap_s = now - down[level]
             if gap_s >= FIRST_S:
-                self.gaps(level).add(gap_s)
+                self.gaps(level).add(gap_s, down[level] - self._up_since_s[level])
+                self._up_since_s[level] = now
             if self.listener is not None:
                 self.listener(level, gap_s)
         while open <= (level - 1) * slots and level:

@@ -8,8 +8,8 @@ out anew when an eighth more gaps are known, or wakes take a tenth less or more.
 from dataclasses import dataclass
 
 from coldspark.core.deadlines import NEVER
-from coldspark.core.descent import Descent, Rest, Rung, cheapest
-from coldspark.core.gaps import FIRST_S
+from coldspark.core.descent import Descent, Rest, Rung, beside_others, cheapest
+from coldspark.core.gaps import FIRST_S, Gaps
 from coldspark.core.replicas import ReplicaState
 from coldspark.core.rules.settings import Histogram, Learned
 from coldspark.core.state import FleetState
@@ -34,6 +34,8 @@ class _Learned:
     """How many were known."""
     rungs: tuple[Rung, Rung, Rung] | None = None
     """What they cost; None for a rule that does not ask."""
+    is_worth_starting: bool = False
+    """Having it costs less from use to use than each use spares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +127,14 @@ class Resting:
 
         Not for the requests that wait, but for those that will come to the same height again.
         """
-        if not self._is_learning:
+        state = self._state
+        scale = state.revision.spec.scale
+        if not self._is_learning or scale.waste_budget:
             return 0
-        level = self._state.roster.ready + len(self._state.roster.starting) + 1
-        while (
-            level <= self._state.levels.level
-            and self._of(level).descent.raise_s(Rest.ENDED, 0.0) == 0.0
-        ):
+        # What just came is not measured yet.
+        height = min(scale.replicas_max, -(-state.book.open // scale.concurrency))
+        level = state.roster.ready + len(state.roster.starting) + 1
+        while level <= height and self._of(level).is_worth_starting:
             level += 1
         return level - 1
 
@@ -199,22 +202,21 @@ class Resting:
             and gaps.measured <= known.gaps * (1.0 + _ANEW_SHARE)
         ):
             return known
-        scale = state.scale
-        descent = cheapest(gaps, rungs, scale.wait_value, self._wait_max_s(level))
-        found = _Learned(descent, gaps.measured, rungs)
+        descent, is_worth_starting = self._learn(level, gaps, rungs)
+        found = _Learned(descent, gaps.measured, rungs, is_worth_starting)
         self._learned[level] = found
         return found
 
-    def _wait_max_s(self, level: int) -> float:
-        """Return how long a request waits if the level's replica is not there, but those below are.
-
-        About one waits before it, and ``level - 1`` replicas become free once in S each.
-        """
-        service_s = self._state.services_s.mean()
+    def _learn(
+        self, level: int, gaps: Gaps, rungs: tuple[Rung, Rung, Rung]
+    ) -> tuple[Descent, bool]:
+        """Work out what is known of a level."""
+        scale, service_s = self._state.scale, self._state.services_s.mean()
         if level == 1 or service_s is None:
-            return NEVER
-        slots = (level - 1) * self._state.scale.concurrency
-        return _AHEAD * service_s / slots
+            return cheapest(gaps, rungs, scale.wait_value), True
+        # About one waits before it, and ``level - 1`` replicas become free once in S each.
+        turn_s = _AHEAD * service_s / ((level - 1) * scale.concurrency)
+        return beside_others(gaps, rungs, scale.wait_value, gaps.up_s(turn_s))
 
     def _counted(self, level: int) -> _Learned:
         """Return what the histogram rule says of a level."""

@@ -125,6 +125,11 @@ class ScalePolicy:
 
     Higher keeps idle replicas for longer; it counts where a time above is learned.
     """
+    patience_s: float | None = None
+    """Whoever would wait for longer than this gets a replica started, whether or not it pays.
+
+    None: starts alone that pay. 0: one for everybody who waits, as keep-alive rules have it.
+    """
     rule: Rule = field(default_factory=Learned)
     """What says how many there shall be. Only ``learned`` learns idle times and wakes ahead."""
     waste_budget: float = 0.0
@@ -147,6 +152,8 @@ class ScalePolicy:
                 raise ValueError(f"{name}={value} must lie in 0..604800")
         if not 0.0 <= self.wait_value <= 1e6:
             raise ValueError(f"wait_value={self.wait_value} must lie in 0..1000000")
+        if self.patience_s is not None and not 0.0 <= self.patience_s <= 86_400:
+            raise ValueError(f"patience_s={self.patience_s:g} must lie in 0..86400")
         self._check_warmth()
         self._check_rule()
         if not 0.0 <= self.waste_budget <= 1.0:
@@ -209,6 +216,8 @@ class ScalePolicy:
             raise ValueError(f"wait_value={self.wait_value:g} does nothing with rule={name}")
         if self.waste_budget:
             raise ValueError(f"waste_budget={self.waste_budget:g} does nothing with rule={name}")
+        if self.patience_s is not None:
+            raise ValueError(f"patience_s={self.patience_s:g} does nothing with rule={name}")
         if isinstance(rule, Histogram) and self.warmth is not None:
             raise ValueError(f"warmth={self.warmth.value} does nothing with rule={name}")
 

@@ -235,6 +235,7 @@ def _scale(table: Mapping[str, Any]) -> dict[str, Any]:
         "park_timeout": ("park_timeout_s", _duration_or_auto),
         "warmth": ("warmth", _warmth),
         "wait_value": ("wait_value", float),
+        "patience": ("patience_s", _duration_or_auto),
         "rule": ("rule", _rule),
         "waste_budget": ("waste_budget", float),
         "failed_starts": ("failed_starts_max", int),

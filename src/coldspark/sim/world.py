@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from itertools import count, repeat
+from itertools import accumulate, count, repeat
 from math import inf
 from operator import itemgetter
 from typing import assert_never
@@ -109,6 +109,8 @@ class Lane:
 
     endpoint: Endpoint
     fleet: Fleet
+    first: int
+    """The number of its first request: numbers are the world's, as one meter knows them all."""
     waits_s: "array[float]"
     """From arrival to a replica, by request; inf where none ever took it."""
     cold: bytearray
@@ -189,7 +191,8 @@ class World:
         self._nodes = {node.node: node for node in nodes}
         self.meter = Meter(rate_nanos_per_hour, 0)
         self.now = 0.0
-        self.lanes = [self._lane(endpoint) for endpoint in endpoints]
+        firsts = accumulate((len(endpoint.traffic) for endpoint in endpoints), initial=0)
+        self.lanes = list(map(self._lane, endpoints, firsts))
         self._owners: dict[ReplicaId, Lane] = {}
         self._agenda: list[tuple[float, int, Lane | None, FleetEvent | RequestId | None]] = []
         """When, in which order, whose, and what: an event, a request that is done, a tick."""
@@ -210,10 +213,10 @@ class World:
                     first = moved
             self._post(lane, first)
 
-    def _lane(self, endpoint: Endpoint) -> Lane:
+    def _lane(self, endpoint: Endpoint, first: int) -> Lane:
         fleet = Fleet(FleetId(endpoint.name), endpoint.revision, replica_prefix=f"{endpoint.name}.")
         count = len(endpoint.traffic)
-        return Lane(endpoint, fleet, array("d", [inf]) * count, bytearray(count))
+        return Lane(endpoint, fleet, first, array("d", [inf]) * count, bytearray(count))
 
     def run(self, until_s: float | None = None) -> None:
         """Play all requests, then go on until ``until_s`` or until nothing is left to happen."""
@@ -223,7 +226,8 @@ class World:
             while agenda and agenda[0][0] <= arrived_s:
                 self._next()
             self.now = arrived_s
-            arrived = RequestArrived(RequestId(str(index)), arrived_s + lane.timeout_s)
+            number = RequestId(str(lane.first + index))
+            arrived = RequestArrived(number, arrived_s + lane.timeout_s)
             self._post(lane, arrived)
             if self._on_progress is not None and done % _PROGRESS_EVERY == 0:
                 self._on_progress(done, total)
@@ -298,7 +302,7 @@ class World:
                 self._perform(lane, effect)
 
     def _forward(self, lane: Lane, request: RequestId, replica: ReplicaId) -> None:
-        index, now, held = int(request), self.now, lane.held[replica]
+        index, now, held = int(request) - lane.first, self.now, lane.held[replica]
         arrived_s = lane.arrivals_s[index]
         lane.waits_s[index] = now - arrived_s
         if held.ready_s > arrived_s:
@@ -346,7 +350,7 @@ class World:
             case Reject(request, _):
                 lane.rejected += 1
                 # One that was running is given up at once: ``Abort`` follows.
-                lane.waits_s[int(request)] = inf
+                lane.waits_s[int(request) - lane.first] = inf
             case Abort(request, _):
                 if (held := lane.running.pop(request, None)) is not None:
                     self._let_go(lane, request, held)

@@ -63,6 +63,8 @@ class ScaleBody(Asked):
     """The rung that idle replicas go down to and stay on; None: as long on each as pays."""
     wait_value: float = 10.0
     """What a second of a caller's waiting is worth, in seconds of a ready replica."""
+    patience_s: float | None = None
+    """Whoever would wait for longer gets a replica started. None: starts alone that pay."""
     rule: str | dict[str, str | float] = "learned"
     """A rule's name, or a table of ``name`` and settings, as ``{"name": "knative", "target": 1}``.
 
