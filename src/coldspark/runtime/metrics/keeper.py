@@ -185,10 +185,12 @@ class MetricKeeper:
 
         Periods begin at multiples of ``period_s``; the one that ``start_ms`` lies in is whole.
         """
-        start_ms = _aligned(start_ms, period_s)
+        start_ms, name = _aligned(start_ms, period_s), metric.name
+        if metric.namespace == traffic.NAMESPACE:
+            name = traffic.SPELLINGS.get(name, name)
         stretch = Stretch(start_ms=start_ms, end_ms=end_ms, period_s=period_s)
         found = await self._database.run(
-            disk.find_periods, metric.namespace, metric.name, metric.dimensions, stretch
+            disk.find_periods, metric.namespace, name, metric.dimensions, stretch
         )
         return {
             unit: [_period(at_ms, measured) for at_ms, measured in periods.items()]

@@ -43,6 +43,13 @@ UNITS: Mapping[str, str] = {
 }
 """What is derived from the ledger."""
 
+SPELLINGS: Mapping[str, str] = {
+    "Invocations4XXErrors": "Invocation4XXErrors",
+    "Invocations5XXErrors": "Invocation5XXErrors",
+    "InvocationsProcessed": "InvocationsProcesssed",
+}
+"""Names that AWS's pages write otherwise than AWS measures them: both are answered."""
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
