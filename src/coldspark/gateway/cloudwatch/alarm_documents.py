@@ -45,7 +45,10 @@ def read_alarm(body: Body) -> AlarmDefinition:
     if missing is not None and missing not in tuple(Missing):
         bad_value(f"The value {missing} is not supported for TreatMissingData parameter.")
     if low_samples is not None and low_samples not in _LOW_SAMPLES:
-        not_valid(f"Option {low_samples} is not supported. ")
+        not_valid(
+            f"Option {low_samples} is not supported. Supported options for parameter"
+            " EvaluateLowSampleCountPercentile are evaluate and ignore."
+        )
     return AlarmDefinition(
         name=str(body["AlarmName"]),
         queries=_queries(body),

@@ -21,7 +21,9 @@ _STATISTICS: Mapping[str, Callable[[list[tuple[int, float]]], tuple[int, float]]
 
 def label_of(query: Query, period_s: int, series: Series, timezone: str) -> str:
     """Return a result's label. Raises AwsError for a ``${…}`` that is not known."""
-    plain = query.id if query.stat is None else query.stat.metric.name
+    plain = query.id
+    if query.stat is not None:
+        plain = f"{query.stat.metric.name} {query.stat.statistic}"
     if not query.label:
         return plain
     points = sorted(series.items())

@@ -1,7 +1,7 @@
 """GetMetricData, GetMetricStatistics and ListMetrics."""
 
 from coldspark.core.metric_math import Series
-from coldspark.gateway.aws.services import Moment
+from coldspark.gateway.aws.services import Moment, Pairs
 from coldspark.gateway.cloudwatch.calls import (
     Body,
     Call,
@@ -123,7 +123,7 @@ def _datapoint(period: Period, unit: str, plain: list[str], extended: list[str])
     percentiles = {one: value_of(period, one) for one in extended}
     known = {one: value for one, value in percentiles.items() if value is not None}
     if known:
-        row["ExtendedStatistics"] = known
+        row["ExtendedStatistics"] = Pairs(known)
     row["Unit"] = unit
     return row
 
