@@ -9,6 +9,9 @@ from coldspark.errors import ColdsparkError
 
 T = TypeVar("T")
 
+_LATER_OF_SCALE: dict[str, object] = {"windows": (), "patience_s": None}
+"""What came to scale policies after the first were stored, and its defaults."""
+
 
 def revision_of(spec: Spec) -> Revision:
     """Return the spec under its id, as it will read back from disk.
@@ -26,8 +29,9 @@ def spec_json(spec: Spec) -> bytes:
     What came to specs later is left out while it has its default, so known ids stay what they are.
     """
     plain = msgspec.to_builtins(spec, order="deterministic")
-    if not spec.scale.windows:
-        del plain["scale"]["windows"]
+    for name, default in _LATER_OF_SCALE.items():
+        if plain["scale"][name] == default:
+            del plain["scale"][name]
     return msgspec.json.encode(plain)
 
 
