@@ -14,7 +14,7 @@ Several fleets share the machines through this one machine of asks, grants and e
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
@@ -142,6 +142,18 @@ class Placement:
                 f" {_gib(largest)}: lower `memory`"
             )
         return self._device_refusal(resources)
+
+    def holds_together(self, wanted: Iterable[Resources]) -> bool:
+        """Return whether the nodes could hold all of these at once if they were empty."""
+        trial = Placement(lambda replica: None, self._smallest_type)
+        for node in self._nodes.values():
+            trial.step(node.joined, 0.0)
+        for number, resources in enumerate(wanted):
+            name = ReplicaId(str(number))
+            asked = RoomAsked(replica=name, fleet=FleetId(name), resources=resources)
+            if not any(isinstance(effect, GrantRoom) for effect in trial.step(asked, 0.0)):
+                return False
+        return True
 
     def _device_refusal(self, resources: Resources) -> str:
         wanted = " or ".join(str(gpu) for gpu in resources.gpus)

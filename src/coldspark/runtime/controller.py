@@ -108,7 +108,7 @@ class Controller:
         self._on_rollback = on_rollback
         self._on_step = on_step
         self._cells: dict[FleetId, Cell] = {}
-        self._born = 0
+        self._born = self._asides = 0
         self._owners: dict[ReplicaId, Cell] = {}
         self._parked_bytes: dict[ReplicaId, int] = {}
         """Of devices, until placement is told."""
@@ -131,25 +131,52 @@ class Controller:
         """Return all cells, those that are being retired included."""
         return iter(list(self._cells.values()))
 
-    def open_cell(self, endpoint: EndpointName, variant: VariantName, revision: Revision) -> Cell:
-        """Begin to run a variant; its provisioned replicas start at once."""
-        id = fleet_id(endpoint, variant)
-        assert id not in self._cells
+    def open_cell(
+        self,
+        endpoint: EndpointName,
+        variant: VariantName,
+        revision: Revision,
+        *,
+        is_beside: bool = False,
+    ) -> Cell:
+        """Begin to run a variant; its provisioned replicas start at once.
+
+        ``is_beside``: another cell has the variant's name, and keeps it until ``install``.
+        """
         self._born += 1
         prefix = f"{endpoint[:_NAME_CHARS]}-{self._boot}x{self._born}."
-        cell = Cell(endpoint, variant, Fleet(id, revision, replica_prefix=prefix))
-        self._cells[id] = cell
+        fleet = Fleet(fleet_id(endpoint, variant), revision, replica_prefix=prefix)
+        cell = Cell(endpoint, variant, fleet)
+        if is_beside:
+            cell.id = self._aside(cell)
+        assert cell.id not in self._cells
+        self._cells[cell.id] = cell
         self.post(cell, Ticked())
         return cell
+
+    def install(self, cell: Cell) -> None:
+        """Give a cell that was opened beside another its variant's name, which must be free."""
+        assert cell.fleet.id not in self._cells
+        self._rename(cell, cell.fleet.id)
+
+    def set_aside(self, cell: Cell) -> None:
+        """Free a cell's name: the same variant may be opened anew while this one serves on."""
+        self._rename(cell, self._aside(cell))
+
+    def _aside(self, cell: Cell) -> FleetId:
+        self._asides += 1
+        return FleetId(f"{cell.fleet.id}#{self._asides}")
+
+    def _rename(self, cell: Cell, id: FleetId) -> None:
+        self._cells[id] = self._cells.pop(cell.id)
+        cell.id = id
 
     def retire(self, cell: Cell) -> None:
         """Refuse what waits, let finish what runs, then forget the variant.
 
-        Its name is free at once: the same variant may be opened anew while the old one drains.
+        Its name is free at once.
         """
-        draining = FleetId(f"{cell.id}#{self._born}")
-        self._cells[draining] = self._cells.pop(cell.id)
-        cell.id = draining
+        self.set_aside(cell)
         self.post(cell, Retired())
 
     def close(self) -> None:
@@ -241,7 +268,8 @@ class Controller:
             case RolledBack(revision, _):
                 self._on_rollback(cell, revision)
             case RolledOut():
-                pass
+                if cell.watch is not None:
+                    cell.watch()
             case _:
                 assert_never(effect)
 
@@ -321,6 +349,8 @@ class Controller:
         cell = self._owners.get(replica)
         if cell is not None:
             self.post(cell, event)
+            if cell.watch is not None:
+                cell.watch()
 
     def advise(self, replica: ReplicaId) -> Advice | None:
         """Return what placement may know of a replica of this controller."""

@@ -1,0 +1,213 @@
+"""One endpoint that is deployed: the cells that serve it, and what becomes of them in a change."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from coldspark.core.messages import EvictionAsked, RevisionAdopted
+from coldspark.core.replicas import ReplicaState
+from coldspark.core.types import EndpointDefinition, Revision, VariantDefinition, VariantName
+from coldspark.runtime import clock
+from coldspark.runtime.cells import Cell
+from coldspark.runtime.controller import Controller
+from coldspark.runtime.lineups import Lineup
+from coldspark.runtime.metric_ports import Alarms
+from coldspark.runtime.ports import Invocation
+from coldspark.runtime.shifts import Change, Shift
+from coldspark.runtime.tasks import Tasks
+from coldspark.store.records import StoredEndpoint
+
+_log = logging.getLogger(__name__)
+_DRAIN_LOOK_S = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbours:
+    """What every endpoint needs."""
+
+    controller: Controller
+    tasks: Tasks
+    alarms: Alarms | None
+    save: Callable[["Deployed"], None]
+    """Write the definition down, soon."""
+
+
+class Deployed:
+    """One endpoint. Implements ``shifts.Owner`` for its change."""
+
+    __slots__ = ("_neighbours", "failure", "lineup", "shift", "stored")
+
+    def __init__(self, stored: StoredEndpoint, neighbours: Neighbours) -> None:
+        self._neighbours = neighbours
+        self.stored = stored
+        self.lineup = Lineup(())
+        self.shift: Shift | None = None
+        self.failure: str | None = None
+        """Why its last change was taken back."""
+
+    @property
+    def definition(self) -> EndpointDefinition:
+        """Return what it shall be."""
+        return self.stored.definition
+
+    def cell_for(self, invocation: Invocation) -> Cell | None:
+        """Return who takes a request, or None when there is no such variant."""
+        variant, shift = invocation.variant, self.shift
+        lineup = self.lineup if shift is None else shift.lineup_for(variant)
+        return lineup.cells.get(variant or lineup.choose())
+
+    def open(self) -> None:
+        """Run what the definition says; a change that was under way begins anew."""
+        previous = self.definition.previous
+        if previous is None:
+            self._run(self.definition.variants)
+        else:
+            self._run(previous.variants)
+            self._begin(previous)
+
+    def adopt(self, stored: StoredEndpoint) -> None:
+        """Become what a new definition says, at once or by steps."""
+        self.stored, self.failure = stored, None
+        previous = stored.definition.previous
+        if previous is None:
+            self._run(stored.definition.variants)
+        else:
+            self._begin(previous)
+
+    def end_change(self) -> None:
+        """End a change that is under way: another one comes."""
+        if self.shift is not None:
+            self.shift.supersede()
+
+    def retire(self) -> None:
+        """Refuse what waits, let finish what runs: the endpoint is deleted."""
+        cells = dict.fromkeys(self.lineup.cells.values())
+        if self.shift is not None:
+            self.shift.close()
+            cells |= dict.fromkeys(self.shift.green.cells.values())
+        for cell in cells:
+            self._neighbours.controller.retire(cell)
+
+    def rolled_back(self, cell: Cell, revision: Revision) -> None:
+        """Hear that a fleet took a revision back by itself."""
+        if self.shift is not None:
+            self.shift.rolled_back(cell)
+            return
+        variants = tuple(
+            replace(variant, revision=revision) if variant.name == cell.variant else variant
+            for variant in self.definition.variants
+        )
+        self._become(replace(self.definition, variants=variants))
+        self.lineup.variants = variants
+
+    # --- Owner: what a change does ----------------------------------------------------------------
+
+    def replace_in_place(self, definition: EndpointDefinition) -> None:
+        """Let the cells that serve run a definition's revisions."""
+        self._run(definition.variants)
+        assert self.shift is not None
+        self.shift.follow(self.lineup)
+
+    def take_back(self) -> None:
+        """Write down that the former definition is what shall be."""
+        assert self.definition.previous is not None
+        self._become(self.definition.previous)
+
+    def conclude(self) -> None:
+        """Let green be the lineup, and blue go."""
+        shift, self.shift = self.shift, None
+        assert shift is not None
+        self._become(replace(self.definition, previous=None, changed_ms=None))
+        if not shift.view().is_in_place:
+            for cell in shift.blue.own(shift.green):
+                self._let_go(cell)
+            self._install(shift.green)
+
+    def revert(self, reason: str) -> None:
+        """Let blue stay the lineup, and green go."""
+        shift, self.shift = self.shift, None
+        assert shift is not None
+        self.failure = f"the change was taken back: {reason}"
+        _log.warning("endpoint %s: %s", self.definition.name, self.failure)
+        if shift.view().is_in_place:
+            self._run(self.definition.variants)
+            return
+        for cell in shift.green.own(shift.blue):
+            self._let_go(cell)
+
+    # --- cells ------------------------------------------------------------------------------------
+
+    def _begin(self, previous: EndpointDefinition) -> None:
+        definition, neighbours = self.definition, self._neighbours
+        asked_ms = definition.changed_ms
+        elapsed_s = 0.0 if asked_ms is None else max(0, clock.wall_ms() - asked_ms) / 1_000
+        change = Change(old=previous, new=definition, elapsed_s=elapsed_s)
+        self.shift = Shift(change, self.lineup, neighbours.controller, self, neighbours.alarms)
+        self.shift.begin()
+
+    def _become(self, definition: EndpointDefinition) -> None:
+        self.stored = replace(self.stored, definition=definition)
+        self._neighbours.save(self)
+
+    def _run(self, variants: tuple[VariantDefinition, ...]) -> None:
+        """Make the cells what the variants say, each in its place."""
+        controller, old = self._neighbours.controller, self.lineup.cells
+        wanted = {variant.name: variant for variant in variants}
+        for name in old.keys() - wanted.keys():
+            self._let_go(old[name])
+        lineup = Lineup(variants)
+        for name, variant in wanted.items():
+            cell = old.get(name)
+            if cell is None:
+                cell = controller.open_cell(self.definition.name, name, variant.revision)
+            lineup.cells[name] = cell
+        self.lineup = lineup
+        for name, variant in wanted.items():
+            if lineup.cells[name].fleet.revision != variant.revision:
+                self._move(lineup.cells[name], variant.revision)
+
+    def _move(self, cell: Cell, revision: Revision) -> None:
+        """Let a cell run another revision, or the same one within other bounds."""
+        controller = self._neighbours.controller
+        is_same = cell.fleet.revision.id == revision.id
+        controller.post(cell, RevisionAdopted(revision))
+        if is_same:
+            most = revision.spec.scale.replicas_max
+            ready = [r for r in cell.fleet.replicas() if r.state is ReplicaState.READY]
+            ready.sort(key=lambda replica: len(replica.running))
+            for replica in ready[: max(0, len(ready) - most)]:
+                controller.post(cell, EvictionAsked(replica.id, f"over the new most of {most}"))
+
+    def _install(self, lineup: Lineup) -> None:
+        """Let a lineup serve alone."""
+        self.lineup = lineup
+        for cell in lineup.cells.values():
+            if cell.id != cell.fleet.id:
+                self._neighbours.controller.install(cell)
+
+    def _let_go(self, cell: Cell) -> None:
+        """Retire a cell as soon as nobody waits in it; no request comes to it any more."""
+        cell.watch = None
+        if not cell.fleet.queued:
+            self._neighbours.controller.retire(cell)
+            return
+        self._neighbours.controller.set_aside(cell)
+        self._neighbours.tasks.spawn(self._drained(cell))
+
+    async def _drained(self, cell: Cell) -> None:
+        # Every request has a deadline, so this ends.
+        while True:
+            await asyncio.sleep(_DRAIN_LOOK_S)
+            if not cell.fleet.queued:
+                break
+        self._neighbours.controller.retire(cell)
+
+
+def is_gradual(old: EndpointDefinition, new: EndpointDefinition) -> bool:
+    """Return whether a change goes by steps: it has a policy, and other replicas."""
+    return new.shift is not None and _replicas(old) != _replicas(new)
+
+
+def _replicas(definition: EndpointDefinition) -> set[tuple[VariantName, str]]:
+    return {(variant.name, variant.revision.id) for variant in definition.variants}
