@@ -269,11 +269,11 @@ class Rig:
             self.definitions,
             engine,
             prepare,
-            alarms=self.alarms,
             **self.options,  # type: ignore[arg-type]
         )
         engine.controller = self.platform.controller
         await self.platform.open()
+        self.platform.watch_alarms(self.alarms)
 
     async def crash(self) -> None:
         """Forget the process; what is on disk stays."""
@@ -344,7 +344,4 @@ class Load:
 
     def runs(self) -> list[str]:
         """Return the answers without repetitions in a row."""
-        return [
-            one for at, one in enumerate(self.answers) if at == 0 or self.answers[at - 1] != one
-        ]
-
+        return [one for one, _ in groupby(self.answers)]

@@ -9,7 +9,8 @@ Several fleets share the machines through this one machine of asks, grants and e
    idle ones, the one whose loss is cheapest (seconds to start it again, per second it has idled)
    first. Busy ones are asked only after the ask has waited ``PATIENCE_S``; they finish their work
    first. Provisioned ones are never asked. Parked ones hold memory alone, and count as idle.
-4. What a parked replica had on its devices counts as its memory. One for which there is no room
+4. A modest ask is served after all others, has nobody go for it, and holds nobody up.
+5. What a parked replica had on its devices counts as its memory. One for which there is no room
    is asked to go. When it wakes, its former devices come first: with others it starts anew.
 """
 
@@ -222,13 +223,15 @@ class Placement:
         """Grant in order of arrival; ask for evictions for the first of each kind that waits."""
         blocked: set[str] = set()
         wake_s = float("inf")
-        for replica, ask in list(self._asks.items()):
+        for replica, ask in sorted(self._asks.items(), key=lambda one: one[1].asked.is_modest):
             kinds = {gpu.type for gpu in ask.asked.resources.gpus} or {"memory"}
             grant = None if kinds & blocked else self._find(ask.asked)
             if grant is not None:
                 self._hold(grant, ask.asked)
                 del self._asks[replica]
                 effects.append(GrantRoom(grant))
+                continue
+            if ask.asked.is_modest:
                 continue
             if not kinds & blocked:
                 wake_s = min(wake_s, self._make_room(ask, now, effects))

@@ -7,6 +7,7 @@ effects are performed waits its turn in the inbox, so each machine sees one even
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import assert_never
 
 from coldspark.core import failures
@@ -138,15 +139,18 @@ class Controller:
         revision: Revision,
         *,
         is_beside: bool = False,
+        is_shadow: bool = False,
     ) -> Cell:
         """Begin to run a variant; its provisioned replicas start at once.
 
         ``is_beside``: another cell has the variant's name, and keeps it until ``install``.
+        ``is_shadow``: its replicas take only room that nobody else wants.
         """
         self._born += 1
         prefix = f"{endpoint[:_NAME_CHARS]}-{self._boot}x{self._born}."
         fleet = Fleet(fleet_id(endpoint, variant), revision, replica_prefix=prefix)
         cell = Cell(endpoint, variant, fleet)
+        cell.is_shadow = is_shadow
         if is_beside:
             cell.id = self._aside(cell)
         assert cell.id not in self._cells
@@ -246,8 +250,14 @@ class Controller:
             case AskRoom(replica, revision, _):
                 self._owners[replica] = cell
                 self._starts.asked(replica)
-                resources = revision.spec.resources
-                self.place(RoomAsked(replica=replica, fleet=cell.fleet.id, resources=resources))
+                self.place(
+                    RoomAsked(
+                        replica=replica,
+                        fleet=cell.fleet.id,
+                        resources=revision.spec.resources,
+                        is_modest=cell.is_shadow,
+                    )
+                )
             case StartReplica(replica, revision):
                 self._start(cell, replica, revision)
             case ParkReplica(replica):
@@ -355,7 +365,11 @@ class Controller:
     def advise(self, replica: ReplicaId) -> Advice | None:
         """Return what placement may know of a replica of this controller."""
         cell = self._owners.get(replica)
-        return None if cell is None else cell.fleet.advise(replica)
+        advice = None if cell is None else cell.fleet.advise(replica)
+        if cell is None or advice is None or not cell.is_shadow:
+            return advice
+        is_idle = advice.idle_since_s is not None
+        return replace(advice, is_superseded=True, is_evictable=advice.is_evictable or is_idle)
 
     def on_fetched(self, replica: ReplicaId) -> None:
         """Model data and environment are here."""

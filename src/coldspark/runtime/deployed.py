@@ -9,11 +9,13 @@ from coldspark.core.messages import EvictionAsked, RevisionAdopted
 from coldspark.core.replicas import ReplicaState
 from coldspark.core.types import EndpointDefinition, Revision, VariantDefinition, VariantName
 from coldspark.runtime import clock
+from coldspark.runtime.captures import Capture, Captures, Counted
 from coldspark.runtime.cells import Cell
 from coldspark.runtime.controller import Controller
 from coldspark.runtime.lineups import Lineup
 from coldspark.runtime.metric_ports import Alarms
-from coldspark.runtime.ports import Invocation
+from coldspark.runtime.ports import Invocation, Sink, TapsView, Ticket
+from coldspark.runtime.shadows import Shadow
 from coldspark.runtime.shifts import Change, Shift
 from coldspark.runtime.tasks import Tasks
 from coldspark.store.records import StoredEndpoint
@@ -22,21 +24,46 @@ _log = logging.getLogger(__name__)
 _DRAIN_LOOK_S = 0.1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Neighbours:
     """What every endpoint needs."""
 
     controller: Controller
     tasks: Tasks
-    alarms: Alarms | None
+    captures: Captures | None
+    """None: there is no object storage."""
     save: Callable[["Deployed"], None]
     """Write the definition down, soon."""
+    alarms: Alarms | None = None
+    """None: nobody watches alarms here, or not yet."""
+
+
+class Taps:
+    """What else becomes of an endpoint's requests: copies for its shadow, lines of its capture."""
+
+    __slots__ = ("_controller", "capture", "shadow")
+
+    def __init__(
+        self, controller: Controller, capture: Capture | None, shadow: Shadow | None
+    ) -> None:
+        self._controller = controller
+        self.capture = capture
+        self.shadow = shadow
+
+    def submit(self, cell: Cell, invocation: Invocation, sink: Sink) -> Ticket:
+        """Hand a request in, and then what it is copied to."""
+        if self.capture is not None:
+            sink = self.capture.tap(cell.variant, invocation, sink)
+        ticket = self._controller.submit(cell, invocation, sink)
+        if self.shadow is not None:
+            self.shadow.offer(cell, invocation)
+        return ticket
 
 
 class Deployed:
     """One endpoint. Implements ``shifts.Owner`` for its change."""
 
-    __slots__ = ("_neighbours", "failure", "lineup", "shift", "stored")
+    __slots__ = ("_counted", "_neighbours", "failure", "lineup", "shift", "stored", "taps")
 
     def __init__(self, stored: StoredEndpoint, neighbours: Neighbours) -> None:
         self._neighbours = neighbours
@@ -45,6 +72,9 @@ class Deployed:
         self.shift: Shift | None = None
         self.failure: str | None = None
         """Why its last change was taken back."""
+        self.taps: Taps | None = None
+        """None for most: requests go straight to their cell."""
+        self._counted = Counted()
 
     @property
     def definition(self) -> EndpointDefinition:
@@ -60,10 +90,9 @@ class Deployed:
     def open(self) -> None:
         """Run what the definition says; a change that was under way begins anew."""
         previous = self.definition.previous
-        if previous is None:
-            self._run(self.definition.variants)
-        else:
-            self._run(previous.variants)
+        self._run((previous or self.definition).variants)
+        self._tap()
+        if previous is not None:
             self._begin(previous)
 
     def adopt(self, stored: StoredEndpoint) -> None:
@@ -74,6 +103,12 @@ class Deployed:
             self._run(stored.definition.variants)
         else:
             self._begin(previous)
+        self._tap()
+
+    def watch_alarms(self) -> None:
+        """Hear of alarms from here on, where a change is under way."""
+        if self.shift is not None:
+            self.shift.watch_alarms(self._neighbours.alarms)
 
     def end_change(self) -> None:
         """End a change that is under way: another one comes."""
@@ -82,7 +117,7 @@ class Deployed:
 
     def retire(self) -> None:
         """Refuse what waits, let finish what runs: the endpoint is deleted."""
-        cells = dict.fromkeys(self.lineup.cells.values())
+        cells = dict.fromkeys([*self.lineup.cells.values(), *self._shadow_cells()])
         if self.shift is not None:
             self.shift.close()
             cells |= dict.fromkeys(self.shift.green.cells.values())
@@ -91,6 +126,8 @@ class Deployed:
 
     def rolled_back(self, cell: Cell, revision: Revision) -> None:
         """Hear that a fleet took a revision back by itself."""
+        if cell.is_shadow:
+            return
         if self.shift is not None:
             self.shift.rolled_back(cell)
             return
@@ -136,6 +173,63 @@ class Deployed:
         for cell in shift.green.own(shift.blue):
             self._let_go(cell)
 
+    # --- taps -------------------------------------------------------------------------------------
+
+    def shadows(self) -> Lineup:
+        """Return its shadows with their cells."""
+        return Lineup(self.definition.shadows, self._shadow_cells())
+
+    def taps_view(self) -> TapsView | None:
+        """Count what was copied and captured; None where neither is done."""
+        if self.taps is None:
+            return None
+        shadow, counted = self.taps.shadow, self._counted
+        return TapsView(
+            copied=0 if shadow is None else shadow.copied,
+            uncopied=() if shadow is None else tuple(sorted(shadow.uncopied.items())),
+            captured=counted.captured,
+            uncaptured=tuple(sorted(counted.uncaptured.items())),
+        )
+
+    def _shadow_cells(self) -> list[Cell]:
+        shadow = None if self.taps is None else self.taps.shadow
+        return [] if shadow is None else [shadow.cell]
+
+    def _tap(self) -> None:
+        """Copy and capture what the definition says."""
+        shadow, capture = self._shadow(), self._capture()
+        if shadow is None and capture is None:
+            self.taps = None
+        else:
+            self.taps = Taps(self._neighbours.controller, capture, shadow)
+
+    def _capture(self) -> Capture | None:
+        rule, captures = self.definition.capture, self._neighbours.captures
+        if rule is None or captures is None:
+            return None
+        return Capture(captures, self.definition.name, rule, self._counted)
+
+    def _shadow(self) -> Shadow | None:
+        """Return the shadow that shall be: the one that is, if it only moves."""
+        old = None if self.taps is None else self.taps.shadow
+        wanted = next(iter(self.definition.shadows), None)
+        if old is not None and (wanted is None or wanted.name != old.cell.variant):
+            self._let_go(old.cell)
+            old = None
+        if wanted is None:
+            return None
+        ratio = min(1.0, wanted.weight / sum(one.weight for one in self.definition.variants))
+        if old is not None:
+            old.ratio = ratio
+            if old.cell.fleet.revision != wanted.revision:
+                self._move(old.cell, wanted.revision)
+            return old
+        controller = self._neighbours.controller
+        cell = controller.open_cell(
+            self.definition.name, wanted.name, wanted.revision, is_beside=True, is_shadow=True
+        )
+        return Shadow(controller, cell, ratio)
+
     # --- cells ------------------------------------------------------------------------------------
 
     def _begin(self, previous: EndpointDefinition) -> None:
@@ -149,6 +243,7 @@ class Deployed:
     def _become(self, definition: EndpointDefinition) -> None:
         self.stored = replace(self.stored, definition=definition)
         self._neighbours.save(self)
+        self._tap()
 
     def _run(self, variants: tuple[VariantDefinition, ...]) -> None:
         """Make the cells what the variants say, each in its place."""

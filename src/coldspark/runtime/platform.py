@@ -21,6 +21,7 @@ from coldspark.core.types import (
 )
 from coldspark.errors import ColdsparkError, InvalidRequest, NoRoom, NotFound
 from coldspark.runtime import clock
+from coldspark.runtime.captures import Captures
 from coldspark.runtime.cells import Cell
 from coldspark.runtime.controller import Controller
 from coldspark.runtime.deployed import Deployed, Neighbours, is_gradual
@@ -61,7 +62,7 @@ class LocalPlatform:
         *,
         settle: Callable[[], Awaitable[None]] | None = None,
         router: int | None = None,
-        alarms: Alarms | None = None,
+        captures: Captures | None = None,
     ) -> None:
         """Take the neighbours. ``prepare`` brings a revision's files here ahead of use.
 
@@ -74,10 +75,12 @@ class LocalPlatform:
         self._endpoints: dict[EndpointName, Deployed] = {}
         self._changes = asyncio.Lock()
         self._tasks = Tasks()
-        self._alarms = alarms
         self._views = Views(self.controller, host)
         self._neighbours = Neighbours(
-            controller=self.controller, tasks=self._tasks, alarms=alarms, save=self._save_soon
+            controller=self.controller,
+            tasks=self._tasks,
+            captures=captures,
+            save=self._save_soon,
         )
         self._preparing = 0
         self._settle = settle or self._settle_alone
@@ -91,9 +94,17 @@ class LocalPlatform:
             endpoint.open()
         self._tasks.spawn(self._settle_for_ever())
 
+    def watch_alarms(self, alarms: Alarms) -> None:
+        """Let alarms take changes back from here on; without them such changes are refused."""
+        self._neighbours.alarms = alarms
+        for endpoint in list(self._endpoints.values()):
+            endpoint.watch_alarms()
+
     async def close(self) -> None:
         """Stop the background work, refuse what waits, and start nothing more."""
         await self._tasks.close(5.0)
+        if self._neighbours.captures is not None:
+            await self._neighbours.captures.close()
         self.controller.close()
 
     def submit(self, invocation: Invocation, sink: Sink) -> Ticket:
@@ -106,6 +117,8 @@ class LocalPlatform:
         if cell is None:
             sink.fail(_unknown_variant(invocation, endpoint.definition), None)
             return _Void()
+        if endpoint.taps is not None:
+            return endpoint.taps.submit(cell, invocation, sink)
         return self.controller.submit(cell, invocation, sink)
 
     async def deploy(self, definition: EndpointDefinition) -> EndpointView:
@@ -139,9 +152,15 @@ class LocalPlatform:
     def refuse_what_cannot_run(self, definition: EndpointDefinition) -> None:
         """Raise NoRoom when a variant fits no node, even an empty one.
 
-        Also InvalidRequest for alarms that nobody watches here.
+        Also InvalidRequest for alarms that nobody watches here, and for a capture without a store.
         """
-        if definition.shift is not None and definition.shift.alarms and self._alarms is None:
+        shift, neighbours = definition.shift, self._neighbours
+        if definition.capture is not None and neighbours.captures is None:
+            raise InvalidRequest(
+                "nothing is captured here, as there is no object storage: leave it out",
+                field="capture",
+            )
+        if shift is not None and shift.alarms and neighbours.alarms is None:
             raise InvalidRequest(
                 "alarms are not watched by the process that serves this endpoint: leave them out,"
                 " or run the server with --routers 1",
@@ -239,6 +258,8 @@ class LocalPlatform:
             variants=variants,
             router=self._router,
             shift=shown,
+            shadows=views.of(endpoint.shadows()),
+            taps=endpoint.taps_view(),
         )
 
 

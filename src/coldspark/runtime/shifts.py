@@ -134,14 +134,18 @@ class Shift:
 
     def begin(self) -> None:
         """Begin it."""
-        if self._alarms is not None:
-            self._unwatch = self._alarms.watch(self._on_alarm)
         reason = self._in_place()
         self._watch(self.blue.cells.values())
         self._post(ChangeBegun(reason))
+        self.watch_alarms(self._alarms)
+
+    def watch_alarms(self, alarms: Alarms | None) -> None:
+        """Hear of alarms from here on; after a restart they come later than the change."""
+        if alarms is None or not self._policy.alarms or self._machine.is_over:
+            return
+        self._unwatch = alarms.watch(self._on_alarm)
         for name in self._policy.alarms:
-            state = None if self._alarms is None else self._alarms.state(name)
-            if state is AlarmState.ALARM:
+            if alarms.state(name) is AlarmState.ALARM:
                 self._post(AlarmRaised(name, "it was in ALARM when the change began"))
 
     def supersede(self) -> None:
