@@ -27,6 +27,7 @@ from coldspark.gateway.sagemaker_door import SageMakerDoor
 from coldspark.gateway.spool import SpoolRoom
 from coldspark.gateway.tally import Tally
 from coldspark.runtime.catalogue import Catalogue
+from coldspark.runtime.metric_ports import Alarms
 from coldspark.runtime.ports import Documents, Key, Platform
 from coldspark.store.object_storage import ObjectStore
 
@@ -45,6 +46,7 @@ def build_context(
     is_open: bool = False,
     spool_directory: Path | None = None,
     objects: ObjectStore | None = None,
+    alarms: Alarms | None = None,
 ) -> Context:
     """Return everything that ``server.serve`` needs.
 
@@ -52,6 +54,7 @@ def build_context(
     callers may come from other machines without a key, so the server has names it does not know.
     ``spool_directory``: on the disk where signed bodies wait for their proof.
     ``objects``: whose own buckets the S3 door serves; None: it is not there.
+    ``alarms``: what may take changes of endpoints back; None: nobody watches any.
     """
     gate, tally, ending = Gate(authenticator, is_open=is_open), Tally(), Ending()
     house = House(
@@ -62,7 +65,7 @@ def build_context(
         tally=tally,
         ending=ending,
     )
-    aws = front([sagemaker(platform, documents, catalogue)], gate.identify)
+    aws = front([sagemaker(platform, documents, catalogue, alarms)], gate.identify)
     app = _app(house, aws_route=Route("/", aws, methods=["POST"]))
     return Context(
         platform=platform,
