@@ -229,6 +229,23 @@ def test_in_place_a_revision_that_cannot_start_gives_the_device_back() -> None:
     asyncio.run(run())
 
 
+def test_a_change_without_a_policy_is_taken_back_whole() -> None:
+    """Replica by replica in one fleet: its weights and labels go with its revision."""
+
+    async def run() -> None:
+        rig = Rig()
+        async with serving(rig) as load:
+            bad = endpoint(variant("main", BAD, weight=7.0), labels=(("config", "bad"),))
+            await rig.platform.deploy(bad)
+            await rig.until(lambda: rig.platform.endpoint(CHAT).failure is not None)
+            await rig.until(lambda: rig.definitions.stored[CHAT].definition.labels == ())
+            (found,) = rig.definitions.stored[CHAT].definition.variants
+            assert (found.revision.id, found.weight) == ("old", 1.0)
+        assert set(load.answers) == {"old"}
+
+    asyncio.run(run())
+
+
 def test_variants_come_and_go_without_a_failure() -> None:
     """What waits in a variant that goes is served by it; the one that stays is not started anew."""
 

@@ -63,7 +63,16 @@ class Taps:
 class Deployed:
     """One endpoint. Implements ``shifts.Owner`` for its change."""
 
-    __slots__ = ("_counted", "_neighbours", "failure", "lineup", "shift", "stored", "taps")
+    __slots__ = (
+        "_before",
+        "_counted",
+        "_neighbours",
+        "failure",
+        "lineup",
+        "shift",
+        "stored",
+        "taps",
+    )
 
     def __init__(self, stored: StoredEndpoint, neighbours: Neighbours) -> None:
         self._neighbours = neighbours
@@ -75,6 +84,8 @@ class Deployed:
         self.taps: Taps | None = None
         """None for most: requests go straight to their cell."""
         self._counted = Counted()
+        self._before: EndpointDefinition | None = None
+        """What it was before the last change in place, which its fleets may take back."""
 
     @property
     def definition(self) -> EndpointDefinition:
@@ -97,6 +108,7 @@ class Deployed:
 
     def adopt(self, stored: StoredEndpoint) -> None:
         """Become what a new definition says, at once or by steps."""
+        self._before = self.definition
         self.stored, self.failure = stored, None
         previous = stored.definition.previous
         if previous is None:
@@ -135,8 +147,12 @@ class Deployed:
             replace(variant, revision=revision) if variant.name == cell.variant else variant
             for variant in self.definition.variants
         )
-        self._become(replace(self.definition, variants=variants))
-        self.lineup.variants = variants
+        definition, before = replace(self.definition, variants=variants), self._before
+        if before is not None and _replicas(before) == _replicas(definition):
+            # All of the change is taken back, so its weights and labels are too.
+            definition = before
+        self._become(definition)
+        self.lineup.variants = definition.variants
 
     # --- Owner: what a change does ----------------------------------------------------------------
 
