@@ -79,6 +79,23 @@ def test_a_linear_change_shifts_and_nobody_fails() -> None:
     asyncio.run(run())
 
 
+def test_traffic_is_shared_among_variants_by_their_weights() -> None:
+    """Evenly spread, whatever is asked for by name; other weights hold at once."""
+
+    async def run() -> None:
+        rig = Rig()
+        await rig.open()
+        await rig.platform.deploy(endpoint(variant("a", OLD, 3.0), variant("b", NEW, 1.0)))
+        assert [await rig.ask() for _ in range(8)].count("new") == 2
+        assert await rig.ask("b") == "new"
+        await rig.platform.deploy(endpoint(variant("a", OLD, 0.0), variant("b", NEW, 1.0)))
+        assert {await rig.ask() for _ in range(8)} == {"new"}
+        assert await rig.ask("a") == "old"
+        await rig.close()
+
+    asyncio.run(run())
+
+
 def test_a_canary_gets_its_share() -> None:
     """A quarter of the requests, until the wait is over."""
 
