@@ -223,6 +223,18 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
     played(tmp_path, play)
 
 
+def test_objects_leave_room_for_the_ledger(tmp_path: Path) -> None:
+    """A disk without any would end the requests as well."""
+
+    async def play(own: OwnBuckets) -> None:
+        scarce = OwnBuckets(own.database, tmp_path / "buckets", own.wall_ms, reserve_bytes=2**62)
+        with pytest.raises(StorageFull, match="free disk space"):
+            await put(scarce, "key", b"x")
+
+    played(tmp_path, play)
+    assert files(tmp_path) == []
+
+
 def test_uploads_that_nobody_touches_are_ended(tmp_path: Path) -> None:
     """Their parts go; one that still grows stays."""
     now_ms = 0
