@@ -22,6 +22,7 @@ def model_fn(model_dir):
 def predict_fn(data, model):
     return {}
 """
+ALARMED = {"Alarms": [{"AlarmName": "errors"}]}
 HALF = {"Type": "CAPACITY_PERCENT", "Value": 50}
 
 pytestmark = pytest.mark.process
@@ -81,6 +82,21 @@ class Deployments(Aws):
     def __init__(self, server: Server, folder: Path) -> None:
         super().__init__(server)
         self._folder = folder
+        self.watch = _client(server, "cloudwatch")
+
+    def put_alarm(self, name: str) -> None:
+        """Create an alarm that has nothing to say by itself."""
+        self.watch.put_metric_alarm(
+            AlarmName=name,
+            Namespace="AWS/SageMaker",
+            MetricName="Invocation5XXErrors",
+            Statistic="Sum",
+            Period=60,
+            EvaluationPeriods=1,
+            Threshold=1.0,
+            ComparisonOperator="GreaterThanThreshold",
+            TreatMissingData="notBreaching",
+        )
 
     def add(self, name: str, gpu: str, content: bytes | None = None, **config: object) -> None:
         """Create a model and a config of one name, with one replica that is always there."""
@@ -147,6 +163,17 @@ def test_an_endpoint_changes_under_load_and_no_request_fails(tmp_path: Path) -> 
             assert after["EndpointConfigName"] == "two"
             assert "these weights are cursed" in after["FailureReason"]
 
+            canary = blue_green("CANARY", 600, CanarySize=HALF)
+            aws.put_alarm("errors")
+            aws.change("one", canary | {"AutoRollbackConfiguration": ALARMED})
+            until(lambda: "one" in callers.answers[-10:], "the canary gets its share")
+            aws.watch.set_alarm_state(
+                AlarmName="errors", StateValue="ALARM", StateReason="it is a drill"
+            )
+            after = aws.settled()
+            assert after["EndpointConfigName"] == "two"
+            assert "alarm errors: it is a drill" in after["FailureReason"]
+
             # There is one A10G: it goes from one model to the other while callers wait.
             aws.change("three", blue_green("ALL_AT_ONCE", 0))
             message = aws.shown()["ProductionVariants"][0]["VariantStatus"][0]["StatusMessage"]
@@ -193,7 +220,7 @@ def test_a_shadow_is_metered_and_what_is_captured_lies_in_a_bucket(tmp_path: Pat
     server = Server(data, "--simulate", "T4:2")
     try:
         aws = Deployments(server, tmp_path)
-        _s3(server).create_bucket(Bucket="captured")
+        _client(server, "s3").create_bucket(Bucket="captured")
         aws.add("dim", "T4")
         shadow = aws.sagemaker.describe_endpoint_config(EndpointConfigName="dim")
         (copy,) = shadow["ProductionVariants"]
@@ -226,7 +253,7 @@ def test_a_shadow_is_metered_and_what_is_captured_lies_in_a_bucket(tmp_path: Pat
         server.stop()
     server = Server(data, "--simulate", "T4:2")
     try:
-        s3 = _s3(server)
+        s3 = _client(server, "s3")
         (found,) = s3.list_objects_v2(Bucket="captured", Prefix="here/chat/AllTraffic/")["Contents"]
         body = s3.get_object(Bucket="captured", Key=found["Key"])["Body"].read()
         lines = [json.loads(line) for line in body.splitlines()]
@@ -237,9 +264,9 @@ def test_a_shadow_is_metered_and_what_is_captured_lies_in_a_bucket(tmp_path: Pat
         server.stop()
 
 
-def _s3(server: Server) -> Any:
+def _client(server: Server, service: str) -> Any:
     return boto3.client(
-        "s3",
+        service,
         endpoint_url=server.url,
         region_name="us-east-1",
         aws_access_key_id="any",

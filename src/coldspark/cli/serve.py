@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import uvloop
 
 from coldspark import __version__
-from coldspark.cli import leading
+from coldspark.cli import leading, measuring
 from coldspark.cli.composition import (
     close_crashed_boots,
     has_gpus,
@@ -125,6 +125,12 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
         shared = None
         if lead is not None:
             shared = leading.share(config, lead, platform, services, store.ledger, catalogue)
+        if lead is None or shared is None:
+            sources = measuring.own_sources(store, platform, engine)
+        else:
+            sources = measuring.shared_sources(store, shared, lead, engine)
+        measured = await measuring.open_measuring(config, store, sources, stack)
+        platform.watch_alarms(measured.alarms)
         context = build_context(
             platform=platform if shared is None else shared.platform,
             documents=store.documents,
@@ -135,6 +141,8 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
             is_open=config.allow_open,
             spool_directory=directory.path,
             objects=store.objects,
+            metrics=measured.metrics,
+            alarms=measured.alarms,
         )
         log.info("node %s: %s", node.node, engine.describe())
         if lead is None or shared is None:

@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from coldspark.gateway.auth.authenticator import Authenticator
 from coldspark.gateway.aws.front import front
+from coldspark.gateway.cloudwatch.service import cloudwatch
 from coldspark.gateway.context import Bounds, Context, Ending
 from coldspark.gateway.dispatch import Dispatch
 from coldspark.gateway.doors import BODY_BYTES_MAX
@@ -27,7 +28,8 @@ from coldspark.gateway.sagemaker_door import SageMakerDoor
 from coldspark.gateway.spool import SpoolRoom
 from coldspark.gateway.tally import Tally
 from coldspark.runtime.catalogue import Catalogue
-from coldspark.runtime.metric_ports import Alarms
+from coldspark.runtime.metrics.alarm_keeper import AlarmKeeper
+from coldspark.runtime.metrics.keeper import MetricKeeper
 from coldspark.runtime.ports import Documents, Key, Platform
 from coldspark.store.object_storage import ObjectStore
 
@@ -46,7 +48,8 @@ def build_context(
     is_open: bool = False,
     spool_directory: Path | None = None,
     objects: ObjectStore | None = None,
-    alarms: Alarms | None = None,
+    metrics: MetricKeeper | None = None,
+    alarms: AlarmKeeper | None = None,
 ) -> Context:
     """Return everything that ``server.serve`` needs.
 
@@ -65,7 +68,10 @@ def build_context(
         tally=tally,
         ending=ending,
     )
-    aws = front([sagemaker(platform, documents, catalogue, alarms)], gate.identify)
+    aws_services = [sagemaker(platform, documents, catalogue, alarms)]
+    if metrics is not None and alarms is not None:
+        aws_services.append(cloudwatch(metrics, alarms, documents))
+    aws = front(aws_services, gate.identify)
     app = _app(house, aws_route=Route("/", aws, methods=["POST"]))
     return Context(
         platform=platform,
