@@ -322,6 +322,23 @@ def test_other_bounds_of_a_revision_start_nothing_anew() -> None:
     asyncio.run(run())
 
 
+def test_a_bound_that_is_set_in_a_change_holds_when_it_is_over() -> None:
+    """Whoever scales the variant from outside need not know of the change."""
+
+    async def run() -> None:
+        rig = Rig()
+        async with serving(rig):
+            await rig.platform.bound(CHAT, MAIN, 1, 2, "target tracking")
+            await rig.platform.deploy(endpoint(variant("main", NEW), shift=LINEAR))
+            await rig.platform.bound(CHAT, MAIN, 3, 3, "target tracking")
+            await rig.until(lambda: is_settled(rig))
+            floor = rig.platform.endpoint(CHAT).variants[0].floor
+            assert (floor.min, floor.max, floor.reason) == (3, 3, "target tracking")
+            await rig.until(lambda: ready(rig) == 3)
+
+    asyncio.run(run())
+
+
 def test_a_server_killed_in_a_change_begins_it_anew() -> None:
     """It starts over with the old revision, and comes to its end."""
 

@@ -137,12 +137,14 @@ class Controller:
         endpoint: EndpointName,
         variant: VariantName,
         revision: Revision,
+        first: FleetEvent | None = None,
         *,
         is_beside: bool = False,
         is_shadow: bool = False,
     ) -> Cell:
         """Begin to run a variant; its provisioned replicas start at once.
 
+        ``first`` is what its fleet hears first, such as another floor than the revision's.
         ``is_beside``: another cell has the variant's name, and keeps it until ``install``.
         ``is_shadow``: its replicas take only room that nobody else wants.
         """
@@ -155,7 +157,7 @@ class Controller:
             cell.id = self._aside(cell)
         assert cell.id not in self._cells
         self._cells[cell.id] = cell
-        self.post(cell, Ticked())
+        self.post(cell, first or Ticked())
         return cell
 
     def install(self, cell: Cell) -> None:
@@ -439,7 +441,7 @@ class Controller:
         provisioned = frozenset(
             replica.id
             for cell in self._cells.values()
-            if (floor := cell.fleet.revision.spec.scale.replicas_min)
+            if (floor := cell.fleet.floor)
             for replica in cell.fleet.replicas()[:floor]
         )
         self._ledger.hold(self.accounts.settle(provisioned))

@@ -5,13 +5,13 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from coldspark.core.messages import EvictionAsked, RevisionAdopted
-from coldspark.core.replicas import ReplicaState
+from coldspark.core.messages import RevisionAdopted
 from coldspark.core.types import EndpointDefinition, Revision, VariantDefinition, VariantName
 from coldspark.runtime import clock
 from coldspark.runtime.captures import Capture, Captures, Counted
 from coldspark.runtime.cells import Cell
 from coldspark.runtime.controller import Controller
+from coldspark.runtime.floors import Floors
 from coldspark.runtime.lineups import Lineup
 from coldspark.runtime.metric_ports import Alarms
 from coldspark.runtime.ports import Invocation, Sink, TapsView, Ticket
@@ -29,6 +29,7 @@ class Neighbours:
     """What every endpoint needs."""
 
     controller: Controller
+    floors: Floors
     tasks: Tasks
     captures: Captures | None
     """None: there is no object storage."""
@@ -98,6 +99,12 @@ class Deployed:
         lineup = self.lineup if shift is None else shift.lineup_for(variant)
         return lineup.cells.get(variant or lineup.choose())
 
+    def cells_of(self, variant: VariantName) -> list[Cell]:
+        """Return the cells of a variant: while a change is under way there may be two."""
+        lineups = [self.lineup] if self.shift is None else [self.lineup, self.shift.green]
+        cells = [one.cells[variant] for one in lineups if variant in one.cells]
+        return list(dict.fromkeys(cells))
+
     def open(self) -> None:
         """Run what the definition says; a change that was under way begins anew."""
         previous = self.definition.previous
@@ -134,6 +141,7 @@ class Deployed:
             self.shift.close()
             cells |= dict.fromkeys(self.shift.green.cells.values())
         for cell in cells:
+            self._neighbours.floors.forget(cell)
             self._neighbours.controller.retire(cell)
 
     def rolled_back(self, cell: Cell, revision: Revision) -> None:
@@ -240,10 +248,16 @@ class Deployed:
             if old.cell.fleet.revision != wanted.revision:
                 self._move(old.cell, wanted.revision)
             return old
-        controller = self._neighbours.controller
+        controller, floors = self._neighbours.controller, self._neighbours.floors
         cell = controller.open_cell(
-            self.definition.name, wanted.name, wanted.revision, is_beside=True, is_shadow=True
+            self.definition.name,
+            wanted.name,
+            wanted.revision,
+            floors.first(wanted.revision),
+            is_beside=True,
+            is_shadow=True,
         )
+        floors.watch(cell)
         return Shadow(controller, cell, ratio)
 
     # --- cells ------------------------------------------------------------------------------------
@@ -253,7 +267,14 @@ class Deployed:
         asked_ms = definition.changed_ms
         elapsed_s = 0.0 if asked_ms is None else max(0, clock.wall_ms() - asked_ms) / 1_000
         change = Change(old=previous, new=definition, elapsed_s=elapsed_s)
-        self.shift = Shift(change, self.lineup, neighbours.controller, self, neighbours.alarms)
+        self.shift = Shift(
+            change,
+            self.lineup,
+            controller=neighbours.controller,
+            floors=neighbours.floors,
+            owner=self,
+            alarms=neighbours.alarms,
+        )
         self.shift.begin()
 
     def _become(self, definition: EndpointDefinition) -> None:
@@ -263,7 +284,8 @@ class Deployed:
 
     def _run(self, variants: tuple[VariantDefinition, ...]) -> None:
         """Make the cells what the variants say, each in its place."""
-        controller, old = self._neighbours.controller, self.lineup.cells
+        controller, floors = self._neighbours.controller, self._neighbours.floors
+        old = self.lineup.cells
         wanted = {variant.name: variant for variant in variants}
         for name in old.keys() - wanted.keys():
             self._let_go(old[name])
@@ -271,7 +293,9 @@ class Deployed:
         for name, variant in wanted.items():
             cell = old.get(name)
             if cell is None:
-                cell = controller.open_cell(self.definition.name, name, variant.revision)
+                first = floors.first(variant.revision)
+                cell = controller.open_cell(self.definition.name, name, variant.revision, first)
+                floors.watch(cell)
             lineup.cells[name] = cell
         self.lineup = lineup
         for name, variant in wanted.items():
@@ -280,15 +304,10 @@ class Deployed:
 
     def _move(self, cell: Cell, revision: Revision) -> None:
         """Let a cell run another revision, or the same one within other bounds."""
-        controller = self._neighbours.controller
-        is_same = cell.fleet.revision.id == revision.id
-        controller.post(cell, RevisionAdopted(revision))
-        if is_same:
-            most = revision.spec.scale.replicas_max
-            ready = [r for r in cell.fleet.replicas() if r.state is ReplicaState.READY]
-            ready.sort(key=lambda replica: len(replica.running))
-            for replica in ready[: max(0, len(ready) - most)]:
-                controller.post(cell, EvictionAsked(replica.id, f"over the new most of {most}"))
+        floors = self._neighbours.floors
+        moved = floors.adopting(cell, revision)
+        self._neighbours.controller.post(cell, RevisionAdopted(revision, moved))
+        floors.adopted(cell)
 
     def _install(self, lineup: Lineup) -> None:
         """Let a lineup serve alone."""
@@ -300,6 +319,7 @@ class Deployed:
     def _let_go(self, cell: Cell) -> None:
         """Retire a cell as soon as nobody waits in it; no request comes to it any more."""
         cell.watch = None
+        self._neighbours.floors.forget(cell)
         if not cell.fleet.queued:
             self._neighbours.controller.retire(cell)
             return

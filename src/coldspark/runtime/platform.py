@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from typing import Protocol
 
+from coldspark.core.messages import FloorMoved
 from coldspark.core.types import (
     EndpointDefinition,
     EndpointName,
@@ -18,6 +19,7 @@ from coldspark.core.types import (
     FailureKind,
     Revision,
     VariantDefinition,
+    VariantName,
 )
 from coldspark.errors import ColdsparkError, InvalidRequest, NoRoom, NotFound
 from coldspark.runtime import clock
@@ -25,6 +27,7 @@ from coldspark.runtime.captures import Captures
 from coldspark.runtime.cells import Cell
 from coldspark.runtime.controller import Controller
 from coldspark.runtime.deployed import Deployed, Neighbours, is_gradual
+from coldspark.runtime.floors import Floors
 from coldspark.runtime.metric_ports import Alarms
 from coldspark.runtime.ports import EndpointView, Invocation, LogLine, Sink, Ticket
 from coldspark.runtime.tasks import Tasks
@@ -63,21 +66,25 @@ class LocalPlatform:
         settle: Callable[[], Awaitable[None]] | None = None,
         router: int | None = None,
         captures: Captures | None = None,
+        wall_ms: Callable[[], int] = clock.wall_ms,
     ) -> None:
         """Take the neighbours. ``prepare`` brings a revision's files here ahead of use.
 
         ``settle`` is called now and then, where the controller does not settle for itself alone.
+        ``wall_ms`` is the clock that windows open by.
         """
         self.controller = controller(self._rolled_back)
+        self._floors = Floors(self.controller.post, wall_ms)
         self._store = endpoints
         self._host = host
         self._prepare = prepare
         self._endpoints: dict[EndpointName, Deployed] = {}
         self._changes = asyncio.Lock()
         self._tasks = Tasks()
-        self._views = Views(self.controller, host)
+        self._views = Views(self.controller, host, self._floors)
         self._neighbours = Neighbours(
             controller=self.controller,
+            floors=self._floors,
             tasks=self._tasks,
             captures=captures,
             save=self._save_soon,
@@ -105,6 +112,7 @@ class LocalPlatform:
         await self._tasks.close(5.0)
         if self._neighbours.captures is not None:
             await self._neighbours.captures.close()
+        self._floors.close()
         self.controller.close()
 
     def submit(self, invocation: Invocation, sink: Sink) -> Ticket:
@@ -179,6 +187,26 @@ class LocalPlatform:
             endpoint = self._endpoints.pop(name)
             endpoint.retire()
 
+    async def bound(
+        self,
+        name: EndpointName,
+        variant: VariantName,
+        floor: int | None,
+        ceiling: int | None,
+        reason: str,
+    ) -> EndpointView:
+        """Set how many ready replicas a variant has; see ``Platform``."""
+        cells = self._find(name).cells_of(variant)
+        if not cells:
+            raise NotFound(f"endpoint {name} has no variant {variant!r}", field="variant")
+        try:
+            moved = FloorMoved(floor, ceiling, reason)
+        except ValueError as error:
+            raise InvalidRequest(str(error), field="floor") from None
+        for cell in cells:
+            self._floors.bound(cell, moved)
+        return self.endpoint(name)
+
     def endpoint(self, name: EndpointName) -> EndpointView:
         """Return one endpoint. Raises NotFound."""
         return self._view(self._find(name))
@@ -229,7 +257,8 @@ class LocalPlatform:
         self.controller.settle()
 
     def _rolled_back(self, cell: Cell, revision: Revision) -> None:
-        """Hear that a fleet took a revision back by itself."""
+        """Hear that a fleet took a revision back by itself; its windows went with it."""
+        self._floors.adopted(cell)
         endpoint = self._endpoints.get(cell.endpoint)
         if endpoint is not None:
             endpoint.rolled_back(cell, revision)

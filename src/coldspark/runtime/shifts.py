@@ -2,18 +2,18 @@
 
 Blue is the lineup that serves, green the one that is to replace it. A variant whose revision stays
 the same has one cell in both. While the change is under way, floors keep what blue has and what
-green was started with from being idled or evicted away; they are bounds of the same revision, so
-they start and replace nothing by themselves.
+green was started with from being idled or evicted away. What windows and bounds say is noted
+meanwhile, and holds again when the change is over.
 """
 
 import asyncio
 import logging
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol, assert_never
 
-from coldspark.core.messages import EvictionAsked, RevisionAdopted, Ticked, WakeAt
+from coldspark.core.messages import EvictionAsked, FloorMoved, Ticked, WakeAt
 from coldspark.core.replicas import Replica, ReplicaState
 from coldspark.core.shift_policy import ShiftKind
 from coldspark.core.shifting import (
@@ -41,13 +41,13 @@ from coldspark.core.shifting import (
 from coldspark.core.types import (
     EndpointDefinition,
     EndpointStatus,
-    Revision,
     VariantDefinition,
     VariantName,
 )
 from coldspark.runtime import clock
 from coldspark.runtime.cells import Cell
 from coldspark.runtime.controller import Controller
+from coldspark.runtime.floors import Floors
 from coldspark.runtime.lineups import Lineup
 from coldspark.runtime.metric_ports import Alarms, AlarmState
 from coldspark.runtime.ports import ShiftView
@@ -93,7 +93,9 @@ class Shift:
         self,
         change: Change,
         blue: Lineup,
+        *,
         controller: Controller,
+        floors: Floors,
         owner: Owner,
         alarms: Alarms | None,
     ) -> None:
@@ -102,6 +104,7 @@ class Shift:
         self._change = change
         self._policy = policy
         self._controller = controller
+        self._floors = floors
         self._owner = owner
         self._alarms = alarms
         self.blue = blue
@@ -210,11 +213,11 @@ class Shift:
                 self._owner.take_back()
             case Conclude():
                 if not self._machine.is_in_place:
-                    self._unbound(self.green)
+                    self._release(self.green)
                 self._owner.conclude()
             case Revert(reason):
                 if not self._machine.is_in_place:
-                    self._unbound(self.blue)
+                    self._release(self.blue)
                 self._owner.revert(reason)
             case WakeAt(at_s):
                 self._arm(at_s)
@@ -268,14 +271,26 @@ class Shift:
             if cell is None and self._is_shared(variant):
                 self.green.cells[name] = self.blue.cells[name]
             elif cell is None:
-                floored = _floored(variant.revision, _floor(part, self._green_counts[name]))
-                cell = self._controller.open_cell(
-                    self._change.new.name, name, floored, is_beside=name in self.blue.cells
-                )
-                self.green.cells[name] = cell
-                self._watch([cell])
+                self._open(variant, _floor(part, self._green_counts[name]))
         self._scale(self.green.own(self.blue), self._green_counts, part)
         self._room_timer = asyncio.get_running_loop().call_later(ROOM_PATIENCE_S, self._look_room)
+
+    def _open(self, variant: VariantDefinition, floor: int) -> None:
+        name = variant.name
+        former = self.blue.cells.get(name)
+        cell = self._controller.open_cell(
+            self._change.new.name,
+            name,
+            variant.revision,
+            _kept(floor),
+            is_beside=former is not None,
+        )
+        self.green.cells[name] = cell
+        self._floors.watch(cell)
+        self._floors.hold(cell)
+        if former is not None:
+            self._floors.inherit(cell, former)
+        self._watch([cell])
 
     def _scale(self, cells: Iterable[Cell], counts: dict[VariantName, int], part: float) -> None:
         for cell in cells:
@@ -283,27 +298,26 @@ class Shift:
 
     def _keep(self, cell: Cell, floor: int) -> None:
         """Keep so many of a cell's replicas ready; more than there shall be are let go."""
-        revision = cell.fleet.revision
-        before = revision.spec.scale.replicas_min
-        self._controller.post(cell, RevisionAdopted(_floored(revision, floor)))
+        before = cell.fleet.floor
+        self._floors.hold(cell)
+        self._controller.post(cell, _kept(floor))
         if floor < before:
             over = _idlest(cell)[: max(0, _ready(cell) - floor)]
             for replica in over:
                 event = EvictionAsked(replica.id, "its share of the requests has moved on")
                 self._controller.post(cell, event)
 
-    def _unbound(self, lineup: Lineup) -> None:
-        """Give the variants their own bounds back."""
-        for variant in lineup.variants:
-            cell = lineup.cells[variant.name]
-            if cell.fleet.revision != variant.revision:
-                self._controller.post(cell, RevisionAdopted(variant.revision))
+    def _release(self, lineup: Lineup) -> None:
+        """Give the variants their own floors back."""
+        for cell in lineup.cells.values():
+            self._floors.release(cell)
 
     def _replace_in_place(self) -> None:
         for cell in self.green.own(self.blue):
             cell.watch = None
+            self._floors.forget(cell)
             self._controller.retire(cell)
-        self._unbound(self.blue)
+        self._release(self.blue)
         self.green.cells.clear()
         self._owner.replace_in_place(self._change.new)
         self._look_soon()
@@ -369,9 +383,8 @@ class Shift:
 
 def _present(cell: Cell) -> int:
     """Return how many replicas a cell has or shall have."""
-    scale = cell.fleet.revision.spec.scale
     present = sum(replica.state in _PRESENT for replica in cell.fleet.replicas())
-    return min(max(present, scale.replicas_min), scale.replicas_max)
+    return min(max(present, cell.fleet.floor), cell.fleet.ceiling)
 
 
 def _within(variant: VariantDefinition, count: int) -> int:
@@ -384,11 +397,9 @@ def _floor(part: float, count: int) -> int:
     return math.ceil(part * count - _SLACK)
 
 
-def _floored(revision: Revision, floor: int) -> Revision:
-    """Return the same revision with another floor."""
-    scale = revision.spec.scale
-    scale = replace(scale, replicas_min=min(floor, scale.replicas_max))
-    return replace(revision, spec=replace(revision.spec, scale=scale))
+def _kept(floor: int) -> FloorMoved:
+    """Return the word by which a change keeps replicas; a ceiling is left to the policy."""
+    return FloorMoved(floor, None, "kept while a change is under way")
 
 
 def _ready(cell: Cell) -> int:
@@ -396,7 +407,7 @@ def _ready(cell: Cell) -> int:
 
 
 def _is_up(cell: Cell) -> bool:
-    return _ready(cell) >= cell.fleet.revision.spec.scale.replicas_min
+    return _ready(cell) >= cell.fleet.floor
 
 
 def _idlest(cell: Cell) -> list[Replica]:

@@ -8,6 +8,7 @@ from coldspark.core.types import EndpointName, EndpointStatus, ReplicaId, Varian
 from coldspark.runtime import clock
 from coldspark.runtime.cells import Cell
 from coldspark.runtime.controller import Controller
+from coldspark.runtime.floors import Floors
 from coldspark.runtime.lineups import Lineup
 from coldspark.runtime.ports import Decision, LogLine, ReplicaView, VariantView
 
@@ -25,8 +26,9 @@ class ReplicaHost(Protocol):
 class Views:
     """Looks at cells; it changes nothing and wakes nothing."""
 
-    def __init__(self, controller: Controller, host: ReplicaHost) -> None:
+    def __init__(self, controller: Controller, host: ReplicaHost, floors: Floors) -> None:
         self._controller = controller
+        self._floors = floors
         self._host = host
 
     def of(self, lineup: Lineup) -> tuple[VariantView, ...]:
@@ -49,6 +51,7 @@ class Views:
             queued=fleet.queued,
             replicas=tuple(self._replica(replica) for replica in fleet.replicas()),
             decisions=tuple(_decision(note) for note in fleet.notes),
+            floor=self._floors.view(cell),
         )
 
     def _replica(self, replica: Replica) -> ReplicaView:
