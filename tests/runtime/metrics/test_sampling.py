@@ -28,7 +28,7 @@ from coldspark.core.types import (
 from coldspark.runtime.metric_ports import Metric
 from coldspark.runtime.metrics.sampling import MACHINE_NAMESPACE, Sampler, standings_of
 from coldspark.runtime.metrics.traffic import Standing, dimensions_of
-from coldspark.runtime.ports import EndpointView, ReplicaView, VariantView
+from coldspark.runtime.ports import EndpointView, FloorView, ReplicaView, VariantView
 from coldspark.runtime.replica_use import Hold, ReplicaUse, measure
 
 DIMENSIONS = dimensions_of("echo", "main")
@@ -63,6 +63,7 @@ def seen(*running: int, queued: int = 0) -> EndpointView:
         queued=queued,
         replicas=replicas,
         decisions=(),
+        floor=FloorView(min=1, max=4, reason=None, next=None),
     )
     return EndpointView(
         name=name,
