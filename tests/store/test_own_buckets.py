@@ -288,6 +288,20 @@ def test_a_model_in_an_own_bucket_takes_no_further_byte(tmp_path: Path) -> None:
     played(tmp_path, play)
 
 
+def test_a_linked_model_counts_once_its_object_is_gone(tmp_path: Path) -> None:
+    """Until then to evict it would free nothing."""
+
+    async def play(own: OwnBuckets) -> None:
+        await put(own, "llm/weights", b"a" * 1_000_000)
+        artifacts = Artifacts(tmp_path / "artifacts", own=own)
+        model = await artifacts.fetch("s3://models/llm/")
+        assert await artifacts.evict([], 0) == []
+        await own.delete("models", "llm/weights")
+        assert await artifacts.evict([], 0) == [model]
+
+    played(tmp_path, play)
+
+
 def test_an_archive_in_an_own_bucket_is_unpacked(tmp_path: Path) -> None:
     """As ModelDataUrl names one; the bucket keeps the only packed copy."""
     packed = io.BytesIO()

@@ -162,7 +162,7 @@ class S3Door:
 def _refusal(request: Request, error: ColdsparkError, request_id: str) -> Response:
     _, status = code_of(error)
     # A HEAD has no body: clients make a code of the status.
-    body = b"" if request.method == "HEAD" else body_of(error, request.url.path, request_id)
+    body = b"" if request.method == "HEAD" else body_of(error, request.scope["path"], request_id)
     return Response(body, status, media_type="application/xml")
 
 
