@@ -15,7 +15,6 @@ from coldspark.runtime.metrics.sampling import Sampler, standings_of
 from coldspark.runtime.platform import LocalPlatform
 from coldspark.runtime.ports import EndpointView
 from coldspark.runtime.replica_use import ReplicaUse
-from coldspark.runtime.routers.lead import Lead
 from coldspark.runtime.routers.messages import Absorb, Measure, Uses
 
 _ASK_S = 5.0
@@ -39,8 +38,12 @@ class Sources:
     measure: Callable[[], Awaitable[Sequence[ReplicaUse]]]
 
 
-def own_sources(store: Store, platform: LocalPlatform, engine: LocalEngine) -> Sources:
-    """Return those of a process that is alone."""
+def sources_of(
+    store: Store, platform: LocalPlatform, engine: LocalEngine, shared: Shared | None
+) -> Sources:
+    """Return those of a process that is alone, or of the lead of several."""
+    if shared is not None:
+        return _shared_sources(store, shared, engine)
 
     async def see() -> Sequence[EndpointView]:
         return platform.endpoints()
@@ -53,8 +56,9 @@ def own_sources(store: Store, platform: LocalPlatform, engine: LocalEngine) -> S
     )
 
 
-def shared_sources(store: Store, shared: Shared, lead: Lead, engine: LocalEngine) -> Sources:
+def _shared_sources(store: Store, shared: Shared, engine: LocalEngine) -> Sources:
     """Return those of all routers, as the lead asks them."""
+    lead = shared.mirror.lead
 
     async def absorb() -> None:
         await lead.ask_all(Absorb(), None, _ASK_S)

@@ -120,10 +120,7 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
         shared = None
         if lead is not None:
             shared = leading.share(config, lead, platform, services, store.ledger, catalogue)
-        if lead is None or shared is None:
-            sources = measuring.own_sources(store, platform, engine)
-        else:
-            sources = measuring.shared_sources(store, shared, lead, engine)
+        sources = measuring.sources_of(store, platform, engine, shared)
         measured = await measuring.open_measuring(config, store, sources, stack)
         platform.watch_alarms(measured.alarms)
         context = build_context(
