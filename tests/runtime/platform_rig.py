@@ -246,8 +246,8 @@ class Rig:
         self._ids = count(1)
         self._boots = count(1)
 
-    async def open(self) -> None:
-        """Start a server process."""
+    async def open(self, *, has_alarms: bool = True) -> None:
+        """Start a server process; one router among several hears of no alarms."""
         self.engine = engine = TimedEngine()
 
         def controller(on_rollback: Callable[..., None]) -> Controller:
@@ -273,7 +273,8 @@ class Rig:
         )
         engine.controller = self.platform.controller
         await self.platform.open()
-        self.platform.watch_alarms(self.alarms)
+        if has_alarms:
+            self.platform.watch_alarms(self.alarms)
 
     async def crash(self) -> None:
         """Forget the process; what is on disk stays."""

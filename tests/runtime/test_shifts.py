@@ -4,12 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import msgspec
+import pytest
 from platform_rig import CHAT, MAIN, Load, Rig, endpoint, revision, variant
 
 from coldspark.core.shift_policy import ShiftKind, ShiftPolicy, SizeUnit, StepSize
 from coldspark.core.shifting import ShiftPhase
 from coldspark.core.types import EndpointStatus, RevisionId
+from coldspark.errors import InvalidRequest
 from coldspark.runtime.metric_ports import AlarmState
+from coldspark.runtime.ports import EndpointView
 
 HALF = StepSize(50, SizeUnit.PERCENT)
 LINEAR = ShiftPolicy(kind=ShiftKind.LINEAR, step=HALF, wait_s=0.1, bake_s=0.1)
@@ -64,6 +68,8 @@ def test_a_linear_change_shifts_and_nobody_fails() -> None:
             assert view.shift is not None
             assert view.shift.phase is ShiftPhase.STARTING
             assert view.variants[0].revision.id == "old"
+            # As routers tell each other.
+            assert msgspec.json.decode(msgspec.json.encode(view), type=EndpointView) == view
             await rig.until(lambda: is_settled(rig))
             assert rig.platform.endpoint(CHAT).variants[0].revision == NEW
             await rig.until(lambda: states(rig) == {"new"})
@@ -159,6 +165,23 @@ def test_an_alarm_takes_a_change_back() -> None:
         assert failure == "the change was taken back: alarm errors: 5 is over 1"
         assert set(load.answers) == {"old", "new"}
         assert rig.alarms.watchers == []
+
+    asyncio.run(run())
+
+
+def test_alarms_that_nobody_watches_are_refused() -> None:
+    """A change that no alarm could take back would be taken for a safe one."""
+
+    async def run() -> None:
+        rig = Rig()
+        await rig.open(has_alarms=False)
+        await rig.platform.deploy(endpoint(variant("main", OLD)))
+        with pytest.raises(InvalidRequest, match="alarms are not watched by the process"):
+            await rig.platform.deploy(
+                endpoint(variant("main", NEW), shift=ShiftPolicy(alarms=("errors",)))
+            )
+        assert await rig.ask() == "old"
+        await rig.close()
 
     asyncio.run(run())
 

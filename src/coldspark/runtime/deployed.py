@@ -134,6 +134,11 @@ class Deployed:
         if self.shift is not None:
             self.shift.supersede()
 
+    def stop_change(self) -> None:
+        """Leave a change as it is: the process ends, and the next one begins it anew."""
+        if self.shift is not None:
+            self.shift.close()
+
     def retire(self) -> None:
         """Refuse what waits, let finish what runs: the endpoint is deleted."""
         cells = dict.fromkeys([*self.lineup.cells.values(), *self._shadow_cells()])

@@ -110,6 +110,8 @@ class LocalPlatform:
     async def close(self) -> None:
         """Stop the background work, refuse what waits, and start nothing more."""
         await self._tasks.close(5.0)
+        for endpoint in self._endpoints.values():
+            endpoint.stop_change()
         if self._neighbours.captures is not None:
             await self._neighbours.captures.close()
         self._floors.close()

@@ -273,6 +273,8 @@ class Shift:
             elif cell is None:
                 self._open(variant, _floor(part, self._green_counts[name]))
         self._scale(self.green.own(self.blue), self._green_counts, part)
+        if self._room_timer is not None:
+            self._room_timer.cancel()
         self._room_timer = asyncio.get_running_loop().call_later(ROOM_PATIENCE_S, self._look_room)
 
     def _open(self, variant: VariantDefinition, floor: int) -> None:
