@@ -73,17 +73,7 @@ def test_a_model_member_that_is_not_done_is_refused(
     [
         ("KmsKeyId", "alias/mine"),
         ("AsyncInferenceConfig", {"OutputConfig": {"S3OutputPath": "s3://b/out"}}),
-        ("ShadowProductionVariants", [variant(VariantName="shadow")]),
         ("ExplainerConfig", {"ClarifyExplainerConfig": {"ShapConfig": {"ShapBaselineConfig": {}}}}),
-        (
-            "DataCaptureConfig",
-            {
-                "EnableCapture": True,
-                "InitialSamplingPercentage": 10,
-                "DestinationS3Uri": "s3://b/capture",
-                "CaptureOptions": [{"CaptureMode": "Input"}],
-            },
-        ),
         ("ProductionVariants", [variant(VolumeSizeInGB=30)]),
         ("ProductionVariants", [variant(CoreDumpConfig={"DestinationS3Uri": "s3://b/cores"})]),
         ("ProductionVariants", [realtime(RoutingConfig={"RoutingStrategy": "RANDOM"})]),

@@ -1,5 +1,7 @@
 """Placement: first come first served, eviction of the cheapest, refusal with the cure."""
 
+from dataclasses import replace
+
 from coldspark.core.fleet import Advice
 from coldspark.core.messages import (
     AskEviction,
@@ -96,3 +98,31 @@ def test_a_holder_that_two_asks_could_use_is_asked_to_go_once() -> None:
     )
     effects = placement.step(memory, 0.0)
     assert [e.replica for e in effects if isinstance(e, AskEviction)] == ["a1"]
+
+
+def test_a_modest_ask_takes_what_nobody_else_wants() -> None:
+    """It has nobody go for it, holds nobody up, and is served after all others."""
+    placement = a_placement({"a1": an_advice(0.0)})
+    placement.step(asked("a1"), 0.0)
+    effects = placement.step(replace(asked("s1"), is_modest=True), 1.0)
+    assert effects == []
+    effects = placement.step(asked("b1"), 2.0)
+    assert [e.replica for e in effects if isinstance(e, AskEviction)] == ["a1"]
+    (granted,) = placement.step(RoomReleased(ReplicaId("a1")), 3.0)
+    assert isinstance(granted, GrantRoom)
+    assert granted.grant.replica == "b1"
+    (granted,) = placement.step(RoomReleased(ReplicaId("b1")), 4.0)
+    assert isinstance(granted, GrantRoom)
+    assert granted.grant.replica == "s1"
+    placement.check()
+
+
+def test_what_nodes_hold_together_is_told_without_asking_for_it() -> None:
+    """Whoever holds room now does not count."""
+    placement = a_placement()
+    one, more = asked("x").resources, Resources(memory_bytes=4 * GIB)
+    placement.step(asked("a1"), 0.0)
+    assert placement.holds_together([one, more])
+    assert not placement.holds_together([one, one])
+    assert not placement.holds_together([more, more, more])
+    assert not placement.holds_together([Resources(gpus=(GpuAsk(type="H100"),))])

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ from native_client import CHURN, served
 from wires import gateway, run
 
 from coldspark.core.types import EndpointName, ReplicaId, RequestId
-from coldspark.runtime.ports import Invocation, LogLine
+from coldspark.runtime.ports import Invocation, LogLine, TapsView
 
 
 def usage(request: str = "req-1", endpoint: str = "churn") -> Any:
@@ -161,9 +162,12 @@ def test_metrics_are_read_from_views_and_counts() -> None:
         assert found["coldspark_wake_seconds_bucket", "0.02"] == 1
         assert found["coldspark_wake_seconds_bucket", "0.01"] == 0
         assert found["coldspark_wake_seconds_count",] == 1
+        assert found["coldspark_shadow_requests_total", "callers wait", "churn"] == 2
+        assert found["coldspark_captured_requests_total", "churn", "written"] == 5
 
     rig = Rig()
-    rig.platform.views["churn"] = view(definition())
+    taps = TapsView(copied=4, uncopied=(("callers wait", 2),), captured=5)
+    rig.platform.views["churn"] = replace(view(definition()), taps=taps)
     rig.platform.script = lambda asked, sink: sink.reply(
         200, [], b"", receipt(asked, waterfall=COLD)
     )

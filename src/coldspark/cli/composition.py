@@ -19,6 +19,7 @@ from coldspark.gateway.native.services import BillQuestion, Services
 from coldspark.runtime import clock, devices, doctor
 from coldspark.runtime.accounts import Accounts, overhead
 from coldspark.runtime.billing import Billing, TotalsSource
+from coldspark.runtime.captures import Captures
 from coldspark.runtime.catalogue import Catalogue
 from coldspark.runtime.cells import Cell
 from coldspark.runtime.controller import Controller
@@ -165,6 +166,7 @@ def platform_of(
         prepare,
         settle=None if part is None else part.settle,
         router=None if part is None else part.router,
+        captures=Captures(store.objects),
     )
 
 

@@ -13,6 +13,7 @@ import uvloop
 from coldspark import __version__
 from coldspark.cli import leading, measuring
 from coldspark.cli.composition import (
+    Store,
     close_crashed_boots,
     has_gpus,
     log,
@@ -29,6 +30,7 @@ from coldspark.gateway.auth.authenticator import Authenticator
 from coldspark.gateway.wiring import build_context
 from coldspark.runtime import catalogue as catalogues
 from coldspark.runtime.cgroups import own_cgroup
+from coldspark.runtime.platform import LocalPlatform
 from coldspark.runtime.routers.lead import Lead
 from coldspark.runtime.routers.leftovers import clean_up_routers
 from coldspark.runtime.upload_sweep import UploadSweep
@@ -110,14 +112,7 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
         stack.push_async_callback(engine.close)
         await platform.open()
         stack.push_async_callback(platform.close)
-        if config.weights_bytes_max is not None:
-            bound = WeightsBound(
-                store.artifacts,
-                config.weights_bytes_max,
-                lambda: platform.models() | engine.models(),
-            )
-            bound.open()
-            stack.push_async_callback(bound.close)
+        _bound_weights(config, store, platform, engine, stack)
         upload_sweep = UploadSweep(Uploads(store.objects.own))
         upload_sweep.open()
         stack.push_async_callback(upload_sweep.close)
@@ -127,6 +122,7 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
             shared = leading.share(config, lead, platform, services, store.ledger, catalogue)
         sources = measuring.sources_of(store, platform, engine, shared)
         measured = await measuring.open_measuring(config, store, sources, stack)
+        platform.watch_alarms(measured.alarms)
         context = build_context(
             platform=platform if shared is None else shared.platform,
             documents=store.documents,
@@ -150,6 +146,23 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
             listening = leading.serve(config, lead, shared, context, platform, store.ledger)
         async with listening as where:
             yield where
+
+
+def _bound_weights(
+    config: ServerConfig,
+    store: Store,
+    platform: LocalPlatform,
+    engine: LocalEngine,
+    stack: AsyncExitStack,
+) -> None:
+    """Keep the models on disk within their bound, where there is one, until the stack is closed."""
+    if config.weights_bytes_max is None:
+        return
+    bound = WeightsBound(
+        store.artifacts, config.weights_bytes_max, lambda: platform.models() | engine.models()
+    )
+    bound.open()
+    stack.push_async_callback(bound.close)
 
 
 def may_be_open(config: ServerConfig) -> bool:

@@ -293,6 +293,8 @@ class RoomAsked:
     replica: ReplicaId
     fleet: FleetId
     resources: Resources
+    is_modest: bool = False
+    """It takes what nobody else wants, and has nobody go for it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,13 @@ Several fleets share the machines through this one machine of asks, grants and e
    idle ones, the one whose loss is cheapest (seconds to start it again, per second it has idled)
    first. Busy ones are asked only after the ask has waited ``PATIENCE_S``; they finish their work
    first. Provisioned ones are never asked. Parked ones hold memory alone, and count as idle.
-4. What a parked replica had on its devices counts as its memory. One for which there is no room
+4. A modest ask is served after all others, has nobody go for it, and holds nobody up.
+5. What a parked replica had on its devices counts as its memory. One for which there is no room
    is asked to go. When it wakes, its former devices come first: with others it starts anew.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
@@ -143,6 +144,18 @@ class Placement:
             )
         return self._device_refusal(resources)
 
+    def holds_together(self, wanted: Iterable[Resources]) -> bool:
+        """Return whether the nodes could hold all of these at once if they were empty."""
+        trial = Placement(lambda replica: None, self._smallest_type)
+        for node in self._nodes.values():
+            trial.step(node.joined, 0.0)
+        for number, resources in enumerate(wanted):
+            name = ReplicaId(str(number))
+            asked = RoomAsked(replica=name, fleet=FleetId(name), resources=resources)
+            if not any(isinstance(effect, GrantRoom) for effect in trial.step(asked, 0.0)):
+                return False
+        return True
+
     def _device_refusal(self, resources: Resources) -> str:
         wanted = " or ".join(str(gpu) for gpu in resources.gpus)
         present = self._present()
@@ -210,13 +223,15 @@ class Placement:
         """Grant in order of arrival; ask for evictions for the first of each kind that waits."""
         blocked: set[str] = set()
         wake_s = float("inf")
-        for replica, ask in list(self._asks.items()):
+        for replica, ask in sorted(self._asks.items(), key=lambda one: one[1].asked.is_modest):
             kinds = {gpu.type for gpu in ask.asked.resources.gpus} or {"memory"}
             grant = None if kinds & blocked else self._find(ask.asked)
             if grant is not None:
                 self._hold(grant, ask.asked)
                 del self._asks[replica]
                 effects.append(GrantRoom(grant))
+                continue
+            if ask.asked.is_modest:
                 continue
             if not kinds & blocked:
                 wake_s = min(wake_s, self._make_room(ask, now, effects))

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
 
+from coldspark.core.capturing import CaptureRule
 from coldspark.core.provisioning import Window, check_windows
 from coldspark.core.rules.settings import Histogram, Learned, Rule
+from coldspark.core.shift_policy import ShiftPolicy
 from coldspark.core.warmth import Warmth as Warmth
 
 EndpointName = NewType("EndpointName", str)
@@ -459,6 +461,16 @@ class EndpointDefinition:
     """The door that defined it."""
     labels: tuple[tuple[str, str], ...] = ()
     """The door's own notes (such as the endpoint config's name), sorted by key."""
+    shadows: tuple[VariantDefinition, ...] = ()
+    """They get copies of requests, by their weight to that of the variants; nobody hears them."""
+    capture: CaptureRule | None = None
+    """Which requests and replies are written down."""
+    shift: ShiftPolicy | None = None
+    """How a change reaches callers. None: replica by replica, in place."""
+    previous: "EndpointDefinition | None" = None
+    """While a change is under way: what it replaces."""
+    changed_ms: int | None = None
+    """When that change was asked for."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -466,8 +478,8 @@ class EndpointDefinition:
                 f"endpoint name {self.name!r} must be 1-63 letters, digits and single hyphens"
                 " that do not begin or end it"
             )
-        names = [variant.name for variant in self.variants]
-        if not names:
+        names = [variant.name for variant in (*self.variants, *self.shadows)]
+        if not self.variants:
             raise ValueError(f"endpoint {self.name!r} needs at least one variant")
         if len(set(names)) != len(names):
             raise ValueError(f"endpoint {self.name!r} has two variants of one name: {names}")

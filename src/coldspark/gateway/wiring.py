@@ -57,6 +57,7 @@ def build_context(
     callers may come from other machines without a key, so the server has names it does not know.
     ``spool_directory``: on the disk where signed bodies wait for their proof.
     ``objects``: whose own buckets the S3 door serves; None: it is not there.
+    ``alarms``: what may take changes of endpoints back; None: nobody watches any.
     """
     gate, tally, ending = Gate(authenticator, is_open=is_open), Tally(), Ending()
     house = House(
@@ -67,7 +68,7 @@ def build_context(
         tally=tally,
         ending=ending,
     )
-    aws_services = [sagemaker(platform, documents, catalogue)]
+    aws_services = [sagemaker(platform, documents, catalogue, alarms)]
     if metrics is not None and alarms is not None:
         aws_services.append(cloudwatch(metrics, alarms, documents))
     aws = front(aws_services, gate.identify)

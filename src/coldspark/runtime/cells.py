@@ -1,6 +1,7 @@
 """One fleet as the controller holds it: its names, its timer."""
 
 import asyncio
+from collections.abc import Callable
 
 from coldspark.core.fleet import Fleet
 from coldspark.core.types import EndpointName, FleetId, VariantName
@@ -9,7 +10,7 @@ from coldspark.core.types import EndpointName, FleetId, VariantName
 class Cell:
     """One fleet in the controller: its names, its timer."""
 
-    __slots__ = ("endpoint", "fleet", "id", "timer", "variant")
+    __slots__ = ("endpoint", "fleet", "id", "is_shadow", "timer", "variant", "watch")
 
     def __init__(self, endpoint: EndpointName, variant: VariantName, fleet: Fleet) -> None:
         self.id: FleetId = fleet.id
@@ -17,3 +18,7 @@ class Cell:
         self.variant = variant
         self.fleet = fleet
         self.timer: asyncio.TimerHandle | None = None
+        self.watch: Callable[[], None] | None = None
+        """Called when something came of a replica; the fleet may hear of it only after that."""
+        self.is_shadow = False
+        """Nobody waits for its answers: its replicas go first when room is short."""

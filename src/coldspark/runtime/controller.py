@@ -7,6 +7,7 @@ effects are performed waits its turn in the inbox, so each machine sees one even
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import assert_never
 
 from coldspark.core import failures
@@ -108,7 +109,7 @@ class Controller:
         self._on_rollback = on_rollback
         self._on_step = on_step
         self._cells: dict[FleetId, Cell] = {}
-        self._born = 0
+        self._born = self._asides = 0
         self._owners: dict[ReplicaId, Cell] = {}
         self._parked_bytes: dict[ReplicaId, int] = {}
         """Of devices, until placement is told."""
@@ -137,28 +138,51 @@ class Controller:
         variant: VariantName,
         revision: Revision,
         first: FleetEvent | None = None,
+        *,
+        is_beside: bool = False,
+        is_shadow: bool = False,
     ) -> Cell:
         """Begin to run a variant; its provisioned replicas start at once.
 
         ``first`` is what its fleet hears first, such as another floor than the revision's.
+        ``is_beside``: another cell has the variant's name, and keeps it until ``install``.
+        ``is_shadow``: its replicas take only room that nobody else wants.
         """
-        id = fleet_id(endpoint, variant)
-        assert id not in self._cells
         self._born += 1
         prefix = f"{endpoint[:_NAME_CHARS]}-{self._boot}x{self._born}."
-        cell = Cell(endpoint, variant, Fleet(id, revision, replica_prefix=prefix))
-        self._cells[id] = cell
+        fleet = Fleet(fleet_id(endpoint, variant), revision, replica_prefix=prefix)
+        cell = Cell(endpoint, variant, fleet)
+        cell.is_shadow = is_shadow
+        if is_beside:
+            cell.id = self._aside(cell)
+        assert cell.id not in self._cells
+        self._cells[cell.id] = cell
         self.post(cell, first or Ticked())
         return cell
+
+    def install(self, cell: Cell) -> None:
+        """Give a cell that was opened beside another its variant's name, which must be free."""
+        assert cell.fleet.id not in self._cells
+        self._rename(cell, cell.fleet.id)
+
+    def set_aside(self, cell: Cell) -> None:
+        """Free a cell's name: the same variant may be opened anew while this one serves on."""
+        self._rename(cell, self._aside(cell))
+
+    def _aside(self, cell: Cell) -> FleetId:
+        self._asides += 1
+        return FleetId(f"{cell.fleet.id}#{self._asides}")
+
+    def _rename(self, cell: Cell, id: FleetId) -> None:
+        self._cells[id] = self._cells.pop(cell.id)
+        cell.id = id
 
     def retire(self, cell: Cell) -> None:
         """Refuse what waits, let finish what runs, then forget the variant.
 
-        Its name is free at once: the same variant may be opened anew while the old one drains.
+        Its name is free at once.
         """
-        draining = FleetId(f"{cell.id}#{self._born}")
-        self._cells[draining] = self._cells.pop(cell.id)
-        cell.id = draining
+        self.set_aside(cell)
         self.post(cell, Retired())
 
     def close(self) -> None:
@@ -228,8 +252,14 @@ class Controller:
             case AskRoom(replica, revision, _):
                 self._owners[replica] = cell
                 self._starts.asked(replica)
-                resources = revision.spec.resources
-                self.place(RoomAsked(replica=replica, fleet=cell.fleet.id, resources=resources))
+                self.place(
+                    RoomAsked(
+                        replica=replica,
+                        fleet=cell.fleet.id,
+                        resources=revision.spec.resources,
+                        is_modest=cell.is_shadow,
+                    )
+                )
             case StartReplica(replica, revision):
                 self._start(cell, replica, revision)
             case ParkReplica(replica):
@@ -250,7 +280,8 @@ class Controller:
             case RolledBack(revision, _):
                 self._on_rollback(cell, revision)
             case RolledOut():
-                pass
+                if cell.watch is not None:
+                    cell.watch()
             case _:
                 assert_never(effect)
 
@@ -330,11 +361,17 @@ class Controller:
         cell = self._owners.get(replica)
         if cell is not None:
             self.post(cell, event)
+            if cell.watch is not None:
+                cell.watch()
 
     def advise(self, replica: ReplicaId) -> Advice | None:
         """Return what placement may know of a replica of this controller."""
         cell = self._owners.get(replica)
-        return None if cell is None else cell.fleet.advise(replica)
+        advice = None if cell is None else cell.fleet.advise(replica)
+        if cell is None or advice is None or not cell.is_shadow:
+            return advice
+        is_idle = advice.idle_since_s is not None
+        return replace(advice, is_superseded=True, is_evictable=advice.is_evictable or is_idle)
 
     def on_fetched(self, replica: ReplicaId) -> None:
         """Model data and environment are here."""

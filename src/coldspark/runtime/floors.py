@@ -31,6 +31,8 @@ class _Watched:
     window: Window | None
     """The one that it was told of last."""
     bound: FloorMoved | None = None
+    is_held: bool = False
+    """Somebody else says its floor for now."""
 
 
 class Floors:
@@ -65,6 +67,22 @@ class Floors:
         self._watched.pop(cell, None)
         self._sort(cell)
 
+    def hold(self, cell: Cell) -> None:
+        """Let somebody else say a fleet's floor until ``release``; bounds are only noted."""
+        self._watched[cell].is_held = True
+
+    def release(self, cell: Cell) -> None:
+        """Tell a fleet what holds now, after somebody else said it."""
+        watched = self._watched[cell]
+        watched.is_held = False
+        before, watched.window = watched.window, self._now(cell).window
+        self._post(cell, watched.bound or self._by_windows(_scale(cell), before))
+
+    def inherit(self, cell: Cell, former: Cell) -> None:
+        """Let the bound of the cell that it replaces hold for a cell."""
+        if (watched := self._watched.get(former)) is not None:
+            self._watched[cell].bound = watched.bound
+
     def adopting(self, cell: Cell, revision: Revision) -> FloorMoved | None:
         """Return what is to hold with another revision; None where a bound holds on."""
         watched = self._watched[cell]
@@ -86,7 +104,10 @@ class Floors:
         watched = self._watched[cell]
         if moved.floor is not None or moved.ceiling is not None:
             watched.bound = moved
-            self._post(cell, moved)
+            if not watched.is_held:
+                self._post(cell, moved)
+        elif watched.is_held:
+            watched.bound = None
         elif watched.bound is not None:
             watched.bound = watched.window = None
             self._post(cell, _OPEN) if self._now(cell).window is None else self._tell(cell, watched)
@@ -137,6 +158,8 @@ class Floors:
     def _tell(self, cell: Cell, watched: _Watched) -> None:
         """Tell a fleet of its window, unless it knows, or a bound holds."""
         now = watched.ahead.standing
+        if watched.is_held:
+            return
         if watched.bound is None and now.window != watched.window:
             moved = self._by_windows(_scale(cell), watched.window)
             watched.window = now.window

@@ -6,40 +6,32 @@ the old definition or the new one. Changes of one endpoint are taken one at a ti
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from typing import Protocol
 
-from coldspark.core.fleet import Note
-from coldspark.core.messages import FloorMoved, RevisionAdopted
-from coldspark.core.replicas import Replica, ReplicaState
+from coldspark.core.messages import FloorMoved
 from coldspark.core.types import (
     EndpointDefinition,
     EndpointName,
     EndpointStatus,
     Failure,
     FailureKind,
-    ReplicaId,
     Revision,
     VariantDefinition,
     VariantName,
 )
 from coldspark.errors import ColdsparkError, InvalidRequest, NoRoom, NotFound
 from coldspark.runtime import clock
+from coldspark.runtime.captures import Captures
 from coldspark.runtime.cells import Cell
 from coldspark.runtime.controller import Controller
+from coldspark.runtime.deployed import Deployed, Neighbours, is_gradual
 from coldspark.runtime.floors import Floors
-from coldspark.runtime.ports import (
-    Decision,
-    EndpointView,
-    Invocation,
-    LogLine,
-    ReplicaView,
-    Sink,
-    Ticket,
-    VariantView,
-)
+from coldspark.runtime.metric_ports import Alarms
+from coldspark.runtime.ports import EndpointView, Invocation, LogLine, Sink, Ticket
 from coldspark.runtime.tasks import Tasks
+from coldspark.runtime.views import ReplicaHost, Views, worst
 from coldspark.store.records import StoredEndpoint
 
 _log = logging.getLogger(__name__)
@@ -61,28 +53,6 @@ class EndpointStore(Protocol):
         """Return all endpoints."""
 
 
-class ReplicaHost(Protocol):
-    """What the views ask of the engine."""
-
-    def logs(self, endpoint: EndpointName, lines: int) -> list[LogLine]:
-        """Return the newest lines."""
-
-    def template(self, replica: ReplicaId) -> str | None:
-        """Say what a replica was started from."""
-
-
-@dataclass(slots=True)
-class _Endpoint:
-    stored: StoredEndpoint
-    cells: dict[VariantName, Cell] = field(default_factory=dict)
-    credit: dict[VariantName, float] = field(default_factory=dict)
-    """Smooth weighted round robin: each choice adds the weights, the largest credit pays."""
-
-    @property
-    def definition(self) -> EndpointDefinition:
-        return self.stored.definition
-
-
 class LocalPlatform:
     """Implements ``Platform`` over one controller."""
 
@@ -95,6 +65,7 @@ class LocalPlatform:
         *,
         settle: Callable[[], Awaitable[None]] | None = None,
         router: int | None = None,
+        captures: Captures | None = None,
         wall_ms: Callable[[], int] = clock.wall_ms,
     ) -> None:
         """Take the neighbours. ``prepare`` brings a revision's files here ahead of use.
@@ -107,9 +78,17 @@ class LocalPlatform:
         self._store = endpoints
         self._host = host
         self._prepare = prepare
-        self._endpoints: dict[EndpointName, _Endpoint] = {}
+        self._endpoints: dict[EndpointName, Deployed] = {}
         self._changes = asyncio.Lock()
         self._tasks = Tasks()
+        self._views = Views(self.controller, host, self._floors)
+        self._neighbours = Neighbours(
+            controller=self.controller,
+            floors=self._floors,
+            tasks=self._tasks,
+            captures=captures,
+            save=self._save_soon,
+        )
         self._preparing = 0
         self._settle = settle or self._settle_alone
         self._router = router
@@ -117,14 +96,24 @@ class LocalPlatform:
     async def open(self) -> None:
         """Bring back every endpoint that was deployed."""
         for stored in await self._store.load():
-            endpoint = _Endpoint(stored)
+            endpoint = Deployed(stored, self._neighbours)
             self._endpoints[stored.definition.name] = endpoint
-            self._apply(endpoint)
+            endpoint.open()
         self._tasks.spawn(self._settle_for_ever())
+
+    def watch_alarms(self, alarms: Alarms) -> None:
+        """Let alarms take changes back from here on; without them such changes are refused."""
+        self._neighbours.alarms = alarms
+        for endpoint in list(self._endpoints.values()):
+            endpoint.watch_alarms()
 
     async def close(self) -> None:
         """Stop the background work, refuse what waits, and start nothing more."""
         await self._tasks.close(5.0)
+        for endpoint in self._endpoints.values():
+            endpoint.stop_change()
+        if self._neighbours.captures is not None:
+            await self._neighbours.captures.close()
         self._floors.close()
         self.controller.close()
 
@@ -134,10 +123,12 @@ class LocalPlatform:
         if endpoint is None:
             sink.fail(_unknown(invocation.endpoint, list(self._endpoints)), None)
             return _Void()
-        cell = endpoint.cells.get(invocation.variant or self._choose(endpoint))
+        cell = endpoint.cell_for(invocation)
         if cell is None:
             sink.fail(_unknown_variant(invocation, endpoint.definition), None)
             return _Void()
+        if endpoint.taps is not None:
+            return endpoint.taps.submit(cell, invocation, sink)
         return self.controller.submit(cell, invocation, sink)
 
     async def deploy(self, definition: EndpointDefinition) -> EndpointView:
@@ -148,19 +139,44 @@ class LocalPlatform:
         self.refuse_what_cannot_run(definition)
         async with self._changes:
             known = self._endpoints.get(definition.name)
-            if known is None or known.definition != definition:
-                stored = await self._store.save(definition)
-                endpoint = known or _Endpoint(stored)
-                endpoint.stored = stored
-                self._endpoints[definition.name] = endpoint
-                self._apply(endpoint)
-                for variant in definition.variants:
-                    self._tasks.spawn(self._prepared(definition.name, variant.revision))
+            if known is None or _asked(known.definition) != definition:
+                await self._change(known, definition)
         return self.endpoint(definition.name)
 
-    def refuse_what_cannot_run(self, definition: EndpointDefinition) -> None:
-        """Raise NoRoom when a variant fits no node, even an empty one."""
+    async def _change(self, known: Deployed | None, definition: EndpointDefinition) -> None:
+        if known is not None:
+            known.end_change()
+            if is_gradual(known.definition, definition):
+                definition = replace(
+                    definition, previous=known.definition, changed_ms=clock.wall_ms()
+                )
+        stored = await self._store.save(definition)
+        if known is None:
+            self._endpoints[definition.name] = known = Deployed(stored, self._neighbours)
+            known.open()
+        else:
+            known.adopt(stored)
         for variant in definition.variants:
+            self._tasks.spawn(self._prepared(definition.name, variant.revision))
+
+    def refuse_what_cannot_run(self, definition: EndpointDefinition) -> None:
+        """Raise NoRoom when a variant fits no node, even an empty one.
+
+        Also InvalidRequest for alarms that nobody watches here, and for a capture without a store.
+        """
+        shift, neighbours = definition.shift, self._neighbours
+        if definition.capture is not None and neighbours.captures is None:
+            raise InvalidRequest(
+                "nothing is captured here, as there is no object storage: leave it out",
+                field="capture",
+            )
+        if shift is not None and shift.alarms and neighbours.alarms is None:
+            raise InvalidRequest(
+                "alarms are not watched by the process that serves this endpoint: leave them out,"
+                " or run the server with --routers 1",
+                field="alarms",
+            )
+        for variant in (*definition.variants, *definition.shadows):
             reason = self.controller.placement.refusal(variant.revision.spec.resources)
             if reason is not None:
                 raise NoRoom(f"variant {variant.name}: {reason}", field="gpu")
@@ -171,9 +187,7 @@ class LocalPlatform:
             self._find(name)
             await self._store.delete(name)
             endpoint = self._endpoints.pop(name)
-            for cell in endpoint.cells.values():
-                self._floors.forget(cell)
-                self.controller.retire(cell)
+            endpoint.retire()
 
     async def bound(
         self,
@@ -184,14 +198,15 @@ class LocalPlatform:
         reason: str,
     ) -> EndpointView:
         """Set how many ready replicas a variant has; see ``Platform``."""
-        cell = self._find(name).cells.get(variant)
-        if cell is None:
+        cells = self._find(name).cells_of(variant)
+        if not cells:
             raise NotFound(f"endpoint {name} has no variant {variant!r}", field="variant")
         try:
             moved = FloorMoved(floor, ceiling, reason)
         except ValueError as error:
             raise InvalidRequest(str(error), field="floor") from None
-        self._floors.bound(cell, moved)
+        for cell in cells:
+            self._floors.bound(cell, moved)
         return self.endpoint(name)
 
     def endpoint(self, name: EndpointName) -> EndpointView:
@@ -207,7 +222,7 @@ class LocalPlatform:
         return {
             variant.revision.spec.model
             for endpoint in self._endpoints.values()
-            for variant in endpoint.definition.variants
+            for variant in _all_variants(endpoint.definition)
             if variant.revision.spec.model is not None
         }
 
@@ -216,42 +231,11 @@ class LocalPlatform:
         self._find(name)
         return self._host.logs(name, lines)
 
-    def _find(self, name: EndpointName) -> _Endpoint:
+    def _find(self, name: EndpointName) -> Deployed:
         endpoint = self._endpoints.get(name)
         if endpoint is None:
             raise NotFound(_unknown(name, list(self._endpoints)).message, field="name")
         return endpoint
-
-    def _apply(self, endpoint: _Endpoint) -> None:
-        """Make the cells what the definition says."""
-        definition = endpoint.definition
-        wanted = {variant.name: variant for variant in definition.variants}
-        for name in [name for name in endpoint.cells if name not in wanted]:
-            self._floors.forget(endpoint.cells[name])
-            self.controller.retire(endpoint.cells.pop(name))
-        for name, variant in wanted.items():
-            cell = endpoint.cells.get(name)
-            if cell is None:
-                first = self._floors.first(variant.revision)
-                cell = self.controller.open_cell(definition.name, name, variant.revision, first)
-                endpoint.cells[name] = cell
-                self._floors.watch(cell)
-            elif cell.fleet.revision != variant.revision:
-                moved = self._floors.adopting(cell, variant.revision)
-                self.controller.post(cell, RevisionAdopted(variant.revision, moved))
-                self._floors.adopted(cell)
-        endpoint.credit = dict.fromkeys(wanted, 0.0)
-
-    def _choose(self, endpoint: _Endpoint) -> VariantName:
-        variants = endpoint.definition.variants
-        if len(variants) == 1:
-            return variants[0].name
-        credit = endpoint.credit
-        for variant in variants:
-            credit[variant.name] += variant.weight
-        chosen = max(variants, key=lambda variant: credit[variant.name])
-        credit[chosen.name] -= sum(variant.weight for variant in variants)
-        return chosen.name
 
     async def _prepared(self, name: EndpointName, revision: Revision) -> None:
         if self._preparing >= _PREPARED_AT_ONCE:
@@ -275,75 +259,38 @@ class LocalPlatform:
         self.controller.settle()
 
     def _rolled_back(self, cell: Cell, revision: Revision) -> None:
-        """Write down that an update was taken back; its windows went with it."""
+        """Hear that a fleet took a revision back by itself; its windows went with it."""
         self._floors.adopted(cell)
         endpoint = self._endpoints.get(cell.endpoint)
-        if endpoint is None:
-            return
-        variants = tuple(
-            replace(variant, revision=revision) if variant.name == cell.variant else variant
-            for variant in endpoint.definition.variants
-        )
-        definition = replace(endpoint.definition, variants=variants)
-        endpoint.stored = replace(endpoint.stored, definition=definition)
-        self._tasks.spawn(self._save(definition))
+        if endpoint is not None:
+            endpoint.rolled_back(cell, revision)
 
-    async def _save(self, definition: EndpointDefinition) -> None:
+    def _save_soon(self, endpoint: Deployed) -> None:
+        self._tasks.spawn(self._save(endpoint))
+
+    async def _save(self, endpoint: Deployed) -> None:
         async with self._changes:
-            if definition.name in self._endpoints:
-                await self._store.save(definition)
+            # What it is by now: it may have changed again while this waited.
+            if self._endpoints.get(endpoint.definition.name) is endpoint:
+                await self._store.save(endpoint.definition)
 
-    def _view(self, endpoint: _Endpoint) -> EndpointView:
-        variants = tuple(
-            self._variant_view(variant, endpoint.cells[variant.name])
-            for variant in endpoint.definition.variants
-        )
+    def _view(self, endpoint: Deployed) -> EndpointView:
+        views, shift = self._views, endpoint.shift
+        variants = views.of(endpoint.lineup)
+        shown = None if shift is None else replace(shift.view(), variants=views.of(shift.green))
+        failure = next((v.failure for v in variants if v.failure is not None), None)
         return EndpointView(
             name=endpoint.definition.name,
             definition=endpoint.definition,
-            status=_worst([variant.status for variant in variants]),
-            failure=next((v.failure for v in variants if v.failure is not None), None),
+            status=EndpointStatus.UPDATING if shift else worst([one.status for one in variants]),
+            failure=failure or endpoint.failure,
             created_ms=endpoint.stored.created_ms,
             updated_ms=endpoint.stored.updated_ms,
             variants=variants,
             router=self._router,
-        )
-
-    def _variant_view(self, variant: VariantDefinition, cell: Cell) -> VariantView:
-        fleet = cell.fleet
-        return VariantView(
-            name=variant.name,
-            weight=variant.weight,
-            revision=fleet.revision,
-            status=fleet.status,
-            failure=fleet.failure,
-            queued=fleet.queued,
-            replicas=tuple(self._replica_view(replica) for replica in fleet.replicas()),
-            decisions=tuple(_decision(note) for note in fleet.notes),
-            floor=self._floors.view(cell),
-        )
-
-    def _replica_view(self, replica: Replica) -> ReplicaView:
-        now_s = clock.monotonic_s()
-        grant = self.controller.placement.grant(replica.id)
-        state = replica.state.value
-        if replica.state is ReplicaState.READY and replica.running:
-            state = "busy"
-        return ReplicaView(
-            replica=replica.id,
-            revision=replica.revision.id,
-            state=state,
-            running=len(replica.running),
-            age_s=now_s - replica.asked_s,
-            idle_s=None if replica.idle_since_s is None else now_s - replica.idle_since_s,
-            node=None if grant is None else grant.node,
-            devices=()
-            if grant is None
-            else tuple(
-                f"{device.type} (simulated)" if device.is_simulated else device.type
-                for device in grant.devices
-            ),
-            template=self._host.template(replica.id),
+            shift=shown,
+            shadows=views.of(endpoint.shadows()),
+            taps=endpoint.taps_view(),
         )
 
 
@@ -363,16 +310,17 @@ class _Void:
         """Nothing is sent."""
 
 
-def _decision(note: Note) -> Decision:
-    at_ms = clock.wall_ms() - round((clock.monotonic_s() - note.at_s) * 1000)
-    return Decision(at_ms=at_ms, what=note.what, reason=note.reason)
+def _asked(definition: EndpointDefinition) -> EndpointDefinition:
+    """Return a definition as it was asked for, without the change that it is in."""
+    return replace(definition, previous=None, changed_ms=None)
 
 
-def _worst(statuses: list[EndpointStatus]) -> EndpointStatus:
-    for status in (EndpointStatus.FAILED, EndpointStatus.RETIRING, EndpointStatus.UPDATING):
-        if status in statuses:
-            return status
-    return EndpointStatus.READY
+def _all_variants(definition: EndpointDefinition) -> Iterator[VariantDefinition]:
+    """Yield all that may run, while a change is under way the former ones too."""
+    yield from definition.variants
+    yield from definition.shadows
+    if definition.previous is not None:
+        yield from _all_variants(definition.previous)
 
 
 def _unknown(name: str, names: list[EndpointName]) -> Failure:

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from coldspark.core.messages import Grant
 from coldspark.core.metering import Holding, Usage
+from coldspark.core.shifting import ShiftPhase
 from coldspark.core.types import (
     EndpointDefinition,
     EndpointName,
@@ -287,6 +288,36 @@ class VariantView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShiftView:
+    """A change of an endpoint that is under way."""
+
+    phase: ShiftPhase
+    share: float
+    """Of the requests, that the new replicas get."""
+    step: int
+    """From 1."""
+    steps: int
+    reason: str
+    """Why it is done in place, or taken back; empty otherwise."""
+    is_in_place: bool
+    since_ms: int
+    """When its present phase or step began."""
+    variants: tuple[VariantView, ...]
+    """The new ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TapsView:
+    """How many requests were copied to a shadow or written down, and how many were not."""
+
+    copied: int = 0
+    uncopied: tuple[tuple[str, int], ...] = ()
+    """By why."""
+    captured: int = 0
+    uncaptured: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointView:
     """One endpoint as it is now."""
 
@@ -297,8 +328,14 @@ class EndpointView:
     created_ms: int
     updated_ms: int
     variants: tuple[VariantView, ...]
+    """Those that serve; while a change is under way, the former ones."""
     router: int | None = None
     """The process that owns it, where there are several."""
+    shift: ShiftView | None = None
+    """The change that is under way."""
+    shadows: tuple[VariantView, ...] = ()
+    taps: TapsView | None = None
+    """Where requests are copied or written down."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """What the controller asks of placement, wherever that is."""
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from coldspark.core.messages import Grant, PlacementEffect, PlacementEvent
@@ -17,3 +18,6 @@ class Rooms(Protocol):
 
     def refusal(self, resources: Resources) -> str | None:
         """Say why no node could ever hold this, and what would; None when one could."""
+
+    def holds_together(self, wanted: Iterable[Resources]) -> bool:
+        """Return whether the nodes could hold all of these at once if they were empty."""

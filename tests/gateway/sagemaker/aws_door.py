@@ -18,6 +18,7 @@ from coldspark.errors import ColdsparkError
 from coldspark.gateway.auth.authenticator import Authenticator
 from coldspark.gateway.auth.scopes import Action, authorize
 from coldspark.gateway.aws.front import front
+from coldspark.gateway.aws.services import Service
 from coldspark.gateway.sagemaker import invocations
 from coldspark.gateway.sagemaker.replies import Reply as AwsReply
 from coldspark.gateway.sagemaker.service import sagemaker
@@ -64,8 +65,13 @@ class Door:
         self.platform = AnsweringPlatform(self.clock)
         self.body_bytes_max = body_bytes_max
         self.authenticator = Authenticator(FakeKeys(keys))
-        self.service = sagemaker(self.platform, self.documents, catalogue.load())
-        endpoint = front([self.service], self._identify)
+        self.app: Starlette
+        self.serve(sagemaker(self.platform, self.documents, catalogue.load()))
+
+    def serve(self, service: Service) -> None:
+        """Let another service answer, such as one with other neighbours."""
+        self.service = service
+        endpoint = front([service], self._identify)
         self.app = Starlette(
             routes=[
                 Route("/", endpoint, methods=["POST"]),

@@ -186,20 +186,10 @@ def test_managed_bounds_must_hold_the_initial_count(door: Door, changes: dict[st
         ("KmsKeyId", "key"),
         ("AsyncInferenceConfig", {"OutputConfig": {"S3OutputPath": "s3://b/o"}}),
         ("ExplainerConfig", {"ClarifyExplainerConfig": {"a": 1}}),
-        ("ShadowProductionVariants", [variant(VariantName="shadow")]),
         ("VpcConfig", {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}),
         ("EnableNetworkIsolation", True),
         ("MetricsConfig", {"EnableEnhancedMetrics": True}),
         ("CrossRegionTrafficConfig", {"a": 1}),
-        (
-            "DataCaptureConfig",
-            {
-                "EnableCapture": True,
-                "InitialSamplingPercentage": 100,
-                "DestinationS3Uri": "s3://b/k",
-                "CaptureOptions": [{"CaptureMode": "Input"}],
-            },
-        ),
     ],
 )
 def test_an_option_that_would_do_nothing_is_refused(door: Door, member: str, value: object) -> None:

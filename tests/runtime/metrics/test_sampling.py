@@ -63,7 +63,7 @@ def seen(*running: int, queued: int = 0) -> EndpointView:
         queued=queued,
         replicas=replicas,
         decisions=(),
-        floor=FloorView(min=0, max=1, reason=None, next=None),
+        floor=FloorView(min=1, max=4, reason=None, next=None),
     )
     return EndpointView(
         name=name,

@@ -33,6 +33,7 @@ class _Views(Collector):
         yield self._requests()
         yield self._wakes()
         yield from self._endpoints()
+        yield from self._taps()
 
     def _requests(self) -> Metric:
         family = CounterMetricFamily(
@@ -70,3 +71,20 @@ class _Views(Collector):
                 for state, count in Counter(one.state for one in variant.replicas).items():
                     replicas.add_metric((*names, state), count)
         return running, queued, replicas
+
+    def _taps(self) -> Iterable[Metric]:
+        """Yield what became of the requests that were to be copied or written down."""
+        labels = ("endpoint", "outcome")
+        copies = CounterMetricFamily(
+            "coldspark_shadow_requests", "Requests meant for a shadow.", labels=labels
+        )
+        lines = CounterMetricFamily(
+            "coldspark_captured_requests", "Requests meant to be captured.", labels=labels
+        )
+        for view in self._platform.endpoints():
+            if (taps := view.taps) is not None:
+                for outcome, count in (("copied", taps.copied), *taps.uncopied):
+                    copies.add_metric((view.name, outcome), count)
+                for outcome, count in (("written", taps.captured), *taps.uncaptured):
+                    lines.add_metric((view.name, outcome), count)
+        return copies, lines

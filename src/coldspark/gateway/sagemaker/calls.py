@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from coldspark.gateway.sagemaker.arns import arn
 from coldspark.runtime.catalogue import Catalogue
+from coldspark.runtime.metric_ports import Alarms
 from coldspark.runtime.ports import Documents, Platform
 
 DOOR = "sagemaker"
@@ -19,6 +20,8 @@ class Call:
     platform: Platform
     documents: Documents
     catalogue: Catalogue
+    alarms: Alarms | None
+    """None: nobody watches alarms."""
     region: str
     body: Body
     """Checked against the operation's shape."""

@@ -5,7 +5,7 @@ changes together with what runs, in the platform's one write: no crash can part 
 endpoint has no document of its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -14,9 +14,11 @@ from coldspark.core.types import EndpointDefinition, EndpointName, VariantDefini
 from coldspark.gateway.aws.errors import invalid
 from coldspark.gateway.sagemaker import models
 from coldspark.gateway.sagemaker.calls import DOOR, Body, Call
+from coldspark.gateway.sagemaker.capturing import capture_rule
 from coldspark.gateway.sagemaker.endpoint_configs import CONFIGS
 from coldspark.gateway.sagemaker.models import MODELS
 from coldspark.gateway.sagemaker.records import (
+    DataCapture,
     EndpointChange,
     EndpointConfig,
     ManagedScaling,
@@ -24,6 +26,7 @@ from coldspark.gateway.sagemaker.records import (
     ServerlessConfig,
     read,
 )
+from coldspark.gateway.sagemaker.shifting import shift_policy
 from coldspark.gateway.sagemaker.variants import is_managed, variant_definition
 
 _LABEL = "sagemaker"
@@ -44,15 +47,20 @@ class EndpointNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     config: str
     variants: dict[str, VariantNote]
+    shadows: dict[str, VariantNote] = {}
     deployment: dict[str, object] | None = None
+    capture: DataCapture | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retained:
-    """What an update keeps of the variants that run: weights and instance counts by name."""
+    """What an update keeps of what runs: weights and instance counts by name, data capture."""
 
     weights: Mapping[str, float]
     instances: Mapping[str, int]
+    has_capture: bool = False
+    """Whether ``capture`` is kept, also where it is None."""
+    capture: DataCapture | None = None
 
 
 NOTHING_RETAINED = Retained(weights={}, instances={})
@@ -82,19 +90,49 @@ async def definition_of(
     body = (await CONFIGS.load(call, change.endpoint_config_name)).body
     config = read(EndpointConfig, body)
     config_tag = await CONFIGS.gpu_tag(call, change.endpoint_config_name)
+    places = {"endpoint": own_tag, "endpoint config": config_tag}
+    kept = [_with_retained(variant, retained) for variant in config.production_variants]
+    variants, notes = await _variants(call, kept, body.get("ProductionVariants"), places)
+    shadows, shadow_notes = await _variants(
+        call, config.shadow_production_variants, body.get("ShadowProductionVariants"), places
+    )
+    capture = retained.capture if retained.has_capture else config.data_capture_config
+    note = EndpointNote(
+        config=change.endpoint_config_name,
+        variants=notes,
+        shadows=shadow_notes,
+        deployment=deployment,
+        capture=capture,
+    )
+    try:
+        return EndpointDefinition(
+            name=EndpointName(change.endpoint_name),
+            variants=variants,
+            source=DOOR,
+            labels=_labels(note),
+            shadows=shadows,
+            capture=capture_rule(capture),
+            shift=shift_policy(deployment, call.alarms),
+        )
+    except ValueError as error:
+        invalid(f"Endpoint '{change.endpoint_name}' is not valid: {error}.")
+
+
+async def _variants(
+    call: Call,
+    asked: Sequence[ProductionVariant],
+    sent: object,
+    places: Mapping[str, str | None],
+) -> tuple[tuple[VariantDefinition, ...], dict[str, VariantNote]]:
+    """Return variants and their notes; ``sent`` are their bodies as they came."""
     definitions: list[VariantDefinition] = []
     notes: dict[str, VariantNote] = {}
-    for sent, variant in zip(_sent_variants(body), config.production_variants, strict=True):
-        kept = _with_retained(variant, retained)
-        places = {"endpoint": own_tag, "endpoint config": config_tag}
-        definition, image = await _variant(call, kept, places)
+    bodies = sent if isinstance(sent, list) else []
+    for body, variant in zip(bodies, asked, strict=True):
+        definition, image = await _variant(call, variant, places)
         definitions.append(definition)
-        notes[variant.variant_name] = _variant_note(kept, image, sent)
-    return _endpoint(
-        change.endpoint_name,
-        tuple(definitions),
-        EndpointNote(config=change.endpoint_config_name, variants=notes, deployment=deployment),
-    )
+        notes[variant.variant_name] = _variant_note(variant, image, body)
+    return tuple(definitions), notes
 
 
 async def _variant(
@@ -109,17 +147,6 @@ async def _variant(
     }
     definition = variant_definition(variant, model.container, gpu_tags, call.catalogue)
     return definition, model.container.image
-
-
-def _endpoint(
-    name: str, variants: tuple[VariantDefinition, ...], note: EndpointNote
-) -> EndpointDefinition:
-    try:
-        return EndpointDefinition(
-            name=EndpointName(name), variants=variants, source=DOOR, labels=_labels(note)
-        )
-    except ValueError as error:
-        invalid(f"Endpoint '{name}' is not valid: {error}.")
 
 
 def _labels(note: EndpointNote) -> tuple[tuple[str, str], ...]:
@@ -147,9 +174,3 @@ def _variant_note(variant: ProductionVariant, image: str | None, sent: Body) -> 
         scaling=variant.managed_instance_scaling,
         routing=routing if isinstance(routing, dict) else None,
     )
-
-
-def _sent_variants(body: Body) -> list[Body]:
-    variants = body["ProductionVariants"]
-    assert isinstance(variants, list)
-    return variants

@@ -16,15 +16,21 @@ async def create(call: Call) -> Body:
     """CreateEndpointConfig: each variant is tried out on paper, so that errors come early."""
     config = read(EndpointConfig, call.body)
     await CONFIGS.refuse_taken(call, config.endpoint_config_name)
-    _check_names(config.production_variants)
+    _check_names(config)
     own_tag = next((tag.value for tag in config.tags if tag.key == TAG), None)
-    for variant in config.production_variants:
+    for variant in (*config.production_variants, *config.shadow_production_variants):
         await _try_out(call, variant, own_tag)
     return await CONFIGS.keep(call, config.endpoint_config_name, config.tags)
 
 
-def _check_names(variants: tuple[ProductionVariant, ...]) -> None:
-    names = [variant.variant_name for variant in variants]
+def _check_names(config: EndpointConfig) -> None:
+    variants, shadows = config.production_variants, config.shadow_production_variants
+    if shadows and len(variants) != 1:
+        invalid(
+            f"A shadow variant goes beside one production variant, not beside {len(variants)}.",
+            field="ShadowProductionVariants",
+        )
+    names = [variant.variant_name for variant in (*variants, *shadows)]
     for name in names:
         if names.count(name) > 1:
             invalid(f'The variant name "{name}" was non-unique within the request.')

@@ -9,12 +9,14 @@ Rules:
 - Endpoints of other doors are listed and described, read-only: their own door changes them.
 """
 
+from coldspark.core.shifting import ShiftPhase
 from coldspark.core.types import EndpointDefinition, EndpointName, EndpointStatus
 from coldspark.errors import ColdsparkError, NotFound
 from coldspark.gateway.aws.errors import invalid
 from coldspark.gateway.sagemaker import pages, tags
 from coldspark.gateway.sagemaker.arns import Resource
 from coldspark.gateway.sagemaker.calls import Body, Call, seconds
+from coldspark.gateway.sagemaker.capturing import capture_summary
 from coldspark.gateway.sagemaker.deployments import (
     NOTHING_RETAINED,
     EndpointNote,
@@ -27,7 +29,7 @@ from coldspark.gateway.sagemaker.gpus import TAG
 from coldspark.gateway.sagemaker.records import EndpointChange, Listing, read
 from coldspark.gateway.sagemaker.summaries import variant_summary
 from coldspark.gateway.sagemaker.variants import is_managed
-from coldspark.runtime.ports import EndpointView
+from coldspark.runtime.ports import EndpointView, ShiftView
 
 NOUN = "endpoint"
 
@@ -87,24 +89,53 @@ async def describe(call: Call) -> Body:
     view = _view(call, name)
     if view is None:
         not_found(NOUN, call.arn(NOUN, name))
-    note = note_of(view.definition)
+    # While a change is under way, what still serves is what the endpoint is.
+    note = note_of(view.definition.previous or view.definition)
+    since_s = seconds(view.updated_ms)
     answer: Body = {
         "EndpointName": name,
         "EndpointArn": call.arn(NOUN, name),
         "ProductionVariants": [
-            variant_summary(variant, note, seconds(view.updated_ms)) for variant in view.variants
+            variant_summary(variant, note, since_s, view.shift) for variant in view.variants
         ],
         "EndpointStatus": _status(view),
         "CreationTime": seconds(view.created_ms),
         "LastModifiedTime": seconds(view.updated_ms),
     }
-    if note is not None:
-        answer["EndpointConfigName"] = note.config
-        if note.deployment is not None:
-            answer["LastDeploymentConfig"] = note.deployment
-    if _status(view) == "Failed":
+    answer |= _members(view, note, since_s)
+    if _status(view) == "Failed" or view.failure is not None:
         answer["FailureReason"] = _failure(view)[:_REASON_CHARS_MAX]
     return answer
+
+
+def _members(view: EndpointView, note: EndpointNote | None, since_s: float) -> Body:
+    """Return what only some endpoints have."""
+    members: Body = {}
+    newest = note_of(view.definition)
+    if view.shadows:
+        members["ShadowProductionVariants"] = [
+            variant_summary(variant, newest, since_s) for variant in view.shadows
+        ]
+    if note is None or newest is None:
+        return members
+    members["EndpointConfigName"] = note.config
+    if newest.deployment is not None:
+        members["LastDeploymentConfig"] = newest.deployment
+    if newest.capture is not None:
+        members["DataCaptureConfig"] = capture_summary(newest.capture, view.definition.capture)
+    if view.shift is not None and view.definition.previous is not None:
+        members["PendingDeploymentSummary"] = _pending(view.shift, newest, since_s)
+    return members
+
+
+def _pending(shift: ShiftView, note: EndpointNote, since_s: float) -> Body:
+    """Return a PendingDeploymentSummary; in place there are no variants beside those that serve."""
+    pending: Body = {"EndpointConfigName": note.config, "StartTime": since_s}
+    if shift.variants:
+        pending["ProductionVariants"] = [
+            variant_summary(variant, note, since_s, shift) for variant in shift.variants
+        ]
+    return pending
 
 
 async def list_page(call: Call) -> Body:
@@ -156,6 +187,8 @@ def _view(call: Call, name: str) -> EndpointView | None:
 
 
 def _status(view: EndpointView) -> str:
+    if view.shift is not None:
+        return "RollingBack" if view.shift.phase is ShiftPhase.REVERTING else "Updating"
     if view.status is EndpointStatus.UPDATING and view.created_ms == view.updated_ms:
         return "Creating"
     return _STATUSES[view.status]
@@ -183,4 +216,6 @@ def _retained(
     return Retained(
         weights={} if "DesiredWeight" in excluded else weights,
         instances={} if "DesiredInstanceCount" in excluded else instances,
+        has_capture="DataCaptureConfig" not in excluded,
+        capture=note.capture,
     )

@@ -100,11 +100,37 @@ class ProductionVariant(Struct, frozen=True, kw_only=True, rename="pascal"):
     managed_instance_scaling: ManagedScaling | None = None
 
 
+class CaptureOption(Struct, frozen=True, kw_only=True, rename="pascal"):
+    """One side that is captured, or both."""
+
+    capture_mode: str
+
+
+class CaptureTypes(Struct, frozen=True, kw_only=True, rename="pascal"):
+    """Content types whose bodies are captured as text."""
+
+    csv_content_types: tuple[str, ...] = ()
+    json_content_types: tuple[str, ...] = ()
+
+
+class DataCapture(Struct, frozen=True, kw_only=True, rename="pascal", omit_defaults=True):
+    """What of an endpoint's traffic is written down."""
+
+    initial_sampling_percentage: int
+    destination_s3_uri: str = field(name="DestinationS3Uri")
+    capture_options: tuple[CaptureOption, ...]
+    enable_capture: bool = False
+    """As AWS: it has to be said."""
+    capture_content_type_header: CaptureTypes = CaptureTypes()
+
+
 class EndpointConfig(Struct, frozen=True, kw_only=True, rename="pascal"):
     """An endpoint config's request."""
 
     endpoint_config_name: str
     production_variants: tuple[ProductionVariant, ...]
+    shadow_production_variants: tuple[ProductionVariant, ...] = ()
+    data_capture_config: DataCapture | None = None
     tags: tuple[Tag, ...] = ()
 
 
@@ -112,6 +138,59 @@ class Retained(Struct, frozen=True, kw_only=True, rename="pascal"):
     """A property that an update shall not retain."""
 
     variant_property_type: str
+
+
+class CapacitySize(Struct, frozen=True, kw_only=True, rename="pascal"):
+    """A part of an endpoint's capacity."""
+
+    type: str
+    value: int
+
+
+class TrafficRouting(Struct, frozen=True, kw_only=True, rename="pascal"):
+    """In which steps requests move."""
+
+    type: str
+    wait_interval_in_seconds: int
+    canary_size: CapacitySize | None = None
+    linear_step_size: CapacitySize | None = None
+
+
+class BlueGreenUpdate(Struct, frozen=True, kw_only=True, rename="pascal"):
+    """New replicas beside the old ones, which stay until the end."""
+
+    traffic_routing_configuration: TrafficRouting
+    termination_wait_in_seconds: int = 0
+    maximum_execution_timeout_in_seconds: int | None = None
+
+
+class RollingUpdate(Struct, frozen=True, kw_only=True, rename="pascal"):
+    """New replicas in the place of old ones, batch by batch."""
+
+    maximum_batch_size: CapacitySize
+    wait_interval_in_seconds: int
+    maximum_execution_timeout_in_seconds: int | None = None
+    rollback_maximum_batch_size: CapacitySize | None = None
+
+
+class Alarm(Struct, frozen=True, kw_only=True, rename="pascal"):
+    """An alarm that takes a change back."""
+
+    alarm_name: str
+
+
+class AutoRollback(Struct, frozen=True, kw_only=True, rename="pascal"):
+    """What takes a change back."""
+
+    alarms: tuple[Alarm, ...] = ()
+
+
+class Deployment(Struct, frozen=True, kw_only=True, rename="pascal"):
+    """A DeploymentConfig."""
+
+    blue_green_update_policy: BlueGreenUpdate | None = None
+    rolling_update_policy: RollingUpdate | None = None
+    auto_rollback_configuration: AutoRollback = AutoRollback()
 
 
 class EndpointChange(Struct, frozen=True, kw_only=True, rename="pascal"):

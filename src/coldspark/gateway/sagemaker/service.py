@@ -22,6 +22,7 @@ from coldspark.gateway.sagemaker.endpoint_configs import CONFIGS
 from coldspark.gateway.sagemaker.errors import TYPES
 from coldspark.gateway.sagemaker.models import MODELS
 from coldspark.runtime.catalogue import Catalogue
+from coldspark.runtime.metric_ports import Alarms
 from coldspark.runtime.ports import Documents, Platform
 
 _NAMES = ("ModelName", "EndpointConfigName", "EndpointName")
@@ -52,7 +53,12 @@ _CHANGES: dict[str, tuple[Run, Structure]] = {
 }
 
 
-def sagemaker(platform: Platform, documents: Documents, catalogue: Catalogue) -> Service:
+def sagemaker(
+    platform: Platform,
+    documents: Documents,
+    catalogue: Catalogue,
+    alarms: Alarms | None = None,
+) -> Service:
     """Return the service over its neighbours."""
 
     def operation(run: Run, shape: Structure, *, is_change: bool) -> Operation:
@@ -62,6 +68,7 @@ def sagemaker(platform: Platform, documents: Documents, catalogue: Catalogue) ->
                     platform=platform,
                     documents=documents,
                     catalogue=catalogue,
+                    alarms=alarms,
                     region=asked.region,
                     body=asked.body,
                 )

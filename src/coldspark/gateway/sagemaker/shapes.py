@@ -15,8 +15,8 @@ ModelAccessConfig.AcceptEula                     kept: it is the user's own stat
 Containers                                       honoured with one container, more are refused
 Mode SingleModel, Execution Mode Serial,         accepted: it is what happens
   RepositoryAccessMode Platform, RoutingStrategy
-  LEAST_OUTSTANDING_REQUESTS, EnableSSMAccess,
-  EnableNetworkIsolation and EnableCapture false
+  LEAST_OUTSTANDING_REQUESTS, EnableSSMAccess
+  and EnableNetworkIsolation false
 MultiModel, Direct, Vpc, the other strategies,   refused
   and those flags set to true
 AdditionalModelDataSources, ImageConfig's        refused
@@ -33,15 +33,15 @@ InstancePools, provision timeout, CoreDumpConfig, refused
   VolumeSizeInGB, InferenceAmiVersion, capacity
   reservations, partition layouts, ScaleInPolicy
 KmsKeyId                                         refused: nothing here is encrypted with it
-AsyncInferenceConfig, ExplainerConfig, shadow    refused
-  variants, MetricsConfig, cross-region traffic,
-  DataCaptureConfig with EnableCapture
-DeploymentConfig                                 blue/green ALL_AT_ONCE without alarms, which is
-                                                 what happens; canary, linear, rolling, termination
-                                                 wait and deadline are refused
-RetainAllVariantProperties,                      honoured for weights and instance counts
-  ExcludeRetainedVariantProperties
-RetainDeploymentConfig                           honoured: the last config stays on record
+AsyncInferenceConfig, ExplainerConfig,           refused
+  MetricsConfig, cross-region traffic
+ShadowProductionVariants                         honoured: one shadow beside one variant, as AWS
+DataCaptureConfig                                honoured; its KmsKeyId is refused
+DeploymentConfig                                 honoured: blue/green all at once, canary and
+                                                 linear, rolling, waits, deadline, alarms
+RetainAllVariantProperties,                      honoured for weights, instance counts and data
+  ExcludeRetainedVariantProperties               capture
+RetainDeploymentConfig                           honoured: the last config holds for this update too
 ================================================ ==================================================
 
 AWS takes at most 50 tags per resource; 200 are taken here (third-party suites page through 80).
@@ -186,7 +186,7 @@ _VARIANT = Structure(
     },
     ("VariantName",),
 )
-_NO_CAPTURE = Unsupported("nothing is captured. Leave DataCaptureConfig out.")
+_MEDIA_TYPE = Text(r"[a-zA-Z0-9](-*[a-zA-Z0-9.])*/[a-zA-Z0-9](-*[a-zA-Z0-9+.])*", max=256, min=1)
 
 CREATE_ENDPOINT_CONFIG = Structure(
     {
@@ -194,10 +194,12 @@ CREATE_ENDPOINT_CONFIG = Structure(
         "ProductionVariants": Sequence(_VARIANT, min=1, max=10),
         "DataCaptureConfig": Structure(
             {
-                "EnableCapture": Flag(only=False),
+                "EnableCapture": Flag(),
                 "InitialSamplingPercentage": Whole(0, 100),
-                "DestinationS3Uri": Text(max=512),
-                "KmsKeyId": _NO_CAPTURE,
+                "DestinationS3Uri": Text(
+                    r"s3://[^/]+(/.*)?", max=512, shown="(https|s3)://([^/])/?(.*), s3 alone here"
+                ),
+                "KmsKeyId": Unsupported("nothing is encrypted with it. Leave it out."),
                 "CaptureOptions": Sequence(
                     Structure(
                         {"CaptureMode": Choice(("Input", "Output", "InputAndOutput"))},
@@ -206,15 +208,20 @@ CREATE_ENDPOINT_CONFIG = Structure(
                     min=1,
                     max=32,
                 ),
-                "CaptureContentTypeHeader": _NO_CAPTURE,
+                "CaptureContentTypeHeader": Structure(
+                    {
+                        "CsvContentTypes": Sequence(_MEDIA_TYPE, min=1, max=10),
+                        "JsonContentTypes": Sequence(_MEDIA_TYPE, min=1, max=10),
+                    }
+                ),
             },
-            ("EnableCapture", "InitialSamplingPercentage", "DestinationS3Uri", "CaptureOptions"),
+            ("InitialSamplingPercentage", "DestinationS3Uri", "CaptureOptions"),
         ),
         "Tags": _TAGS,
         "KmsKeyId": Unsupported("nothing is encrypted with it. Leave it out."),
         "AsyncInferenceConfig": Unsupported("invoke the endpoint directly instead."),
         "ExplainerConfig": Unsupported("explanations are not computed. Leave it out."),
-        "ShadowProductionVariants": Unsupported("traffic is not copied. Leave it out."),
+        "ShadowProductionVariants": Sequence(_VARIANT, min=1, max=1),
         "ExecutionRoleArn": _ROLE,
         "VpcConfig": _NO_VPC,
         "EnableNetworkIsolation": _NETWORK_ISOLATION,
@@ -224,30 +231,47 @@ CREATE_ENDPOINT_CONFIG = Structure(
     ("EndpointConfigName", "ProductionVariants"),
 )
 
-_NO_STEPS = Unsupported("traffic moves ALL_AT_ONCE. Leave it out.")
+_SIZE = Structure(
+    {"Type": Choice(("INSTANCE_COUNT", "CAPACITY_PERCENT")), "Value": Whole(1, 10_000)},
+    ("Type", "Value"),
+)
+_WAIT = Whole(0, 3_600)
+_DEADLINE = Whole(600, 28_800)
 _DEPLOYMENT = Structure(
     {
         "BlueGreenUpdatePolicy": Structure(
             {
                 "TrafficRoutingConfiguration": Structure(
                     {
-                        "Type": Choice(("ALL_AT_ONCE", "CANARY", "LINEAR"), ("ALL_AT_ONCE",)),
+                        "Type": Choice(("ALL_AT_ONCE", "CANARY", "LINEAR")),
                         # AWS requires it; between the steps of ALL_AT_ONCE there is no wait.
-                        "WaitIntervalInSeconds": Whole(0, 3_600),
-                        "CanarySize": _NO_STEPS,
-                        "LinearStepSize": _NO_STEPS,
+                        "WaitIntervalInSeconds": _WAIT,
+                        "CanarySize": _SIZE,
+                        "LinearStepSize": _SIZE,
                     },
                     ("Type", "WaitIntervalInSeconds"),
                 ),
-                "TerminationWaitInSeconds": Whole(0, 0),
-                "MaximumExecutionTimeoutInSeconds": Unsupported(
-                    "use ContainerStartupHealthCheckTimeoutInSeconds."
-                ),
+                "TerminationWaitInSeconds": _WAIT,
+                "MaximumExecutionTimeoutInSeconds": _DEADLINE,
             },
             ("TrafficRoutingConfiguration",),
         ),
-        "RollingUpdatePolicy": Unsupported("use a BlueGreenUpdatePolicy of type ALL_AT_ONCE."),
-        "AutoRollbackConfiguration": Unsupported("alarms are not watched. Leave it out."),
+        "RollingUpdatePolicy": Structure(
+            {
+                "MaximumBatchSize": _SIZE,
+                "WaitIntervalInSeconds": _WAIT,
+                "MaximumExecutionTimeoutInSeconds": _DEADLINE,
+                "RollbackMaximumBatchSize": _SIZE,
+            },
+            ("MaximumBatchSize", "WaitIntervalInSeconds"),
+        ),
+        "AutoRollbackConfiguration": Structure(
+            {
+                "Alarms": Sequence(
+                    Structure({"AlarmName": Text(r"(?!\s*$).+", max=255, min=1)}), min=1, max=10
+                )
+            }
+        ),
     }
 )
 

@@ -1,30 +1,50 @@
 """One variant as DescribeEndpoint shows it."""
 
+from coldspark.core.shifting import ShiftPhase
 from coldspark.core.types import EndpointStatus
-from coldspark.gateway.sagemaker.calls import Body
+from coldspark.gateway.sagemaker.calls import Body, seconds
 from coldspark.gateway.sagemaker.deployments import EndpointNote, VariantNote
 from coldspark.gateway.sagemaker.images import resolve
 from coldspark.gateway.sagemaker.records import ManagedScaling, ServerlessConfig
 from coldspark.gateway.sagemaker.variants import is_managed
-from coldspark.runtime.ports import VariantView
+from coldspark.runtime.ports import ShiftView, VariantView
 
 _MESSAGE_CHARS_MAX = 1_024
+_PHASES = {
+    ShiftPhase.STARTING: "Creating",
+    ShiftPhase.REPLACING: "Updating",
+    ShiftPhase.SHIFTING: "ActivatingTraffic",
+    ShiftPhase.BAKING: "Baking",
+    ShiftPhase.REVERTING: "Updating",
+    ShiftPhase.DONE: "Updating",
+    ShiftPhase.REVERTED: "Updating",
+}
 
 
-def variant_summary(view: VariantView, note: EndpointNote | None, since_s: float) -> Body:
-    """Return a ProductionVariantSummary; ``since_s`` is when the variant became what it is."""
+def variant_summary(
+    view: VariantView,
+    note: EndpointNote | None,
+    since_s: float,
+    shift: ShiftView | None = None,
+) -> Body:
+    """Return a ProductionVariantSummary; ``since_s`` is when the variant became what it is.
+
+    ``shift`` is the change that the variant is in.
+    """
     summary: Body = {
         "VariantName": view.name,
         "CurrentWeight": view.weight,
         "DesiredWeight": view.weight,
     }
-    own = None if note is None else note.variants.get(view.name)
+    own = None if note is None else note.variants.get(view.name, note.shadows.get(view.name))
     summary |= _bounds(view, own)
     if own is not None and own.image is not None:
         summary["DeployedImages"] = [_image(own.image, since_s)]
     if own is not None and own.routing is not None:
         summary["RoutingConfig"] = own.routing
-    if view.status is EndpointStatus.UPDATING:
+    if shift is not None:
+        summary["VariantStatus"] = [_shifting(shift)]
+    elif view.status is EndpointStatus.UPDATING:
         summary["VariantStatus"] = [_progress(view, since_s)]
     return summary
 
@@ -72,6 +92,33 @@ def _image(image: str, since_s: float) -> Body:
         "ResolvedImage": resolve(image) or image,
         "ResolutionTime": since_s,
     }
+
+
+def _shifting(shift: ShiftView) -> Body:
+    """Say where a change is, in AWS's word and a sentence."""
+    return {
+        "Status": _PHASES[shift.phase],
+        "StatusMessage": shift_sentence(shift)[:_MESSAGE_CHARS_MAX],
+        "StartTime": seconds(shift.since_ms),
+    }
+
+
+def shift_sentence(shift: ShiftView) -> str:
+    """Say where a change is."""
+    match shift.phase:
+        case ShiftPhase.STARTING:
+            return "the new replicas start; the old ones serve all requests"
+        case ShiftPhase.REPLACING:
+            return f"replaced in place, requests wait meanwhile: {shift.reason}"
+        case ShiftPhase.SHIFTING:
+            step = f"step {shift.step} of {shift.steps}"
+            return f"{step}: the new replicas get {shift.share:.0%} of the requests"
+        case ShiftPhase.BAKING if shift.is_in_place:
+            return f"watched before it is done; replaced in place: {shift.reason}"
+        case ShiftPhase.BAKING:
+            return "the new replicas get all requests; the old ones are kept for a while"
+        case _:
+            return f"taken back: {shift.reason}"
 
 
 def _progress(view: VariantView, since_s: float) -> Body:

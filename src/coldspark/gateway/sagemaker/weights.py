@@ -13,7 +13,6 @@ from coldspark.gateway.sagemaker.records import DesiredVariant, DesiredVariants,
 from coldspark.gateway.sagemaker.variants import (
     check_serverless,
     is_managed,
-    revision,
     serverless_bounds,
 )
 
@@ -22,6 +21,9 @@ async def update(call: Call) -> Body:
     """Change the variants that are named; the others stay. All of it happens, or nothing."""
     wanted = read(DesiredVariants, call.body)
     view, note = changeable(call, wanted.endpoint_name)
+    if view.shift is not None:
+        # As AWS: which weights would it be, those that go or those that come?
+        invalid(f'Cannot update in-progress endpoint "{call.arn(NOUN, wanted.endpoint_name)}".')
     desired = _by_name(wanted.desired_weights_and_capacities, note)
     variants: list[VariantDefinition] = []
     notes = dict(note.variants)
@@ -88,7 +90,10 @@ def _check_count(name: str, count: int, note: VariantNote) -> None:
 def _changed(
     variant: VariantDefinition, change: DesiredVariant, note: VariantNote
 ) -> VariantDefinition:
-    """Return the variant with its new weight, and a new revision where its bounds changed."""
+    """Return the variant with its new weight and bounds.
+
+    The revision's id stays: its replicas serve on, and only as many as are missing are started.
+    """
     spec = variant.revision.spec
     least, most = spec.scale.replicas_min, spec.scale.replicas_max
     if note.serverless is not None:
@@ -99,5 +104,5 @@ def _changed(
     return replace(
         variant,
         weight=variant.weight if change.desired_weight is None else change.desired_weight,
-        revision=revision(replace(spec, scale=scale)),
+        revision=replace(variant.revision, spec=replace(spec, scale=scale)),
     )

@@ -6,7 +6,7 @@ granted. An answer carries its ask's number: one that was taken back meanwhile i
 the next.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import assert_never
 
@@ -86,6 +86,10 @@ class SharedRooms:
     def refusal(self, resources: Resources) -> str | None:
         """Say why no node could ever hold this."""
         return self._placement.refusal(resources)
+
+    def holds_together(self, wanted: Iterable[Resources]) -> bool:
+        """Return whether the nodes could hold all of these at once if they were empty."""
+        return self._placement.holds_together(wanted)
 
     def event_of(self, router: int, message: Message) -> PlacementEvent | None:
         """Return what a router's word means to placement, if anything."""
@@ -193,6 +197,10 @@ class RemoteRooms:
     def refusal(self, resources: Resources) -> str | None:
         """Say why no node could ever hold this."""
         return self._empty.refusal(resources)
+
+    def holds_together(self, wanted: Iterable[Resources]) -> bool:
+        """Return whether the nodes could hold all of these at once if they were empty."""
+        return self._empty.holds_together(wanted)
 
     @property
     def holders(self) -> list[ReplicaId]:
