@@ -319,6 +319,8 @@ class LocalPlatform:
 class _Void:
     """The ticket of a request that was never taken."""
 
+    variant: VariantName | None = None
+
     def cancel(self) -> None:
         """There is nothing to cancel."""
 

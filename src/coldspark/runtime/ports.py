@@ -210,6 +210,10 @@ class Ledger(Protocol):
 class Ticket(Protocol):
     """A request that was handed in."""
 
+    @property
+    def variant(self) -> VariantName | None:
+        """Return which variant answers it, or None when none was to be found."""
+
     def cancel(self) -> None:
         """Say that the caller hung up. Idempotent, and harmless after the end."""
 

@@ -114,6 +114,11 @@ def replica_error_reply(
     return _model_error(status, said, words, request, endpoint, variant, region)
 
 
+def is_models_fault(error: ColdsparkError) -> bool:
+    """Return whether an error is told as the model's own."""
+    return error.code in _MODEL_ERRORS
+
+
 def _code(error: ColdsparkError | Failure) -> str:
     return error.kind.value if isinstance(error, Failure) else error.code
 
