@@ -128,9 +128,9 @@ def test_a_containers_error_before_the_stream_is_a_model_error(
         server.platform.script = lambda invocation: Reply(503, [], b"no GPU")
 
     for invoke in ("invoke_endpoint_with_response_stream", "invoke_endpoint"):
+        call = getattr(server.client("sagemaker-runtime"), invoke)
         with pytest.raises(ClientError) as caught:
-            client = server.client("sagemaker-runtime")
-            getattr(client, invoke)(EndpointName="churn", Body=b"{}")
+            call(EndpointName="churn", Body=b"{}")
         assert refusal(caught.value)[:2] == (424, "ModelError")
         assert caught.value.response["OriginalStatusCode"] == 503
         assert caught.value.response["OriginalMessage"] == "no GPU"

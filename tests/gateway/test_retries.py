@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from msgspec import structs
 
 from coldspark.core.types import EndpointName, Failure, FailureKind, RequestId
 from coldspark.gateway import retries
-from coldspark.gateway.retries import Asked, Retries, asked, is_retried
+from coldspark.gateway.retries import Retries, is_retried
 from coldspark.runtime.ports import Invocation, Ticket
 
 GRACE_S = 10.0
@@ -78,11 +79,14 @@ class House:
         given: dict[str, Any] = {"endpoint": EndpointName("churn"), "body": b"x"} | fields
         invocation = Invocation(started_s=0.0, request=RequestId(f"r-{self._requests}"), **given)
         headers = {"amz-sdk-invocation-id": id, "amz-sdk-request": f"attempt={number}{of}"}
-        one, caller = asked(invocation, headers, None), Caller()
-        run = self.retries.find(one)
+        caller, retries = Caller(), self.retries
+        run = retries.find(headers, invocation, None)
         if run is not None:
-            return run.attach(one, caller), caller
-        return self.retries.submit(self.platform, one, caller, self._body_gone), caller
+            return run.attach(headers, caller), caller
+        ticket = retries.submit(
+            self.platform, headers, invocation, caller, let_body_go=self._body_gone
+        )
+        return ticket, caller
 
     def _body_gone(self) -> None:
         self.bodies_gone += 1
@@ -221,15 +225,16 @@ def test_another_body_under_the_same_id_gives_up_what_nobody_listens_to() -> Non
 def test_bodies_on_disk_are_told_apart_by_their_hash() -> None:
     """Also from one that came whole."""
     house = House()
-    invocation = Invocation(
-        endpoint=EndpointName("e"), body=b"x", started_s=0.0, request=RequestId("r")
-    )
-    whole = Asked("i", "attempt=1", invocation, None)
-    spooled = Asked("i", "attempt=2", structs.replace(invocation, body=b""), whole.digest())
-    assert whole.asks_the_same_as(spooled)
-    assert spooled.asks_the_same_as(whole.without_body())
-    assert not whole.asks_the_same_as(structs.replace(spooled, payload_hash="0" * 64))
-    assert house.retries.find(whole) is None
+    first, _ = house.attempt(1)
+    headers = {"amz-sdk-invocation-id": "i-1", "amz-sdk-request": "attempt=2"}
+    spooled = structs.replace(house.runs[0].invocation, body=b"")
+    right, wrong = sha256(b"x").hexdigest(), sha256(b"y").hexdigest()
+    assert house.retries.find(headers, spooled, right) is not None
+    assert house.retries.find(headers, spooled, wrong) is None
+    first.cancel()
+    house.answer(house.runs[0])
+    assert house.retries.find(headers, spooled, right) is not None
+    assert house.retries.find(headers, spooled, wrong) is None
 
 
 def test_two_attempts_that_both_listen_are_both_answered() -> None:

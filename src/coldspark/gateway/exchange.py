@@ -18,7 +18,7 @@ from coldspark.gateway.doors import Reply, Route
 from coldspark.gateway.head import Head
 from coldspark.gateway.http_errors import error_from
 from coldspark.gateway.intake import Intake
-from coldspark.gateway.retries import asked, is_retried
+from coldspark.gateway.retries import is_retried
 from coldspark.gateway.streams import Stream, stream_for
 from coldspark.gateway.tally import NO_ENDPOINT
 from coldspark.gateway.turns import Wire
@@ -72,15 +72,15 @@ class Exchange(Intake):
 
     def _hand_in_once(self, invocation: Invocation, headers: Mapping[str, str]) -> Ticket:
         """Hand it in unless an earlier attempt runs or was answered: then its answer is ours."""
-        attempt = asked(invocation, headers, self._payload_hash)
-        retries, platform = self._context.retries, self._context.platform
-        run = retries.find(attempt)
-        if run is None:
-            spool, self._spool = self._spool, None
-            return retries.submit(platform, attempt, self, None if spool is None else spool.close)
-        self._let_body_go()
-        self._request = run.request
-        return run.attach(attempt, self)
+        context, retries, hash = self._context, self._context.retries, self._payload_hash
+        run = retries.find(headers, invocation, hash)
+        if run is not None:
+            self._let_body_go()
+            self._request = run.request
+            return run.attach(headers, self)
+        spool, self._spool = self._spool, None
+        let_go = None if spool is None else spool.close
+        return retries.submit(context.platform, headers, invocation, self, hash, let_go)
 
     # --- Sink: what the platform says ---------------------------------------------------------
 

@@ -48,54 +48,10 @@ _Id = tuple[str | None, str, str]
 _Word = Callable[[Sink], None]
 
 
-class Asked(Struct, frozen=True, gc=False):
-    """One attempt: what is asked for, under which id, and which attempt it says it is."""
-
-    id: str
-    attempt: str
-    invocation: Invocation
-    payload_hash: str | None
-    """SHA-256 of a body that streams."""
-
-    @property
-    def is_last(self) -> bool:
-        """Return whether its client says that it will not try again."""
-        match = _LAST.search(self.attempt)
-        return match is not None and int(match[1]) >= int(match[2])
-
-    def digest(self) -> str:
-        """Return the SHA-256 of the body."""
-        return self.payload_hash or sha256(self.invocation.body).hexdigest()
-
-    def without_body(self) -> "Asked":
-        """Return it with the body's hash alone."""
-        bare = replace(self.invocation, body=b"", stream=None)
-        return Asked(self.id, self.attempt, bare, self.digest())
-
-    def asks_the_same_as(self, other: "Asked") -> bool:
-        """Return whether one answer answers both."""
-        mine, theirs = self.invocation, other.invocation
-        if (mine.variant, mine.content_type, mine.accept, mine.headers) != (
-            theirs.variant,
-            theirs.content_type,
-            theirs.accept,
-            theirs.headers,
-        ):
-            return False
-        if self.payload_hash is None and other.payload_hash is None:
-            return mine.body == theirs.body
-        return self.digest() == other.digest()
-
-
 def is_retried(headers: Mapping[str, str]) -> bool:
     """Return whether a request's client would send it again under the same id."""
     id = headers.get(INVOCATION_ID)
     return id is not None and ATTEMPT in headers and 0 < len(id) <= _ID_CHARS_MAX
-
-
-def asked(invocation: Invocation, headers: Mapping[str, str], payload_hash: str | None) -> Asked:
-    """Read what an attempt says about itself."""
-    return Asked(headers[INVOCATION_ID], headers[ATTEMPT], invocation, payload_hash)
 
 
 class Retries:
@@ -115,38 +71,46 @@ class Retries:
         """Return how many runs nobody listens to."""
         return len(self._left)
 
-    def find(self, asked: Asked) -> "Run | None":
-        """Return the run that an attempt belongs to."""
-        run = self._runs.get(_id(asked))
-        return run if run is not None and run.asked.asks_the_same_as(asked) else None
+    def find(
+        self, headers: Mapping[str, str], invocation: Invocation, payload_hash: str | None
+    ) -> "Run | None":
+        """Return the run that an attempt belongs to. ``payload_hash``: of a body that streams."""
+        run = self._runs.get((invocation.key, invocation.endpoint, headers[INVOCATION_ID]))
+        if run is not None and run.answers(invocation, payload_hash):
+            return run
+        return None
 
     def submit(
-        self, platform: Platform, asked: Asked, sink: Sink, let_body_go: Callable[[], None] | None
+        self,
+        platform: Platform,
+        headers: Mapping[str, str],
+        invocation: Invocation,
+        sink: Sink,
+        payload_hash: str | None = None,
+        let_body_go: Callable[[], None] | None = None,
     ) -> Ticket:
         """Run an invocation; ``let_body_go`` is called once nobody needs its body any more."""
-        run = Run(self, asked, let_body_go)
-        seat = run.seat(asked, sink)
-        # One with another body under the same id keeps its listener, but nobody joins it.
-        other = self._left.get(_id(asked))
-        if other is not None:
+        id = invocation.key, invocation.endpoint, headers[INVOCATION_ID]
+        if self._left and (other := self._left.get(id)) is not None:
+            # It has another body, and now nobody can join it any more.
             self.expire(other)
-        self._runs[_id(asked)] = run
-        run.ticket = platform.submit(asked.invocation, run)
-        return seat
+        run = Run(self, id, headers[ATTEMPT], invocation, sink, payload_hash, let_body_go)
+        self._runs[id] = run
+        run.ticket = platform.submit(invocation, run)
+        return run
 
     def forget(self, run: "Run") -> None:
         """Let no further attempt take a run over."""
-        id = _id(run.asked)
-        if self._runs.get(id) is run:
-            del self._runs[id]
+        if self._runs.get(run.id) is run:
+            del self._runs[run.id]
 
     def is_open(self, run: "Run") -> bool:
         """Return whether a further attempt would find a run."""
-        return self._runs.get(_id(run.asked)) is run
+        return self._runs.get(run.id) is run
 
     def leave(self, run: "Run") -> None:
         """Wait for the next attempt of a run that nobody listens to."""
-        self._left[_id(run.asked)] = run
+        self._left[run.id] = run
         self.time(run)
         while len(self._left) > _LEFT_MAX:
             self.expire(next(iter(self._left.values())))
@@ -157,16 +121,17 @@ class Retries:
             run.timer.cancel()
         run.timer = self._later(self.grace_s, partial(self.expire, run))
 
-    def hold(self, size_bytes: int) -> None:
+    def hold(self, run: "Run", size_bytes: int) -> None:
         """Count what is held for a run that nobody listens to; the oldest make room."""
+        run.held_bytes += size_bytes
         self._left_bytes += size_bytes
         while self._left_bytes > _LEFT_BYTES_MAX and self._left:
             self.expire(next(iter(self._left.values())))
 
     def rejoin(self, run: "Run") -> None:
         """Wait no longer: somebody listens, or nobody shall."""
-        if self._left.get(_id(run.asked)) is run:
-            del self._left[_id(run.asked)]
+        if self._left.get(run.id) is run:
+            del self._left[run.id]
         self._left_bytes -= run.held_bytes
         run.held_bytes = 0
         if run.timer is not None:
@@ -180,78 +145,114 @@ class Retries:
         run.give_up()
 
 
-class Run:
-    """One invocation, whoever listens. Implements ``Sink`` for the platform."""
+class Run(Struct, eq=False):
+    """One invocation, whoever listens: the platform's ``Sink``, and its first attempt's ``Ticket``.
 
-    __slots__ = (
-        "_is_begun",
-        "_is_over",
-        "_let_body_go",
-        "_retries",
-        "_said",
-        "_seats",
-        "asked",
-        "held_bytes",
-        "ticket",
-        "timer",
-    )
+    A Struct, and the ticket as well, as one is made for every request of an SDK.
+    """
 
-    def __init__(
-        self, retries: Retries, asked: Asked, let_body_go: Callable[[], None] | None
-    ) -> None:
-        self._retries = retries
-        self._let_body_go = let_body_go
-        self._seats: list[Seat] = []
-        self._said: list[_Word] = []
-        """What was said while nobody listened."""
-        self._is_begun = False
-        self._is_over = False
-        self.asked = asked
-        self.ticket: Ticket | None = None
-        self.timer: Timer | None = None
-        self.held_bytes = 0
+    retries: Retries
+    id: _Id
+    attempt: str
+    """Which one the first was, and of how many."""
+    invocation: Invocation
+    first: Sink | None
+    """The first attempt, unless its caller hung up."""
+    payload_hash: str | None = None
+    """SHA-256 of a body that streams, or that was let go."""
+    let_body_go: Callable[[], None] | None = None
+    ticket: Ticket | None = None
+    others: "tuple[Seat, ...]" = ()
+    """Further attempts that listen, the latest last."""
+    said: tuple[_Word, ...] = ()
+    """What was said while nobody listened."""
+    held_bytes: int = 0
+    timer: Timer | None = None
+    is_begun: bool = False
+    is_over: bool = False
 
     @property
     def request(self) -> RequestId:
         """Return the id under which it is in the ledger: its first attempt's."""
-        return self.asked.invocation.request
+        return self.invocation.request
 
-    def seat(self, asked: Asked, sink: Sink) -> "Seat":
-        """Take an attempt in."""
-        seat = Seat(self, asked, sink)
-        self._seats.append(seat)
-        return seat
+    @property
+    def is_heard(self) -> bool:
+        """Return whether anybody listens."""
+        return self.first is not None or bool(self.others)
 
-    def attach(self, asked: Asked, sink: Sink) -> Ticket:
+    def answers(self, theirs: Invocation, payload_hash: str | None) -> bool:
+        """Return whether an attempt asks for what this one does."""
+        mine = self.invocation
+        if (mine.variant, mine.content_type, mine.accept, mine.headers) != (
+            theirs.variant,
+            theirs.content_type,
+            theirs.accept,
+            theirs.headers,
+        ):
+            return False
+        if self.payload_hash is None and payload_hash is None:
+            return mine.body == theirs.body
+        return _digest(mine, self.payload_hash) == _digest(theirs, payload_hash)
+
+    def attach(self, headers: Mapping[str, str], sink: Sink) -> Ticket:
         """Take a further attempt in, and tell it what was said meanwhile."""
-        self._retries.rejoin(self)
-        seat = self.seat(asked, sink)
-        said, self._said = self._said, []
-        if self._is_begun or self._is_over:
-            self._retries.forget(self)
+        self.retries.rejoin(self)
+        seat = Seat(self, headers[ATTEMPT], sink)
+        self.others = (*self.others, seat)
+        said, self.said = self.said, ()
+        if self.is_begun or self.is_over:
+            self.retries.forget(self)
         for word in said:
             word(sink)
-        if self._is_begun and not self._is_over and self.ticket is not None:
+        if self.is_begun and not self.is_over and self.ticket is not None:
             self.ticket.resume()
         return seat
 
-    def leave(self, seat: "Seat") -> None:
+    def leave(self, attempt: str) -> None:
         """Take note that an attempt's caller hung up."""
-        if seat in self._seats:
-            self._seats.remove(seat)
-        if self._seats or self._is_over:
+        if self.is_heard or self.is_over:
             return
-        if seat.asked.is_last or self._retries.grace_s <= 0 or not self._retries.is_open(self):
-            self._retries.forget(self)
+        retries = self.retries
+        if _is_last(attempt) or retries.grace_s <= 0 or not retries.is_open(self):
+            retries.forget(self)
             self.give_up()
         else:
-            self._retries.leave(self)
+            retries.leave(self)
 
     def give_up(self) -> None:
         """Stop what runs; forget what was said."""
-        self._said = []
-        if not self._is_over and self.ticket is not None:
+        self.said = ()
+        if not self.is_over and self.ticket is not None:
             self.ticket.cancel()
+
+    # --- Ticket, for the first attempt --------------------------------------------------------
+
+    @property
+    def variant(self) -> VariantName | None:
+        """Return which variant answers."""
+        return None if self.ticket is None else self.ticket.variant
+
+    def cancel(self) -> None:
+        """Say that the first attempt's caller hung up."""
+        if self.first is not None:
+            self.first = None
+            self.leave(self.attempt)
+
+    def break_off(self, failure: Failure) -> None:
+        """Say that the body went wrong."""
+        if self.ticket is not None:
+            self.ticket.break_off(failure)
+
+    def pause(self) -> None:
+        """Say that the caller reads slowly."""
+        if self.ticket is not None:
+            self.ticket.pause()
+
+    def resume(self) -> None:
+        """Say that the caller keeps up again."""
+        if self.ticket is not None:
+            self.ticket.resume()
 
     # --- Sink ---------------------------------------------------------------------------------
 
@@ -259,113 +260,135 @@ class Run:
         self, status: int, headers: Sequence[tuple[str, str]], body: bytes, receipt: Receipt
     ) -> None:
         """Pass a whole reply on, or keep it."""
+        first, others = self.first, self.others
         self._end()
-        if not self._seats:
+        if first is None and not others:
             self._keep(lambda sink: sink.reply(status, headers, body, receipt), len(body))
             return
-        self._retries.forget(self)
-        for seat in self._seats:
+        self.retries.forget(self)
+        if first is not None:
+            first.reply(status, headers, body, receipt)
+        for seat in others:
             seat.sink.reply(status, headers, body, receipt)
 
     def begin(self, status: int, headers: Sequence[tuple[str, str]]) -> None:
         """Pass the head of a stream on to the latest attempt; or keep it, and let it wait."""
-        self._is_begun = True
-        if self._seats:
-            self._retries.forget(self)
-            for seat in self._seats[:-1]:
-                seat.sink.fail(_TAKEN_OVER, None)
-            del self._seats[:-1]
-            self._seats[0].sink.begin(status, headers)
+        self.is_begun = True
+        if self.is_heard:
+            self.retries.forget(self)
+            self._leave_one().begin(status, headers)
             return
         self._keep(lambda sink: sink.begin(status, headers), 0)
         if self.ticket is not None:
             self.ticket.pause()
 
+    def _leave_one(self) -> Sink:
+        """Tell all attempts but the latest that they have no part in the stream; return that."""
+        *early, latest = self._listeners()
+        self.others = self.others[-1:]
+        if self.others:
+            self.first = None
+        for sink in early:
+            sink.fail(_TAKEN_OVER, None)
+        return latest
+
     def write(self, chunk: bytes) -> None:
         """Pass a piece of a stream on, or keep it."""
-        if self._seats:
-            self._seats[0].sink.write(chunk)
+        if self.is_heard:
+            self._listeners()[-1].write(chunk)
         else:
             self._keep(lambda sink: sink.write(chunk), len(chunk))
 
     def end(self, receipt: Receipt) -> None:
         """Pass the end of a stream on, or keep it."""
+        listeners = self._listeners()
         self._end()
-        if self._seats:
-            self._seats[0].sink.end(receipt)
+        if listeners:
+            listeners[-1].end(receipt)
         else:
             self._keep(lambda sink: sink.end(receipt), 0)
 
     def fail(self, failure: Failure, receipt: Receipt | None) -> None:
         """Pass a failure on, or keep it."""
+        listeners = self._listeners()
         self._end()
-        if not self._seats:
+        if not listeners:
             self._keep(lambda sink: sink.fail(failure, receipt), 0)
             return
-        self._retries.forget(self)
-        for seat in self._seats:
-            seat.sink.fail(failure, receipt)
+        self.retries.forget(self)
+        for sink in listeners:
+            sink.fail(failure, receipt)
+
+    def _listeners(self) -> list[Sink]:
+        first = [] if self.first is None else [self.first]
+        return [*first, *(seat.sink for seat in self.others)]
 
     def _end(self) -> None:
-        self._is_over = True
-        self.ticket = None
-        if self._let_body_go is not None:
-            self._let_body_go()
-            self._let_body_go = None
+        """Hold nothing that holds this: no cycle is to be left for the collector."""
+        self.is_over = True
+        self.ticket = self.first = None
+        self.others = ()
+        if self.let_body_go is not None:
+            self.let_body_go()
+            self.let_body_go = None
 
     def _keep(self, word: _Word, size_bytes: int) -> None:
         """Hold what nobody hears, unless nobody is waited for any more."""
-        if not self._retries.is_open(self):
+        if not self.retries.is_open(self):
             return
-        self._said.append(word)
-        if self._is_over and self.timer is not None:
-            # Its answer is here: from now on the grace is for that.
-            self.asked = self.asked.without_body()
-            self._retries.time(self)
-        self.held_bytes += size_bytes
-        self._retries.hold(size_bytes)
+        self.said = (*self.said, word)
+        if self.is_over:
+            # Its answer is here: from now on the grace is for that, and its body is not needed.
+            self.payload_hash = _digest(self.invocation, self.payload_hash)
+            self.invocation = replace(self.invocation, body=b"", stream=None)
+            self.retries.time(self)
+        self.retries.hold(self, size_bytes)
 
 
 class Seat:
-    """One attempt that listens to a run. Implements ``Ticket`` for its exchange."""
+    """A further attempt that listens to a run. Implements ``Ticket`` for its exchange."""
 
-    __slots__ = ("_run", "asked", "sink")
+    __slots__ = ("_attempt", "_run", "sink")
 
-    def __init__(self, run: Run, asked: Asked, sink: Sink) -> None:
+    def __init__(self, run: Run, attempt: str, sink: Sink) -> None:
         self._run = run
-        self.asked = asked
+        self._attempt = attempt
         self.sink = sink
 
     @property
     def variant(self) -> VariantName | None:
         """Return which variant answers."""
-        ticket = self._run.ticket
-        return None if ticket is None else ticket.variant
+        return self._run.variant
 
     def cancel(self) -> None:
         """Say that this attempt's caller hung up."""
-        self._run.leave(self)
+        run = self._run
+        if self in run.others:
+            run.others = tuple(seat for seat in run.others if seat is not self)
+            run.leave(self._attempt)
 
     def break_off(self, failure: Failure) -> None:
         """Say that the body went wrong."""
-        if self._run.ticket is not None:
-            self._run.ticket.break_off(failure)
+        self._run.break_off(failure)
 
     def pause(self) -> None:
         """Say that the caller reads slowly."""
-        if self._run.ticket is not None:
-            self._run.ticket.pause()
+        self._run.pause()
 
     def resume(self) -> None:
         """Say that the caller keeps up again."""
-        if self._run.ticket is not None:
-            self._run.ticket.resume()
+        self._run.resume()
+
+
+def _is_last(attempt: str) -> bool:
+    """Return whether a client says that it will not try again."""
+    match = _LAST.search(attempt)
+    return match is not None and int(match[1]) >= int(match[2])
+
+
+def _digest(invocation: Invocation, payload_hash: str | None) -> str:
+    return payload_hash or sha256(invocation.body).hexdigest()
 
 
 def _later(delay_s: float, act: Callable[[], None]) -> Timer:
     return asyncio.get_running_loop().call_later(delay_s, act)
-
-
-def _id(asked: Asked) -> _Id:
-    invocation = asked.invocation
-    return invocation.key, invocation.endpoint, asked.id
