@@ -129,6 +129,8 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
             body_bytes_max=config.body_bytes_max,
             is_open=config.allow_open,
             spool_directory=directory.path,
+            aws_limits=config.aws_limits,
+            retry_grace_s=config.retry_grace_s,
         )
         log.info("node %s: %s", node.node, engine.describe())
         if lead is None or shared is None:

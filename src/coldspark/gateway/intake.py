@@ -200,7 +200,9 @@ class Intake(ABC):
         self._limit = max(limit, _UNCHECKED_BYTES)
         if size <= self._limit:
             return True
-        self._refusal = BodyTooLarge(f"a body of {size} bytes is over the limit of {limit} bytes")
+        self._refusal = BodyTooLarge(
+            f"a body of {size} bytes is over the limit of {limit} bytes (body_bytes_max)"
+        )
         self._is_keep_alive = False
         self._chunks, self._body = None, b""
         self._wire.deafen()

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from coldspark.config import NO_LIMITS, AwsLimits
 from coldspark.gateway.auth.authenticator import Authenticator
 from coldspark.gateway.aws.front import front
 from coldspark.gateway.context import Bounds, Context, Ending
@@ -21,6 +22,7 @@ from coldspark.gateway.native.services import Services
 from coldspark.gateway.native.table import OPERATIONS
 from coldspark.gateway.openai import models as openai
 from coldspark.gateway.openai.door import PATHS, OpenAIDoor
+from coldspark.gateway.retries import GRACE_S, Retries
 from coldspark.gateway.sagemaker.service import sagemaker
 from coldspark.gateway.sagemaker_door import SageMakerDoor
 from coldspark.gateway.spool import SpoolRoom
@@ -42,12 +44,15 @@ def build_context(
     body_bytes_max: int = BODY_BYTES_MAX,
     is_open: bool = False,
     spool_directory: Path | None = None,
+    aws_limits: AwsLimits = NO_LIMITS,
+    retry_grace_s: float = GRACE_S,
 ) -> Context:
     """Return everything that ``server.serve`` needs.
 
     ``body_bytes_max`` bounds a body whose endpoint is not known before it is read. ``is_open``:
     callers may come from other machines without a key, so the server has names it does not know.
-    ``spool_directory``: on the disk where signed bodies wait for their proof.
+    ``spool_directory``: on the disk where signed bodies wait for their proof. ``retry_grace_s``:
+    how long the next attempt of an SDK that hung up is waited for.
     """
     gate, tally, ending = Gate(authenticator, is_open=is_open), Tally(), Ending()
     house = House(
@@ -58,7 +63,7 @@ def build_context(
         tally=tally,
         ending=ending,
     )
-    aws = front([sagemaker(platform, documents, catalogue)], gate.identify)
+    aws = front([sagemaker(platform, documents, catalogue, aws_limits)], gate.identify)
     return Context(
         platform=platform,
         dispatch=Dispatch([NativeDoor(), SageMakerDoor(), OpenAIDoor(body_bytes_max)]),
@@ -68,6 +73,7 @@ def build_context(
         bounds=bounds or Bounds(),
         ending=ending,
         spool_room=SpoolRoom(spool_directory),
+        retries=Retries(retry_grace_s),
     )
 
 

@@ -6,6 +6,7 @@ model's environment may hold secrets. A list needs ``deploy`` without a name.
 
 from collections.abc import Awaitable, Callable, Iterator
 
+from coldspark.config import NO_LIMITS, AwsLimits
 from coldspark.gateway.aws.services import Asked, Operation, Service
 from coldspark.gateway.aws.validation import Structure
 from coldspark.gateway.sagemaker import (
@@ -52,8 +53,13 @@ _CHANGES: dict[str, tuple[Run, Structure]] = {
 }
 
 
-def sagemaker(platform: Platform, documents: Documents, catalogue: Catalogue) -> Service:
-    """Return the service over its neighbours."""
+def sagemaker(
+    platform: Platform,
+    documents: Documents,
+    catalogue: Catalogue,
+    limits: AwsLimits = NO_LIMITS,
+) -> Service:
+    """Return the service over its neighbours. ``limits``: of what models may ask for."""
 
     def operation(run: Run, shape: Structure, *, is_change: bool) -> Operation:
         async def answer(asked: Asked) -> Body | None:
@@ -64,6 +70,7 @@ def sagemaker(platform: Platform, documents: Documents, catalogue: Catalogue) ->
                     catalogue=catalogue,
                     region=asked.region,
                     body=asked.body,
+                    limits=limits,
                 )
             )
 
