@@ -180,10 +180,10 @@ class LocalPlatform:
     def models(self) -> set[str]:
         """Return the addresses of all model data that a deployed endpoint names."""
         return {
-            variant.revision.spec.model
+            url
             for endpoint in self._endpoints.values()
             for variant in endpoint.definition.variants
-            if variant.revision.spec.model is not None
+            for url in variant.revision.spec.model_urls
         }
 
     def logs(self, name: EndpointName, lines: int) -> list[LogLine]:

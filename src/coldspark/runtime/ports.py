@@ -35,6 +35,8 @@ class Invocation(Struct, frozen=True, kw_only=True, gc=False):
     endpoint: EndpointName
     variant: VariantName | None = None
     """None: the weights choose."""
+    target: str | None = None
+    """Which of an endpoint's many models."""
     method: str = "POST"
     path: str | None = None
     """For a command: the path to call, None for its ``invoke_path``."""

@@ -88,7 +88,6 @@ def test_a_request_becomes_an_invocation() -> None:
 @pytest.mark.parametrize(
     "header",
     [
-        "target-model",
         "target-container-hostname",
         "enable-explanations",
         "inference-component",

@@ -3,6 +3,7 @@
 import pytest
 
 from coldspark.config import AWS_LIMITS, NO_LIMITS, AwsLimits
+from coldspark.core.multi_model import MultiModel
 from coldspark.core.types import (
     GIB,
     Command,
@@ -411,3 +412,18 @@ def test_as_strict_as_aws_memory_and_concurrency_are_bounded_in_its_words() -> N
         "1 validation error detected: Value '201' at 'MaxConcurrency' failed to satisfy "
         "constraint: Member must have value less than or equal to 200"
     )
+
+
+def test_many_models_are_a_prefix_and_one_program() -> None:
+    """Nothing is fetched at a start but the program; a batch is of one model."""
+    many = {"Mode": "MultiModel", "ModelDataUrl": "s3://b/models/"}
+    found = spec(**many)
+    assert found.model is None
+    assert found.multi_model == MultiModel(prefix="s3://b/models/")
+    assert found.model_urls == ("s3://b/models/code/",)
+    uncached = spec(**many, MultiModelConfig={"ModelCacheSetting": "Disabled"})
+    assert uncached.multi_model == MultiModel(prefix="s3://b/models/", is_cached=False)
+    with pytest.raises(InvalidRequest, match="batch_size=2 does not go with many models"):
+        spec(environment={"COLDSPARK_BATCH_SIZE": "2"}, **many)
+    with pytest.raises(InvalidRequest, match="must be a prefix"):
+        spec(Mode="MultiModel", ModelDataUrl="s3://b/model.tar.gz")

@@ -7,6 +7,7 @@ of the others a replica sees those that AWS passes to a container, and no more.
 from collections.abc import Mapping, Sequence
 from urllib.parse import unquote
 
+from coldspark.core.multi_model import TARGET_CHARS_MAX
 from coldspark.core.types import EndpointName, RequestId, VariantName
 from coldspark.errors import InvalidRequest
 from coldspark.gateway.sagemaker import event_stream
@@ -29,10 +30,12 @@ _STREAM_SUFFIX = "/invocations-response-stream"
 _STREAM_ACCEPT = "x-amzn-sagemaker-accept"
 _HEADER = "x-amzn-sagemaker-"
 _VARIANT = "x-amzn-sagemaker-target-variant"
+_TARGET = "x-amzn-sagemaker-target-model"
 
 _PASSED = {
     "x-amzn-sagemaker-custom-attributes": 1_024,
     "x-amzn-sagemaker-inference-id": 64,
+    _TARGET: TARGET_CHARS_MAX,
 }
 """What a replica sees, and the most characters that AWS lets it have."""
 _PASSED_BACK = {
@@ -40,7 +43,6 @@ _PASSED_BACK = {
     "content-type": "Content-Type",
 }
 _REFUSED = {
-    "x-amzn-sagemaker-target-model": "TargetModel: multi-model endpoints are not supported yet",
     "x-amzn-sagemaker-target-container-hostname": (
         "TargetContainerHostname: endpoints with several containers are not supported yet"
     ),
@@ -103,6 +105,7 @@ def invocation(
     return Invocation(
         endpoint=EndpointName(name),
         variant=None if variant is None else VariantName(variant),
+        target=headers.get(_TARGET),
         content_type=headers.get("content-type"),
         accept=headers.get(_STREAM_ACCEPT if is_stream else "accept"),
         headers=tuple(passed),

@@ -31,7 +31,7 @@ from coldspark.gateway.aws.errors import invalid
 from coldspark.gateway.sagemaker import gpus
 from coldspark.gateway.sagemaker.images import runtime_of
 from coldspark.gateway.sagemaker.knobs import Knobs, passed_on, read_knobs
-from coldspark.gateway.sagemaker.model_data import model_url
+from coldspark.gateway.sagemaker.model_data import model_url, multi_model
 from coldspark.gateway.sagemaker.records import (
     Container,
     ManagedScaling,
@@ -60,14 +60,16 @@ def variant_definition(
     knobs = read_knobs(container.environment)
     asks = gpus.choose(_selectors(variant, knobs, gpu_tags, catalogue))
     runtime = runtime_of(container.image, container.environment)
-    model = model_url(container)
-    if model is None and isinstance(runtime, Handler):
+    many = multi_model(container)
+    model = None if many is not None else model_url(container)
+    if model is None and many is None and isinstance(runtime, Handler):
         invalid(f"Model '{variant.model_name}' needs ModelDataUrl: its handler lies in there.")
     try:
         spec = Spec(
             handler=runtime if isinstance(runtime, Handler) else None,
             command=runtime if isinstance(runtime, Command) else None,
             model=model,
+            multi_model=many,
             environment=passed_on(container.environment),
             resources=_resources(variant, asks, knobs, catalogue),
             scale=scale_policy(variant, knobs),
