@@ -222,7 +222,7 @@ class Models:
 
 def resident_bytes() -> int:
     """Return what this process holds in memory."""
-    with open("/proc/self/statm", encoding="ascii") as file:
+    with open("/proc/self/statm", "rb") as file:
         return int(file.read().split()[1]) * _PAGE_BYTES
 
 
