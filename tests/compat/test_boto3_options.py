@@ -50,15 +50,6 @@ def asked_gpus(server: Aws, name: str = "churn") -> str:
         ("EnableNetworkIsolation", True),
         ("InferenceExecutionConfig", {"Mode": "Direct"}),
         ("Containers", [container(), container()]),
-        (
-            "PrimaryContainer",
-            container(
-                Image="coldspark/command",
-                Mode="MultiModel",
-                ModelDataUrl="s3://b/m/",
-                Environment={"COLDSPARK_COMMAND": "serve"},
-            ),
-        ),
         ("PrimaryContainer", container(ModelPackageName="some-package")),
         ("PrimaryContainer", container(ImageConfig={"RepositoryAccessMode": "Vpc"})),
     ],

@@ -212,3 +212,35 @@ def test_models_come_from_s3_and_many_callers_share_a_load(
         assert sorted(pool.map(one, range(8))) == ["a"] * 4 + ["b"] * 4
     said = [line for line in remarks(real_server, "shared") if "loaded in" in line]
     assert len(said) == 2
+
+
+@pytest.mark.parametrize("cache", ["Enabled", "Disabled"])
+def test_a_command_is_asked_to_load_and_to_unload_what_it_has_no_memory_for(
+    real_server: Server, tmp_path: Path, cache: str
+) -> None:
+    """SageMaker's container API: 507 unloads the one not used for longest."""
+    url = prefix(tmp_path, "a", "b", "c", "broken")
+    name = f"command-{cache.lower()}"
+    aws = Aws(real_server)
+    server = Path(__file__).with_name("multi_model_server.py")
+    container = {
+        "Image": "coldspark/command",
+        "Mode": "MultiModel",
+        "ModelDataUrl": url,
+        "MultiModelConfig": {"ModelCacheSetting": cache},
+        "Environment": {"COLDSPARK_COMMAND": f"python {server}"},
+    }
+    aws.sagemaker.create_model(ModelName=name, PrimaryContainer=container, ExecutionRoleArn=ROLE)
+    aws.create_config(name, name, "T4")
+    aws.create_endpoint(name, name)
+
+    asked = ["a", "b", "a", "c", "a", "b"]
+    answers = [ask(aws, name, f"{model}.tar.gz") for model in asked]
+    assert [answer["model"] for answer in answers] == asked
+    assert answers[0]["target"] == "a.tar.gz"
+    assert len({answer["pid"] for answer in answers}) == 1
+    status, code, message = refused(aws, name, "broken.tar.gz")
+    assert (status, code) == (424, "ModelError")
+    assert "answered 500" in message
+    evictions = [line for line in remarks(real_server, name) if "evicted" in line]
+    assert len(evictions) == (2 if cache == "Enabled" else 0)

@@ -12,7 +12,8 @@ from coldspark.errors import ArtifactUnavailable
 from coldspark.runtime.channel import CANCELLED
 from coldspark.runtime.metric_ports import Metric
 from coldspark.runtime.ports import Invocation
-from coldspark.runtime.target_models import ModelMeter, TargetModels, Told, url_of
+from coldspark.runtime.target_models import ModelMeter, TargetModels, url_of
+from coldspark.runtime.target_words import Told
 from coldspark.runtime.worker.many import DIRECTORY, DOINGS
 
 

@@ -338,7 +338,8 @@ class Spec:
     def model_urls(self) -> tuple[str, ...]:
         """Return the addresses of what a start needs."""
         if self.multi_model is not None:
-            return () if self.code is not None else (self.multi_model.code_url,)
+            has_code = self.code is not None or self.command is not None
+            return () if has_code else (self.multi_model.code_url,)
         return () if self.model is None else (self.model,)
 
     @property

@@ -306,7 +306,10 @@ class Replica:
         if self.phase is Phase.LOADING:
             concurrency = self.order.revision.spec.scale.concurrency
             spawn = self._machine.tasks.spawn
-            self._upstream = HttpUpstream(port, command.invoke_path, concurrency, spawn)
+            upstream = HttpUpstream(port, command.invoke_path, concurrency, spawn)
+            self._upstream = upstream
+            remark = self.log.remark
+            self.models = models_of(self.order, self._machine, upstream, remark, port)
             self._become_ready()
 
     def on_booted(self) -> None:

@@ -1,5 +1,7 @@
 """The models of one replica that has many: each is brought here before its call goes out.
 
+A handler is told where the files are, and loads by itself; a command's server is asked to load.
+
 A call for a model that the replica has, as far as is known, goes on at once. Else its files are
 fetched first; the call holds its slot meanwhile, and may be given up. What the replica says of
 loading and evicting keeps the picture true.
@@ -23,7 +25,10 @@ from coldspark.runtime import clock
 from coldspark.runtime.channel import CANCELLED
 from coldspark.runtime.launches import Machine
 from coldspark.runtime.metric_ports import Metric, Metrics
+from coldspark.runtime.model_server import ModelServer, invoke_path
 from coldspark.runtime.ports import Flow, Invocation, ReplySink, StartOrder
+from coldspark.runtime.served_models import LoadFailed, ServedModels
+from coldspark.runtime.target_words import Doings, Told
 from coldspark.runtime.worker.many import DIRECTORY, DOINGS
 from coldspark.store.archives import is_archive
 
@@ -45,40 +50,6 @@ class Upstream(Protocol):
         """Ask for a call to be given up."""
 
 
-class Doings(msgspec.Struct, frozen=True):
-    """What a replica did so that a call could be answered; see ``worker/models``."""
-
-    load_us: int | None = None
-    unload_us: int = 0
-    evicted: tuple[str, ...] = ()
-    loaded: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """What is known of one call's model once it is answered."""
-
-    target: str
-    fetch_us: int | None
-    """None: its files were known to be here."""
-    doings: Doings
-
-    @property
-    def is_hit(self) -> bool:
-        """Return whether the model was loaded already."""
-        return self.doings.load_us is None
-
-    def sentence(self) -> str | None:
-        """Say for the log what was done, if anything was."""
-        doings = self.doings
-        if self.is_hit and not doings.evicted:
-            return None
-        loaded = "" if doings.load_us is None else f" loaded in {doings.load_us / 1e6:.2f} s"
-        fetched = "" if self.fetch_us is None else f", fetched in {self.fetch_us / 1e6:.2f} s"
-        evicted = f"; evicted: {', '.join(doings.evicted)}" if doings.evicted else ""
-        return f"model {self.target}:{loaded}{fetched}{evicted}; {doings.loaded} are loaded"
-
-
 class TargetModels:
     """Implements ``Upstream`` over the channel of a replica that has many models."""
 
@@ -89,7 +60,10 @@ class TargetModels:
         fetch: Fetch,
         spawn: Spawn,
         hear: Callable[[Told], None],
+        served: ServedModels | None = None,
     ) -> None:
+        """``served``: the models of a command's server; None: a handler."""
+        self._served = served
         self._multi = multi
         self._upstream = upstream
         self._fetch = fetch
@@ -105,13 +79,18 @@ class TargetModels:
         targets = {call.target for call in self._fetching.values()}
         return {url for url, _ in self._here.values()} | {self._url(one) for one in targets}
 
+    @property
+    def is_served(self) -> bool:
+        """Return whether a command has the models."""
+        return self._served is not None
+
     def call(self, invocation: Invocation, sink: ReplySink) -> Flow:
         """Send a call, once its model's files are here."""
         target = invocation.target
         assert target is not None, "the controller lets none without one pass"
-        known = self._here.get(target)
-        if known is not None:
-            return self._send(invocation, known[1], _Sink(self, target, None, sink))
+        known, served = self._here.get(target), self._served
+        if known is not None and (served is None or served.take(target)):
+            return self._send(invocation, known[1], _Sink(self, target, None, Doings(), sink))
         call = _Fetching(target, invocation, sink)
         self._fetching[invocation.request] = call
         call.task = self._spawn(self._bring(call))
@@ -141,31 +120,52 @@ class TargetModels:
             self._here.pop(evicted, None)
         self._hear(Told(target=target, fetch_us=fetch_us, doings=doings))
 
+    def on_done(self, target: str) -> None:
+        """A call has ended: the model may go, where it is not kept."""
+        if self._served is not None:
+            self._spawn(self._give(self._served, target))
+
+    async def _give(self, served: ServedModels, target: str) -> None:
+        if await served.give(target):
+            self._here.pop(target, None)
+
     async def _bring(self, call: "_Fetching") -> None:
-        began_s = clock.monotonic_s()
+        began_s, fetch_us = clock.monotonic_s(), 0
         failure: Failure | None = None
-        directory = Path()
+        directory, doings = Path(), Doings()
         url = self._url(call.target)
         try:
             _refuse_outside(self._multi.prefix, call.target)
             directory = await self._fetch(url)
+            fetch_us = round((clock.monotonic_s() - began_s) * 1e6)
+            if self._served is not None:
+                doings = await self._served.bring(call.target, directory)
+        except LoadFailed as error:
+            failure = error.failure
         except ColdsparkError as error:
             failure = _missing(url, error)
         except Exception as error:  # noqa: BLE001
             # The task's outermost edge: the call must hear an end.
             _log.exception("the model %s could not be brought here", url)
             failure = _missing(url, error)
+        for evicted in doings.evicted:
+            self._here.pop(evicted, None)
         if self._fetching.pop(call.invocation.request, None) is not call:
+            if failure is None:
+                self.on_done(call.target)
             return  # It was given up, or the replica is gone.
         if failure is not None:
             call.sink.on_failure(failure)
             return
         self._here[call.target] = (url, directory)
-        fetch_us = round((clock.monotonic_s() - began_s) * 1e6)
-        sink = _Sink(self, call.target, fetch_us, call.sink)
+        sink = _Sink(self, call.target, fetch_us, doings, call.sink)
         call.sent(self._send(call.invocation, directory, sink))
 
     def _send(self, invocation: Invocation, directory: Path, sink: ReplySink) -> Flow:
+        if self._served is not None:
+            assert invocation.target is not None
+            path = invoke_path(invocation.target)
+            return self._upstream.call(replace(invocation, path=path), sink)
         headers = (*invocation.headers, (DIRECTORY, str(directory)))
         return self._upstream.call(replace(invocation, headers=headers), sink)
 
@@ -207,8 +207,14 @@ class _Sink:
     """Reads what a replica says of its models off a reply, and passes the rest on."""
 
     def __init__(
-        self, models: TargetModels, target: str, fetch_us: int | None, sink: ReplySink
+        self,
+        models: TargetModels,
+        target: str,
+        fetch_us: int | None,
+        doings: Doings,
+        sink: ReplySink,
     ) -> None:
+        self._doings = doings
         self._models = models
         self._target = target
         self._fetch_us = fetch_us
@@ -221,6 +227,7 @@ class _Sink:
     def on_reply(self, status: int, headers: Headers, body: bytes, handler_us: int | None) -> None:
         """Read the headers, and pass the reply on."""
         self._sink.on_reply(status, self._read(headers), body, handler_us)
+        self._models.on_done(self._target)
 
     def on_head(self, status: int, headers: Headers) -> None:
         """Read the headers, and pass the head on."""
@@ -233,15 +240,17 @@ class _Sink:
     def on_end(self, handler_us: int | None) -> None:
         """Pass it on."""
         self._sink.on_end(handler_us)
+        self._models.on_done(self._target)
 
     def on_failure(self, failure: Failure) -> None:
         """Pass it on."""
         self._sink.on_failure(failure)
+        self._models.on_done(self._target)
 
     def _read(self, headers: Headers) -> Headers:
-        doings = Doings()
+        doings = self._doings
         for name, value in headers:
-            if name == DOINGS:
+            if name == DOINGS and not self._models.is_served:
                 doings = _doings(value)
         self._models.on_answered(self._target, self._fetch_us, doings)
         return [(name, value) for name, value in headers if name != DOINGS]
@@ -275,9 +284,16 @@ class ModelMeter:
 
 
 def models_of(
-    order: StartOrder, machine: Machine, upstream: Upstream, remark: Callable[[str], None]
+    order: StartOrder,
+    machine: Machine,
+    upstream: Upstream,
+    remark: Callable[[str], None],
+    port: int | None = None,
 ) -> TargetModels | None:
-    """Return the way to a replica that has many models, None to any other."""
+    """Return the way to a replica that has many models, None to any other.
+
+    ``port``: of a command's server.
+    """
     multi, fetch = order.revision.spec.multi_model, machine.fetch
     if multi is None:
         return None
@@ -291,7 +307,8 @@ def models_of(
         if machine.metrics is not None:
             ModelMeter(metrics=machine.metrics, endpoint=endpoint, variant=variant).hear(told)
 
-    return TargetModels(multi, upstream, fetch, machine.tasks.spawn, hear)
+    served = None if port is None else ServedModels(ModelServer(port), is_cached=multi.is_cached)
+    return TargetModels(multi, upstream, fetch, machine.tasks.spawn, hear, served)
 
 
 def room_of(spec: Spec) -> dict[str, object] | None:

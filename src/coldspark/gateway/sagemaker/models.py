@@ -1,6 +1,5 @@
 """Models: an image's name, its data and its environment, kept as they were sent."""
 
-from coldspark.core.types import Command
 from coldspark.gateway.aws.errors import invalid
 from coldspark.gateway.sagemaker.calls import Body, Call
 from coldspark.gateway.sagemaker.images import runtime_of
@@ -39,12 +38,7 @@ def _check(model: Model) -> None:
             "an endpoint runs one container. Put the steps into one handler.",
             field="Containers",
         )
-    runtime = runtime_of(model.container.image, model.container.environment)
+    runtime_of(model.container.image, model.container.environment)
     read_knobs(model.container.environment)
     model_url(model.container)
-    if multi_model(model.container) is not None and isinstance(runtime, Command):
-        invalid(
-            "Mode 'MultiModel' is not supported yet for the image coldspark/command: give a handler"
-            " (coldspark/python) under the prefix's code/, or a model for each endpoint.",
-            field="Mode",
-        )
+    multi_model(model.container)

@@ -13,8 +13,7 @@ ExecutionRoleArn                                 kept: there is no IAM to act as
 ContainerHostname                                kept: AWS too ignores it for a single container
 ModelAccessConfig.AcceptEula                     kept: it is the user's own statement
 Containers                                       honoured with one container, more are refused
-Mode, MultiModelConfig                           honoured for handlers; a command of many models
-                                                 is refused
+Mode, MultiModelConfig                           honoured
 Execution Mode Serial,                           accepted: it is what happens
   RepositoryAccessMode Platform, RoutingStrategy
   LEAST_OUTSTANDING_REQUESTS, EnableSSMAccess,
