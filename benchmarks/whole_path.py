@@ -9,13 +9,14 @@ median and the best of the rounds; the machine may be shared.
 """
 
 import asyncio
+import itertools
 import json
 import statistics
 import struct
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -39,6 +40,7 @@ from coldspark.gateway.auth.authenticator import Authenticator
 from coldspark.gateway.connection import Connection
 from coldspark.gateway.context import Context
 from coldspark.gateway.dispatch import Dispatch
+from coldspark.gateway.doors import Door
 from coldspark.gateway.gate import Gate
 from coldspark.gateway.native.door import NativeDoor
 from coldspark.gateway.tally import Tally
@@ -156,7 +158,14 @@ class NoKeys:
 class Bench:
     """One router whose callers and replica are in this process."""
 
-    def __init__(self, folder: Path, way: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        way: str,
+        requests: Iterator[bytes] | None = None,
+        door: Door | None = None,
+    ) -> None:
+        self._requests = requests or itertools.repeat(REQUEST)
         self._engine = Replica()
         self._book = Book(folder)
         controller = Controller(
@@ -176,7 +185,7 @@ class Bench:
         self.sent = 0
         self._context = Context(
             platform=cast(Any, front),
-            dispatch=Dispatch([NativeDoor()]),
+            dispatch=Dispatch([door or NativeDoor()]),
             gate=Gate(Authenticator(NoKeys())),
             app=cast(Any, None),
             tally=Tally(),
@@ -218,7 +227,7 @@ class Bench:
     async def turn(self) -> None:
         """One request of every caller."""
         for caller in self._callers:
-            caller.data_received(REQUEST)
+            caller.data_received(next(self._requests))
         asked, self._asked = self._asked, []
         for answer in asked:
             answer()

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from coldspark.config import S3, ServerConfig, load_server, shown
+from coldspark.config import AWS_LIMITS, NO_LIMITS, S3, AwsLimits, ServerConfig, load_server, shown
+from coldspark.core.types import MIB
 from coldspark.errors import InvalidRequest
 
 
@@ -100,3 +101,28 @@ def test_a_bound_on_weights_needs_a_single_router() -> None:
     """No router knows what the others' replicas run on."""
     with pytest.raises(InvalidRequest, match="weights_limit=5 needs routers=1, not 2"):
         load_server({"weights_limit": "5", "routers": 2}, environ={})
+
+
+def test_strict_aws_sets_what_is_not_set_otherwise(tmp_path: Path) -> None:
+    """Off by default; each limit may be another, with and without it."""
+    assert load_server({}, environ={}).aws_limits == NO_LIMITS
+    assert load_server({"strict_aws": True}, environ={}).aws_limits == AWS_LIMITS
+    file = tmp_path / "coldspark.toml"
+    file.write_text(
+        '[server]\nretry_grace = "20s"\n[server.aws]\nserverless_body_limit = "10MiB"\n'
+        'request_timeout = "2m"\nmemory_limit = "12GiB"\n'
+    )
+    environ = {"COLDSPARK_AWS_CONCURRENCY_LIMIT": "500", "COLDSPARK_STRICT_AWS": "true"}
+    config = load_server({}, file=file, environ=environ)
+    assert config.retry_grace_s == 20.0
+    assert config.aws_limits == AwsLimits(
+        serverless_body_bytes_max=10 * MIB,
+        realtime_body_bytes_max=6 * MIB,
+        request_timeout_s=120.0,
+        memory_mb_max=12_288,
+        concurrency_max=500,
+    )
+    with pytest.raises(InvalidRequest, match=r"retry_grace=700 s must lie in 0\.\.600 s"):
+        load_server({"retry_grace": "700s"}, environ={})
+    with pytest.raises(InvalidRequest, match="concurrency_max=0 must be positive"):
+        load_server({}, environ={"COLDSPARK_AWS_CONCURRENCY_LIMIT": "0"})

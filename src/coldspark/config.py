@@ -7,7 +7,7 @@ hold a deployment beside it. Variables are ``COLDSPARK_`` and the key: ``COLDSPA
 import os
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,40 @@ class S3:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AwsLimits:
+    """The most that a model of the SageMaker door may ask for; None is no bound of the door's."""
+
+    serverless_body_bytes_max: int | None = None
+    realtime_body_bytes_max: int | None = None
+    request_timeout_s: float | None = None
+    memory_mb_max: int | None = None
+    """Of a serverless variant."""
+    concurrency_max: int | None = None
+    """Of a serverless variant."""
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if value is not None and value <= 0:
+                raise ValueError(f"{name}={value} must be positive")
+
+    def or_else(self, other: "AwsLimits") -> "AwsLimits":
+        """Return these, and of the other those that are not set here."""
+        mine = {name: value for name, value in asdict(self).items() if value is not None}
+        return replace(other, **mine)
+
+
+NO_LIMITS = AwsLimits()
+AWS_LIMITS = AwsLimits(
+    serverless_body_bytes_max=4 * MIB,
+    realtime_body_bytes_max=6 * MIB,
+    request_timeout_s=60.0,
+    memory_mb_max=6_144,
+    concurrency_max=200,
+)
+"""AWS's own: what ``strict_aws`` sets where nothing else is said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MachineCost:
     """What the machine costs, and the words for it where nobody said."""
 
@@ -94,7 +128,12 @@ class ServerConfig:
     log_level: str = "info"
     allow_open: bool = False
     """Bind an address other than loopback although no API key exists."""
+    strict_aws: bool = False
+    """Whether the SageMaker door limits what AWS limits."""
+    retry_grace_s: float = 10.0
+    """How long the next attempt of an SDK that hung up is waited for; 0: not at all."""
     s3: S3 = field(default_factory=S3)
+    aws: AwsLimits = field(default_factory=AwsLimits)
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
@@ -121,11 +160,18 @@ class ServerConfig:
             )
         if self.drain_timeout_s < 0:
             raise ValueError(f"drain_timeout={self.drain_timeout_s} must not be negative")
+        if not 0 <= self.retry_grace_s <= 600:
+            raise ValueError(f"retry_grace={self.retry_grace_s:g} s must lie in 0..600 s")
 
     @property
     def is_loopback(self) -> bool:
         """Return whether only this machine can call."""
         return self.host in _LOOPBACK
+
+    @property
+    def aws_limits(self) -> AwsLimits:
+        """Return what the SageMaker door limits."""
+        return self.aws.or_else(AWS_LIMITS) if self.strict_aws else self.aws
 
     @property
     def machine_cost(self) -> MachineCost:
@@ -157,9 +203,12 @@ def load_server(
         merged: dict[str, Any] = {"data": default_data(environ)}
         merged |= _from_file(file)
         s3 = merged.pop("s3", {}) | _from_environ(environ, f"{_PREFIX}S3_", S3)
+        aws = merged.pop("aws", {}) | _from_environ(environ, f"{_PREFIX}AWS_", AwsLimits)
         merged |= _from_environ(environ, _PREFIX, ServerConfig)
         merged |= {name: value for name, value in flags.items() if value is not None}
-        return msgspec.convert(_read(merged) | {"s3": s3}, ServerConfig, strict=False)
+        return msgspec.convert(
+            _read(merged) | {"s3": s3, "aws": _read(aws)}, ServerConfig, strict=False
+        )
     except (ValueError, msgspec.ValidationError) as error:
         raise InvalidRequest(f"server configuration: {error}") from error
 
@@ -187,11 +236,12 @@ def _from_file(file: Path | None) -> dict[str, Any]:
         raise ValueError(f"{path} cannot be read: {error}") from error
     refuse_unknown_keys(table, (*_file_keys(ServerConfig),), f"{path} [server]")
     refuse_unknown_keys(table.get("s3", {}), _file_keys(S3), f"{path} [server.s3]")
+    refuse_unknown_keys(table.get("aws", {}), _file_keys(AwsLimits), f"{path} [server.aws]")
     return dict(table)
 
 
 def _from_environ(environ: Mapping[str, str], prefix: str, kind: type) -> dict[str, Any]:
-    names = [name for name in _file_keys(kind) if name != "s3"]
+    names = [name for name in _file_keys(kind) if name not in ("s3", "aws")]
     return {name: environ[key] for name in names if (key := prefix + name.upper()) in environ}
 
 
@@ -204,11 +254,23 @@ _ALIASES = {
     "body_bytes_max": "body_limit",
     "drain_timeout_s": "drain_timeout",
     "weights_bytes_max": "weights_limit",
+    "retry_grace_s": "retry_grace",
+    "serverless_body_bytes_max": "serverless_body_limit",
+    "realtime_body_bytes_max": "realtime_body_limit",
+    "request_timeout_s": "request_timeout",
+    "memory_mb_max": "memory_limit",
+    "concurrency_max": "concurrency_limit",
 }
 _READERS: Mapping[str, tuple[str, Callable[[Any], object]]] = {
     "body_limit": ("body_bytes_max", parse_size),
     "weights_limit": ("weights_bytes_max", parse_size),
     "drain_timeout": ("drain_timeout_s", parse_duration),
+    "retry_grace": ("retry_grace_s", parse_duration),
+    "serverless_body_limit": ("serverless_body_bytes_max", parse_size),
+    "realtime_body_limit": ("realtime_body_bytes_max", parse_size),
+    "request_timeout": ("request_timeout_s", parse_duration),
+    "memory_limit": ("memory_mb_max", lambda value: parse_size(value) // MIB),
+    "concurrency_limit": ("concurrency_max", int),
     "memory": ("memory", parse_size),
     "template_memory": ("template_memory", parse_size),
     "machine_cost_per_hour": ("machine_cost_per_hour", str),

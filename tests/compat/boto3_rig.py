@@ -60,6 +60,7 @@ class Aws:
         secret: str | None = None,
         region: str = "us-east-1",
         attempts: int = 1,
+        **config: Any,
     ) -> Any:
         """Return a client of boto3's, unmodified; ``attempts`` is how often it sends at most."""
         client = _SESSION.client(
@@ -68,7 +69,7 @@ class Aws:
             region_name=region,
             aws_access_key_id=key,
             aws_secret_access_key=secret or f"secret of {key}",
-            config=Config(retries={"mode": "standard", "total_max_attempts": attempts}),
+            config=Config(retries={"mode": "standard", "total_max_attempts": attempts}, **config),
         )
         if self.is_local:
             client.meta.events.register("before-send", self._send_here)

@@ -89,7 +89,6 @@ def test_an_unknown_endpoint_is_a_validation_error(server: Aws) -> None:
 @pytest.mark.parametrize(
     "members",
     [
-        {"TargetModel": "a.tar.gz"},
         {"TargetContainerHostname": "second"},
         {"EnableExplanations": "`true`"},
         {"InferenceComponentName": "part"},

@@ -50,7 +50,6 @@ def asked_gpus(server: Aws, name: str = "churn") -> str:
         ("EnableNetworkIsolation", True),
         ("InferenceExecutionConfig", {"Mode": "Direct"}),
         ("Containers", [container(), container()]),
-        ("PrimaryContainer", container(Mode="MultiModel")),
         ("PrimaryContainer", container(ModelPackageName="some-package")),
         ("PrimaryContainer", container(ImageConfig={"RepositoryAccessMode": "Vpc"})),
     ],

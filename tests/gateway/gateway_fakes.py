@@ -94,6 +94,7 @@ class FakeTicket:
     sink: Sink
     said: list[str] = field(default_factory=list)
     on_said: Callable[[str], None] = lambda word: None
+    variant: VariantName | None = None
 
     def cancel(self) -> None:
         """The caller hung up."""

@@ -155,6 +155,8 @@ async def _open(welcome: Welcome, line: _Line, stack: AsyncExitStack) -> None:
         body_bytes_max=config.body_bytes_max,
         is_open=config.allow_open,
         spool_directory=own,
+        aws_limits=config.aws_limits,
+        retry_grace_s=config.retry_grace_s,
     )
     rooms = platform.controller.placement
     assert isinstance(rooms, RemoteRooms)

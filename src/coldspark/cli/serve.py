@@ -135,6 +135,8 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
             objects=store.objects,
             metrics=measured.metrics,
             alarms=measured.alarms,
+            aws_limits=config.aws_limits,
+            retry_grace_s=config.retry_grace_s,
         )
         log.info("node %s: %s", node.node, engine.describe())
         if lead is None or shared is None:

@@ -80,6 +80,21 @@ def up(
         str | None, typer.Option(help="Largest request body, such as 64MiB.")
     ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+    strict_aws: Annotated[
+        bool | None,
+        typer.Option(
+            "--strict-aws/--no-strict-aws",
+            help="Limit what AWS limits: bodies, time, memory, concurrency.",
+            show_default="no-strict-aws",
+        ),
+    ] = None,
+    retry_grace: Annotated[
+        str | None,
+        typer.Option(
+            help="How long an AWS SDK that hung up is waited for, such as 20s.",
+            show_default="10s",
+        ),
+    ] = None,
     allow_open: Annotated[
         bool, typer.Option(help="Bind a public address although no API key exists.")
     ] = False,
@@ -104,6 +119,8 @@ def up(
         "weights_limit": weights_limit,
         "routers": routers,
         "body_limit": body_limit,
+        "strict_aws": strict_aws,
+        "retry_grace": retry_grace,
         "log_level": log_level,
         "allow_open": allow_open or None,
     }

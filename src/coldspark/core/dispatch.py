@@ -31,13 +31,17 @@ class Dispatch:
 
     def arrive(self, event: RequestArrived, now: float, effects: list[FleetEffect]) -> bool:
         """Forward a new request, let it wait, or refuse it; return whether it was forwarded."""
-        replica = self._roster.take_free()
+        target = event.target
+        if target is None:
+            replica = self._roster.take_free()
+        else:
+            replica = self._roster.take_free_with(target)
         if replica is None or self._state.is_retired:
             refusal = self._refusal(event, now)
             if refusal is not None:
                 effects.append(Reject(event.request, refusal))
                 return False
-        request = Request(now, event.deadline_s, event.size_bytes)
+        request = Request(now, event.deadline_s, event.size_bytes, target)
         self._book.add(event.request, request)
         if replica is not None:
             self._forward(event.request, request, replica, now, effects)
@@ -82,6 +86,8 @@ class Dispatch:
         if not replica.running:
             self._roster.wake(replica)
         replica.running.add(name)
+        if request.target is not None:
+            replica.note_target(request.target)
         request.replica, request.forwarded_s = replica, now
         effects.append(Forward(name, replica.id))
 

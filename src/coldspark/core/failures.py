@@ -1,8 +1,10 @@
 """The failures that the core decides, in words that name the cure."""
 
+from coldspark.core.multi_model import target_problem
 from coldspark.core.types import Exit, Failure, FailureKind, FleetId
 
 LOG_LINES_TOLD = 20
+_TARGET_CHARS = 256
 
 
 def queue_full(queued: int, queue_max: int, wait_s: float | None) -> Failure:
@@ -46,6 +48,25 @@ def storage_full() -> Failure:
         " data directory; requests are taken again as soon as it can be written",
         retry_after_s=1.0,
     )
+
+
+def no_target(target: str | None, *, has_many: bool) -> Failure | None:
+    """Say why a request's target does not fit its variant, or None if it does."""
+    if target is None:
+        if not has_many:
+            return None
+        message = "This endpoint has many models: say which one as TargetModel."
+    elif not has_many:
+        message = (
+            f"TargetModel {target[:_TARGET_CHARS]!r}: this endpoint has one model. Leave it out, or"
+            " create its model with Mode MultiModel."
+        )
+    else:
+        problem = target_problem(target)
+        if problem is None:
+            return None
+        message = f"TargetModel {target[:_TARGET_CHARS]!r} cannot be used: {problem}."
+    return Failure(kind=FailureKind.INVALID_REQUEST, message=message)
 
 
 def cancelled() -> Failure:

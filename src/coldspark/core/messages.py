@@ -26,6 +26,8 @@ class RequestArrived(Struct, frozen=True, gc=False):
     request: RequestId
     deadline_s: float
     size_bytes: int = 0
+    target: str | None = None
+    """Which of many models it is for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from types import MappingProxyType
 
 from coldspark.core.types import ReplicaId, RequestId, Revision
 
+_TARGETS_MAX = 256
+
 
 class ReplicaState(StrEnum):
     """Where a replica is in its life."""
@@ -60,6 +62,8 @@ class Replica:
     """Since when it is frozen, while it is, and until it is ready again."""
     failed_start: str | None = None
     """Why the platform itself gave this start up."""
+    targets: dict[str, None] = field(default_factory=dict)
+    """Of many models those that it was asked for, the latest last: it may still have them."""
     slots: int = field(init=False)
     """How many requests it serves at a time."""
 
@@ -70,6 +74,13 @@ class Replica:
     def has_room(self) -> bool:
         """Return whether it can take a request now."""
         return self.state is ReplicaState.READY and len(self.running) < self.slots
+
+    def note_target(self, target: str) -> None:
+        """Remember that it was asked for a model; bounded, for callers choose the names."""
+        self.targets.pop(target, None)
+        self.targets[target] = None
+        if len(self.targets) > _TARGETS_MAX:
+            del self.targets[next(iter(self.targets))]
 
     def move(self, state: ReplicaState, now: float) -> None:
         """Take a step of the table."""

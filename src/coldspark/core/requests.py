@@ -16,6 +16,7 @@ class Request(Struct, eq=False):
     arrived_s: float
     deadline_s: float
     size_bytes: int
+    target: str | None = None
     replica: Replica | None = None
     """Who works on it; None while it waits."""
     forwarded_s: float = 0.0

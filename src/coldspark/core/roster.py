@@ -114,6 +114,13 @@ class Roster:
         """
         return self._free.popitem()[1] if self._free else None
 
+    def take_free_with(self, target: str) -> Replica | None:
+        """Return one that was asked for the model before, else whoever is free."""
+        for replica in reversed(self._free.values()):
+            if target in replica.targets:
+                return self._free.pop(replica.id)
+        return self.take_free()
+
     def rest(self, replica: Replica, now: float) -> None:
         """Start the idle clock of a replica that works on nothing."""
         if replica.idle_since_s is None:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import NewType
 
 from coldspark.core.capturing import CaptureRule
+from coldspark.core.multi_model import MultiModel
 from coldspark.core.provisioning import Window, check_windows
 from coldspark.core.rules.settings import Histogram, Learned, Rule
 from coldspark.core.shift_policy import ShiftPolicy
@@ -332,6 +333,8 @@ class Spec:
     """The archive with the code; for a SageMaker model archive it lies in ``model`` instead."""
     model: str | None = None
     """Where the model data is: ``file:///…``, ``s3://…`` or ``artifact:<sha256>``."""
+    multi_model: MultiModel | None = None
+    """Many models instead of that one."""
     environment: tuple[tuple[str, str], ...] = ()
     """Environment variables, sorted by name."""
     resources: Resources = field(default_factory=Resources)
@@ -343,11 +346,21 @@ class Spec:
             raise ValueError("a spec has either a handler or a command")
         if list(self.environment) != sorted(self.environment):
             raise ValueError("environment must be sorted by name")
+        if self.multi_model is not None:
+            self.multi_model.check(self.model, self.scale.batch_size_max)
         if self.command is not None and self.scale.batch_size_max > 1:
             raise ValueError(
                 f"batch_size={self.scale.batch_size_max} is for handlers: a command is an HTTP"
                 " server, which gets each request by itself and may batch on its own"
             )
+
+    @property
+    def model_urls(self) -> tuple[str, ...]:
+        """Return the addresses of what a start needs."""
+        if self.multi_model is not None:
+            has_code = self.code is not None or self.command is not None
+            return () if has_code else (self.multi_model.code_url,)
+        return () if self.model is None else (self.model,)
 
     @property
     def runtime(self) -> Handler | Command:
@@ -388,6 +401,8 @@ class FailureKind(StrEnum):
     START_FAILED = "StartFailed"
     ENDPOINT_FAILED = "EndpointFailed"
     ENDPOINT_RETIRED = "EndpointRetired"
+    INVALID_REQUEST = "InvalidRequest"
+    """It asks for what this endpoint does not have, such as a model that is not there."""
     NOT_FOUND = "NotFound"
     """There never was such an endpoint, or such a variant of it."""
     REPLICA_DIED = "ReplicaDied"

@@ -79,6 +79,9 @@ class Resolver:
         Raises ArtifactUnavailable and EnvironmentFailed.
         """
         code_dir = None if spec.code is None else self.artifacts.code_dir(spec.code)
+        if code_dir is None and spec.multi_model is not None and spec.handler is not None:
+            # One program for all models, beside them.
+            code_dir = await self.artifacts.fetch(spec.multi_model.code_url, _told(progress))
         model_dir: Path | None = None
         is_built = False
 
@@ -124,6 +127,8 @@ class Resolver:
             processes.REPLICA_MARK: order.replica,
             "SAGEMAKER_BASE_DIR": str(scratch),
         }
+        if spec.multi_model is not None:
+            environment["SAGEMAKER_MULTI_MODEL"] = "true"
         tmp = scratch / "tmp"
         # Unix sockets in TMPDIR (multiprocessing makes some) may not be longer than 107 bytes.
         if len(str(tmp)) <= _TMP_CHARS_MAX:
@@ -148,8 +153,10 @@ def template_key(spec: Spec, files: Files, *, on_gpu: bool) -> TemplateKey:
     modified_ns = program.stat().st_mtime_ns
     # A template never touches a GPU: there the model is loaded after the fork.
     directory = files.model_dir or program.parent
-    model_dir = None if on_gpu else directory
-    setup_dir = directory if on_gpu and _names_setup(program, modified_ns) else None
+    has_model = spec.multi_model is None
+    model_dir = None if on_gpu or not has_model else directory
+    has_setup = has_model and on_gpu and _names_setup(program, modified_ns)
+    setup_dir = directory if has_setup else None
     if model_dir is not None:
         seen["CUDA_VISIBLE_DEVICES"] = ""
     if model_dir is not None or setup_dir is not None:

@@ -36,6 +36,7 @@ from coldspark.runtime.launches import LaunchPlan, Machine
 from coldspark.runtime.learning import Learning
 from coldspark.runtime.leftovers import reap_leftovers
 from coldspark.runtime.logs import Follower, Logs, ReplicaLog
+from coldspark.runtime.metric_ports import Metrics
 from coldspark.runtime.ports import (
     EngineListener,
     Flow,
@@ -92,6 +93,7 @@ class LocalEngine:
         has_gpus: bool = False,
         gpu_tools: GpuTools | None = None,
         logs_dir: Path | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         """Take the neighbours. ``instance`` names the installation: the same after a restart."""
         self.listener = listener
@@ -104,6 +106,8 @@ class LocalEngine:
         self._has_standbys = has_standbys
         self._has_gpus = has_gpus
         self._gpu_tools = gpu_tools or GpuTools()
+        self._artifacts = artifacts
+        self._metrics = metrics
         self._resolver = Resolver(environments=environments, artifacts=artifacts, instance=instance)
         self._shelf = Shelf()
         self._logs = Logs(logs_dir or self._directory / "logs")
@@ -131,6 +135,8 @@ class LocalEngine:
             tasks=self._tasks,
             listener=self.listener,
             gpu_tools=self._gpu_tools,
+            fetch=self._artifacts.fetch,
+            metrics=self._metrics,
         )
 
     def _new_pool(self) -> TemplatePool:
@@ -267,9 +273,13 @@ class LocalEngine:
             living.abort(request)
 
     def models(self) -> set[str]:
-        """Return the addresses of all model data that a living replica was started from."""
-        specs = (living.order.revision.spec for living in self._replicas.values())
-        return {spec.model for spec in specs if spec.model is not None}
+        """Return the addresses of all model data that a living replica has or was started from."""
+        found: set[str] = set()
+        for living in self._replicas.values():
+            found.update(living.order.revision.spec.model_urls)
+            if living.models is not None:
+                found |= living.models.urls
+        return found
 
     def log_tail(self, replica: ReplicaId, lines: int) -> tuple[str, ...]:
         """Return the last lines of a replica, living or recently ended."""

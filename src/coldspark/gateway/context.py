@@ -13,6 +13,7 @@ from coldspark.gateway.dispatch import Dispatch
 from coldspark.gateway.gate import Gate
 from coldspark.gateway.hang_ups import HangUps
 from coldspark.gateway.request_ids import request_ids
+from coldspark.gateway.retries import Retries
 from coldspark.gateway.spool import SpoolRoom
 from coldspark.gateway.tally import Tally
 from coldspark.runtime import clock
@@ -87,6 +88,7 @@ class Context:
     running: set[asyncio.Task[None]] = field(default_factory=set)
     """The app's requests."""
     ending: Ending = field(default_factory=Ending)
+    retries: Retries = field(default_factory=Retries)
     spool_room: SpoolRoom = field(default_factory=SpoolRoom)
     hang_ups: HangUps = field(default_factory=HangUps)
     is_draining: bool = False

@@ -4,11 +4,11 @@ A door says which requests are its own, turns them into invocations, and puts er
 clients' words. It never decides anything about replicas.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from coldspark.core.types import EndpointName, RequestId
+from coldspark.core.types import EndpointName, RequestId, VariantName
 from coldspark.errors import ColdsparkError, NotFound
 from coldspark.gateway.head import Head
 from coldspark.runtime.ports import Invocation, Key, Platform, Receipt
@@ -31,6 +31,10 @@ class Route:
     """None: the body says."""
     path: str | None = None
     """The path to call on a command's server, None for its ``invoke_path``."""
+    wrap: Callable[[bytes], bytes] | None = None
+    """Puts each piece of a streamed reply into frames of the door's own."""
+    is_retried: bool = False
+    """Its clients send an invocation again, under the same id, when no answer came in time."""
 
 
 class Door(Protocol):
@@ -51,9 +55,17 @@ class Door(Protocol):
         """Return a replica's whole reply as the door's clients are to see it."""
 
     def begin(
-        self, route: Route, request: RequestId, status: int, headers: Headers
-    ) -> tuple[int, Headers]:
-        """Return the head of a replica's streamed reply as the door's clients are to see it."""
+        self,
+        route: Route,
+        request: RequestId,
+        status: int,
+        headers: Headers,
+        variant: VariantName | None,
+    ) -> tuple[int, Headers] | None:
+        """Return the head of a replica's streamed reply as the door's clients are to see it.
+
+        None: to them it is no stream; it goes through ``reply`` once it is here.
+        """
 
     def failure(self, route: Route, request: RequestId, error: ColdsparkError) -> Reply:
         """Put an error into the words of the door's clients."""

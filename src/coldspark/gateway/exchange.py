@@ -5,7 +5,7 @@ is one write unless it is long. What cannot be known before the end of a stream 
 into trailers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -18,20 +18,23 @@ from coldspark.gateway.doors import Reply, Route
 from coldspark.gateway.head import Head
 from coldspark.gateway.http_errors import error_from
 from coldspark.gateway.intake import Intake
+from coldspark.gateway.retries import is_retried
 from coldspark.gateway.streams import Stream, stream_for
 from coldspark.gateway.tally import NO_ENDPOINT
 from coldspark.gateway.turns import Wire
 from coldspark.runtime.body_stream import BodyStream
-from coldspark.runtime.ports import Key, Receipt
+from coldspark.runtime.ports import Invocation, Key, Receipt, Ticket
 
 _JOINED_BYTES = 128 * 1024
 """A shorter body is copied behind its head; for a longer one malloc would map fresh pages."""
+_GATHERED_BYTES_MAX = 64 * 1024
+"""Of a stream that the door tells whole: an error, whose rest nobody reads."""
 
 
 class Exchange(Intake):
     """One held request. Implements ``Sink`` for the platform and ``Turn`` for its connection."""
 
-    __slots__ = ("_media", "_status", "_stream")
+    __slots__ = ("_gathered", "_media", "_status", "_stream")
 
     def __init__(
         self,
@@ -45,6 +48,8 @@ class Exchange(Intake):
     ) -> None:
         super().__init__(context, wire, route, head, is_keep_alive=is_keep_alive, is_old=is_old)
         self._stream: Stream | None = None
+        self._gathered: tuple[int, Sequence[tuple[str, str]], bytearray] | None = None
+        """A stream that the door tells whole, as far as it is here."""
         self._status = 0
         self._media = ""
 
@@ -55,12 +60,27 @@ class Exchange(Intake):
             invocation = replace(invocation, stream=stream)
         context.gate.allow(key, Action.INVOKE, invocation.endpoint)
         self._endpoint = invocation.endpoint
-        ticket = context.platform.submit(invocation, self)
+        if route.is_retried and is_retried(head.headers):
+            ticket = self._hand_in_once(invocation, head.headers)
+        else:
+            ticket = context.platform.submit(invocation, self)
         if self._is_done:
             return  # The platform answered before it returned.
         self._ticket = ticket
         if self._is_paused:
             ticket.pause()
+
+    def _hand_in_once(self, invocation: Invocation, headers: Mapping[str, str]) -> Ticket:
+        """Hand it in unless an earlier attempt runs or was answered: then its answer is ours."""
+        context, retries, hash = self._context, self._context.retries, self._payload_hash
+        run = retries.find(headers, invocation, hash)
+        if run is not None:
+            self._let_body_go()
+            self._request = run.request
+            return run.attach(headers, self)
+        spool, self._spool = self._spool, None
+        let_go = None if spool is None else spool.close
+        return retries.submit(context.platform, headers, invocation, self, hash, let_go)
 
     # --- Sink: what the platform says ---------------------------------------------------------
 
@@ -78,8 +98,16 @@ class Exchange(Intake):
         """Write the head of a stream."""
         if self._is_done:
             return
-        stream = stream_for(self._head.method, status, headers, is_old=self._is_old)
-        status, headers = self._route.door.begin(self._route, self._request, status, headers)
+        route, ticket = self._route, self._ticket
+        variant = None if ticket is None else ticket.variant
+        told = route.door.begin(route, self._request, status, headers, variant)
+        if told is None:
+            self._gathered = status, headers, bytearray()
+            return
+        stream = stream_for(
+            self._head.method, status, headers, is_old=self._is_old, wrap=route.wrap
+        )
+        status, headers = told
         self._status = status
         self._media = next((text for name, text in headers if name.lower() == "content-type"), "")
         self._stream = stream
@@ -89,13 +117,22 @@ class Exchange(Intake):
 
     def write(self, chunk: bytes) -> None:
         """Write a piece of a stream."""
-        if chunk and not self._is_done:
-            assert self._stream is not None, "write before begin"
-            self._stream.write(self._wire, chunk)
+        if not chunk or self._is_done:
+            return
+        if self._gathered is not None:
+            body = self._gathered[2]
+            body += chunk[: _GATHERED_BYTES_MAX - len(body)]
+            return
+        assert self._stream is not None, "write before begin"
+        self._stream.write(self._wire, chunk)
 
     def end(self, receipt: Receipt) -> None:
         """Write the end of a stream."""
         if self._is_done:
+            return
+        if self._gathered is not None:
+            status, headers, body = self._gathered
+            self.reply(status, headers, bytes(body), receipt)
             return
         assert self._stream is not None, "end before begin"
         is_good = self._stream.end(self._wire, receipt)
@@ -124,7 +161,7 @@ class Exchange(Intake):
     def _break_stream(self, stream: Stream, error: ColdsparkError, receipt: Receipt | None) -> None:
         last_words = self._route.door.broken(self._request, error, self._media)
         if last_words and stream.takes_last_words:
-            stream.write(self._wire, last_words)
+            stream.tell(self._wire, last_words)
         self._settle(self._status, receipt)
         # Where only closing ends the reply, a plain close would look like a good end.
         self._wire.break_off(is_reset=not stream.is_reusable)

@@ -17,6 +17,7 @@ from coldspark.gateway.auth.refusals import AuthRefused
 from coldspark.gateway.context import Context
 from coldspark.gateway.doors import Route
 from coldspark.gateway.head import Head
+from coldspark.gateway.retries import is_retried
 from coldspark.gateway.spool import Spool
 from coldspark.gateway.tally import NO_ENDPOINT
 from coldspark.gateway.turns import Wire
@@ -48,6 +49,7 @@ class Intake(ABC):
         "_is_turn",
         "_is_whole",
         "_limit",
+        "_payload_hash",
         "_refusal",
         "_request",
         "_route",
@@ -90,7 +92,9 @@ class Intake(ABC):
         self._upload: Upload | None = None
         """The body, when it is handed on while it comes."""
         self._spool: Spool | None = None
-        """The body, when only all of it can prove who sent it."""
+        """The body, when only all of it can prove who sent it, or when its caller may hang up."""
+        self._payload_hash: str | None = None
+        """SHA-256 of a body that was spooled."""
 
     @abstractmethod
     def _hand_in(self, body: bytes, key: Key | None, stream: BodyStream | None) -> None:
@@ -196,7 +200,9 @@ class Intake(ABC):
         self._limit = max(limit, _UNCHECKED_BYTES)
         if size <= self._limit:
             return True
-        self._refusal = BodyTooLarge(f"a body of {size} bytes is over the limit of {limit} bytes")
+        self._refusal = BodyTooLarge(
+            f"a body of {size} bytes is over the limit of {limit} bytes (body_bytes_max)"
+        )
         self._is_keep_alive = False
         self._chunks, self._body = None, b""
         self._wire.deafen()
@@ -233,7 +239,8 @@ class Intake(ABC):
         length = head.headers.get("content-length")
         pieces = [self._body] if self._chunks is None else self._chunks
         self._chunks, self._body = None, b""
-        if ahead is None:
+        # Who would send it again may hang up before a replica has taken it: it must be here then.
+        if ahead is None or (self._route.is_retried and is_retried(head.headers)):
             self._spool = spool = Spool(self._wire, self._context.spool_room, self._on_spool_error)
             for piece in pieces:
                 spool.feed(piece)
@@ -268,6 +275,7 @@ class Intake(ABC):
     def _submit_spooled(self, payload_hash: str) -> None:
         head, spool, gate = self._head, self._spool, self._context.gate
         assert spool is not None
+        self._payload_hash = payload_hash
         key = gate.identify(head.method, head.raw_path, head.query, head.headers, payload_hash)
         self._hand_in(b"", key, spool.stream())
 

@@ -1,11 +1,14 @@
 """How a streamed reply is framed, so that its caller knows where it ends (RFC 9112, section 6)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from coldspark.gateway import replies
 from coldspark.gateway.turns import Wire
 from coldspark.runtime.ports import Receipt
+
+Wrap = Callable[[bytes], bytes]
+"""Puts a piece of a reply into a door's own frames."""
 
 
 class Stream(Protocol):
@@ -21,6 +24,9 @@ class Stream(Protocol):
     def write(self, wire: Wire, data: bytes) -> None:
         """Send a piece that is not empty."""
 
+    def tell(self, wire: Wire, words: bytes) -> None:
+        """Send the last words of a stream that breaks, in the door's own form."""
+
     def end(self, wire: Wire, receipt: Receipt) -> bool:
         """Send the end; return False where too much or too little was sent."""
 
@@ -35,6 +41,10 @@ class Chunked:
     def write(self, wire: Wire, data: bytes) -> None:
         """Send one chunk."""
         wire.write(replies.chunk(data))
+
+    def tell(self, wire: Wire, words: bytes) -> None:
+        """Send one chunk."""
+        wire.write(replies.chunk(words))
 
     def end(self, wire: Wire, receipt: Receipt) -> bool:
         """Send the last chunk and the trailers."""
@@ -58,6 +68,9 @@ class Sized:
             wire.write(data[: self._left])
         self._left -= len(data)
 
+    def tell(self, wire: Wire, words: bytes) -> None:
+        """There is no place for them."""
+
     def end(self, wire: Wire, receipt: Receipt) -> bool:
         """Check that the replica kept its word."""
         return self._left == 0
@@ -73,6 +86,9 @@ class UntilClose:
     def write(self, wire: Wire, data: bytes) -> None:
         """Send a piece as it is."""
         wire.write(data)
+
+    def tell(self, wire: Wire, words: bytes) -> None:
+        """There is no place for them: the end would look like a good one."""
 
     def end(self, wire: Wire, receipt: Receipt) -> bool:
         """Closing says it."""
@@ -91,15 +107,49 @@ class Bodiless:
     def write(self, wire: Wire, data: bytes) -> None:
         """Drop what may not be sent."""
 
+    def tell(self, wire: Wire, words: bytes) -> None:
+        """There is no place for them."""
+
     def end(self, wire: Wire, receipt: Receipt) -> bool:
         """The head was all."""
         return True
 
 
+class Wrapped:
+    """Pieces in a door's own frames, which say how the stream ends, within another framing."""
+
+    takes_last_words = True
+
+    def __init__(self, outer: Chunked | UntilClose, wrap: Wrap) -> None:
+        self.line = outer.line
+        self.is_reusable = outer.is_reusable
+        self._outer = outer
+        self._wrap = wrap
+
+    def write(self, wire: Wire, data: bytes) -> None:
+        """Send a piece in its frames."""
+        self._outer.write(wire, self._wrap(data))
+
+    def tell(self, wire: Wire, words: bytes) -> None:
+        """Send a frame of the door's."""
+        self._outer.write(wire, words)
+
+    def end(self, wire: Wire, receipt: Receipt) -> bool:
+        """Send the end."""
+        return self._outer.end(wire, receipt)
+
+
 def stream_for(
-    method: str, status: int, headers: Sequence[tuple[str, str]], *, is_old: bool
+    method: str,
+    status: int,
+    headers: Sequence[tuple[str, str]],
+    *,
+    is_old: bool,
+    wrap: Wrap | None = None,
 ) -> Stream:
     """Choose the framing. ``is_old``: the caller speaks HTTP/1.0."""
+    if wrap is not None:
+        return Wrapped(UntilClose() if is_old else Chunked(), wrap)
     size = _declared(headers)
     if method == "HEAD" or status in (204, 304):
         return Bodiless(size if method == "HEAD" else None)

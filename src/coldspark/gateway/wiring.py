@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from coldspark.config import NO_LIMITS, AwsLimits
 from coldspark.gateway.auth.authenticator import Authenticator
 from coldspark.gateway.aws.front import front
 from coldspark.gateway.cloudwatch.service import cloudwatch
@@ -22,6 +23,7 @@ from coldspark.gateway.native.services import Services
 from coldspark.gateway.native.table import OPERATIONS
 from coldspark.gateway.openai import models as openai
 from coldspark.gateway.openai.door import PATHS, OpenAIDoor
+from coldspark.gateway.retries import GRACE_S, Retries
 from coldspark.gateway.s3.door import s3_or
 from coldspark.gateway.sagemaker.service import sagemaker
 from coldspark.gateway.sagemaker_door import SageMakerDoor
@@ -50,12 +52,15 @@ def build_context(
     objects: ObjectStore | None = None,
     metrics: MetricKeeper | None = None,
     alarms: AlarmKeeper | None = None,
+    aws_limits: AwsLimits = NO_LIMITS,
+    retry_grace_s: float = GRACE_S,
 ) -> Context:
     """Return everything that ``server.serve`` needs.
 
     ``body_bytes_max`` bounds a body whose endpoint is not known before it is read. ``is_open``:
     callers may come from other machines without a key, so the server has names it does not know.
-    ``spool_directory``: on the disk where signed bodies wait for their proof.
+    ``spool_directory``: on the disk where signed bodies wait for their proof. ``retry_grace_s``:
+    how long the next attempt of an SDK that hung up is waited for.
     ``objects``: whose own buckets the S3 door serves; None: it is not there.
     ``alarms``: what may take changes of endpoints back; None: nobody watches any.
     """
@@ -68,7 +73,7 @@ def build_context(
         tally=tally,
         ending=ending,
     )
-    aws_services = [sagemaker(platform, documents, catalogue, alarms)]
+    aws_services = [sagemaker(platform, documents, catalogue, alarms, aws_limits)]
     if metrics is not None and alarms is not None:
         aws_services.append(cloudwatch(metrics, alarms, documents))
     aws = front(aws_services, gate.identify)
@@ -82,6 +87,7 @@ def build_context(
         bounds=bounds or Bounds(),
         ending=ending,
         spool_room=SpoolRoom(spool_directory),
+        retries=Retries(retry_grace_s),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from coldspark import errors
 from coldspark.core.metering import Usage
-from coldspark.core.types import Failure, FailureKind
+from coldspark.core.types import Failure, FailureKind, VariantName
 from coldspark.core.waterfall import (
     Marks,
     StartTimeline,
@@ -97,6 +97,11 @@ class Call:
         """Of the replica that it was forwarded to."""
         self.flow: Flow | None = None
         self.is_done = False
+
+    @property
+    def variant(self) -> VariantName:
+        """Return which variant answers it."""
+        return self.cell.variant
 
     def cancel(self) -> None:
         """Say that the caller hung up."""

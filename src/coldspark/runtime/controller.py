@@ -192,7 +192,8 @@ class Controller:
 
     def submit(self, cell: Cell, invocation: Invocation, sink: Sink) -> Call:
         """Hand a request to a variant; every outcome reaches the sink."""
-        limits = cell.fleet.revision.spec.limits
+        spec = cell.fleet.revision.spec
+        limits, target = spec.limits, invocation.target
         call = Call(self, cell, invocation, sink, limits.request_timeout_s)
         size_bytes = len(invocation.body)
         if (stream := invocation.stream) is not None:
@@ -201,11 +202,16 @@ class Controller:
         if size_bytes > limits.body_bytes_max:
             call.fail(_too_large(size_bytes, limits.body_bytes_max))
             return call
+        if target is not None or spec.multi_model is not None:
+            refusal = failures.no_target(target, has_many=spec.multi_model is not None)
+            if refusal is not None:
+                call.fail(refusal)
+                return call
         if not self._ledger.is_writable:
             call.refuse(failures.storage_full())
             return call
         self._calls[invocation.request] = call
-        self.post(cell, RequestArrived(invocation.request, call.deadline_s, size_bytes))
+        self.post(cell, RequestArrived(invocation.request, call.deadline_s, size_bytes, target))
         return call
 
     def post(self, cell: Cell, event: FleetEvent) -> None:

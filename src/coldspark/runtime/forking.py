@@ -60,6 +60,8 @@ class ForkOrder:
     concurrency: int
     cgroups: tuple[str, ...]
     processes_max: int
+    multi_model: dict[str, object] | None = None
+    """What a handler of many models is told of its room: see ``worker/models``."""
     batch_size_max: int = 1
     batch_wait_s: float = 0.0
     standby: str | None = None

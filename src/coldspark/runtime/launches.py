@@ -1,5 +1,6 @@
 """The words of a start: how far it is, what it was resolved to, what replicas share."""
 
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -9,6 +10,7 @@ from coldspark.errors import ArtifactUnavailable, ColdsparkError, EnvironmentFai
 from coldspark.runtime.cgroups import Cgroups
 from coldspark.runtime.forking import TemplateFailure, TemplateKey
 from coldspark.runtime.gpu_parking import GpuTools
+from coldspark.runtime.metric_ports import Metrics
 from coldspark.runtime.ports import EngineListener
 from coldspark.runtime.scratch import Scratches
 from coldspark.runtime.tasks import Tasks
@@ -82,6 +84,10 @@ class Machine:
     tasks: Tasks
     listener: EngineListener
     gpu_tools: GpuTools = field(default_factory=GpuTools)
+    fetch: Callable[[str], Coroutine[object, object, Path]] | None = None
+    """Brings model data here, for replicas that have many models."""
+    metrics: Metrics | None = None
+    """Hears of these models; None: nobody measures."""
 
 
 class TemplateBroken(Exception):

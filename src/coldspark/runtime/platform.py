@@ -220,10 +220,10 @@ class LocalPlatform:
     def models(self) -> set[str]:
         """Return the addresses of all model data that a deployed endpoint names."""
         return {
-            variant.revision.spec.model
+            url
             for endpoint in self._endpoints.values()
             for variant in _all_variants(endpoint.definition)
-            if variant.revision.spec.model is not None
+            for url in variant.revision.spec.model_urls
         }
 
     def logs(self, name: EndpointName, lines: int) -> list[LogLine]:
@@ -296,6 +296,8 @@ class LocalPlatform:
 
 class _Void:
     """The ticket of a request that was never taken."""
+
+    variant: VariantName | None = None
 
     def cancel(self) -> None:
         """There is nothing to cancel."""

@@ -36,6 +36,8 @@ class Invocation(Struct, frozen=True, kw_only=True, gc=False):
     endpoint: EndpointName
     variant: VariantName | None = None
     """None: the weights choose."""
+    target: str | None = None
+    """Which of an endpoint's many models."""
     method: str = "POST"
     path: str | None = None
     """For a command: the path to call, None for its ``invoke_path``."""
@@ -210,6 +212,10 @@ class Ledger(Protocol):
 
 class Ticket(Protocol):
     """A request that was handed in."""
+
+    @property
+    def variant(self) -> VariantName | None:
+        """Return which variant answers it, or None when none was to be found."""
 
     def cancel(self) -> None:
         """Say that the caller hung up. Idempotent, and harmless after the end."""

@@ -33,6 +33,7 @@ from coldspark.runtime.parking import Body, Parking
 from coldspark.runtime.ports import Flow, Invocation, ReplySink, StartOrder
 from coldspark.runtime.replica_use import Hold
 from coldspark.runtime.root_cause import Evidence, diagnose
+from coldspark.runtime.target_models import TargetModels, models_of, room_of
 from coldspark.runtime.templates import Template
 
 _log = logging.getLogger(__name__)
@@ -68,6 +69,8 @@ class Replica:
         self._pinging: asyncio.Task[None] | None = None
         self._channel: Channel | None = None
         self._upstream: HttpUpstream | None = None
+        self.models: TargetModels | None = None
+        """Of a replica that has many: the way to it."""
         self._process: ForkedProcess | None = None
         self._cgroup: Cgroup | None = None
         self._bounds = _bounds(order.revision.spec)
@@ -145,13 +148,13 @@ class Replica:
 
     def call(self, invocation: Invocation, sink: ReplySink) -> Flow:
         """Send a request. To a replica that is gone it is void."""
-        upstream = self._channel or self._upstream
+        upstream = self.models or self._channel or self._upstream
         assert upstream is not None
         return upstream.call(invocation, sink)
 
     def abort(self, request: RequestId) -> None:
         """Ask the replica to give a request up."""
-        upstream = self._channel or self._upstream
+        upstream = self.models or self._channel or self._upstream
         if upstream is not None:
             upstream.abort(request)
 
@@ -216,6 +219,7 @@ class Replica:
         channel = Channel(self, loop.call_soon)
         await loop.connect_accepted_socket(lambda: channel, ours)
         self._channel = channel
+        self.models = models_of(self.order, self._machine, channel, self.log.remark)
         return theirs.fileno()
 
     def _launch(self, plan: LaunchPlan, template: Template, channel: int | None) -> None:
@@ -237,6 +241,7 @@ class Replica:
             cwd=plan.cwd,
             model_dir=plan.files.model_dir,
             concurrency=spec.scale.concurrency,
+            multi_model=room_of(spec),
             batch_size_max=spec.scale.batch_size_max,
             batch_wait_s=spec.scale.batch_waits_s,
             cgroups=() if self._cgroup is None else self._cgroup.procs,
@@ -316,7 +321,10 @@ class Replica:
         if self.phase is Phase.LOADING:
             concurrency = self.order.revision.spec.scale.concurrency
             spawn = self._machine.tasks.spawn
-            self._upstream = HttpUpstream(port, command.invoke_path, concurrency, spawn)
+            upstream = HttpUpstream(port, command.invoke_path, concurrency, spawn)
+            self._upstream = upstream
+            remark = self.log.remark
+            self.models = models_of(self.order, self._machine, upstream, remark, port)
             self._become_ready()
 
     def on_booted(self) -> None:
@@ -447,7 +455,7 @@ class Replica:
         self.move(Phase.ENDED)
         if self._timer is not None:
             self._timer.cancel()
-        for upstream in (self._channel, self._upstream):
+        for upstream in (self.models, self._channel, self._upstream):
             if upstream is not None:
                 upstream.void()
         is_over = self._failure is None and self._status is not None

@@ -216,6 +216,7 @@ class Template:
             "uid": None,
             "processes_max": order.processes_max,
             "standby": order.standby,
+            "multi_model": order.multi_model,
             "batch_size_max": order.batch_size_max,
             "batch_wait_s": order.batch_wait_s,
         }

@@ -9,8 +9,9 @@ from coldspark.errors import ColdsparkError
 
 T = TypeVar("T")
 
+_LATER: dict[str, object] = {"multi_model": None}
 _LATER_OF_SCALE: dict[str, object] = {"windows": (), "patience_s": None}
-"""What came to scale policies after the first were stored, and its defaults."""
+"""What came to specs after the first were stored, and its defaults."""
 
 
 def revision_of(spec: Spec) -> Revision:
@@ -29,10 +30,15 @@ def spec_json(spec: Spec) -> bytes:
     What came to specs later is left out while it has its default, so known ids stay what they are.
     """
     plain = msgspec.to_builtins(spec, order="deterministic")
-    for name, default in _LATER_OF_SCALE.items():
-        if plain["scale"][name] == default:
-            del plain["scale"][name]
+    _drop_defaults(plain, _LATER)
+    _drop_defaults(plain["scale"], _LATER_OF_SCALE)
     return msgspec.json.encode(plain)
+
+
+def _drop_defaults(plain: dict[str, object], later: dict[str, object]) -> None:
+    for name, default in later.items():
+        if plain[name] == default:
+            del plain[name]
 
 
 def read_revision(id: RevisionId, text: str) -> Revision:

@@ -30,7 +30,8 @@ class Reply:
     body: bytes = b""
 
 
-Script = Callable[[Invocation], Reply | Failure]
+Script = Callable[[Invocation], Reply | Failure | None]
+"""None leaves the request open: the test answers through its ticket's sink."""
 
 
 def echo(invocation: Invocation) -> Reply:
@@ -54,12 +55,15 @@ class AnsweringPlatform(FakePlatform):
             sink.fail(failure, None)
             return
         answer = self.script(invocation)
+        if answer is None:
+            return
         if isinstance(answer, Failure):
-            sink.fail(answer, self._receipt(invocation))
+            sink.fail(answer, self.receipt(invocation))
         else:
-            sink.reply(answer.status, answer.headers, answer.body, self._receipt(invocation))
+            sink.reply(answer.status, answer.headers, answer.body, self.receipt(invocation))
 
-    def _receipt(self, invocation: Invocation) -> Receipt:
+    def receipt(self, invocation: Invocation) -> Receipt:
+        """Return what is told of a request."""
         made = receipt(invocation)
         variant = self.views[invocation.endpoint].variants[0].name
         return replace(made, usage=replace(made.usage, variant=variant))

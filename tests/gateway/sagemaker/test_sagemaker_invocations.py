@@ -88,7 +88,6 @@ def test_a_request_becomes_an_invocation() -> None:
 @pytest.mark.parametrize(
     "header",
     [
-        "target-model",
         "target-container-hostname",
         "enable-explanations",
         "inference-component",
@@ -195,12 +194,12 @@ def test_a_full_queue_says_so_and_when_to_come_back() -> None:
 
 
 def test_an_oversized_body_names_request_size_and_limit() -> None:
-    """AWS's sentence first, then the numbers that it leaves out."""
+    """AWS's sentence first, then the numbers that it leaves out, and what to do."""
     error = errors.BodyTooLarge("It has 70 MB; the limit is 64 MB.")
 
-    assert told(error, request="r1")[2]["Message"] == (
-        "Request r1 has oversize body. It has 70 MB; the limit is 64 MB."
-    )
+    message = told(error, request="r1")[2]["Message"]
+    assert message.startswith("Request r1 has oversize body. It has 70 MB; the limit is 64 MB. ")
+    assert message.endswith("InvokeEndpointAsync takes its input from S3.")
 
 
 def test_a_failed_start_shows_its_root_cause_and_the_last_lines() -> None:

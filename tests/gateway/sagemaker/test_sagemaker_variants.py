@@ -2,6 +2,8 @@
 
 import pytest
 
+from coldspark.config import AWS_LIMITS, NO_LIMITS, AwsLimits
+from coldspark.core.multi_model import MultiModel
 from coldspark.core.types import (
     GIB,
     Command,
@@ -26,6 +28,7 @@ def spec(
     variant: dict[str, object] | None = None,
     environment: dict[str, str] | None = None,
     tags: dict[str, str] | None = None,
+    limits: AwsLimits = NO_LIMITS,
     **container: object,
 ) -> Spec:
     """Return what runs for a serverless variant with these members."""
@@ -36,6 +39,7 @@ def spec(
         read(Container, {**model, "Environment": environment or {}}),
         tags or {},
         catalogue.load(),
+        limits,
     )
     return definition.revision.spec
 
@@ -370,3 +374,56 @@ def test_a_bound_of_the_platform_is_told_as_a_validation_error() -> None:
     """Such as an idle timeout of more than a week."""
     with pytest.raises(InvalidRequest, match=r"Variant 'v' is not valid: idle_timeout_s"):
         spec(environment={"COLDSPARK_IDLE_TIMEOUT": "1e9"})
+
+
+def test_as_strict_as_aws_bodies_and_time_are_bounded() -> None:
+    """4 MB serverless, 6 MB real-time, a minute; a model may ask for less, and not for more."""
+    serverless = spec(limits=AWS_LIMITS).limits
+    assert (serverless.body_bytes_max, serverless.request_timeout_s) == (4_194_304, 60.0)
+    assert spec(realtime(), limits=AWS_LIMITS).limits.body_bytes_max == 6_291_456
+    less = {"COLDSPARK_BODY_LIMIT": "1MiB", "COLDSPARK_REQUEST_TIMEOUT": "5"}
+    asked = spec(environment=less, limits=AWS_LIMITS).limits
+    assert (asked.body_bytes_max, asked.request_timeout_s) == (1_048_576, 5.0)
+    for name, value, limit in (
+        ("COLDSPARK_BODY_LIMIT", "5MiB", "4194304"),
+        ("COLDSPARK_REQUEST_TIMEOUT", "61", "60"),
+    ):
+        with pytest.raises(InvalidRequest, match=f"limit is {limit}.*InvokeEndpointAsync"):
+            spec(environment={name: value}, limits=AWS_LIMITS)
+    assert spec(environment={"COLDSPARK_BODY_LIMIT": "100MB"}).limits.body_bytes_max == 100_000_000
+    assert spec(limits=AwsLimits(concurrency_max=10)).limits == Limits()
+
+
+def test_as_strict_as_aws_memory_and_concurrency_are_bounded_in_its_words() -> None:
+    """Off, any larger multiple of 1024 is taken, and up to 10,000 at a time."""
+    large = {"ServerlessConfig": {"MemorySizeInMB": 7168, "MaxConcurrency": 10}}
+    many = {"ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 201}}
+    assert spec(large).resources.memory_bytes == 7 * GIB
+    assert spec(many).scale.replicas_max == 201
+    with pytest.raises(InvalidRequest) as caught:
+        spec(large, limits=AWS_LIMITS)
+    assert caught.value.message == (
+        "1 validation error detected: Value '7168' at 'MemorySizeInMB' failed to satisfy "
+        "constraint: Member must satisfy enum value set: [1024, 2048, 3072, 4096, 5120, 6144]"
+    )
+    with pytest.raises(InvalidRequest) as caught:
+        spec(many, limits=AWS_LIMITS)
+    assert caught.value.message == (
+        "1 validation error detected: Value '201' at 'MaxConcurrency' failed to satisfy "
+        "constraint: Member must have value less than or equal to 200"
+    )
+
+
+def test_many_models_are_a_prefix_and_one_program() -> None:
+    """Nothing is fetched at a start but the program; a batch is of one model."""
+    many = {"Mode": "MultiModel", "ModelDataUrl": "s3://b/models/"}
+    found = spec(**many)
+    assert found.model is None
+    assert found.multi_model == MultiModel(prefix="s3://b/models/")
+    assert found.model_urls == ("s3://b/models/code/",)
+    uncached = spec(**many, MultiModelConfig={"ModelCacheSetting": "Disabled"})
+    assert uncached.multi_model == MultiModel(prefix="s3://b/models/", is_cached=False)
+    with pytest.raises(InvalidRequest, match="batch_size=2 does not go with many models"):
+        spec(environment={"COLDSPARK_BATCH_SIZE": "2"}, **many)
+    with pytest.raises(InvalidRequest, match="must be a prefix"):
+        spec(Mode="MultiModel", ModelDataUrl="s3://b/model.tar.gz")

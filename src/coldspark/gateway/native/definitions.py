@@ -212,6 +212,9 @@ def spec_fields(spec: Spec) -> dict[str, Any]:
         "command": None if spec.command is None else _runtime_fields(CommandBody, spec.command),
         "code": spec.code,
         "model": spec.model,
+        "multi_model": None
+        if spec.multi_model is None
+        else {"prefix": spec.multi_model.prefix, "is_cached": spec.multi_model.is_cached},
         "gpu": ",".join(map(str, resources.gpus)) or None,
         "gpu_memory": resources.gpu_memory_bytes,
         "memory": resources.memory_bytes,

@@ -67,7 +67,12 @@ class NativeDoor:
         return reply
 
     def begin(
-        self, route: Route, request: RequestId, status: int, headers: Headers
+        self,
+        route: Route,
+        request: RequestId,
+        status: int,
+        headers: Headers,
+        variant: VariantName | None,
     ) -> tuple[int, Headers]:
         """Pass the head on as it is."""
         return status, headers

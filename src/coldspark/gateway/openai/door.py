@@ -7,7 +7,7 @@ finds the path in the header ``x-coldspark-path``.
 
 import msgspec
 
-from coldspark.core.types import EndpointName, RequestId
+from coldspark.core.types import EndpointName, RequestId, VariantName
 from coldspark.errors import ColdsparkError, InvalidRequest
 from coldspark.gateway.doors import BODY_BYTES_MAX, Headers, Reply, Route
 from coldspark.gateway.head import Head
@@ -64,7 +64,12 @@ class OpenAIDoor:
         return status, [*headers, ("x-request-id", request)], body
 
     def begin(
-        self, route: Route, request: RequestId, status: int, headers: Headers
+        self,
+        route: Route,
+        request: RequestId,
+        status: int,
+        headers: Headers,
+        variant: VariantName | None,
     ) -> tuple[int, Headers]:
         """Add the request's id."""
         return status, [*headers, ("x-request-id", request)]

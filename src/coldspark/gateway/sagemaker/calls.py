@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from coldspark.config import NO_LIMITS, AwsLimits
 from coldspark.gateway.sagemaker.arns import arn
 from coldspark.runtime.catalogue import Catalogue
 from coldspark.runtime.metric_ports import Alarms
@@ -25,6 +26,7 @@ class Call:
     region: str
     body: Body
     """Checked against the operation's shape."""
+    limits: AwsLimits = NO_LIMITS
 
     def name(self, member: str) -> str:
         """Return a member that the shape says is a string and required."""

@@ -1,4 +1,4 @@
-"""``POST /endpoints/{name}/invocations``: from a request's head to an invocation and back.
+"""``POST /endpoints/{name}/invocations`` and ``…-response-stream``: from a head to an invocation.
 
 Pure functions for the hot path. Headers that ask for something that is not done here are refused;
 of the others a replica sees those that AWS passes to a container, and no more.
@@ -7,21 +7,35 @@ of the others a replica sees those that AWS passes to a container, and no more.
 from collections.abc import Mapping, Sequence
 from urllib.parse import unquote
 
+from coldspark.core.multi_model import TARGET_CHARS_MAX
 from coldspark.core.types import EndpointName, RequestId, VariantName
 from coldspark.errors import InvalidRequest
+from coldspark.gateway.sagemaker import event_stream
 from coldspark.gateway.sagemaker.replies import error_reply, replica_error_reply
 from coldspark.runtime.ports import Invocation
 
-__all__ = ["error_reply", "invocation", "match", "replica_error_reply", "reply_headers"]
+__all__ = [
+    "error_reply",
+    "invocation",
+    "match",
+    "match_stream",
+    "replica_error_reply",
+    "reply_headers",
+    "stream_headers",
+]
 
 _PREFIX = "/endpoints/"
 _SUFFIX = "/invocations"
+_STREAM_SUFFIX = "/invocations-response-stream"
+_STREAM_ACCEPT = "x-amzn-sagemaker-accept"
 _HEADER = "x-amzn-sagemaker-"
 _VARIANT = "x-amzn-sagemaker-target-variant"
+_TARGET = "x-amzn-sagemaker-target-model"
 
 _PASSED = {
     "x-amzn-sagemaker-custom-attributes": 1_024,
     "x-amzn-sagemaker-inference-id": 64,
+    _TARGET: TARGET_CHARS_MAX,
 }
 """What a replica sees, and the most characters that AWS lets it have."""
 _PASSED_BACK = {
@@ -29,7 +43,6 @@ _PASSED_BACK = {
     "content-type": "Content-Type",
 }
 _REFUSED = {
-    "x-amzn-sagemaker-target-model": "TargetModel: multi-model endpoints are not supported yet",
     "x-amzn-sagemaker-target-container-hostname": (
         "TargetContainerHostname: endpoints with several containers are not supported yet"
     ),
@@ -44,9 +57,18 @@ _REFUSED = {
 
 def match(method: str, raw_path: str) -> str | None:
     """Return the endpoint's name, decoded, if this is an invocation; ``raw_path`` has no query."""
-    if method != "POST" or not raw_path.startswith(_PREFIX) or not raw_path.endswith(_SUFFIX):
+    return _name(method, raw_path, _SUFFIX)
+
+
+def match_stream(method: str, raw_path: str) -> str | None:
+    """Return the endpoint's name, decoded, if this asks for a stream of events."""
+    return _name(method, raw_path, _STREAM_SUFFIX)
+
+
+def _name(method: str, raw_path: str, suffix: str) -> str | None:
+    if method != "POST" or not raw_path.startswith(_PREFIX) or not raw_path.endswith(suffix):
         return None
-    name = raw_path[len(_PREFIX) : -len(_SUFFIX)]
+    name = raw_path[len(_PREFIX) : -len(suffix)]
     if not name or "/" in name:
         return None
     return unquote(name) if "%" in name else name
@@ -60,8 +82,11 @@ def invocation(
     request: RequestId,
     started_s: float,
     key: str | None,
+    is_stream: bool = False,
 ) -> Invocation:
     """Turn a request into an invocation. ``headers`` has lower-case names.
+
+    Where events are asked for, Accept has a name of its own.
 
     Raises InvalidRequest for a header that is too long, or that asks for what is not done here.
     """
@@ -80,8 +105,9 @@ def invocation(
     return Invocation(
         endpoint=EndpointName(name),
         variant=None if variant is None else VariantName(variant),
+        target=headers.get(_TARGET),
         content_type=headers.get("content-type"),
-        accept=headers.get("accept"),
+        accept=headers.get(_STREAM_ACCEPT if is_stream else "accept"),
         headers=tuple(passed),
         body=body,
         key=key,
@@ -99,15 +125,24 @@ def _check_length(word: str, value: str, length_max: int) -> None:
         )
 
 
+def stream_headers(
+    request: RequestId,
+    variant: VariantName | None,
+    replica_headers: Sequence[tuple[str, str]],
+) -> list[tuple[str, str]]:
+    """Return the headers of a stream of events; the container's content type has its own name."""
+    return [
+        ("X-Amzn-SageMaker-Content-Type", value) if name == "Content-Type" else (name, value)
+        for name, value in reply_headers(request, variant, replica_headers)
+    ] + [("Content-Type", event_stream.CONTENT_TYPE)]
+
+
 def reply_headers(
     request: RequestId,
     variant: VariantName | None,
     replica_headers: Sequence[tuple[str, str]],
 ) -> list[tuple[str, str]]:
-    """Return the headers of a successful reply: AWS's own, and what a container may say.
-
-    ``variant`` is None while it is not known yet: at the head of a streamed reply.
-    """
+    """Return the headers of a successful reply: AWS's own, and what a container may say."""
     headers: list[tuple[str, str]] = [("x-amzn-RequestId", request)]
     if variant is not None:
         headers.append(("x-Amzn-Invoked-Production-Variant", variant))

@@ -17,6 +17,7 @@ _PREFIX = "COLDSPARK_"
 _KNOWN = (
     "COLDSPARK_BATCH_SIZE",
     "COLDSPARK_BATCH_WAIT",
+    "COLDSPARK_BODY_LIMIT",
     "COLDSPARK_COMMAND",
     "COLDSPARK_CONCURRENCY",
     "COLDSPARK_GPU",
@@ -55,6 +56,7 @@ class Knobs:
     batch_size_max: int | None
     batch_wait_s: float | None
     request_timeout_s: float | None
+    body_bytes_max: int | None
 
 
 def read_knobs(environment: Mapping[str, str]) -> Knobs:
@@ -78,6 +80,7 @@ def read_knobs(environment: Mapping[str, str]) -> Knobs:
         request_timeout_s=_read(
             environment, "COLDSPARK_REQUEST_TIMEOUT", _seconds, "a number of seconds"
         ),
+        body_bytes_max=_read(environment, "COLDSPARK_BODY_LIMIT", _bytes, "such as 64MiB"),
     )
 
 

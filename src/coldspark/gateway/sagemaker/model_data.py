@@ -5,6 +5,7 @@ A URL that ends in a slash is a prefix of uncompressed files; any other is one `
 
 import re
 
+from coldspark.core.multi_model import MultiModel
 from coldspark.gateway.aws.errors import invalid
 from coldspark.gateway.sagemaker.records import Container, S3DataSource
 
@@ -22,6 +23,24 @@ def model_url(container: Container) -> str | None:
     if container.model_data_url is not None:
         invalid("Specify either ModelDataUrl or ModelDataSource, not both.", field="ModelDataUrl")
     return _of_source(source.s3_data_source)
+
+
+def multi_model(container: Container) -> MultiModel | None:
+    """Return the prefix of many models, or None where there is one model."""
+    config = container.multi_model_config
+    if not container.has_many:
+        if config is not None:
+            invalid("MultiModelConfig goes with Mode 'MultiModel'.", field="MultiModelConfig")
+        return None
+    url = model_url(container)
+    if url is None or not url.endswith("/") or not url.startswith(("file:///", "s3://")):
+        invalid(
+            f"ModelDataUrl '{url}' must be a prefix with Mode 'MultiModel': an address of S3, or a"
+            " directory of this machine, with a slash at its end.",
+            field="ModelDataUrl",
+        )
+    is_cached = config is None or config.model_cache_setting == "Enabled"
+    return MultiModel(prefix=url, is_cached=is_cached)
 
 
 def _of_source(source: S3DataSource) -> str:

@@ -4,7 +4,7 @@ from coldspark.gateway.aws.errors import invalid
 from coldspark.gateway.sagemaker.calls import Body, Call
 from coldspark.gateway.sagemaker.images import runtime_of
 from coldspark.gateway.sagemaker.knobs import read_knobs
-from coldspark.gateway.sagemaker.model_data import model_url
+from coldspark.gateway.sagemaker.model_data import model_url, multi_model
 from coldspark.gateway.sagemaker.records import Model, read
 from coldspark.gateway.sagemaker.stored import Stored
 
@@ -41,3 +41,4 @@ def _check(model: Model) -> None:
     runtime_of(model.container.image, model.container.environment)
     read_knobs(model.container.environment)
     model_url(model.container)
+    multi_model(model.container)

@@ -26,6 +26,12 @@ class ModelDataSource(Struct, frozen=True, kw_only=True, rename="pascal"):
     s3_data_source: S3DataSource | None = None
 
 
+class MultiModelConfig(Struct, frozen=True, kw_only=True, rename="pascal"):
+    """Whether models stay loaded after their requests."""
+
+    model_cache_setting: str = "Enabled"
+
+
 class Container(Struct, frozen=True, kw_only=True, rename="pascal"):
     """What a model runs: an image, its data and its environment."""
 
@@ -33,6 +39,13 @@ class Container(Struct, frozen=True, kw_only=True, rename="pascal"):
     model_data_url: str | None = None
     model_data_source: ModelDataSource | None = None
     environment: Mapping[str, str] = {}
+    mode: str = "SingleModel"
+    multi_model_config: MultiModelConfig | None = None
+
+    @property
+    def has_many(self) -> bool:
+        """Return whether its model data is a prefix of many models."""
+        return self.mode == "MultiModel"
 
 
 class Tag(Struct, frozen=True, kw_only=True, rename="pascal"):

@@ -68,6 +68,9 @@ _OTHERS = {
     "Cancelled": ("ServiceUnavailable", 503),
     "StorageFull": ("ServiceUnavailable", 503),
 }
+_OVERSIZE_CURE = (
+    "With COLDSPARK_BODY_LIMIT a model asks for more; InvokeEndpointAsync takes its input from S3."
+)
 _TIMED_OUT = (
     "Your invocation timed out while waiting for a response from container primary. "
     "Review the latency metrics for each container in Amazon CloudWatch, resolve the issue, "
@@ -114,6 +117,11 @@ def replica_error_reply(
     return _model_error(status, said, words, request, endpoint, variant, region)
 
 
+def is_models_fault(error: ColdsparkError) -> bool:
+    """Return whether an error is told as the model's own."""
+    return error.code in _MODEL_ERRORS
+
+
 def _code(error: ColdsparkError | Failure) -> str:
     return error.kind.value if isinstance(error, Failure) else error.code
 
@@ -123,7 +131,8 @@ def _words(code: str, message: str, request: str | None, endpoint: str | None) -
     if code in ("NotFound", "EndpointRetired") and endpoint is not None:
         return f"Endpoint {endpoint[:256]} of account {ACCOUNT} not found."
     if code == "BodyTooLarge":
-        return f"Request {request} has oversize body. {message}" if request else message
+        said = f"{message.removesuffix('.')}. {_OVERSIZE_CURE}"
+        return f"Request {request} has oversize body. {said}" if request else said
     return message
 
 

@@ -6,6 +6,7 @@ model's environment may hold secrets. A list needs ``deploy`` without a name.
 
 from collections.abc import Awaitable, Callable, Iterator
 
+from coldspark.config import NO_LIMITS, AwsLimits
 from coldspark.gateway.aws.services import Asked, Operation, Service
 from coldspark.gateway.aws.validation import Structure
 from coldspark.gateway.sagemaker import (
@@ -58,8 +59,9 @@ def sagemaker(
     documents: Documents,
     catalogue: Catalogue,
     alarms: Alarms | None = None,
+    limits: AwsLimits = NO_LIMITS,
 ) -> Service:
-    """Return the service over its neighbours."""
+    """Return the service over its neighbours. ``limits``: of what models may ask for."""
 
     def operation(run: Run, shape: Structure, *, is_change: bool) -> Operation:
         async def answer(asked: Asked) -> Body | None:
@@ -71,6 +73,7 @@ def sagemaker(
                     alarms=alarms,
                     region=asked.region,
                     body=asked.body,
+                    limits=limits,
                 )
             )
 

@@ -13,15 +13,16 @@ ExecutionRoleArn                                 kept: there is no IAM to act as
 ContainerHostname                                kept: AWS too ignores it for a single container
 ModelAccessConfig.AcceptEula                     kept: it is the user's own statement
 Containers                                       honoured with one container, more are refused
-Mode SingleModel, Execution Mode Serial,         accepted: it is what happens
+Mode, MultiModelConfig                           honoured
+Execution Mode Serial,                           accepted: it is what happens
   RepositoryAccessMode Platform, RoutingStrategy
   LEAST_OUTSTANDING_REQUESTS, EnableSSMAccess
   and EnableNetworkIsolation false
-MultiModel, Direct, Vpc, the other strategies,   refused
+Direct, Vpc, the other strategies,               refused
   and those flags set to true
 AdditionalModelDataSources, ImageConfig's        refused
   credentials, ModelPackageName,
-  InferenceSpecificationName, MultiModelConfig,
+  InferenceSpecificationName,
   ContainerMetricsConfig, VpcConfig, hub access,
   manifests and ETags of an S3DataSource
 VariantName, ModelName, InitialVariantWeight,    honoured
@@ -106,7 +107,7 @@ _CONTAINER = Structure(
             },
             ("RepositoryAccessMode",),
         ),
-        "Mode": Choice(("SingleModel", "MultiModel"), ("SingleModel",)),
+        "Mode": Choice(("SingleModel", "MultiModel")),
         "ModelDataUrl": _URL,
         "ModelDataSource": Structure({"S3DataSource": _S3_DATA_SOURCE}),
         "AdditionalModelDataSources": _ONE_MODEL,
@@ -115,7 +116,7 @@ _CONTAINER = Structure(
         ),
         "ModelPackageName": Unsupported("give Image and ModelDataUrl instead."),
         "InferenceSpecificationName": Unsupported("give Image and ModelDataUrl instead."),
-        "MultiModelConfig": _ONE_MODEL,
+        "MultiModelConfig": Structure({"ModelCacheSetting": Choice(("Enabled", "Disabled"))}),
         "ContainerMetricsConfig": Unsupported("metrics of a container are not scraped."),
     }
 )

@@ -9,6 +9,7 @@ variant keeps ``InitialInstanceCount`` replicas, or between the bounds of its ma
 import math
 from collections.abc import Mapping
 
+from coldspark.config import NO_LIMITS, AwsLimits
 from coldspark.core.types import (
     MIB,
     Command,
@@ -28,7 +29,7 @@ from coldspark.gateway.aws.errors import invalid
 from coldspark.gateway.sagemaker import gpus
 from coldspark.gateway.sagemaker.images import runtime_of
 from coldspark.gateway.sagemaker.knobs import Knobs, passed_on, read_knobs
-from coldspark.gateway.sagemaker.model_data import model_url
+from coldspark.gateway.sagemaker.model_data import model_url, multi_model
 from coldspark.gateway.sagemaker.records import (
     Container,
     ManagedScaling,
@@ -47,25 +48,31 @@ Tags = Mapping[str, str]
 
 
 def variant_definition(
-    variant: ProductionVariant, container: Container, gpu_tags: Tags, catalogue: Catalogue
+    variant: ProductionVariant,
+    container: Container,
+    gpu_tags: Tags,
+    catalogue: Catalogue,
+    limits: AwsLimits = NO_LIMITS,
 ) -> VariantDefinition:
     """Return the variant as the platform runs it. Raises a ValidationException."""
-    _check_kind(variant)
+    _check_kind(variant, limits)
     knobs = read_knobs(container.environment)
     asks = gpus.choose(_selectors(variant, knobs, gpu_tags, catalogue))
     runtime = runtime_of(container.image, container.environment)
-    model = model_url(container)
-    if model is None and isinstance(runtime, Handler):
+    many = multi_model(container)
+    model = None if many is not None else model_url(container)
+    if model is None and many is None and isinstance(runtime, Handler):
         invalid(f"Model '{variant.model_name}' needs ModelDataUrl: its handler lies in there.")
     try:
         spec = Spec(
             handler=runtime if isinstance(runtime, Handler) else None,
             command=runtime if isinstance(runtime, Command) else None,
             model=model,
+            multi_model=many,
             environment=passed_on(container.environment),
             resources=_resources(variant, asks, knobs, catalogue),
             scale=scale_policy(variant, knobs),
-            limits=_limits(variant, knobs),
+            limits=_limits(variant, knobs, limits),
         )
     except ValueError as error:
         invalid(f"Variant '{variant.variant_name}' is not valid: {error}.")
@@ -97,7 +104,7 @@ def _selectors(
     return found
 
 
-def _check_kind(variant: ProductionVariant) -> None:
+def _check_kind(variant: ProductionVariant, limits: AwsLimits) -> None:
     """A variant is either serverless or real-time, and says no more than its kind takes."""
     name = variant.variant_name
     if variant.model_name is None:
@@ -113,19 +120,18 @@ def _check_kind(variant: ProductionVariant) -> None:
         invalid(f"Variant '{name}': InitialInstanceCount does not go with ServerlessConfig.")
     if variant.managed_instance_scaling is not None:
         invalid(f"Variant '{name}': ManagedInstanceScaling does not go with ServerlessConfig.")
-    check_serverless(variant.serverless_config)
+    check_serverless(variant.serverless_config, limits)
 
 
-def check_serverless(config: ServerlessConfig) -> None:
+def check_serverless(config: ServerlessConfig, limits: AwsLimits) -> None:
     """Check what AWS checks with sentences of their own."""
-    memory_mb = config.memory_size_in_mb
-    if memory_mb < _AWS_MEMORY_MB[0] or memory_mb % 1024:
-        known = ", ".join(map(str, _AWS_MEMORY_MB))
+    _check_memory(config.memory_size_in_mb, limits.memory_mb_max)
+    most = limits.concurrency_max
+    if most is not None and config.max_concurrency > most:
         invalid(
-            f"1 validation error detected: Value '{memory_mb}' at 'MemorySizeInMB' failed to "
-            f"satisfy constraint: Member must satisfy enum value set: [{known}] "
-            "(here also any larger multiple of 1024)",
-            field="MemorySizeInMB",
+            f"1 validation error detected: Value '{config.max_concurrency}' at 'MaxConcurrency' "
+            f"failed to satisfy constraint: Member must have value less than or equal to {most}",
+            field="MaxConcurrency",
         )
     provisioned = config.provisioned_concurrency or 0
     if provisioned > config.max_concurrency:
@@ -134,6 +140,18 @@ def check_serverless(config: ServerlessConfig) -> None:
             f"{config.max_concurrency}.",
             field="ProvisionedConcurrency",
         )
+
+
+def _check_memory(memory_mb: int, most_mb: int | None) -> None:
+    if memory_mb >= 1024 and not memory_mb % 1024 and (most_mb is None or memory_mb <= most_mb):
+        return
+    sizes = _AWS_MEMORY_MB if most_mb is None else range(1024, most_mb + 1, 1024)
+    more = " (here also any larger multiple of 1024)" if most_mb is None else ""
+    invalid(
+        f"1 validation error detected: Value '{memory_mb}' at 'MemorySizeInMB' failed to satisfy "
+        f"constraint: Member must satisfy enum value set: [{', '.join(map(str, sizes))}]{more}",
+        field="MemorySizeInMB",
+    )
 
 
 def scale_policy(variant: ProductionVariant, knobs: Knobs) -> ScalePolicy:
@@ -207,8 +225,25 @@ def _host_share(
     return int(gpu.host_memory_bytes * share), gpu.vcpus * share
 
 
-def _limits(variant: ProductionVariant, knobs: Knobs) -> Limits:
+def _bounded(name: str, asked: float | None, default: float, most: float | None) -> float:
+    """Return what is asked for, or the default, within the door's bound."""
+    if most is None:
+        return default if asked is None else asked
+    if asked is not None and asked > most:
+        invalid(
+            f"Environment variable {name} asks for {asked:.15g}; this server's limit is {most:.15g}"
+            " ([server.aws], --strict-aws). Ask for less, raise the limit, or use"
+            " InvokeEndpointAsync.",
+            field=name,
+        )
+    return min(default, most) if asked is None else asked
+
+
+def _limits(variant: ProductionVariant, knobs: Knobs, limits: AwsLimits) -> Limits:
     default = Limits()
+    body_bytes_max = limits.serverless_body_bytes_max
+    if variant.serverless_config is None:
+        body_bytes_max = limits.realtime_body_bytes_max
     stages = (
         variant.model_data_download_timeout_in_seconds,
         variant.container_startup_health_check_timeout_in_seconds,
@@ -217,10 +252,19 @@ def _limits(variant: ProductionVariant, knobs: Knobs) -> Limits:
     if any(stage is not None for stage in stages):
         start_timeout_s = sum(_STAGE_TIMEOUT_S if stage is None else stage for stage in stages)
     return Limits(
-        request_timeout_s=(
-            default.request_timeout_s
-            if knobs.request_timeout_s is None
-            else knobs.request_timeout_s
+        body_bytes_max=int(
+            _bounded(
+                "COLDSPARK_BODY_LIMIT",
+                knobs.body_bytes_max,
+                default.body_bytes_max,
+                body_bytes_max,
+            )
+        ),
+        request_timeout_s=_bounded(
+            "COLDSPARK_REQUEST_TIMEOUT",
+            knobs.request_timeout_s,
+            default.request_timeout_s,
+            limits.request_timeout_s,
         ),
         start_timeout_s=start_timeout_s,
     )

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import msgspec
 
+from coldspark.config import AwsLimits
 from coldspark.core.types import VariantDefinition
 from coldspark.gateway.aws.errors import invalid
 from coldspark.gateway.sagemaker.calls import Body, Call
@@ -30,7 +31,7 @@ async def update(call: Call) -> Body:
     for variant in view.definition.variants:
         change = desired.get(variant.name)
         if change is not None:
-            notes[variant.name] = _changed_note(change, notes[variant.name])
+            notes[variant.name] = _changed_note(change, notes[variant.name], call.limits)
             variant = _changed(variant, change, notes[variant.name])
         variants.append(variant)
     if not any(variant.weight > 0 for variant in variants):
@@ -55,7 +56,7 @@ def _by_name(wanted: tuple[DesiredVariant, ...], note: EndpointNote) -> dict[str
     return desired
 
 
-def _changed_note(change: DesiredVariant, note: VariantNote) -> VariantNote:
+def _changed_note(change: DesiredVariant, note: VariantNote, limits: AwsLimits) -> VariantNote:
     """Return the variant's bounds after the change. Raises a ValidationException."""
     name = change.variant_name
     update = change.serverless_update_config
@@ -64,7 +65,7 @@ def _changed_note(change: DesiredVariant, note: VariantNote) -> VariantNote:
             invalid(f"Variant '{name}' is not serverless: use DesiredInstanceCount.")
         given = {key: value for key, value in msgspec.structs.asdict(update).items() if value}
         serverless = msgspec.structs.replace(note.serverless, **given)
-        check_serverless(serverless)
+        check_serverless(serverless, limits)
         note = msgspec.structs.replace(note, serverless=serverless)
     if change.desired_instance_count is not None:
         _check_count(name, change.desired_instance_count, note)

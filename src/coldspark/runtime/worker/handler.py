@@ -36,7 +36,7 @@ from . import media
 from .context import BatchContext, Context, Request
 from .program import HandlerInvalid, message
 
-_PING_PATH = "/ping"
+PING_PATH = "/ping"
 _THREE = ("input_fn", "predict_fn", "output_fn")
 _REPLACED = (*_THREE, "predict_batch_fn")
 """What ``transform_fn`` stands for."""
@@ -111,6 +111,7 @@ class Handler:
 
     def __init__(self, module: ModuleType) -> None:
         functions = {name: getattr(module, name, None) for name in _ALL}
+        self.module = module
         self._where = getattr(module, "__file__", None) or module.__name__
         self._functions = functions
         _check(functions, self._where)
@@ -151,6 +152,11 @@ class Handler:
                 f" batch_size={size_max} needs: define it in place of predict_fn or transform_fn,"
                 " or take batch_size away"
             )
+
+    @property
+    def has_model(self) -> bool:
+        """Return whether it loads one, from a directory."""
+        return self._load is not None
 
     @property
     def has_setup(self) -> bool:
@@ -206,7 +212,7 @@ class Handler:
 
         A ping, which asks whether anybody is awake, is answered without the program.
         """
-        if request.method == "GET" and request.path == _PING_PATH:
+        if request.method == "GET" and request.path == PING_PATH:
             return Reply(200, [], b"")
         context = Context(self._model_dir, request)
         try:

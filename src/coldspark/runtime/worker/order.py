@@ -9,6 +9,14 @@ from . import mark
 
 
 @dataclass(frozen=True)
+class Room:
+    """What the models of one replica may hold together, and whether they stay after their calls."""
+
+    memory_bytes: int
+    is_cached: bool
+
+
+@dataclass(frozen=True)
 class Order:
     """What the new replica shall be. ``argv`` None: a handler, served on the channel."""
 
@@ -27,6 +35,8 @@ class Order:
     batch_size_max: int = 1
     """More than 1: the handler is called for that many requests at once."""
     batch_wait_s: float = 0.0
+    room: Room | None = None
+    """For the models of a handler that has many; None: it has one."""
 
     @property
     def descriptors(self) -> int:
@@ -55,6 +65,13 @@ def parse(message: dict[str, Any]) -> Order:
             standby=message.get("standby"),
             batch_size_max=max(1, int(message.get("batch_size_max") or 1)),
             batch_wait_s=max(0.0, float(message.get("batch_wait_s") or 0.0)),
+            room=_room(message.get("multi_model")),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"bad order: {type(error).__name__}: {error}") from None
+
+
+def _room(message: dict[str, Any] | None) -> Room | None:
+    if message is None:
+        return None
+    return Room(int(message["memory_bytes"]), bool(message["is_cached"]))

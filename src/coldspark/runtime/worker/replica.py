@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import NoReturn
 
-from . import batches, control, frames, kernel_files, output, prctl, program, serving
+from . import batches, control, frames, kernel_files, many, models, output, prctl, program, serving
 from .handler import Handler
 from .learned import Observer
 from .mark import Mark
@@ -291,6 +291,9 @@ def _serve(launch: Launch, channel: socket.socket) -> int:
 
 def _server(channel: socket.socket, handler: Handler, launch: Launch) -> serving.Server:
     order, observer = launch.order, _observer(launch)
+    if order.room is not None:
+        loaded = models.Models(handler.module, order.room)
+        return many.ManyServer(channel, handler, loaded, order.concurrency, observer)
     if order.batch_size_max == 1:
         return serving.Server(channel, handler, order.concurrency, observer)
     size_max, wait_s = order.batch_size_max, order.batch_wait_s
@@ -305,6 +308,11 @@ def _observer(launch: Launch) -> Observer | None:
 
 
 def _load(launch: Launch) -> Handler:
+    if launch.order.room is not None:
+        # Its models come with its calls.
+        program_of_many = Handler(_module(launch))
+        many.check(program_of_many)
+        return program_of_many
     handler = launch.handler
     if handler is not None:
         _check(handler, launch.order)
@@ -312,16 +320,19 @@ def _load(launch: Launch) -> Handler:
             handler.load(launch.order.model_dir or launch.order.cwd)
         handler.warm_up()
         return handler
-    module = launch.module
-    if module is None:
-        if launch.path is None:
-            raise program.HandlerInvalid("the order names no command, and the template no program")
-        module = program.load(launch.path, launch.paths)
-    handler = Handler(module)
+    handler = Handler(_module(launch))
     _check(handler, launch.order)
     handler.load(launch.order.model_dir or launch.order.cwd)
     handler.warm_up()
     return handler
+
+
+def _module(launch: Launch) -> ModuleType:
+    if launch.module is not None:
+        return launch.module
+    if launch.path is None:
+        raise program.HandlerInvalid("the order names no command, and the template no program")
+    return program.load(launch.path, launch.paths)
 
 
 def _check(handler: Handler, order: Order) -> None:

@@ -110,7 +110,7 @@ class Server:
         elif kind == frames.CANCEL:
             self._cancel(number)
         elif kind in (frames.PARK, frames.UNPARK):
-            self._run_hook(self._handler.park if kind == frames.PARK else self._handler.unpark)
+            self._run_hook(self._park if kind == frames.PARK else self._unpark)
         else:
             raise frames.FrameError(f"frame of kind {kind} from the router")
 
@@ -182,6 +182,12 @@ class Server:
             self._state.notify_all()
         if call.lane is None:
             self._finish(call, b"")
+
+    def _park(self) -> None:
+        self._handler.park()
+
+    def _unpark(self) -> None:
+        self._handler.unpark()
 
     def _run_hook(self, hook: Callable[[], None]) -> None:
         """Run it on the thread that reads: no call is open, and none comes before its end."""
