@@ -23,6 +23,7 @@ from coldspark.runtime.catalogue import Catalogue
 from coldspark.runtime.cells import Cell
 from coldspark.runtime.controller import Controller
 from coldspark.runtime.environments import Environments
+from coldspark.runtime.log_store import LogStore
 from coldspark.runtime.platform import EndpointStore, LocalPlatform
 from coldspark.runtime.rooms import Rooms
 from coldspark.store.artifacts import Artifacts
@@ -47,6 +48,8 @@ class Store:
     keys: Keys
     artifacts: Artifacts
     environments: Environments
+    logs: LogStore | None = None
+    """None in the routers beside the first: its doors are not there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +80,7 @@ async def open_store(
         keys=keys,
         artifacts=Artifacts(directory.artifacts, s3_options=config.s3.options()),
         environments=Environments(directory.environments),
+        logs=LogStore.of(database, directory.logs),
     )
 
 

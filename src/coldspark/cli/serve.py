@@ -29,6 +29,7 @@ from coldspark.gateway.auth.authenticator import Authenticator
 from coldspark.gateway.wiring import build_context
 from coldspark.runtime import catalogue as catalogues
 from coldspark.runtime.cgroups import own_cgroup
+from coldspark.runtime.log_store import LogRetention
 from coldspark.runtime.routers.lead import Lead
 from coldspark.runtime.routers.leftovers import clean_up_routers
 from coldspark.runtime.weights_bound import WeightsBound
@@ -120,8 +121,15 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
         shared = None
         if lead is not None:
             shared = leading.share(config, lead, platform, services, store.ledger, catalogue)
+        assert store.logs is not None
+        everywhere = platform if shared is None else shared.platform
+        retention = LogRetention(
+            store.logs, everywhere, renew=None if shared is None else shared.mirror.renew
+        )
+        retention.open()
+        stack.push_async_callback(retention.close)
         context = build_context(
-            platform=platform if shared is None else shared.platform,
+            platform=everywhere,
             documents=store.documents,
             services=services if shared is None else shared.services,
             authenticator=Authenticator(store.keys, is_key_required=not may_be_open(config)),
@@ -129,6 +137,7 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
             body_bytes_max=config.body_bytes_max,
             is_open=config.allow_open,
             spool_directory=directory.path,
+            logs=store.logs,
         )
         log.info("node %s: %s", node.node, engine.describe())
         if lead is None or shared is None:

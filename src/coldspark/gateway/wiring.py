@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from coldspark.gateway.auth.authenticator import Authenticator
 from coldspark.gateway.aws.front import front
+from coldspark.gateway.cloudwatch_logs.service import cloudwatch_logs
 from coldspark.gateway.context import Bounds, Context, Ending
 from coldspark.gateway.dispatch import Dispatch
 from coldspark.gateway.doors import BODY_BYTES_MAX
@@ -26,6 +27,7 @@ from coldspark.gateway.sagemaker_door import SageMakerDoor
 from coldspark.gateway.spool import SpoolRoom
 from coldspark.gateway.tally import Tally
 from coldspark.runtime.catalogue import Catalogue
+from coldspark.runtime.log_store import LogStore
 from coldspark.runtime.ports import Documents, Key, Platform
 
 _NATIVE = frozenset(one.path.split("/")[2] for one in OPERATIONS if one.path.startswith("/v1/"))
@@ -42,12 +44,14 @@ def build_context(
     body_bytes_max: int = BODY_BYTES_MAX,
     is_open: bool = False,
     spool_directory: Path | None = None,
+    logs: LogStore | None = None,
 ) -> Context:
     """Return everything that ``server.serve`` needs.
 
     ``body_bytes_max`` bounds a body whose endpoint is not known before it is read. ``is_open``:
     callers may come from other machines without a key, so the server has names it does not know.
     ``spool_directory``: on the disk where signed bodies wait for their proof.
+    ``logs``: what CloudWatch Logs' door reads and writes; None: it is not there.
     """
     gate, tally, ending = Gate(authenticator, is_open=is_open), Tally(), Ending()
     house = House(
@@ -58,7 +62,10 @@ def build_context(
         tally=tally,
         ending=ending,
     )
-    aws = front([sagemaker(platform, documents, catalogue)], gate.identify)
+    doors = [sagemaker(platform, documents, catalogue)]
+    if logs is not None:
+        doors.append(cloudwatch_logs(platform, logs))
+    aws = front(doors, gate.identify)
     return Context(
         platform=platform,
         dispatch=Dispatch([NativeDoor(), SageMakerDoor(), OpenAIDoor(body_bytes_max)]),
