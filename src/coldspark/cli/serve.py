@@ -13,6 +13,7 @@ import uvloop
 from coldspark import __version__
 from coldspark.cli import leading
 from coldspark.cli.composition import (
+    Store,
     close_crashed_boots,
     has_gpus,
     log,
@@ -30,6 +31,7 @@ from coldspark.gateway.wiring import build_context
 from coldspark.runtime import catalogue as catalogues
 from coldspark.runtime.cgroups import own_cgroup
 from coldspark.runtime.log_store import LogRetention
+from coldspark.runtime.ports import Platform
 from coldspark.runtime.routers.lead import Lead
 from coldspark.runtime.routers.leftovers import clean_up_routers
 from coldspark.runtime.weights_bound import WeightsBound
@@ -121,13 +123,8 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
         shared = None
         if lead is not None:
             shared = leading.share(config, lead, platform, services, store.ledger, catalogue)
-        assert store.logs is not None
         everywhere = platform if shared is None else shared.platform
-        retention = LogRetention(
-            store.logs, everywhere, renew=None if shared is None else shared.mirror.renew
-        )
-        retention.open()
-        stack.push_async_callback(retention.close)
+        _keep_logs(store, everywhere, shared, stack)
         context = build_context(
             platform=everywhere,
             documents=store.documents,
@@ -149,6 +146,17 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
             listening = leading.serve(config, lead, shared, context, platform, store.ledger)
         async with listening as where:
             yield where
+
+
+def _keep_logs(
+    store: Store, platform: Platform, shared: leading.Shared | None, stack: AsyncExitStack
+) -> None:
+    """Enforce the retention of logs, in the one process that sees all endpoints."""
+    assert store.logs is not None
+    renew = None if shared is None else shared.mirror.renew
+    retention = LogRetention(store.logs, platform, renew=renew)
+    retention.open()
+    stack.push_async_callback(retention.close)
 
 
 def may_be_open(config: ServerConfig) -> bool:
