@@ -126,3 +126,12 @@ def test_strict_aws_sets_what_is_not_set_otherwise(tmp_path: Path) -> None:
         load_server({"retry_grace": "700s"}, environ={})
     with pytest.raises(InvalidRequest, match="concurrency_max=0 must be positive"):
         load_server({}, environ={"COLDSPARK_AWS_CONCURRENCY_LIMIT": "0"})
+
+
+def test_a_relative_data_directory_is_made_absolute(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Every router and replica finds it, wherever it stands."""
+    monkeypatch.chdir(tmp_path)
+
+    assert load_server({"data": "here"}, file=None).data == tmp_path / "here"

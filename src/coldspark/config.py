@@ -274,7 +274,7 @@ _READERS: Mapping[str, tuple[str, Callable[[Any], object]]] = {
     "memory": ("memory", parse_size),
     "template_memory": ("template_memory", parse_size),
     "machine_cost_per_hour": ("machine_cost_per_hour", str),
-    "data": ("data", lambda value: Path(value).expanduser()),
+    "data": ("data", lambda value: Path(value).expanduser().absolute()),
 }
 
 

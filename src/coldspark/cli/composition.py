@@ -24,6 +24,7 @@ from coldspark.runtime.catalogue import Catalogue
 from coldspark.runtime.cells import Cell
 from coldspark.runtime.controller import Controller
 from coldspark.runtime.environments import Environments
+from coldspark.runtime.log_store import LogStore
 from coldspark.runtime.platform import EndpointStore, LocalPlatform
 from coldspark.runtime.rooms import Rooms
 from coldspark.store.artifacts import Artifacts
@@ -52,6 +53,8 @@ class Store:
     artifacts: Artifacts
     objects: ObjectStore
     environments: Environments
+    logs: LogStore | None = None
+    """None in the routers beside the first: its doors are not there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +89,7 @@ async def open_store(
         artifacts=Artifacts(directory.artifacts, s3_options=config.s3.options(), own=own_buckets),
         objects=ObjectStore(own_buckets, config.s3.options()),
         environments=Environments(directory.environments),
+        logs=LogStore.of(database, directory.logs),
     )
 
 

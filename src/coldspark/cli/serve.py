@@ -30,7 +30,9 @@ from coldspark.gateway.auth.authenticator import Authenticator
 from coldspark.gateway.wiring import build_context
 from coldspark.runtime import catalogue as catalogues
 from coldspark.runtime.cgroups import own_cgroup
+from coldspark.runtime.log_store import LogRetention
 from coldspark.runtime.platform import LocalPlatform
+from coldspark.runtime.ports import Platform
 from coldspark.runtime.routers.lead import Lead
 from coldspark.runtime.routers.leftovers import clean_up_routers
 from coldspark.runtime.upload_sweep import UploadSweep
@@ -123,8 +125,10 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
         sources = measuring.sources_of(store, platform, engine, shared)
         measured = await measuring.open_measuring(config, store, sources, stack)
         platform.watch_alarms(measured.alarms)
+        everywhere = platform if shared is None else shared.platform
+        _keep_logs(store, everywhere, shared, stack)
         context = build_context(
-            platform=platform if shared is None else shared.platform,
+            platform=everywhere,
             documents=store.documents,
             services=services if shared is None else shared.services,
             authenticator=Authenticator(store.keys, is_key_required=not may_be_open(config)),
@@ -137,6 +141,7 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
             alarms=measured.alarms,
             aws_limits=config.aws_limits,
             retry_grace_s=config.retry_grace_s,
+            logs=store.logs,
         )
         log.info("node %s: %s", node.node, engine.describe())
         if lead is None or shared is None:
@@ -165,6 +170,17 @@ def _bound_weights(
     )
     bound.open()
     stack.push_async_callback(bound.close)
+
+
+def _keep_logs(
+    store: Store, platform: Platform, shared: leading.Shared | None, stack: AsyncExitStack
+) -> None:
+    """Enforce the retention of logs, in the one process that sees all endpoints."""
+    assert store.logs is not None
+    renew = None if shared is None else shared.mirror.renew
+    retention = LogRetention(store.logs, platform, renew=renew)
+    retention.open()
+    stack.push_async_callback(retention.close)
 
 
 def may_be_open(config: ServerConfig) -> bool:

@@ -12,6 +12,7 @@ from coldspark.config import NO_LIMITS, AwsLimits
 from coldspark.gateway.auth.authenticator import Authenticator
 from coldspark.gateway.aws.front import front
 from coldspark.gateway.cloudwatch.service import cloudwatch
+from coldspark.gateway.cloudwatch_logs.service import cloudwatch_logs
 from coldspark.gateway.context import Bounds, Context, Ending
 from coldspark.gateway.dispatch import Dispatch
 from coldspark.gateway.doors import BODY_BYTES_MAX
@@ -30,6 +31,7 @@ from coldspark.gateway.sagemaker_door import SageMakerDoor
 from coldspark.gateway.spool import SpoolRoom
 from coldspark.gateway.tally import Tally
 from coldspark.runtime.catalogue import Catalogue
+from coldspark.runtime.log_store import LogStore
 from coldspark.runtime.metrics.alarm_keeper import AlarmKeeper
 from coldspark.runtime.metrics.keeper import MetricKeeper
 from coldspark.runtime.ports import Documents, Key, Platform
@@ -54,6 +56,7 @@ def build_context(
     alarms: AlarmKeeper | None = None,
     aws_limits: AwsLimits = NO_LIMITS,
     retry_grace_s: float = GRACE_S,
+    logs: LogStore | None = None,
 ) -> Context:
     """Return everything that ``server.serve`` needs.
 
@@ -63,6 +66,7 @@ def build_context(
     how long the next attempt of an SDK that hung up is waited for.
     ``objects``: whose own buckets the S3 door serves; None: it is not there.
     ``alarms``: what may take changes of endpoints back; None: nobody watches any.
+    ``logs``: what CloudWatch Logs' door reads and writes; None: it is not there.
     """
     gate, tally, ending = Gate(authenticator, is_open=is_open), Tally(), Ending()
     house = House(
@@ -76,6 +80,8 @@ def build_context(
     aws_services = [sagemaker(platform, documents, catalogue, alarms, aws_limits)]
     if metrics is not None and alarms is not None:
         aws_services.append(cloudwatch(metrics, alarms, documents))
+    if logs is not None:
+        aws_services.append(cloudwatch_logs(platform, logs))
     aws = front(aws_services, gate.identify)
     app = _app(house, aws_route=Route("/", aws, methods=["POST"]))
     return Context(

@@ -71,6 +71,7 @@ class ReplicaLog:
         """None where the disk refuses: the tail in memory and the followers still have it all."""
         self._is_open = True
         self._written_bytes = 0
+        self._latest_ms = 0
         self._tail: deque[bytes] = deque(maxlen=TAIL_LINES)
         """Records without their newline."""
 
@@ -112,7 +113,9 @@ class ReplicaLog:
     def _append(self, stream: str, lines: list[bytes]) -> None:
         if not self._is_open:
             return
-        records = encode_records(clock.wall_ms(), stream, lines)
+        # A clock that is set back must not put lines out of order: who reads bisects.
+        self._latest_ms = max(self._latest_ms, clock.wall_ms())
+        records = encode_records(self._latest_ms, stream, lines)
         try:
             self._write(records)
         except OSError:
@@ -162,8 +165,8 @@ class Logs:
     def open(self, replica: ReplicaId, fleet: FleetId, bytes_max: int) -> ReplicaLog:
         """Begin a replica's log; its file is made with its first line."""
         endpoint, _, variant = fleet.partition("/")
-        directory = self._directory / _quoted(endpoint) / _quoted(variant)
-        path = directory / f"{_quoted(replica)}.log"
+        directory = self._directory / quoted(endpoint) / quoted(variant)
+        path = directory / f"{quoted(replica)}.log"
         name = EndpointName(endpoint)
         log = ReplicaLog(replica, path, bytes_max, lambda: self._followers.get(name, []))
         self._living[replica] = log
@@ -188,7 +191,7 @@ class Logs:
 
     def newest(self, endpoint: EndpointName, lines: int) -> list[LogLine]:
         """Return the newest lines of all kept replicas of an endpoint, oldest first."""
-        directory = self._directory / _quoted(endpoint)
+        directory = self._directory / quoted(endpoint)
         files = [
             _newest(path, ReplicaId(unquote(path.name.removesuffix(".log"))), lines)
             for path in sorted(directory.glob("*/*.log"))
@@ -234,7 +237,7 @@ class Logs:
         return deque(map(str, ended))
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
     """Return a file name that stands for any text and climbs nowhere."""
     return quote(name, safe="").replace(".", "%2E") or "%"
 

@@ -19,7 +19,7 @@ from sqlalchemy import (
 
 from coldspark.core.waterfall import STAGES
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration: a database at this version needs nothing done."""
 
 metadata = MetaData()
@@ -229,4 +229,41 @@ alarm_history = Table(
     Column("summary", Text, nullable=False),
     Column("data", Text, nullable=False),
     Index("alarm_history_by_alarm", "alarm", "at_ms"),
+)
+
+log_groups = Table(
+    "log_groups",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("retention_days", Integer),
+    Column("tags", Text, nullable=False),
+)
+
+log_streams = Table(
+    "log_streams",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("log_group", Integer, nullable=False),
+    Column("name", Text),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("first_ms", BigInteger),
+    Column("last_ms", BigInteger),
+    Column("ingested_ms", BigInteger),
+    Column("stored_bytes", BigInteger, nullable=False),
+    Index("log_streams_by_name", "log_group", "name", unique=True),
+)
+
+log_events = Table(
+    "log_events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("log_group", Integer, nullable=False),
+    Column("stream", Integer, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("ingested_ms", BigInteger, nullable=False),
+    Column("message", Text, nullable=False),
+    Index("log_events_by_stream", "stream", "at_ms", "id"),
+    Index("log_events_by_group", "log_group", "at_ms", "id"),
 )

@@ -33,9 +33,18 @@ LISTED = {
     ("DescribeAlarmsOutput", "MetricAlarms"),
     ("GetMetricDataOutput", "MetricDataResults"),
     ("GetMetricStatisticsOutput", "Datapoints"),
+    ("DescribeLogGroupsResponse", "logGroups"),
+    ("DescribeLogStreamsResponse", "logStreams"),
+    ("DescribeMetricFiltersResponse", "metricFilters"),
+    ("DescribeSubscriptionFiltersResponse", "subscriptionFilters"),
+    ("FilterLogEventsResponse", "events"),
+    ("FilterLogEventsResponse", "searchedLogStreams"),
+    ("GetLogEventsResponse", "events"),
     ("ListDashboardsOutput", "DashboardEntries"),
     ("ListMetricsOutput", "Metrics"),
     ("ListTagsForResourceOutput", "Tags"),
+    ("ListTagsForResourceResponse", "tags"),
+    ("ListTagsLogGroupResponse", "tags"),
     ("Metric", "Dimensions"),
     ("MetricAlarm", "AlarmActions"),
     ("MetricAlarm", "Dimensions"),
@@ -43,6 +52,7 @@ LISTED = {
     ("MetricAlarm", "OKActions"),
     ("MetricDataResult", "Timestamps"),
     ("MetricDataResult", "Values"),
+    ("TestMetricFilterResponse", "matches"),
 }
 
 # Errors that any AWS service may give: they stand in no service's model.
@@ -128,7 +138,8 @@ def _structure(shape: Shape, value: object, path: str) -> Iterator[str]:
             and (shape.name, name) not in LISTED
         ):
             yield f"{path}.{name} is empty: {member!r}"
-        else:
+        elif member != {}:
+            # A map that is listed may be empty whatever its least length.
             yield from _walk(shape.members[name], member, f"{path}.{name}")
 
 

@@ -1,0 +1,1 @@
+"""CloudWatch Logs: what replicas printed, and what callers put there themselves."""

@@ -1,0 +1,1 @@
+"""Filter patterns: which events a search wants. Pure, and bounded in time for any pattern."""

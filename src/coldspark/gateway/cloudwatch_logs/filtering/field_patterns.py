@@ -1,0 +1,142 @@
+"""``[ip, user, ..., status = 5*, bytes > 1000]``: conditions on the fields of a line."""
+
+from dataclasses import dataclass
+
+from coldspark.gateway.cloudwatch_logs.filtering.conditions import Check, Value, read_check
+from coldspark.gateway.cloudwatch_logs.filtering.cursor import Cursor
+
+_STOPS = ",]&|"
+_CLOSERS = {"[": "]", '"': '"'}
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One place in a line; ``check`` None takes anything."""
+
+    name: str
+    check: Check | None
+
+
+@dataclass(frozen=True, slots=True)
+class FieldPattern:
+    """A compiled pattern: fields from the left, and after an ellipsis those from the right."""
+
+    left: tuple[Field, ...]
+    right: tuple[Field, ...] | None
+    """None: there is no ellipsis, and a line has just the fields of ``left``."""
+
+    def matches(self, message: str) -> bool:
+        """Return whether the event is wanted."""
+        return self._placed(message) is not None
+
+    def extract(self, message: str) -> dict[str, str]:
+        """Return the fields by name; those without one by their place."""
+        placed = self._placed(message) or []
+        return {f"${field.name or place}": value for place, field, value in placed}
+
+    def _placed(self, message: str) -> list[tuple[int, Field, str]] | None:
+        values = split_fields(message)
+        right = self.right or ()
+        few = len(values) < len(self.left) + len(right)
+        if few or (self.right is None and len(values) != len(self.left)):
+            return None
+        first_right = len(values) - len(right)
+        placed = [
+            *((at + 1, field, values[at]) for at, field in enumerate(self.left)),
+            *(
+                (first_right + at + 1, field, values[first_right + at])
+                for at, field in enumerate(right)
+            ),
+        ]
+        if all(field.check is None or field.check(value) for _, field, value in placed):
+            return placed
+        return None
+
+
+def split_fields(message: str) -> list[str]:
+    """Split at white space; what stands in ``[]`` or double quotes is one field, without them."""
+    found, at, end = [], 0, len(message)
+    never_closed: set[str] = set()
+    while at < end:
+        character = message[at]
+        if character.isspace():
+            at += 1
+            continue
+        closer = _CLOSERS.get(character)
+        if closer is not None and closer not in never_closed:
+            close = message.find(closer, at + 1)
+            if close >= 0:
+                found.append(message[at + 1 : close])
+                at = close + 1
+                continue
+            never_closed.add(closer)
+        start = at
+        while at < end and not message[at].isspace():
+            at += 1
+        found.append(message[start:at])
+    return found
+
+
+def read_field_pattern(cursor: Cursor) -> FieldPattern:
+    """Read a whole pattern in brackets. Raises PatternError."""
+    cursor.expect("[")
+    sides: list[list[Field]] = [[]]
+    while True:
+        if cursor.take("..."):
+            if len(sides) == 2:
+                cursor.refuse("a pattern has one ellipsis at most")
+            sides.append([])
+        else:
+            sides[-1].append(_field(cursor))
+        if not cursor.take(","):
+            break
+    cursor.expect("]")
+    cursor.skip()
+    if cursor.next:
+        cursor.refuse("nothing can follow ]")
+    return FieldPattern(tuple(sides[0]), tuple(sides[1]) if len(sides) == 2 else None)
+
+
+def _field(cursor: Cursor) -> Field:
+    cursor.skip()
+    name = _name(cursor)
+    cursor.skip()
+    if cursor.next in (",", "]"):
+        return Field(name, None)
+    if not name:
+        cursor.refuse("the name of a field is expected")
+    alternatives = [_together(cursor, name)]
+    while cursor.take("||"):
+        _repeat(cursor, name)
+        alternatives.append(_together(cursor, name))
+
+    def check(value: Value) -> bool:
+        return any(all(one(value) for one in checks) for checks in alternatives)
+
+    return Field(name, check)
+
+
+def _together(cursor: Cursor, name: str) -> list[Check]:
+    checks = [read_check(cursor, _STOPS)]
+    while cursor.take("&&"):
+        _repeat(cursor, name)
+        checks.append(read_check(cursor, _STOPS))
+    return checks
+
+
+def _repeat(cursor: Cursor, name: str) -> None:
+    """Go over the field's name before its next condition."""
+    cursor.skip()
+    start = cursor.at
+    if _name(cursor) != name:
+        cursor.at = start
+        cursor.refuse(
+            f"the next condition of the field {name!r} must name it again: that name is expected"
+        )
+
+
+def _name(cursor: Cursor) -> str:
+    start = cursor.at
+    while cursor.next.isalnum() or (cursor.next and cursor.next in "_-$"):
+        cursor.at += 1
+    return cursor.text[start : cursor.at]

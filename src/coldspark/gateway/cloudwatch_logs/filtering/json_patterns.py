@@ -1,0 +1,189 @@
+"""``{ $.level = "ERROR" && $.n > 3 }``: conditions on what a JSON event holds."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from coldspark.gateway.cloudwatch_logs.filtering.conditions import read_check, text_of
+from coldspark.gateway.cloudwatch_logs.filtering.cursor import Cursor, plain
+
+Holds = Callable[[object], bool]
+
+_DEPTH_MAX = 32
+_STOPS = "(){}&|"
+_VALUES_MAX = 10_000
+ANY = "*"
+"""In a path: every element of a list, or every member of an object."""
+_Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JsonPattern:
+    """A compiled pattern. What is no JSON object matches none."""
+
+    holds: Holds
+    paths: dict[str, _Path]
+    """The selectors, as they are written."""
+
+    def matches(self, message: str) -> bool:
+        """Return whether the event is wanted."""
+        event = _decoded(message)
+        return event is not None and self.holds(event)
+
+    def extract(self, message: str) -> dict[str, str]:
+        """Return the values that the pattern's selectors find."""
+        event = _decoded(message)
+        found = {written: _found(event, path) for written, path in self.paths.items()}
+        return {written: _shown(values[0]) for written, values in found.items() if values}
+
+
+def read_json_pattern(cursor: Cursor) -> JsonPattern:
+    """Read a whole pattern in braces. Raises PatternError."""
+    paths: dict[str, _Path] = {}
+    cursor.expect("{")
+    if cursor.take("}"):
+        cursor.refuse("a condition is expected between { and }")
+    holds = _alternatives(cursor, paths, 0)
+    cursor.expect("}")
+    cursor.skip()
+    if cursor.next:
+        cursor.refuse("nothing can follow }")
+    return JsonPattern(holds, paths)
+
+
+def _alternatives(cursor: Cursor, paths: dict[str, _Path], depth: int) -> Holds:
+    parts = [_together(cursor, paths, depth)]
+    while cursor.take("||"):
+        parts.append(_together(cursor, paths, depth))
+    return parts[0] if len(parts) == 1 else lambda event: any(one(event) for one in parts)
+
+
+def _together(cursor: Cursor, paths: dict[str, _Path], depth: int) -> Holds:
+    parts = [_condition(cursor, paths, depth)]
+    while cursor.take("&&"):
+        parts.append(_condition(cursor, paths, depth))
+    return parts[0] if len(parts) == 1 else lambda event: all(one(event) for one in parts)
+
+
+def _condition(cursor: Cursor, paths: dict[str, _Path], depth: int) -> Holds:
+    if cursor.take("("):
+        if depth == _DEPTH_MAX:
+            cursor.refuse(f"parentheses are nested deeper than {_DEPTH_MAX}")
+        inner = _alternatives(cursor, paths, depth + 1)
+        cursor.expect(")")
+        return inner
+    path = _selector(cursor, paths)
+    word = _word(cursor)
+    if word == "NOT EXISTS":
+        return lambda event: not _found(event, path)
+    if word == "EXISTS":
+        return lambda event: bool(_found(event, path))
+    if word is not None:
+        wanted = {"IS NULL": None, "IS TRUE": True, "IS FALSE": False}[word]
+        return lambda event: any(value is wanted for value in _found(event, path))
+    check = read_check(cursor, _STOPS)
+    return lambda event: any(
+        check(value)  # type: ignore[arg-type]
+        for value in _found(event, path)
+        if _is_value(value)
+    )
+
+
+def _word(cursor: Cursor) -> str | None:
+    for words in (
+        ("NOT", "EXISTS"),
+        ("EXISTS",),
+        ("IS", "NULL"),
+        ("IS", "TRUE"),
+        ("IS", "FALSE"),
+    ):
+        start = cursor.at
+        if all(cursor.take(word) for word in words):
+            return " ".join(words)
+        cursor.at = start
+    return None
+
+
+def _selector(cursor: Cursor, paths: dict[str, _Path]) -> _Path:
+    cursor.skip()
+    start = cursor.at
+    cursor.expect("$")
+    path: list[str | int] = []
+    while cursor.next in (".", "["):
+        path.append(_step(cursor))
+    if not path:
+        cursor.refuse("a selector names a member, such as $.level, which is expected")
+    written = cursor.text[start : cursor.at]
+    paths[written] = tuple(path)
+    return tuple(path)
+
+
+def _step(cursor: Cursor) -> str | int:
+    if cursor.next == ".":
+        cursor.at += 1
+        name = _name(cursor)
+        if not name:
+            cursor.refuse("the name of a member is expected")
+        return name
+    cursor.at += 1
+    if cursor.next in ('"', "'"):
+        name = plain(cursor.quoted())
+        cursor.expect("]")
+        return name
+    inside = cursor.run("]")
+    cursor.expect("]")
+    if inside == ANY:
+        return ANY
+    if not (inside.isdecimal() and len(inside) < 10):
+        cursor.refuse('[0], [*] or ["name"] is expected')
+    return int(inside)
+
+
+def _name(cursor: Cursor) -> str:
+    if cursor.next == ANY:
+        cursor.at += 1
+        return ANY
+    start = cursor.at
+    while cursor.next.isalnum() or (cursor.next and cursor.next in "_-@"):
+        cursor.at += 1
+    return cursor.text[start : cursor.at]
+
+
+def _decoded(message: str) -> object:
+    if not message.lstrip().startswith("{"):
+        return None
+    try:
+        return msgspec.json.decode(message)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def _found(event: object, path: _Path) -> list[object]:
+    values = [event]
+    for step in path:
+        values = [member for value in values for member in _members(value, step)][:_VALUES_MAX]
+    return values
+
+
+def _members(value: object, step: str | int) -> list[object]:
+    if isinstance(value, list):
+        if step == ANY:
+            return value
+        return [value[step]] if isinstance(step, int) and step < len(value) else []
+    if isinstance(value, dict):
+        if step == ANY and ANY not in value:
+            return list(value.values())
+        return [value[step]] if step in value else []
+    return []
+
+
+def _is_value(value: object) -> bool:
+    """Return whether it can be compared: null, lists and objects cannot."""
+    return value is not None and not isinstance(value, dict | list)
+
+
+def _shown(value: object) -> str:
+    if value is None or isinstance(value, str | int | float | bool):
+        return text_of(value)
+    return msgspec.json.encode(value).decode()
