@@ -378,6 +378,8 @@ class FailureKind(StrEnum):
     UNAUTHENTICATED = "Unauthenticated"
     """The body that came is not the one that was signed."""
     STORAGE_FULL = "StorageFull"
+    CONFLICT = "Conflict"
+    """The endpoint does not take requests of this kind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -441,6 +443,8 @@ class EndpointDefinition:
     """The door that defined it."""
     labels: tuple[tuple[str, str], ...] = ()
     """The door's own notes (such as the endpoint config's name), sorted by key."""
+    jobs_only: bool = False
+    """It takes jobs, and refuses requests that a caller holds open."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

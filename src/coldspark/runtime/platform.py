@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from coldspark.core.fleet import Note
-from coldspark.core.messages import RevisionAdopted
+from coldspark.core.messages import BacklogSeen, RevisionAdopted
 from coldspark.core.replicas import Replica, ReplicaState
 from coldspark.core.types import (
     EndpointDefinition,
@@ -129,11 +129,24 @@ class LocalPlatform:
         if endpoint is None:
             sink.fail(_unknown(invocation.endpoint, list(self._endpoints)), None)
             return _Void()
+        if endpoint.stored.definition.jobs_only and invocation.job is None:
+            sink.fail(_jobs_only(invocation.endpoint), None)
+            return _Void()
         cell = endpoint.cells.get(invocation.variant or self._choose(endpoint))
         if cell is None:
             sink.fail(_unknown_variant(invocation, endpoint.definition), None)
             return _Void()
         return self.controller.submit(cell, invocation, sink)
+
+    def see_backlog(self, name: EndpointName, jobs: int) -> None:
+        """Hear how many jobs wait to be handed in: variants share them by weight."""
+        endpoint = self._endpoints.get(name)
+        if endpoint is None:
+            return
+        weights = sum(variant.weight for variant in endpoint.definition.variants)
+        for variant in endpoint.definition.variants:
+            share = round(jobs * variant.weight / weights)
+            self.controller.post(endpoint.cells[variant.name], BacklogSeen(share))
 
     async def deploy(self, definition: EndpointDefinition) -> EndpointView:
         """Create or change an endpoint; it is durable on return.
@@ -349,6 +362,14 @@ def _unknown(name: str, names: list[EndpointName]) -> Failure:
     return Failure(
         kind=FailureKind.NOT_FOUND,
         message=f"no endpoint named {name!r} (there is: {known}); `coldspark ls` lists them",
+    )
+
+
+def _jobs_only(name: EndpointName) -> Failure:
+    return Failure(
+        kind=FailureKind.CONFLICT,
+        message=f"endpoint {name} takes jobs, not requests that are held open: invoke it"
+        " asynchronously, or deploy it without an asynchronous configuration",
     )
 
 
