@@ -53,6 +53,7 @@ class Again(StrEnum):
 _AGAIN = {
     FailureKind.REPLICA_DIED: Again.COUNTED,
     FailureKind.START_FAILED: Again.COUNTED,
+    FailureKind.ARTIFACT_UNAVAILABLE: Again.COUNTED,
     FailureKind.ENDPOINT_FAILED: Again.FREE,
     FailureKind.NO_ROOM: Again.FREE,
     FailureKind.QUEUE_FULL: Again.FREE,

@@ -378,6 +378,8 @@ class FailureKind(StrEnum):
     UNAUTHENTICATED = "Unauthenticated"
     """The body that came is not the one that was signed."""
     STORAGE_FULL = "StorageFull"
+    ARTIFACT_UNAVAILABLE = "ArtifactUnavailable"
+    """What the request needs of a store could not be had, or not be put there."""
     CONFLICT = "Conflict"
     """The endpoint does not take requests of this kind."""
 
