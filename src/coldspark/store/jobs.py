@@ -5,9 +5,11 @@ transactions. Whoever owns an endpoint alone writes its jobs; anybody may read t
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, select
+from sqlalchemy.dialects import sqlite
 
 from coldspark.core.job_messages import FINAL, Job, JobId, JobState
 from coldspark.core.types import EndpointName
@@ -21,6 +23,24 @@ _TABLE, _BODIES = schema.jobs, schema.job_bodies
 _INPUT, _OUTPUT = "input", "output"
 _OPEN = (JobState.ACCEPTED.value, JobState.RUNNING.value)
 _INSERT = insert_new(_TABLE)
+_PUT_BODY = insert_new(_BODIES)
+# Written out, as building them would take most of the time of a transaction with hundreds of them.
+_BEGIN = (
+    "UPDATE jobs SET state = ?, attempt = ?, due_ms = ?, started_ms = ?"
+    " WHERE id = ? AND state IN ('accepted', 'running')"
+)
+_POSTPONE = (
+    "UPDATE jobs SET state = ?, failures = ?, due_ms = ?"
+    " WHERE id = ? AND state IN ('accepted', 'running')"
+)
+_END = (
+    "UPDATE jobs SET state = ?, finished_ms = ?, kept_bytes = ?, result = ?"
+    " WHERE id = ? AND state IN ('accepted', 'running')"
+)
+_COLUMNS = tuple(_TABLE.columns.keys())
+_FIND = str(select(_TABLE).where(_TABLE.c.id == "").compile(dialect=sqlite.dialect()))
+_FIND_BODY = "SELECT body FROM job_bodies WHERE job = ? AND kind = ?"
+_DROP_BODIES = "DELETE FROM job_bodies WHERE job = ?"
 _PURGED_AT_ONCE = 500
 
 
@@ -53,9 +73,8 @@ class Jobs:
         """Write down that an attempt begins; return the job and its body, None if it has ended."""
 
         def work(connection: Connection) -> tuple[StoredJob, bytes] | None:
-            values = {"state": JobState.RUNNING.value, "attempt": attempt, "due_ms": lease_ms}
-            statement = update(_TABLE).where(_TABLE.c.id == id, _TABLE.c.state.in_(_OPEN))
-            if not connection.execute(statement.values(**values, started_ms=now_ms)).rowcount:
+            values = (JobState.RUNNING.value, attempt, lease_ms, now_ms, id)
+            if not connection.exec_driver_sql(_BEGIN, values).rowcount:
                 return None
             job = _find(connection, id)
             assert job is not None
@@ -65,9 +84,8 @@ class Jobs:
 
     async def postpone(self, id: JobId, failures: int, due_ms: int) -> None:
         """Write down that a job waits for its next attempt."""
-        values = {"state": JobState.ACCEPTED.value, "failures": failures, "due_ms": due_ms}
-        statement = update(_TABLE).where(_TABLE.c.id == id, _TABLE.c.state.in_(_OPEN))
-        await self._group.run(lambda connection: connection.execute(statement.values(**values)))
+        values = (JobState.ACCEPTED.value, failures, due_ms, id)
+        await self._group.run(lambda connection: connection.exec_driver_sql(_POSTPONE, values))
 
     async def end(
         self,
@@ -84,18 +102,13 @@ class Jobs:
         Return whether it had none yet: the first one stays.
         """
         assert state in FINAL
-        values = {
-            "state": state.value,
-            "finished_ms": now_ms,
-            "kept_bytes": len(body or b""),
-            "result": msgspec.json.encode(result).decode(),
-        }
-        statement = update(_TABLE).where(_TABLE.c.id == id, _TABLE.c.state.in_(_OPEN))
+        text = msgspec.json.encode(result).decode()
+        values = (state.value, now_ms, len(body or b""), text, id)
 
         def work(connection: Connection) -> bool:
-            if not connection.execute(statement.values(**values)).rowcount:
+            if not connection.exec_driver_sql(_END, values).rowcount:
                 return False
-            connection.execute(delete(_BODIES).where(_BODIES.c.job == id))
+            connection.exec_driver_sql(_DROP_BODIES, (id,))
             if body:
                 _put_body(connection, id, _OUTPUT, body)
             if notice is not None:
@@ -167,22 +180,22 @@ def numbers_from(jobs: Sequence[StoredJob]) -> Callable[[], int]:
 
 
 def _put_body(connection: Connection, id: JobId, kind: str, body: bytes) -> None:
-    connection.execute(insert(_BODIES).values(job=id, kind=kind, body=body))
+    connection.exec_driver_sql(_PUT_BODY, (id, kind, body))
 
 
 def _body(connection: Connection, id: JobId, kind: str) -> bytes:
-    named = (_BODIES.c.job == id, _BODIES.c.kind == kind)
-    return bytes(connection.scalar(select(_BODIES.c.body).where(*named)) or b"")
+    row = connection.exec_driver_sql(_FIND_BODY, (id, kind)).first()
+    return b"" if row is None else bytes(row[0])
 
 
 def _unfinished(connection: Connection) -> list[StoredJob]:
     statement = select(_TABLE).where(_TABLE.c.state.in_(_OPEN)).order_by(_TABLE.c.number)
-    return [_read(row) for row in connection.execute(statement)]
+    return [_read(tuple(row)) for row in connection.execute(statement)]
 
 
 def _find(connection: Connection, id: JobId) -> StoredJob | None:
-    row = connection.execute(select(_TABLE).where(_TABLE.c.id == id)).first()
-    return None if row is None else _read(row)
+    row = connection.exec_driver_sql(_FIND, (id,)).first()
+    return None if row is None else _read(tuple(row))
 
 
 def _newest(
@@ -194,7 +207,7 @@ def _newest(
     if state is not None:
         statement = statement.where(_TABLE.c.state == state.value)
     newest = statement.order_by(_TABLE.c.accepted_ms.desc(), _TABLE.c.number.desc()).limit(limit)
-    return [_read(row) for row in connection.execute(newest)]
+    return [_read(tuple(row)) for row in connection.execute(newest)]
 
 
 def _counts(connection: Connection, endpoint: EndpointName) -> dict[JobState, int]:
@@ -222,8 +235,8 @@ def _purge(connection: Connection, ended_before_ms: int, jobs_max: int, bytes_ma
     return len(doomed)
 
 
-def _read(row: Row[tuple[object, ...]]) -> StoredJob:
-    values = dict(row._mapping)
+def _read(row: tuple[Any, ...]) -> StoredJob:
+    values = dict(zip(_COLUMNS, row, strict=True))
     del values["kept_bytes"]
     values["order"] = msgspec.json.decode(values["order"], type=JobOrder)
     if values["result"] is not None:
