@@ -129,6 +129,7 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
             body_bytes_max=config.body_bytes_max,
             is_open=config.allow_open,
             spool_directory=directory.path,
+            objects=store.objects,
         )
         log.info("node %s: %s", node.node, engine.describe())
         if lead is None or shared is None:
