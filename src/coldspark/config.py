@@ -55,6 +55,16 @@ class S3:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Webhooks:
+    """Who may be told how jobs ended."""
+
+    allow_private: bool = False
+    """Call addresses that are not public: this machine's, and those of its network."""
+    topics: dict[str, str] = field(default_factory=dict)
+    """From the names of SNS topics to the URLs that they stand for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MachineCost:
     """What the machine costs, and the words for it where nobody said."""
 
@@ -93,6 +103,9 @@ class ServerConfig:
     allow_open: bool = False
     """Bind an address other than loopback although no API key exists."""
     s3: S3 = field(default_factory=S3)
+    jobs_max: int = 100_000
+    """Of one endpoint's, that wait."""
+    webhooks: Webhooks = field(default_factory=Webhooks)
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
@@ -112,6 +125,8 @@ class ServerConfig:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"{name}={value} must be positive")
+        if self.jobs_max < 1:
+            raise ValueError(f"jobs_max={self.jobs_max} must be at least 1")
         if self.drain_timeout_s < 0:
             raise ValueError(f"drain_timeout={self.drain_timeout_s} must not be negative")
 
@@ -150,9 +165,12 @@ def load_server(
         merged: dict[str, Any] = {"data": default_data(environ)}
         merged |= _from_file(file)
         s3 = merged.pop("s3", {}) | _from_environ(environ, f"{_PREFIX}S3_", S3)
+        hooks = merged.pop("webhooks", {})
+        hooks |= _from_environ(environ, f"{_PREFIX}WEBHOOKS_", Webhooks)
         merged |= _from_environ(environ, _PREFIX, ServerConfig)
         merged |= {name: value for name, value in flags.items() if value is not None}
-        return msgspec.convert(_read(merged) | {"s3": s3}, ServerConfig, strict=False)
+        tables = {"s3": s3, "webhooks": hooks}
+        return msgspec.convert(_read(merged) | tables, ServerConfig, strict=False)
     except (ValueError, msgspec.ValidationError) as error:
         raise InvalidRequest(f"server configuration: {error}") from error
 
@@ -180,11 +198,13 @@ def _from_file(file: Path | None) -> dict[str, Any]:
         raise ValueError(f"{path} cannot be read: {error}") from error
     refuse_unknown_keys(table, (*_file_keys(ServerConfig),), f"{path} [server]")
     refuse_unknown_keys(table.get("s3", {}), _file_keys(S3), f"{path} [server.s3]")
+    hooks = table.get("webhooks", {})
+    refuse_unknown_keys(hooks, _file_keys(Webhooks), f"{path} [server.webhooks]")
     return dict(table)
 
 
 def _from_environ(environ: Mapping[str, str], prefix: str, kind: type) -> dict[str, Any]:
-    names = [name for name in _file_keys(kind) if name != "s3"]
+    names = [name for name in _file_keys(kind) if name not in _TABLES]
     return {name: environ[key] for name in names if (key := prefix + name.upper()) in environ}
 
 
@@ -193,6 +213,8 @@ def _file_keys(kind: type) -> list[str]:
     return [_ALIASES.get(each.name, each.name) for each in fields(kind)]
 
 
+_TABLES = ("s3", "webhooks", "topics")
+"""What only a file can say, or what has variables of its own."""
 _ALIASES = {
     "body_bytes_max": "body_limit",
     "drain_timeout_s": "drain_timeout",

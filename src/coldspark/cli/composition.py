@@ -43,6 +43,7 @@ _HOUR_MS = 3_600_000
 class Store:
     """State on disk."""
 
+    database: Database
     ledger: LedgerKeeper
     endpoints: EndpointStore
     documents: Documents
@@ -76,6 +77,7 @@ async def open_store(
     own_buckets = OwnBuckets(database, directory.buckets, clock.wall_ms)
     await own_buckets.open()
     return Store(
+        database=database,
         ledger=ledger,
         endpoints=Endpoints(database, clock.wall_ms),
         documents=Documents(database, clock.wall_ms),

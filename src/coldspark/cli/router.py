@@ -200,6 +200,7 @@ async def _open_store(welcome: Welcome, own: Path, stack: AsyncExitStack) -> Sto
     # The lead opens them; here they are only read.
     own_buckets = OwnBuckets(database, config.data / "buckets", clock.wall_ms)
     return Store(
+        database=database,
         ledger=ledger,
         endpoints=OwnEndpoints(endpoints, welcome.router, config.routers),
         documents=Documents(database, clock.wall_ms),

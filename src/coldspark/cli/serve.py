@@ -22,6 +22,7 @@ from coldspark.cli.composition import (
     services_of,
     template_bytes_max,
 )
+from coldspark.cli.jobs_at_work import open_jobs
 from coldspark.config import ServerConfig
 from coldspark.engines.local import LocalEngine
 from coldspark.gateway import server as gateway
@@ -120,6 +121,10 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
         shared = None
         if lead is not None:
             shared = leading.share(config, lead, platform, services, store.ledger, catalogue)
+        jobs = None
+        if lead is None:
+            # Several routers would have to share them; until they do, jobs are refused.
+            jobs = await open_jobs(config, store, platform, directory, stack)
         context = build_context(
             platform=platform if shared is None else shared.platform,
             documents=store.documents,
@@ -130,6 +135,7 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
             is_open=config.allow_open,
             spool_directory=directory.path,
             objects=store.objects,
+            jobs=jobs,
         )
         log.info("node %s: %s", node.node, engine.describe())
         if lead is None or shared is None:

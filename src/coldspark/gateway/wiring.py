@@ -1,6 +1,6 @@
 """All doors put together on one port."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -21,7 +21,11 @@ from coldspark.gateway.native.services import Services
 from coldspark.gateway.native.table import OPERATIONS
 from coldspark.gateway.openai import models as openai
 from coldspark.gateway.openai.door import PATHS, OpenAIDoor
+from coldspark.gateway.request_ids import request_ids
 from coldspark.gateway.s3.door import s3_or
+from coldspark.gateway.sagemaker.async_invocations import PATH as ASYNC_PATH
+from coldspark.gateway.sagemaker.async_invocations import async_invocations
+from coldspark.gateway.sagemaker.async_jobs import AsyncJobs
 from coldspark.gateway.sagemaker.service import sagemaker
 from coldspark.gateway.sagemaker_door import SageMakerDoor
 from coldspark.gateway.spool import SpoolRoom
@@ -45,6 +49,7 @@ def build_context(
     is_open: bool = False,
     spool_directory: Path | None = None,
     objects: ObjectStore | None = None,
+    jobs: AsyncJobs | None = None,
 ) -> Context:
     """Return everything that ``server.serve`` needs.
 
@@ -52,6 +57,7 @@ def build_context(
     callers may come from other machines without a key, so the server has names it does not know.
     ``spool_directory``: on the disk where signed bodies wait for their proof.
     ``objects``: whose own buckets the S3 door serves; None: it is not there.
+    ``jobs``: what runs jobs; None: they are refused.
     """
     gate, tally, ending = Gate(authenticator, is_open=is_open), Tally(), Ending()
     house = House(
@@ -61,9 +67,15 @@ def build_context(
         gate=gate,
         tally=tally,
         ending=ending,
+        jobs=None if jobs is None else jobs.runner,
     )
-    aws = front([sagemaker(platform, documents, catalogue)], gate.identify)
-    app = _app(house, aws_route=Route("/", aws, methods=["POST"]))
+    aws = front([sagemaker(platform, documents, catalogue, jobs)], gate.identify)
+    taken = async_invocations(platform, jobs, gate, request_ids())
+    aws_routes = [
+        Route("/", aws, methods=["POST"]),
+        Route(ASYNC_PATH, taken, methods=["POST"]),
+    ]
+    app = _app(house, aws_routes)
     return Context(
         platform=platform,
         dispatch=Dispatch([NativeDoor(), SageMakerDoor(), OpenAIDoor(body_bytes_max)]),
@@ -76,12 +88,12 @@ def build_context(
     )
 
 
-def _app(house: House, *, aws_route: Route) -> Starlette:
+def _app(house: House, aws_routes: Sequence[Route]) -> Starlette:
     def identify(request: Request) -> Key | None:
         return _identify(house.gate, request)
 
     return Starlette(
-        routes=[*native.routes(house), *openai.routes(house.platform, identify), aws_route],
+        routes=[*native.routes(house), *openai.routes(house.platform, identify), *aws_routes],
         exception_handlers={404: _not_found, 405: native.refused, 500: native.broken},
     )
 

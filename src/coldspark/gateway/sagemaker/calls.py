@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from coldspark.gateway.sagemaker.arns import arn
+from coldspark.gateway.sagemaker.async_jobs import AsyncJobs
 from coldspark.runtime.catalogue import Catalogue
 from coldspark.runtime.ports import Documents, Platform
 
@@ -19,6 +20,8 @@ class Call:
     platform: Platform
     documents: Documents
     catalogue: Catalogue
+    jobs: AsyncJobs | None
+    """None: asynchronous invocations are not served."""
     region: str
     body: Body
     """Checked against the operation's shape."""

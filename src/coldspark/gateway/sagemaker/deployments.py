@@ -17,6 +17,7 @@ from coldspark.gateway.sagemaker.calls import DOOR, Body, Call
 from coldspark.gateway.sagemaker.endpoint_configs import CONFIGS
 from coldspark.gateway.sagemaker.models import MODELS
 from coldspark.gateway.sagemaker.records import (
+    AsyncConfig,
     EndpointChange,
     EndpointConfig,
     ManagedScaling,
@@ -45,6 +46,8 @@ class EndpointNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     config: str
     variants: dict[str, VariantNote]
     deployment: dict[str, object] | None = None
+    asynchronous: dict[str, object] | None = None
+    """Its AsyncInferenceConfig, as it was sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,18 +90,24 @@ async def definition_of(
     for sent, variant in zip(_sent_variants(body), config.production_variants, strict=True):
         kept = _with_retained(variant, retained)
         places = {"endpoint": own_tag, "endpoint config": config_tag}
-        definition, image = await _variant(call, kept, places)
+        definition, image = await _variant(call, kept, places, config.async_inference_config)
         definitions.append(definition)
         notes[variant.variant_name] = _variant_note(kept, image, sent)
-    return _endpoint(
-        change.endpoint_name,
-        tuple(definitions),
-        EndpointNote(config=change.endpoint_config_name, variants=notes, deployment=deployment),
+    asynchronous = body.get("AsyncInferenceConfig")
+    note = EndpointNote(
+        config=change.endpoint_config_name,
+        variants=notes,
+        deployment=deployment,
+        asynchronous=asynchronous if isinstance(asynchronous, dict) else None,
     )
+    return _endpoint(change.endpoint_name, tuple(definitions), note)
 
 
 async def _variant(
-    call: Call, variant: ProductionVariant, places: Mapping[str, str | None]
+    call: Call,
+    variant: ProductionVariant,
+    places: Mapping[str, str | None],
+    asynchronous: AsyncConfig | None,
 ) -> tuple[VariantDefinition, str | None]:
     """Return a variant's definition, and its model's image."""
     assert variant.model_name is not None
@@ -107,7 +116,9 @@ async def _variant(
     gpu_tags = {
         place: text for place, text in {**places, "model": model_tag}.items() if text is not None
     }
-    definition = variant_definition(variant, model.container, gpu_tags, call.catalogue)
+    definition = variant_definition(
+        variant, model.container, gpu_tags, call.catalogue, asynchronous
+    )
     return definition, model.container.image
 
 
@@ -116,7 +127,11 @@ def _endpoint(
 ) -> EndpointDefinition:
     try:
         return EndpointDefinition(
-            name=EndpointName(name), variants=variants, source=DOOR, labels=_labels(note)
+            name=EndpointName(name),
+            variants=variants,
+            source=DOOR,
+            labels=_labels(note),
+            jobs_only=note.asynchronous is not None,
         )
     except ValueError as error:
         invalid(f"Endpoint '{name}' is not valid: {error}.")

@@ -12,7 +12,7 @@ Rules:
 from coldspark.core.types import EndpointDefinition, EndpointName, EndpointStatus
 from coldspark.errors import ColdsparkError, NotFound
 from coldspark.gateway.aws.errors import invalid
-from coldspark.gateway.sagemaker import pages, tags
+from coldspark.gateway.sagemaker import async_notices, pages, tags
 from coldspark.gateway.sagemaker.arns import Resource
 from coldspark.gateway.sagemaker.calls import Body, Call, seconds
 from coldspark.gateway.sagemaker.deployments import (
@@ -55,6 +55,7 @@ async def create(call: Call) -> Body:
     except ColdsparkError:
         await tags.drop_tags(call.documents, resource)
         raise
+    await async_notices.announce(call, definition)
     return {"EndpointArn": call.arn(NOUN, name)}
 
 
@@ -70,6 +71,7 @@ async def update(call: Call) -> Body:
         call, change, own_tag, _retained(change, view.definition, note), deployment
     )
     await call.platform.deploy(definition)
+    await async_notices.announce(call, definition)
     return {"EndpointArn": call.arn(NOUN, change.endpoint_name)}
 
 
@@ -102,6 +104,8 @@ async def describe(call: Call) -> Body:
         answer["EndpointConfigName"] = note.config
         if note.deployment is not None:
             answer["LastDeploymentConfig"] = note.deployment
+        if note.asynchronous is not None:
+            answer["AsyncInferenceConfig"] = note.asynchronous
     if _status(view) == "Failed":
         answer["FailureReason"] = _failure(view)[:_REASON_CHARS_MAX]
     return answer

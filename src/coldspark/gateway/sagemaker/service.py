@@ -17,6 +17,7 @@ from coldspark.gateway.sagemaker import (
     weights,
 )
 from coldspark.gateway.sagemaker.arns import parse_arn
+from coldspark.gateway.sagemaker.async_jobs import AsyncJobs
 from coldspark.gateway.sagemaker.calls import Body, Call
 from coldspark.gateway.sagemaker.endpoint_configs import CONFIGS
 from coldspark.gateway.sagemaker.errors import TYPES
@@ -52,7 +53,12 @@ _CHANGES: dict[str, tuple[Run, Structure]] = {
 }
 
 
-def sagemaker(platform: Platform, documents: Documents, catalogue: Catalogue) -> Service:
+def sagemaker(
+    platform: Platform,
+    documents: Documents,
+    catalogue: Catalogue,
+    jobs: AsyncJobs | None = None,
+) -> Service:
     """Return the service over its neighbours."""
 
     def operation(run: Run, shape: Structure, *, is_change: bool) -> Operation:
@@ -62,6 +68,7 @@ def sagemaker(platform: Platform, documents: Documents, catalogue: Catalogue) ->
                     platform=platform,
                     documents=documents,
                     catalogue=catalogue,
+                    jobs=jobs,
                     region=asked.region,
                     body=asked.body,
                 )

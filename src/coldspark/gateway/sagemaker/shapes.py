@@ -33,7 +33,9 @@ InstancePools, provision timeout, CoreDumpConfig, refused
   VolumeSizeInGB, InferenceAmiVersion, capacity
   reservations, partition layouts, ScaleInPolicy
 KmsKeyId                                         refused: nothing here is encrypted with it
-AsyncInferenceConfig, ExplainerConfig, shadow    refused
+AsyncInferenceConfig                             honoured; S3OutputPath is required, a topic may be
+                                                 a webhook's URL
+ExplainerConfig, shadow                          refused
   variants, MetricsConfig, cross-region traffic,
   DataCaptureConfig with EnableCapture
 DeploymentConfig                                 blue/green ALL_AT_ONCE without alarms, which is
@@ -186,6 +188,36 @@ _VARIANT = Structure(
     },
     ("VariantName",),
 )
+_RESULTS_URL = Text(r"s3://[^/]+(/.*)?", max=512, shown="s3://bucket/prefix")
+_TOPIC = Text(
+    r"arn:aws[a-z\-]*:sns:[a-z0-9\-]*:[0-9]{12}:[a-zA-Z0-9_.-]+|https?://\S+",
+    max=2_048,
+    shown="arn:aws:sns:region:account:topic, or the http:// or https:// URL of a webhook",
+)
+_ASYNC = Structure(
+    {
+        "OutputConfig": Structure(
+            {
+                "S3OutputPath": _RESULTS_URL,
+                "S3FailurePath": _RESULTS_URL,
+                "KmsKeyId": Unsupported("nothing is encrypted with it. Leave it out."),
+                "NotificationConfig": Structure(
+                    {
+                        "SuccessTopic": _TOPIC,
+                        "ErrorTopic": _TOPIC,
+                        "IncludeInferenceResponseIn": Sequence(
+                            Choice(("SUCCESS_NOTIFICATION_TOPIC", "ERROR_NOTIFICATION_TOPIC")),
+                            max=2,
+                        ),
+                    }
+                ),
+            },
+            ("S3OutputPath",),
+        ),
+        "ClientConfig": Structure({"MaxConcurrentInvocationsPerInstance": Whole(1, 1_000)}),
+    },
+    ("OutputConfig",),
+)
 _NO_CAPTURE = Unsupported("nothing is captured. Leave DataCaptureConfig out.")
 
 CREATE_ENDPOINT_CONFIG = Structure(
@@ -212,7 +244,7 @@ CREATE_ENDPOINT_CONFIG = Structure(
         ),
         "Tags": _TAGS,
         "KmsKeyId": Unsupported("nothing is encrypted with it. Leave it out."),
-        "AsyncInferenceConfig": Unsupported("invoke the endpoint directly instead."),
+        "AsyncInferenceConfig": _ASYNC,
         "ExplainerConfig": Unsupported("explanations are not computed. Leave it out."),
         "ShadowProductionVariants": Unsupported("traffic is not copied. Leave it out."),
         "ExecutionRoleArn": _ROLE,
