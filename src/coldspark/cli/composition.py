@@ -82,7 +82,7 @@ async def open_store(
         endpoints=Endpoints(database, clock.wall_ms),
         documents=Documents(database, clock.wall_ms),
         keys=keys,
-        artifacts=Artifacts(directory.artifacts, s3_options=config.s3.options()),
+        artifacts=Artifacts(directory.artifacts, s3_options=config.s3.options(), own=own_buckets),
         objects=ObjectStore(own_buckets, config.s3.options()),
         environments=Environments(directory.environments),
     )

@@ -151,6 +151,22 @@ class BodyFiles:
         finally:
             draft.discard()
 
+    def place(self, pieces: Sequence[Piece], path: Path) -> None:
+        """Make a new file of an object's bytes: a link to its file where there can be one."""
+        if len(pieces) == 1:
+            try:
+                os.link(self.path(pieces[0].file), path)
+                return
+            except OSError as error:
+                if error.errno not in (*_NO_LINK, errno.EXDEV):
+                    raise
+        draft = Draft(path)
+        try:
+            for piece in pieces:
+                draft.append(self.path(piece.file), 0, piece.size_bytes)
+        finally:
+            draft.seal()
+
     def path(self, file: str) -> Path:
         """Return where a file is."""
         return self._bodies / file[:2] / file

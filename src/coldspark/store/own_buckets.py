@@ -20,6 +20,7 @@ from coldspark.store.object_records import (
     ALWAYS,
     KEY_BYTES_MAX,
     Condition,
+    ConditionFailed,
     Description,
     OwnBucket,
     OwnObject,
@@ -34,14 +35,22 @@ OBJECT_BYTES_MAX = 5 * 1024**4
 class OwnBuckets:
     """The buckets under a data directory. One server at a time opens them; guests only read."""
 
-    def __init__(self, database: Database, root: Path, wall_ms: Callable[[], int]) -> None:
-        """``root``: on the file system of the artifacts, so that models are links to objects."""
+    def __init__(
+        self, database: Database, root: Path, wall_ms: Callable[[], int], *, is_guest: bool = False
+    ) -> None:
+        """``root``: on the file system of the artifacts, so that models are links to objects.
+
+        ``is_guest``: another process has opened them, and alone changes them.
+        """
+        self._is_guest = is_guest
         self.database = database
         self.wall_ms = wall_ms
         self.files = BodyFiles(root)
         self._readers: Counter[str] = Counter()
         self._doomed: set[str] = set()
         """Bodies that are still read and belong to nothing any more."""
+        self._retired: dict[str, list[str]] = {}
+        """Files that were joined, of bodies that are still read."""
 
     async def open(self) -> int:
         """Remove what a killed server left; return how many files that were."""
@@ -192,28 +201,36 @@ class OwnBuckets:
         self._readers[body] -= 1
         if not self._readers[body]:
             del self._readers[body]
+            await self.drop(self._retired.pop(body, []))
             if body in self._doomed:
                 self._doomed.discard(body)
                 await self.let_fall(body)
 
-    async def whole_file(self, bucket: str, key: str) -> tuple[OwnObject, Path]:
-        """Return an object and the one file with its bytes. Raises NoSuchBucket and NoSuchKey.
+    async def place(self, found: OwnObject, path: Path) -> None:
+        """Give an object's bytes a further name outside of the buckets: read-only, for good.
 
-        What came in parts is joined, once: the file takes the parts' place. Whoever needs it for
-        long makes a link of his own.
+        What came in parts is joined first, once: the joined file takes the parts' place. Raises
+        NoSuchKey, and ConditionFailed where the object was replaced meanwhile.
         """
-        async with self.reading(bucket, key) as reading:
+        async with self.reading(found.bucket, found.key) as reading:
+            if reading.object.body != found.body:
+                raise ConditionFailed(
+                    f"s3://{found.bucket}/{found.key} was replaced while it was read: ask again"
+                )
             pieces = reading.pieces
-            if len(pieces) == 1:
-                return reading.object, self.files.path(pieces[0].file)
-            whole = await asyncio.to_thread(self.files.joined, pieces)
-            body = reading.object.body
-            is_new = await self.database.run(tables.replace_pieces, body, pieces, (whole,))
-            unused = pieces if is_new else (whole,)
-        await self.drop([piece.file for piece in unused])
-        if not is_new:
-            return await self.whole_file(bucket, key)
-        return reading.object, self.files.path(whole.file)
+            if len(pieces) > 1 and not self._is_guest:
+                pieces = (await self._joined(found.body, pieces),)
+            await asyncio.to_thread(self.files.place, pieces, path)
+
+    async def _joined(self, body: str, pieces: tuple[Piece, ...]) -> Piece:
+        whole = await asyncio.to_thread(self.files.joined, pieces)
+        if await self.database.run(tables.replace_pieces, body, pieces, (whole,)):
+            # Others may be in the middle of the old ones.
+            self._retired.setdefault(body, []).extend(piece.file for piece in pieces)
+            return whole
+        await self.drop([whole.file])
+        (joined,) = await self.database.run(tables.find_pieces, body)
+        return joined
 
     def _twins(self, pieces: Sequence[Piece]) -> tuple[Piece, ...]:
         return tuple(self.files.twin(piece) for piece in pieces)

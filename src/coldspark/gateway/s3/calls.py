@@ -11,6 +11,7 @@ from coldspark.gateway.auth.object_requests import Proof
 from coldspark.gateway.aws.scopes import ACCOUNT
 from coldspark.gateway.s3.errors import S3Error, not_implemented
 from coldspark.gateway.s3.xml import http_date
+from coldspark.store.object_records import KEY_BYTES_MAX
 
 OWNER = "coldspark"
 _DEFAULT_TYPE = "binary/octet-stream"
@@ -56,9 +57,15 @@ def split_path(raw_path: str) -> tuple[str, str]:
     """Return bucket and key of a path as sent. Raises S3Error."""
     bucket, _, key = raw_path[1:].partition("/")
     try:
-        return unquote_to_bytes(bucket).decode(), unquote_to_bytes(key).decode()
+        plain = unquote_to_bytes(key).decode()
+        name = unquote_to_bytes(bucket).decode()
     except UnicodeDecodeError:
         raise S3Error("InvalidURI", "Couldn't parse the specified URI: it is not UTF-8.") from None
+    if len(plain.encode()) > KEY_BYTES_MAX:
+        raise S3Error(
+            "KeyTooLongError", f"Your key is too long: at most {KEY_BYTES_MAX} bytes of UTF-8."
+        )
+    return name, plain
 
 
 def parameters(raw_query: str) -> dict[str, str]:

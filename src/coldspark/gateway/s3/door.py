@@ -49,8 +49,12 @@ def s3_or(own: OwnBuckets, gate: Gate, others: ASGIApp) -> ASGIApp:
 def _is_s3(scope: Scope) -> bool:
     raw_path: bytes = scope["raw_path"]
     if raw_path != b"/":
-        word = raw_path[1:].partition(b"/")[0]
-        return word != b"" and raw_path[:1] == b"/" and not is_reserved(word.decode("latin-1"))
+        word, _, rest = raw_path[1:].partition(b"/")
+        if raw_path[:1] != b"/" or not word:
+            return False
+        # Nobody else is asked so: whoever would make such a bucket hears why there can be none.
+        is_new_bucket = scope["method"] == "PUT" and not rest
+        return is_new_bucket or not is_reserved(word.decode("latin-1"))
     if scope["method"] not in ("GET", "HEAD"):
         return False
     # What is at ``/`` depends on who asks: a person, or a client of S3.

@@ -5,7 +5,7 @@ from typing import Never
 
 from coldspark.errors import BodyTooLarge, ColdsparkError, InvalidRequest
 from coldspark.gateway.auth.refusals import AuthRefused, Reason
-from coldspark.gateway.s3.xml import DECLARATION, node, text
+from coldspark.gateway.s3.xml import DECLARATION, Malformed, node, text
 from coldspark.store.object_records import (
     BucketNotEmpty,
     ConditionFailed,
@@ -29,6 +29,7 @@ _BY_KIND: Mapping[type[ColdsparkError], tuple[str, int]] = {
     NoSuchUpload: ("NoSuchUpload", 404),
     BucketNotEmpty: ("BucketNotEmpty", 409),
     ConditionFailed: ("PreconditionFailed", 412),
+    Malformed: ("MalformedXML", 400),
     BodyTooLarge: ("EntityTooLarge", 400),
 }
 _BY_CODE = {

@@ -184,7 +184,7 @@ def key_token(key: str) -> str:
 def token_key(token: str | None) -> str:
     """Return the key behind which a list goes on. Raises S3Error."""
     try:
-        return base64.urlsafe_b64decode((token or "").encode()).decode()
+        return base64.b64decode(token or "", altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError):
         raise S3Error("InvalidArgument", "The continuation token provided is incorrect.") from None
 
