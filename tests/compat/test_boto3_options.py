@@ -72,7 +72,6 @@ def test_a_model_member_that_is_not_done_is_refused(
     ("member", "value"),
     [
         ("KmsKeyId", "alias/mine"),
-        ("AsyncInferenceConfig", {"OutputConfig": {"S3OutputPath": "s3://b/out"}}),
         ("ShadowProductionVariants", [variant(VariantName="shadow")]),
         ("ExplainerConfig", {"ClarifyExplainerConfig": {"ShapConfig": {"ShapBaselineConfig": {}}}}),
         (

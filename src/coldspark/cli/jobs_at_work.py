@@ -31,8 +31,13 @@ async def open_jobs(
     directory: DataDirectory,
     stack: AsyncExitStack,
     metrics: Metrics | None = None,
-) -> AsyncJobs:
-    """Go on with the jobs and notices on disk, until the stack is closed."""
+) -> AsyncJobs | None:
+    """Go on with the jobs and notices on disk, until the stack is closed.
+
+    Several routers would have to share them; until they do, None: jobs are refused.
+    """
+    if config.routers > 1:
+        return None
     group = GroupCommit(store.database)
     stack.push_async_callback(group.close)
     jobs, notices, ids = Jobs(store.database, group), Notices(store.database, group), request_ids()

@@ -126,10 +126,7 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
         shared = None
         if lead is not None:
             shared = leading.share(config, lead, platform, services, store.ledger, catalogue)
-        jobs = None
-        if lead is None:
-            # Several routers would have to share them; until they do, jobs are refused.
-            jobs = await open_jobs(config, store, platform, directory, stack)
+        jobs = await open_jobs(config, store, platform, directory, stack)
         context = build_context(
             platform=platform if shared is None else shared.platform,
             documents=store.documents,

@@ -184,7 +184,6 @@ def test_managed_bounds_must_hold_the_initial_count(door: Door, changes: dict[st
     ("member", "value"),
     [
         ("KmsKeyId", "key"),
-        ("AsyncInferenceConfig", {"OutputConfig": {"S3OutputPath": "s3://b/o"}}),
         ("ExplainerConfig", {"ClarifyExplainerConfig": {"a": 1}}),
         ("ShadowProductionVariants", [variant(VariantName="shadow")]),
         ("VpcConfig", {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}),
