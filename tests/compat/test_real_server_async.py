@@ -15,7 +15,10 @@ import pytest
 from boto3_rig import refusal
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from service_model import problems
 from test_real_server_boto3 import archive
+
+from coldspark.sdk.transport import Transport
 
 from real_server import COLDSPARK, Server, until  # isort: skip  (conftest makes it importable)
 
@@ -147,6 +150,7 @@ def test_asynchronous_invocations_end_where_they_were_asked_to(
     assert messages()[0]["eventName"] == "TestNotification"
     described = aws.sagemaker.describe_endpoint(EndpointName=name)
     assert described["AsyncInferenceConfig"]["OutputConfig"]["S3OutputPath"] == f"s3://{name}/out"
+    _check_descriptions(real_server, name)
     Webhook.told.clear()
 
     aws.s3.put_object(Bucket=name, Key="in/1", Body=b"ab")
@@ -182,6 +186,24 @@ def test_asynchronous_invocations_end_where_they_were_asked_to(
     assert "no such thing" in failed["failureReason"]
     _check_signatures(real_server.data)
     aws.sagemaker.delete_endpoint(EndpointName=name)
+
+
+def _check_descriptions(server: Server, name: str) -> None:
+    """Hold what is described against AWS's own model, which boto3 does not do."""
+    transport = Transport(server.url)
+    for noun in ("Endpoint", "EndpointConfig"):
+        reply = transport.exchange(
+            "POST",
+            "/",
+            headers={"x-amz-target": f"SageMaker.Describe{noun}"},
+            body=json.dumps({f"{noun}Name": name}).encode(),
+        )
+        described = json.loads(reply.read())
+        assert "AsyncInferenceConfig" in described
+        found = problems(f"Describe{noun}", described)
+        # A webhook's URL stands where AWS has a topic's ARN.
+        assert all("Topic" in problem for problem in found), found
+    transport.close()
 
 
 def _check_signatures(data: Path) -> None:

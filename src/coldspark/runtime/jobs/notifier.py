@@ -23,7 +23,7 @@ ATTEMPTS_MAX = 10
 """The pauses between them add up to 17 minutes."""
 _PAUSE_MS = 1_000
 _AT_ONCE, _AT_ONCE_PER_HOST = 16, 4
-_PAGE = 256
+_PAGE, _PAGE_S = 256, 1.0
 _SILENCE_S = 3_600.0
 _AGAIN_LATER = (408, 425, 429)
 
@@ -53,6 +53,8 @@ class Notifier:
         self._news = asyncio.Event()
         self._flying: dict[str, str] = {}
         """From notices that are being sent to their hosts."""
+        self._page: list[Notice] = []
+        self._read_s = float("-inf")
 
     def open(self) -> None:
         """Begin with what is on disk."""
@@ -89,19 +91,30 @@ class Notifier:
         """Send as many as may be sent at once; return when to look again, in seconds."""
         now_ms = clock.wall_ms()
         hosts = Counter(self._flying.values())
-        for notice in await self._store.due(_PAGE):
-            if notice.due_ms > now_ms:
-                return (notice.due_ms - now_ms) / 1_000
+        left: list[Notice] = []
+        for notice in await self._read():
             host = urlsplit(notice.url).netloc
-            if len(self._flying) >= _AT_ONCE:
-                break
-            if notice.id in self._flying or hosts[host] >= _AT_ONCE_PER_HOST:
+            is_free = len(self._flying) < _AT_ONCE and hosts[host] < _AT_ONCE_PER_HOST
+            if notice.due_ms > now_ms or not is_free:
+                left.append(notice)
                 continue
             hosts[host] += 1
             self._flying[notice.id] = host
             self._tasks.spawn(self._tell(notice))
+        self._page = left
         # Whoever is done wakes this up again.
-        return self._look_every_s
+        later = min((one.due_ms for one in left if one.due_ms > now_ms), default=None)
+        return self._look_every_s if later is None else (later - now_ms) / 1_000
+
+    async def _read(self) -> list[Notice]:
+        """Return the first notices on disk, read anew when they are used up or a second old."""
+        now_s = clock.monotonic_s()
+        if not self._page or now_s - self._read_s > _PAGE_S:
+            # What is being sent is still on the disk, and may be dropped while it is read.
+            flying = set(self._flying)
+            self._page = [one for one in await self._store.due(_PAGE) if one.id not in flying]
+            self._read_s = now_s
+        return self._page
 
     async def _tell(self, notice: Notice) -> None:
         try:
