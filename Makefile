@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 COMPILED := .compiled
 
-.PHONY: setup check test compile test-compiled demo bench docs lint format clean
+.PHONY: setup check test shown-jobs compile test-compiled demo bench docs lint format clean
 
 setup: $(STAMP)
 
@@ -28,6 +28,10 @@ check: setup
 
 test: setup
 	$(BIN)/pytest -q
+
+# Ten thousand jobs through two kill -9; `make test` plays a thousand.
+shown-jobs: setup
+	COLDSPARK_SHOWN_JOBS=10000 $(BIN)/pytest -q -s tests/shown/test_shown_jobs.py
 
 # The hot path as machine code, in a tree of its own: run $(COMPILED)/bin/coldspark. Needs a C
 # compiler and about a minute. Made anew when a source changes; a stale one refuses to run.

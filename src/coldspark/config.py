@@ -89,6 +89,16 @@ AWS_LIMITS = AwsLimits(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Webhooks:
+    """Who may be told how jobs ended."""
+
+    allow_private: bool = False
+    """Call addresses that are not public: this machine's, and those of its network."""
+    topics: dict[str, str] = field(default_factory=dict)
+    """From the names of SNS topics to the URLs that they stand for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MachineCost:
     """What the machine costs, and the words for it where nobody said."""
 
@@ -134,6 +144,9 @@ class ServerConfig:
     """How long the next attempt of an SDK that hung up is waited for; 0: not at all."""
     s3: S3 = field(default_factory=S3)
     aws: AwsLimits = field(default_factory=AwsLimits)
+    jobs_max: int = 100_000
+    """Of one endpoint's, that wait."""
+    webhooks: Webhooks = field(default_factory=Webhooks)
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
@@ -158,6 +171,8 @@ class ServerConfig:
                 f"metrics_retention={self.metrics_retention} must lie in 0.01..100 (times what"
                 " CloudWatch keeps)"
             )
+        if self.jobs_max < 1:
+            raise ValueError(f"jobs_max={self.jobs_max} must be at least 1")
         if self.drain_timeout_s < 0:
             raise ValueError(f"drain_timeout={self.drain_timeout_s} must not be negative")
         if not 0 <= self.retry_grace_s <= 600:
@@ -204,11 +219,12 @@ def load_server(
         merged |= _from_file(file)
         s3 = merged.pop("s3", {}) | _from_environ(environ, f"{_PREFIX}S3_", S3)
         aws = merged.pop("aws", {}) | _from_environ(environ, f"{_PREFIX}AWS_", AwsLimits)
+        hooks = merged.pop("webhooks", {})
+        hooks |= _from_environ(environ, f"{_PREFIX}WEBHOOKS_", Webhooks)
         merged |= _from_environ(environ, _PREFIX, ServerConfig)
         merged |= {name: value for name, value in flags.items() if value is not None}
-        return msgspec.convert(
-            _read(merged) | {"s3": s3, "aws": _read(aws)}, ServerConfig, strict=False
-        )
+        tables = {"s3": s3, "aws": _read(aws), "webhooks": hooks}
+        return msgspec.convert(_read(merged) | tables, ServerConfig, strict=False)
     except (ValueError, msgspec.ValidationError) as error:
         raise InvalidRequest(f"server configuration: {error}") from error
 
@@ -237,11 +253,13 @@ def _from_file(file: Path | None) -> dict[str, Any]:
     refuse_unknown_keys(table, (*_file_keys(ServerConfig),), f"{path} [server]")
     refuse_unknown_keys(table.get("s3", {}), _file_keys(S3), f"{path} [server.s3]")
     refuse_unknown_keys(table.get("aws", {}), _file_keys(AwsLimits), f"{path} [server.aws]")
+    hooks = table.get("webhooks", {})
+    refuse_unknown_keys(hooks, _file_keys(Webhooks), f"{path} [server.webhooks]")
     return dict(table)
 
 
 def _from_environ(environ: Mapping[str, str], prefix: str, kind: type) -> dict[str, Any]:
-    names = [name for name in _file_keys(kind) if name not in ("s3", "aws")]
+    names = [name for name in _file_keys(kind) if name not in _TABLES]
     return {name: environ[key] for name in names if (key := prefix + name.upper()) in environ}
 
 
@@ -250,6 +268,8 @@ def _file_keys(kind: type) -> list[str]:
     return [_ALIASES.get(each.name, each.name) for each in fields(kind)]
 
 
+_TABLES = ("s3", "aws", "webhooks", "topics")
+"""What only a file can say, or what has variables of its own."""
 _ALIASES = {
     "body_bytes_max": "body_limit",
     "drain_timeout_s": "drain_timeout",

@@ -71,7 +71,6 @@ def test_a_model_member_that_is_not_done_is_refused(
     ("member", "value"),
     [
         ("KmsKeyId", "alias/mine"),
-        ("AsyncInferenceConfig", {"OutputConfig": {"S3OutputPath": "s3://b/out"}}),
         ("ExplainerConfig", {"ClarifyExplainerConfig": {"ShapConfig": {"ShapBaselineConfig": {}}}}),
         ("ProductionVariants", [variant(VolumeSizeInGB=30)]),
         ("ProductionVariants", [variant(CoreDumpConfig={"DestinationS3Uri": "s3://b/cores"})]),

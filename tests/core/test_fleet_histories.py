@@ -9,6 +9,7 @@ from coldspark.core.fleet import Fleet
 from coldspark.core.messages import (
     Abort,
     AskRoom,
+    BacklogSeen,
     EvictionAsked,
     FleetEffect,
     FleetEvent,
@@ -126,6 +127,8 @@ class FleetHistory(RuleBasedStateMachine):
         self.fleet = Fleet(FleetId("e/v"), self.revisions[0])
         self.open: dict[RequestId, float] = {}
         self.order: list[RequestId] = []
+        self.runs_s: dict[RequestId, float] = {}
+        """Of those that jobs make: their deadline moves when a replica takes them."""
         self.at: dict[RequestId, ReplicaId] = {}
         self.aborted: dict[RequestId, ReplicaId] = {}
         self.placing: list[ReplicaId] = []
@@ -150,6 +153,8 @@ class FleetHistory(RuleBasedStateMachine):
                 assert replica in self.ready
                 assert replica not in self.stopping
                 self.at[request] = replica
+                if request in self.runs_s:
+                    self.open[request] = self.now + self.runs_s[request]
             case Reject(request):
                 del self.open[request]
                 self.order.remove(request)
@@ -192,6 +197,23 @@ class FleetHistory(RuleBasedStateMachine):
         self.order.append(name)
         self.step(RequestArrived(name, self.now + timeout_s, 1))
         return name
+
+    @rule(
+        target=requests,
+        wait_s=st.sampled_from([0.5, 50.0]),
+        run_s=st.sampled_from([0.5, 3.0, 50.0]),
+    )
+    def arrive_for_a_job(self, wait_s: float, run_s: float) -> RequestId:
+        self.arrived += 1
+        name = RequestId(f"{self.arrived:04}")
+        self.open[name], self.runs_s[name] = self.now + wait_s, run_s
+        self.order.append(name)
+        self.step(RequestArrived(name, self.now + wait_s, 1, run_s))
+        return name
+
+    @rule(jobs=st.sampled_from([0, 1, 7, 1_000]))
+    def see_backlog(self, jobs: int) -> None:
+        self.step(BacklogSeen(jobs))
 
     @rule(name=consumes(requests))
     def hang_up(self, name: RequestId) -> None:

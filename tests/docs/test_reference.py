@@ -93,7 +93,7 @@ def test_every_rest_route_has_its_heading_and_a_curl() -> None:
 @pytest.mark.parametrize("key", config._file_keys(config.ServerConfig))
 def test_a_server_key_is_on_its_page(key: str) -> None:
     """With its variable."""
-    if key in ("s3", "aws"):
+    if key in ("s3", "aws", "webhooks"):
         assert f"### `[server.{key}]`" in (REFERENCE / "configuration.md").read_text()
     else:
         assert row("configuration.md", key, width=5)[1] == f"COLDSPARK_{key.upper()}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coldspark.cli import render, waterfalls
+from coldspark.cli import jobs, render, waterfalls
 from coldspark.cli.options import Key, Name, Url, client
 from coldspark.errors import InvalidRequest
 
@@ -21,6 +21,8 @@ coldspark invoke embed --json '{"texts": \\["hello"]}'
 coldspark invoke classify --file cat.jpg --content-type image/jpeg
 
 echo '{"messages": \\[{"role": "user", "content": "Hi"}], "stream": true}' | coldspark invoke chat
+
+coldspark invoke transcribe --file talk.wav --async --wait
 
 coldspark invoke chat --path /v1/models --method GET --show-timing
 """
@@ -57,6 +59,10 @@ def invoke(
     show_timing: Annotated[
         bool, typer.Option("--show-timing", "-t", help="Draw where the time went.")
     ] = False,
+    is_async: Annotated[
+        bool, typer.Option("--async", help="Hand it in as a job: durable, answered later.")
+    ] = False,
+    wait: Annotated[bool, typer.Option(help="With --async: wait for the answer.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the answer only.")] = False,
     url: Url = None,
     key: Key = None,
@@ -64,6 +70,14 @@ def invoke(
     """Call an endpoint. Streams are printed as they come; time and cost go to standard error."""
     body, media = _body(json_text, file, data)
     sent = content_type or media
+    if wait and not is_async:
+        raise typer.BadParameter("goes with --async", param_hint="--wait")
+    if is_async:
+        if path or method != "POST":
+            raise typer.BadParameter("a job is POSTed to the invoke path", param_hint="--async")
+        job = client(url, key).submit(name, body, content_type=sent, accept=accept)
+        jobs.tell(client(url, key), job, is_awaited=wait, write=lambda said: _write(said, output))
+        return
     answer = client(url, key).call(name, method, path, body, headers=_headers(sent, accept))
     _write(answer, output)
     if show_timing:

@@ -23,6 +23,7 @@ from coldspark.cli.composition import (
     services_of,
     template_bytes_max,
 )
+from coldspark.cli.jobs_at_work import open_jobs
 from coldspark.config import ServerConfig
 from coldspark.engines.local import LocalEngine
 from coldspark.gateway import server as gateway
@@ -127,6 +128,7 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
         platform.watch_alarms(measured.alarms)
         everywhere = platform if shared is None else shared.platform
         _keep_logs(store, everywhere, shared, stack)
+        jobs = await open_jobs(config, store, platform, directory, stack)
         context = build_context(
             platform=everywhere,
             documents=store.documents,
@@ -142,6 +144,7 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
             aws_limits=config.aws_limits,
             retry_grace_s=config.retry_grace_s,
             logs=store.logs,
+            jobs=jobs,
         )
         log.info("node %s: %s", node.node, engine.describe())
         if lead is None or shared is None:

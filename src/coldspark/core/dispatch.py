@@ -41,7 +41,7 @@ class Dispatch:
             if refusal is not None:
                 effects.append(Reject(event.request, refusal))
                 return False
-        request = Request(now, event.deadline_s, event.size_bytes, target)
+        request = Request(now, event.deadline_s, event.size_bytes, target, run_s=event.run_s)
         self._book.add(event.request, request)
         if replica is not None:
             self._forward(event.request, request, replica, now, effects)
@@ -89,6 +89,8 @@ class Dispatch:
         if request.target is not None:
             replica.note_target(request.target)
         request.replica, request.forwarded_s = replica, now
+        if request.run_s is not None:
+            self._book.run_until(name, now + request.run_s)
         effects.append(Forward(name, replica.id))
 
     def feed(self, replica: Replica, now: float, effects: list[FleetEffect]) -> None:
@@ -146,14 +148,21 @@ class Dispatch:
     def expire(self, now: float, effects: list[FleetEffect]) -> None:
         """End requests past their deadline, and replicas that do not let go of such a request."""
         for name, request in self._book.expired(now):
-            timeout_s = request.deadline_s - request.arrived_s
-            failure = failures.timed_out(timeout_s, self._whereabouts(request))
+            failure = self._timed_out(request)
             self._give_up(name, failure, now, effects)
         for replica in self._book.overdue(now):
             if replica.state is ReplicaState.READY:
                 self._roster.leave(replica, ReplicaState.DRAINING, now)
             if replica.state is ReplicaState.DRAINING:
                 self._stop_drained(replica, now, effects)
+
+    def _timed_out(self, request: Request) -> Failure:
+        where, run_s = self._whereabouts(request), request.run_s
+        if run_s is not None and request.replica is not None:
+            return failures.timed_out(run_s, where, "the job's time to run")
+        waited_s = request.deadline_s - request.arrived_s
+        limit = "request_timeout_s" if run_s is None else "the job's time to live"
+        return failures.timed_out(waited_s, where, limit)
 
     def _whereabouts(self, request: Request) -> str:
         if request.replica is not None:

@@ -31,12 +31,11 @@ def _expected(wait_s: float | None) -> str:
     return "" if wait_s is None else f" expected wait {wait_s:.1f} s;"
 
 
-def timed_out(timeout_s: float, whereabouts: str) -> Failure:
+def timed_out(timeout_s: float, whereabouts: str, limit: str = "request_timeout_s") -> Failure:
     """Say which limit passed, and in which phase."""
     return Failure(
         kind=FailureKind.TIMED_OUT,
-        message=f"no answer within {timeout_s:g} s (request_timeout_s): the limit passed"
-        f" {whereabouts}",
+        message=f"no answer within {timeout_s:g} s ({limit}): the limit passed {whereabouts}",
     )
 
 

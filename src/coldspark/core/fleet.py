@@ -29,6 +29,7 @@ from coldspark.core.deadlines import NEVER
 from coldspark.core.dispatch import Dispatch
 from coldspark.core.lives import Lives
 from coldspark.core.messages import (
+    BacklogSeen,
     EvictionAsked,
     FleetEffect,
     FleetEvent,
@@ -183,12 +184,15 @@ class Fleet:
         if isinstance(event, RequestArrived):
             is_on = self._dispatch.arrive(event, now, effects)
             self._measure(now)
-            if not is_on or event.deadline_s < self._armed_s:
+            if not is_on or event.deadline_s < self._armed_s or event.run_s is not None:
                 self._arm(now, effects)
         elif isinstance(event, RequestFinished):
             is_all = self._dispatch.finish(event.request, now, effects)
             self._measure(now)
-            if not is_all:
+            if self._state.book.timed_runs:
+                # A request that was taken in its place may have a nearer deadline from now on.
+                self._arm(now, effects)
+            elif not is_all:
                 # All else was armed for already; that tick works out what idleness leads to.
                 self._arm_by(now + self._scaling.idles_for_s(), effects)
         else:
@@ -220,6 +224,9 @@ class Fleet:
         match event:
             case RequestCancelled(request):
                 self._dispatch.cancel(request, now, effects)
+            case BacklogSeen(jobs):
+                self._state.backlog = jobs
+                self._scaling.rescale(now, effects)
             case Ticked():
                 self._tick(now, effects)
             case RoomGranted(replica):

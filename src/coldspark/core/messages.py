@@ -28,6 +28,8 @@ class RequestArrived(Struct, frozen=True, gc=False):
     size_bytes: int = 0
     target: str | None = None
     """Which of many models it is for."""
+    run_s: float | None = None
+    """The deadline becomes this much from when a replica takes it; None: it stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,13 @@ class RequestFinished(Struct, frozen=True, gc=False):
     """The replica is done with the request, well or badly, or has given it up after an abort."""
 
     request: RequestId
+
+
+@dataclass(frozen=True, slots=True)
+class BacklogSeen:
+    """So many jobs wait to be handed in as requests, behind those that were."""
+
+    jobs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +144,7 @@ class Ticked:
 
 RareEvent = (
     RequestCancelled
+    | BacklogSeen
     | RoomGranted
     | RoomRefused
     | EvictionAsked

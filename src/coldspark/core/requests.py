@@ -20,6 +20,8 @@ class Request(Struct, eq=False):
     replica: Replica | None = None
     """Who works on it; None while it waits."""
     forwarded_s: float = 0.0
+    run_s: float | None = None
+    """How long it may run; None: the deadline from its arrival on holds."""
 
 
 class RequestBook:
@@ -34,6 +36,8 @@ class RequestBook:
         # Of those being aborted; one that is not in here any more is overdue.
         self._abort_limits: Deadlines[RequestId] = Deadlines()
         self.queued_bytes = 0
+        self.timed_runs = 0
+        """Open requests whose deadline moves when a replica takes them."""
 
     @property
     def queued(self) -> int:
@@ -56,6 +60,13 @@ class RequestBook:
         assert name not in self._aborting
         self.opened[name] = request
         self._deadlines.add(name, request.deadline_s)
+        if request.run_s is not None:
+            self.timed_runs += 1
+
+    def run_until(self, name: RequestId, deadline_s: float) -> None:
+        """Move the deadline of a request that a replica takes now."""
+        self.opened[name].deadline_s = deadline_s
+        self._deadlines.add(name, deadline_s)
 
     def wait(self, name: RequestId) -> None:
         """Put a request at the end of the queue."""
@@ -76,12 +87,17 @@ class RequestBook:
     def finish(self, name: RequestId) -> Request | None:
         """Forget a request that its replica is done with; None when it was not open."""
         self._deadlines.drop(name)
-        return self.opened.pop(name, None)
+        request = self.opened.pop(name, None)
+        if request is not None and request.run_s is not None:
+            self.timed_runs -= 1
+        return request
 
     def drop(self, name: RequestId, give_up_by_s: float) -> Replica | None:
         """Forget a request that was answered otherwise; return the replica that must give it up."""
         request = self.opened.pop(name)
         self._deadlines.drop(name)
+        if request.run_s is not None:
+            self.timed_runs -= 1
         if request.replica is None:
             del self._queue[name]
             self.queued_bytes -= request.size_bytes
@@ -99,7 +115,8 @@ class RequestBook:
         """Forget all who wait; return them in order."""
         names = list(self._queue)
         for name in names:
-            del self.opened[name]
+            if self.opened.pop(name).run_s is not None:
+                self.timed_runs -= 1
             self._deadlines.drop(name)
         self._queue.clear()
         self.queued_bytes = 0
@@ -135,6 +152,8 @@ class RequestBook:
         assert set(self._queue) == self.opened.keys() - running
         assert self.queued_bytes == sum(request.size_bytes for request in self._queue.values())
         assert len(self._deadlines) == len(self.opened)
+        timed = [request for request in self.opened.values() if request.run_s is not None]
+        assert self.timed_runs == len(timed)
         assert all(name in self._deadlines for name in self.opened)
         assert all(name in self._aborting for name in self._abort_limits)
         self._deadlines.check()

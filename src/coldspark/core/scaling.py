@@ -40,7 +40,7 @@ class Scaling:
         starts, reason = self._missing(now)
         if starts > 0:
             self._lives.ask(state.budget.allowed(starts, now), reason, now, effects)
-        elif not state.book.queued and not self._rollout.is_underway:
+        elif not state.waiting and not self._rollout.is_underway:
             self._withdraw(now, effects)
 
     def _trim(self, now: float, effects: list[FleetEffect]) -> None:
@@ -92,7 +92,7 @@ class Scaling:
             running=state.book.open - state.book.queued,
             slots=state.scale.concurrency,
             demand=state.ruling.demand or _SILENT,
-            queued=state.book.queued,
+            queued=state.waiting,
             ready=state.roster.ready,
             starting_ages_s=tuple(now - r.asked_s for r in state.roster.starting.values()),
             oldest_wait_s=0.0 if first is None else now - first.arrived_s,

@@ -40,6 +40,8 @@ class FleetState:
     moved: FloorMoved = _OWN
     """What they were moved to last."""
     is_retired: bool = False
+    backlog: int = 0
+    """Jobs that are handed in one by one as the requests of others are done."""
     book: RequestBook = field(default_factory=RequestBook)
     roster: Roster = field(default_factory=Roster)
     budget: StartBudget = field(default_factory=StartBudget)
@@ -54,6 +56,11 @@ class FleetState:
     def __post_init__(self) -> None:
         self._bound()
         self._rule_anew()
+
+    @property
+    def waiting(self) -> int:
+        """Return how many requests wait, with the jobs behind them: those come while some run."""
+        return self.book.queued + (self.backlog if self.book.open else 0)
 
     def follow(self, revision: Revision) -> None:
         """Let another revision be what shall run; its rule decides from here on."""

@@ -242,6 +242,10 @@ class FailureKind(StrEnum):
     UNAUTHENTICATED = "Unauthenticated"
     """The body that came is not the one that was signed."""
     STORAGE_FULL = "StorageFull"
+    ARTIFACT_UNAVAILABLE = "ArtifactUnavailable"
+    """What the request needs of a store could not be had, or not be put there."""
+    CONFLICT = "Conflict"
+    """The endpoint does not take requests of this kind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,6 +319,8 @@ class EndpointDefinition:
     """While a change is under way: what it replaces."""
     changed_ms: int | None = None
     """When that change was asked for."""
+    jobs_only: bool = False
+    """It takes jobs, and refuses requests that a caller holds open."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

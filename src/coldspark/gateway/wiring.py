@@ -1,6 +1,6 @@
 """All doors put together on one port."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -24,8 +24,12 @@ from coldspark.gateway.native.services import Services
 from coldspark.gateway.native.table import OPERATIONS
 from coldspark.gateway.openai import models as openai
 from coldspark.gateway.openai.door import PATHS, OpenAIDoor
+from coldspark.gateway.request_ids import request_ids
 from coldspark.gateway.retries import GRACE_S, Retries
 from coldspark.gateway.s3.door import s3_or
+from coldspark.gateway.sagemaker.async_invocations import PATH as ASYNC_PATH
+from coldspark.gateway.sagemaker.async_invocations import async_invocations
+from coldspark.gateway.sagemaker.async_jobs import AsyncJobs
 from coldspark.gateway.sagemaker.service import sagemaker
 from coldspark.gateway.sagemaker_door import SageMakerDoor
 from coldspark.gateway.spool import SpoolRoom
@@ -57,6 +61,7 @@ def build_context(
     aws_limits: AwsLimits = NO_LIMITS,
     retry_grace_s: float = GRACE_S,
     logs: LogStore | None = None,
+    jobs: AsyncJobs | None = None,
 ) -> Context:
     """Return everything that ``server.serve`` needs.
 
@@ -67,6 +72,7 @@ def build_context(
     ``objects``: whose own buckets the S3 door serves; None: it is not there.
     ``alarms``: what may take changes of endpoints back; None: nobody watches any.
     ``logs``: what CloudWatch Logs' door reads and writes; None: it is not there.
+    ``jobs``: what runs jobs; None: they are refused.
     """
     gate, tally, ending = Gate(authenticator, is_open=is_open), Tally(), Ending()
     house = House(
@@ -76,14 +82,20 @@ def build_context(
         gate=gate,
         tally=tally,
         ending=ending,
+        jobs=None if jobs is None else jobs.runner,
     )
-    aws_services = [sagemaker(platform, documents, catalogue, alarms, aws_limits)]
+    aws_services = [sagemaker(platform, documents, catalogue, alarms, jobs, aws_limits)]
     if metrics is not None and alarms is not None:
         aws_services.append(cloudwatch(metrics, alarms, documents))
     if logs is not None:
         aws_services.append(cloudwatch_logs(platform, logs))
     aws = front(aws_services, gate.identify)
-    app = _app(house, aws_route=Route("/", aws, methods=["POST"]))
+    taken = async_invocations(platform, jobs, gate, request_ids())
+    aws_routes = [
+        Route("/", aws, methods=["POST"]),
+        Route(ASYNC_PATH, taken, methods=["POST"]),
+    ]
+    app = _app(house, aws_routes)
     return Context(
         platform=platform,
         dispatch=Dispatch([NativeDoor(), SageMakerDoor(), OpenAIDoor(body_bytes_max)]),
@@ -97,12 +109,12 @@ def build_context(
     )
 
 
-def _app(house: House, *, aws_route: Route) -> Starlette:
+def _app(house: House, aws_routes: Sequence[Route]) -> Starlette:
     def identify(request: Request) -> Key | None:
         return _identify(house.gate, request)
 
     return Starlette(
-        routes=[*native.routes(house), *openai.routes(house.platform, identify), aws_route],
+        routes=[*native.routes(house), *openai.routes(house.platform, identify), *aws_routes],
         exception_handlers={404: _not_found, 405: native.refused, 500: native.broken},
     )
 

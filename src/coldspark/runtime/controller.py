@@ -194,7 +194,10 @@ class Controller:
         """Hand a request to a variant; every outcome reaches the sink."""
         spec = cell.fleet.revision.spec
         limits, target = spec.limits, invocation.target
-        call = Call(self, cell, invocation, sink, limits.request_timeout_s)
+        terms = invocation.job
+        timeout_s = limits.request_timeout_s if terms is None else terms.wait_s
+        run_s = None if terms is None else terms.run_s
+        call = Call(self, cell, invocation, sink, timeout_s)
         size_bytes = len(invocation.body)
         if (stream := invocation.stream) is not None:
             stream.limit_bytes = limits.body_bytes_max
@@ -211,7 +214,10 @@ class Controller:
             call.refuse(failures.storage_full())
             return call
         self._calls[invocation.request] = call
-        self.post(cell, RequestArrived(invocation.request, call.deadline_s, size_bytes, target))
+        arrived = RequestArrived(
+            invocation.request, call.deadline_s, size_bytes, target=target, run_s=run_s
+        )
+        self.post(cell, arrived)
         return call
 
     def post(self, cell: Cell, event: FleetEvent) -> None:
@@ -294,6 +300,8 @@ class Controller:
     def _forward(self, request: RequestId, replica: ReplicaId, now_s: float) -> None:
         call = self._calls[request]
         call.forwarded_s = now_s
+        if call.invocation.job is not None:
+            call.deadline_s = now_s + call.invocation.job.run_s
         call.account = self.accounts.begin(request, replica, now_s)
         call.sent(self._engine.call(replica, call.invocation, call.deadline_s, call))
 

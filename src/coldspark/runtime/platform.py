@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from typing import Protocol
 
-from coldspark.core.messages import FloorMoved
+from coldspark.core.messages import BacklogSeen, FloorMoved
 from coldspark.core.types import (
     EndpointDefinition,
     EndpointName,
@@ -123,6 +123,9 @@ class LocalPlatform:
         if endpoint is None:
             sink.fail(_unknown(invocation.endpoint, list(self._endpoints)), None)
             return _Void()
+        if endpoint.stored.definition.jobs_only and invocation.job is None:
+            sink.fail(_jobs_only(invocation.endpoint), None)
+            return _Void()
         cell = endpoint.cell_for(invocation)
         if cell is None:
             sink.fail(_unknown_variant(invocation, endpoint.definition), None)
@@ -130,6 +133,20 @@ class LocalPlatform:
         if endpoint.taps is not None:
             return endpoint.taps.submit(cell, invocation, sink)
         return self.controller.submit(cell, invocation, sink)
+
+    def see_backlog(self, name: EndpointName, jobs: int) -> None:
+        """Hear how many jobs wait to be handed in: variants share them by weight.
+
+        While a change is under way, those that serve are told.
+        """
+        endpoint = self._endpoints.get(name)
+        if endpoint is None:
+            return
+        lineup = endpoint.lineup
+        weights = sum(variant.weight for variant in lineup.variants)
+        for variant in lineup.variants:
+            share = round(jobs * variant.weight / weights)
+            self.controller.post(lineup.cells[variant.name], BacklogSeen(share))
 
     async def deploy(self, definition: EndpointDefinition) -> EndpointView:
         """Create or change an endpoint; it is durable on return.
@@ -330,6 +347,14 @@ def _unknown(name: str, names: list[EndpointName]) -> Failure:
     return Failure(
         kind=FailureKind.NOT_FOUND,
         message=f"no endpoint named {name!r} (there is: {known}); `coldspark ls` lists them",
+    )
+
+
+def _jobs_only(name: EndpointName) -> Failure:
+    return Failure(
+        kind=FailureKind.CONFLICT,
+        message=f"endpoint {name} takes jobs, not requests that are held open: invoke it"
+        " asynchronously, or deploy it without an asynchronous configuration",
     )
 
 

@@ -30,6 +30,15 @@ from coldspark.store.records import Document as Document
 from coldspark.store.records import Key as Key
 
 
+class JobTerms(Struct, frozen=True, kw_only=True, gc=False):
+    """What is different for a request that a job makes: nobody holds it open."""
+
+    wait_s: float
+    """How long it may wait for a replica."""
+    run_s: float
+    """How long the replica may work on it."""
+
+
 class Invocation(Struct, frozen=True, kw_only=True, gc=False):
     """A request as a door hands it in: whole, or with a long body that is still coming."""
 
@@ -54,6 +63,8 @@ class Invocation(Struct, frozen=True, kw_only=True, gc=False):
     started_s: float
     """Monotonic seconds when the request's head was read."""
     request: RequestId
+    job: JobTerms | None = None
+    """None: a caller holds it open, for the endpoint's ``request_timeout_s`` at most."""
 
 
 class Receipt(Struct, frozen=True, kw_only=True, gc=False):

@@ -9,17 +9,19 @@ print(answer.json(), answer.cost_dollars, answer.is_cold)
 
 import json
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from coldspark.errors import ColdsparkError
+from coldspark.errors import ColdsparkError, TimedOut
 from coldspark.sdk.transport import Reply, ReplyBroken, Transport
 
 DEFAULT_URL = "http://127.0.0.1:7117"
 _ASK_TIMEOUT_S = 60.0
 _INVOKE_TIMEOUT_S = 3_600.0
 _PAGE_LINES = 1_000
+_PAUSE_S, _PAUSE_MAX_S = 0.05, 2.0
 
 Json = dict[str, Any]
 
@@ -227,6 +229,61 @@ class Client:
             until_ms = page["requests"][-1]["arrived_ms"] + 1
         return list(found.values())[:lines_max]
 
+    def submit(
+        self,
+        name: str,
+        data: Any = b"",
+        *,
+        content_type: str | None = None,
+        accept: str | None = None,
+        label: str | None = None,
+        ttl_s: int | None = None,
+        timeout_s: int | None = None,
+    ) -> Json:
+        """Hand in a job, and return it: bytes go as they are, anything else as JSON.
+
+        It is durable on return. ``ttl_s`` is how long it may wait, ``timeout_s`` how long it may
+        run.
+        """
+        is_raw = isinstance(data, bytes | bytearray | memoryview)
+        body = bytes(data) if is_raw else json.dumps(data).encode()
+        headers = {"content-type": content_type or _media(is_raw)}
+        if accept is not None:
+            headers["accept"] = accept
+        given = {"label": label, "ttl_s": ttl_s, "timeout_s": timeout_s}
+        query = {key: str(value) for key, value in given.items() if value is not None}
+        path = f"{_endpoint(name)}/jobs"
+        return _object(self.ask("POST", path, query=query, body=body, headers=headers))
+
+    def jobs(self, name: str | None = None, *, state: str | None = None, limit: int = 50) -> Json:
+        """Return the newest jobs under ``jobs``, newest first."""
+        given = {"endpoint": name, "state": state, "limit": str(limit)}
+        query = {key: value for key, value in given.items() if value is not None}
+        return _object(self.ask("GET", "/v1/jobs", query=query))
+
+    def job(self, id: str) -> Json:
+        """Return one job."""
+        return _object(self.ask("GET", _job(id)))
+
+    def wait_for_job(self, id: str, *, timeout_s: float = _INVOKE_TIMEOUT_S) -> Json:
+        """Return a job once it has ended. Raises TimedOut."""
+        pause_s, waited_s, pause = _PAUSE_S, 0.0, threading.Event()
+        while (job := self.job(id))["state"] in ("accepted", "running"):
+            if waited_s >= timeout_s:
+                raise TimedOut(f"job {id} is still {job['state']} after {timeout_s:g} s")
+            pause.wait(pause_s)
+            waited_s += pause_s
+            pause_s = min(2 * pause_s, _PAUSE_MAX_S)
+        return job
+
+    def job_output(self, id: str) -> Answer:
+        """Return what the endpoint answered to a job."""
+        return Answer(self.open("GET", f"{_job(id)}/output"))
+
+    def cancel_job(self, id: str) -> None:
+        """Cancel a job that waits or runs."""
+        self.ask("DELETE", _job(id))
+
     def coldstart(self, name: str, days: int = 7) -> Json:
         """Return how an endpoint's wakes went, and what would make them faster."""
         path = f"{_endpoint(name)}/coldstart"
@@ -356,6 +413,10 @@ def _refusal(reply: Reply, content: bytes) -> ServerRefused:
 
 def _endpoint(name: str) -> str:
     return f"/v1/endpoints/{quote(name, safe='')}"
+
+
+def _job(id: str) -> str:
+    return f"/v1/jobs/{quote(id, safe='')}"
 
 
 def _media(is_raw: bool) -> str:

@@ -19,7 +19,7 @@ from sqlalchemy import (
 
 from coldspark.core.waterfall import STAGES
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest migration: a database at this version needs nothing done."""
 
 metadata = MetaData()
@@ -116,6 +116,53 @@ holdings = Table(
     Column("to_ms", BigInteger, nullable=False),
     Column("nanos", BigInteger, nullable=False),
     Index("holdings_by_time", "from_ms"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("endpoint", Text, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("due_ms", BigInteger, nullable=False),
+    Column("accepted_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, nullable=False),
+    Column("timeout_ms", BigInteger, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("started_ms", BigInteger),
+    Column("finished_ms", BigInteger),
+    Column("kept_bytes", BigInteger, nullable=False),
+    Column("order", Text, nullable=False),
+    Column("result", Text),
+    Index("jobs_by_state", "state", "number"),
+    Index("jobs_by_endpoint", "endpoint", "accepted_ms"),
+    Index("jobs_by_end", "finished_ms"),
+)
+
+job_bodies = Table(
+    "job_bodies",
+    metadata,
+    Column("job", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+)
+
+notices = Table(
+    "notices",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("endpoint", Text, nullable=False),
+    Column("job", Text),
+    Column("url", Text, nullable=False),
+    Column("headers", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("due_ms", BigInteger, nullable=False),
+    Index("notices_by_time", "due_ms"),
 )
 
 buckets = Table(

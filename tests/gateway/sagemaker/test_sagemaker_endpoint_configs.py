@@ -184,7 +184,6 @@ def test_managed_bounds_must_hold_the_initial_count(door: Door, changes: dict[st
     ("member", "value"),
     [
         ("KmsKeyId", "key"),
-        ("AsyncInferenceConfig", {"OutputConfig": {"S3OutputPath": "s3://b/o"}}),
         ("ExplainerConfig", {"ClarifyExplainerConfig": {"a": 1}}),
         ("VpcConfig", {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}),
         ("EnableNetworkIsolation", True),
@@ -233,3 +232,15 @@ def test_places_that_agree_are_taken(door: Door) -> None:
         ],
         Tags=tags,
     )
+
+
+def test_an_asynchronous_config_needs_a_server_that_runs_jobs(door: Door) -> None:
+    """Several routers do not share them yet: it is refused with the cure."""
+    kind, message = door.refusal(
+        "CreateEndpointConfig",
+        EndpointConfigName="later",
+        ProductionVariants=[variant()],
+        AsyncInferenceConfig={"OutputConfig": {"S3OutputPath": "s3://b/o"}},
+    )
+    assert kind == "ValidationException"
+    assert "start it with --routers 1" in message

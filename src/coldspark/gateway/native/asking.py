@@ -18,6 +18,7 @@ from coldspark.gateway.native import strict
 from coldspark.gateway.native.services import Services
 from coldspark.gateway.tally import Tally
 from coldspark.runtime.catalogue import Catalogue
+from coldspark.runtime.jobs.runner import JobRunner
 from coldspark.runtime.ports import Key, Platform
 
 T = TypeVar("T")
@@ -37,6 +38,8 @@ class House:
     gate: Gate
     tally: Tally
     ending: Ending
+    jobs: JobRunner | None = None
+    """None: jobs are not run here."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ _ERROR_WORDS = {
     401: "No key, or one that does not verify",
     403: "The key lacks the scope",
     404: "There is no such thing",
+    409: "The present state does not allow it",
     413: "The body is over the limit",
     415: "The handler does not take this content type",
     424: "Model data or the environment could not be had",
@@ -25,6 +26,7 @@ _ERROR_WORDS = {
     502: "The replica died or could not start; the error has its last lines",
     503: "No room, or starts failed too often",
     504: "The request's deadline passed",
+    507: "The disk is full: nothing is taken that could not be kept",
 }
 _DESCRIPTION = """Serverless GPU inference on your own machines.
 

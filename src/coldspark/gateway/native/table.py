@@ -6,6 +6,8 @@ from coldspark.gateway.auth.scopes import Action
 from coldspark.gateway.native import (
     artifacts,
     endpoints,
+    job_schemas,
+    jobs,
     keys,
     ledger_reading,
     logs,
@@ -26,6 +28,7 @@ _COST_HEADERS = (
 )
 _ANY = Content((), "*/*")
 _ENDPOINTS, _ENDPOINT = "/v1/endpoints", "/v1/endpoints/{name}"
+_JOB = "/v1/jobs/{job}"
 _ARTIFACT, _KEYS = "/v1/artifacts/{sha256}", "/v1/keys"
 
 _invocation = partial(
@@ -38,6 +41,7 @@ _invocation = partial(
 _of_endpoints = partial(Operation, tag="Endpoints", scope=Action.DEPLOY)
 _of_code = partial(Operation, path=_ARTIFACT, tag="Artifacts", scope=Action.DEPLOY)
 _of_ledger = partial(Operation, method="GET", tag="Ledger", scope=Action.DEPLOY)
+_of_jobs = partial(Operation, tag="Jobs", scope=Action.INVOKE)
 _of_keys = partial(Operation, tag="Keys", scope=Action.ADMIN)
 _of_server = partial(Operation, method="GET", tag="Server")
 
@@ -171,6 +175,66 @@ OPERATIONS: tuple[Operation, ...] = (
         replies=(Reply(201, "Stored", _json(schemas.ArtifactBody)),),
         errors=(413,),
         run=artifacts.put_artifact,
+    ),
+    _of_jobs(
+        method="POST",
+        path=f"{_ENDPOINT}/jobs",
+        id="accept_job",
+        summary="Hand in a job: durable, answered later",
+        description=(
+            "The body goes to the handler as it is, once there is a replica. The reply comes when "
+            "the job is on disk; what was accepted survives the server's end."
+        ),
+        parameters=(
+            Parameter("label", "Your own name for it"),
+            Parameter("ttl_s", "Seconds that it may wait, at most 604800", int, 21_600),
+            Parameter("timeout_s", "Seconds that it may run, at most the endpoint's limit", int),
+        ),
+        body=_ANY,
+        replies=(Reply(202, "Accepted", _json(job_schemas.JobBody)),),
+        errors=(404, 413, 429, 507),
+        run=jobs.accept_job,
+    ),
+    _of_jobs(
+        method="GET",
+        path="/v1/jobs",
+        id="list_jobs",
+        summary="List jobs, newest first",
+        scope=Action.DEPLOY,
+        parameters=(
+            Parameter("endpoint", "Only of this one"),
+            Parameter("state", "accepted, running, completed, failed, expired or cancelled"),
+            Parameter("limit", "How many, at most 1000", int, 50),
+        ),
+        replies=_ok("Jobs that wait, run, or have ended", job_schemas.JobsBody),
+        run=jobs.list_jobs,
+    ),
+    _of_jobs(
+        method="GET",
+        path=_JOB,
+        id="get_job",
+        summary="Look at a job",
+        replies=_ok("Its state, and how it ended", job_schemas.JobBody),
+        errors=(404,),
+        run=jobs.get_job,
+    ),
+    _of_jobs(
+        method="GET",
+        path=f"{_JOB}/output",
+        id="get_job_output",
+        summary="Fetch what the endpoint answered to a job",
+        replies=_ok("The answer", _ANY),
+        errors=(404, 409),
+        run=jobs.get_job_output,
+    ),
+    _of_jobs(
+        method="DELETE",
+        path=_JOB,
+        id="cancel_job",
+        summary="Cancel a job that waits or runs",
+        replies=(Reply(204, "Cancelled"),),
+        errors=(404, 409),
+        run=jobs.cancel_job,
     ),
     _of_ledger(
         path="/v1/requests",

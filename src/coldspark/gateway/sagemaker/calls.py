@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from coldspark.config import NO_LIMITS, AwsLimits
 from coldspark.gateway.sagemaker.arns import arn
+from coldspark.gateway.sagemaker.async_jobs import AsyncJobs
 from coldspark.runtime.catalogue import Catalogue
 from coldspark.runtime.metric_ports import Alarms
 from coldspark.runtime.ports import Documents, Platform
@@ -23,6 +24,8 @@ class Call:
     catalogue: Catalogue
     alarms: Alarms | None
     """None: nobody watches alarms."""
+    jobs: AsyncJobs | None
+    """None: asynchronous invocations are not served."""
     region: str
     body: Body
     """Checked against the operation's shape."""

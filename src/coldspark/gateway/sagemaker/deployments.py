@@ -18,6 +18,7 @@ from coldspark.gateway.sagemaker.capturing import capture_rule
 from coldspark.gateway.sagemaker.endpoint_configs import CONFIGS
 from coldspark.gateway.sagemaker.models import MODELS
 from coldspark.gateway.sagemaker.records import (
+    AsyncConfig,
     DataCapture,
     EndpointChange,
     EndpointConfig,
@@ -50,6 +51,8 @@ class EndpointNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     shadows: dict[str, VariantNote] = {}
     deployment: dict[str, object] | None = None
     capture: DataCapture | None = None
+    asynchronous: dict[str, object] | None = None
+    """Its AsyncInferenceConfig, as it was sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,10 +95,12 @@ async def definition_of(
     config_tag = await CONFIGS.gpu_tag(call, change.endpoint_config_name)
     places = {"endpoint": own_tag, "endpoint config": config_tag}
     kept = [_with_retained(variant, retained) for variant in config.production_variants]
-    variants, notes = await _variants(call, kept, body.get("ProductionVariants"), places)
+    jobs = config.async_inference_config
+    variants, notes = await _variants(call, kept, body.get("ProductionVariants"), places, jobs)
     shadows, shadow_notes = await _variants(
-        call, config.shadow_production_variants, body.get("ShadowProductionVariants"), places
+        call, config.shadow_production_variants, body.get("ShadowProductionVariants"), places, jobs
     )
+    asynchronous = body.get("AsyncInferenceConfig")
     capture = retained.capture if retained.has_capture else config.data_capture_config
     note = EndpointNote(
         config=change.endpoint_config_name,
@@ -103,6 +108,7 @@ async def definition_of(
         shadows=shadow_notes,
         deployment=deployment,
         capture=capture,
+        asynchronous=asynchronous if isinstance(asynchronous, dict) else None,
     )
     try:
         return EndpointDefinition(
@@ -113,6 +119,7 @@ async def definition_of(
             shadows=shadows,
             capture=capture_rule(capture),
             shift=shift_policy(deployment, call.alarms),
+            jobs_only=note.asynchronous is not None,
         )
     except ValueError as error:
         invalid(f"Endpoint '{change.endpoint_name}' is not valid: {error}.")
@@ -123,20 +130,24 @@ async def _variants(
     asked: Sequence[ProductionVariant],
     sent: object,
     places: Mapping[str, str | None],
+    asynchronous: AsyncConfig | None,
 ) -> tuple[tuple[VariantDefinition, ...], dict[str, VariantNote]]:
     """Return variants and their notes; ``sent`` are their bodies as they came."""
     definitions: list[VariantDefinition] = []
     notes: dict[str, VariantNote] = {}
     bodies = sent if isinstance(sent, list) else []
     for body, variant in zip(bodies, asked, strict=True):
-        definition, image = await _variant(call, variant, places)
+        definition, image = await _variant(call, variant, places, asynchronous)
         definitions.append(definition)
         notes[variant.variant_name] = _variant_note(variant, image, body)
     return tuple(definitions), notes
 
 
 async def _variant(
-    call: Call, variant: ProductionVariant, places: Mapping[str, str | None]
+    call: Call,
+    variant: ProductionVariant,
+    places: Mapping[str, str | None],
+    asynchronous: AsyncConfig | None,
 ) -> tuple[VariantDefinition, str | None]:
     """Return a variant's definition, and its model's image."""
     assert variant.model_name is not None
@@ -145,7 +156,9 @@ async def _variant(
     gpu_tags = {
         place: text for place, text in {**places, "model": model_tag}.items() if text is not None
     }
-    definition = variant_definition(variant, model.container, gpu_tags, call.catalogue, call.limits)
+    definition = variant_definition(
+        variant, model.container, gpu_tags, call.catalogue, call.limits, asynchronous
+    )
     return definition, model.container.image
 
 

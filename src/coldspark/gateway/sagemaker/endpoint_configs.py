@@ -2,10 +2,16 @@
 
 from coldspark.gateway.aws.errors import invalid
 from coldspark.gateway.sagemaker import models
+from coldspark.gateway.sagemaker.async_jobs import check_async
 from coldspark.gateway.sagemaker.calls import Body, Call
 from coldspark.gateway.sagemaker.gpus import TAG
 from coldspark.gateway.sagemaker.models import MODELS
-from coldspark.gateway.sagemaker.records import EndpointConfig, ProductionVariant, read
+from coldspark.gateway.sagemaker.records import (
+    AsyncConfig,
+    EndpointConfig,
+    ProductionVariant,
+    read,
+)
 from coldspark.gateway.sagemaker.stored import Stored
 from coldspark.gateway.sagemaker.variants import variant_definition
 
@@ -17,9 +23,11 @@ async def create(call: Call) -> Body:
     config = read(EndpointConfig, call.body)
     await CONFIGS.refuse_taken(call, config.endpoint_config_name)
     _check_names(config)
+    if config.async_inference_config is not None:
+        check_async(call.jobs, config.async_inference_config)
     own_tag = next((tag.value for tag in config.tags if tag.key == TAG), None)
     for variant in (*config.production_variants, *config.shadow_production_variants):
-        await _try_out(call, variant, own_tag)
+        await _try_out(call, variant, own_tag, config.async_inference_config)
     return await CONFIGS.keep(call, config.endpoint_config_name, config.tags)
 
 
@@ -38,11 +46,18 @@ def _check_names(config: EndpointConfig) -> None:
         invalid("At least one variant needs an InitialVariantWeight over 0.")
 
 
-async def _try_out(call: Call, variant: ProductionVariant, own_tag: str | None) -> None:
+async def _try_out(
+    call: Call,
+    variant: ProductionVariant,
+    own_tag: str | None,
+    asynchronous: AsyncConfig | None,
+) -> None:
     if variant.model_name is None:
         invalid(f"Variant '{variant.variant_name}' needs a ModelName.")
     model = await models.load(call, variant.model_name)
     model_tag = await MODELS.gpu_tag(call, variant.model_name)
     places = {"endpoint config": own_tag, "model": model_tag}
     gpu_tags = {place: text for place, text in places.items() if text is not None}
-    variant_definition(variant, model.container, gpu_tags, call.catalogue, call.limits)
+    variant_definition(
+        variant, model.container, gpu_tags, call.catalogue, call.limits, asynchronous
+    )

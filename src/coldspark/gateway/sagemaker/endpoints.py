@@ -13,7 +13,7 @@ from coldspark.core.shifting import ShiftPhase
 from coldspark.core.types import EndpointDefinition, EndpointName, EndpointStatus
 from coldspark.errors import ColdsparkError, NotFound
 from coldspark.gateway.aws.errors import invalid
-from coldspark.gateway.sagemaker import pages, tags
+from coldspark.gateway.sagemaker import async_notices, pages, tags
 from coldspark.gateway.sagemaker.arns import Resource
 from coldspark.gateway.sagemaker.calls import Body, Call, seconds
 from coldspark.gateway.sagemaker.capturing import capture_summary
@@ -57,6 +57,7 @@ async def create(call: Call) -> Body:
     except ColdsparkError:
         await tags.drop_tags(call.documents, resource)
         raise
+    await async_notices.announce(call, definition)
     return {"EndpointArn": call.arn(NOUN, name)}
 
 
@@ -72,6 +73,7 @@ async def update(call: Call) -> Body:
         call, change, own_tag, _retained(change, view.definition, note), deployment
     )
     await call.platform.deploy(definition)
+    await async_notices.announce(call, definition)
     return {"EndpointArn": call.arn(NOUN, change.endpoint_name)}
 
 
@@ -121,6 +123,8 @@ def _members(view: EndpointView, note: EndpointNote | None, since_s: float) -> B
     members["EndpointConfigName"] = note.config
     if newest.deployment is not None:
         members["LastDeploymentConfig"] = newest.deployment
+    if note.asynchronous is not None:
+        members["AsyncInferenceConfig"] = note.asynchronous
     if newest.capture is not None:
         members["DataCaptureConfig"] = capture_summary(newest.capture, view.definition.capture)
     if view.shift is not None and view.definition.previous is not None:

@@ -137,6 +137,35 @@ class DataCapture(Struct, frozen=True, kw_only=True, rename="pascal", omit_defau
     capture_content_type_header: CaptureTypes = CaptureTypes()
 
 
+class Notifications(Struct, frozen=True, kw_only=True, rename="pascal"):
+    """Who is told how an asynchronous invocation ended."""
+
+    success_topic: str | None = None
+    error_topic: str | None = None
+    include_inference_response_in: tuple[str, ...] = ()
+
+
+class AsyncOutput(Struct, frozen=True, kw_only=True, rename="pascal"):
+    """Where the answers of asynchronous invocations go."""
+
+    s3_output_path: str
+    s3_failure_path: str | None = None
+    notification_config: Notifications = Notifications()
+
+
+class AsyncClient(Struct, frozen=True, kw_only=True, rename="pascal"):
+    """How many invocations an instance works on at a time."""
+
+    max_concurrent_invocations_per_instance: int | None = None
+
+
+class AsyncConfig(Struct, frozen=True, kw_only=True, rename="pascal"):
+    """What makes an endpoint take asynchronous invocations."""
+
+    output_config: AsyncOutput
+    client_config: AsyncClient = AsyncClient()
+
+
 class EndpointConfig(Struct, frozen=True, kw_only=True, rename="pascal"):
     """An endpoint config's request."""
 
@@ -144,6 +173,7 @@ class EndpointConfig(Struct, frozen=True, kw_only=True, rename="pascal"):
     production_variants: tuple[ProductionVariant, ...]
     shadow_production_variants: tuple[ProductionVariant, ...] = ()
     data_capture_config: DataCapture | None = None
+    async_inference_config: AsyncConfig | None = None
     tags: tuple[Tag, ...] = ()
 
 

@@ -18,6 +18,7 @@ from coldspark.gateway.sagemaker import (
     weights,
 )
 from coldspark.gateway.sagemaker.arns import parse_arn
+from coldspark.gateway.sagemaker.async_jobs import AsyncJobs
 from coldspark.gateway.sagemaker.calls import Body, Call
 from coldspark.gateway.sagemaker.endpoint_configs import CONFIGS
 from coldspark.gateway.sagemaker.errors import TYPES
@@ -59,6 +60,7 @@ def sagemaker(
     documents: Documents,
     catalogue: Catalogue,
     alarms: Alarms | None = None,
+    jobs: AsyncJobs | None = None,
     limits: AwsLimits = NO_LIMITS,
 ) -> Service:
     """Return the service over its neighbours. ``limits``: of what models may ask for."""
@@ -71,6 +73,7 @@ def sagemaker(
                     documents=documents,
                     catalogue=catalogue,
                     alarms=alarms,
+                    jobs=jobs,
                     region=asked.region,
                     body=asked.body,
                     limits=limits,

@@ -34,8 +34,10 @@ InstancePools, provision timeout, CoreDumpConfig, refused
   VolumeSizeInGB, InferenceAmiVersion, capacity
   reservations, partition layouts, ScaleInPolicy
 KmsKeyId                                         refused: nothing here is encrypted with it
-AsyncInferenceConfig, ExplainerConfig,           refused
-  MetricsConfig, cross-region traffic
+AsyncInferenceConfig                             honoured; S3OutputPath is required, a topic may be
+                                                 a webhook's URL
+ExplainerConfig, MetricsConfig, cross-region     refused
+  traffic
 ShadowProductionVariants                         honoured: one shadow beside one variant, as AWS
 DataCaptureConfig                                honoured; its KmsKeyId is refused
 DeploymentConfig                                 honoured: blue/green all at once, canary and
@@ -188,6 +190,36 @@ _VARIANT = Structure(
     ("VariantName",),
 )
 _MEDIA_TYPE = Text(r"[a-zA-Z0-9](-*[a-zA-Z0-9.])*/[a-zA-Z0-9](-*[a-zA-Z0-9+.])*", max=256, min=1)
+_RESULTS_URL = Text(r"s3://[^/]+(/.*)?", max=512, shown="s3://bucket/prefix")
+_TOPIC = Text(
+    r"arn:aws[a-z\-]*:sns:[a-z0-9\-]*:[0-9]{12}:[a-zA-Z0-9_.-]+|https?://\S+",
+    max=2_048,
+    shown="arn:aws:sns:region:account:topic, or the http:// or https:// URL of a webhook",
+)
+_ASYNC = Structure(
+    {
+        "OutputConfig": Structure(
+            {
+                "S3OutputPath": _RESULTS_URL,
+                "S3FailurePath": _RESULTS_URL,
+                "KmsKeyId": Unsupported("nothing is encrypted with it. Leave it out."),
+                "NotificationConfig": Structure(
+                    {
+                        "SuccessTopic": _TOPIC,
+                        "ErrorTopic": _TOPIC,
+                        "IncludeInferenceResponseIn": Sequence(
+                            Choice(("SUCCESS_NOTIFICATION_TOPIC", "ERROR_NOTIFICATION_TOPIC")),
+                            max=2,
+                        ),
+                    }
+                ),
+            },
+            ("S3OutputPath",),
+        ),
+        "ClientConfig": Structure({"MaxConcurrentInvocationsPerInstance": Whole(1, 1_000)}),
+    },
+    ("OutputConfig",),
+)
 
 CREATE_ENDPOINT_CONFIG = Structure(
     {
@@ -220,7 +252,7 @@ CREATE_ENDPOINT_CONFIG = Structure(
         ),
         "Tags": _TAGS,
         "KmsKeyId": Unsupported("nothing is encrypted with it. Leave it out."),
-        "AsyncInferenceConfig": Unsupported("invoke the endpoint directly instead."),
+        "AsyncInferenceConfig": _ASYNC,
         "ExplainerConfig": Unsupported("explanations are not computed. Leave it out."),
         "ShadowProductionVariants": Sequence(_VARIANT, min=1, max=1),
         "ExecutionRoleArn": _ROLE,

@@ -27,10 +27,12 @@ from coldspark.core.types import (
 )
 from coldspark.gateway.aws.errors import invalid
 from coldspark.gateway.sagemaker import gpus
+from coldspark.gateway.sagemaker.async_jobs import knobs_for_jobs
 from coldspark.gateway.sagemaker.images import runtime_of
 from coldspark.gateway.sagemaker.knobs import Knobs, passed_on, read_knobs
 from coldspark.gateway.sagemaker.model_data import model_url, multi_model
 from coldspark.gateway.sagemaker.records import (
+    AsyncConfig,
     Container,
     ManagedScaling,
     ProductionVariant,
@@ -53,10 +55,13 @@ def variant_definition(
     gpu_tags: Tags,
     catalogue: Catalogue,
     limits: AwsLimits = NO_LIMITS,
+    asynchronous: AsyncConfig | None = None,
 ) -> VariantDefinition:
     """Return the variant as the platform runs it. Raises a ValidationException."""
     _check_kind(variant, limits)
     knobs = read_knobs(container.environment)
+    if asynchronous is not None:
+        knobs = knobs_for_jobs(knobs, asynchronous)
     asks = gpus.choose(_selectors(variant, knobs, gpu_tags, catalogue))
     runtime = runtime_of(container.image, container.environment)
     many = multi_model(container)
