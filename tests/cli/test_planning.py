@@ -12,6 +12,7 @@ from shell import Ran, Shell
 from coldspark.core.types import ScalePolicy
 from coldspark.gateway.native.definitions import _scale
 from coldspark.gateway.native.schemas import ScaleBody
+from coldspark.runtime.windows import read_window
 from coldspark.sdk.project import read_project
 from coldspark.sim.planner import Planner
 from coldspark.sim.policies import Policy, as_toml, candidates
@@ -145,6 +146,21 @@ def test_the_report_and_the_picture_are_written(
     assert f"wrote {tmp_path / 'plan.html'}" in ran.err
 
 
+def test_another_floor_at_times_is_tried_too(coldspark: Shell) -> None:
+    """Traffic of office hours only, on a Monday: nobody waits for a start within the window."""
+    words = ["plan", "--rate", "60/h", "--hours", "9-17", "--days", "1", "--service", "2s"]
+    words += ["--window", "55 8 * * MON-FRI@Europe/Berlin 8h30m min=1", "--p95", "3s", "--json"]
+    answer = planned(coldspark(*words, *HOUR))
+    policies = {row["policy"]: row for row in answer["policies"]}
+    assert "learned, by window" in policies
+    kept, plain = policies["keep-alive, 60 s, by window"], policies["keep-alive, 60 s"]
+    assert kept["wait"]["p95_s"] < 0.1 * plain["wait"]["p95_s"]
+    assert 'time_zone = "Europe/Berlin"' in kept["toml"]
+    assert "assumed: the traffic begins on a Monday at 0:00 in Europe/Berlin" in " ".join(
+        answer["remarks"]
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -160,6 +176,7 @@ def test_the_report_and_the_picture_are_written(
         ("--rate 1/h --service 2s --gpus A11G", "did you mean A10G"),
         ("--rate 1/h --service 2s --gpu-memory 90GB", "fits none of T4, A10G, A100"),
         ("--rate 1/h --service 2s --min 5", "--min=5 must lie in 0..4"),
+        ("--rate 1/h --service 2s --window always", "--window: window 'always' must be such as"),
         ("--rate 1/h --service 2s --p95 1s --wait-cost 1", "name one"),
         ("--rate 1/h --service 2s --machine-cost dear", "must be dollars such as 0.76"),
         ("--rate 1/h --service 2s --plot plan.png", "pictures are written as .svg"),
@@ -211,7 +228,10 @@ BOUNDS = ScalePolicy(replicas_min=1, replicas_max=3, concurrency=2, park_timeout
 
 @pytest.mark.parametrize(
     "policy",
-    [*candidates(BOUNDS), *candidates(ScalePolicy(replicas_max=3))],
+    [
+        *candidates(BOUNDS),
+        *candidates(ScalePolicy(replicas_max=3), (read_window("0 8 * * *@Asia/Tokyo 90m min=2"),)),
+    ],
     ids=lambda policy: policy.name,
 )
 def test_every_policy_that_can_be_recommended_can_be_deployed(

@@ -91,6 +91,20 @@ def test_describe_tells_replicas_and_decisions(coldspark: Shell, api: FakeApi) -
         assert words in out
 
 
+def test_a_floor_that_moves_is_told_with_its_reason(coldspark: Shell, api: FakeApi) -> None:
+    """``describe`` and ``ls`` say what holds, why, and what is next; ``ls`` only where it moves."""
+    api.endpoints["chat"] = chat = endpoint("chat")
+    chat["variants"][0]["floor"] = {"min": 0, "max": 4, "reason": None, "next": None}
+    assert "floor" not in coldspark("ls").out
+    assert "floor 0 to 4" in " ".join(coldspark("describe", "chat").out.split())
+    reason = "window 0 8 * * MON-FRI UTC: 2 replicas until 18:00"
+    then = {"at_ms": 1_764_000_000_000, "min": 0, "max": 4}
+    chat["variants"][0]["floor"] = {"min": 2, "max": 8, "reason": reason, "next": then}
+    for words in (("ls",), ("describe", "chat")):
+        out = " ".join(coldspark(*words).out.split())
+        assert f"2 to 8 ({reason}), then 0 to 4 from 2025-11-24 " in out
+
+
 def test_describe_tells_the_rung_in_words(coldspark: Shell, api: FakeApi) -> None:
     """And nothing of the record that it comes in."""
     api.endpoints["chat"] = endpoint("chat")

@@ -12,6 +12,7 @@ from coldspark.core.messages import (
     EvictionAsked,
     FleetEffect,
     FleetEvent,
+    FloorMoved,
     Forward,
     ParkFailed,
     ParkReplica,
@@ -99,6 +100,13 @@ RULED = st.builds(
     st.sampled_from([0.0, 3.0]),
 )
 POLICIES = LEARNED | RULED
+MOVES = st.builds(
+    lambda floor, extra: FloorMoved(
+        floor, None if extra is None else max(1, (floor or 0) + extra), "window"
+    ),
+    st.none() | st.integers(0, 3),
+    st.none() | st.integers(0, 2),
+)
 TICKS_AT_ONCE_MAX = 20
 """So many ticks at one moment, and still another asked for: it would never end."""
 DAY_S = 86_400.0
@@ -274,11 +282,19 @@ class FleetHistory(RuleBasedStateMachine):
         if holders:
             self.step(EvictionAsked(holders[pick % len(holders)], "room"))
 
-    @rule(policy=POLICIES)
-    def update(self, policy: ScalePolicy) -> None:
+    @rule(policy=POLICIES, moved=st.none() | MOVES)
+    def update(self, policy: ScalePolicy, moved: FloorMoved | None) -> None:
         name = f"r{len(self.revisions) + 1}"
         self.revisions.append(revision(name, scale=policy, limits=self.limits))
-        self.step(RevisionAdopted(self.revisions[-1]))
+        self.step(RevisionAdopted(self.revisions[-1], moved))
+
+    @rule(moved=MOVES)
+    def move_floor(self, moved: FloorMoved) -> None:
+        self.step(moved)
+        floor, ceiling = self.fleet.floor, self.fleet.ceiling
+        assert moved.floor in (None, floor)
+        assert moved.ceiling in (None, ceiling)
+        assert 0 <= floor <= ceiling
 
     @rule(pick=st.integers(0, 99))
     def go_back(self, pick: int) -> None:
@@ -319,14 +335,18 @@ class FleetHistory(RuleBasedStateMachine):
         """
         if not hasattr(self, "fleet"):
             return
-        for _ in range(30):
+        # As the controller does when it opens one, in case that nothing has happened at all.
+        self.step(Ticked())
+        # What is provisioned stays, under rules that look every second: a while says it all.
+        for _ in range(30 if self.fleet.floor == 0 else 6):
             self.settle()
             self.tick_until(self.now + DAY_S / 10)
             self.fleet.check()
         self.settle()
-        floor = self.fleet.revision.spec.scale.replicas_min
         assert self.fleet.queued == 0
-        if floor == 0 or self.is_retired:
+        if not self.is_retired and self.fleet.status is not EndpointStatus.FAILED:
+            assert len(self.ready) >= self.fleet.floor, "below the floor for ever"
+        if self.fleet.floor == 0 or self.is_retired:
             held = [r for r in self.ready if r not in self.parked]
             assert not held, f"kept for nobody: {held}"
             assert self.tick_until(self.now + DAY_S) <= 2

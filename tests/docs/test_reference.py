@@ -13,7 +13,7 @@ from coldspark.core.rules.reading import name_of, setting_names
 from coldspark.core.rules.settings import RULES, Rule
 from coldspark.core.sizes import parse_duration, parse_size
 from coldspark.core.types import RootCause
-from coldspark.gateway.native.schemas import LimitsBody, ScaleBody
+from coldspark.gateway.native.schemas import LimitsBody, ScaleBody, WindowBody
 from coldspark.gateway.native.table import OPERATIONS
 from coldspark.gateway.openai.door import PATHS
 from coldspark.gateway.openai.errors import error_json
@@ -136,7 +136,9 @@ SCALE = {"min": "min", "max": "max", "concurrency": "concurrency"} | {
     "rule": "rule",
     "waste_budget": "waste_budget",
     "failed_starts": "failed_starts_max",
+    "windows": "windows",
 }
+WINDOW = {"cron": "cron", "time_zone": "time_zone", "lasts": "lasts_s", "min": "min", "max": "max"}
 LEARNED = {"idle_timeout", "park_timeout", "warmth"}
 """Their default is ``auto``: None in the code."""
 DERIVED = {"concurrency", "batch_wait"}
@@ -159,7 +161,7 @@ LIMITS = {
         *(
             (key, getattr(ScaleBody(), name))
             for key, name in SCALE.items()
-            if key not in LEARNED | DERIVED | {"rule"}
+            if key not in LEARNED | DERIVED | {"rule", "windows"}
         ),
         *((key, getattr(LimitsBody(), name)) for key, name in LIMITS.items()),
     ],
@@ -181,11 +183,13 @@ def test_what_is_learned_unless_it_is_said_is_auto(key: str) -> None:
 
 def test_scale_and_limits_have_the_keys_that_a_file_may_hold() -> None:
     """A new key needs its row."""
-    words = {"warmth": "ready", "rule": "learned"}
+    words = {"warmth": "ready", "rule": "learned", "windows": [dict.fromkeys(WINDOW, 1)]}
     assert set(project._scale(dict.fromkeys(SCALE, 1) | words)) == set(SCALE.values())
     assert set(project._limits(dict.fromkeys(LIMITS, 1))) == set(LIMITS.values())
     assert set(ScaleBody.__struct_fields__) == set(SCALE.values())
     assert set(LimitsBody.__struct_fields__) == set(LIMITS.values())
+    assert set(WindowBody.__struct_fields__) == set(WINDOW.values())
+    assert all(row("configuration.md", key, width=2) for key in WINDOW)
 
 
 def test_the_default_rule_is_on_its_page() -> None:

@@ -27,6 +27,7 @@ from coldspark.gateway.doors import endpoint_body_bytes_max
 from coldspark.runtime.body_stream import BodyStream
 from coldspark.runtime.ports import (
     EndpointView,
+    FloorView,
     Invocation,
     LogLine,
     Receipt,
@@ -216,6 +217,27 @@ class FakePlatform:
         variants = tuple(replace(one, status=status, failure=failure) for one in old.variants)
         self.views[name] = replace(old, status=status, failure=failure, variants=variants)
 
+    async def bound(
+        self,
+        name: EndpointName,
+        variant: VariantName,
+        floor: int | None,
+        ceiling: int | None,
+        reason: str,
+    ) -> EndpointView:
+        """Show the floor and the ceiling that were set."""
+        old = self.endpoint(name)
+        variants = tuple(
+            replace(
+                one, floor=FloorView(min=floor or 0, max=ceiling or 1, reason=reason, next=None)
+            )
+            if one.name == variant
+            else one
+            for one in old.variants
+        )
+        self.views[name] = replace(old, variants=variants)
+        return self.views[name]
+
     async def remove(self, name: EndpointName) -> None:
         """Delete an endpoint."""
         self.endpoint(name)
@@ -268,6 +290,12 @@ def view(
                 queued=3,
                 replicas=replicas,
                 decisions=(),
+                floor=FloorView(
+                    min=variant.revision.spec.scale.replicas_min,
+                    max=variant.revision.spec.scale.replicas_max,
+                    reason=None,
+                    next=None,
+                ),
             )
             for variant in definition.variants
         ),

@@ -50,7 +50,11 @@ def test_what_is_shown_can_be_deployed_again_and_changes_nothing() -> None:
             "memory": "2GB",
             "gpu_memory": "15GB",
             "environment": {"B": "1", "A": "2"},
-            "scale": {"max": 3, "rule": {"name": "knative", "target": 1}},
+            "scale": {
+                "max": 3,
+                "rule": {"name": "knative", "target": 1},
+                "windows": [{"cron": "0 8 * * *", "lasts_s": 3600, "min": 2}],
+            },
             "limits": {"request_timeout_s": 5},
             "model": "s3://bucket/key",
         }
@@ -58,6 +62,7 @@ def test_what_is_shown_can_be_deployed_again_and_changes_nothing() -> None:
         assert made.status_code == 201, made.text
         variant = made.json()["variants"][0]
         state = ("status", "failure", "queued", "revision", "replicas", "decisions", "warmth")
+        state += ("floor",)
         again = {name: value for name, value in variant.items() if name not in state}
         assert (await client.put("/v1/endpoints/chat", json=again)).json()["unchanged"]
 
@@ -174,6 +179,32 @@ def test_several_variants_have_their_own_fields() -> None:
             "wait_value=3 does nothing with rule=knative",
         ),
         ({"handler": "a.py", "scale": {"min": 3}}, "scale", "replicas_min=3 must lie in 0..1"),
+        (
+            {
+                "handler": "a.py",
+                "scale": {"windows": [{"cron": "0 25 * * *", "lasts_s": 60, "min": 1}]},
+            },
+            "scale.windows",
+            "cron='0 25 * * *': the hour cannot be read",
+        ),
+        (
+            {
+                "handler": "a.py",
+                "scale": {
+                    "windows": [{"cron": "0 8 * * *", "time_zone": "Mars", "lasts_s": 60, "min": 1}]
+                },
+            },
+            "scale.windows",
+            "time_zone='Mars' is not known",
+        ),
+        (
+            {
+                "handler": "a.py",
+                "scale": {"windows": [{"cron": "0 8 * * *", "lasts_s": 60, "min": 2}]},
+            },
+            "scale",
+            "min=2 is over max=1: give the window a max",
+        ),
         (
             {"handler": "a.py", "scale": {"batch_size_max": 16, "concurrency": 4}},
             "scale",

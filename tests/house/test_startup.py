@@ -22,6 +22,7 @@ HEAVY = (
     "rich.markdown",
     "tarfile",
     "msgspec",
+    "cronsim",
 )
 
 

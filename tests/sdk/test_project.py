@@ -32,6 +32,54 @@ def test_a_handler_is_found_without_any_file(tmp_path: Path) -> None:
     }
 
 
+def test_windows_are_tables(tmp_path: Path) -> None:
+    """Under the names of the API, durations in seconds."""
+    root = project(
+        tmp_path,
+        """
+        [scale]
+        max = 4
+        [[scale.windows]]
+        cron = "0 8 * * MON-FRI"
+        time_zone = "Europe/Berlin"
+        lasts = "10h"
+        min = 2
+        max = 8
+        [[scale.windows]]
+        cron = "0 0 * * *"
+        lasts = 90
+        min = 0
+        """,
+        "inference.py",
+    )
+    assert read_project(root).definition["scale"]["windows"] == [
+        {
+            "cron": "0 8 * * MON-FRI",
+            "time_zone": "Europe/Berlin",
+            "lasts_s": 36_000.0,
+            "min": 2,
+            "max": 8,
+        },
+        {"cron": "0 0 * * *", "lasts_s": 90.0, "min": 0},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('windows = "always"', r"write each as \[\[scale.windows\]\]"),
+        ('windows = [{cron = "0 8 * * *", min = 1}]', "needs lasts"),
+        ('windows = [{cron = "0 8 * * *", lasts = "1h", min = 1, mx = 2}]', "mx"),
+        ('windows = [{cron = "0 8 * * *", lasts = "long", min = 1}]', "long"),
+    ],
+)
+def test_a_window_that_cannot_be_read_is_told(tmp_path: Path, text: str, told: str) -> None:
+    """With the key and the cure."""
+    root = project(tmp_path, f"[scale]\n{text}\n", "inference.py")
+    with pytest.raises(InvalidRequest, match=told):
+        read_project(root)
+
+
 def test_everything_can_be_said(tmp_path: Path) -> None:
     """Sizes become bytes, durations seconds."""
     root = project(

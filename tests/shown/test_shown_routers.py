@@ -252,6 +252,29 @@ def test_endpoints_of_two_routers_share_one_device(server: Server, tmp_path: Pat
     assert once_back(server, THEIRS[0], n=3)["n"] == 3
 
 
+def test_windows_hold_at_their_owner_also_after_it_was_killed(
+    server: Server, tmp_path: Path
+) -> None:
+    """A window that is always open: one replica is there without any request, and comes back."""
+    window = '[[scale.windows]]\ncron = "0 * * * *"\nlasts = "2h"\nmin = 1\n'
+    deployed(server, tmp_path, OURS[0], THEIRS[0], more=window)
+    for name in (OURS[0], THEIRS[0]):
+        until(lambda name=name: _ready(server, name) == 1, "the window's replica is ready")
+        floor = server.client.endpoint(name)["variants"][0]["floor"]
+        assert (floor["min"], floor["max"], floor["next"]) == (1, 1, None)
+        assert floor["reason"].startswith("window 0 * * * * UTC: 1 replica until ")
+    old = server.routers()[1]
+    os.kill(old, signal.SIGKILL)
+    until(lambda: server.routers().get(1, old) != old, "the router is there again")
+    until(lambda: _ready(server, THEIRS[0]) == 1, "its window's replica is ready again")
+
+
+def _ready(server: Server, name: str) -> int:
+    with suppress(CUT_OFF):
+        return sum(one["state"] == "ready" for one in replicas(server, name))
+    return 0
+
+
 def test_keys_hold_in_every_router_at_once(server: Server, tmp_path: Path) -> None:
     """A key made by the lead is asked for, and taken, everywhere; revoked, nowhere."""
     deployed(server, tmp_path, OURS[0], THEIRS[0])

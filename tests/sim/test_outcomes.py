@@ -4,6 +4,7 @@ from array import array
 
 import pytest
 
+from coldspark.core.messages import FloorMoved
 from coldspark.core.rules.settings import KeepAlive
 from coldspark.core.types import ScalePolicy
 from coldspark.sim.outcomes import Outcome, Spread, Trial, play, spread_of
@@ -44,6 +45,18 @@ def test_what_is_not_served_in_time_is_counted_and_in_no_quantile() -> None:
     found = play(trial(period_s=205.0))
     assert (found.served, found.unserved) == (2, 1)
     assert found.wait.p99_s == 10.0
+
+
+def test_a_floor_that_moves_is_played() -> None:
+    """One is there from 20 s to 250 s, so only the first request waits, and its cost is held."""
+    moves = ((0.0, FloorMoved(None, None, "")), (20.0, FloorMoved(1, None, "window")))
+    found = play(trial(moves=(*moves, (250.0, FloorMoved(None, None, "ended")))))
+    assert (found.cold, found.starts) == (1, 1)
+    # From the first reply on it idles or works until 60 s after the last one.
+    assert found.idle_s == pytest.approx(265.0 - 15.0 - 10.0)
+    within = play(trial(moves=((0.0, FloorMoved(2, 2, "window")),)))
+    assert (within.starts, within.cold) == (2, 1)
+    assert within.idle_s == pytest.approx(2 * 300.0 - within.starting_s - within.busy_s)
 
 
 def test_nothing_happens_without_requests() -> None:

@@ -1,15 +1,20 @@
 """Database, data directory, endpoints, documents and keys: what was stored reads back."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, text
 
+from coldspark.core.provisioning import Window
+from coldspark.core.rules.settings import KeepAlive
 from coldspark.core.types import (
+    Command,
     EndpointDefinition,
     EndpointName,
     Handler,
+    ScalePolicy,
     Spec,
     VariantDefinition,
     VariantName,
@@ -20,7 +25,7 @@ from coldspark.store.directory import DataDirectory
 from coldspark.store.documents import Documents
 from coldspark.store.endpoints import Endpoints
 from coldspark.store.keys import Keys
-from coldspark.store.specs import revision_of
+from coldspark.store.specs import read_revision, revision_of, spec_json
 
 
 def definition(program: str = "inference.py") -> EndpointDefinition:
@@ -53,6 +58,24 @@ def test_an_endpoint_survives_a_restart_and_its_old_revisions_too(tmp_path: Path
         database = Database.open(tmp_path / "coldspark.db")
         asyncio.run(step(database))
         database.close()
+
+
+def test_the_id_of_a_revision_that_was_stored_long_ago_is_what_it_was() -> None:
+    """A field that specs have had since is not part of it, while it has its default.
+
+    The ids are those that the version before ``scale.windows`` gave.
+    """
+    scale = ScalePolicy(
+        replicas_min=1, replicas_max=4, rule=KeepAlive(keep_s=60.0), park_timeout_s=0.0
+    )
+    command = Spec(command=Command(argv=("serve", "--fast")), scale=scale)
+    assert definition().variants[0].revision.id == "7bb7856f94e2fd79"
+    assert revision_of(command).id == "0b76060ef50e0c99"
+    window = Window(cron="0 8 * * *", lasts_s=3600.0, replicas_min=2)
+    windowed = replace(command, scale=replace(scale, windows=(window,)))
+    found = revision_of(windowed)
+    assert found.id != "0b76060ef50e0c99"
+    assert read_revision(found.id, spec_json(windowed).decode()) == found
 
 
 def test_a_database_of_a_newer_coldspark_is_refused(tmp_path: Path) -> None:

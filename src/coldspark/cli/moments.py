@@ -15,6 +15,11 @@ def clock_time(at_ms: int | None) -> str | None:
     return f"{moment:%Y-%m-%d %H:%M:%S}.{at_ms % 1000:03d}"
 
 
+def minute_time(at_ms: int) -> str:
+    """Write milliseconds since the epoch as local date and time, to the minute."""
+    return (clock_time(at_ms) or "")[: len("2026-11-01 08:00")]
+
+
 def age(at_ms: int | None) -> str | None:
     """Write how long ago something was."""
     if at_ms is None:

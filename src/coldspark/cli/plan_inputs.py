@@ -10,6 +10,9 @@ from coldspark.cli.options import seconds_of, size_of
 from coldspark.errors import InvalidRequest
 
 if TYPE_CHECKING:
+    from coldspark.core.messages import FloorMoved
+    from coldspark.core.provisioning import Window
+    from coldspark.core.types import ScalePolicy
     from coldspark.sdk.client import Client
     from coldspark.sim.traces import Recorded
     from coldspark.sim.traffic import Durations
@@ -32,6 +35,9 @@ class Asked:
     is_cpu: bool = False
     memory_bytes: int | None = None
     concurrency: int | None = None
+    windows: tuple["Window", ...] = ()
+    began_ms: int | None = None
+    """When the traffic's time 0 was; None: at no known moment."""
     remarks: list[str] = field(default_factory=list)
 
 
@@ -118,7 +124,7 @@ def from_endpoint(client: "Client", name: str, last: str, service: "Durations | 
     traffic = recorded([*rows], service, 0)
     period_s = max(1.0, traffic.span_s, (now_ms - first_ms) / 1000)
     variant = endpoint["variants"][0]
-    asked = Asked(recorded=Recorded(traffic, period_s))
+    asked = Asked(recorded=Recorded(traffic, period_s), began_ms=first_ms)
     _take_variant(asked, variant)
     _take_starts(asked, served)
     if len(endpoint["variants"]) > 1:
@@ -136,6 +142,58 @@ def _take_variant(asked: Asked, variant: dict[str, Any]) -> None:
     asked.is_cpu = gpu is None
     asked.memory_bytes = variant["memory"]
     asked.concurrency = variant["scale"]["concurrency"]
+    asked.windows = _windows(variant["scale"].get("windows", ()))
+
+
+def _windows(fields: Iterable[dict[str, Any]]) -> tuple["Window", ...]:
+    from coldspark.core.provisioning import Window
+
+    return tuple(
+        Window(
+            cron=each["cron"],
+            time_zone=each["time_zone"],
+            lasts_s=each["lasts_s"],
+            replicas_min=each["min"],
+            replicas_max=each["max"],
+        )
+        for each in fields
+    )
+
+
+def windows_of(
+    texts: Sequence[str] | None, bounds: "ScalePolicy", asked: Asked
+) -> tuple[tuple["Window", ...], tuple[tuple[float, "FloorMoved"], ...]]:
+    """Return the windows to try, those named or the endpoint's, and the moves that they make."""
+    from dataclasses import replace
+
+    from coldspark.runtime.windows import moves, read_window
+
+    try:
+        windows = tuple(map(read_window, texts)) if texts else asked.windows
+        scale = replace(bounds, windows=windows)
+    except ValueError as error:
+        raise InvalidRequest(f"--window: {error}") from None
+    if not windows:
+        return (), ()
+    began_ms = _began_ms(windows[0], asked)
+    until_ms = began_ms + round(asked.recorded.period_s * 1000)
+    found = moves(scale, began_ms, until_ms)
+    return windows, tuple(((at_ms - began_ms) / 1000, moved) for at_ms, moved in found)
+
+
+def _began_ms(window: "Window", asked: Asked) -> int:
+    """Return when the traffic began; made-up traffic and traces do on a Monday at midnight."""
+    from datetime import datetime
+
+    from coldspark.runtime.schedules import zone_of
+
+    if asked.began_ms is not None:
+        return asked.began_ms
+    asked.remarks.append(
+        f"assumed: the traffic begins on a Monday at 0:00 in {window.time_zone}, in winter"
+    )
+    monday = datetime(2026, 1, 5, tzinfo=zone_of(window.time_zone))
+    return round(monday.timestamp() * 1000)
 
 
 def _take_starts(asked: Asked, lines: Iterable[dict[str, Any]]) -> None:

@@ -30,6 +30,8 @@ coldspark plan --endpoint chat --last 7d --report plan.html     [dim]its own led
 coldspark plan --trace requests.csv --service 3s --start 20s..45s --max 8 --p95 5s
 
 coldspark plan --trace requests.csv --wait-cost 0.001 --json
+
+coldspark plan --rate 500/day --hours 8-18 --service 2s --window "0 8 * * MON-FRI 10h min=1"
 """
 
 
@@ -129,6 +131,14 @@ def plan(
         typer.Option(help="Replicas kept warm, where that is offered.", rich_help_panel=_WISH),
     ] = 0,
     max: Annotated[int, typer.Option(help="Most replicas.", rich_help_panel=_WISH)] = 4,
+    window: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Also try another floor at times: '0 8 * * MON-FRI@Europe/Berlin 10h min=2'.",
+            show_default="the endpoint's",
+            rich_help_panel=_WISH,
+        ),
+    ] = None,
     concurrency: Annotated[
         int | None,
         typer.Option(
@@ -192,13 +202,17 @@ def plan(
     else:
         asked = plan_inputs.from_pattern(rate or "", hours, burst, days, took, seed)
     types = plan_inputs.gpus_of(gpus, gpu_memory, asked)
+    bounds = _bounds(min, max, concurrency or asked.concurrency or 1)
+    windows, moves = plan_inputs.windows_of(window, bounds, asked)
     question = Question(
         traffic=asked.recorded.traffic,
         period_s=asked.recorded.period_s,
         gpus=types,
         start=plan_inputs.start_of(start, types, asked),
         thaw=asked.thaw if thaw is None else plan_inputs.durations_of(thaw, "--thaw"),
-        bounds=_bounds(min, max, concurrency or asked.concurrency or 1),
+        bounds=bounds,
+        windows=windows,
+        moves=moves,
         own_hour_nanos=_nanos(machine_cost),
         memory_bytes=size_of(memory, "--memory") if memory else asked.memory_bytes or 2**30,
         objective=_objective(p95, wait_cost),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from coldspark.cli import render, specs
-from coldspark.cli.moments import age, clock_time
+from coldspark.cli.moments import age, clock_time, minute_time
 from coldspark.cli.options import AsJson, Key, Name, Url, client
 from coldspark.cli.warmth import list_warmth, warmth_in_words
 
@@ -57,8 +57,13 @@ def ls(
     if warmth:
         list_warmth(answer)
         return
-    headers = ("name", "status", "replicas", "running", "queued", "gpu", "updated")
-    render.table(headers, [_endpoint_row(endpoint) for endpoint in endpoints])
+    headers: tuple[str, ...] = ("name", "status", "replicas", "running", "queued", "gpu", "updated")
+    rows = [_endpoint_row(endpoint) for endpoint in endpoints]
+    floors = [_moving_floors(endpoint) for endpoint in endpoints]
+    if any(floors):
+        headers += ("floor",)
+        rows = [(*row, floor) for row, floor in zip(rows, floors, strict=True)]
+    render.table(headers, rows)
 
 
 def describe(name: Name, url: Url = None, key: Key = None, as_json: AsJson = False) -> None:
@@ -119,11 +124,27 @@ def _endpoint_row(endpoint: dict[str, Any]) -> tuple[object, ...]:
     )
 
 
+def _moving_floors(endpoint: dict[str, Any]) -> str | None:
+    """Return the floors that are not the policy's own, or will not be; None: none is such."""
+    floors = [variant["floor"] for variant in endpoint.get("variants", ()) if "floor" in variant]
+    moving = [floor for floor in floors if floor["reason"] is not None or floor["next"] is not None]
+    return " | ".join(map(_floor, moving)) or None
+
+
+def _floor(floor: dict[str, Any]) -> str:
+    """Return what holds, why, and what is next."""
+    reason = "" if floor["reason"] is None else f" ({floor['reason']})"
+    then, edge = "", floor["next"]
+    if edge is not None:
+        then = f", then {edge['min']} to {edge['max']} from {minute_time(edge['at_ms'])}"
+    return f"{floor['min']} to {floor['max']}{reason}{then}"
+
+
 def _gpu(variant: dict[str, Any]) -> str:
     return str(variant.get("gpu") or "cpu")
 
 
-_APART = ("name", "weight", "replicas", "decisions", "warmth")
+_APART = ("name", "weight", "replicas", "decisions", "warmth", "floor")
 
 
 def _describe_variant(variant: dict[str, Any]) -> None:
@@ -135,6 +156,8 @@ def _describe_variant(variant: dict[str, Any]) -> None:
     }
     warmth = variant.get("warmth")
     words = {} if warmth is None else {"warmth": warmth_in_words(warmth)}
+    if (floor := variant.get("floor")) is not None:
+        words["floor"] = _floor(floor)
     render.pairs({key: specs.shown(key, value) for key, value in shown.items()} | words)
     if variant.get("replicas"):
         render.heading("replicas")

@@ -13,6 +13,8 @@ def shown(field: str, value: Any) -> str:
     if isinstance(value, dict):
         given = {key: inner for key, inner in value.items() if inner not in (None, [])}
         return "\n".join(f"{key} = {shown(key, inner)}" for key, inner in given.items())
+    if isinstance(value, list) and isinstance(value[0], dict):
+        return "\n".join(shown(name, each).replace("\n", ", ") for each in value)
     if isinstance(value, list):
         return " ".join(map(str, value))
     if isinstance(value, int) and (name in _SIZES or name.endswith("_bytes_max")):

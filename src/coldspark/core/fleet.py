@@ -32,6 +32,7 @@ from coldspark.core.messages import (
     EvictionAsked,
     FleetEffect,
     FleetEvent,
+    FloorMoved,
     ParkFailed,
     RareEvent,
     ReplicaExited,
@@ -124,6 +125,16 @@ class Fleet:
         return failure.message if failure else self._rollout.failure
 
     @property
+    def floor(self) -> int:
+        """Return how many ready replicas are kept now, whatever happens."""
+        return self._state.scale.replicas_min
+
+    @property
+    def ceiling(self) -> int:
+        """Return how many replicas there may be now."""
+        return self._state.scale.replicas_max
+
+    @property
     def queued(self) -> int:
         """Return how many requests wait."""
         return self._state.book.queued
@@ -153,7 +164,7 @@ class Fleet:
         if found is None:
             return None
         is_superseded = found.revision.id != self.revision.id
-        is_spare = self._state.roster.ready > self.revision.spec.scale.replicas_min
+        is_spare = self._state.roster.ready > self.floor
         is_parked = found.state is ReplicaState.PARKED
         return Advice(
             idle_since_s=found.parked_s if is_parked else found.idle_since_s,
@@ -191,7 +202,7 @@ class Fleet:
         if demand is not None:
             demand.note(open, now)
         if open > levels.over or open <= levels.under:
-            scale = self._state.revision.spec.scale
+            scale = self._state.scale
             levels.measure(open, scale.concurrency, scale.replicas_max, now)
 
     def _hear(self, event: RareEvent, now: float, effects: list[FleetEffect]) -> None:
@@ -214,9 +225,13 @@ class Fleet:
                 self._starting.park_failed(replica, reason, now, effects)
             case EvictionAsked(replica, reason):
                 self._evict(replica, reason, now, effects)
-            case RevisionAdopted(revision):
+            case FloorMoved():
+                self._move_floor(event, now, effects)
+            case RevisionAdopted(revision, moved):
+                if moved is not None:
+                    self._state.move_floor(moved)
                 self._rollout.adopt(revision, now, effects)
-                self._scaling.rescale(now, effects)
+                self._bound(now, effects)
             case Retired():
                 self._retire(now, effects)
             case _:
@@ -229,6 +244,21 @@ class Fleet:
         self._scaling.expire_idle(now, effects)
         self._scaling.rescale(now, effects)
         self._scaling.wake_ahead(now, effects)
+
+    def _move_floor(self, moved: FloorMoved, now: float, effects: list[FleetEffect]) -> None:
+        state = self._state
+        before = (self.floor, self.ceiling)
+        state.move_floor(moved)
+        if (self.floor, self.ceiling) != before:
+            state.note(now, f"floor {self.floor}, ceiling {self.ceiling}", moved.reason)
+        self._bound(now, effects)
+
+    def _bound(self, now: float, effects: list[FleetEffect]) -> None:
+        """Keep to a floor and a ceiling that may be new."""
+        scale = self._state.scale
+        self._rollout.rebound()
+        self._scaling.rescale(now, effects)
+        self._levels.measure(len(self._open), scale.concurrency, scale.replicas_max, now)
 
     def _evict(self, name: ReplicaId, reason: str, now: float, effects: list[FleetEffect]) -> None:
         replica = self._state.roster.find(name)
@@ -273,7 +303,7 @@ class Fleet:
         state.budget.check()
         state.levels.check()
         self._rollout.check()
-        assert roster.live(self.revision.id) <= self.revision.spec.scale.replicas_max
+        assert state.is_retired or roster.live(self.revision.id) <= self.ceiling
         assert not (state.is_retired and state.book.queued)
         if state.book.queued:
             has_room = any(replica.has_room for replica in roster)

@@ -95,10 +95,30 @@ class ReplicaExited:
 
 
 @dataclass(frozen=True, slots=True)
+class FloorMoved:
+    """From now on there shall be at least ``floor`` ready replicas and at most ``ceiling``.
+
+    None is the policy's own. It holds until the next one, also for revisions to come.
+    """
+
+    floor: int | None
+    ceiling: int | None
+    reason: str
+
+    def __post_init__(self) -> None:
+        if self.floor is not None and self.floor < 0:
+            raise ValueError(f"floor={self.floor} must not be negative")
+        if self.ceiling is not None and not max(1, self.floor or 0) <= self.ceiling <= 10_000:
+            raise ValueError(f"ceiling={self.ceiling} must lie in {max(1, self.floor or 0)}..10000")
+
+
+@dataclass(frozen=True, slots=True)
 class RevisionAdopted:
     """The variant shall run another revision, or the same one under other limits."""
 
     revision: Revision
+    moved: FloorMoved | None = None
+    """What floor and ceiling are with it, where that is not as it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +140,7 @@ RareEvent = (
     | ReplicaParked
     | ParkFailed
     | ReplicaExited
+    | FloorMoved
     | RevisionAdopted
     | Retired
     | Ticked

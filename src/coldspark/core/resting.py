@@ -57,7 +57,7 @@ class Resting:
 
     def idle_ends_s(self, now: float) -> float:
         """Return when the replica that has been idle longest leaves READY."""
-        roster, scale = self._state.roster, self._state.revision.spec.scale
+        roster, scale = self._state.roster, self._state.scale
         if roster.ready <= scale.replicas_min:
             return NEVER
         replica = roster.longest_idle()
@@ -76,7 +76,7 @@ class Resting:
 
     def rest_after_idle(self, now: float) -> Rest:
         """Return the rung that a replica goes down to when it leaves READY."""
-        scale = self._state.revision.spec.scale
+        scale = self._state.scale
         if not scale.may_park:
             return Rest.ENDED
         level = self._state.roster.ready
@@ -87,7 +87,7 @@ class Resting:
 
     def parked_ends_s(self, now: float) -> float:
         """Return when the replica that has been parked longest ends."""
-        roster, scale = self._state.roster, self._state.revision.spec.scale
+        roster, scale = self._state.roster, self._state.scale
         replica = next(iter(roster.parked.values()), None)
         if replica is None or replica.parked_s is None:
             return NEVER
@@ -154,7 +154,7 @@ class Resting:
         """Return the level that no replica is there for, and since when it is not needed."""
         state = self._state
         level = state.roster.ready + len(state.roster.starting) + 1
-        if not self._is_learning or level > state.revision.spec.scale.replicas_max:
+        if not self._is_learning or level > state.scale.replicas_max:
             return level, None
         return level, state.levels.down_since_s(level)
 
@@ -176,7 +176,7 @@ class Resting:
 
     @property
     def _is_learning(self) -> bool:
-        scale = self._state.revision.spec.scale
+        scale = self._state.scale
         if isinstance(scale.rule, Histogram):
             return True
         is_open = scale.idle_timeout_s is None and scale.warmth is not Warmth.READY
@@ -199,7 +199,7 @@ class Resting:
             and gaps.measured <= known.gaps * (1.0 + _ANEW_SHARE)
         ):
             return known
-        scale = state.revision.spec.scale
+        scale = state.scale
         descent = cheapest(gaps, rungs, scale.wait_value, self._wait_max_s(level))
         found = _Learned(descent, gaps.measured, rungs)
         self._learned[level] = found
@@ -213,7 +213,7 @@ class Resting:
         service_s = self._state.services_s.mean()
         if level == 1 or service_s is None:
             return NEVER
-        slots = (level - 1) * self._state.revision.spec.scale.concurrency
+        slots = (level - 1) * self._state.scale.concurrency
         return _AHEAD * service_s / slots
 
     def _counted(self, level: int) -> _Learned:
@@ -241,7 +241,7 @@ class Resting:
 
     def _price(self) -> tuple[Rung, Rung, Rung]:
         """Return what each rung costs; medians of what was measured."""
-        scale = self._state.revision.spec.scale
+        scale = self._state.scale
         start_s = self._state.starts_s.quantile(0.5) or 0.0
         thaw_s = self._state.thaws_s.quantile(0.5)
         thaw_s = _THAW_FIRST_S if thaw_s is None else thaw_s

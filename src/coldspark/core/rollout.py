@@ -50,6 +50,13 @@ class Rollout:
         self._call_off_starts(now, effects)
         self._begin(previous, now, effects)
 
+    def rebound(self) -> None:
+        """Let what ends it lie within a floor and a ceiling that may be new."""
+        if self._underway is not None:
+            scale = self._state.scale
+            wanted = min(self._underway.wanted, scale.replicas_max)
+            self._underway.wanted = max(wanted, scale.replicas_min)
+
     def _call_off_starts(self, now: float, effects: list[FleetEffect]) -> None:
         for replica in list(self._state.roster.starting.values()):
             if not self._is_new(replica):
@@ -59,7 +66,7 @@ class Rollout:
                 self._lives.stop(replica, now, "another revision was adopted", effects, 0.0)
 
     def _begin(self, previous: Revision, now: float, effects: list[FleetEffect]) -> None:
-        state, scale = self._state, self._state.revision.spec.scale
+        state, scale = self._state, self._state.scale
         old = state.roster.ready - self._fresh
         if not old:
             effects.append(RolledOut(state.revision))
@@ -123,7 +130,7 @@ class Rollout:
         """Take the update back when the new revision has spent its budget of failed starts."""
         assert self._underway is not None
         self._underway.failed_starts += 1
-        if self._underway.failed_starts >= self._state.revision.spec.scale.failed_starts_max:
+        if self._underway.failed_starts >= self._state.scale.failed_starts_max:
             self._take_back(self._underway.previous, failure, now, effects)
 
     def _take_back(
@@ -156,6 +163,6 @@ class Rollout:
             return
         assert underway.previous.id != state.revision.id
         assert not self._is_done(underway), "a finished roll-out is still underway"
-        assert underway.failed_starts < state.revision.spec.scale.failed_starts_max
+        assert underway.failed_starts < state.scale.failed_starts_max
         is_awaited = state.roster.starting or state.roster.failing or state.budget.failed
         assert is_awaited, "an update waits for nothing"

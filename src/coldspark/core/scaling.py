@@ -5,7 +5,7 @@ from coldspark.core.descent import Rest
 from coldspark.core.gaps import FIRST_S
 from coldspark.core.lives import Lives
 from coldspark.core.messages import FleetEffect
-from coldspark.core.replicas import ReplicaState
+from coldspark.core.replicas import Replica, ReplicaState
 from coldspark.core.resting import Resting
 from coldspark.core.rollout import Rollout
 from coldspark.core.rules.demand import Demand
@@ -13,6 +13,7 @@ from coldspark.core.rules.seen import Observed, Verdict
 from coldspark.core.state import FleetState
 from coldspark.core.types import Warmth
 
+_TRIMMED = (ReplicaState.PLACING, ReplicaState.STARTING, ReplicaState.READY)
 # Looking a member up on its Enum takes longer than the comparison; every request does it.
 _READY = Warmth.READY
 _SILENT = Demand(1.0)
@@ -33,6 +34,8 @@ class Scaling:
         state = self._state
         if state.is_retired:
             return
+        if state.roster.live(state.revision.id) > state.scale.replicas_max:
+            self._trim(now, effects)
         self._rollout.resume(now, effects)
         starts, reason = self._missing(now)
         if starts > 0:
@@ -40,18 +43,36 @@ class Scaling:
         elif not state.book.queued and not self._rollout.is_underway:
             self._withdraw(now, effects)
 
+    def _trim(self, now: float, effects: list[FleetEffect]) -> None:
+        """Let those go that are over a ceiling that has come down, the least useful first."""
+        state = self._state
+        over = state.roster.live(state.revision.id) - state.scale.replicas_max
+        reason = f"over the ceiling of {state.scale.replicas_max}: {state.floor_reason}"
+        for replica in sorted(state.roster, key=_use):
+            if over <= 0:
+                break
+            if replica.revision.id != state.revision.id or replica.state not in _TRIMMED:
+                continue
+            over -= 1
+            if replica.state is ReplicaState.PLACING:
+                self._lives.withdraw(replica, now, reason, effects)
+            elif replica.state is ReplicaState.STARTING:
+                self._lives.call_off(replica, now, reason, effects)
+            else:
+                self._lives.send_away(replica, now, reason, effects)
+
     def _missing(self, now: float) -> tuple[int, str]:
         """Return how many starts the rule wants and ``replicas_max`` allows, and why."""
-        roster, revision = self._state.roster, self._state.revision
-        scale = revision.spec.scale
+        state = self._state
+        roster, scale = state.roster, state.scale
         verdict = self._judge(now)
-        room = scale.replicas_max - roster.live(revision.id) - roster.failing
+        room = scale.replicas_max - roster.live(state.revision.id) - roster.failing
         if room <= 0:
             return 0, f"at replicas_max={scale.replicas_max}"
         wanted, reason = verdict.replicas, verdict.reason
-        if wanted < scale.replicas_min:
-            wanted, reason = scale.replicas_min, "provisioned"
-        worth = self._resting.worth_starting() if self._state.book.queued else 0
+        if wanted < scale.replicas_min or (wanted == scale.replicas_min and not state.book.queued):
+            wanted, reason = scale.replicas_min, state.floor_reason
+        worth = self._resting.worth_starting() if state.book.queued else 0
         if worth > wanted:
             wanted, reason = worth, f"{reason}; {worth} are worth having for those to come"
         return min(wanted - roster.ready - len(roster.starting) - roster.failing, room), reason
@@ -62,14 +83,14 @@ class Scaling:
         if (demand := state.ruling.demand) is not None:
             # It is asked in the middle of a step: what just came counts already.
             demand.note(state.book.open, now)
-        return state.ruling.judge(state.revision.spec.scale, self._observe(now))
+        return state.ruling.judge(state.scale, self._observe(now))
 
     def _observe(self, now: float) -> Observed:
         state, first = self._state, self._state.book.first
         return Observed(
             now=now,
             running=state.book.open - state.book.queued,
-            slots=state.revision.spec.scale.concurrency,
+            slots=state.scale.concurrency,
             demand=state.ruling.demand or _SILENT,
             queued=state.book.queued,
             ready=state.roster.ready,
@@ -83,7 +104,7 @@ class Scaling:
     def _withdraw(self, now: float, effects: list[FleetEffect]) -> None:
         """Nobody waits any more: stop asking for room beyond the floor."""
         roster = self._state.roster
-        floor = max(self._state.revision.spec.scale.replicas_min, self._resting.expected)
+        floor = max(self._state.scale.replicas_min, self._resting.expected)
         spare = roster.ready + len(roster.starting) - floor
         placing = [r for r in roster.starting.values() if r.state is ReplicaState.PLACING]
         for replica in placing[: max(0, spare)]:
@@ -119,7 +140,7 @@ class Scaling:
     def idles_for_s(self) -> float:
         """Return the least time for which a replica that begins to idle stays ready."""
         state = self._state
-        scale, ready, ruling = state.revision.spec.scale, state.roster.ready, state.ruling
+        scale, ready, ruling = state.scale, state.roster.ready, state.ruling
         if ready <= scale.replicas_min or scale.warmth is _READY:
             return NEVER
         if not ruling.rests_by_level:
@@ -140,3 +161,10 @@ class Scaling:
         if self._state.is_retired or self._state.budget.failed or self._rollout.is_underway:
             return next_s
         return min(next_s, resting.wakes_ahead_s(now))
+
+
+def _use(replica: Replica) -> tuple[int, int, float]:
+    """Order replicas by what is lost with each: its place in its life, its requests, its age."""
+    is_started = replica.state is not ReplicaState.PLACING
+    is_ready = replica.state is ReplicaState.READY
+    return is_started + is_ready, len(replica.running), -replica.asked_s

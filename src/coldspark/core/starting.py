@@ -124,7 +124,7 @@ class Starting:
         if self._rollout.owns(replica):
             self._rollout.count_failed_start(failure, now, effects)
             return
-        if budget.failed >= state.revision.spec.scale.failed_starts_max:
+        if budget.failed >= state.scale.failed_starts_max:
             budget.give_up(failure, now)
             state.note(now, "FAILED", f"{budget.failed} failed starts in a row")
         if not state.roster.ready and not state.roster.starting:
@@ -143,7 +143,7 @@ class Starting:
 
     def _is_wanted(self) -> bool:
         state = self._state
-        floor = state.revision.spec.scale.replicas_min
+        floor = state.scale.replicas_min
         is_below = state.roster.ready < floor and not state.is_retired
         return bool(state.book.queued) or self._rollout.is_underway or is_below
 

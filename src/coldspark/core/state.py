@@ -1,18 +1,20 @@
 """What the parts of one fleet share. They alone write it, and only inside ``Fleet.step``."""
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from coldspark.core.gaps import Levels
+from coldspark.core.messages import FloorMoved
 from coldspark.core.requests import RequestBook
 from coldspark.core.roster import Roster
 from coldspark.core.rules.ruling import Ruling
 from coldspark.core.rules.settings import Histogram
 from coldspark.core.starts import StartBudget
-from coldspark.core.types import FleetId, Revision
+from coldspark.core.types import FleetId, Revision, ScalePolicy
 from coldspark.core.windows import Samples
 
 DECISIONS_KEPT = 50
+_OWN = FloorMoved(None, None, "provisioned")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,10 @@ class FleetState:
     """Of its replicas' ids; they are numbered from 1."""
     revision: Revision
     """What shall run. A replica may still run another one."""
+    scale: ScalePolicy = field(init=False)
+    """The revision's policy, under the floor and the ceiling that hold now."""
+    moved: FloorMoved = _OWN
+    """What they were moved to last."""
     is_retired: bool = False
     book: RequestBook = field(default_factory=RequestBook)
     roster: Roster = field(default_factory=Roster)
@@ -46,13 +52,37 @@ class FleetState:
     notes: deque[Note] = field(default_factory=lambda: deque(maxlen=DECISIONS_KEPT))
 
     def __post_init__(self) -> None:
+        self._bound()
         self._rule_anew()
 
     def follow(self, revision: Revision) -> None:
         """Let another revision be what shall run; its rule decides from here on."""
         self.revision = revision
+        self._bound()
         if revision.spec.scale.rule != self.ruling.rule:
             self._rule_anew()
+
+    def move_floor(self, moved: FloorMoved) -> None:
+        """Let another floor and ceiling hold, for this revision and those to come."""
+        self.moved = moved
+        self._bound()
+
+    def _bound(self) -> None:
+        """Work out which policy holds. A ceiling that is left open is never under the floor."""
+        own, floor, ceiling = self.revision.spec.scale, self.moved.floor, self.moved.ceiling
+        if floor is None and ceiling is None:
+            self.scale = own
+            return
+        if ceiling is None:
+            ceiling = max(own.replicas_max, floor or 0)
+        if floor is None:
+            floor = min(own.replicas_min, ceiling)
+        self.scale = replace(own, replicas_min=floor, replicas_max=ceiling, windows=())
+
+    @property
+    def floor_reason(self) -> str:
+        """Say why there is the floor that there is."""
+        return _OWN.reason if self.scale is self.revision.spec.scale else self.moved.reason
 
     def _rule_anew(self) -> None:
         self.ruling = Ruling(self.revision.spec.scale.rule)

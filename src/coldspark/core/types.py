@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
 
+from coldspark.core.provisioning import Window, check_windows
 from coldspark.core.rules.settings import Histogram, Learned, Rule
 from coldspark.core.warmth import Warmth as Warmth
 
@@ -130,6 +131,8 @@ class ScalePolicy:
     """0 starts a replica for every slot's worth of waiting work; 1 only one that pays its start."""
     failed_starts_max: int = 3
     """Failed starts in a row after which the endpoint says FAILED."""
+    windows: tuple[Window, ...] = ()
+    """Times of the week at which another floor holds; of those open, the highest floor wins."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.replicas_min <= self.replicas_max:
@@ -150,6 +153,7 @@ class ScalePolicy:
             raise ValueError(f"waste_budget={self.waste_budget} must lie in 0..1")
         if not 1 <= self.failed_starts_max <= 100:
             raise ValueError(f"failed_starts_max={self.failed_starts_max} must lie in 1..100")
+        check_windows(self.windows, self.replicas_max)
 
     def _check_batching(self) -> None:
         size, wait_s = self.batch_size_max, self.batch_wait_s
@@ -172,6 +176,11 @@ class ScalePolicy:
 
     def _check_warmth(self) -> None:
         """Refuse times that the pinned rung makes meaningless."""
+        if self.warmth is Warmth.READY and self.windows:
+            raise ValueError(
+                "windows end without effect with warmth=ready, which keeps all that was started:"
+                " leave one of them out"
+            )
         if self.warmth is Warmth.READY and self.idle_timeout_s is not None:
             raise ValueError(
                 f"idle_timeout_s={self.idle_timeout_s:g} does nothing with warmth=ready:"

@@ -131,15 +131,24 @@ class Controller:
         """Return all cells, those that are being retired included."""
         return iter(list(self._cells.values()))
 
-    def open_cell(self, endpoint: EndpointName, variant: VariantName, revision: Revision) -> Cell:
-        """Begin to run a variant; its provisioned replicas start at once."""
+    def open_cell(
+        self,
+        endpoint: EndpointName,
+        variant: VariantName,
+        revision: Revision,
+        first: FleetEvent | None = None,
+    ) -> Cell:
+        """Begin to run a variant; its provisioned replicas start at once.
+
+        ``first`` is what its fleet hears first, such as another floor than the revision's.
+        """
         id = fleet_id(endpoint, variant)
         assert id not in self._cells
         self._born += 1
         prefix = f"{endpoint[:_NAME_CHARS]}-{self._boot}x{self._born}."
         cell = Cell(endpoint, variant, Fleet(id, revision, replica_prefix=prefix))
         self._cells[id] = cell
-        self.post(cell, Ticked())
+        self.post(cell, first or Ticked())
         return cell
 
     def retire(self, cell: Cell) -> None:
@@ -395,7 +404,7 @@ class Controller:
         provisioned = frozenset(
             replica.id
             for cell in self._cells.values()
-            if (floor := cell.fleet.revision.spec.scale.replicas_min)
+            if (floor := cell.fleet.floor)
             for replica in cell.fleet.replicas()[:floor]
         )
         self._ledger.hold(self.accounts.settle(provisioned))

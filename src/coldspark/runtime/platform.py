@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from coldspark.core.fleet import Note
-from coldspark.core.messages import RevisionAdopted
+from coldspark.core.messages import FloorMoved, RevisionAdopted
 from coldspark.core.replicas import Replica, ReplicaState
 from coldspark.core.types import (
     EndpointDefinition,
@@ -24,10 +24,11 @@ from coldspark.core.types import (
     VariantDefinition,
     VariantName,
 )
-from coldspark.errors import ColdsparkError, NoRoom, NotFound
+from coldspark.errors import ColdsparkError, InvalidRequest, NoRoom, NotFound
 from coldspark.runtime import clock
 from coldspark.runtime.cells import Cell
 from coldspark.runtime.controller import Controller
+from coldspark.runtime.floors import Floors
 from coldspark.runtime.ports import (
     Decision,
     EndpointView,
@@ -94,12 +95,15 @@ class LocalPlatform:
         *,
         settle: Callable[[], Awaitable[None]] | None = None,
         router: int | None = None,
+        wall_ms: Callable[[], int] = clock.wall_ms,
     ) -> None:
         """Take the neighbours. ``prepare`` brings a revision's files here ahead of use.
 
         ``settle`` is called now and then, where the controller does not settle for itself alone.
+        ``wall_ms`` is the clock that windows open by.
         """
         self.controller = controller(self._rolled_back)
+        self._floors = Floors(self.controller.post, wall_ms)
         self._store = endpoints
         self._host = host
         self._prepare = prepare
@@ -121,6 +125,7 @@ class LocalPlatform:
     async def close(self) -> None:
         """Stop the background work, refuse what waits, and start nothing more."""
         await self._tasks.close(5.0)
+        self._floors.close()
         self.controller.close()
 
     def submit(self, invocation: Invocation, sink: Sink) -> Ticket:
@@ -167,7 +172,27 @@ class LocalPlatform:
             await self._store.delete(name)
             endpoint = self._endpoints.pop(name)
             for cell in endpoint.cells.values():
+                self._floors.forget(cell)
                 self.controller.retire(cell)
+
+    async def bound(
+        self,
+        name: EndpointName,
+        variant: VariantName,
+        floor: int | None,
+        ceiling: int | None,
+        reason: str,
+    ) -> EndpointView:
+        """Set how many ready replicas a variant has; see ``Platform``."""
+        cell = self._find(name).cells.get(variant)
+        if cell is None:
+            raise NotFound(f"endpoint {name} has no variant {variant!r}", field="variant")
+        try:
+            moved = FloorMoved(floor, ceiling, reason)
+        except ValueError as error:
+            raise InvalidRequest(str(error), field="floor") from None
+        self._floors.bound(cell, moved)
+        return self.endpoint(name)
 
     def endpoint(self, name: EndpointName) -> EndpointView:
         """Return one endpoint. Raises NotFound."""
@@ -202,15 +227,19 @@ class LocalPlatform:
         definition = endpoint.definition
         wanted = {variant.name: variant for variant in definition.variants}
         for name in [name for name in endpoint.cells if name not in wanted]:
+            self._floors.forget(endpoint.cells[name])
             self.controller.retire(endpoint.cells.pop(name))
         for name, variant in wanted.items():
             cell = endpoint.cells.get(name)
             if cell is None:
-                endpoint.cells[name] = self.controller.open_cell(
-                    definition.name, name, variant.revision
-                )
+                first = self._floors.first(variant.revision)
+                cell = self.controller.open_cell(definition.name, name, variant.revision, first)
+                endpoint.cells[name] = cell
+                self._floors.watch(cell)
             elif cell.fleet.revision != variant.revision:
-                self.controller.post(cell, RevisionAdopted(variant.revision))
+                moved = self._floors.adopting(cell, variant.revision)
+                self.controller.post(cell, RevisionAdopted(variant.revision, moved))
+                self._floors.adopted(cell)
         endpoint.credit = dict.fromkeys(wanted, 0.0)
 
     def _choose(self, endpoint: _Endpoint) -> VariantName:
@@ -246,7 +275,8 @@ class LocalPlatform:
         self.controller.settle()
 
     def _rolled_back(self, cell: Cell, revision: Revision) -> None:
-        """Write down that an update was taken back."""
+        """Write down that an update was taken back; its windows went with it."""
+        self._floors.adopted(cell)
         endpoint = self._endpoints.get(cell.endpoint)
         if endpoint is None:
             return
@@ -290,6 +320,7 @@ class LocalPlatform:
             queued=fleet.queued,
             replicas=tuple(self._replica_view(replica) for replica in fleet.replicas()),
             decisions=tuple(_decision(note) for note in fleet.notes),
+            floor=self._floors.view(cell),
         )
 
     def _replica_view(self, replica: Replica) -> ReplicaView:

@@ -250,6 +250,27 @@ class ReplicaView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeView:
+    """A moment from which on another floor and ceiling hold."""
+
+    at_ms: int
+    min: int
+    max: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FloorView:
+    """How many ready replicas there are at least and at most now."""
+
+    min: int
+    max: int
+    reason: str | None
+    """The window or the bound that says so; None: the policy's own."""
+    next: EdgeView | None
+    """None: it stays."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VariantView:
     """One variant as it is now."""
 
@@ -262,6 +283,7 @@ class VariantView:
     replicas: tuple[ReplicaView, ...]
     decisions: tuple[Decision, ...]
     """The latest, oldest first."""
+    floor: FloorView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,6 +327,21 @@ class Platform(Protocol):
 
     def refuse_what_cannot_run(self, definition: EndpointDefinition) -> None:
         """Raise the NoRoom that ``deploy`` would raise."""
+
+    async def bound(
+        self,
+        name: EndpointName,
+        variant: VariantName,
+        floor: int | None,
+        ceiling: int | None,
+        reason: str,
+    ) -> EndpointView:
+        """Set how many ready replicas a variant has at least and at most; both None lifts it.
+
+        It wins over the windows and the policy, also of revisions to come, until it is lifted, the
+        variant is deleted or its process ends: it is not on disk. Applying it anew costs nothing.
+        Raises NotFound and InvalidRequest.
+        """
 
     async def remove(self, name: EndpointName) -> None:
         """Delete an endpoint: what waits is refused, what runs may finish. Raises NotFound."""

@@ -23,6 +23,13 @@ CPU under the directory's name.
     idle_timeout = "60s"                # or "auto", the default: learned from the traffic
     rule = "knative"                    # or {name = "keep-alive", keep = "10m"}; default: learned
 
+    [[scale.windows]]                   # any number: times at which another floor holds
+    cron = "0 8 * * MON-FRI"
+    time_zone = "Europe/Berlin"         # default: UTC
+    lasts = "10h"
+    min = 2
+    max = 8                             # default: the policy's own
+
     [limits]                            # request_timeout, start_timeout, body, queue, ...
     request_timeout = "10m"
 
@@ -231,8 +238,27 @@ def _scale(table: Mapping[str, Any]) -> dict[str, Any]:
         "rule": ("rule", _rule),
         "waste_budget": ("waste_budget", float),
         "failed_starts": ("failed_starts_max", int),
+        "windows": ("windows", _windows),
     }
     return _translated(table, known, "[scale]")
+
+
+def _windows(tables: object) -> list[dict[str, Any]]:
+    """Return the windows under their keys in the API."""
+    if not isinstance(tables, list):
+        raise ValueError("windows must be tables: write each as [[scale.windows]]")
+    known: dict[str, tuple[str, Callable[[Any], object]]] = {
+        "cron": ("cron", str),
+        "time_zone": ("time_zone", str),
+        "lasts": ("lasts_s", parse_duration),
+        "min": ("min", int),
+        "max": ("max", int),
+    }
+    for table in tables:
+        for key in ("cron", "lasts", "min"):
+            if isinstance(table, Mapping) and key not in table:
+                raise ValueError(f"[[scale.windows]] needs {key}: a window is cron, lasts and min")
+    return [_translated(table, known, "[[scale.windows]]") for table in tables]
 
 
 def _duration_or_auto(value: str | int | float) -> float | None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 
-from coldspark.core.messages import Device, NodeJoined
+from coldspark.core.messages import Device, FloorMoved, NodeJoined
 from coldspark.core.types import (
     Command,
     DeviceId,
@@ -40,6 +40,8 @@ class Trial:
     hour_nanos: int = 0
     """What a replica's hour costs."""
     seed: int = 0
+    moves: tuple[tuple[float, FloorMoved], ...] = ()
+    """When the floor moves, in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +108,7 @@ class Outcome:
 
 def play(trial: Trial, on_progress: Callable[[int, int], None] | None = None) -> Outcome:
     """Return what comes of a trial; the same trial always comes to the same."""
-    count = trial.scale.replicas_max
+    count = max([trial.scale.replicas_max, *(one.ceiling or 0 for _, one in trial.moves)])
     world = World(
         [_endpoint(trial)],
         [_node(count)],
@@ -133,7 +135,9 @@ def _endpoint(trial: Trial) -> Endpoint:
     if trial.thaw is not None:
         behaviour = Behaviour(start=trial.start, thaw=trial.thaw)
     revision = Revision(id=RevisionId("simulated"), spec=spec)
-    return Endpoint(name="e", revision=revision, traffic=trial.traffic, behaviour=behaviour)
+    return Endpoint(
+        name="e", revision=revision, traffic=trial.traffic, behaviour=behaviour, moves=trial.moves
+    )
 
 
 def _node(count: int) -> NodeJoined:

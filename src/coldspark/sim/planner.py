@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from math import inf
 
+from coldspark.core.messages import FloorMoved
 from coldspark.core.pricing import Book
+from coldspark.core.provisioning import Window
 from coldspark.core.rules.settings import KeepAlive
 from coldspark.core.types import ScalePolicy
 from coldspark.sim.advising import Choice, Swept, choose
@@ -52,6 +54,10 @@ class Question:
     memory_bytes: int
     """Of a replica: what is billed where memory is."""
     objective: Objective = field(default_factory=Objective)
+    windows: tuple[Window, ...] = ()
+    """Times at which another floor might hold."""
+    moves: tuple[tuple[float, FloorMoved], ...] = ()
+    """What a fleet with those windows is told, and when."""
     seed: int = 0
     with_break_even: bool = True
 
@@ -111,7 +117,9 @@ class Planner:
         self._books = books
         self._on_step = on_step
         self._done = 0
-        self._policies = tuple(candidates(_parking(question.bounds, question.thaw)))
+        self._policies = tuple(
+            candidates(_parking(question.bounds, question.thaw), question.windows)
+        )
         types = max(1, len(question.gpus))
         self._steps = len(self._policies) + 1 + types * len(SERVERLESS)
         self._played: dict[tuple[str, str], Outcome] = {}
@@ -159,6 +167,7 @@ class Planner:
             thaw=thaw,
             hour_nanos=question.own_hour_nanos,
             seed=question.seed,
+            moves=question.moves if scale.windows else (),
         )
 
     def _here(self, choice: Choice, rivals: list[Row]) -> Row:

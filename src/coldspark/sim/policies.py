@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from coldspark.core.provisioning import Window
 from coldspark.core.rules.reading import name_of, setting_names
 from coldspark.core.rules.settings import (
     Histogram,
@@ -41,8 +42,11 @@ class Policy:
     scale: ScalePolicy
 
 
-def candidates(bounds: ScalePolicy) -> Iterator[Policy]:
-    """Yield the policies to try, within the bounds (min, max, concurrency, parking) of one."""
+def candidates(bounds: ScalePolicy, windows: tuple[Window, ...] = ()) -> Iterator[Policy]:
+    """Yield the policies to try, within the bounds (min, max, concurrency, parking) of one.
+
+    With windows, two of them are tried with another floor in those as well.
+    """
     for value in WAIT_VALUES:
         scale = replace(bounds, rule=Learned(), wait_value=value)
         yield Policy(f"learned, wait_value {value:g}", scale)
@@ -54,6 +58,10 @@ def candidates(bounds: ScalePolicy) -> Iterator[Policy]:
         bounds.replicas_min + 1, min(bounds.replicas_max, bounds.replicas_min + 2) + 1
     ):
         yield Policy(f"learned, min {count}", replace(bounds, replicas_min=count))
+    if windows:
+        yield Policy("learned, by window", replace(bounds, windows=windows))
+        kept = replace(bounds, windows=windows, rule=KeepAlive(keep_s=60.0))
+        yield Policy("keep-alive, 60 s, by window", kept)
 
 
 def _named(rule: Rule) -> str:
@@ -81,7 +89,19 @@ def as_toml(scale: ScalePolicy) -> str:
         lines.append(f"wait_value = {scale.wait_value:g}")
     else:
         lines.append(f"rule = {_rule_toml(scale.rule)}")
+    for window in scale.windows:
+        lines += ["", "[[scale.windows]]", *_window_toml(window)]
     return "\n".join(lines) + "\n"
+
+
+def _window_toml(window: Window) -> Iterator[str]:
+    yield f'cron = "{window.cron}"'
+    if window.time_zone != "UTC":
+        yield f'time_zone = "{window.time_zone}"'
+    yield f'lasts = "{window.lasts_s:g}s"'
+    yield f"min = {window.replicas_min}"
+    if window.replicas_max is not None:
+        yield f"max = {window.replicas_max}"
 
 
 def _rule_toml(rule: Rule) -> str:

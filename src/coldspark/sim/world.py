@@ -23,6 +23,7 @@ from coldspark.core.messages import (
     EvictionAsked,
     FleetEffect,
     FleetEvent,
+    FloorMoved,
     Forward,
     Grant,
     GrantRoom,
@@ -83,6 +84,8 @@ class Endpoint:
     revision: Revision
     traffic: Traffic
     behaviour: Behaviour
+    moves: tuple[tuple[float, FloorMoved], ...] = ()
+    """When its floor moves, in order."""
 
 
 @dataclass(slots=True, eq=False)
@@ -199,7 +202,13 @@ class World:
         for node in nodes:
             self._place(node)
         for lane in self.lanes:
-            self._post(lane, Ticked())
+            first: FleetEvent = Ticked()
+            for at_s, moved in lane.endpoint.moves:
+                if at_s > 0:
+                    self._at(at_s, lane, moved)
+                else:
+                    first = moved
+            self._post(lane, first)
 
     def _lane(self, endpoint: Endpoint) -> Lane:
         fleet = Fleet(FleetId(endpoint.name), endpoint.revision, replica_prefix=f"{endpoint.name}.")

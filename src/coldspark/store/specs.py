@@ -21,8 +21,14 @@ def revision_of(spec: Spec) -> Revision:
 
 
 def spec_json(spec: Spec) -> bytes:
-    """Write a spec as canonical JSON: keys sorted, no spaces."""
-    return msgspec.json.encode(spec, order="deterministic")
+    """Write a spec as canonical JSON: fields in their order, mappings sorted, no spaces.
+
+    What came to specs later is left out while it has its default, so known ids stay what they are.
+    """
+    plain = msgspec.to_builtins(spec, order="deterministic")
+    if not spec.scale.windows:
+        del plain["scale"]["windows"]
+    return msgspec.json.encode(plain)
 
 
 def read_revision(id: RevisionId, text: str) -> Revision:

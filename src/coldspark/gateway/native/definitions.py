@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from coldspark.core.provisioning import Window
 from coldspark.core.rules.reading import read_rule, write_rule
 from coldspark.core.sizes import parse_size
 from coldspark.core.types import (
@@ -30,7 +31,9 @@ from coldspark.gateway.native.schemas import (
     HandlerBody,
     ScaleBody,
     VariantBody,
+    WindowBody,
 )
+from coldspark.runtime import windows
 from coldspark.runtime.catalogue import Catalogue
 from coldspark.store.specs import revision_of
 
@@ -170,7 +173,23 @@ def _scale(body: ScaleBody) -> ScalePolicy:
         rule=_valid("scale.rule", lambda: read_rule(body.rule)),
         waste_budget=body.waste_budget,
         failed_starts_max=body.failed_starts_max,
+        windows=_valid("scale.windows", lambda: _windows(body.windows)),
     )
+
+
+def _windows(bodies: list[WindowBody]) -> tuple[Window, ...]:
+    found = tuple(
+        Window(
+            cron=body.cron,
+            time_zone=body.time_zone,
+            lasts_s=body.lasts_s,
+            replicas_min=body.min,
+            replicas_max=body.max,
+        )
+        for body in bodies
+    )
+    windows.check_schedule(found)
+    return found
 
 
 def _valid(field: str, make: Callable[[], T]) -> T:
@@ -225,6 +244,17 @@ def _scale_fields(scale: ScalePolicy) -> dict[str, Any]:
         "rule": write_rule(scale.rule),
         "waste_budget": scale.waste_budget,
         "failed_starts_max": scale.failed_starts_max,
+        "windows": [_window_fields(window) for window in scale.windows],
+    }
+
+
+def _window_fields(window: Window) -> dict[str, Any]:
+    return {
+        "cron": window.cron,
+        "time_zone": window.time_zone,
+        "lasts_s": window.lasts_s,
+        "min": window.replicas_min,
+        "max": window.replicas_max,
     }
 
 

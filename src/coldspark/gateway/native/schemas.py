@@ -29,6 +29,23 @@ class CommandBody(Asked):
     overrides: list[str] = []
 
 
+class WindowBody(Asked, kw_only=True):
+    """A time of the week at which another floor holds."""
+
+    cron: str
+    """When it begins: minute, hour, day of the month, month, day of the week."""
+    time_zone: str = "UTC"
+    lasts_s: float
+    min: int
+    max: int | None = None
+    """None: the policy's own."""
+
+
+Plain = bool | int | float | str
+Fields = dict[str, str | int | float | None]
+"""A rule's settings, or a window."""
+
+
 class ScaleBody(Asked):
     """How many replicas there are, and for how long an idle one is kept."""
 
@@ -54,6 +71,8 @@ class ScaleBody(Asked):
     """
     waste_budget: float = 0.0
     failed_starts_max: int = 3
+    windows: list[WindowBody] = []
+    """Of those that are open at a time, the one with the highest ``min`` holds."""
 
 
 class LimitsBody(Asked):
@@ -121,6 +140,25 @@ class DecisionBody(msgspec.Struct):
     reason: str
 
 
+class EdgeBody(msgspec.Struct):
+    """A moment from which on another floor and ceiling hold."""
+
+    at_ms: int
+    min: int
+    max: int
+
+
+class FloorBody(msgspec.Struct):
+    """How many ready replicas there are at least and at most now."""
+
+    min: int
+    max: int
+    reason: str | None
+    """The window that says so, or who set it; null: the policy's own ``min`` and ``max``."""
+    next: EdgeBody | None
+    """Null: it stays."""
+
+
 class VariantState(msgspec.Struct, kw_only=True):
     """One variant: what it runs, and how it does."""
 
@@ -138,7 +176,8 @@ class VariantState(msgspec.Struct, kw_only=True):
     command: CommandBody | None
     code: str | None
     model: str | None
-    scale: dict[str, int | float | str | dict[str, str | float] | None]
+    scale: dict[str, int | float | str | Fields | list[Fields] | None]
+    floor: FloorBody
     limits: dict[str, int | float]
     environment: dict[str, str]
     replicas: list[ReplicaBody]
@@ -164,8 +203,8 @@ class Change(msgspec.Struct):
     """One field that a deploy would change."""
 
     field: str
-    old: bool | int | float | str | list[str] | dict[str, str | float] | None
-    new: bool | int | float | str | list[str] | dict[str, str | float] | None
+    old: Plain | list[str | Fields] | Fields | None
+    new: Plain | list[str | Fields] | Fields | None
 
 
 class PlanBody(msgspec.Struct):

@@ -6,6 +6,7 @@ from coldspark.core.metering import Usage
 from coldspark.gateway.native.definitions import spec_fields
 from coldspark.gateway.native.schemas import (
     DecisionBody,
+    FloorBody,
     LogLineBody,
     ReplicaBody,
     UsageBody,
@@ -57,6 +58,7 @@ def _variant(view: VariantView, reader: WarmthReader) -> WarmVariant:
         "decisions": [
             msgspec.convert(one, DecisionBody, from_attributes=True) for one in view.decisions
         ],
+        "floor": msgspec.convert(view.floor, FloorBody, from_attributes=True),
         "warmth": warmth_body(view, reader),
     }
     return msgspec.convert(fields | spec_fields(view.revision.spec), WarmVariant)

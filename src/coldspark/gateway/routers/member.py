@@ -12,6 +12,7 @@ from coldspark.runtime.routers.messages import (
     Absorb,
     Advices,
     Advise,
+    Bound,
     Count,
     Counts,
     Deploy,
@@ -59,6 +60,8 @@ class Member:
                 return self._sight()
             case Deploy(definition):
                 return await self.platform.deploy(definition)
+            case Bound(name, variant, floor, ceiling, reason):
+                return await self.platform.bound(name, variant, floor, ceiling, reason)
             case Remove(name):
                 await self.platform.remove(name)
             case Settle():

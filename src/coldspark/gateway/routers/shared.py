@@ -14,7 +14,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from coldspark.core.metering import Usage
 from coldspark.core.ownership import LEAD
 from coldspark.core.totals import Totals
-from coldspark.core.types import EndpointDefinition, EndpointName, ReplicaId, Revision
+from coldspark.core.types import (
+    EndpointDefinition,
+    EndpointName,
+    ReplicaId,
+    Revision,
+    VariantName,
+)
 from coldspark.errors import NotFound, RouterGone
 from coldspark.gateway.native.services import KeyAdmin, WarmthReader
 from coldspark.gateway.tally import Tally
@@ -23,6 +29,7 @@ from coldspark.runtime.ports import EndpointView, Invocation, Key, LogLine, Sink
 from coldspark.runtime.routers.lead import Lead
 from coldspark.runtime.routers.messages import (
     Absorb,
+    Bound,
     Counts,
     Deploy,
     RefreshKeys,
@@ -151,6 +158,23 @@ class SharedPlatform:
     def refuse_what_cannot_run(self, definition: EndpointDefinition) -> None:
         """Raise NoRoom when a variant fits no node: all routers place on the same."""
         self._own.refuse_what_cannot_run(definition)
+
+    async def bound(
+        self,
+        name: EndpointName,
+        variant: VariantName,
+        floor: int | None,
+        ceiling: int | None,
+        reason: str,
+    ) -> EndpointView:
+        """Set a variant's floor and ceiling at its owner's."""
+        router = self._lead.owner(name)
+        if router == LEAD:
+            return await self._own.bound(name, variant, floor, ceiling, reason)
+        asked = Bound(name, variant, floor, ceiling, reason)
+        view: EndpointView = await self._lead.ask(router, asked, EndpointView, _CHANGE_S)
+        await self._mirror.renew()
+        return view
 
     async def remove(self, name: EndpointName) -> None:
         """Delete an endpoint at its owner's."""

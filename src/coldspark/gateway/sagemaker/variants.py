@@ -9,8 +9,6 @@ variant keeps ``InitialInstanceCount`` replicas, or between the bounds of its ma
 import math
 from collections.abc import Mapping
 
-import msgspec
-
 from coldspark.core.types import (
     MIB,
     Command,
@@ -38,6 +36,7 @@ from coldspark.gateway.sagemaker.records import (
     ServerlessConfig,
 )
 from coldspark.runtime.catalogue import Catalogue
+from coldspark.store.specs import spec_json
 
 _AWS_MEMORY_MB = (1024, 2048, 3072, 4096, 5120, 6144)
 _STAGE_TIMEOUT_S = Limits().start_timeout_s / 2
@@ -79,7 +78,7 @@ def variant_definition(
 
 def revision(spec: Spec) -> Revision:
     """Put a spec under its id."""
-    return Revision(id=revision_id(msgspec.json.encode(spec, order="deterministic")), spec=spec)
+    return Revision(id=revision_id(spec_json(spec)), spec=spec)
 
 
 def _selectors(

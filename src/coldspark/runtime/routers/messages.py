@@ -9,7 +9,7 @@ from msgspec import Struct
 from coldspark.config import ServerConfig
 from coldspark.core.fleet import Advice
 from coldspark.core.messages import Grant, NodeJoined, RoomAsked
-from coldspark.core.types import EndpointDefinition, EndpointName, ReplicaId
+from coldspark.core.types import EndpointDefinition, EndpointName, ReplicaId, VariantName
 from coldspark.runtime.ports import EndpointView
 from coldspark.runtime.warmth import PoolView, StartView, Warmth
 
@@ -97,6 +97,16 @@ class Deploy(Struct, frozen=True, tag=True):
     definition: EndpointDefinition
 
 
+class Bound(Struct, frozen=True, tag=True):
+    """Set a variant's floor and ceiling. The answer is its ``EndpointView``."""
+
+    name: EndpointName
+    variant: VariantName
+    floor: int | None
+    ceiling: int | None
+    reason: str
+
+
 class Remove(Struct, frozen=True, tag=True):
     """Delete an endpoint. The answer is None."""
 
@@ -125,7 +135,7 @@ class StartOf(Struct, frozen=True, tag=True):
     replica: ReplicaId
 
 
-Question = SeeAll | Deploy | Remove | Settle | Absorb | RefreshKeys | Advise | StartOf
+Question = SeeAll | Deploy | Bound | Remove | Settle | Absorb | RefreshKeys | Advise | StartOf
 
 
 class Asked(Struct, frozen=True, tag=True):
