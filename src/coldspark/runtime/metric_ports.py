@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Protocol
+
+from coldspark.core.alarms import AlarmState as AlarmState
 
 Dimensions = tuple[tuple[str, str], ...]
 """Names and values, sorted by name."""
@@ -50,14 +51,6 @@ class Metrics(Protocol):
         self, metric: Metric, start_ms: int, end_ms: int, period_s: int
     ) -> Sequence[Period]:
         """Return the periods that have measurements, oldest first; the newest are in them."""
-
-
-class AlarmState(StrEnum):
-    """What an alarm can be."""
-
-    OK = "OK"
-    ALARM = "ALARM"
-    INSUFFICIENT_DATA = "INSUFFICIENT_DATA"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

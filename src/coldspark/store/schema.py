@@ -10,14 +10,16 @@ from sqlalchemy import (
     Float,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
+    UniqueConstraint,
 )
 
 from coldspark.core.waterfall import STAGES
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration: a database at this version needs nothing done."""
 
 metadata = MetaData()
@@ -114,4 +116,63 @@ holdings = Table(
     Column("to_ms", BigInteger, nullable=False),
     Column("nanos", BigInteger, nullable=False),
     Index("holdings_by_time", "from_ms"),
+)
+
+series = Table(
+    "series",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("namespace", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("dimensions", Text, nullable=False),
+    Column("unit", Text, nullable=False),
+    Column("last_ms", BigInteger, nullable=False),
+    UniqueConstraint("namespace", "name", "dimensions", "unit"),
+    Index("series_by_age", "last_ms"),
+)
+
+measurements = Table(
+    "measurements",
+    metadata,
+    Column("series", Integer, primary_key=True, autoincrement=False),
+    Column("resolution_s", Integer, primary_key=True, autoincrement=False),
+    Column("at_ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("samples", Float, nullable=False),
+    Column("total", Float, nullable=False),
+    Column("least", Float, nullable=False),
+    Column("most", Float, nullable=False),
+    Column("counts", LargeBinary, nullable=False),
+    Index("measurements_by_age", "resolution_s", "at_ms"),
+)
+
+marks = Table(
+    "marks",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("place", BigInteger, nullable=False),
+)
+
+alarms = Table(
+    "alarms",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("body", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("reason_data", Text),
+    Column("state_ms", BigInteger, nullable=False),
+    Column("moved_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+)
+
+alarm_history = Table(
+    "alarm_history",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("alarm", Text, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("data", Text, nullable=False),
+    Index("alarm_history_by_alarm", "alarm", "at_ms"),
 )

@@ -1,0 +1,1 @@
+"""Metrics and alarms: what was measured is kept, added up, and watched."""

@@ -1,0 +1,366 @@
+"""Alarms as time passes: each is looked at when one of its periods ends, and acts when it changes.
+
+Alarms and their states are on disk; after a restart they go on from there. One that cannot be
+evaluated keeps its state, says why in the log, and stops no other.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from msgspec.structs import replace as with_fields
+
+from coldspark.core.alarms import AlarmState, evaluate
+from coldspark.core.metric_math import Series
+from coldspark.errors import ColdsparkError, Conflict, InvalidRequest, NotFound
+from coldspark.runtime.metric_ports import AlarmRule, OnAlarm
+from coldspark.runtime.metrics import reasons
+from coldspark.runtime.metrics.definitions import (
+    AlarmDefinition,
+    of_rule,
+    read_definition,
+    written,
+)
+from coldspark.runtime.metrics.keeper import MetricKeeper
+from coldspark.runtime.metrics.queries import Span, answer
+from coldspark.runtime.tasks import Tasks
+from coldspark.store import alarms as disk
+from coldspark.store.alarms import Happening, HistoryQuestion, StoredAlarm
+from coldspark.store.database import Database
+
+_log = logging.getLogger(__name__)
+
+ALARMS_MAX = 5_000
+_SETTLE_S = 1.0
+"""How long after the end of a period it is looked at: clients send its last values by then."""
+_HISTORY_MS = 30 * 86_400_000
+_CLOSE_WITHIN_S = 5.0
+_ROWS_MAX = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm:
+    """An alarm as it is."""
+
+    definition: AlarmDefinition
+    stored: StoredAlarm
+
+    @property
+    def name(self) -> str:
+        """Return its name."""
+        return self.stored.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A change of an alarm's state, for those who are to hear of it."""
+
+    alarm: Alarm
+    """As it is now."""
+    before: AlarmState
+
+
+Notify = Callable[[str, Change], None]
+"""Tell an address (an action's ARN or URL) of a change; raises NotFound for an unknown one."""
+
+
+def _tell_nobody(address: str, change: Change) -> None:
+    raise NotFound(f"nothing is configured that delivers to {address}")
+
+
+class AlarmKeeper:
+    """Implements ``Alarms``. All calls are made on the event loop's thread."""
+
+    def __init__(
+        self,
+        database: Database,
+        metrics: MetricKeeper,
+        *,
+        wall_ms: Callable[[], int],
+        notify: Notify = _tell_nobody,
+    ) -> None:
+        """Take the neighbours. ``notify`` does what alarms' actions say."""
+        self._database = database
+        self._metrics = metrics
+        self._wall_ms = wall_ms
+        self._notify = notify
+        self._alarms: dict[str, Alarm] = {}
+        self._watchers: list[OnAlarm] = []
+        self._changed = asyncio.Event()
+        self._tasks = Tasks()
+        self._looked_ms = 0
+        """Up to when alarms were looked at."""
+        self._turn = asyncio.Lock()
+
+    async def open(self, *, is_timed: bool = True) -> None:
+        """Take up the alarms there are, and look at them from now on."""
+        for stored in await self._database.run(disk.load_alarms):
+            self._alarms[stored.name] = Alarm(definition=read_definition(stored), stored=stored)
+        self._looked_ms = self._wall_ms()
+        if is_timed:
+            self._tasks.spawn(self._look_for_ever())
+
+    async def close(self) -> None:
+        """Look at them no more. Idempotent."""
+        await self._tasks.close(_CLOSE_WITHIN_S)
+
+    async def put(self, rule: AlarmRule) -> None:
+        """Create or replace an alarm; durable on return."""
+        await self.define(of_rule(rule))
+
+    async def define(self, definition: AlarmDefinition) -> None:
+        """Create or replace an alarm; one that was there keeps its state. Raises InvalidRequest."""
+        definition.refuse_if_invalid()
+        async with self._turn:
+            before = self._alarms.get(definition.name)
+            if before is None and len(self._alarms) >= ALARMS_MAX:
+                raise InvalidRequest(f"there are {ALARMS_MAX} alarms already: delete some")
+            if before is not None and before.definition.owner != definition.owner:
+                raise Conflict(_owned(before))
+            await self._store(definition, before)
+
+    async def _store(self, definition: AlarmDefinition, before: Alarm | None) -> None:
+        now_ms = self._wall_ms()
+        stored = StoredAlarm(
+            name=definition.name,
+            body=written(definition),
+            state=AlarmState.INSUFFICIENT_DATA,
+            reason="Unchecked: Initial alarm creation",
+            reason_data=None,
+            state_ms=now_ms,
+            moved_ms=now_ms,
+            updated_ms=now_ms,
+        )
+        verb = "created"
+        if before is not None:
+            old, verb = before.stored, "updated"
+            stored = replace(
+                stored,
+                state=old.state,
+                reason=old.reason,
+                reason_data=old.reason_data,
+                state_ms=old.state_ms,
+                moved_ms=old.moved_ms,
+            )
+        happening = Happening(
+            alarm=stored.name,
+            at_ms=now_ms,
+            kind="ConfigurationUpdate",
+            summary=f'Alarm "{stored.name}" {verb}',
+            data=json.dumps({"version": "1.0", "type": verb.removesuffix("d").title()}),
+        )
+        await self._database.run(disk.put_alarm, stored, happening)
+        self._alarms[stored.name] = Alarm(definition=definition, stored=stored)
+        self._changed.set()
+
+    async def drop(self, name: str) -> None:
+        """Delete an alarm; one that is not there is no error."""
+        await self._forget([name])
+
+    async def drop_all(self, names: Sequence[str]) -> None:
+        """Delete alarms, all or none. Raises NotFound, and Conflict for one that has an owner."""
+        missing = [name for name in names if name not in self._alarms]
+        if missing:
+            raise NotFound(f"there is no alarm named {missing[0]!r}")
+        for name in names:
+            if self._alarms[name].definition.owner is not None:
+                raise Conflict(_owned(self._alarms[name]))
+        await self._forget(names)
+
+    async def _forget(self, names: Iterable[str]) -> None:
+        async with self._turn:
+            known = [name for name in dict.fromkeys(names) if name in self._alarms]
+            if known:
+                await self._database.run(disk.drop_alarms, known, self._wall_ms())
+                for name in known:
+                    del self._alarms[name]
+
+    def state(self, name: str) -> AlarmState | None:
+        """Return an alarm's state, or None where there is no such alarm."""
+        alarm = self._alarms.get(name)
+        return None if alarm is None else alarm.stored.state
+
+    def alarms(self) -> list[Alarm]:
+        """Return all alarms by name."""
+        return [self._alarms[name] for name in sorted(self._alarms)]
+
+    def alarm(self, name: str) -> Alarm:
+        """Return one alarm. Raises NotFound."""
+        alarm = self._alarms.get(name)
+        if alarm is None:
+            raise NotFound(f"there is no alarm named {name!r}")
+        return alarm
+
+    def watch(self, on_alarm: OnAlarm) -> Callable[[], None]:
+        """Call ``on_alarm`` at every change of state; return what ends that."""
+        self._watchers.append(on_alarm)
+
+        def end() -> None:
+            if on_alarm in self._watchers:
+                self._watchers.remove(on_alarm)
+
+        return end
+
+    async def set_state(
+        self, name: str, state: AlarmState, reason: str, reason_data: str | None
+    ) -> None:
+        """Put an alarm into a state until it is next looked at. Raises NotFound."""
+        async with self._turn:
+            await self._move(self.alarm(name), state, reason, reason_data)
+
+    async def set_acting(self, names: Sequence[str], is_acting: bool) -> None:
+        """Let alarms act, or not. Names that are not there are passed over, as AWS does."""
+        async with self._turn:
+            for name in names:
+                alarm = self._alarms.get(name)
+                if alarm is None or alarm.definition.is_acting == is_acting:
+                    continue
+                definition = replace_acting(alarm.definition, is_acting)
+                await self._store(definition, alarm)
+
+    async def history(self, asked: HistoryQuestion) -> list[Happening]:
+        """Return what happened to alarms, also to those that are gone."""
+        return await self._database.run(disk.find_history, asked)
+
+    def next_look_ms(self, now_ms: int) -> int | None:
+        """Return when the next period of an alarm ends; None without alarms."""
+        periods = {alarm.definition.period_s * 1_000 for alarm in self._alarms.values()}
+        return min((now_ms // one * one + one for one in periods), default=None)
+
+    async def look(self, now_ms: int) -> None:
+        """Evaluate every alarm of which a period ended since the last look."""
+        since_ms, self._looked_ms = self._looked_ms, max(now_ms, self._looked_ms)
+        for name in list(self._alarms):
+            async with self._turn:
+                alarm = self._alarms.get(name)
+                if alarm is None:
+                    continue
+                period_ms = alarm.definition.period_s * 1_000
+                edge_ms = now_ms // period_ms * period_ms
+                if edge_ms <= since_ms:
+                    continue
+                try:
+                    await self._evaluate(alarm, edge_ms)
+                except ColdsparkError as error:
+                    _log.warning("alarm %s: %s", name, error.message)
+                except Exception:  # noqa: BLE001
+                    # One alarm's edge: the others are looked at all the same.
+                    _log.exception("alarm %s could not be evaluated", name)
+
+    async def _evaluate(self, alarm: Alarm, edge_ms: int) -> None:
+        definition = alarm.definition
+        test, period_ms = definition.test, definition.period_s * 1_000
+        span = Span(start_ms=edge_ms - test.periods_looked_at * period_ms, end_ms=edge_ms)
+        values: Series = (await answer(self._metrics, definition.queries, span))[
+            definition.watched.id
+        ][1]
+        times = range(span.start_ms, span.end_ms, period_ms)
+        points = [values.get(at_ms) for at_ms in times]
+        state = evaluate(test, points, alarm.stored.state)
+        if state is not alarm.stored.state:
+            looked = reasons.Looked(points=points, times=times, test=test)
+            reason, data = reasons.explain(definition, state, looked, self._wall_ms())
+            await self._move(alarm, state, reason, data)
+
+    async def _move(
+        self, alarm: Alarm, state: AlarmState, reason: str, reason_data: str | None
+    ) -> None:
+        """Write a state down, then tell of it."""
+        before, now_ms = alarm.stored, self._wall_ms()
+        is_change = state is not before.state
+        stored = replace(
+            before,
+            state=state,
+            reason=reason,
+            reason_data=reason_data,
+            state_ms=now_ms,
+            moved_ms=now_ms if is_change else before.moved_ms,
+        )
+        happening = None
+        if is_change:
+            happening = Happening(
+                alarm=alarm.name,
+                at_ms=now_ms,
+                kind="StateUpdate",
+                summary=f"Alarm updated from {before.state} to {state}",
+                data=reasons.history_data(before, stored),
+            )
+        await self._database.run(disk.put_alarm, stored, happening)
+        moved = replace(alarm, stored=stored)
+        self._alarms[alarm.name] = moved
+        if is_change:
+            await self._tell(Change(alarm=moved, before=before.state))
+
+    async def _tell(self, change: Change) -> None:
+        alarm, stored = change.alarm, change.alarm.stored
+        _log.info("alarm %s: %s to %s: %s", alarm.name, change.before, stored.state, stored.reason)
+        for watcher in list(self._watchers):
+            try:
+                watcher(alarm.name, stored.state, stored.reason)
+            except Exception:  # noqa: BLE001
+                # A listener's edge: the others hear of it all the same.
+                _log.exception("alarm %s: a listener failed", alarm.name)
+        if not alarm.definition.is_acting:
+            return
+        for address in alarm.definition.actions.of(stored.state):
+            await self._act(address, change)
+
+    async def _act(self, address: str, change: Change) -> None:
+        summary, trouble = f"Successfully executed action {address}", None
+        try:
+            self._notify(address, change)
+        except ColdsparkError as error:
+            summary, trouble = f"Failed to execute action {address}", error.message
+            _log.warning("alarm %s: %s: %s", change.alarm.name, summary, trouble)
+        data = {
+            "actionState": "Failed" if trouble else "Succeeded",
+            "notificationResource": address,
+        }
+        if trouble:
+            data["error"] = trouble
+        happening = Happening(
+            alarm=change.alarm.name,
+            at_ms=self._wall_ms(),
+            kind="Action",
+            summary=summary,
+            data=json.dumps(data),
+        )
+        await self._database.run(disk.add_happening, happening)
+
+    async def _look_for_ever(self) -> None:
+        while True:
+            self._changed.clear()
+            now_ms = self._wall_ms()
+            # From the last look on: an edge in the time that a look took is not missed.
+            edge_ms = self.next_look_ms(self._looked_ms)
+            if edge_ms is None:
+                await self._changed.wait()
+                self._looked_ms = self._wall_ms()
+                continue
+            due_s = (edge_ms - now_ms) / 1_000 + _SETTLE_S
+            try:
+                async with asyncio.timeout(max(0.0, due_s)):
+                    # A new alarm may have a shorter period.
+                    await self._changed.wait()
+            except TimeoutError:
+                await self.look(self._wall_ms())
+                await self._drop_old()
+
+    async def _drop_old(self) -> None:
+        try:
+            before_ms = self._wall_ms() - _HISTORY_MS
+            await self._database.run(disk.drop_history, before_ms, _ROWS_MAX)
+        except Exception:  # noqa: BLE001
+            _log.exception("alarms: old history could not be dropped")
+
+
+def replace_acting(definition: AlarmDefinition, is_acting: bool) -> AlarmDefinition:
+    """Return the same alarm, acting or not."""
+    return with_fields(definition, is_acting=is_acting)
+
+
+def _owned(alarm: Alarm) -> str:
+    owner = alarm.definition.owner or "a caller"
+    return f"the alarm {alarm.name!r} belongs to {owner}, which alone changes or deletes it"
