@@ -89,6 +89,8 @@ class ServerConfig:
     """For a request whose endpoint is not known before its body is read."""
     drain_timeout_s: float = 30.0
     """How long a stopping server lets running requests finish."""
+    metrics_retention: float = 1.0
+    """How long metrics are kept, in multiples of what CloudWatch keeps (up to 455 days)."""
     log_level: str = "info"
     allow_open: bool = False
     """Bind an address other than loopback although no API key exists."""
@@ -112,6 +114,11 @@ class ServerConfig:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"{name}={value} must be positive")
+        if not 0.01 <= self.metrics_retention <= 100:
+            raise ValueError(
+                f"metrics_retention={self.metrics_retention} must lie in 0.01..100 (times what"
+                " CloudWatch keeps)"
+            )
         if self.drain_timeout_s < 0:
             raise ValueError(f"drain_timeout={self.drain_timeout_s} must not be negative")
 

@@ -41,12 +41,12 @@ def test_few_values_are_kept_as_they_are() -> None:
 
 def test_the_worked_number() -> None:
     """137 becomes the middle of its bucket."""
-    assert [round(value, 2) for value in rounded({137.0: 1.0})] == [135.65]
+    assert [round(value, 2) for value in rounded({137.0: 1.0})] == [135.99]
 
 
 @given(st.lists(VALUES, min_size=VALUES_MAX + 1, max_size=400))
-def test_percentiles_of_many_values_are_off_by_one_percent_at_most(values: list[float]) -> None:
-    """Whatever the values: the sketch's percentile is within 1 % of the true one."""
+def test_percentiles_of_many_values_are_off_by_little(values: list[float]) -> None:
+    """Whatever the values: the sketch's percentile is as near to the true one as is said."""
     period, ordered = measured(values), sorted(values)
     pairs = sorted(period.values.items())
 

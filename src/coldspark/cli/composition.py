@@ -41,6 +41,7 @@ _HOUR_MS = 3_600_000
 class Store:
     """State on disk."""
 
+    database: Database
     ledger: LedgerKeeper
     endpoints: EndpointStore
     documents: Documents
@@ -71,6 +72,7 @@ async def open_store(
     keys = Keys(database, directory.master_key, clock.wall_ms)
     await keys.refresh()
     return Store(
+        database=database,
         ledger=ledger,
         endpoints=Endpoints(database, clock.wall_ms),
         documents=Documents(database, clock.wall_ms),

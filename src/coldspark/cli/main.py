@@ -15,6 +15,7 @@ from coldspark.cli import (
     deploying,
     invoking,
     keys,
+    metrics,
     money,
     planning,
     reading,
@@ -57,6 +58,7 @@ for module in (
     planning,
     comparing,
     keys,
+    metrics,
 ):
     module.register(app)
 

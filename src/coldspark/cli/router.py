@@ -196,6 +196,7 @@ async def _open_store(welcome: Welcome, own: Path, stack: AsyncExitStack) -> Sto
     endpoints = Endpoints(database, clock.wall_ms)
     guest = str(welcome.router)
     return Store(
+        database=database,
         ledger=ledger,
         endpoints=OwnEndpoints(endpoints, welcome.router, config.routers),
         documents=Documents(database, clock.wall_ms),

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import uvloop
 
 from coldspark import __version__
-from coldspark.cli import leading
+from coldspark.cli import leading, measuring
 from coldspark.cli.composition import (
     close_crashed_boots,
     has_gpus,
@@ -120,6 +120,8 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
         shared = None
         if lead is not None:
             shared = leading.share(config, lead, platform, services, store.ledger, catalogue)
+        sources = measuring.sources_of(store, platform, engine, shared)
+        measured = await measuring.open_measuring(config, store, sources, stack)
         context = build_context(
             platform=platform if shared is None else shared.platform,
             documents=store.documents,
@@ -129,6 +131,8 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
             body_bytes_max=config.body_bytes_max,
             is_open=config.allow_open,
             spool_directory=directory.path,
+            metrics=measured.metrics,
+            alarms=measured.alarms,
         )
         log.info("node %s: %s", node.node, engine.describe())
         if lead is None or shared is None:

@@ -6,17 +6,18 @@ Rim, Lee: "DDSketch: a fast and fully-mergeable quantile sketch", VLDB 2019): pe
 off by at most ``ACCURACY``, relatively. Rounding what is rounded changes nothing, so periods may be
 merged in any order. Count, sum, least and most stay exact.
 
-Worked number: with an accuracy of 1 % a bucket's bounds are 1.0202 apart, and 137 becomes 135.65,
-the middle of 134.31 to 137.03.
+Worked number: with an accuracy of 0.75 % a bucket's bounds are 1.0151 apart, and 137 becomes
+135.99, the middle of 134.98 to 137.02.
 """
 
 import math
 from collections.abc import Iterable, Mapping
 
-ACCURACY = 0.01
+ACCURACY = 0.0075
+"""What rounding may be off by. What requests measured is rounded by 0.25 % before: 1 % in all."""
 VALUES_MAX = 128
-BUCKETS_MAX = 1_024
-"""Over this the lowest buckets become one: enough for values 800 million times apart."""
+BUCKETS_MAX = 1_400
+"""Over this the lowest buckets become one: enough for values 1.3 billion times apart."""
 
 _GROWTH = (1 + ACCURACY) / (1 - ACCURACY)
 _LOG_GROWTH = math.log(_GROWTH)
@@ -52,6 +53,13 @@ class Measured:
         self.values[value] = self.values.get(value, 0.0) + count
         if len(self.values) > (BUCKETS_MAX if self.is_rounded else VALUES_MAX):
             self._round()
+
+    def add_near(self, value: float, count: float, total: float, least: float, most: float) -> None:
+        """Take ``count`` values that are all near ``value``, and of which the rest is exact."""
+        before = self.total, self.least, self.most
+        self.add(value, count)
+        self.total = before[0] + total
+        self.least, self.most = min(before[1], least), max(before[2], most)
 
     def add_summary(self, samples: float, total: float, least: float, most: float) -> None:
         """Take measurements of which only this is known. One sample is a value like any other."""

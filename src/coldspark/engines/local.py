@@ -29,7 +29,7 @@ from coldspark.engines.launch import (
 )
 from coldspark.engines.stock import Shelf
 from coldspark.errors import Conflict, StartFailed
-from coldspark.runtime import processes
+from coldspark.runtime import processes, replica_use
 from coldspark.runtime.cgroups import Cgroups, detect
 from coldspark.runtime.gpu_parking import GpuTools
 from coldspark.runtime.launches import LaunchPlan, Machine
@@ -44,6 +44,7 @@ from coldspark.runtime.ports import (
     ReplySink,
     StartOrder,
 )
+from coldspark.runtime.replica_use import ReplicaUse
 from coldspark.runtime.replicas import Replica
 from coldspark.runtime.scratch import Scratches
 from coldspark.runtime.tasks import Tasks
@@ -295,6 +296,12 @@ class LocalEngine:
         """Return the process id of a living replica, once it has one."""
         living = self._replicas.get(replica)
         return None if living is None else living.pid
+
+    async def measure(self) -> list[ReplicaUse]:
+        """Measure what each running replica uses."""
+        living = [replica.hold for replica in self._replicas.values()]
+        holds = [hold for hold in living if hold is not None]
+        return await asyncio.to_thread(replica_use.measure, holds) if holds else []
 
     def templates(self) -> list[tuple[str, int, int]]:
         """Return label, pid and number of users of every template, least recently used first."""

@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from coldspark.gateway.auth.authenticator import Authenticator
 from coldspark.gateway.aws.front import front
+from coldspark.gateway.cloudwatch.service import cloudwatch
 from coldspark.gateway.context import Bounds, Context, Ending
 from coldspark.gateway.dispatch import Dispatch
 from coldspark.gateway.doors import BODY_BYTES_MAX
@@ -26,6 +27,8 @@ from coldspark.gateway.sagemaker_door import SageMakerDoor
 from coldspark.gateway.spool import SpoolRoom
 from coldspark.gateway.tally import Tally
 from coldspark.runtime.catalogue import Catalogue
+from coldspark.runtime.metrics.alarm_keeper import AlarmKeeper
+from coldspark.runtime.metrics.keeper import MetricKeeper
 from coldspark.runtime.ports import Documents, Key, Platform
 
 _NATIVE = frozenset(one.path.split("/")[2] for one in OPERATIONS if one.path.startswith("/v1/"))
@@ -42,6 +45,8 @@ def build_context(
     body_bytes_max: int = BODY_BYTES_MAX,
     is_open: bool = False,
     spool_directory: Path | None = None,
+    metrics: MetricKeeper | None = None,
+    alarms: AlarmKeeper | None = None,
 ) -> Context:
     """Return everything that ``server.serve`` needs.
 
@@ -58,7 +63,10 @@ def build_context(
         tally=tally,
         ending=ending,
     )
-    aws = front([sagemaker(platform, documents, catalogue)], gate.identify)
+    aws_services = [sagemaker(platform, documents, catalogue)]
+    if metrics is not None and alarms is not None:
+        aws_services.append(cloudwatch(metrics, alarms, documents))
+    aws = front(aws_services, gate.identify)
     return Context(
         platform=platform,
         dispatch=Dispatch([NativeDoor(), SageMakerDoor(), OpenAIDoor(body_bytes_max)]),

@@ -156,17 +156,18 @@ class Cgroup:
         What a replica left in it (processes, memory that files on tmpfs hold, kills for memory)
         would be charged to the next.
         """
-        if not self._is_known or self._memory_bytes() > _CLEAN_BYTES_MAX:
+        if not self._is_known or (self.memory_bytes() or 0) > _CLEAN_BYTES_MAX:
             return False
         self._is_used = True
         return self.oom_kills() == 0 and not self.pids()
 
-    def _memory_bytes(self) -> int:
+    def memory_bytes(self) -> int | None:
+        """Return the memory that it is charged with, or None where nobody counts."""
         if "memory" in self._directories:
             text = _read(f"{self._directories['memory']}/memory.usage_in_bytes")
         else:
             text = _read(f"{self._unified}/memory.current")
-        return int(text) if text.isdigit() else 0
+        return int(text) if text.isdigit() else None
 
     def remove(self) -> bool:
         """Remove the directories; return whether they are gone (False while a process dies)."""

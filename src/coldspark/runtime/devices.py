@@ -86,6 +86,16 @@ def device_use(device: DeviceId) -> DeviceUse | None:
     return DeviceUse(used_bytes=used, by_pid=by_pid)
 
 
+def busy_percent(device: DeviceId) -> float | None:
+    """Return for how much of the last moments a device worked; None where it does not say."""
+    try:
+        with _nvml() as nvml:
+            handle = nvml.nvmlDeviceGetHandleByUUID(device)
+            return float(nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+    except (ImportError, _NvmlFailed):
+        return None
+
+
 def machine(root: Path = Path("/")) -> Machine:
     """Measure the memory and the processors that this process may use."""
     memory = [_memory_total(root), *_memory_limits(root)]

@@ -31,6 +31,7 @@ from coldspark.runtime.launches import (
 from coldspark.runtime.logs import ReplicaLog
 from coldspark.runtime.parking import Body, Parking
 from coldspark.runtime.ports import Flow, Invocation, ReplySink, StartOrder
+from coldspark.runtime.replica_use import Hold
 from coldspark.runtime.root_cause import Evidence, diagnose
 from coldspark.runtime.templates import Template
 
@@ -163,6 +164,20 @@ class Replica:
     def is_callable(self) -> bool:
         """Whether it takes calls, as far as anybody knows."""
         return self._was_ready and self.phase is not Phase.ENDED
+
+    @property
+    def hold(self) -> Hold | None:
+        """Where to look for what it uses; None while it does not run."""
+        if self.pid is None or self.phase is not Phase.READY:
+            return None
+        return Hold(
+            replica=self.id,
+            fleet=self.order.fleet,
+            pid=self.pid,
+            cgroup=self._cgroup,
+            memory_bytes_max=self._bounds.memory_max_bytes,
+            grant=self.order.grant,
+        )
 
     def describe_template(self) -> str | None:
         """Say what it was started from, or why that could not be imported ahead."""

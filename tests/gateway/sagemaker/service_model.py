@@ -25,6 +25,26 @@ EXTENDED = {
 }
 
 
+# Lists that clients index without asking whether they are there: given, and empty.
+LISTED = {
+    ("DescribeAlarmHistoryOutput", "AlarmHistoryItems"),
+    ("DescribeAlarmsForMetricOutput", "MetricAlarms"),
+    ("DescribeAlarmsOutput", "CompositeAlarms"),
+    ("DescribeAlarmsOutput", "MetricAlarms"),
+    ("GetMetricDataOutput", "MetricDataResults"),
+    ("GetMetricStatisticsOutput", "Datapoints"),
+    ("ListDashboardsOutput", "DashboardEntries"),
+    ("ListMetricsOutput", "Metrics"),
+    ("ListTagsForResourceOutput", "Tags"),
+    ("Metric", "Dimensions"),
+    ("MetricAlarm", "AlarmActions"),
+    ("MetricAlarm", "Dimensions"),
+    ("MetricAlarm", "InsufficientDataActions"),
+    ("MetricAlarm", "OKActions"),
+    ("MetricDataResult", "Timestamps"),
+    ("MetricDataResult", "Values"),
+}
+
 # Errors that any AWS service may give: they stand in no service's model.
 COMMON_ERRORS = {
     "AccessDeniedException",
@@ -37,6 +57,7 @@ COMMON_ERRORS = {
     "ThrottlingException",
     "UnknownOperationException",
     "UnrecognizedClientException",
+    "ValidationError",
     "ValidationException",
 }
 
@@ -47,9 +68,9 @@ def model(service: str = "sagemaker") -> ServiceModel:
     return botocore.session.get_session().get_service_model(service)
 
 
-def problems(operation: str, response: object) -> list[str]:
+def problems(operation: str, response: object, service: str = "sagemaker") -> list[str]:
     """Return what is wrong with a JSON response."""
-    shape = model().operation_model(operation).output_shape
+    shape = model(service).operation_model(operation).output_shape
     if shape is None:
         return [] if response is None else [f"{operation} must have no body, not {response!r}"]
     return list(_walk(shape, response, operation))
@@ -71,11 +92,12 @@ def error_problems(service: str, response: Any) -> list[str]:
 
 
 def _in_shape(shape: Shape, body: dict[str, object]) -> dict[str, object]:
-    """Spell ``message`` as the shape does: botocore reads either."""
+    """Spell ``message`` as the shape does, if it does: botocore reads either, and always."""
     spelt = {name.lower(): name for name in shape.members}
     return {
-        spelt.get(name, name) if name.lower() == "message" else name: value
+        spelt["message"] if name.lower() == "message" else name: value
         for name, value in body.items()
+        if name.lower() != "message" or "message" in spelt
     }
 
 
@@ -100,7 +122,11 @@ def _structure(shape: Shape, value: object, path: str) -> Iterator[str]:
     for name, member in value.items():
         if name not in shape.members:
             yield f"{path}.{name} is unknown"
-        elif member is None or (member in ({}, []) and name not in shape.required_members):
+        elif member is None or (
+            member in ({}, [])
+            and name not in shape.required_members
+            and (shape.name, name) not in LISTED
+        ):
             yield f"{path}.{name} is empty: {member!r}"
         else:
             yield from _walk(shape.members[name], member, f"{path}.{name}")

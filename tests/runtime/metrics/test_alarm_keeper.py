@@ -10,7 +10,8 @@ from keepers import HEAT, NOON_MS, Kept, keeping, of_echo, served
 from coldspark.core.alarms import AlarmState
 from coldspark.errors import Conflict, InvalidRequest, NotFound
 from coldspark.runtime.metric_ports import AlarmRule, Metric
-from coldspark.runtime.metrics.definitions import Actions, AlarmDefinition
+from coldspark.runtime.metrics.alarm_keeper import AlarmKeeper
+from coldspark.runtime.metrics.definitions import Actions, AlarmDefinition, single
 from coldspark.runtime.metrics.queries import Query, Stat
 from coldspark.store.alarms import HistoryQuestion
 
@@ -179,6 +180,20 @@ def test_a_state_that_was_set_lasts_until_the_next_look(tmp_path: Path) -> None:
     play(tmp_path, work)
 
 
+def test_percentiles_of_few_samples_can_be_left_out(tmp_path: Path) -> None:
+    """p90 needs 100 samples where low sample counts are ignored: the state stays."""
+
+    async def work(kept: Kept) -> None:
+        stat = Stat(metric=HEAT, statistic="p90", period_s=60)
+        plain = expression(queries=single(stat), is_expression=False, low_samples="ignore")
+        await kept.alarms.define(plain)
+        assert await pass_minute(kept, *[40] * 99) is AlarmState.INSUFFICIENT_DATA
+        kept.now_ms += 3 * MINUTE_MS
+        assert await pass_minute(kept, *[40] * 100) is AlarmState.ALARM
+
+    play(tmp_path, work)
+
+
 def test_one_that_cannot_be_evaluated_stops_no_other(tmp_path: Path) -> None:
     """A listener that fails does not either."""
 
@@ -232,6 +247,30 @@ def test_what_could_never_be_evaluated_is_refused(
     async def work(kept: Kept) -> None:
         with pytest.raises(InvalidRequest, match=told):
             await kept.alarms.put(hot(**changes))
+
+    play(tmp_path, work)
+
+
+def test_an_alarm_goes_off_by_itself(tmp_path: Path) -> None:
+    """Nobody asks: the timer looks when the period has ended."""
+
+    async def work(kept: Kept) -> None:
+        loop = asyncio.get_running_loop()
+        begun_s = loop.time() + 0.05
+
+        def now() -> int:
+            """Return the time: a period ends in 50 ms."""
+            return NOON_MS + round((loop.time() - begun_s) * 1_000)
+
+        heard = asyncio.Event()
+        alarms = AlarmKeeper(kept.database, kept.metrics, wall_ms=now)
+        await alarms.open()
+        alarms.watch(lambda name, state, why: heard.set())
+        kept.metrics.add(HEAT, 40, NOON_MS - 1)
+        await alarms.put(hot(evaluation_periods=1, datapoints_to_alarm=1))
+        await asyncio.wait_for(heard.wait(), 10)
+        assert alarms.state("hot") is AlarmState.ALARM
+        await alarms.close()
 
     play(tmp_path, work)
 

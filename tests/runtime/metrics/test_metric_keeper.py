@@ -1,6 +1,7 @@
 """Measurements are kept, derived from the ledger, added up with age, and pruned."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from coldspark.core.waterfall import Waterfall
 from coldspark.runtime.metric_ports import Metric, Period
+from coldspark.runtime.metrics.queries import value_of
 from coldspark.runtime.metrics.traffic import Standing
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
@@ -76,6 +78,28 @@ def test_what_requests_measured_comes_from_the_ledger(tmp_path: Path) -> None:
         assert await sums(kept, of_echo("ModelLatency")) == [(0, 3, 30_000), (60, 1, 10_000)]
         assert await sums(kept, of_echo("OverheadLatency")) == [(0, 4, 80_000), (60, 1, 20_000)]
         assert await sums(kept, of_echo("ModelSetupTime")) == []
+
+    play(tmp_path, work)
+
+
+def test_percentiles_of_requests_are_off_by_one_percent_at_most(tmp_path: Path) -> None:
+    """Whatever their times: rounded in the database, and again in the sketch."""
+    rng = random.Random(1)
+    times = [round(rng.lognormvariate(9, 2)) for _ in range(2_000)]
+
+    async def work(kept: Kept) -> None:
+        for number, time_us in enumerate(times):
+            kept.ledger.record(served(number, waterfall=Waterfall(inferred_us=time_us)))
+        metric = of_echo("ModelLatency")
+        (period,) = await kept.metrics.periods(metric, NOON_MS, NOON_MS + 60_000, 60)
+        assert (period.samples, period.total) == (2_000, sum(times))
+        assert (period.least, period.most) == (min(times), max(times))
+        ordered = sorted(times)
+        for percent in (1, 10, 50, 90, 99):
+            true = ordered[2_000 * percent // 100 - 1]
+            found = value_of(period, f"p{percent}")
+            assert found is not None
+            assert abs(found - true) <= 0.01 * true
 
     play(tmp_path, work)
 

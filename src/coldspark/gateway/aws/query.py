@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
 from coldspark.gateway.aws.errors import AwsError
-from coldspark.gateway.aws.services import Moment
+from coldspark.gateway.aws.services import Moment, Pairs
 from coldspark.gateway.aws.validation import (
     Dictionary,
     Flag,
@@ -127,6 +127,11 @@ def xml_of(operation: str, answer: object, namespace: str, request_id: str) -> b
 
 def _written(value: object) -> str:
     match value:
+        case Pairs():
+            return "".join(
+                f"<entry><key>{escape(name)}</key><value>{_written(one)}</value></entry>"
+                for name, one in value.items()
+            )
         case dict():
             return "".join(f"<{name}>{_written(member)}</{name}>" for name, member in value.items())
         case list():

@@ -30,6 +30,10 @@ class Moment:
         self.at_ms = at_ms
 
 
+class Pairs(dict[str, object]):
+    """A map in an answer, of which the keys are data: XML writes it otherwise than members."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """One call of one operation, with its body checked."""

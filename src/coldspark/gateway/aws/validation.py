@@ -16,6 +16,7 @@ from coldspark.gateway.aws.errors import AwsError
 
 _SHOWN_CHARS_MAX = 256
 _PROBLEMS_MAX = 10
+_SPECIAL = ("NaN", "Infinity", "-Infinity")
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class Number:
     """A float, or a timestamp in epoch seconds."""
 
     min: float | None = None
+    may_be_special: bool = False
+    """NaN and the infinities pass, as the strings that AWS's protocols write for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +150,8 @@ def _walk(shape: Shape, value: object, path: str) -> Iterator[str]:
             if isinstance(value, bool) or not isinstance(value, int):
                 _refuse_type(value, path, "an integer")
             yield from _check_range(value, path, least, most)
+        case Number(may_be_special=True) if value in _SPECIAL:
+            return
         case Number(least):
             if isinstance(value, bool) or not isinstance(value, int | float):
                 _refuse_type(value, path, "a number")

@@ -16,6 +16,7 @@ from coldspark.runtime.routers.messages import (
     Count,
     Counts,
     Deploy,
+    Measure,
     Message,
     Question,
     RefreshKeys,
@@ -74,6 +75,8 @@ class Member:
                 return self._advices()
             case StartOf(replica):
                 return self.engine.start_of(replica)
+            case Measure():
+                return await self.engine.measure()
             case _:
                 assert_never(question)
         return None

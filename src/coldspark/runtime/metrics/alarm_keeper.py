@@ -24,7 +24,7 @@ from coldspark.runtime.metrics.definitions import (
     written,
 )
 from coldspark.runtime.metrics.keeper import MetricKeeper
-from coldspark.runtime.metrics.queries import Span, answer
+from coldspark.runtime.metrics.queries import STATISTICS, Query, Span, answer
 from coldspark.runtime.tasks import Tasks
 from coldspark.store import alarms as disk
 from coldspark.store.alarms import Happening, HistoryQuestion, StoredAlarm
@@ -38,6 +38,8 @@ _SETTLE_S = 1.0
 _HISTORY_MS = 30 * 86_400_000
 _CLOSE_WITHIN_S = 5.0
 _ROWS_MAX = 2_000
+_COUNT_ID = "sampleCount"
+_SAMPLES_MIN = 10 * (1 - 1e-9)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,9 +255,10 @@ class AlarmKeeper:
         definition = alarm.definition
         test, period_ms = definition.test, definition.period_s * 1_000
         span = Span(start_ms=edge_ms - test.periods_looked_at * period_ms, end_ms=edge_ms)
-        values: Series = (await answer(self._metrics, definition.queries, span))[
-            definition.watched.id
-        ][1]
+        found = await answer(self._metrics, (*definition.queries, *_counts(definition)), span)
+        values: Series = found[definition.watched.id][1]
+        if _is_thin(definition, found.get(_COUNT_ID, (0, {}))[1]):
+            return
         times = range(span.start_ms, span.end_ms, period_ms)
         points = [values.get(at_ms) for at_ms in times]
         state = evaluate(test, points, alarm.stored.state)
@@ -354,6 +357,28 @@ class AlarmKeeper:
             await self._database.run(disk.drop_history, before_ms, _ROWS_MAX)
         except Exception:  # noqa: BLE001
             _log.exception("alarms: old history could not be dropped")
+
+
+def _counts(definition: AlarmDefinition) -> tuple[Query, ...]:
+    """Return what else to ask where percentiles of few samples are not to count."""
+    stat = definition.watched.stat
+    if definition.low_samples != "ignore" or stat is None or stat.statistic in STATISTICS:
+        return ()
+    return (Query(id=_COUNT_ID, stat=with_fields(stat, statistic="SampleCount")),)
+
+
+def _is_thin(definition: AlarmDefinition, samples: Series) -> bool:
+    """Return whether a period has too few samples for its percentile, by AWS's rule.
+
+    That is 10 / (1 - p) for p from 0.5 on, 10 / p below. Worked: p99 needs 1000, p10 needs 100.
+    """
+    if not samples:
+        return False
+    stat = definition.watched.stat
+    assert stat is not None
+    share = float(stat.statistic.removeprefix("p")) / 100
+    rest = min(share, 1 - share)
+    return min(samples.values()) * rest < _SAMPLES_MIN
 
 
 def replace_acting(definition: AlarmDefinition, is_acting: bool) -> AlarmDefinition:

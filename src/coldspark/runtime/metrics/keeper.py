@@ -20,7 +20,7 @@ from coldspark.runtime.metrics.traffic import Standings
 from coldspark.runtime.tasks import Tasks
 from coldspark.store import metrics as disk
 from coldspark.store.database import Database
-from coldspark.store.ledger_tail import Fold, derive
+from coldspark.store.ledger_tail import Row, derive
 from coldspark.store.metrics import Entry, Ids, SeriesKey, Step, Stretch
 
 _log = logging.getLogger(__name__)
@@ -28,8 +28,8 @@ _log = logging.getLogger(__name__)
 SERIES_MAX = 100_000
 _PENDING_MAX = 100_000
 _IDS_MAX = 20_000
-_LINES_MAX = 2_000
-"""Ledger lines of one transaction: some 30 ms of the database's thread."""
+_LINES_MAX = 20_000
+"""Ledger lines of one transaction: some 0.1 s of the database's thread."""
 _ROWS_MAX = 2_000
 _CLOSE_WITHIN_S = 5.0
 _PRUNE_EVERY_S = 600.0
@@ -101,7 +101,6 @@ class MetricKeeper:
         self._pending: dict[tuple[SeriesKey, int, int], Measured] = {}
         self._ids: Ids = {}
         """Used on the database's thread alone."""
-        self._turn = asyncio.Lock()
         self._tasks = Tasks()
         self._some = asyncio.Event()
         self._dropped = 0
@@ -185,10 +184,12 @@ class MetricKeeper:
 
         Periods begin at multiples of ``period_s``; the one that ``start_ms`` lies in is whole.
         """
-        start_ms = _aligned(start_ms, period_s)
+        start_ms, name = _aligned(start_ms, period_s), metric.name
+        if metric.namespace == traffic.NAMESPACE:
+            name = traffic.SPELLINGS.get(name, name)
         stretch = Stretch(start_ms=start_ms, end_ms=end_ms, period_s=period_s)
         found = await self._database.run(
-            disk.find_periods, metric.namespace, metric.name, metric.dimensions, stretch
+            disk.find_periods, metric.namespace, name, metric.dimensions, stretch
         )
         return {
             unit: [_period(at_ms, measured) for at_ms, measured in periods.items()]
@@ -247,20 +248,19 @@ class MetricKeeper:
     async def roll_up(self, within_s: float = math.inf) -> None:
         """Derive measurements from the ledger's lines so far, as many as fit in that time."""
         until_s = clock.monotonic_s() + within_s
-        async with self._turn:
-            await self._absorb()
-            standings = self._standings()
+        await self._absorb()
+        # Each is a transaction of its own, so that others get their turn between them.
+        while await self._derive() == _LINES_MAX:
+            if clock.monotonic_s() > until_s:
+                _log.info("metrics: the ledger is long: its newest lines come later")
+                return
 
-            def fold(lines: Sequence[object]) -> list[Entry]:
-                return list(traffic.fold(lines, standings))
+    async def _derive(self) -> int:
+        standings = self._standings()
 
-            # Each is a transaction of its own, so that others get their turn between them.
-            while await self._derive(fold) == _LINES_MAX:
-                if clock.monotonic_s() > until_s:
-                    _log.info("metrics: the ledger is long: its newest lines come later")
-                    return
+        def fold(counts: Sequence[Row], times: Sequence[Row]) -> list[Entry]:
+            return list(traffic.fold(counts, times, standings))
 
-    async def _derive(self, fold: Fold) -> int:
         if len(self._ids) > _IDS_MAX:
             self._ids = {}
         try:

@@ -51,12 +51,17 @@ class Query(Struct, frozen=True, kw_only=True):
 
 def refuse_statistic(text: str) -> None:
     """Raise InvalidRequest for a statistic that is not computed here."""
-    if text not in STATISTICS and _percent(text) is None:
+    if not is_statistic(text):
         raise InvalidRequest(
             f"The statistic {text!r} is not supported: use {', '.join(STATISTICS)}, or p0 to p100"
             " with at most ten decimals",
             field="Stat",
         )
+
+
+def is_statistic(text: str) -> bool:
+    """Return whether a statistic is computed here."""
+    return text in STATISTICS or _percent(text) is not None
 
 
 def _percent(text: str) -> float | None:

@@ -18,16 +18,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from coldspark.core.measurements import Measured
-from coldspark.core.waterfall import STAGES
-from coldspark.store.ledger_tail import Line
+from coldspark.store.ledger_tail import Row
 from coldspark.store.metrics import Entry, SeriesKey
 
 NAMESPACE = "AWS/SageMaker"
-MINUTE_MS = 60_000
-_MODEL_STAGES = ("inferred_us", "unaccounted_us")
-_SETUP_STAGES = ("placed_us", "fetched_us", "booted_us", "loaded_us")
-_OVERHEAD_STAGES = tuple(stage for stage in STAGES if stage not in _MODEL_STAGES)
-_CANCELLED = 499
 
 UNITS: Mapping[str, str] = {
     "Invocations": "None",
@@ -42,6 +36,13 @@ UNITS: Mapping[str, str] = {
     "ServerlessProvisionedConcurrencySpilloverInvocations": "Count",
 }
 """What is derived from the ledger."""
+
+SPELLINGS: Mapping[str, str] = {
+    "Invocations4XXErrors": "Invocation4XXErrors",
+    "Invocations5XXErrors": "Invocation5XXErrors",
+    "InvocationsProcessed": "InvocationsProcesssed",
+}
+"""Names that AWS's pages write otherwise than AWS measures them: both are answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,25 +59,17 @@ Standings = Mapping[tuple[str, str], Standing]
 """By endpoint and variant."""
 
 
-def fold(lines: Sequence[Line], standings: Standings) -> Iterable[Entry]:
+def fold(counts: Sequence[Row], times: Sequence[Row], standings: Standings) -> Iterable[Entry]:
     """Return what lines measured, by variant, metric and minute."""
     periods: defaultdict[tuple[str, str, int], defaultdict[str, Measured]]
     periods = defaultdict(lambda: defaultdict(Measured))
-    reached: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-    for line in lines:
-        if line.replica is not None:
-            reached[line.endpoint, line.variant].add(line.replica)
-    for line in lines:
-        variant = (line.endpoint, line.variant)
-        standing = standings.get(variant)
-        serving = max(1, len(reached[variant]), 0 if standing is None else standing.serving)
-        ended_ms = (line.arrived_ms + line.duration_ms) // MINUTE_MS * MINUTE_MS
-        period = periods[line.endpoint, line.variant, ended_ms]
-        _count(period, line, 1 / serving)
-        if standing is not None and standing.is_provisioned:
-            _provisioned(period, line)
-    for (endpoint, name, at_ms), metrics in periods.items():
-        dimensions = dimensions_of(endpoint, name)
+    for row in counts:
+        standing = standings.get((row.endpoint, row.variant))
+        _count(periods[row.endpoint, row.variant, row.at_ms], row, standing)
+    for metric, endpoint, variant, at_ms, value, *summary in times:
+        periods[endpoint, variant, at_ms][metric].add_near(value, *summary)
+    for (endpoint, variant, at_ms), metrics in periods.items():
+        dimensions = dimensions_of(endpoint, variant)
         for metric, measured in metrics.items():
             key = SeriesKey(
                 namespace=NAMESPACE, name=metric, dimensions=dimensions, unit=UNITS[metric]
@@ -89,21 +82,24 @@ def dimensions_of(endpoint: str, variant: str) -> tuple[tuple[str, str], ...]:
     return (("EndpointName", endpoint), ("VariantName", variant))
 
 
-def _count(period: defaultdict[str, Measured], line: Line, share: float) -> None:
-    status = line.status
-    is_failure = line.replica is not None and not 200 <= status < 300 and status != _CANCELLED
-    period["Invocations"].add(1.0)
-    period["InvocationsPerInstance"].add(share)
-    period["Invocation4XXErrors"].add(float(400 <= status < 500 and status != _CANCELLED))
-    period["Invocation5XXErrors"].add(float(status >= 500))
-    period["InvocationModelErrors"].add(float(is_failure))
-    if line.replica is not None:
-        period["ModelLatency"].add(float(sum(getattr(line, one) for one in _MODEL_STAGES)))
-    period["OverheadLatency"].add(float(sum(getattr(line, one) for one in _OVERHEAD_STAGES)))
-    if line.is_cold:
-        period["ModelSetupTime"].add(float(sum(getattr(line, one) for one in _SETUP_STAGES)))
+def _count(period: defaultdict[str, Measured], row: Row, standing: Standing | None) -> None:
+    serving = max(1, row.replicas, 0 if standing is None else standing.serving)
+    period["Invocations"].add(1.0, row.requests)
+    period["InvocationsPerInstance"].add(1 / serving, row.requests)
+    _share(period["Invocation4XXErrors"], row.client_errors, row.requests)
+    _share(period["Invocation5XXErrors"], row.server_errors, row.requests)
+    _share(period["InvocationModelErrors"], row.model_errors, row.requests)
+    if standing is not None and standing.is_provisioned:
+        name = "ServerlessProvisionedConcurrency{}Invocations"
+        if row.cold:
+            period[name.format("Spillover")].add(1.0, row.cold)
+        if row.requests > row.cold:
+            period[name.format("")].add(1.0, row.requests - row.cold)
 
 
-def _provisioned(period: defaultdict[str, Measured], line: Line) -> None:
-    spilt = "Spillover" if line.is_cold else ""
-    period[f"ServerlessProvisionedConcurrency{spilt}Invocations"].add(1.0)
+def _share(measured: Measured, ones: int, requests: int) -> None:
+    """Take 1 of some requests, and 0 of the others."""
+    if ones:
+        measured.add(1.0, ones)
+    if requests > ones:
+        measured.add(0.0, requests - ones)

@@ -11,6 +11,7 @@ from coldspark.core.fleet import Advice
 from coldspark.core.messages import Grant, NodeJoined, RoomAsked
 from coldspark.core.types import EndpointDefinition, EndpointName, ReplicaId, VariantName
 from coldspark.runtime.ports import EndpointView
+from coldspark.runtime.replica_use import ReplicaUse
 from coldspark.runtime.warmth import PoolView, StartView, Warmth
 
 
@@ -135,7 +136,22 @@ class StartOf(Struct, frozen=True, tag=True):
     replica: ReplicaId
 
 
-Question = SeeAll | Deploy | Bound | Remove | Settle | Absorb | RefreshKeys | Advise | StartOf
+class Measure(Struct, frozen=True, tag=True):
+    """What do your running replicas use? The answer is a ``ReplicaUse`` of each."""
+
+
+Question = (
+    SeeAll
+    | Deploy
+    | Bound
+    | Remove
+    | Settle
+    | Absorb
+    | RefreshKeys
+    | Advise
+    | StartOf
+    | Measure
+)
 
 
 class Asked(Struct, frozen=True, tag=True):
@@ -205,6 +221,7 @@ class Sight(Struct, frozen=True):
 
 Advices = dict[ReplicaId, Advice]
 Start = StartView | None
+Uses = list[ReplicaUse]
 
 
 def write(value: object) -> bytes:

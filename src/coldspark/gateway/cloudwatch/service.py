@@ -1,0 +1,80 @@
+"""CloudWatch as a service: ``GraniteServiceVersion20100801`` in JSON 1.0, 2010-08-01 in query."""
+
+from collections.abc import Awaitable, Callable
+
+from coldspark.gateway.aws.services import Asked, Operation, Service
+from coldspark.gateway.aws.validation import Structure
+from coldspark.gateway.cloudwatch import alarms, dashboards, putting, reading, shapes, tags
+from coldspark.gateway.cloudwatch.calls import TYPES, Body, Call
+from coldspark.runtime import clock
+from coldspark.runtime.metrics.alarm_keeper import AlarmKeeper
+from coldspark.runtime.metrics.keeper import MetricKeeper
+from coldspark.runtime.ports import Documents
+
+Run = Callable[[Call], Awaitable[Body | None]]
+
+_READS: dict[str, tuple[Run, Structure]] = {
+    "GetMetricData": (reading.get_metric_data, shapes.GET_METRIC_DATA),
+    "GetMetricStatistics": (reading.get_metric_statistics, shapes.GET_METRIC_STATISTICS),
+    "ListMetrics": (reading.list_metrics, shapes.LIST_METRICS),
+    "PutMetricData": (putting.put_metric_data, shapes.PUT_METRIC_DATA),
+    "DescribeAlarms": (alarms.describe_alarms, shapes.DESCRIBE_ALARMS),
+    "DescribeAlarmsForMetric": (
+        alarms.describe_alarms_for_metric,
+        shapes.DESCRIBE_ALARMS_FOR_METRIC,
+    ),
+    "DescribeAlarmHistory": (alarms.describe_alarm_history, shapes.DESCRIBE_ALARM_HISTORY),
+    "ListTagsForResource": (tags.list_tags, shapes.TAGS_LISTED),
+    "GetDashboard": (dashboards.get_dashboard, shapes.GET_DASHBOARD),
+    "ListDashboards": (dashboards.list_dashboards, shapes.LIST_DASHBOARDS),
+}
+"""Also PutMetricData: measurements add up in any order, so they need not wait for each other."""
+_CHANGES: dict[str, tuple[Run, Structure]] = {
+    "PutMetricAlarm": (alarms.put_metric_alarm, shapes.PUT_METRIC_ALARM),
+    "DeleteAlarms": (alarms.delete_alarms, shapes.ALARMS_NAMED),
+    "SetAlarmState": (alarms.set_alarm_state, shapes.SET_ALARM_STATE),
+    "EnableAlarmActions": (alarms.acting(True), shapes.ALARMS_NAMED),
+    "DisableAlarmActions": (alarms.acting(False), shapes.ALARMS_NAMED),
+    "TagResource": (tags.tag_resource, shapes.TAG_RESOURCE),
+    "UntagResource": (tags.untag_resource, shapes.UNTAG_RESOURCE),
+    "PutDashboard": (dashboards.put_dashboard, shapes.PUT_DASHBOARD),
+    "DeleteDashboards": (dashboards.delete_dashboards, shapes.DELETE_DASHBOARDS),
+}
+
+
+def cloudwatch(
+    metrics: MetricKeeper,
+    alarms: AlarmKeeper,
+    documents: Documents,
+    wall_ms: Callable[[], int] = clock.wall_ms,
+) -> Service:
+    """Return the service over its neighbours."""
+
+    def operation(run: Run, shape: Structure, *, is_change: bool) -> Operation:
+        async def answer(asked: Asked) -> Body | None:
+            return await run(
+                Call(
+                    metrics=metrics,
+                    alarms=alarms,
+                    documents=documents,
+                    now_ms=wall_ms(),
+                    region=asked.region,
+                    body=asked.body,
+                )
+            )
+
+        return Operation(run=answer, shape=shape, is_change=is_change)
+
+    reads = {name: operation(*one, is_change=False) for name, one in _READS.items()}
+    changes = {name: operation(*one, is_change=True) for name, one in _CHANGES.items()}
+    return Service(
+        signing_name="monitoring",
+        target="GraniteServiceVersion20100801.",
+        json_version="1.0",
+        query_version="2010-08-01",
+        namespace="http://monitoring.amazonaws.com/doc/2010-08-01/",
+        operations=reads | changes,
+        types=TYPES,
+        invalid_type="ValidationError",
+        unknown_type="InvalidAction",
+    )
