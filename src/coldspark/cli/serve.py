@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import uvloop
 
 from coldspark import __version__
-from coldspark.cli import leading, measuring
+from coldspark.cli import autoscaling, leading, measuring
 from coldspark.cli.composition import (
     close_crashed_boots,
     has_gpus,
@@ -122,6 +122,7 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
             shared = leading.share(config, lead, platform, services, store.ledger, catalogue)
         sources = measuring.sources_of(store, platform, engine, shared)
         measured = await measuring.open_measuring(config, store, sources, stack)
+        scaling = await autoscaling.open_scaling(config, store, platform, shared, measured, stack)
         context = build_context(
             platform=platform if shared is None else shared.platform,
             documents=store.documents,
@@ -133,6 +134,7 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
             spool_directory=directory.path,
             metrics=measured.metrics,
             alarms=measured.alarms,
+            scaling=scaling,
         )
         log.info("node %s: %s", node.node, engine.describe())
         if lead is None or shared is None:

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from coldspark.gateway.application_autoscaling.service import application_autoscaling
 from coldspark.gateway.auth.authenticator import Authenticator
 from coldspark.gateway.aws.front import front
 from coldspark.gateway.cloudwatch.service import cloudwatch
@@ -30,6 +31,7 @@ from coldspark.runtime.catalogue import Catalogue
 from coldspark.runtime.metrics.alarm_keeper import AlarmKeeper
 from coldspark.runtime.metrics.keeper import MetricKeeper
 from coldspark.runtime.ports import Documents, Key, Platform
+from coldspark.runtime.scaling.scaling import Scaling
 
 _NATIVE = frozenset(one.path.split("/")[2] for one in OPERATIONS if one.path.startswith("/v1/"))
 
@@ -47,6 +49,7 @@ def build_context(
     spool_directory: Path | None = None,
     metrics: MetricKeeper | None = None,
     alarms: AlarmKeeper | None = None,
+    scaling: Scaling | None = None,
 ) -> Context:
     """Return everything that ``server.serve`` needs.
 
@@ -66,6 +69,8 @@ def build_context(
     aws_services = [sagemaker(platform, documents, catalogue)]
     if metrics is not None and alarms is not None:
         aws_services.append(cloudwatch(metrics, alarms, documents))
+    if scaling is not None:
+        aws_services.append(application_autoscaling(scaling))
     aws = front(aws_services, gate.identify)
     return Context(
         platform=platform,

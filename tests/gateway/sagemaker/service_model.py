@@ -31,11 +31,17 @@ LISTED = {
     ("DescribeAlarmsForMetricOutput", "MetricAlarms"),
     ("DescribeAlarmsOutput", "CompositeAlarms"),
     ("DescribeAlarmsOutput", "MetricAlarms"),
+    ("DescribeScalableTargetsResponse", "ScalableTargets"),
+    ("DescribeScalingActivitiesResponse", "ScalingActivities"),
+    ("DescribeScalingPoliciesResponse", "ScalingPolicies"),
+    ("DescribeScheduledActionsResponse", "ScheduledActions"),
     ("GetMetricDataOutput", "MetricDataResults"),
     ("GetMetricStatisticsOutput", "Datapoints"),
     ("ListDashboardsOutput", "DashboardEntries"),
     ("ListMetricsOutput", "Metrics"),
     ("ListTagsForResourceOutput", "Tags"),
+    ("ListTagsForResourceResponse", "Tags"),
+    ("PutScalingPolicyResponse", "Alarms"),
     ("Metric", "Dimensions"),
     ("MetricAlarm", "AlarmActions"),
     ("MetricAlarm", "Dimensions"),
@@ -44,6 +50,9 @@ LISTED = {
     ("MetricDataResult", "Timestamps"),
     ("MetricDataResult", "Values"),
 }
+
+# Characters of two halves, as Java's patterns write them, and as Python's do.
+_ABOVE_THE_PLANE = (r"\uD800\uDC00-\uDBFF\uDFFF", r"\U00010000-\U0010FFFF")
 
 # Errors that any AWS service may give: they stand in no service's model.
 COMMON_ERRORS = {
@@ -160,7 +169,7 @@ def _string(shape: Shape, value: object, path: str) -> Iterator[str]:
         return
     if shape.enum and value not in shape.enum:
         yield f"{path} = {value!r} is not in {shape.name}'s enum"
-    pattern = shape.metadata.get("pattern")
+    pattern = shape.metadata.get("pattern", "").replace(*_ABOVE_THE_PLANE)
     if pattern and "\\p{" not in pattern and not re.fullmatch(pattern, value):
         yield f"{path} = {value!r} does not match {pattern}"
 

@@ -141,16 +141,7 @@ class Measure(Struct, frozen=True, tag=True):
 
 
 Question = (
-    SeeAll
-    | Deploy
-    | Bound
-    | Remove
-    | Settle
-    | Absorb
-    | RefreshKeys
-    | Advise
-    | StartOf
-    | Measure
+    SeeAll | Deploy | Bound | Remove | Settle | Absorb | RefreshKeys | Advise | StartOf | Measure
 )
 
 

@@ -11,6 +11,9 @@ from coldspark.runtime.metrics.alarm_keeper import AlarmKeeper
 from coldspark.runtime.metrics.keeper import MetricKeeper
 from coldspark.runtime.metrics.queries import Span, answer
 
+POLICY_MARK = ":scalingPolicy:"
+"""What stands in every policy's ARN, before its id."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
@@ -39,7 +42,7 @@ class AlarmBook(AlarmPort, Protocol):
 
 def names_policy(address: str, policy_id: str) -> bool:
     """Return whether an address is a policy's ARN, in whatever region."""
-    return f":scalingPolicy:{policy_id}:" in address
+    return f"{POLICY_MARK}{policy_id}:" in address
 
 
 class KeptAlarms:

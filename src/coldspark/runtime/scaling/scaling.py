@@ -20,7 +20,7 @@ from coldspark.core.capacity import decide
 from coldspark.errors import ColdsparkError, NotFound, RouterGone
 from coldspark.runtime.ports import Documents, Platform, VariantView
 from coldspark.runtime.scaling import moving, standing, timetable, tracking
-from coldspark.runtime.scaling.alarm_book import AlarmBook
+from coldspark.runtime.scaling.alarm_book import AlarmBook, names_policy
 from coldspark.runtime.scaling.asking import asks
 from coldspark.runtime.scaling.book import Book
 from coldspark.runtime.scaling.records import Place, Status, Target
@@ -96,6 +96,13 @@ class Scaling:
         """Look at all targets soon."""
         self._woken.set()
 
+    def on_action(self, address: str) -> None:
+        """Hear that an alarm's action names a policy. Raises NotFound for one that is gone."""
+        policies = (policy for target in self.book.all() for policy in target.policies)
+        if not any(names_policy(address, policy.id) for policy in policies):
+            raise NotFound(f"there is no scaling policy {address}")
+        self.wake()
+
     async def look(self, now_ms: int) -> None:
         """Do for every target what is due."""
         await self._see()
@@ -161,7 +168,9 @@ class Scaling:
 
         A variant that is not there yet may belong to a router that is still starting.
         """
-        if self._view(target) is not None:
+        if self._view(target) is None:
+            self.wake()
+        else:
             await self.apply(target)
         for policy in target.policies:
             if policy.tracking is not None:
@@ -244,6 +253,7 @@ class Scaling:
             except RouterGone as error:
                 _log.info("scaling waits: %s", error.message)
                 await asyncio.sleep(_UNDER_WAY_MS / 1_000)
+                self.wake()
             except Exception:  # noqa: BLE001
                 # The task's edge: the next look is another chance.
                 _log.exception("scaling: a look failed")
