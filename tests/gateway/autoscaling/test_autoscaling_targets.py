@@ -7,6 +7,13 @@ from typing import Any
 import pytest
 from autoscaling_rig import CONCURRENCY, INSTANCES, World, place, world
 from botocore.exceptions import ClientError
+from botocore.model import ListShape, StructureShape
+from botocore.model import Shape as ModelShape
+from service_model import model
+
+from coldspark.gateway.application_autoscaling.service import application_autoscaling
+from coldspark.gateway.application_autoscaling.shapes import DIMENSIONS, NAMESPACES
+from coldspark.gateway.aws.validation import Sequence, Shape, Structure
 
 ALL = {"ServiceNamespace": "sagemaker"}
 TRACKING = {
@@ -138,6 +145,31 @@ def test_what_cannot_be_scaled_is_refused(
     code, message = refused(refusing.register_scalable_target, **sent)
     assert code == "ValidationException"
     assert words in message
+
+
+def unknown(shape: Shape, model: ModelShape, path: str) -> Iterator[str]:
+    """Yield the members of AWS's model that a shape does not know."""
+    if isinstance(shape, Structure) and isinstance(model, StructureShape):
+        for name, member in model.members.items():
+            if name in shape.members:
+                yield from unknown(shape.members[name], member, f"{path}.{name}")
+            else:
+                yield f"{path}.{name}"
+    elif isinstance(shape, Sequence) and isinstance(model, ListShape):
+        yield from unknown(shape.member, model.member, path)
+
+
+def test_every_operation_knows_every_member_that_awss_model_has(server: World) -> None:
+    """To do it, or to refuse it by name; and their words are AWS's."""
+    service = application_autoscaling(server.scaling)
+    names = set(model("application-autoscaling").operation_names)
+    assert names - set(service.operations) == {"GetPredictiveScalingForecast"}
+    for name, operation in service.operations.items():
+        shape = model("application-autoscaling").operation_model(name).input_shape
+        assert list(unknown(operation.shape, shape, name)) == []
+    words = model("application-autoscaling")
+    assert set(NAMESPACES) == set(words.shape_for("ServiceNamespace").enum)
+    assert set(DIMENSIONS) == set(words.shape_for("ScalableDimension").enum)
 
 
 def test_a_new_target_needs_both_bounds_and_a_dimension_of_its_own(aws: Any) -> None:
