@@ -328,6 +328,16 @@ def test_all_of_it_is_there_after_a_restart(tmp_path: Path) -> None:
             PolicyType="TargetTrackingScaling",
             TargetTrackingScalingPolicyConfiguration=RECIPE,
         )
+        aws.put_scaling_policy(
+            **place("churn", CONCURRENCY),
+            PolicyName="steps",
+            PolicyType="StepScaling",
+            StepScalingPolicyConfiguration={
+                "AdjustmentType": "PercentChangeInCapacity",
+                "StepAdjustments": [{"MetricIntervalLowerBound": 0.5, "ScalingAdjustment": 50}],
+                "MinAdjustmentMagnitude": 1,
+            },
+        )
         aws.put_scheduled_action(
             **place("churn", CONCURRENCY),
             ScheduledActionName="soon",

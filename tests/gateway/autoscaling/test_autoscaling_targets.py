@@ -11,6 +11,7 @@ from botocore.model import ListShape, StructureShape
 from botocore.model import Shape as ModelShape
 from service_model import model
 
+from coldspark.gateway.application_autoscaling.places import endpoints_named
 from coldspark.gateway.application_autoscaling.service import application_autoscaling
 from coldspark.gateway.application_autoscaling.shapes import DIMENSIONS, NAMESPACES
 from coldspark.gateway.aws.validation import Sequence, Shape, Structure
@@ -443,3 +444,16 @@ def test_an_update_keeps_the_capacity_and_a_count_of_its_own_takes_its_place(
         )
         server.look()
         assert server.shown("churn")["DesiredInstanceCount"] == found
+    with pytest.raises(ClientError, match=r"now it has another one \(Application Auto Scaling: 5"):
+        sagemaker.update_endpoint_weights_and_capacities(
+            EndpointName="churn",
+            DesiredWeightsAndCapacities=[{"VariantName": "v", "DesiredInstanceCount": 9}],
+        )
+
+
+def test_a_key_scales_the_endpoints_of_its_scopes_alone() -> None:
+    """Each resource that is named asks for a scope of its own; a list of all asks for all."""
+    one, two = "endpoint/churn/variant/v", "endpoint/other/variant/w"
+    assert list(endpoints_named({"ResourceId": one})) == ["churn"]
+    assert list(endpoints_named({"ResourceIds": [one, two]})) == ["churn", "other"]
+    assert list(endpoints_named({"ServiceNamespace": "sagemaker"})) == []

@@ -16,7 +16,7 @@ async def asks(target: Target, view: VariantView, alarms: AlarmBook, now_ms: int
     found: list[Ask] = []
     for policy in target.policies:
         if policy.tracking is not None:
-            one = await tracking.ask(policy, view, alarms, target.moved_ms, now_ms)
+            one = await tracking.ask(policy, target, view, alarms, now_ms)
             found += [] if one is None else [one]
         else:
             found += await _steps(policy, alarms, target.moved_ms, now_ms)

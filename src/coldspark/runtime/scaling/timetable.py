@@ -18,8 +18,12 @@ def _parsed(schedule: str, time_zone: str, since_ms: int) -> Schedule:
     return parse_schedule(schedule, time_zone, since_ms=since_ms)
 
 
+@lru_cache(maxsize=10_000)
 def next_ms(action: Action, after_ms: int) -> int | None:
-    """Return when an action is due next after a moment."""
+    """Return when an action is due next after a moment. Raises ValueError.
+
+    It is kept: at every look each action is asked the same.
+    """
     if action.start_ms is not None:
         after_ms = max(after_ms, action.start_ms - 1)
     at_ms = schedule_of(action).next_after(after_ms)

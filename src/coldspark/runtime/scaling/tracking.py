@@ -12,7 +12,14 @@ from coldspark.core.capacity import Ask, Holding, Tracking, Wish
 from coldspark.runtime.metric_ports import AlarmRule, Metric
 from coldspark.runtime.ports import VariantView
 from coldspark.runtime.scaling.alarm_book import AlarmBook
-from coldspark.runtime.scaling.records import Dimension, Place, Policy, Tracked, TrackingPolicy
+from coldspark.runtime.scaling.records import (
+    Dimension,
+    Place,
+    Policy,
+    Target,
+    Tracked,
+    TrackingPolicy,
+)
 
 COOLDOWN_S = 300
 """AWS's, where none is given."""
@@ -84,7 +91,7 @@ def _rule(policy: Policy, tracking: TrackingPolicy, name: str, *, is_high: bool)
 
 
 async def ask(
-    policy: Policy, view: VariantView, alarms: AlarmBook, moved_ms: int, now_ms: int
+    policy: Policy, target: Target, view: VariantView, alarms: AlarmBook, now_ms: int
 ) -> Ask | None:
     """Return what target tracking asks for; None: nothing, and it stands in nobody's way.
 
@@ -92,7 +99,7 @@ async def ask(
     """
     tracking = policy.tracking
     assert tracking is not None
-    wish, cause = await _wish(tracking, view, alarms, moved_ms, now_ms)
+    wish, cause = await _wish(tracking, target, view, alarms, now_ms)
     if isinstance(wish, Holding) and len(tracking.alarms) == 1:
         return None
     out_s, in_s = tracking.out_cooldown_s, tracking.in_cooldown_s
@@ -106,10 +113,11 @@ async def ask(
 
 
 async def _wish(
-    tracking: TrackingPolicy, view: VariantView, alarms: AlarmBook, moved_ms: int, now_ms: int
+    tracking: TrackingPolicy, target: Target, view: VariantView, alarms: AlarmBook, now_ms: int
 ) -> tuple[Wish, str]:
     """Return what is asked for, and which alarm says so."""
-    if view.floor.min == 0 and _open(view):
+    moved_ms = target.moved_ms
+    if target.capacity == 0 and _open(view):
         # Without a replica that is held ready there is no metric that a formula could work on.
         return Tracking(float(_open(view)), tracking.target, is_out=True), "a request at capacity 0"
     for name, is_out in zip(tracking.alarms, (True, False), strict=False):
