@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 from autoscaling_rig import CONCURRENCY, INSTANCES, NOON_MS, World, place, world
 
+from coldspark.errors import InvalidRequest
+from coldspark.runtime.scaling.alarm_book import Reading
+
 RECIPE = {
     "TargetValue": 0.5,
     "PredefinedMetricSpecification": {
@@ -298,6 +301,45 @@ def test_what_is_suspended_waits(server: World) -> None:
         **place("churn"), SuspendedState={"DynamicScalingOutSuspended": False}
     )
     server.pass_periods(1)
+    assert server.shown("churn")["DesiredInstanceCount"] == 3
+
+
+def test_a_policy_that_cannot_be_worked_out_stops_no_other(
+    server: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its alarm cannot be read; the other one goes out, and so does a schedule."""
+    server.deploy("churn")
+    aws = server.client()
+    register(aws, "churn", 1, 8)
+    broken = ""
+    for name, metric in (
+        ("broken", "SageMakerVariantInvocationsPerInstance"),
+        ("sound", "SageMakerVariantConcurrentRequestsPerModelHighResolution"),
+    ):
+        made = aws.put_scaling_policy(
+            **place("churn"),
+            PolicyName=name,
+            PolicyType="TargetTrackingScaling",
+            TargetTrackingScalingPolicyConfiguration={
+                "TargetValue": 1.0,
+                "PredefinedMetricSpecification": {"PredefinedMetricType": metric},
+            },
+        )
+        broken = broken or made["Alarms"][0]["AlarmName"]
+    server.client("cloudwatch").set_alarm_state(
+        AlarmName=broken, StateValue="ALARM", StateReason="a drill"
+    )
+    alarms = server.scaling.alarms
+    read = alarms.reading
+
+    async def reading(name: str, now_ms: int) -> Reading:
+        if name == broken:
+            raise InvalidRequest("it cannot be computed")
+        return await read(name, now_ms)
+
+    monkeypatch.setattr(alarms, "reading", reading)
+    server.load("churn", 3)
+    server.pass_periods(3)
     assert server.shown("churn")["DesiredInstanceCount"] == 3
 
 

@@ -192,10 +192,18 @@ class Scaling:
             target = moving.adopted(target, view, capacity, new_id(), now_ms)
         target = moving.finished(target, view, now_ms)
         target = self._scheduled(target, now_ms)
-        target = await self._asked(target, view, now_ms)
+        await self._keep(before, target)
+        await self._keep(target, await self._asked(target, view, now_ms))
+
+    async def _keep(self, before: Target, target: Target) -> None:
+        """Write down what has changed, and tell the platform what it does not know."""
         if target != before:
             await self.book.save(target)
-        if view.floor.reason != target.reason:
+        view = self._view(target)
+        if view is None:
+            return
+        floor, _ = standing.replicas_of(target, view)
+        if (view.floor.min, view.floor.reason) != (floor, target.reason):
             await self.apply(target)
 
     def _view(self, target: Target) -> VariantView | None:
