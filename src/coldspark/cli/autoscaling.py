@@ -37,7 +37,7 @@ async def open_scaling(
         wall_ms=clock.wall_ms,
         see=see,
     )
-    measured.alarms.deliver(POLICY_MARK, lambda address, change: scaling.on_action(address))
+    measured.alarms.deliver(POLICY_MARK, scaling.on_action)
     await scaling.open()
     stack.push_async_callback(scaling.close)
     return scaling

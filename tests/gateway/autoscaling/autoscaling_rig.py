@@ -247,7 +247,7 @@ class World:
         self.sampler = Sampler(self.metrics, self._see, _measure_nothing, self.wall_ms)
         kept = KeptAlarms(self.alarms, self.metrics)
         self.scaling = Scaling(self.platform, documents, kept, wall_ms=self.wall_ms)
-        self.alarms.deliver(POLICY_MARK, lambda address, _: self.scaling.on_action(address))
+        self.alarms.deliver(POLICY_MARK, self.scaling.on_action)
         await self.platform.open()
         await self.alarms.open(is_timed=False)
         await self.scaling.open(is_timed=False)

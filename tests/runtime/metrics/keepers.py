@@ -51,7 +51,7 @@ async def keeping(
     def now() -> int:
         return kept.now_ms
 
-    def notify(address: str, change: Change) -> None:
+    async def notify(address: str, change: Change) -> None:
         if not address.startswith("arn:"):
             raise NotFound(f"{address} is no topic")
         kept.told.append((address, change.alarm.stored.state.value))

@@ -1,6 +1,7 @@
 """Alarms are looked at when a period ends, act when they change, and outlive the process."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -10,12 +11,14 @@ from keepers import HEAT, NOON_MS, Kept, keeping, of_echo, served
 from coldspark.core.alarms import AlarmState
 from coldspark.errors import Conflict, InvalidRequest, NotFound
 from coldspark.runtime.metric_ports import AlarmRule, Metric
-from coldspark.runtime.metrics.alarm_keeper import AlarmKeeper
+from coldspark.runtime.metrics.alarm_keeper import AlarmKeeper, Change
 from coldspark.runtime.metrics.definitions import Actions, AlarmDefinition, single
+from coldspark.runtime.metrics.messages import message_of, subject_of
 from coldspark.runtime.metrics.queries import Query, Stat
 from coldspark.store.alarms import HistoryQuestion
 
 MINUTE_MS = 60_000
+STAT = Stat(metric=HEAT, statistic="Average", period_s=60)
 
 
 def play(path: Path, work: Callable[[Kept], Awaitable[None]], **settings: object) -> None:
@@ -156,6 +159,37 @@ def test_an_alarm_over_an_expression_tells_its_actions(tmp_path: Path) -> None:
         kept.metrics.add(cold, 10, kept.now_ms)
         assert await pass_minute(kept, 10) is AlarmState.OK
         assert kept.told == [("arn:topic", "ALARM")]
+
+    play(tmp_path, work)
+
+
+def test_a_topic_is_told_what_cloudwatch_tells(tmp_path: Path) -> None:
+    """The message that SNS's subscribers parse, in the topic's region."""
+
+    async def work(kept: Kept) -> None:
+        topic = "arn:aws:sns:eu-west-1:123456789012:fire"
+        told: list[str] = []
+
+        async def notify(address: str, change: Change) -> None:
+            told.extend((subject_of(change), message_of(address, change)))
+
+        alarms = AlarmKeeper(
+            kept.database, kept.metrics, wall_ms=lambda: kept.now_ms, notify=notify
+        )
+        await alarms.define(expression(queries=single(STAT), is_expression=False))
+        await alarms.define(expression(name="both", actions=Actions(alarm=(topic,))))
+        await alarms.set_state("both", AlarmState.ALARM, "a drill", None)
+        subject, message = told
+        plain = json.loads(message)
+        assert subject == 'ALARM: "both"'
+        assert plain["AlarmArn"] == "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:both"
+        assert (plain["OldStateValue"], plain["NewStateValue"]) == ("INSUFFICIENT_DATA", "ALARM")
+        assert plain["StateChangeTime"] == "2027-01-15T08:00:00.000+0000"
+        assert [one["Id"] for one in plain["Trigger"]["Metrics"]] == ["h", "c", "e"]
+        await alarms.set_state("hot", AlarmState.OK, "calm", None)
+        trigger = json.loads(told[3])["Trigger"]
+        assert (trigger["MetricName"], trigger["Statistic"]) == ("heat", "AVERAGE")
+        assert trigger["Dimensions"] == [{"value": "kitchen", "name": "Room"}]
 
     play(tmp_path, work)
 

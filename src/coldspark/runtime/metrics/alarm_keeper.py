@@ -7,7 +7,7 @@ evaluated keeps its state, says why in the log, and stops no other.
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from msgspec.structs import replace as with_fields
@@ -64,11 +64,14 @@ class Change:
     before: AlarmState
 
 
-Notify = Callable[[str, Change], None]
-"""Tell an address (an action's ARN or URL) of a change; raises NotFound for an unknown one."""
+Notify = Callable[[str, Change], Awaitable[None]]
+"""Tell an address (an action's ARN or URL) of a change, durably on return (see ``messages``).
+
+Raises NotFound for an address that nothing delivers to.
+"""
 
 
-def _tell_nobody(address: str, change: Change) -> None:
+async def _tell_nobody(address: str, change: Change) -> None:
     raise NotFound(f"nothing is configured that delivers to {address}")
 
 
@@ -319,7 +322,7 @@ class AlarmKeeper:
         summary, trouble = f"Successfully executed action {address}", None
         marked = (one for mark, one in self._deliverers.items() if mark in address)
         try:
-            next(marked, self._notify)(address, change)
+            await next(marked, self._notify)(address, change)
         except ColdsparkError as error:
             summary, trouble = f"Failed to execute action {address}", error.message
             _log.warning("alarm %s: %s: %s", change.alarm.name, summary, trouble)

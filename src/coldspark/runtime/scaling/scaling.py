@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from coldspark.core.alarms import AlarmState
 from coldspark.core.capacity import decide
 from coldspark.errors import ColdsparkError, NotFound, RouterGone
+from coldspark.runtime.metrics.alarm_keeper import Change
 from coldspark.runtime.ports import Documents, Platform, VariantView
 from coldspark.runtime.scaling import moving, standing, timetable, tracking
 from coldspark.runtime.scaling.alarm_book import AlarmBook, names_policy
@@ -96,7 +97,7 @@ class Scaling:
         """Look at all targets soon."""
         self._woken.set()
 
-    def on_action(self, address: str) -> None:
+    async def on_action(self, address: str, change: Change) -> None:
         """Hear that an alarm's action names a policy. Raises NotFound for one that is gone."""
         policies = (policy for target in self.book.all() for policy in target.policies)
         if not any(names_policy(address, policy.id) for policy in policies):
