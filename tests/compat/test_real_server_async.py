@@ -91,6 +91,7 @@ class Aws:
         self.sagemaker = boto3.client("sagemaker", **options)
         self.runtime = boto3.client("sagemaker-runtime", **options)
         self.s3 = boto3.client("s3", **options)
+        self.cloudwatch = boto3.client("cloudwatch", **options)
 
     def create(self, name: str, **output: object) -> None:
         """Make an asynchronous endpoint of one name for all."""
@@ -271,3 +272,31 @@ def test_asynchronous_and_synchronous_endpoints_refuse_each_others_calls(
         aws.config(f"{name}-bad", None)
     assert "s3OutputPath" in refusal(caught.value)[2]
     aws.sagemaker.delete_endpoint(EndpointName=name)
+
+
+def test_an_alarm_tells_its_topic(real_server: Server, hook: str) -> None:
+    """The webhook is told as a subscriber of SNS would be, and the history says that it was."""
+    cloudwatch = Aws(real_server).cloudwatch
+    cloudwatch.put_metric_alarm(
+        AlarmName="too-many",
+        Namespace="Own",
+        MetricName="Errors",
+        Statistic="Sum",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=1.0,
+        ComparisonOperator="GreaterThanThreshold",
+        AlarmActions=[hook],
+    )
+    cloudwatch.set_alarm_state(AlarmName="too-many", StateValue="ALARM", StateReason="a drill")
+
+    until(lambda: bool(Webhook.told), "the webhook was told")
+    (message,) = messages()
+    assert (message["AlarmName"], message["NewStateValue"]) == ("too-many", "ALARM")
+    assert message["NewStateReason"] == "a drill"
+    headers, body = Webhook.told[0]
+    assert json.loads(body)["TopicArn"] == hook
+    assert headers["x-coldspark-signature"].startswith("t=")
+    history = cloudwatch.describe_alarm_history(AlarmName="too-many", HistoryItemType="Action")
+    assert "Successfully" in history["AlarmHistoryItems"][0]["HistorySummary"]
+    cloudwatch.delete_alarms(AlarmNames=["too-many"])

@@ -23,7 +23,7 @@ _ROWS = (
     ("overhead p99", _TRAFFIC, "OverheadLatency", "p99", "us"),
     ("cold starts", _TRAFFIC, "ModelSetupTime", "SampleCount", ""),
     ("setup p99", _TRAFFIC, "ModelSetupTime", "p99", "us"),
-    ("in flight", _TRAFFIC, "ConcurrentRequestsPerModel", "Maximum", ""),
+    ("in flight, each", _TRAFFIC, "ConcurrentRequestsPerModel", "Maximum", ""),
     ("cpu", _MACHINE, "CPUUtilization", "Average", "%"),
     ("memory", _MACHINE, "MemoryUtilization", "Maximum", "%"),
     ("gpu", _MACHINE, "GPUUtilization", "Average", "%"),

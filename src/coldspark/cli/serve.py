@@ -11,7 +11,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import uvloop
 
 from coldspark import __version__
-from coldspark.cli import leading, measuring
+from coldspark.cli import leading
+from coldspark.cli.aws_rooms import open_aws_rooms
 from coldspark.cli.composition import (
     Store,
     close_crashed_boots,
@@ -23,7 +24,6 @@ from coldspark.cli.composition import (
     services_of,
     template_bytes_max,
 )
-from coldspark.cli.jobs_at_work import open_jobs
 from coldspark.config import ServerConfig
 from coldspark.engines.local import LocalEngine
 from coldspark.gateway import server as gateway
@@ -31,15 +31,11 @@ from coldspark.gateway.auth.authenticator import Authenticator
 from coldspark.gateway.wiring import build_context
 from coldspark.runtime import catalogue as catalogues
 from coldspark.runtime.cgroups import own_cgroup
-from coldspark.runtime.log_store import LogRetention
 from coldspark.runtime.platform import LocalPlatform
-from coldspark.runtime.ports import Platform
 from coldspark.runtime.routers.lead import Lead
 from coldspark.runtime.routers.leftovers import clean_up_routers
-from coldspark.runtime.upload_sweep import UploadSweep
 from coldspark.runtime.weights_bound import WeightsBound
 from coldspark.store.directory import DataDirectory
-from coldspark.store.uploads import Uploads
 
 _COLLECTED_AFTER = (20_000, 20, 50)
 
@@ -116,21 +112,13 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
         await platform.open()
         stack.push_async_callback(platform.close)
         _bound_weights(config, store, platform, engine, stack)
-        upload_sweep = UploadSweep(Uploads(store.objects.own))
-        upload_sweep.open()
-        stack.push_async_callback(upload_sweep.close)
         services = services_of(config, store, catalogue, node, engine, platform)
         shared = None
         if lead is not None:
             shared = leading.share(config, lead, platform, services, store.ledger, catalogue)
-        sources = measuring.sources_of(store, platform, engine, shared)
-        measured = await measuring.open_measuring(config, store, sources, stack)
-        platform.watch_alarms(measured.alarms)
-        everywhere = platform if shared is None else shared.platform
-        _keep_logs(store, everywhere, shared, stack)
-        jobs = await open_jobs(config, store, platform, directory, stack)
+        rooms = await open_aws_rooms(config, store, directory, platform, engine, shared, stack)
         context = build_context(
-            platform=everywhere,
+            platform=platform if shared is None else shared.platform,
             documents=store.documents,
             services=services if shared is None else shared.services,
             authenticator=Authenticator(store.keys, is_key_required=not may_be_open(config)),
@@ -139,12 +127,13 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
             is_open=config.allow_open,
             spool_directory=directory.path,
             objects=store.objects,
-            metrics=measured.metrics,
-            alarms=measured.alarms,
+            metrics=rooms.metrics,
+            alarms=rooms.alarms,
             aws_limits=config.aws_limits,
             retry_grace_s=config.retry_grace_s,
             logs=store.logs,
-            jobs=jobs,
+            jobs=rooms.jobs,
+            scaling=rooms.scaling,
         )
         log.info("node %s: %s", node.node, engine.describe())
         if lead is None or shared is None:
@@ -173,17 +162,6 @@ def _bound_weights(
     )
     bound.open()
     stack.push_async_callback(bound.close)
-
-
-def _keep_logs(
-    store: Store, platform: Platform, shared: leading.Shared | None, stack: AsyncExitStack
-) -> None:
-    """Enforce the retention of logs, in the one process that sees all endpoints."""
-    assert store.logs is not None
-    renew = None if shared is None else shared.mirror.renew
-    retention = LogRetention(store.logs, platform, renew=renew)
-    retention.open()
-    stack.push_async_callback(retention.close)
 
 
 def may_be_open(config: ServerConfig) -> bool:

@@ -16,6 +16,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from coldspark.core.messages import Grant
@@ -138,6 +139,12 @@ class LocalEngine:
             fetch=self._artifacts.fetch,
             metrics=self._metrics,
         )
+
+    def measure_into(self, metrics: Metrics) -> None:
+        """Let the models of replicas that have many be measured, of those started from here on."""
+        assert self._machine is not None, "the engine is not open"
+        self._metrics = metrics
+        self._machine = replace(self._machine, metrics=metrics)
 
     def _new_pool(self) -> TemplatePool:
         environment = {

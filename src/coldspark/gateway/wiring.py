@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from coldspark.config import NO_LIMITS, AwsLimits
+from coldspark.gateway.application_autoscaling.service import application_autoscaling
 from coldspark.gateway.auth.authenticator import Authenticator
 from coldspark.gateway.aws.front import front
 from coldspark.gateway.cloudwatch.service import cloudwatch
@@ -39,6 +40,7 @@ from coldspark.runtime.log_store import LogStore
 from coldspark.runtime.metrics.alarm_keeper import AlarmKeeper
 from coldspark.runtime.metrics.keeper import MetricKeeper
 from coldspark.runtime.ports import Documents, Key, Platform
+from coldspark.runtime.scaling.scaling import Scaling
 from coldspark.store.object_storage import ObjectStore
 
 _NATIVE = frozenset(one.path.split("/")[2] for one in OPERATIONS if one.path.startswith("/v1/"))
@@ -62,6 +64,7 @@ def build_context(
     retry_grace_s: float = GRACE_S,
     logs: LogStore | None = None,
     jobs: AsyncJobs | None = None,
+    scaling: Scaling | None = None,
 ) -> Context:
     """Return everything that ``server.serve`` needs.
 
@@ -89,6 +92,8 @@ def build_context(
         aws_services.append(cloudwatch(metrics, alarms, documents))
     if logs is not None:
         aws_services.append(cloudwatch_logs(platform, logs))
+    if scaling is not None:
+        aws_services.append(application_autoscaling(scaling))
     aws = front(aws_services, gate.identify)
     taken = async_invocations(platform, jobs, gate, request_ids())
     aws_routes = [

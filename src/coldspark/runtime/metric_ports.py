@@ -69,6 +69,8 @@ class AlarmRule:
     """Such as ``GreaterThanOrEqualToThreshold``."""
     missing: str = "missing"
     """What a period without data counts as: missing, breaching, notBreaching or ignore."""
+    unit: str | None = None
+    """Only what was measured in it; None: in whatever unit."""
     owner: str | None = None
     """What made it, where no caller did; its owner alone deletes it."""
 

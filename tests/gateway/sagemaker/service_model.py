@@ -31,6 +31,10 @@ LISTED = {
     ("DescribeAlarmsForMetricOutput", "MetricAlarms"),
     ("DescribeAlarmsOutput", "CompositeAlarms"),
     ("DescribeAlarmsOutput", "MetricAlarms"),
+    ("DescribeScalableTargetsResponse", "ScalableTargets"),
+    ("DescribeScalingActivitiesResponse", "ScalingActivities"),
+    ("DescribeScalingPoliciesResponse", "ScalingPolicies"),
+    ("DescribeScheduledActionsResponse", "ScheduledActions"),
     ("GetMetricDataOutput", "MetricDataResults"),
     ("GetMetricStatisticsOutput", "Datapoints"),
     ("DescribeLogGroupsResponse", "logGroups"),
@@ -45,6 +49,8 @@ LISTED = {
     ("ListTagsForResourceOutput", "Tags"),
     ("ListTagsForResourceResponse", "tags"),
     ("ListTagsLogGroupResponse", "tags"),
+    ("ListTagsForResourceResponse", "Tags"),
+    ("PutScalingPolicyResponse", "Alarms"),
     ("Metric", "Dimensions"),
     ("MetricAlarm", "AlarmActions"),
     ("MetricAlarm", "Dimensions"),
@@ -54,6 +60,9 @@ LISTED = {
     ("MetricDataResult", "Values"),
     ("TestMetricFilterResponse", "matches"),
 }
+
+# Characters of two halves, as Java's patterns write them, and as Python's do.
+_ABOVE_THE_PLANE = (r"\uD800\uDC00-\uDBFF\uDFFF", r"\U00010000-\U0010FFFF")
 
 # Errors that any AWS service may give: they stand in no service's model.
 COMMON_ERRORS = {
@@ -171,7 +180,7 @@ def _string(shape: Shape, value: object, path: str) -> Iterator[str]:
         return
     if shape.enum and value not in shape.enum:
         yield f"{path} = {value!r} is not in {shape.name}'s enum"
-    pattern = shape.metadata.get("pattern")
+    pattern = shape.metadata.get("pattern", "").replace(*_ABOVE_THE_PLANE)
     if pattern and "\\p{" not in pattern and not re.fullmatch(pattern, value):
         yield f"{path} = {value!r} does not match {pattern}"
 

@@ -63,7 +63,7 @@ def seen(*running: int, queued: int = 0) -> EndpointView:
         queued=queued,
         replicas=replicas,
         decisions=(),
-        floor=FloorView(min=1, max=4, reason=None, next=None),
+        floor=FloorView(min=SCALE.replicas_min, max=SCALE.replicas_max, reason=None, next=None),
     )
     return EndpointView(
         name=name,
@@ -108,11 +108,14 @@ def looked(path: Path, view: EndpointView, uses: list[ReplicaUse]) -> dict[str, 
 
 
 def test_concurrency_is_what_runs_and_what_waits(tmp_path: Path) -> None:
-    """Utilisation is of all slots there may be, and of those that are provisioned."""
+    """Utilisation is of all slots there may be, and of those that are provisioned.
+
+    Concurrency is told as each of three replicas would: its average is per replica.
+    """
     found = looked(tmp_path, seen(2, 1, 0, queued=3), [])
 
     assert found == {
-        "ConcurrentRequestsPerModel": 6,
+        "ConcurrentRequestsPerModel": 2,
         "ServerlessConcurrentExecutionsUtilization": 3 / 8,
         "ServerlessProvisionedConcurrencyExecutions": 2,
         "ServerlessProvisionedConcurrencyUtilization": 1,

@@ -10,12 +10,12 @@ request starts one, as a managed endpoint with a step policy on its backlog woul
 Worked number: r=2, c=1, m=1.0, target 0.7 for three minutes: ceil(2 * 1.0 / 0.7) = 3.
 """
 
-import math
 from dataclasses import dataclass
 
 from coldspark.core.deadlines import NEVER
 from coldspark.core.rules.seen import Observed, Verdict
 from coldspark.core.rules.settings import TargetTracking
+from coldspark.core.stepping import tracked
 
 DATAPOINT_S = 60.0
 _IN_SHARE = 0.9
@@ -56,7 +56,7 @@ def _datapoint(
     over = memory.over + 1 if share > rule.target else 0
     under = memory.under + 1 if share < _IN_SHARE * rule.target else 0
     next_s = seen.now + DATAPOINT_S
-    want = math.ceil(memory.want * share / rule.target - 1e-9)
+    want = tracked(memory.want, share, rule.target)
     if seen.now >= memory.quiet_until_s:
         if over >= rule.out_minutes:
             return TargetTrackingMemory(want, next_s, 0, 0, seen.now + rule.out_cooldown_s)

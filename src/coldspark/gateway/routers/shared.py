@@ -76,6 +76,10 @@ class Mirror:
             for variant, warmth in zip(view.variants, ladder, strict=True)
         }
 
+    def has_seen(self, routers: int) -> bool:
+        """Return whether each of so many others was seen at least once."""
+        return len(self._sights) >= routers
+
     def views(self) -> list[EndpointView]:
         """Return the endpoints of all others."""
         return [view for sight in self._sights.values() for view in sight.views]

@@ -1,16 +1,12 @@
-"""How asynchronous invocations ended, in AWS's words: SNS's envelope, and SageMaker's message.
-
-SNS signs with a certificate of Amazon's, which nobody else has: the envelope has no ``Signature``
-members, and the request has a signature of this server's in a header (``runtime/webhooks``).
-"""
+"""How asynchronous invocations ended, in AWS's words: SageMaker's message to a topic."""
 
 import base64
 import json
 import uuid
-from datetime import UTC, datetime
 
 from coldspark.core.job_messages import JobState
 from coldspark.core.types import EndpointDefinition
+from coldspark.gateway.aws.notifications import envelope, moment
 from coldspark.gateway.sagemaker.async_jobs import topics_of
 from coldspark.gateway.sagemaker.calls import Call
 from coldspark.gateway.sagemaker.deployments import note_of
@@ -42,7 +38,7 @@ class AsyncDoor:
         kind = "success" if is_good else "error"
         message = _message(ended, is_included=kind in order.details.get("include", ""))
         topic = order.details[f"{kind}_topic"]
-        return _envelope(url, topic, notice_id, ended.finished_ms, message)
+        return envelope(url, topic, notice_id, ended.finished_ms, json.dumps(message))
 
 
 async def announce(call: Call, definition: EndpointDefinition) -> None:
@@ -53,7 +49,7 @@ async def announce(call: Call, definition: EndpointDefinition) -> None:
     message: dict[str, object] = {**_OWN, "eventName": "TestNotification"}
     for topic in topics_of(read(AsyncConfig, note.asynchronous)):
         id, now_ms = str(uuid.uuid4()), clock.wall_ms()
-        words = _envelope(call.jobs.url_of(topic), topic, id, now_ms, message)
+        words = envelope(call.jobs.url_of(topic), topic, id, now_ms, json.dumps(message))
         await call.jobs.notifier.announce(
             Notice(
                 id=id,
@@ -65,23 +61,6 @@ async def announce(call: Call, definition: EndpointDefinition) -> None:
                 due_ms=now_ms,
             )
         )
-
-
-def _envelope(url: str, topic: str, id: str, at_ms: int, message: dict[str, object]) -> Words:
-    body = {
-        "Type": "Notification",
-        "MessageId": id,
-        "TopicArn": topic,
-        "Message": json.dumps(message),
-        "Timestamp": _moment(at_ms),
-    }
-    headers = (
-        ("Content-Type", "text/plain; charset=UTF-8"),
-        ("x-amz-sns-message-type", "Notification"),
-        ("x-amz-sns-message-id", id),
-        ("x-amz-sns-topic-arn", topic),
-    )
-    return Words(url=url, headers=headers, body=json.dumps(body).encode())
 
 
 def _message(ended: Ended, *, is_included: bool) -> dict[str, object]:
@@ -104,8 +83,8 @@ def _message(ended: Ended, *, is_included: bool) -> dict[str, object]:
             answered["responseBody"] = {"content": text, "encoding": "BASE64"}
     message: dict[str, object] = {
         "awsRegion": job.order.details["region"],
-        "eventTime": _moment(ended.finished_ms),
-        "receivedTime": _moment(job.accepted_ms),
+        "eventTime": moment(ended.finished_ms),
+        "receivedTime": moment(job.accepted_ms),
         "invocationStatus": "Completed" if is_good else "Failed",
         "requestParameters": _present(asked),
         "responseParameters": _present(answered),
@@ -122,8 +101,3 @@ def _message(ended: Ended, *, is_included: bool) -> dict[str, object]:
 
 def _present(members: dict[str, object]) -> dict[str, object]:
     return {name: value for name, value in members.items() if value not in (None, {})}
-
-
-def _moment(at_ms: int) -> str:
-    moment = datetime.fromtimestamp(at_ms / 1_000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -52,10 +52,10 @@ def variant_summary(
 def _bounds(view: VariantView, own: VariantNote | None) -> Body:
     """Return the concurrency of a serverless variant, or else the count of instances."""
     if own is not None and own.serverless is not None:
-        config = _serverless(own.serverless)
+        config = _serverless(own.serverless, view)
         return {"CurrentServerlessConfig": config, "DesiredServerlessConfig": config}
     count = sum(replica.state != "parked" for replica in view.replicas)
-    desired = view.revision.spec.scale.replicas_min
+    desired = view.floor.min
     if own is None or not is_managed(own.scaling):
         return {"CurrentInstanceCount": count, "DesiredInstanceCount": desired}
     assert own.scaling is not None
@@ -66,13 +66,17 @@ def _bounds(view: VariantView, own: VariantNote | None) -> Body:
     }
 
 
-def _serverless(config: ServerlessConfig) -> Body:
+def _serverless(config: ServerlessConfig, view: VariantView) -> Body:
+    """Return the config, with the concurrency that is held ready where something else set it."""
     body: Body = {
         "MemorySizeInMB": config.memory_size_in_mb,
         "MaxConcurrency": config.max_concurrency,
     }
-    if config.provisioned_concurrency is not None:
-        body["ProvisionedConcurrency"] = config.provisioned_concurrency
+    provisioned = config.provisioned_concurrency
+    if view.floor.reason is not None:
+        provisioned = view.floor.min * view.revision.spec.scale.concurrency
+    if provisioned:
+        body["ProvisionedConcurrency"] = provisioned
     return body
 
 

@@ -16,6 +16,7 @@ from coldspark.gateway.sagemaker.variants import (
     is_managed,
     serverless_bounds,
 )
+from coldspark.runtime.ports import EndpointView
 
 
 async def update(call: Call) -> Body:
@@ -32,7 +33,8 @@ async def update(call: Call) -> Body:
         change = desired.get(variant.name)
         if change is not None:
             notes[variant.name] = _changed_note(change, notes[variant.name], call.limits)
-            variant = _changed(variant, change, notes[variant.name])
+            before, variant = variant, _changed(variant, change, notes[variant.name])
+            _refuse_without_effect(change, before, variant, view)
         variants.append(variant)
     if not any(variant.weight > 0 for variant in variants):
         invalid("At least one variant must keep a weight over 0.", field="DesiredWeight")
@@ -86,6 +88,24 @@ def _check_count(name: str, count: int, note: VariantNote) -> None:
             f"Variant '{name}' cannot have 0 instances: for zero, use a ServerlessConfig, or "
             "ManagedInstanceScaling with MinInstanceCount 0."
         )
+
+
+def _refuse_without_effect(
+    change: DesiredVariant, before: VariantDefinition, after: VariantDefinition, view: EndpointView
+) -> None:
+    """Refuse a count that the variant has of its own already, where another one holds."""
+    update = change.serverless_update_config
+    is_asked = change.desired_instance_count is not None or (
+        update is not None and update.provisioned_concurrency is not None
+    )
+    floor = next(one.floor for one in view.variants if one.name == before.name)
+    least = after.revision.spec.scale.replicas_min
+    if not is_asked or after.revision != before.revision or floor.min == least:
+        return
+    invalid(
+        f"Variant '{before.name}' has this count of its own already; now it has another one"
+        f" ({floor.reason}): change the bounds or the schedule that say so."
+    )
 
 
 def _changed(

@@ -140,7 +140,8 @@ class Notifier:
         if is_taken:
             await self._store.drop(notice.id)
         elif is_hopeless or attempts >= ATTEMPTS_MAX:
-            self._measures.count(notice.endpoint, None, Counted.NOTICE_FAILED)
+            if notice.endpoint:
+                self._measures.count(notice.endpoint, None, Counted.NOTICE_FAILED)
             _log.warning("notice %s to %s is given up: %s", notice.id, notice.url, error)
             await self._store.drop(notice.id)
         else:

@@ -91,6 +91,7 @@ class AlarmKeeper:
         self._metrics = metrics
         self._wall_ms = wall_ms
         self._notify = notify
+        self._deliverers: dict[str, Notify] = {}
         self._alarms: dict[str, Alarm] = {}
         self._watchers: list[OnAlarm] = []
         self._changed = asyncio.Event()
@@ -98,6 +99,10 @@ class AlarmKeeper:
         self._looked_ms = 0
         """Up to when alarms were looked at."""
         self._turn = asyncio.Lock()
+
+    def deliver(self, mark: str, notify: Notify) -> None:
+        """Let ``notify`` do what actions say whose address has this mark in it."""
+        self._deliverers[mark] = notify
 
     async def open(self, *, is_timed: bool = True) -> None:
         """Take up the alarms there are, and look at them from now on."""
@@ -315,8 +320,9 @@ class AlarmKeeper:
 
     async def _act(self, address: str, change: Change) -> None:
         summary, trouble = f"Successfully executed action {address}", None
+        marked = (one for mark, one in self._deliverers.items() if mark in address)
         try:
-            await self._notify(address, change)
+            await next(marked, self._notify)(address, change)
         except ColdsparkError as error:
             summary, trouble = f"Failed to execute action {address}", error.message
             _log.warning("alarm %s: %s: %s", change.alarm.name, summary, trouble)

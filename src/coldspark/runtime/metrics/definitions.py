@@ -107,7 +107,9 @@ class AlarmDefinition(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def of_rule(rule: AlarmRule) -> AlarmDefinition:
     """Return the alarm that a rule of the platform's own asks for."""
-    stat = Stat(metric=rule.metric, statistic=rule.statistic, period_s=rule.period_s)
+    stat = Stat(
+        metric=rule.metric, statistic=rule.statistic, period_s=rule.period_s, unit=rule.unit
+    )
     return AlarmDefinition(
         name=rule.name,
         queries=(Query(id=_ONLY, stat=stat),),

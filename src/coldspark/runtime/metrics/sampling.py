@@ -34,7 +34,7 @@ def standings_of(views: Iterable[EndpointView]) -> Standings:
     return {
         (view.name, variant.name): Standing(
             serving=sum(one.state in _SERVING for one in variant.replicas),
-            is_provisioned=variant.revision.spec.scale.replicas_min > 0,
+            is_provisioned=variant.floor.min > 0,
         )
         for view in views
         for variant in view.variants
@@ -77,14 +77,18 @@ class Sampler:
         scale = variant.revision.spec.scale
         running = sum(one.running for one in variant.replicas)
 
-        def add(name: str, value: float, unit: str) -> None:
+        def add(name: str, value: float, unit: str, count: int = 1) -> None:
             metric = Metric(namespace=NAMESPACE, name=name, dimensions=dimensions)
-            self._metrics.add(metric, value, now_ms, unit=unit, resolution_s=_LOOK_EVERY_S)
+            self._metrics.add(
+                metric, value, now_ms, unit=unit, count=count, resolution_s=_LOOK_EVERY_S
+            )
 
-        add("ConcurrentRequestsPerModel", running + variant.queued, "None")
+        # As each instance would tell of itself: the average is per replica, the sum is of all.
+        serving = max(1, sum(one.state in _SERVING for one in variant.replicas))
+        add("ConcurrentRequestsPerModel", (running + variant.queued) / serving, "None", serving)
         most = scale.replicas_max * scale.concurrency
         add("ServerlessConcurrentExecutionsUtilization", running / most, "None")
-        provisioned = scale.replicas_min * scale.concurrency
+        provisioned = variant.floor.min * scale.concurrency
         if provisioned:
             within = min(running, provisioned)
             add("ServerlessProvisionedConcurrencyExecutions", within, "Count")

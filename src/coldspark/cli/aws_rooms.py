@@ -1,0 +1,69 @@
+"""What AWS's doors work on besides the platform, opened in order: storage, metrics, jobs, …"""
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from coldspark.cli import autoscaling, measuring
+from coldspark.cli.alarm_notices import deliver_alarms
+from coldspark.cli.composition import Store
+from coldspark.cli.jobs_at_work import open_jobs
+from coldspark.cli.leading import Shared
+from coldspark.config import ServerConfig
+from coldspark.engines.local import LocalEngine
+from coldspark.gateway.sagemaker.async_jobs import AsyncJobs
+from coldspark.runtime.log_store import LogRetention
+from coldspark.runtime.metrics.alarm_keeper import AlarmKeeper
+from coldspark.runtime.metrics.keeper import MetricKeeper
+from coldspark.runtime.platform import LocalPlatform
+from coldspark.runtime.ports import Platform
+from coldspark.runtime.scaling.scaling import Scaling
+from coldspark.runtime.upload_sweep import UploadSweep
+from coldspark.store.directory import DataDirectory
+from coldspark.store.uploads import Uploads
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwsRooms:
+    """The neighbours of the doors, at work until the stack is closed."""
+
+    metrics: MetricKeeper
+    alarms: AlarmKeeper
+    jobs: AsyncJobs | None
+    """None with several routers."""
+    scaling: Scaling
+
+
+async def open_aws_rooms(
+    config: ServerConfig,
+    store: Store,
+    directory: DataDirectory,
+    platform: LocalPlatform,
+    engine: LocalEngine,
+    shared: Shared | None,
+    stack: AsyncExitStack,
+) -> AwsRooms:
+    """Open them in the one process, or in the lead of several."""
+    upload_sweep = UploadSweep(Uploads(store.objects.own))
+    upload_sweep.open()
+    stack.push_async_callback(upload_sweep.close)
+    sources = measuring.sources_of(store, platform, engine, shared)
+    measured = await measuring.open_measuring(config, store, sources, stack)
+    engine.measure_into(measured.metrics)
+    platform.watch_alarms(measured.alarms)
+    _keep_logs(store, platform if shared is None else shared.platform, shared, stack)
+    jobs = await open_jobs(config, store, platform, directory, stack, measured.metrics)
+    if jobs is not None:
+        deliver_alarms(measured.alarms, jobs)
+    scaling = await autoscaling.open_scaling(config, store, platform, shared, measured, stack)
+    return AwsRooms(metrics=measured.metrics, alarms=measured.alarms, jobs=jobs, scaling=scaling)
+
+
+def _keep_logs(
+    store: Store, platform: Platform, shared: Shared | None, stack: AsyncExitStack
+) -> None:
+    """Enforce the retention of logs, in the one process that sees all endpoints."""
+    assert store.logs is not None
+    renew = None if shared is None else shared.mirror.renew
+    retention = LogRetention(store.logs, platform, renew=renew)
+    retention.open()
+    stack.push_async_callback(retention.close)

@@ -1,0 +1,54 @@
+"""Lists: a page of at most 50 after a token, which names the last row of the page before."""
+
+import base64
+import json
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from coldspark.gateway.application_autoscaling.shapes import PAGE_MAX
+from coldspark.gateway.aws.errors import AwsError
+from coldspark.gateway.aws.services import Body
+
+Row = TypeVar("Row")
+Key = tuple[int, str]
+"""Where a row stands in its order: unique."""
+
+
+def page(
+    member: str,
+    rows: Sequence[Row],
+    key: Callable[[Row], Key],
+    show: Callable[[Row], Body],
+    body: Body,
+) -> Body:
+    """Return the answer of a list. Raises InvalidNextTokenException.
+
+    Its member is there also without a row, as AWS sends it.
+    """
+    token = body.get("NextToken")
+    kept = sorted(rows, key=key)
+    if token is not None:
+        after = _read(str(token), member)
+        kept = [row for row in kept if key(row) > after]
+    count = body.get("MaxResults", PAGE_MAX)
+    assert isinstance(count, int)
+    answer: Body = {member: [show(row) for row in kept[:count]]}
+    if len(kept) > count:
+        answer["NextToken"] = _token(key(kept[count - 1]), member)
+    return answer
+
+
+def _token(key: Key, member: str) -> str:
+    return base64.urlsafe_b64encode(json.dumps([member, *key]).encode()).decode()
+
+
+def _read(token: str, member: str) -> Key:
+    try:
+        of, place, name = json.loads(base64.urlsafe_b64decode(token.encode()))
+    except (TypeError, ValueError):
+        of, place, name = None, None, None
+    if of != member or not isinstance(place, int) or not isinstance(name, str):
+        raise AwsError(
+            "InvalidNextTokenException", "NextToken is not valid: send one that this list gave."
+        )
+    return place, name

@@ -1,0 +1,104 @@
+"""Resource ids and names: which target a request is about, and how AWS calls what is made of it."""
+
+import re
+from collections.abc import Iterator
+
+from coldspark.core.types import EndpointName, VariantName
+from coldspark.gateway.aws.errors import AwsError, invalid
+from coldspark.gateway.aws.scopes import ACCOUNT
+from coldspark.gateway.aws.services import Body
+from coldspark.runtime.scaling.records import Action, Dimension, Place, Policy, Target
+
+NAMESPACE = "sagemaker"
+_RESOURCE = re.compile(r"endpoint/([^/]+)/variant/([^/]+)")
+
+
+def is_served(body: Body) -> bool:
+    """Return whether a question is about what may be registered here."""
+    return body["ServiceNamespace"] == NAMESPACE
+
+
+def place_of(body: Body) -> Place:
+    """Return which target a change is about. Raises a ValidationException."""
+    namespace, resource = str(body["ServiceNamespace"]), str(body["ResourceId"])
+    dimension = str(body["ScalableDimension"])
+    if namespace != NAMESPACE:
+        invalid(
+            f"ServiceNamespace '{namespace}' is not served here: endpoint variants of {NAMESPACE}"
+            " are what can be scaled.",
+            field="ServiceNamespace",
+        )
+    if not dimension.startswith(f"{namespace}:"):
+        invalid(
+            "Unsupported service namespace, resource type or scalable dimension:"
+            f" {dimension} is not of {namespace}.",
+            field="ScalableDimension",
+        )
+    if dimension not in tuple(Dimension):
+        invalid(
+            f"ScalableDimension '{dimension}' is not served here: use {' or '.join(Dimension)}.",
+            field="ScalableDimension",
+        )
+    match = _RESOURCE.fullmatch(resource)
+    if match is None:
+        invalid(
+            "Unsupported service namespace, resource type or scalable dimension: ResourceId"
+            f" '{resource}' must be endpoint/<endpoint>/variant/<variant>.",
+            field="ResourceId",
+        )
+    return Place(
+        endpoint=EndpointName(match[1]),
+        variant=VariantName(match[2]),
+        dimension=Dimension(dimension),
+    )
+
+
+def endpoints_named(body: Body) -> Iterator[str]:
+    """Yield every endpoint that a checked request mentions."""
+    sent = body.get("ResourceIds", [])
+    assert isinstance(sent, list)
+    for resource in [*sent, *([body["ResourceId"]] if "ResourceId" in body else [])]:
+        match = _RESOURCE.fullmatch(str(resource))
+        if match is not None:
+            yield match[1]
+
+
+def described(place: Place) -> Body:
+    """Return the three members by which AWS says which target it is."""
+    return {
+        "ServiceNamespace": NAMESPACE,
+        "ResourceId": place.resource,
+        "ScalableDimension": place.dimension,
+    }
+
+
+def target_arn(target: Target, region: str) -> str:
+    """Return a target's ARN."""
+    return f"arn:aws:application-autoscaling:{region}:{ACCOUNT}:scalable-target/{target.id}"
+
+
+def target_id(arn: str) -> str:
+    """Return the id in a target's ARN, which the shape has checked."""
+    return arn.rpartition("/")[2]
+
+
+def policy_arn(place: Place, policy: Policy, region: str) -> str:
+    """Return a policy's ARN: what an alarm names as its action."""
+    head = f"arn:aws:autoscaling:{region}:{ACCOUNT}:scalingPolicy:{policy.id}"
+    return f"{head}:resource/{NAMESPACE}/{place.resource}:policyName/{policy.name}"
+
+
+def action_arn(place: Place, action: Action, region: str) -> str:
+    """Return a scheduled action's ARN."""
+    head = f"arn:aws:autoscaling:{region}:{ACCOUNT}:scheduledAction:{action.id}"
+    return f"{head}:resource/{NAMESPACE}/{place.resource}:scheduledActionName/{action.name}"
+
+
+def alarm_arn(name: str, region: str) -> str:
+    """Return an alarm's ARN."""
+    return f"arn:aws:cloudwatch:{region}:{ACCOUNT}:alarm:{name}"
+
+
+def unknown_resource(arn: str) -> AwsError:
+    """Return the error for an ARN of nothing."""
+    return AwsError("ResourceNotFoundException", f"ResourceNotFoundException: {arn} is not there")

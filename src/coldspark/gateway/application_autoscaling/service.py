@@ -1,0 +1,58 @@
+"""Application Auto Scaling as a service: ``X-Amz-Target: AnyScaleFrontendService.<Op>``, JSON 1.1.
+
+A caller needs the scope ``deploy`` for every endpoint that the request mentions, also to look.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from coldspark.gateway.application_autoscaling import actions, policies, shapes, targets
+from coldspark.gateway.application_autoscaling.calls import Call
+from coldspark.gateway.application_autoscaling.places import endpoints_named
+from coldspark.gateway.aws.errors import DEFAULT_TYPES
+from coldspark.gateway.aws.services import Asked, Body, Operation, Service
+from coldspark.gateway.aws.validation import Structure
+from coldspark.runtime.scaling.scaling import Scaling
+
+Run = Callable[[Call], Awaitable[Body]]
+
+_TYPES = {
+    **DEFAULT_TYPES,
+    "NotFound": "ObjectNotFoundException",
+    "Conflict": "LimitExceededException",
+}
+_READS: dict[str, tuple[Run, Structure]] = {
+    "DescribeScalableTargets": (targets.describe, shapes.TARGETS_LISTED),
+    "DescribeScalingPolicies": (policies.describe, shapes.POLICIES_LISTED),
+    "DescribeScheduledActions": (actions.describe, shapes.ACTIONS_LISTED),
+    "DescribeScalingActivities": (actions.activities, shapes.ACTIVITIES_LISTED),
+    "ListTagsForResource": (targets.list_tags, shapes.TAGS_LISTED),
+}
+_CHANGES: dict[str, tuple[Run, Structure]] = {
+    "RegisterScalableTarget": (targets.register, shapes.REGISTER),
+    "DeregisterScalableTarget": (targets.deregister, shapes.TARGET_NAMED),
+    "PutScalingPolicy": (policies.put, shapes.PUT_POLICY),
+    "DeleteScalingPolicy": (policies.delete, shapes.POLICY_NAMED),
+    "PutScheduledAction": (actions.put, shapes.PUT_ACTION),
+    "DeleteScheduledAction": (actions.delete, shapes.ACTION_NAMED),
+    "TagResource": (targets.tag, shapes.TAG),
+    "UntagResource": (targets.untag, shapes.UNTAG),
+}
+
+
+def application_autoscaling(scaling: Scaling) -> Service:
+    """Return the service over the targets."""
+
+    def operation(run: Run, shape: Structure, *, is_change: bool) -> Operation:
+        async def answer(asked: Asked) -> Body | None:
+            return await run(Call(scaling=scaling, region=asked.region, body=asked.body))
+
+        return Operation(run=answer, shape=shape, is_change=is_change, names=endpoints_named)
+
+    reads = {name: operation(*one, is_change=False) for name, one in _READS.items()}
+    changes = {name: operation(*one, is_change=True) for name, one in _CHANGES.items()}
+    return Service(
+        signing_name="application-autoscaling",
+        target="AnyScaleFrontendService.",
+        operations=reads | changes,
+        types=_TYPES,
+    )

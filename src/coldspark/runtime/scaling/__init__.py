@@ -1,0 +1,1 @@
+"""Scalable targets: variants whose capacity follows policies, schedules and bounds."""

@@ -1,0 +1,63 @@
+"""Between capacity and replicas: what a variant has, and what the platform is told."""
+
+import math
+
+from coldspark.core.types import EndpointName, EndpointStatus, VariantName
+from coldspark.errors import NotFound
+from coldspark.runtime.ports import EndpointView, Platform, VariantView
+from coldspark.runtime.scaling.records import Dimension, Place, Target
+
+_SERVING = ("ready", "busy")
+_REASON_CHARS_MAX = 240
+
+
+def find(platform: Platform, place: Place) -> tuple[EndpointView, VariantView] | None:
+    """Return a place's endpoint and variant, or None where there is no such thing."""
+    try:
+        endpoint = platform.endpoint(EndpointName(place.endpoint))
+    except NotFound:
+        return None
+    if endpoint.status is EndpointStatus.RETIRING:
+        return None
+    named = (one for one in endpoint.variants if one.name == VariantName(place.variant))
+    variant = next(named, None)
+    return None if variant is None else (endpoint, variant)
+
+
+def own(view: VariantView) -> tuple[int, int]:
+    """Return the variant's own fewest and most replicas."""
+    scale = view.revision.spec.scale
+    return scale.replicas_min, scale.replicas_max
+
+
+def capacity_of(place: Place, view: VariantView, replicas: int) -> int:
+    """Return what so many replicas come to."""
+    if place.dimension is Dimension.INSTANCES:
+        return replicas
+    return replicas * view.revision.spec.scale.concurrency
+
+
+def replicas_of(target: Target, view: VariantView) -> tuple[int, int | None]:
+    """Return the floor and the ceiling that a target's capacity is. 5 of 4 slots each are 2."""
+    if target.place.dimension is Dimension.INSTANCES:
+        return target.capacity, max(1, target.capacity)
+    return math.ceil(target.capacity / view.revision.spec.scale.concurrency), None
+
+
+def is_reached(target: Target, view: VariantView) -> bool:
+    """Return whether the variant has what was asked for, ready."""
+    floor, ceiling = replicas_of(target, view)
+    ready = sum(one.state in _SERVING for one in view.replicas)
+    return floor <= ready and (ceiling is None or ready <= ceiling)
+
+
+def reason(capacity: int, cause: str) -> str:
+    """Return what the platform says of a bound that is scaling's."""
+    return f"Application Auto Scaling: {capacity}, as {cause}"[:_REASON_CHARS_MAX]
+
+
+def noun(place: Place) -> str:
+    """Return what is counted, in words."""
+    if place.dimension is Dimension.INSTANCES:
+        return "instance count"
+    return "provisioned concurrency"
