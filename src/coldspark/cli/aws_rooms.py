@@ -1,4 +1,4 @@
-"""What AWS's doors work on besides the platform, opened in order: storage, metrics, jobs, …"""
+"""What AWS's doors work on besides the platform, opened in order."""
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
