@@ -14,6 +14,8 @@ from coldspark.gateway.context import Bounds, Context, Ending
 from coldspark.gateway.dispatch import Dispatch
 from coldspark.gateway.doors import BODY_BYTES_MAX
 from coldspark.gateway.gate import Gate
+from coldspark.gateway.identity.iam import iam
+from coldspark.gateway.identity.sts import sts
 from coldspark.gateway.native import routes as native
 from coldspark.gateway.native.asking import House, headers_of
 from coldspark.gateway.native.door import NativeDoor
@@ -58,7 +60,7 @@ def build_context(
         tally=tally,
         ending=ending,
     )
-    aws = front([sagemaker(platform, documents, catalogue)], gate.identify)
+    aws = front([sagemaker(platform, documents, catalogue), sts(), iam()], gate.identify)
     return Context(
         platform=platform,
         dispatch=Dispatch([NativeDoor(), SageMakerDoor(), OpenAIDoor(body_bytes_max)]),
