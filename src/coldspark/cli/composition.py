@@ -32,6 +32,8 @@ from coldspark.store.documents import Documents
 from coldspark.store.endpoints import Endpoints
 from coldspark.store.keys import Keys
 from coldspark.store.ledger import LedgerKeeper
+from coldspark.store.object_storage import ObjectStore
+from coldspark.store.own_buckets import OwnBuckets
 
 log = logging.getLogger("coldspark")
 _HOUR_MS = 3_600_000
@@ -46,6 +48,7 @@ class Store:
     documents: Documents
     keys: Keys
     artifacts: Artifacts
+    objects: ObjectStore
     environments: Environments
 
 
@@ -70,12 +73,15 @@ async def open_store(
     stack.push_async_callback(ledger.close)
     keys = Keys(database, directory.master_key, clock.wall_ms)
     await keys.refresh()
+    own_buckets = OwnBuckets(database, directory.buckets, clock.wall_ms)
+    await own_buckets.open()
     return Store(
         ledger=ledger,
         endpoints=Endpoints(database, clock.wall_ms),
         documents=Documents(database, clock.wall_ms),
         keys=keys,
-        artifacts=Artifacts(directory.artifacts, s3_options=config.s3.options()),
+        artifacts=Artifacts(directory.artifacts, s3_options=config.s3.options(), own=own_buckets),
+        objects=ObjectStore(own_buckets, config.s3.options()),
         environments=Environments(directory.environments),
     )
 

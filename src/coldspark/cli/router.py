@@ -50,6 +50,8 @@ from coldspark.store.documents import Documents
 from coldspark.store.endpoints import Endpoints
 from coldspark.store.keys import Keys
 from coldspark.store.ledger import LedgerKeeper
+from coldspark.store.object_storage import ObjectStore
+from coldspark.store.own_buckets import OwnBuckets
 from coldspark.store.records import StoredEndpoint
 
 
@@ -195,12 +197,17 @@ async def _open_store(welcome: Welcome, own: Path, stack: AsyncExitStack) -> Sto
     await keys.refresh()
     endpoints = Endpoints(database, clock.wall_ms)
     guest = str(welcome.router)
+    # The lead opens them; here they are only read.
+    own_buckets = OwnBuckets(database, config.data / "buckets", clock.wall_ms, is_guest=True)
     return Store(
         ledger=ledger,
         endpoints=OwnEndpoints(endpoints, welcome.router, config.routers),
         documents=Documents(database, clock.wall_ms),
         keys=keys,
-        artifacts=Artifacts(config.data / "artifacts", s3_options=config.s3.options(), guest=guest),
+        artifacts=Artifacts(
+            config.data / "artifacts", s3_options=config.s3.options(), guest=guest, own=own_buckets
+        ),
+        objects=ObjectStore(own_buckets, config.s3.options()),
         environments=Environments(config.data / "environments"),
     )
 

@@ -31,8 +31,10 @@ from coldspark.runtime import catalogue as catalogues
 from coldspark.runtime.cgroups import own_cgroup
 from coldspark.runtime.routers.lead import Lead
 from coldspark.runtime.routers.leftovers import clean_up_routers
+from coldspark.runtime.upload_sweep import UploadSweep
 from coldspark.runtime.weights_bound import WeightsBound
 from coldspark.store.directory import DataDirectory
+from coldspark.store.uploads import Uploads
 
 _COLLECTED_AFTER = (20_000, 20, 50)
 
@@ -116,6 +118,9 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
             )
             bound.open()
             stack.push_async_callback(bound.close)
+        upload_sweep = UploadSweep(Uploads(store.objects.own))
+        upload_sweep.open()
+        stack.push_async_callback(upload_sweep.close)
         services = services_of(config, store, catalogue, node, engine, platform)
         shared = None
         if lead is not None:
@@ -129,6 +134,7 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
             body_bytes_max=config.body_bytes_max,
             is_open=config.allow_open,
             spool_directory=directory.path,
+            objects=store.objects,
         )
         log.info("node %s: %s", node.node, engine.describe())
         if lead is None or shared is None:

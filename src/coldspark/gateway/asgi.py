@@ -5,6 +5,7 @@ import logging
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
+from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
@@ -62,7 +63,22 @@ class AsgiTurn:
 
     async def _run(self) -> None:
         # The cycle logs what the app raises and answers 500.
-        await self._cycle.run_asgi(cast("ASGI3Application", self._context.app))
+        app = self._app if self._cycle.waiting_for_100_continue else self._context.app
+        await self._cycle.run_asgi(cast("ASGI3Application", app))
+
+    async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the app for a caller who holds his body back until he is asked for it.
+
+        If he is answered instead, he keeps it, and what he sends next is no body: only closing
+        tells the two apart.
+        """
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start" and self._cycle.waiting_for_100_continue:
+                message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+            await send(message)
+
+        await self._context.app(scope, receive, answer)
 
     def feed(self, data: bytes) -> None:
         """Take a piece of the body; read no more while the app is behind."""

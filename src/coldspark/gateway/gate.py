@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from coldspark.core.types import EndpointName
 from coldspark.errors import Forbidden
 from coldspark.gateway.auth.authenticator import Ahead, Authenticator
+from coldspark.gateway.auth.object_requests import Proof, check_expiry, declared_hash, prove
 from coldspark.gateway.auth.scopes import Action, authorize
 from coldspark.runtime import clock
 from coldspark.runtime.ports import Key
@@ -55,6 +56,31 @@ class Gate:
             return Ahead(None, None)
         return self._authenticator.authenticate_ahead(
             method, raw_path, raw_query, headers, now_ms=clock.wall_ms()
+        )
+
+    def identify_object(
+        self,
+        method: str,
+        raw_path: str,
+        raw_query: str,
+        headers: Mapping[str, str],
+        *,
+        is_local: bool,
+    ) -> Proof:
+        """Return what a request to object storage proves by its head. Raises as ``identify``."""
+        now_ms = clock.wall_ms()
+        if self._authenticator.is_open():
+            self._refuse_web_pages(headers)
+            check_expiry(raw_query, now_ms)
+            return Proof(key=None, payload_hash=declared_hash(headers))
+        return prove(
+            self._authenticator,
+            method,
+            raw_path,
+            raw_query,
+            headers,
+            is_local=is_local,
+            now_ms=now_ms,
         )
 
     def allow(self, key: Key | None, action: Action, endpoint: EndpointName | None = None) -> None:

@@ -23,12 +23,14 @@ from coldspark.gateway.native.services import Services
 from coldspark.gateway.native.table import OPERATIONS
 from coldspark.gateway.openai import models as openai
 from coldspark.gateway.openai.door import PATHS, OpenAIDoor
+from coldspark.gateway.s3.door import s3_or
 from coldspark.gateway.sagemaker.service import sagemaker
 from coldspark.gateway.sagemaker_door import SageMakerDoor
 from coldspark.gateway.spool import SpoolRoom
 from coldspark.gateway.tally import Tally
 from coldspark.runtime.catalogue import Catalogue
 from coldspark.runtime.ports import Documents, Key, Platform
+from coldspark.store.object_storage import ObjectStore
 
 _NATIVE = frozenset(one.path.split("/")[2] for one in OPERATIONS if one.path.startswith("/v1/"))
 
@@ -44,12 +46,14 @@ def build_context(
     body_bytes_max: int = BODY_BYTES_MAX,
     is_open: bool = False,
     spool_directory: Path | None = None,
+    objects: ObjectStore | None = None,
 ) -> Context:
     """Return everything that ``server.serve`` needs.
 
     ``body_bytes_max`` bounds a body whose endpoint is not known before it is read. ``is_open``:
     callers may come from other machines without a key, so the server has names it does not know.
     ``spool_directory``: on the disk where signed bodies wait for their proof.
+    ``objects``: whose own buckets the S3 door serves; None: it is not there.
     """
     gate, tally, ending = Gate(authenticator, is_open=is_open), Tally(), Ending()
     house = House(
@@ -61,11 +65,12 @@ def build_context(
         ending=ending,
     )
     aws = front([sagemaker(platform, documents, catalogue), sts(), iam()], gate.identify)
+    app = _app(house, aws_route=Route("/", aws, methods=["POST"]))
     return Context(
         platform=platform,
         dispatch=Dispatch([NativeDoor(), SageMakerDoor(), OpenAIDoor(body_bytes_max)]),
         gate=gate,
-        app=_app(house, aws_route=Route("/", aws, methods=["POST"])),
+        app=app if objects is None else s3_or(objects.own, gate, app),
         tally=tally,
         bounds=bounds or Bounds(),
         ending=ending,

@@ -1,23 +1,11 @@
 """What the rooms ask of object storage: this server's own buckets, or an external S3."""
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from coldspark.store.object_records import StoredObject
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredObject:
-    """What is known of an object without reading it."""
-
-    url: str
-    """``s3://bucket/key``."""
-    size_bytes: int
-    etag: str
-    """Without quotes."""
-    modified_ms: int
-    content_type: str | None = None
-    metadata: tuple[tuple[str, str], ...] = ()
-    """What whoever stored it said besides, lower-case names."""
+__all__ = ["ObjectStorage", "StoredObject"]
 
 
 class ObjectStorage(Protocol):

@@ -28,6 +28,8 @@ from coldspark.store.downloads import RANGES_AT_ONCE, Downloads
 from coldspark.store.eviction import remove, survey, to_evict
 from coldspark.store.flights import Flights
 from coldspark.store.objects import Objects
+from coldspark.store.own_buckets import OwnBuckets
+from coldspark.store.own_models import OwnListing, OwnModels
 from coldspark.store.weights import Entry, Manifest, Weights
 
 _WRITE_BYTES = 1024**2
@@ -52,8 +54,11 @@ class Artifacts:
         s3_options: dict[str, str] | None = None,
         ranges_at_once: int = RANGES_AT_ONCE,
         guest: str | None = None,
+        own: OwnBuckets | None = None,
     ) -> None:
+        """``own``: buckets of this server's, where ``s3://`` is looked up first."""
         self._root = root
+        self._own = None if own is None else OwnModels(own)
         self._incoming = root / "incoming"
         self._flights: Flights[Path] = Flights()
         self.on_made: Callable[[], None] = _nobody_asks
@@ -110,7 +115,8 @@ class Artifacts:
         Of several who wait for one download, the one who began it hears its progress.
 
         ``artifact:<sha256>``, an absolute path or ``file:///…`` (a directory is used in place),
-        ``s3://bucket/key``, or ``s3://bucket/prefix/`` with all objects under it.
+        ``s3://bucket/key``, or ``s3://bucket/prefix/`` with all objects under it: in a bucket of
+        this server's own, or in the external store.
         """
         if url.startswith("artifact:"):
             return self.code_dir(ArtifactId(url.removeprefix("artifact:")))
@@ -158,6 +164,9 @@ class Artifacts:
 
     async def _object(self, url: str, progress: Progress | None) -> Path:
         try:
+            own = None if self._own is None else await self._own.find(url)
+            if own is not None:
+                return await self._own_object(url, own, progress)
             listing = await self._objects.list(url)
         except BucketRefused as refused:
             raise _unavailable(url, str(refused), _S3_CURE) from None
@@ -171,6 +180,22 @@ class Artifacts:
                 await asyncio.to_thread(self._unpack_blob, entries[0], draft, target, url)
             else:
                 await asyncio.to_thread(self._place, tree, target, url, entries)
+
+        return await self._made(url, target, make)
+
+    async def _own_object(self, url: str, listing: OwnListing, progress: Progress | None) -> Path:
+        target = self._root / "objects" / _key("own", url, *listing.stamps)
+
+        async def make(draft: Path) -> None:
+            assert self._own is not None
+            await self._own.place_all(listing, draft / "own")
+            if listing.is_archive:
+                packed = next(path for path in (draft / "own").iterdir())
+                await asyncio.to_thread(self._unpack, packed, draft, target, url)
+            else:
+                # What it holds is the buckets': to evict it frees nothing.
+                await asyncio.to_thread(self._place, draft / "own", target, url, ())
+            _counted(progress, listing.size_bytes)(listing.size_bytes)
 
         return await self._made(url, target, make)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,12 +12,24 @@ import obstore
 from obstore.exceptions import BaseError, PreconditionError
 from obstore.store import S3Store
 
+from coldspark.store.object_records import StoredObject
+
 _CHUNK_BYTES = 2 * 1024**2
 _ANSWER_S = 90.0
 """Longest silence of the store, between two chunks as well."""
 _OBJECTS_MAX = 100_000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 """What S3 has ever allowed; the client panics over a name that makes no URL."""
+_STANDARD = frozenset(
+    {
+        "cache-control",
+        "content-disposition",
+        "content-encoding",
+        "content-language",
+        "storage-class",
+    }
+)
+"""Attributes that are no user's metadata."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 OnBytes = Callable[[int], None]
@@ -30,6 +42,10 @@ class BucketRefused(Exception):
 
 class ObjectChanged(BucketRefused):
     """Say that an object is no longer what was listed."""
+
+
+class ObjectMissing(BucketRefused):
+    """Say that there is no such object, or no such bucket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +94,11 @@ class Bucket:
 
     async def list(self, prefix: str) -> list[Remote]:
         """Return all objects under a prefix, by key. Raises BucketRefused."""
-        found: list[Remote] = []
+        found = [_remote(meta) for meta in await self._listed(prefix)]
+        return sorted((one for one in found if one.key[-1:] != "/"), key=lambda one: one.key)
+
+    async def _listed(self, prefix: str) -> Sequence[Mapping[str, Any]]:
+        found: list[Mapping[str, Any]] = []
         with _answering():
             pages = aiter(obstore.list(self._store, prefix, chunk_size=1_000))
             while True:
@@ -86,10 +106,68 @@ class Bucket:
                     page = await anext(pages, None)
                 if page is None:
                     break
-                found += [_remote(meta) for meta in page]
+                found += page
                 if len(found) > _OBJECTS_MAX:
                     raise BucketRefused(f"there are more than {_OBJECTS_MAX} objects under it")
-        return sorted((one for one in found if one.key[-1:] != "/"), key=lambda one: one.key)
+        return found
+
+    async def describe(self, key: str) -> StoredObject:
+        """Return all that the store knows of an object. Raises BucketRefused."""
+        with _answering():
+            async with asyncio.timeout(_ANSWER_S):
+                got = await obstore.get_async(self._store, key, options={"head": True})
+        return self._stored(got.meta, got.attributes)
+
+    async def describe_all(self, prefix: str) -> Sequence[StoredObject]:
+        """Return all objects whose keys begin with a prefix, by key. Raises BucketRefused.
+
+        A listing tells neither content types nor metadata.
+        """
+        # The client lists directories only: a prefix may end within a name.
+        directory = prefix[: prefix.rfind("/") + 1]
+        found = await self._listed(directory)
+        kept = [self._stored(meta, {}) for meta in found if meta["path"].startswith(prefix)]
+        return sorted(kept, key=lambda one: one.url)
+
+    async def stream(
+        self, key: str, expected: StoredObject, start: int, end: int
+    ) -> AsyncIterator[bytes]:
+        """Yield bytes of an object as it was when described. Raises BucketRefused."""
+        remote = Remote(key=key, etag=expected.etag, size_bytes=expected.size_bytes)
+        reading = await self.read(remote, start, end)
+        async for block in reading.blocks:
+            yield bytes(block)
+
+    async def write(
+        self,
+        key: str,
+        chunks: AsyncIterator[bytes],
+        content_type: str | None,
+        metadata: tuple[tuple[str, str], ...],
+    ) -> None:
+        """Store an object. Raises BucketRefused, and whatever the chunks raise."""
+        attributes = dict(metadata)
+        if content_type is not None:
+            attributes["Content-Type"] = content_type
+        with _answering():
+            await obstore.put_async(self._store, key, chunks, attributes=attributes)
+
+    async def delete(self, key: str) -> None:
+        """Delete an object. Raises BucketRefused."""
+        with _answering():
+            async with asyncio.timeout(_ANSWER_S):
+                await obstore.delete_async(self._store, key)
+
+    def _stored(self, meta: Mapping[str, Any], attributes: Mapping[Any, Any]) -> StoredObject:
+        known = {str(name).lower(): str(value) for name, value in attributes.items()}
+        return StoredObject(
+            url=f"s3://{self.name}/{meta['path']}",
+            size_bytes=meta["size"],
+            etag=str(meta["e_tag"] or "").strip('"'),
+            modified_ms=int(meta["last_modified"].timestamp() * 1_000),
+            content_type=known.pop("content-type", None),
+            metadata=tuple(sorted((n, v) for n, v in known.items() if n not in _STANDARD)),
+        )
 
     async def read(self, remote: Remote, start: int, end: int) -> "Reading":
         """Begin to read bytes ``start`` to ``end`` of an object as it was when listed.
@@ -136,7 +214,9 @@ def _answering() -> Iterator[None]:
         raise BucketRefused(f"the store was silent for {_ANSWER_S:g} s") from error
     except PreconditionError as error:
         raise ObjectChanged("it was replaced while it was read: fetch it again") from error
-    except (BaseError, FileNotFoundError, PermissionError, ValueError) as error:
+    except FileNotFoundError as error:
+        raise ObjectMissing(_first_line(error)) from error
+    except (BaseError, PermissionError, ValueError) as error:
         # A key such as ``a//b`` is a ValueError: the client normalises paths, S3 does not.
         raise BucketRefused(_first_line(error)) from error
 

@@ -7,6 +7,7 @@ master.key    32 random bytes that every API key's secret is derived from
 coldspark.db  the database
 journal/      ledger lines on their way into the database
 artifacts/    code and model data
+buckets/      the bytes of objects in buckets of this server's own
 environments/ Python environments
 logs/  run/   what replicas print; their sockets
 routers/      a journal and what runs, of each router process beside the first
@@ -20,7 +21,7 @@ from pathlib import Path
 
 from coldspark.errors import ColdsparkError, Conflict, InvalidRequest
 
-_ROOMS = ("journal", "artifacts", "environments", "logs", "run")
+_ROOMS = ("journal", "artifacts", "buckets", "environments", "logs", "run")
 _KEY_BYTES = 32
 
 
@@ -73,6 +74,11 @@ class DataDirectory:
     def artifacts(self) -> Path:
         """Return the directory of code and model data."""
         return self.path / "artifacts"
+
+    @property
+    def buckets(self) -> Path:
+        """Return the directory of objects' bytes."""
+        return self.path / "buckets"
 
     @property
     def environments(self) -> Path:

@@ -68,7 +68,7 @@ class Objects:
         places = asyncio.Semaphore(_OBJECTS_AT_ONCE)
 
         async def bring(remote: Remote) -> Entry:
-            path = _path(remote, listing.start)
+            path = path_within(remote.key, listing.start)
             async with places:
                 return await self._bring(listing.bucket, remote, tree, path, on_bytes)
 
@@ -120,10 +120,11 @@ class _Heard:
             self._on_bytes(more)
 
 
-def _path(remote: Remote, start: int) -> str:
-    path = Path(remote.key[start:])
+def path_within(key: str, start: int) -> str:
+    """Return where an object lies in its directory. Raises BucketRefused."""
+    path = Path(key[start:])
     if ".." in path.parts or path.is_absolute() or not path.parts:
-        raise BucketRefused(f"the key {remote.key!r} is no path within a directory")
+        raise BucketRefused(f"the key {key!r} is no path within a directory")
     return str(path)
 
 

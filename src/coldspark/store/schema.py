@@ -17,7 +17,7 @@ from sqlalchemy import (
 
 from coldspark.core.waterfall import STAGES
 
-HEAD = "0001"
+HEAD = "0004"
 """The newest migration: a database at this version needs nothing done."""
 
 metadata = MetaData()
@@ -114,4 +114,58 @@ holdings = Table(
     Column("to_ms", BigInteger, nullable=False),
     Column("nanos", BigInteger, nullable=False),
     Index("holdings_by_time", "from_ms"),
+)
+
+buckets = Table(
+    "buckets",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+objects = Table(
+    "objects",
+    metadata,
+    Column("bucket", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("body", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("etag", Text, nullable=False),
+    Column("modified_ms", BigInteger, nullable=False),
+    Column("description", Text, nullable=False),
+)
+
+pieces = Table(
+    "pieces",
+    metadata,
+    Column("body", Text, primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("file", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Index("pieces_by_file", "file"),
+)
+
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("bucket", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("touched_ms", BigInteger, nullable=False),
+    Column("description", Text, nullable=False),
+    Index("uploads_by_key", "bucket", "key", "id"),
+)
+
+parts = Table(
+    "parts",
+    metadata,
+    Column("upload", Text, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("file", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("etag", Text, nullable=False),
+    Column("checksum", Text),
+    Column("modified_ms", BigInteger, nullable=False),
+    Index("parts_by_file", "file"),
 )

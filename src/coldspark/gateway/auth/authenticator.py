@@ -81,7 +81,7 @@ class Authenticator:
             claim = parse_claim(authorization)
             return self._verify(claim, method, raw_path, raw_query, headers, body, now_ms)
         if authorization[:7].lower() == "bearer ":
-            return self._key_of(authorization[7:].strip())
+            return self.key_of(authorization[7:].strip())
         return _refuse_unproven(raw_query)
 
     def authenticate_ahead(
@@ -112,7 +112,30 @@ class Authenticator:
             check_payload_hash(declared, "the SHA-256 of the body in hex")
         return Ahead(key, declared)
 
-    def _key_of(self, token: str) -> Key:
+    @property
+    def accepts_unsigned_payload(self) -> bool:
+        """Return whether a signature may leave the body out, whoever sends it."""
+        return self._accepts_unsigned_payload
+
+    def secret_of(self, claim: Claim) -> tuple[Key, str]:
+        """Return the key that a claim names, and its secret. Raises AuthRefused."""
+        self._check_scope(claim)
+        return self.named(claim.key_id)
+
+    def named(self, key_id: str) -> tuple[Key, str]:
+        """Return a key and its secret. Raises AuthRefused."""
+        secret = self._keys.secret(key_id)
+        key = self._keys.by_id(key_id)
+        if secret is None or key is None:
+            refuse(
+                Reason.UNKNOWN_KEY,
+                "The security token included in the request is invalid: "
+                f"no key {key_id[:64]!r} exists.",
+            )
+        return key, secret
+
+    def key_of(self, token: str) -> Key:
+        """Return the key that a bearer token is. Raises AuthRefused."""
         key = self._keys.by_bearer(token)
         if key is None:
             refuse(Reason.UNKNOWN_KEY, "The bearer token is not a key of this server.")
@@ -151,17 +174,9 @@ class Authenticator:
     ) -> tuple[Key, str]:
         """Check all but the signature itself; return the key that it names, and its secret."""
         self._check_scope(claim)
-        _check_date(claim, headers, now_ms)
-        _check_signed_headers(claim, headers)
-        secret = self._keys.secret(claim.key_id)
-        key = self._keys.by_id(claim.key_id)
-        if secret is None or key is None:
-            refuse(
-                Reason.UNKNOWN_KEY,
-                "The security token included in the request is invalid: "
-                f"no key {claim.key_id[:64]!r} exists.",
-            )
-        return key, secret
+        check_date(claim, headers, now_ms)
+        check_signed_headers(claim, headers)
+        return self.named(claim.key_id)
 
     def _check_scope(self, claim: Claim) -> None:
         if claim.scope.service not in self._services:
@@ -208,7 +223,7 @@ def _refuse_unproven(raw_query: str) -> Never:
     )
 
 
-def _check_date(claim: Claim, headers: Mapping[str, str], now_ms: int) -> None:
+def check_date(claim: Claim, headers: Mapping[str, str], now_ms: int) -> None:
     """Refuse a signature made more than five minutes from now, or for another day."""
     stamp = headers.get("x-amz-date", "")
     signed_ms = stamp_ms(stamp)
@@ -238,7 +253,8 @@ def _ago(skew_ms: int) -> str:
     return f"{skew_ms // 60_000} min {skew_ms // 1_000 % 60} s"
 
 
-def _check_signed_headers(claim: Claim, headers: Mapping[str, str]) -> None:
+def check_signed_headers(claim: Claim, headers: Mapping[str, str]) -> None:
+    """Refuse a signature that leaves out the host, or one of AWS's own headers."""
     signed = claim.signed_headers
     # A list and no generator, which takes twice as long: there are few headers.
     unsigned = [name for name in headers if name[:6] == "x-amz-" and name not in signed]

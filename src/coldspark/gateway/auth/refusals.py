@@ -16,6 +16,8 @@ class Reason(StrEnum):
     """The signature is not the one that the key gives."""
     SKEWED = "skewed"
     """The signature's date is too far from the server's clock."""
+    EXPIRED = "expired"
+    """A presigned URL whose time is over."""
     UNKNOWN_KEY = "unknown key"
     UNSUPPORTED = "unsupported"
     """A kind of proof that is not taken here, such as a presigned query."""

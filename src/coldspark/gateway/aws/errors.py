@@ -19,6 +19,7 @@ AUTH_CODES = {
     Reason.INCOMPLETE: "IncompleteSignature",
     Reason.MISMATCHED: "InvalidSignatureException",
     Reason.SKEWED: "InvalidSignatureException",
+    Reason.EXPIRED: "InvalidSignatureException",
     Reason.UNKNOWN_KEY: "UnrecognizedClientException",
     Reason.UNSUPPORTED: "IncompleteSignature",
 }

@@ -1,0 +1,114 @@
+"""What object storage hands out: buckets, objects, and the parts of an upload."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from coldspark.errors import Conflict, NotFound
+
+KEY_BYTES_MAX = 1_024
+"""Of a key in UTF-8, as S3 has it."""
+
+
+class NoSuchBucket(NotFound):
+    """Say which bucket this server does not keep."""
+
+
+class NoSuchKey(NotFound):
+    """Say which object is not there."""
+
+
+class NoSuchUpload(NotFound):
+    """Say which upload in parts is not there, or no longer."""
+
+
+class BucketNotEmpty(Conflict):
+    """Refuse to delete a bucket that holds something."""
+
+
+class ConditionFailed(Conflict):
+    """Refuse a change because the object is not what the caller expected."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredObject:
+    """What is known of an object without reading it."""
+
+    url: str
+    """``s3://bucket/key``."""
+    size_bytes: int
+    etag: str
+    """Without quotes."""
+    modified_ms: int
+    content_type: str | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
+    """What whoever stored it said besides, lower-case names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnBucket:
+    """A bucket that this server keeps."""
+
+    name: str
+    created_ms: int
+
+
+class Description(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What whoever stored an object said of it."""
+
+    content_type: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    """Further ones that are given back, such as ``cache-control``; lower-case names."""
+    metadata: tuple[tuple[str, str], ...] = ()
+    checksum: tuple[str, str] | None = None
+    """Algorithm (``crc32``, …) and value in base64; of an upload without a value yet: ``""``."""
+    is_composite: bool = False
+    """The checksum is one of the parts' checksums."""
+    parts: int | None = None
+    """How many there were, if it came in parts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnObject:
+    """An object in a bucket of this server's."""
+
+    bucket: str
+    key: str
+    body: str
+    """Of this very version: what replaces it has another."""
+    size_bytes: int
+    etag: str
+    modified_ms: int
+    description: Description
+
+    @property
+    def stored(self) -> StoredObject:
+        """Return what the other rooms want to know of it."""
+        return StoredObject(
+            url=f"s3://{self.bucket}/{self.key}",
+            size_bytes=self.size_bytes,
+            etag=self.etag,
+            modified_ms=self.modified_ms,
+            content_type=self.description.content_type,
+            metadata=self.description.metadata,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A file that holds a stretch of an object, or all of it."""
+
+    file: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """What must be so for a change to be made."""
+
+    is_absent: bool = False
+    etag: str | None = None
+    """``*``: whichever it has."""
+
+
+ALWAYS = Condition()

@@ -1,0 +1,102 @@
+"""The S3 door over TCP, on the gateway's own server in a thread, with real buckets on this disk."""
+
+import asyncio
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from starlette.applications import Starlette
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "gateway"))
+
+from fake_services import FakeKeys
+from gateway_fakes import FakePlatform
+
+from coldspark.gateway.auth.authenticator import Authenticator
+from coldspark.gateway.context import Context
+from coldspark.gateway.dispatch import Dispatch
+from coldspark.gateway.gate import Gate
+from coldspark.gateway.s3.door import s3_or
+from coldspark.gateway.server import serve
+from coldspark.gateway.tally import Tally
+from coldspark.runtime import clock
+from coldspark.runtime.ports import Key
+from coldspark.store.database import Database
+from coldspark.store.own_buckets import OwnBuckets
+
+KEY = Key(id="CSKEY", name="me", scopes=("deploy",), created_ms=1)
+
+
+@dataclass
+class Door:
+    """A running door."""
+
+    url: str
+    root: Path
+    own: OwnBuckets
+
+    def client(self, *, key: str = "CSKEY", secret: str | None = None, **config: Any) -> Any:
+        """Return boto3's client, unmodified."""
+        return boto3.client(
+            "s3",
+            endpoint_url=self.url,
+            region_name="us-east-1",
+            aws_access_key_id=key,
+            aws_secret_access_key=secret or f"secret of {key}",
+            config=Config(retries={"total_max_attempts": 1}, **config),
+        )
+
+    def files(self) -> list[Path]:
+        """Return all files that hold bytes, or begin to."""
+        return [path for path in (self.root / "buckets").rglob("*") if path.is_file()]
+
+
+@contextmanager
+def listening(root: Path, keys: Iterable[Key] = ()) -> Iterator[Door]:
+    """Serve the door over a data directory; without keys, everybody is let in."""
+    found: list[Door] = []
+    is_up, is_over = threading.Event(), asyncio.Event()
+    loop = asyncio.new_event_loop()
+
+    async def listen() -> None:
+        database = Database.open(root / "coldspark.db")
+        own = OwnBuckets(database, root / "buckets", clock.wall_ms)
+        await own.open()
+        gate = Gate(Authenticator(FakeKeys(keys)))
+        context = Context(
+            platform=FakePlatform(),
+            dispatch=Dispatch([]),
+            gate=gate,
+            app=s3_or(own, gate, Starlette()),
+            tally=Tally(),
+        )
+        try:
+            async with serve(context, "127.0.0.1", 0, grace_s=1.0) as where:
+                found.append(Door(where.url, root, own))
+                is_up.set()
+                await is_over.wait()
+        finally:
+            database.close()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=[listen()])
+    thread.start()
+    try:
+        assert is_up.wait(10)
+        yield found[0]
+    finally:
+        loop.call_soon_threadsafe(is_over.set)
+        thread.join(10)
+        loop.close()
+
+
+def told(error: ClientError) -> tuple[int, str]:
+    """Return status and code of what boto3 raised."""
+    status: int = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    return status, error.response["Error"]["Code"]

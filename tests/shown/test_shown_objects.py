@@ -1,0 +1,70 @@
+"""Object storage of a real server with two routers: boto3, models out of it, the other doors."""
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from real_server import Server
+
+from coldspark.core.ownership import owner_of
+from coldspark.sdk.deploy import deploy
+
+HANDLER = """
+import os, pathlib
+
+def model_fn(model_dir):
+    return pathlib.Path(model_dir, "weights.txt")
+
+def predict_fn(data, model):
+    return {"weights": model.read_text(), "links": os.stat(model).st_nlink}
+"""
+
+pytestmark = pytest.mark.process
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    found = Server(tmp_path / "data", "--routers", "2", "--simulate", "T4:1")
+    yield found
+    found.stop()
+
+
+def client(server: Server) -> Any:
+    return boto3.client(
+        "s3",
+        endpoint_url=server.url,
+        region_name="us-east-1",
+        aws_access_key_id="any",
+        aws_secret_access_key="any",
+    )
+
+
+def test_models_are_uploaded_with_boto3_and_served_by_every_router(
+    server: Server, tmp_path: Path
+) -> None:
+    """Whichever router takes the connection; the model's file is the object's."""
+    # Connections are spread over the routers by the kernel: each client has its own.
+    client(server).create_bucket(Bucket="models")
+    for turn in range(4):
+        client(server).put_object(Bucket="models", Key="llm/weights.txt", Body=f"{turn}".encode())
+        got = client(server).get_object(Bucket="models", Key="llm/weights.txt")
+        assert got["Body"].read() == f"{turn}".encode()
+    names = {owner_of(name, 2): name for name in ("a", "b", "d", "e")}
+    assert set(names) == {0, 1}
+    for name in names.values():
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "inference.py").write_text(HANDLER)
+        (folder / "coldspark.toml").write_text(
+            f'name = "{name}"\nhandler = "inference.py"\nmodel = "s3://models/llm/"\n'
+        )
+        deploy(server.client, folder)
+        answer = server.client.invoke(name, b"{}", content_type="application/json").json()
+        assert answer == {"weights": "3", "links": 2}
+    with urllib.request.urlopen(server.url) as page:
+        assert json.loads(page.read())["name"] == "coldspark"
+    assert [one["Name"] for one in client(server).list_buckets()["Buckets"]] == ["models"]
