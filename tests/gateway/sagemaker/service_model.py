@@ -41,6 +41,10 @@ COMMON_ERRORS = {
 }
 
 
+EMPTY = {"ListTags.Tags", "AddTags.Tags"}
+"""What AWS always gives and SDKs read unasked, although its model does not require it."""
+
+
 @cache
 def model(service: str = "sagemaker") -> ServiceModel:
     """Return SageMaker's model as this botocore has it."""
@@ -100,10 +104,14 @@ def _structure(shape: Shape, value: object, path: str) -> Iterator[str]:
     for name, member in value.items():
         if name not in shape.members:
             yield f"{path}.{name} is unknown"
-        elif member is None or (member in ({}, []) and name not in shape.required_members):
+        elif member is None or (member in ({}, []) and not _may_be_empty(shape, name, path)):
             yield f"{path}.{name} is empty: {member!r}"
         else:
             yield from _walk(shape.members[name], member, f"{path}.{name}")
+
+
+def _may_be_empty(shape: Shape, name: str, path: str) -> bool:
+    return name in shape.required_members or f"{path}.{name}" in EMPTY
 
 
 def _list(shape: Shape, value: object, path: str) -> Iterator[str]:

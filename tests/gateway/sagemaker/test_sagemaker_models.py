@@ -58,7 +58,7 @@ def test_a_deleted_model_is_gone_and_its_name_is_free(door: Door) -> None:
 
     assert door.documents.rows == {}
     create_model(door)
-    assert door.call("ListTags", ResourceArn=arn("model", "churn")) == {}
+    assert door.call("ListTags", ResourceArn=arn("model", "churn")) == {"Tags": []}
 
 
 def test_one_container_may_stand_in_either_place_but_only_in_one(door: Door) -> None:
