@@ -1,4 +1,4 @@
-# Targets: setup, check, test, compile, test-compiled, demo, bench, docs, lint, format, clean.
+# Targets: setup, check, test, compile, test-compiled, test-clients, demo, bench, docs, lint, format, clean.
 # Each sets up .venv when needed.
 
 PYTHON ?= python3
@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 COMPILED := .compiled
 
-.PHONY: setup check test compile test-compiled demo bench docs lint format clean
+.PHONY: setup check test compile test-compiled test-clients demo bench docs lint format clean
 
 setup: $(STAMP)
 
@@ -40,6 +40,10 @@ $(COMPILED)/.stamp: $(STAMP) scripts/compile_hot_path.py $(shell find src/coldsp
 # The same tests against the compiled tree.
 test-compiled: compile
 	PYTHONPATH=$(CURDIR)/$(COMPILED) $(BIN)/pytest -q
+
+# The large clients too; they are installed into a cache beside the others.
+test-clients: setup
+	COLDSPARK_HEAVY_CLIENTS=1 $(BIN)/pytest -q tests/compat/test_clients.py
 
 demo: setup
 	$(BIN)/python examples/demo.py

@@ -22,9 +22,7 @@ def model_at(session: sagemaker.Session, weight: float) -> str:
     """Upload a model; return where it is."""
     key = f"models/{weight}/model.tar.gz"
     session.upload_string_as_file_body("", session.default_bucket(), f"models/{weight}/marker")
-    boto3.client("s3").put_object(
-        Bucket=session.default_bucket(), Key=key, Body=archive(weight)
-    )
+    boto3.client("s3").put_object(Bucket=session.default_bucket(), Key=key, Body=archive(weight))
     return f"s3://{session.default_bucket()}/{key}"
 
 
