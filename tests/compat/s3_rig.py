@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "gateway"))
 
 from fake_services import FakeKeys
 from gateway_fakes import FakePlatform
+from xml_model import problems
 
 from coldspark.gateway.auth.authenticator import Authenticator
 from coldspark.gateway.context import Context
@@ -44,7 +45,7 @@ class Door:
 
     def client(self, *, key: str = "CSKEY", secret: str | None = None, **config: Any) -> Any:
         """Return boto3's client, unmodified."""
-        return boto3.client(
+        made = boto3.client(
             "s3",
             endpoint_url=self.url,
             region_name="us-east-1",
@@ -52,6 +53,8 @@ class Door:
             aws_secret_access_key=secret or f"secret of {key}",
             config=Config(retries={"total_max_attempts": 1}, **config),
         )
+        made.meta.events.register("after-call.s3", _check)
+        return made
 
     def files(self) -> list[Path]:
         """Return all files that hold bytes, or begin to."""
@@ -94,6 +97,13 @@ def listening(root: Path, keys: Iterable[Key] = ()) -> Iterator[Door]:
         loop.call_soon_threadsafe(is_over.set)
         thread.join(10)
         loop.close()
+
+
+def _check(http_response: Any, model: Any, **_: object) -> None:
+    """Hold one answer against the service model: a boto3 event handler."""
+    assert http_response.headers["x-amz-request-id"], model.name
+    if http_response.status_code < 300 and not model.has_streaming_output:
+        assert problems(model, http_response.content) == []
 
 
 def told(error: ClientError) -> tuple[int, str]:

@@ -242,6 +242,13 @@ def test_web_pages_have_no_errand_at_a_door_without_keys(open_door: Door) -> Non
     assert (status, code(answer)) == (403, "AccessDenied")
 
 
+def test_who_holds_the_body_back_and_is_refused_finds_the_connection_closed(door: Door) -> None:
+    """What it sends next is no body: botocore keeps the body and sends another request."""
+    headers = {"Expect": "100-continue", "Content-Length": "5"}
+    status, told, _ = sent(door, "PUT", "/models/x", b"", headers)
+    assert (status, told["connection"]) == (403, "close")
+
+
 def test_buckets_in_the_hosts_name_are_refused(open_door: Door) -> None:
     """Else ``PUT /key`` would make a bucket of that name."""
     port = urlsplit(open_door.url).port

@@ -43,6 +43,29 @@ def client(server: Server) -> Any:
     )
 
 
+def peak_bytes(server: Server) -> int:
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+def test_100_mb_in_and_out_add_little_to_the_server(server: Server, tmp_path: Path) -> None:
+    """Bodies go to the disk as they come, and leave it as they are read."""
+    s3 = client(server)
+    s3.create_bucket(Bucket="models")
+    s3.put_object(Bucket="models", Key="small", Body=b"x")
+    before_bytes = peak_bytes(server)
+    large = tmp_path / "large"
+    with large.open("wb") as file:
+        file.truncate(100_000_000)
+    with large.open("rb") as file:
+        s3.put_object(Bucket="models", Key="one", Body=file)
+    s3.upload_file(str(large), "models", "parts")
+    for key in ("one", "parts"):
+        s3.download_file("models", key, str(tmp_path / "back"))
+        assert (tmp_path / "back").stat().st_size == 100_000_000
+    assert peak_bytes(server) - before_bytes < 50_000_000
+
+
 def test_models_are_uploaded_with_boto3_and_served_by_every_router(
     server: Server, tmp_path: Path
 ) -> None:

@@ -223,6 +223,18 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
     played(tmp_path, play)
 
 
+def test_objects_leave_room_for_the_ledger(tmp_path: Path) -> None:
+    """A disk without any would end the requests as well."""
+
+    async def play(own: OwnBuckets) -> None:
+        scarce = OwnBuckets(own.database, tmp_path / "buckets", own.wall_ms, reserve_bytes=2**62)
+        with pytest.raises(StorageFull, match="free disk space"):
+            await put(scarce, "key", b"x")
+
+    played(tmp_path, play)
+    assert files(tmp_path) == []
+
+
 def test_uploads_that_nobody_touches_are_ended(tmp_path: Path) -> None:
     """Their parts go; one that still grows stays."""
     now_ms = 0
@@ -272,6 +284,20 @@ def test_a_model_in_an_own_bucket_takes_no_further_byte(tmp_path: Path) -> None:
         assert (model / "config.json").read_bytes() == b"{}"
         with pytest.raises(ArtifactUnavailable, match="s3://models/absent"):
             await artifacts.fetch("s3://models/absent")
+
+    played(tmp_path, play)
+
+
+def test_a_linked_model_counts_once_its_object_is_gone(tmp_path: Path) -> None:
+    """Until then to evict it would free nothing."""
+
+    async def play(own: OwnBuckets) -> None:
+        await put(own, "llm/weights", b"a" * 1_000_000)
+        artifacts = Artifacts(tmp_path / "artifacts", own=own)
+        model = await artifacts.fetch("s3://models/llm/")
+        assert await artifacts.evict([], 0) == []
+        await own.delete("models", "llm/weights")
+        assert await artifacts.evict([], 0) == [model]
 
     played(tmp_path, play)
 

@@ -194,7 +194,7 @@ class Artifacts:
                 await asyncio.to_thread(self._unpack, packed, draft, target, url)
             else:
                 # What it holds is the buckets': to evict it frees nothing.
-                await asyncio.to_thread(self._place, draft / "own", target, url, ())
+                await asyncio.to_thread(self._place, draft / "own", target, url, (), True)
             _counted(progress, listing.size_bytes)(listing.size_bytes)
 
         return await self._made(url, target, make)
@@ -228,8 +228,16 @@ class Artifacts:
         (draft / "tree" / file.name).symlink_to(file)
         self._place(draft / "tree", target, str(file), ())
 
-    def _place(self, tree: Path, target: Path, source: str, entries: tuple[Entry, ...]) -> None:
-        self._weights.record(target, Manifest(source=source, files=entries))
+    def _place(
+        self,
+        tree: Path,
+        target: Path,
+        source: str,
+        entries: tuple[Entry, ...],
+        is_linked: bool = False,
+    ) -> None:
+        manifest = Manifest(source=source, files=entries, is_linked=is_linked)
+        self._weights.record(target, manifest)
         _move(tree, target)
 
     async def _made(

@@ -22,6 +22,8 @@ from coldspark.store.directory import sync_directory
 from coldspark.store.object_records import Piece
 
 BLOCK_BYTES = 1024**2
+RESERVE_BYTES = 256 * 1024**2
+"""Of the disk, that objects leave to the ledger: without it no request is answered."""
 _COPY_BYTES = 64 * 1024**2
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_REFLINK = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -38,8 +40,11 @@ class Hasher(Protocol):
 class Draft:
     """A body that is being written. Its methods block: call them in a thread, one at a time."""
 
-    def __init__(self, path: Path, hashers: Sequence[Hasher] = ()) -> None:
+    def __init__(
+        self, path: Path, hashers: Sequence[Hasher] = (), *, reserve_bytes: int = RESERVE_BYTES
+    ) -> None:
         self.path = path
+        self._reserve_bytes = reserve_bytes
         self.size_bytes = 0
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._hashers = (self._md5, *hashers)
@@ -61,6 +66,7 @@ class Draft:
         """Append. Raises StorageFull."""
         left = memoryview(block)
         with self._lock, _told_when_full():
+            self._check_room(len(block))
             while left:
                 left = left[self._file.write(left) :]
         for hasher in self._hashers:
@@ -70,8 +76,14 @@ class Draft:
     def append(self, source: Path, start: int, size_bytes: int) -> None:
         """Append a stretch of another file, shared with it where the file system can; unhashed."""
         with self._lock, source.open("rb") as file, _told_when_full():
+            self._check_room(0)
             _copy(file.fileno(), start, self._file.fileno(), size_bytes)
         self.size_bytes += size_bytes
+
+    def _check_room(self, size_bytes: int) -> None:
+        disk = os.fstatvfs(self._file.fileno())
+        if disk.f_bavail * disk.f_frsize < self._reserve_bytes + size_bytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def seal(self) -> None:
         """Make it durable."""
@@ -90,7 +102,8 @@ class Draft:
 class BodyFiles:
     """The directory of bodies. One server at a time opens it; others may read."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, reserve_bytes: int = RESERVE_BYTES) -> None:
+        self._reserve_bytes = reserve_bytes
         self._incoming = root / "incoming"
         self._bodies = root / "bodies"
 
@@ -112,7 +125,8 @@ class BodyFiles:
     def draft(self, hashers: Sequence[Hasher] = ()) -> Draft:
         """Begin a body."""
         with _told_when_full():
-            return Draft(self._incoming / secrets.token_hex(16), hashers)
+            path = self._incoming / secrets.token_hex(16)
+            return Draft(path, hashers, reserve_bytes=self._reserve_bytes)
 
     def keep(self, draft: Draft) -> Piece:
         """Give a sealed body its name, durably."""

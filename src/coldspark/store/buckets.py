@@ -17,6 +17,8 @@ from coldspark.store.object_records import StoredObject
 _CHUNK_BYTES = 2 * 1024**2
 _ANSWER_S = 90.0
 """Longest silence of the store, between two chunks as well."""
+_WRITE_S = 3_600.0
+"""To write an object, however slowly its bytes come."""
 _OBJECTS_MAX = 100_000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 """What S3 has ever allowed; the client panics over a name that makes no URL."""
@@ -150,7 +152,8 @@ class Bucket:
         if content_type is not None:
             attributes["Content-Type"] = content_type
         with _answering():
-            await obstore.put_async(self._store, key, chunks, attributes=attributes)
+            async with asyncio.timeout(_WRITE_S):
+                await obstore.put_async(self._store, key, chunks, attributes=attributes)
 
     async def delete(self, key: str) -> None:
         """Delete an object. Raises BucketRefused."""
@@ -211,7 +214,7 @@ def _answering() -> Iterator[None]:
     try:
         yield
     except TimeoutError as error:
-        raise BucketRefused(f"the store was silent for {_ANSWER_S:g} s") from error
+        raise BucketRefused("the store did not answer in time") from error
     except PreconditionError as error:
         raise ObjectChanged("it was replaced while it was read: fetch it again") from error
     except FileNotFoundError as error:

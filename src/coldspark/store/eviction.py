@@ -60,7 +60,8 @@ def survey(root: Path, living: Collection[str], in_flight: Collection[Path]) -> 
         manifest = weights.manifest(directory)
         # Of unknown source, it may be anybody's.
         is_living = manifest is None or manifest.source in living
-        kept.append(_kept(directory, is_living=is_living))
+        is_linked = manifest is not None and manifest.is_linked
+        kept.append(_kept(directory, is_living=is_living, is_linked=is_linked))
     kept += [_kept(blob, is_living=False) for blob in _children(root / "blobs") if _is_alone(blob)]
     for path in _children(root / "partial"):
         is_living = path in in_flight or path.with_suffix("") in in_flight
@@ -109,17 +110,20 @@ def _take_away(path: Path, incoming: Path) -> bool:
     return True
 
 
-def _kept(path: Path, *, is_living: bool) -> Kept:
+def _kept(path: Path, *, is_living: bool, is_linked: bool = False) -> Kept:
     state = path.lstat()
-    return Kept(path=path, used_ns=state.st_mtime_ns, is_living=is_living, files=dict(_files(path)))
+    # What a bucket holds as well is not freed; once the object is gone, it is.
+    files = dict(_files(path, links_max=1 if is_linked else None))
+    return Kept(path=path, used_ns=state.st_mtime_ns, is_living=is_living, files=files)
 
 
-def _files(path: Path) -> Iterator[tuple[int, int]]:
+def _files(path: Path, links_max: int | None = None) -> Iterator[tuple[int, int]]:
     tree = [(str(path.parent), [], [path.name])] if path.is_file() else os.walk(path)
     for folder, _, names in tree:
         for name in names:
             state = os.lstat(os.path.join(folder, name))
-            yield state.st_ino, state.st_blocks * 512
+            if links_max is None or state.st_nlink <= links_max:
+                yield state.st_ino, state.st_blocks * 512
 
 
 def _is_alone(blob: Path) -> bool:

@@ -6,7 +6,7 @@ Keys are compared as SQLite compares text: by their UTF-8 bytes, which is S3's o
 from dataclasses import dataclass
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, delete, func, insert, literal, select, union_all
+from sqlalchemy import Connection, Row, Select, delete, insert, select, union_all
 
 from coldspark.store import schema
 from coldspark.store.object_records import (
@@ -268,13 +268,6 @@ def after_prefix(prefix: str) -> str | None:
     code = ord(trimmed[-1])
     following = _AFTER_SURROGATES if code == _BEFORE_SURROGATES else code + 1
     return trimmed[:-1] + chr(following)
-
-
-def count_objects(connection: Connection) -> tuple[int, int]:
-    """Return how many objects there are, and their bytes."""
-    counted = select(func.count(), func.coalesce(func.sum(_OBJECTS.c.size_bytes), literal(0)))
-    row = connection.execute(counted.select_from(_OBJECTS)).one()
-    return int(row[0]), int(row[1])
 
 
 def _forget(connection: Connection, old: OwnObject) -> None:

@@ -14,7 +14,7 @@ from typing import IO
 
 from coldspark.errors import InvalidRequest
 from coldspark.store import object_tables as tables
-from coldspark.store.body_files import BLOCK_BYTES, BodyFiles, Draft, fill, stretches
+from coldspark.store.body_files import BLOCK_BYTES, RESERVE_BYTES, BodyFiles, Draft, fill, stretches
 from coldspark.store.database import Database
 from coldspark.store.object_records import (
     ALWAYS,
@@ -36,16 +36,23 @@ class OwnBuckets:
     """The buckets under a data directory. One server at a time opens them; guests only read."""
 
     def __init__(
-        self, database: Database, root: Path, wall_ms: Callable[[], int], *, is_guest: bool = False
+        self,
+        database: Database,
+        root: Path,
+        wall_ms: Callable[[], int],
+        *,
+        is_guest: bool = False,
+        reserve_bytes: int = RESERVE_BYTES,
     ) -> None:
         """``root``: on the file system of the artifacts, so that models are links to objects.
 
         ``is_guest``: another process has opened them, and alone changes them.
+        ``reserve_bytes``: of the disk, that objects leave free.
         """
         self._is_guest = is_guest
         self.database = database
         self.wall_ms = wall_ms
-        self.files = BodyFiles(root)
+        self.files = BodyFiles(root, reserve_bytes)
         self._readers: Counter[str] = Counter()
         self._doomed: set[str] = set()
         """Bodies that are still read and belong to nothing any more."""

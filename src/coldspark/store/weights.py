@@ -40,6 +40,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     source: str
     files: tuple[Entry, ...]
+    is_linked: bool = False
+    """It holds links to objects of this server's own buckets, whose bytes those are."""
 
 
 class Weights:

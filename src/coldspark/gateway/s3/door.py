@@ -49,8 +49,12 @@ def s3_or(own: OwnBuckets, gate: Gate, others: ASGIApp) -> ASGIApp:
 def _is_s3(scope: Scope) -> bool:
     raw_path: bytes = scope["raw_path"]
     if raw_path != b"/":
-        word = raw_path[1:].partition(b"/")[0]
-        return word != b"" and raw_path[:1] == b"/" and not is_reserved(word.decode("latin-1"))
+        word, _, rest = raw_path[1:].partition(b"/")
+        if raw_path[:1] != b"/" or not word:
+            return False
+        # Nobody else is asked so: whoever would make such a bucket hears why there can be none.
+        is_new_bucket = scope["method"] == "PUT" and not rest
+        return is_new_bucket or not is_reserved(word.decode("latin-1"))
     if scope["method"] not in ("GET", "HEAD"):
         return False
     # What is at ``/`` depends on who asks: a person, or a client of S3.
@@ -158,7 +162,7 @@ class S3Door:
 def _refusal(request: Request, error: ColdsparkError, request_id: str) -> Response:
     _, status = code_of(error)
     # A HEAD has no body: clients make a code of the status.
-    body = b"" if request.method == "HEAD" else body_of(error, request.url.path, request_id)
+    body = b"" if request.method == "HEAD" else body_of(error, request.scope["path"], request_id)
     return Response(body, status, media_type="application/xml")
 
 

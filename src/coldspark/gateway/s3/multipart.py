@@ -135,7 +135,7 @@ class Multipart:
         return xml_response(
             document(
                 "CompleteMultipartUploadResult",
-                text("Location", f"http://{host}{call.request.url.path}"),
+                text("Location", f"http://{host}{call.request.scope['path']}"),
                 text("Bucket", call.bucket),
                 text("Key", call.key),
                 text("ETag", quoted(made.etag)),
