@@ -155,6 +155,7 @@ async def _open(welcome: Welcome, line: _Line, stack: AsyncExitStack) -> None:
         body_bytes_max=config.body_bytes_max,
         is_open=config.allow_open,
         spool_directory=own,
+        images=config.images,
     )
     rooms = platform.controller.placement
     assert isinstance(rooms, RemoteRooms)

@@ -135,6 +135,7 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
             is_open=config.allow_open,
             spool_directory=directory.path,
             objects=store.objects,
+            images=config.images,
         )
         log.info("node %s: %s", node.node, engine.describe())
         if lead is None or shared is None:

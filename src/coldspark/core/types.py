@@ -257,6 +257,10 @@ class Limits:
             raise ValueError(f"stop_grace_s={self.stop_grace_s} must not be negative")
 
 
+OWN_REQUIREMENTS = "-r requirements.txt"
+"""Among requirements: the lines of the code's own file, or none where it has none."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handler:
     """A Python file with SageMaker's handler functions (``model_fn``, ``predict_fn``, …)."""
@@ -308,8 +312,9 @@ class Spec:
 
     handler: Handler | None = None
     command: Command | None = None
-    code: ArtifactId | None = None
-    """The archive with the code; for a SageMaker model archive it lies in ``model`` instead."""
+    code: str | None = None
+    """The archive with the code, an artifact's id or ``s3://…``; a SageMaker model archive holds
+    it beside the model instead."""
     model: str | None = None
     """Where the model data is: ``file:///…``, ``s3://…`` or ``artifact:<sha256>``."""
     environment: tuple[tuple[str, str], ...] = ()
@@ -328,6 +333,12 @@ class Spec:
                 f"batch_size={self.scale.batch_size_max} is for handlers: a command is an HTTP"
                 " server, which gets each request by itself and may batch on its own"
             )
+
+    @property
+    def sources(self) -> frozenset[str]:
+        """Return the addresses from which files come to this machine."""
+        code = None if self.code is None or "://" not in self.code else self.code
+        return frozenset(url for url in (self.model, code) if url is not None)
 
     @property
     def runtime(self) -> Handler | Command:

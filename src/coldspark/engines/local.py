@@ -266,9 +266,9 @@ class LocalEngine:
             living.abort(request)
 
     def models(self) -> set[str]:
-        """Return the addresses of all model data that a living replica was started from."""
+        """Return the addresses of all that a living replica was started from."""
         specs = (living.order.revision.spec for living in self._replicas.values())
-        return {spec.model for spec in specs if spec.model is not None}
+        return {source for spec in specs for source in spec.sources}
 
     def log_tail(self, replica: ReplicaId, lines: int) -> tuple[str, ...]:
         """Return the last lines of a replica, living or recently ended."""

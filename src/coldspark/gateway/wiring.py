@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from coldspark.config import Image
 from coldspark.gateway.auth.authenticator import Authenticator
 from coldspark.gateway.aws.front import front
 from coldspark.gateway.context import Bounds, Context, Ending
@@ -24,6 +25,7 @@ from coldspark.gateway.native.table import OPERATIONS
 from coldspark.gateway.openai import models as openai
 from coldspark.gateway.openai.door import PATHS, OpenAIDoor
 from coldspark.gateway.s3.door import s3_or
+from coldspark.gateway.sagemaker.images import Images
 from coldspark.gateway.sagemaker.service import sagemaker
 from coldspark.gateway.sagemaker_door import SageMakerDoor
 from coldspark.gateway.spool import SpoolRoom
@@ -47,12 +49,14 @@ def build_context(
     is_open: bool = False,
     spool_directory: Path | None = None,
     objects: ObjectStore | None = None,
+    images: Mapping[str, Image] | None = None,
 ) -> Context:
     """Return everything that ``server.serve`` needs.
 
     ``body_bytes_max`` bounds a body whose endpoint is not known before it is read. ``is_open``:
     callers may come from other machines without a key, so the server has names it does not know.
     ``spool_directory``: on the disk where signed bodies wait for their proof.
+    ``images``: what runs for images, beside those that are known.
     ``objects``: whose own buckets the S3 door serves; None: it is not there.
     """
     gate, tally, ending = Gate(authenticator, is_open=is_open), Tally(), Ending()
@@ -64,7 +68,9 @@ def build_context(
         tally=tally,
         ending=ending,
     )
-    aws = front([sagemaker(platform, documents, catalogue), sts(), iam()], gate.identify)
+    aws = front(
+        [sagemaker(platform, documents, catalogue, Images(images)), sts(), iam()], gate.identify
+    )
     app = _app(house, aws_route=Route("/", aws, methods=["POST"]))
     return Context(
         platform=platform,

@@ -178,12 +178,12 @@ class LocalPlatform:
         return [self._view(self._endpoints[name]) for name in sorted(self._endpoints)]
 
     def models(self) -> set[str]:
-        """Return the addresses of all model data that a deployed endpoint names."""
+        """Return the addresses of all model data and code that a deployed endpoint names."""
         return {
-            variant.revision.spec.model
+            source
             for endpoint in self._endpoints.values()
             for variant in endpoint.definition.variants
-            if variant.revision.spec.model is not None
+            for source in variant.revision.spec.sources
         }
 
     def logs(self, name: EndpointName, lines: int) -> list[LogLine]:

@@ -4,14 +4,20 @@ Run by an interpreter that has ``sagemaker``; the environment says where AWS is
 (``AWS_ENDPOINT_URL``, keys, region, ``SAGEMAKER_USER_CONFIG_OVERRIDE``).
 """
 
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import boto3
 import sagemaker
-from model_archive import archive
+from model_archive import HANDLER, archive
 from sagemaker.deserializers import JSONDeserializer
 from sagemaker.model import Model
 from sagemaker.predictor import Predictor
+from sagemaker.pytorch import PyTorchModel
 from sagemaker.serializers import JSONSerializer
 from sagemaker.serverless import ServerlessInferenceConfig
+from sagemaker.sklearn import SKLearnModel
 
 ROLE = "arn:aws:iam::123456789012:role/SageMakerRole"
 IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.1-cpu-py310"
@@ -24,6 +30,30 @@ def model_at(session: sagemaker.Session, weight: float) -> str:
     session.upload_string_as_file_body("", session.default_bucket(), f"models/{weight}/marker")
     boto3.client("s3").put_object(Bucket=session.default_bucket(), Key=key, Body=archive(weight))
     return f"s3://{session.default_bucket()}/{key}"
+
+
+def with_code(session: sagemaker.Session, directory: Path) -> None:
+    """Deploy a framework's model with code from here: in the model's archive, and beside it.
+
+    The first is repacked by the SDK; the second names its code in SAGEMAKER_SUBMIT_DIRECTORY.
+    """
+    (directory / "serve.py").write_text(HANDLER)
+    common = {"role": "SageMakerRole", "entry_point": str(directory / "serve.py")}
+    for name, model in (
+        ("torch", partial(PyTorchModel, framework_version="2.1", py_version="py310")),
+        ("sklearn", partial(SKLearnModel, framework_version="1.2-1")),
+    ):
+        built = model(model_data=model_at(session, 5.0), sagemaker_session=session, **common)
+        predictor = built.deploy(
+            endpoint_name=name,
+            serverless_inference_config=ServerlessInferenceConfig(),
+            serializer=JSONSerializer(),
+            deserializer=JSONDeserializer(),
+            wait=False,
+        )
+        assert predictor.predict({"values": [1]}) == {"products": [5.0]}, name
+        predictor.delete_model()
+        predictor.delete_endpoint()
 
 
 def main() -> None:
@@ -60,6 +90,8 @@ def main() -> None:
     predictor.delete_model()
     predictor.delete_endpoint()
     assert session.sagemaker_client.list_endpoints()["Endpoints"] == []
+    with TemporaryDirectory() as directory:
+        with_code(session, Path(directory))
     print("sagemaker", sagemaker.__version__, "passed")
 
 

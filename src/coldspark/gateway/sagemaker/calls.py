@@ -1,8 +1,9 @@
 """What an operation is given: the rooms that it may ask, and the request as it was checked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from coldspark.gateway.sagemaker.arns import arn
+from coldspark.gateway.sagemaker.images import Images
 from coldspark.runtime.catalogue import Catalogue
 from coldspark.runtime.ports import Documents, Platform
 
@@ -19,6 +20,7 @@ class Call:
     platform: Platform
     documents: Documents
     catalogue: Catalogue
+    images: Images = field(default_factory=Images)
     region: str
     body: Body
     """Checked against the operation's shape."""

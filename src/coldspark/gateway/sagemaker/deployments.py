@@ -107,7 +107,9 @@ async def _variant(
     gpu_tags = {
         place: text for place, text in {**places, "model": model_tag}.items() if text is not None
     }
-    definition = variant_definition(variant, model.container, gpu_tags, call.catalogue)
+    definition = variant_definition(
+        variant, model.container, gpu_tags, call.catalogue, images=call.images
+    )
     return definition, model.container.image
 
 

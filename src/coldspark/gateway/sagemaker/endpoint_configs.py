@@ -39,4 +39,4 @@ async def _try_out(call: Call, variant: ProductionVariant, own_tag: str | None) 
     model_tag = await MODELS.gpu_tag(call, variant.model_name)
     places = {"endpoint config": own_tag, "model": model_tag}
     gpu_tags = {place: text for place, text in places.items() if text is not None}
-    variant_definition(variant, model.container, gpu_tags, call.catalogue)
+    variant_definition(variant, model.container, gpu_tags, call.catalogue, images=call.images)

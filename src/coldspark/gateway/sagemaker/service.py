@@ -20,6 +20,7 @@ from coldspark.gateway.sagemaker.arns import parse_arn
 from coldspark.gateway.sagemaker.calls import Body, Call
 from coldspark.gateway.sagemaker.endpoint_configs import CONFIGS
 from coldspark.gateway.sagemaker.errors import TYPES
+from coldspark.gateway.sagemaker.images import Images
 from coldspark.gateway.sagemaker.models import MODELS
 from coldspark.runtime.catalogue import Catalogue
 from coldspark.runtime.ports import Documents, Platform
@@ -52,8 +53,14 @@ _CHANGES: dict[str, tuple[Run, Structure]] = {
 }
 
 
-def sagemaker(platform: Platform, documents: Documents, catalogue: Catalogue) -> Service:
+def sagemaker(
+    platform: Platform,
+    documents: Documents,
+    catalogue: Catalogue,
+    images: Images | None = None,
+) -> Service:
     """Return the service over its neighbours."""
+    known = images or Images()
 
     def operation(run: Run, shape: Structure, *, is_change: bool) -> Operation:
         async def answer(asked: Asked) -> Body | None:
@@ -62,6 +69,7 @@ def sagemaker(platform: Platform, documents: Documents, catalogue: Catalogue) ->
                     platform=platform,
                     documents=documents,
                     catalogue=catalogue,
+                    images=known,
                     region=asked.region,
                     body=asked.body,
                 )

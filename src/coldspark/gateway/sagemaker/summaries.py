@@ -3,7 +3,7 @@
 from coldspark.core.types import EndpointStatus
 from coldspark.gateway.sagemaker.calls import Body
 from coldspark.gateway.sagemaker.deployments import EndpointNote, VariantNote
-from coldspark.gateway.sagemaker.images import resolve
+from coldspark.gateway.sagemaker.images import COMMAND_IMAGE, HANDLER_IMAGE
 from coldspark.gateway.sagemaker.records import ManagedScaling, ServerlessConfig
 from coldspark.gateway.sagemaker.variants import is_managed
 from coldspark.runtime.ports import VariantView
@@ -21,7 +21,7 @@ def variant_summary(view: VariantView, note: EndpointNote | None, since_s: float
     own = None if note is None else note.variants.get(view.name)
     summary |= _bounds(view, own)
     if own is not None and own.image is not None:
-        summary["DeployedImages"] = [_image(own.image, since_s)]
+        summary["DeployedImages"] = [_image(own.image, view, since_s)]
     if own is not None and own.routing is not None:
         summary["RoutingConfig"] = own.routing
     if view.status is EndpointStatus.UPDATING:
@@ -65,11 +65,12 @@ def _scaling(scaling: ManagedScaling) -> Body:
     return body
 
 
-def _image(image: str, since_s: float) -> Body:
+def _image(image: str, view: VariantView, since_s: float) -> Body:
     """Return the image that was asked for, and what runs in its place."""
+    is_handler = view.revision.spec.handler is not None
     return {
         "SpecifiedImage": image,
-        "ResolvedImage": resolve(image) or image,
+        "ResolvedImage": HANDLER_IMAGE if is_handler else COMMAND_IMAGE,
         "ResolutionTime": since_s,
     }
 

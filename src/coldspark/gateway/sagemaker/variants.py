@@ -28,8 +28,8 @@ from coldspark.core.types import (
 )
 from coldspark.gateway.aws.errors import invalid
 from coldspark.gateway.sagemaker import gpus
-from coldspark.gateway.sagemaker.images import runtime_of
-from coldspark.gateway.sagemaker.knobs import Knobs, passed_on, read_knobs
+from coldspark.gateway.sagemaker.images import Images
+from coldspark.gateway.sagemaker.knobs import Knobs, code_url, passed_on, read_knobs
 from coldspark.gateway.sagemaker.model_data import model_url
 from coldspark.gateway.sagemaker.records import (
     Container,
@@ -48,20 +48,27 @@ Tags = Mapping[str, str]
 
 
 def variant_definition(
-    variant: ProductionVariant, container: Container, gpu_tags: Tags, catalogue: Catalogue
+    variant: ProductionVariant,
+    container: Container,
+    gpu_tags: Tags,
+    catalogue: Catalogue,
+    *,
+    images: Images | None = None,
 ) -> VariantDefinition:
     """Return the variant as the platform runs it. Raises a ValidationException."""
     _check_kind(variant)
     knobs = read_knobs(container.environment)
     asks = gpus.choose(_selectors(variant, knobs, gpu_tags, catalogue))
-    runtime = runtime_of(container.image, container.environment)
+    runtime = (images or Images()).runtime_of(container.image, container.environment)
+    code = code_url(container.environment)
     model = model_url(container)
-    if model is None and isinstance(runtime, Handler):
+    if model is None and code is None and isinstance(runtime, Handler):
         invalid(f"Model '{variant.model_name}' needs ModelDataUrl: its handler lies in there.")
     try:
         spec = Spec(
             handler=runtime if isinstance(runtime, Handler) else None,
             command=runtime if isinstance(runtime, Command) else None,
+            code=code,
             model=model,
             environment=passed_on(container.environment),
             resources=_resources(variant, asks, knobs, catalogue),
