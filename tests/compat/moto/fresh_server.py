@@ -1,7 +1,7 @@
 """A plugin for moto's own test suites: a server of its own, on an empty directory, for each test.
 
 So no test sees what another left, and the server needs no operation that forgets everything. Run by
-the interpreter that has moto; ``scripts/run_moto_suites.py`` says where the server is.
+the interpreter that has moto's needs; ``scripts/run_moto_suites.py`` sets the variables.
 """
 
 import os
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-_STOP_S = 30
+_STOP_S = 60
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +26,7 @@ def fresh_server() -> Iterator[None]:
     server = subprocess.Popen(
         [*words, "--data", data, "--log-level", "error", "--config", str(config)],
         stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         text=True,
     )
     try:
@@ -36,3 +37,9 @@ def fresh_server() -> Iterator[None]:
         server.send_signal(signal.SIGTERM)
         server.wait(_STOP_S)
         shutil.rmtree(data, ignore_errors=True)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note every part of a test, a line each: its outcome, and its id."""
+    with Path(os.environ["COLDSPARK_OUTCOMES"]).open("a", encoding="utf-8") as outcomes:
+        outcomes.write(f"{report.outcome} {report.nodeid}\n")
