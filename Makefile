@@ -54,6 +54,7 @@ bench: setup
 # Writes the pages that are made from the code.
 docs: setup
 	$(BIN)/python tests/docs/cli_page.py
+	$(BIN)/python tests/docs/aws_page.py
 
 lint: setup
 	$(BIN)/ruff check

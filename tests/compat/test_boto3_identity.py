@@ -76,3 +76,16 @@ def test_an_unknown_key_is_told_in_xml(url: str) -> None:
         _client("sts", url, "NOBODY").get_caller_identity()
 
     assert refused.value.response["Error"]["Code"] == "UnrecognizedClientException"
+
+
+def test_policies_that_would_not_be_looked_at_are_refused(url: str) -> None:
+    """An answer that ignored them would be a wrong one."""
+    with pytest.raises(ClientError) as refused:
+        _client("iam", url, "BUILDER").simulate_principal_policy(
+            PolicySourceArn="arn:aws:iam::123456789012:role/R",
+            ActionNames=["sagemaker:InvokeEndpoint"],
+            PolicyInputList=["{}"],
+        )
+
+    assert refused.value.response["Error"]["Code"] == "ValidationError"
+    assert "'policyInputList' is not supported yet" in refused.value.response["Error"]["Message"]

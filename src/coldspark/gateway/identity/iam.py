@@ -1,10 +1,9 @@
 """IAM: a role is a name, and whether an action is allowed is what the caller's key says."""
 
 from coldspark.gateway.auth.scopes import Action, is_allowed
-from coldspark.gateway.aws.errors import AwsError
 from coldspark.gateway.aws.scopes import ACCOUNT
 from coldspark.gateway.aws.services import Asked, Body, Moment, Operation, Service
-from coldspark.gateway.aws.validation import Sequence, Structure, Text, Whole
+from coldspark.gateway.aws.validation import Sequence, Structure, Text, Unsupported
 
 _ACTIONS_MAX = 200
 _ROLE_NAME = Text(r"[\w+=,.@-]+", max=64, min=1)
@@ -16,33 +15,25 @@ _NOBODY_ASSUMES = (
     '{"Version":"2012-10-17","Statement":[{"Effect":"Allow",'
     '"Principal":{"Service":"sagemaker.amazonaws.com"},"Action":"sts:AssumeRole"}]}'
 )
+_NO_POLICIES = Unsupported("there are no policies here: what counts is the key's scopes.")
+_ONE_PAGE = Unsupported("all results come at once. Leave it out.")
 SIMULATE = Structure(
     {
         "PolicySourceArn": _ARN,
         "ActionNames": _LIST,
-        "ResourceArns": _LIST,
-        "PolicyInputList": Sequence(Text(max=131_072), max=50),
-        "ContextEntries": Sequence(
-            Structure(
-                {
-                    "ContextKeyName": Text(max=256),
-                    "ContextKeyValues": Sequence(Text(max=2_048), max=50),
-                    "ContextKeyType": Text(max=64),
-                }
-            ),
-            max=50,
-        ),
-        "CallerArn": _ARN,
-        "ResourcePolicy": Text(max=131_072),
-        "ResourceOwner": Text(max=2_048),
-        "ResourceHandlingOption": Text(max=64),
-        "PermissionsBoundaryPolicyInputList": Sequence(Text(max=131_072), max=50),
-        "MaxItems": Whole(1, 1_000),
-        "Marker": Text(max=320),
+        "ResourceArns": Unsupported("a key's scopes are looked at without a resource."),
+        "PolicyInputList": _NO_POLICIES,
+        "ContextEntries": _NO_POLICIES,
+        "CallerArn": Unsupported("the answer is about the key that asks."),
+        "ResourcePolicy": _NO_POLICIES,
+        "ResourceOwner": _NO_POLICIES,
+        "ResourceHandlingOption": _NO_POLICIES,
+        "PermissionsBoundaryPolicyInputList": _NO_POLICIES,
+        "MaxItems": _ONE_PAGE,
+        "Marker": _ONE_PAGE,
     },
     ("PolicySourceArn", "ActionNames"),
 )
-"""Policies that are sent along are not looked at: see ``_simulate``."""
 
 
 def iam() -> Service:
@@ -84,8 +75,6 @@ async def _simulate(asked: Asked) -> Body:
     """SimulatePrincipalPolicy: what the caller's own key may do, whatever the role."""
     actions = asked.body["ActionNames"]
     assert isinstance(actions, list)
-    if asked.body.get("Marker"):
-        raise AwsError("InvalidInput", "Marker is not one that this server gave.")
     return {
         "EvaluationResults": [
             {
