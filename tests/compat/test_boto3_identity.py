@@ -1,11 +1,15 @@
 """STS and IAM with boto3 unmodified: the calls that SDKs make before they deploy."""
 
+import json
 from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
 
 import boto3
 import pytest
 from boto3_rig import served
 from botocore.exceptions import ClientError
+from service_model import problems
 
 from coldspark.runtime.ports import Key
 
@@ -21,13 +25,34 @@ def url() -> Iterator[str]:
 
 
 def _client(service: str, url: str, key: str):  # type: ignore[no-untyped-def]
-    return boto3.client(
+    client = boto3.client(
         service,
         endpoint_url=url,
         region_name="us-east-1",
         aws_access_key_id=key,
         aws_secret_access_key=f"secret of {key}",
     )
+    client.meta.events.register(f"after-call.{service}", _check)
+    return client
+
+
+def _check(http_response: Any, parsed: dict[str, Any], model: Any, **_: object) -> None:
+    """Hold what botocore read of the XML against the service model."""
+    if http_response.status_code < 300:
+        body = {name: _plain(one) for name, one in parsed.items() if name != "ResponseMetadata"}
+        assert problems(model.name, body, service=model.service_model.service_name) == []
+
+
+def _plain(value: Any) -> Any:
+    """Turn dates into seconds, as JSON has them, and policies back into the text they came as."""
+    if isinstance(value, datetime):
+        return value.timestamp()
+    if isinstance(value, dict):
+        return {
+            name: json.dumps(one) if name.endswith("PolicyDocument") else _plain(one)
+            for name, one in value.items()
+        }
+    return value
 
 
 def test_the_caller_is_the_key(url: str) -> None:

@@ -45,15 +45,20 @@ EMPTY = {"ListTags.Tags", "AddTags.Tags"}
 """What AWS always gives and SDKs read unasked, although its model does not require it."""
 
 
+VALIDATED: set[tuple[str, str]] = set()
+"""Services and operations of which an answer was held against its model in this run."""
+
+
 @cache
 def model(service: str = "sagemaker") -> ServiceModel:
     """Return SageMaker's model as this botocore has it."""
     return botocore.session.get_session().get_service_model(service)
 
 
-def problems(operation: str, response: object) -> list[str]:
+def problems(operation: str, response: object, service: str = "sagemaker") -> list[str]:
     """Return what is wrong with a JSON response."""
-    shape = model().operation_model(operation).output_shape
+    VALIDATED.add((service, operation))
+    shape = model(service).operation_model(operation).output_shape
     if shape is None:
         return [] if response is None else [f"{operation} must have no body, not {response!r}"]
     return list(_walk(shape, response, operation))
