@@ -32,11 +32,15 @@ def output_fn(prediction, accept):
 
 def archive(weight: float) -> bytes:
     """Return a model that multiplies by ``weight``."""
-    files = {"weight.txt": str(weight), "code/inference.py": HANDLER}
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+    return packed({"weight.txt": str(weight), "code/inference.py": HANDLER})
+
+
+def packed(files: dict[str, str]) -> bytes:
+    """Return a .tar.gz of text files."""
+    whole = io.BytesIO()
+    with tarfile.open(fileobj=whole, mode="w:gz") as tar:
         for name, text in files.items():
             entry = tarfile.TarInfo(name)
             entry.size = len(text.encode())
             tar.addfile(entry, io.BytesIO(text.encode()))
-    return packed.getvalue()
+    return whole.getvalue()
