@@ -1,4 +1,4 @@
-# Targets: setup, check, test, compile, test-compiled, demo, bench, docs, lint, format, clean.
+# Targets: setup, check, test, compile, test-compiled, test-clients, demo, bench, docs, lint, format, clean.
 # Each sets up .venv when needed.
 
 PYTHON ?= python3
@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 COMPILED := .compiled
 
-.PHONY: setup check test shown-jobs compile test-compiled demo bench docs lint format clean
+.PHONY: setup check test shown-jobs compile test-compiled test-clients demo bench docs lint format clean
 
 setup: $(STAMP)
 
@@ -45,6 +45,10 @@ $(COMPILED)/.stamp: $(STAMP) scripts/compile_hot_path.py $(shell find src/coldsp
 test-compiled: compile
 	PYTHONPATH=$(CURDIR)/$(COMPILED) $(BIN)/pytest -q
 
+# The large clients too; they are installed into a cache beside the others.
+test-clients: setup
+	COLDSPARK_HEAVY_CLIENTS=1 $(BIN)/pytest -q tests/compat/test_clients.py
+
 demo: setup
 	$(BIN)/python examples/demo.py
 
@@ -54,6 +58,7 @@ bench: setup
 # Writes the pages that are made from the code.
 docs: setup
 	$(BIN)/python tests/docs/cli_page.py
+	$(BIN)/python tests/docs/aws_page.py
 
 lint: setup
 	$(BIN)/ruff check

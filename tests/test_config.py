@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from coldspark.config import AWS_LIMITS, NO_LIMITS, S3, AwsLimits, ServerConfig, load_server, shown
+from coldspark.config import (
+    AWS_LIMITS,
+    NO_LIMITS,
+    S3,
+    AwsLimits,
+    Image,
+    ServerConfig,
+    load_server,
+    shown,
+)
 from coldspark.core.types import MIB
 from coldspark.errors import InvalidRequest
 
@@ -75,6 +84,11 @@ def test_flags_win_over_environment_over_file(tmp_path: Path) -> None:
         ("[server]\nmachine_cost_per_hour = 'free'", "dollars such as 0.76"),
         ("[server]\nmachine_cost_per_hour = -1", "must not be negative"),
         ("[server]\nlog_level = 'loud'", "debug, info"),
+        ("[server.images]\n'a*' = 'handler'", "'a*' must be a table, such as { handler"),
+        ("[server.images]\n'a*' = {comand = 'x'}", "did you mean 'command'?"),
+        ("[server.images]\n'a*' = {command = \"a 'b\"}", "cannot be split"),
+        ("[server.images]\n'a*' = {command = 'a', handler = 'b.py'}", "name one"),
+        ("[server.images]\n'a*' = {ping_path = '/up'}", "need a command"),
         ("[server", "cannot be read"),
     ],
 )
@@ -83,6 +97,19 @@ def test_what_cannot_be_is_refused_with_its_cure(tmp_path: Path, text: str, word
     with pytest.raises(InvalidRequest) as refusal:
         load_server({}, file=write(tmp_path, text), environ={})
     assert words in refusal.value.message
+
+
+def test_images_keep_their_order(tmp_path: Path) -> None:
+    """The first pattern that fits counts."""
+    text = """
+        [server.images]
+        "team/ner:2" = { handler = "old.py", requirements = ["torch"] }
+        "team/*" = { command = "python server.py", ping_path = "/health" }
+        """
+    config = load_server({}, file=write(tmp_path, text), environ={"COLDSPARK_IMAGES": "no"})
+    assert list(config.images) == ["team/ner:2", "team/*"]
+    assert config.images["team/ner:2"] == Image(handler="old.py", requirements=("torch",))
+    assert config.images["team/*"].argv == ("python", "server.py")
 
 
 def test_a_named_file_must_exist(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ hold a deployment beside it. Variables are ``COLDSPARK_`` and the key: ``COLDSPA
 """
 
 import os
+import shlex
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -99,6 +100,37 @@ class Webhooks:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """What runs here for a container image: a handler file, or a command that serves HTTP."""
+
+    handler: str | None = None
+    """The file with ``model_fn`` and the rest; None leaves it to ``SAGEMAKER_PROGRAM``."""
+    command: str | None = None
+    """A command line, split as a shell does; ``python`` is the environment's interpreter."""
+    ping_path: str = "/ping"
+    invoke_path: str = "/invocations"
+    requirements: tuple[str, ...] = ()
+    """What the image brings: installed together with the code's own ``requirements.txt``."""
+
+    def __post_init__(self) -> None:
+        if self.handler is not None and self.command is not None:
+            raise ValueError(f"image: handler={self.handler!r} and command are two; name one")
+        if self.command is not None and not _words(self.command):
+            raise ValueError(f"image: command={self.command!r} must name a program")
+        paths = (self.ping_path, self.invoke_path)
+        if self.command is None and paths != ("/ping", "/invocations"):
+            raise ValueError("image: ping_path and invoke_path need a command")
+        for path in paths:
+            if not path.startswith("/"):
+                raise ValueError(f"image: path {path!r} must start with /")
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """Return the command's words."""
+        return _words(self.command or "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MachineCost:
     """What the machine costs, and the words for it where nobody said."""
 
@@ -147,6 +179,8 @@ class ServerConfig:
     jobs_max: int = 100_000
     """Of one endpoint's, that wait."""
     webhooks: Webhooks = field(default_factory=Webhooks)
+    images: Mapping[str, Image] = field(default_factory=dict)
+    """Patterns of container images (``*`` is any text) to what runs for them; the first counts."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
@@ -255,6 +289,11 @@ def _from_file(file: Path | None) -> dict[str, Any]:
     refuse_unknown_keys(table.get("aws", {}), _file_keys(AwsLimits), f"{path} [server.aws]")
     hooks = table.get("webhooks", {})
     refuse_unknown_keys(hooks, _file_keys(Webhooks), f"{path} [server.webhooks]")
+    for pattern, image in table.get("images", {}).items():
+        where = f"{path} [server.images] {pattern!r}"
+        if not isinstance(image, dict):
+            raise ValueError(f'{where} must be a table, such as {{ handler = "inference.py" }}')
+        refuse_unknown_keys(image, _file_keys(Image), where)
     return dict(table)
 
 
@@ -268,7 +307,7 @@ def _file_keys(kind: type) -> list[str]:
     return [_ALIASES.get(each.name, each.name) for each in fields(kind)]
 
 
-_TABLES = ("s3", "aws", "webhooks", "topics")
+_TABLES = ("s3", "aws", "webhooks", "topics", "images")
 """What only a file can say, or what has variables of its own."""
 _ALIASES = {
     "body_bytes_max": "body_limit",
@@ -305,6 +344,13 @@ def _read(written: Mapping[str, Any]) -> dict[str, object]:
         name, reader = _READERS.get(key, (key, None))
         read[name] = value if reader is None else reader(value)
     return read
+
+
+def _words(command: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(command))
+    except ValueError as error:
+        raise ValueError(f"image: command={command!r} cannot be split: {error}") from None
 
 
 def _dollars(text: str) -> int:

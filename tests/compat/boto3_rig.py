@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "gateway"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "gateway" / "sagemaker"))
 
 from aws_door import BASE_URL, Door
-from fake_services import FakeDocuments
+from fake_services import FakeDocuments, FakeKeys, Rig
 from sagemaker_fakes import AnsweringPlatform
 from service_model import error_problems, problems
 
@@ -118,18 +118,32 @@ def reached(way: str, keys: Iterable[Key] = ()) -> Iterator[Aws]:
 @contextmanager
 def _listening(door: Door) -> Iterator[str]:
     """Serve a door on the gateway's own server, in a thread with a loop of its own."""
+    context = Context(
+        platform=door.platform,
+        dispatch=Dispatch([SageMakerDoor()]),
+        gate=Gate(door.authenticator),
+        app=door.app,
+        tally=Tally(),
+    )
+    with _serving(context) as url:
+        yield url
+
+
+@contextmanager
+def served(keys: Iterable[Key] = ()) -> Iterator[str]:
+    """Serve every door on the gateway's own server, over fakes; yield the address."""
+    context = Rig(keys=FakeKeys(keys)).context()
+    with _serving(context) as url:
+        yield url
+
+
+@contextmanager
+def _serving(context: Context) -> Iterator[str]:
     found: list[str] = []
     is_up, is_over = threading.Event(), asyncio.Event()
     loop = asyncio.new_event_loop()
 
     async def listen() -> None:
-        context = Context(
-            platform=door.platform,
-            dispatch=Dispatch([SageMakerDoor()]),
-            gate=Gate(door.authenticator),
-            app=door.app,
-            tally=Tally(),
-        )
         async with serve(context, "127.0.0.1", 0, grace_s=1.0) as listening:
             found.append(listening.url)
             is_up.set()

@@ -405,9 +405,13 @@ def test_habits(client: Any) -> None:
         ),
         (
             lambda: client.put_object(
-                Bucket="models", Key="x", Body=b"", ServerSideEncryption="aws:kms"
+                Bucket="models",
+                Key="x",
+                Body=b"",
+                ServerSideEncryption="aws:kms",
+                SSEKMSKeyId="mine",
             ),
-            "x-amz-server-side-encryption",
+            "x-amz-server-side-encryption-aws-kms-key-id",
         ),
         (lambda: client.list_object_versions(Bucket="models"), "versions"),
     ):

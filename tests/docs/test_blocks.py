@@ -18,6 +18,7 @@ NOT_RUN = Counter(
         "docs/howto/park-gpus.md": 2,
         "docs/howto/rehearse-gpus-you-do-not-have.md": 1,
         "docs/howto/serve-beyond-loopback.md": 1,
+        "docs/howto/use-aws-sdks.md": 3,
         "docs/howto/use-several-cores-for-requests.md": 1,
         "docs/reference/handler.md": 1,
         "docs/tutorial/first-endpoint.md": 1,

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 
+import aws_page
 import pytest
 from cli_page import PAGE, commands, examples, group, render
 from doc_pages import ROOT, blocks
@@ -46,6 +47,13 @@ def row(name: str, first: str, *, width: int) -> list[str]:
 def test_the_command_lines_page_is_what_the_command_line_says() -> None:
     """It is generated: never edit it by hand."""
     assert PAGE.read_text(encoding="utf-8") == render(), "stale: run `make docs`"
+
+
+def test_the_page_of_awss_apis_is_what_the_doors_say() -> None:
+    """It is generated: never edit it by hand. Every kept member is found in the doors' table."""
+    text = aws_page.PAGE.read_text(encoding="utf-8")
+    assert text == aws_page.render(), "stale: run `make docs`"
+    assert "| `ExecutionRoleArn` | kept |" in text
 
 
 @pytest.mark.parametrize(("words", "command"), list(commands(group(), "coldspark")))
@@ -93,7 +101,7 @@ def test_every_rest_route_has_its_heading_and_a_curl() -> None:
 @pytest.mark.parametrize("key", config._file_keys(config.ServerConfig))
 def test_a_server_key_is_on_its_page(key: str) -> None:
     """With its variable."""
-    if key in ("s3", "aws", "webhooks"):
+    if key in ("s3", "aws", "webhooks", "images"):
         assert f"### `[server.{key}]`" in (REFERENCE / "configuration.md").read_text()
     else:
         assert row("configuration.md", key, width=5)[1] == f"COLDSPARK_{key.upper()}"
@@ -103,6 +111,14 @@ def test_a_server_key_is_on_its_page(key: str) -> None:
 def test_a_limit_of_awss_is_on_its_page(key: str) -> None:
     """With its variable."""
     assert row("configuration.md", key, width=4)[1] == f"COLDSPARK_AWS_{key.upper()}"
+
+
+@pytest.mark.parametrize("key", config._file_keys(config.Image))
+def test_a_key_of_an_image_is_on_its_page(key: str) -> None:
+    """In the table of what a pattern may say."""
+    text = (REFERENCE / "configuration.md").read_text(encoding="utf-8")
+    section = text.split("### `[server.images]`")[1].split("## Clients")[0]
+    assert f"| `{key}` |" in section
 
 
 @pytest.mark.parametrize("key", config._file_keys(config.S3))

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from coldspark.core.types import ArtifactId, Handler, Spec
+from coldspark.core.types import OWN_REQUIREMENTS, ArtifactId, Handler, Spec
 from coldspark.engines.launch import Progress, Resolver
 
 
@@ -50,6 +50,21 @@ def test_requirements_inside_a_model_archive_are_built_ahead(tmp_path: Path) -> 
 
     assert builder.built == [(("numpy",), ())]
     assert (files.model_dir, files.code_dir) == (tmp_path, None)
+
+
+def test_what_an_image_brings_is_built_with_the_codes_own_requirements(tmp_path: Path) -> None:
+    """In one environment, from code in an archive of its own; no file is no line."""
+    builder = Builder()
+    resolver = Resolver(environments=builder, artifacts=Shelf(tmp_path), instance="i")
+    handler = Handler(requirements=("torch==2.5", OWN_REQUIREMENTS))
+    spec = Spec(handler=handler, code="s3://bucket/sourcedir.tar.gz")
+
+    asyncio.run(resolver.gather(spec, print))
+    (tmp_path / "requirements.txt").write_text("numpy\n")
+    files = asyncio.run(resolver.gather(spec, print))
+
+    assert [lines for lines, _ in builder.built] == [("torch==2.5",), ("torch==2.5", "numpy")]
+    assert (files.model_dir, files.code_dir) == (None, tmp_path)
 
 
 def test_a_download_is_told_of_ten_times(tmp_path: Path) -> None:

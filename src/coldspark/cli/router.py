@@ -157,6 +157,7 @@ async def _open(welcome: Welcome, line: _Line, stack: AsyncExitStack) -> None:
         spool_directory=own,
         aws_limits=config.aws_limits,
         retry_grace_s=config.retry_grace_s,
+        images=config.images,
     )
     rooms = platform.controller.placement
     assert isinstance(rooms, RemoteRooms)

@@ -134,6 +134,7 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
             logs=store.logs,
             jobs=rooms.jobs,
             scaling=rooms.scaling,
+            images=config.images,
         )
         log.info("node %s: %s", node.node, engine.describe())
         if lead is None or shared is None:

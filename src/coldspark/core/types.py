@@ -107,6 +107,10 @@ class Limits:
             raise ValueError(f"stop_grace_s={self.stop_grace_s} must not be negative")
 
 
+OWN_REQUIREMENTS = "-r requirements.txt"
+"""Among requirements: the lines of the code's own file, or none where it has none."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handler:
     """A Python file with SageMaker's handler functions (``model_fn``, ``predict_fn``, …)."""
@@ -158,8 +162,9 @@ class Spec:
 
     handler: Handler | None = None
     command: Command | None = None
-    code: ArtifactId | None = None
-    """The archive with the code; for a SageMaker model archive it lies in ``model`` instead."""
+    code: str | None = None
+    """The archive with the code, an artifact's id or ``s3://…``; a SageMaker model archive holds
+    it beside the model instead."""
     model: str | None = None
     """Where the model data is: ``file:///…``, ``s3://…`` or ``artifact:<sha256>``."""
     multi_model: MultiModel | None = None
@@ -184,12 +189,15 @@ class Spec:
             )
 
     @property
-    def model_urls(self) -> tuple[str, ...]:
-        """Return the addresses of what a start needs."""
-        if self.multi_model is not None:
-            has_code = self.code is not None or self.command is not None
-            return () if has_code else (self.multi_model.code_url,)
-        return () if self.model is None else (self.model,)
+    def sources(self) -> frozenset[str]:
+        """Return the addresses from which files come to this machine for a start."""
+        found = {self.model}
+        if self.code is not None and "://" in self.code:
+            found.add(self.code)
+        if self.multi_model is not None and self.code is None and self.command is None:
+            # One program for all models, beside them.
+            found.add(self.multi_model.code_url)
+        return frozenset(url for url in found if url is not None)
 
     @property
     def runtime(self) -> Handler | Command:

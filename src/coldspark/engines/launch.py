@@ -2,7 +2,8 @@
 
 SageMaker's archive holds the code in ``code/`` beside the model. Where the spec names no code of
 its own, the program is looked for there, then at the archive's root; ``code/requirements.txt``
-(and uv's ``overrides.txt`` beside it) count where the spec names no requirements.
+(and uv's ``overrides.txt`` beside it) count where the spec names no requirements, and in the place
+of its line ``-r requirements.txt``.
 """
 
 import asyncio
@@ -14,7 +15,14 @@ from pathlib import Path
 from typing import Protocol
 
 from coldspark.core.messages import Grant
-from coldspark.core.types import ArtifactId, Command, Handler, RootCause, Spec
+from coldspark.core.types import (
+    OWN_REQUIREMENTS,
+    ArtifactId,
+    Command,
+    Handler,
+    RootCause,
+    Spec,
+)
 from coldspark.errors import InvalidRequest
 from coldspark.runtime import processes
 from coldspark.runtime.forking import TemplateKey
@@ -78,7 +86,7 @@ class Resolver:
 
         Raises ArtifactUnavailable and EnvironmentFailed.
         """
-        code_dir = None if spec.code is None else self.artifacts.code_dir(spec.code)
+        code_dir = await self._code_dir(spec.code, progress)
         if code_dir is None and spec.multi_model is not None and spec.handler is not None:
             # One program for all models, beside them.
             code_dir = await self.artifacts.fetch(spec.multi_model.code_url, _told(progress))
@@ -92,7 +100,7 @@ class Resolver:
 
         if spec.model is None:
             interpreter = await self._interpreter(spec.runtime, code_dir, building)
-        elif spec.runtime.requirements or code_dir is not None:
+        elif _are_complete(spec.runtime.requirements) or code_dir is not None:
             model_dir, interpreter = await _both(
                 self.artifacts.fetch(spec.model, _told(progress)),
                 self._interpreter(spec.runtime, code_dir, building),
@@ -103,13 +111,22 @@ class Resolver:
             interpreter = await self._interpreter(spec.runtime, model_dir / "code", building)
         return Files(interpreter, code_dir, model_dir, is_built)
 
+    async def _code_dir(self, code: str | None, progress: Progress) -> Path | None:
+        if code is None:
+            return None
+        if "://" in code:
+            return await self.artifacts.fetch(code, _told(progress))
+        return self.artifacts.code_dir(ArtifactId(code))
+
     async def _interpreter(
         self, runtime: Handler | Command, code_dir: Path | None, progress: Progress
     ) -> Path:
         requirements, overrides = runtime.requirements, runtime.overrides
-        if not requirements and code_dir is not None:
-            requirements = _lines(code_dir / "requirements.txt")
-            overrides = overrides or _lines(code_dir / "overrides.txt")
+        if not _are_complete(requirements):
+            own = () if code_dir is None else _lines(code_dir / "requirements.txt")
+            requirements = tuple(line for line in requirements if line != OWN_REQUIREMENTS) + own
+            if code_dir is not None:
+                overrides = overrides or _lines(code_dir / "overrides.txt")
         if not requirements:
             return Path(sys.executable)
         return await self.environments.ready(requirements, overrides, progress)
@@ -136,6 +153,11 @@ class Resolver:
         environment |= _model_variables(model_dir)
         make_scratch(scratch, model_dir)
         return environment
+
+
+def _are_complete(requirements: tuple[str, ...]) -> bool:
+    """Say whether the code's own file does not count."""
+    return bool(requirements) and OWN_REQUIREMENTS not in requirements
 
 
 def template_key(spec: Spec, files: Files, *, on_gpu: bool) -> TemplateKey:

@@ -280,10 +280,10 @@ class LocalEngine:
             living.abort(request)
 
     def models(self) -> set[str]:
-        """Return the addresses of all model data that a living replica has or was started from."""
+        """Return the addresses of all that a living replica has or was started from."""
         found: set[str] = set()
         for living in self._replicas.values():
-            found.update(living.order.revision.spec.model_urls)
+            found.update(living.order.revision.spec.sources)
             if living.models is not None:
                 found |= living.models.urls
         return found

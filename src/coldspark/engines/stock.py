@@ -70,7 +70,7 @@ class Shelf:
         took_us = clock.monotonic_us() - began_us
         is_slow = took_us >= _FETCHED_US
         # Who joins a build that runs already hears none of its progress.
-        is_built = plan.files.is_environment_built or (is_slow and spec.model is None)
+        is_built = plan.files.is_environment_built or (is_slow and not spec.sources)
         rung = Rung.REMOTE if is_told or is_slow else Rung.CACHED
         starts.resolved(order.replica, took_us, is_built=is_built, rung=rung)
         self.put(spec, plan.files, plan.key)

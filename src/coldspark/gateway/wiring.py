@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from coldspark.config import NO_LIMITS, AwsLimits
+from coldspark.config import NO_LIMITS, AwsLimits, Image
 from coldspark.gateway.application_autoscaling.service import application_autoscaling
 from coldspark.gateway.auth.authenticator import Authenticator
 from coldspark.gateway.aws.front import front
@@ -18,6 +18,8 @@ from coldspark.gateway.context import Bounds, Context, Ending
 from coldspark.gateway.dispatch import Dispatch
 from coldspark.gateway.doors import BODY_BYTES_MAX
 from coldspark.gateway.gate import Gate
+from coldspark.gateway.identity.iam import iam
+from coldspark.gateway.identity.sts import sts
 from coldspark.gateway.native import routes as native
 from coldspark.gateway.native.asking import House, headers_of
 from coldspark.gateway.native.door import NativeDoor
@@ -31,6 +33,7 @@ from coldspark.gateway.s3.door import s3_or
 from coldspark.gateway.sagemaker.async_invocations import PATH as ASYNC_PATH
 from coldspark.gateway.sagemaker.async_invocations import async_invocations
 from coldspark.gateway.sagemaker.async_jobs import AsyncJobs
+from coldspark.gateway.sagemaker.images import Images
 from coldspark.gateway.sagemaker.service import sagemaker
 from coldspark.gateway.sagemaker_door import SageMakerDoor
 from coldspark.gateway.spool import SpoolRoom
@@ -65,6 +68,7 @@ def build_context(
     logs: LogStore | None = None,
     jobs: AsyncJobs | None = None,
     scaling: Scaling | None = None,
+    images: Mapping[str, Image] | None = None,
 ) -> Context:
     """Return everything that ``server.serve`` needs.
 
@@ -72,6 +76,7 @@ def build_context(
     callers may come from other machines without a key, so the server has names it does not know.
     ``spool_directory``: on the disk where signed bodies wait for their proof. ``retry_grace_s``:
     how long the next attempt of an SDK that hung up is waited for.
+    ``images``: what runs for images, beside those that are known.
     ``objects``: whose own buckets the S3 door serves; None: it is not there.
     ``alarms``: what may take changes of endpoints back; None: nobody watches any.
     ``logs``: what CloudWatch Logs' door reads and writes; None: it is not there.
@@ -87,7 +92,9 @@ def build_context(
         ending=ending,
         jobs=None if jobs is None else jobs.runner,
     )
-    aws_services = [sagemaker(platform, documents, catalogue, alarms, jobs, aws_limits)]
+    known = Images(images)
+    door = sagemaker(platform, documents, catalogue, alarms, jobs, aws_limits, known)
+    aws_services = [door, sts(), iam()]
     if metrics is not None and alarms is not None:
         aws_services.append(cloudwatch(metrics, alarms, documents))
     if logs is not None:

@@ -235,12 +235,12 @@ class LocalPlatform:
         return [self._view(self._endpoints[name]) for name in sorted(self._endpoints)]
 
     def models(self) -> set[str]:
-        """Return the addresses of all model data that a deployed endpoint names."""
+        """Return the addresses of all model data and code that a deployed endpoint names."""
         return {
             url
             for endpoint in self._endpoints.values()
             for variant in _all_variants(endpoint.definition)
-            for url in variant.revision.spec.model_urls
+            for url in variant.revision.spec.sources
         }
 
     def logs(self, name: EndpointName, lines: int) -> list[LogLine]:

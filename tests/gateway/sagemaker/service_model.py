@@ -27,6 +27,8 @@ EXTENDED = {
 
 # Lists that clients index without asking whether they are there: given, and empty.
 LISTED = {
+    ("AddTagsOutput", "Tags"),
+    ("ListTagsOutput", "Tags"),
     ("DescribeAlarmHistoryOutput", "AlarmHistoryItems"),
     ("DescribeAlarmsForMetricOutput", "MetricAlarms"),
     ("DescribeAlarmsOutput", "CompositeAlarms"),
@@ -81,6 +83,10 @@ COMMON_ERRORS = {
 }
 
 
+VALIDATED: set[tuple[str, str]] = set()
+"""Services and operations of which an answer was held against its model in this run."""
+
+
 @cache
 def model(service: str = "sagemaker") -> ServiceModel:
     """Return SageMaker's model as this botocore has it."""
@@ -89,6 +95,7 @@ def model(service: str = "sagemaker") -> ServiceModel:
 
 def problems(operation: str, response: object, service: str = "sagemaker") -> list[str]:
     """Return what is wrong with a JSON response."""
+    VALIDATED.add((service, operation))
     shape = model(service).operation_model(operation).output_shape
     if shape is None:
         return [] if response is None else [f"{operation} must have no body, not {response!r}"]

@@ -119,7 +119,7 @@ def test_tags_are_added_replaced_listed_and_deleted(door: Door) -> None:
     }
 
     door.call("DeleteTags", ResourceArn=resource, TagKeys=["a", "b", "never"])
-    assert door.call("ListTags", ResourceArn=resource) == {}
+    assert door.call("ListTags", ResourceArn=resource) == {"Tags": []}
 
 
 def test_tags_come_in_pages_of_fifty(door: Door) -> None:

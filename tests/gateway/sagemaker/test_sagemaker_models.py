@@ -2,7 +2,7 @@
 
 import pytest
 from aws_door import Door
-from aws_requests import ARCHIVE, IMAGE, ROLE, arn, container, create_model
+from aws_requests import ARCHIVE, IMAGE, ROLE, arn, container, create_model, variant
 
 
 def test_a_model_is_described_as_it_was_created(door: Door) -> None:
@@ -58,7 +58,7 @@ def test_a_deleted_model_is_gone_and_its_name_is_free(door: Door) -> None:
 
     assert door.documents.rows == {}
     create_model(door)
-    assert door.call("ListTags", ResourceArn=arn("model", "churn")) == {}
+    assert door.call("ListTags", ResourceArn=arn("model", "churn")) == {"Tags": []}
 
 
 def test_one_container_may_stand_in_either_place_but_only_in_one(door: Door) -> None:
@@ -78,16 +78,6 @@ def test_one_container_may_stand_in_either_place_but_only_in_one(door: Door) -> 
 @pytest.mark.parametrize(
     ("member", "value", "where"),
     [
-        (
-            "Image",
-            "nginx:latest",
-            "Image 'nginx:latest' cannot be run, as images are not run yet: use",
-        ),
-        (
-            "Image",
-            "763104351884.dkr.ecr.us-east-1.amazonaws.com/huggingface-pytorch-tgi-inference:1",
-            "images are not run yet",
-        ),
         ("Image", None, "The model needs an Image: use 'coldspark/python'"),
         ("Image", "coldspark/command", "COLDSPARK_COMMAND must name the program"),
         ("ModelDataUrl", "https://example.com/m.tar.gz", "is not an address of S3"),
@@ -99,11 +89,6 @@ def test_one_container_may_stand_in_either_place_but_only_in_one(door: Door) -> 
         ("Environment", {"COLDSPARK_GPU_MEMORY": "15"}, "must be such as 15GB"),
         ("Environment", {"COLDSPARK_PING_PATH": "/up"}, "needs the image 'coldspark/command'"),
         ("Environment", {"SAGEMAKER_PROGRAM": "/etc/x.py"}, "must be a relative path"),
-        (
-            "Environment",
-            {"SAGEMAKER_SUBMIT_DIRECTORY": "s3://b/code.tar.gz"},
-            "SAGEMAKER_SUBMIT_DIRECTORY=s3://b/code.tar.gz is not supported yet",
-        ),
         ("Environment", {"1A": "x"}, "[a-zA-Z_][a-zA-Z0-9_]*"),
         (
             "ModelDataSource",
@@ -168,6 +153,20 @@ def test_an_option_that_would_do_nothing_is_refused(door: Door, member: str, val
 def test_images_of_handlers_are_taken(door: Door, image: str) -> None:
     """Those that AWS publishes for ``model_fn`` run as a handler here."""
     create_model(door, PrimaryContainer=container(Image=image))
+
+
+def test_an_image_that_nothing_is_known_of_is_kept_and_what_would_run_it_refused(
+    door: Door,
+) -> None:
+    """As on AWS, a model is only a record; the refusal names the line that would run it."""
+    create_model(door, PrimaryContainer=container(Image="reg.example:5000/team/ner:3"))
+
+    refused = door.refusal(
+        "CreateEndpointConfig", EndpointConfigName="c", ProductionVariants=[variant()]
+    )
+    assert refused[0] == "ValidationException"
+    assert "Image 'reg.example:5000/team/ner:3' is not run here" in refused[1]
+    assert '"reg.example:5000/team/ner*" = { handler = "inference.py" }' in refused[1]
 
 
 def test_a_command_needs_no_model_data(door: Door) -> None:

@@ -2,10 +2,11 @@
 
 import pytest
 
-from coldspark.config import AWS_LIMITS, NO_LIMITS, AwsLimits
+from coldspark.config import AWS_LIMITS, NO_LIMITS, AwsLimits, Image
 from coldspark.core.multi_model import MultiModel
 from coldspark.core.types import (
     GIB,
+    OWN_REQUIREMENTS,
     Command,
     GpuAsk,
     Handler,
@@ -16,6 +17,7 @@ from coldspark.core.types import (
     revision_id,
 )
 from coldspark.errors import InvalidRequest
+from coldspark.gateway.sagemaker.images import Images
 from coldspark.gateway.sagemaker.records import Container, ProductionVariant, read
 from coldspark.gateway.sagemaker.variants import variant_definition
 from coldspark.runtime import catalogue
@@ -29,6 +31,7 @@ def spec(
     environment: dict[str, str] | None = None,
     tags: dict[str, str] | None = None,
     limits: AwsLimits = NO_LIMITS,
+    images: dict[str, Image] | None = None,
     **container: object,
 ) -> Spec:
     """Return what runs for a serverless variant with these members."""
@@ -40,6 +43,7 @@ def spec(
         tags or {},
         catalogue.load(),
         limits,
+        images=Images(images),
     )
     return definition.revision.spec
 
@@ -359,15 +363,52 @@ def test_images_that_run_as_a_handler(image: str, kind: type) -> None:
         "coldspark/pythonx",
         "evil/coldspark/python",
         f"{ECR}/djl-inference:0.27",
-        f"{ECR}/sagemaker-xgboost:1.7",
+        f"{ECR}/huggingface-pytorch-tgi-inference:1",
+        "nginx:latest",
         f"evil.com/{ECR}/pytorch-inference:1",
         f"{ECR}/pytorch-inference-evil:1",
     ],
 )
 def test_images_that_do_not_run(image: str) -> None:
     """Near names are not taken for the real ones."""
-    with pytest.raises(InvalidRequest, match="cannot be run, as images are not run yet"):
+    with pytest.raises(InvalidRequest, match=r"is not run here.*\[server.images\]"):
         spec(Image=image)
+
+
+def test_the_servers_own_images_come_first() -> None:
+    """A handler or a command runs for a pattern; what an image brings is installed beside.
+
+    The code's own requirements.txt still counts, as it does in AWS's images.
+    """
+    images = {
+        "*/vllm*": Image(command="vllm serve 'a b'", ping_path="/health", requirements=("vllm",)),
+        f"{ECR}/pytorch-inference:2.*": Image(requirements=("torch==2.5",)),
+        "team/plain": Image(handler="serve.py"),
+    }
+    runs = spec(images=images, Image=f"{ECR}/vllm:0.6").command
+    assert runs is not None
+    assert (runs.argv, runs.ping_path) == (("vllm", "serve", "a b"), "/health")
+    assert runs.requirements == ("vllm", OWN_REQUIREMENTS)
+
+    mapped = spec(images=images, Image=f"{ECR}/pytorch-inference:2.1-cpu-py310")
+    assert mapped.handler == Handler(requirements=("torch==2.5", OWN_REQUIREMENTS))
+    named = {"COLDSPARK_REQUIREMENTS": "numpy", "SAGEMAKER_PROGRAM": "own.py"}
+    assert spec(images=images, environment=named, Image="team/plain").handler == Handler(
+        program="own.py", requirements=("numpy",)
+    )
+    assert spec(images=images, Image="team/plain").handler == Handler(program="serve.py")
+    with pytest.raises(InvalidRequest, match="COLDSPARK_COMMAND needs the image"):
+        spec(images=images, environment={"COLDSPARK_COMMAND": "a"}, Image="team/plain")
+
+
+def test_code_may_lie_in_an_archive_of_its_own() -> None:
+    """As SDK v2 does it for scikit-learn; a path inside the container means ``code/``."""
+    at = {"SAGEMAKER_SUBMIT_DIRECTORY": "s3://b/sourcedir.tar.gz"}
+    assert spec(environment=at).code == "s3://b/sourcedir.tar.gz"
+    assert spec(environment=at).sources == {"file:///m.tar.gz", "s3://b/sourcedir.tar.gz"}
+    inside = {"SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code"}
+    assert spec(environment=inside).code is None
+    assert spec(environment=inside).sources == {"file:///m.tar.gz"}
 
 
 def test_a_bound_of_the_platform_is_told_as_a_validation_error() -> None:
@@ -420,7 +461,7 @@ def test_many_models_are_a_prefix_and_one_program() -> None:
     found = spec(**many)
     assert found.model is None
     assert found.multi_model == MultiModel(prefix="s3://b/models/")
-    assert found.model_urls == ("s3://b/models/code/",)
+    assert found.sources == {"s3://b/models/code/"}
     uncached = spec(**many, MultiModelConfig={"ModelCacheSetting": "Disabled"})
     assert uncached.multi_model == MultiModel(prefix="s3://b/models/", is_cached=False)
     with pytest.raises(InvalidRequest, match="batch_size=2 does not go with many models"):

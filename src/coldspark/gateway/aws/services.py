@@ -58,6 +58,8 @@ class Operation:
     is_change: bool = False
     action: Action = Action.DEPLOY
     """The scope that a caller needs."""
+    is_open: bool = False
+    """Whoever has a key may ask, whatever its scopes."""
     names: Callable[[Body], Iterable[str]] = lambda body: ()
     """The endpoints (or what is deployed as such) that a checked body is about.
 

@@ -86,7 +86,7 @@ async def _check_artifacts(house: House, wanted: EndpointDefinition) -> None:
     for variant in wanted.variants:
         spec = variant.revision.spec
         if spec.code is not None:
-            await _check_artifact(house, spec.code, "code")
+            await _check_artifact(house, ArtifactId(spec.code), "code")
         if spec.model is not None and spec.model.startswith("artifact:"):
             await _check_artifact(house, ArtifactId(spec.model.removeprefix("artifact:")), "model")
 

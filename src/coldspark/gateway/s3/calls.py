@@ -91,13 +91,16 @@ _KNOWN_WORDS = (
     "copy-source-if-match copy-source-if-modified-since copy-source-if-none-match "
     "copy-source-if-unmodified-since copy-source-range date decoded-content-length "
     "expected-bucket-owner metadata-directive mp-object-size object-ownership request-payer "
-    "sdk-checksum-algorithm security-token source-expected-bucket-owner storage-class "
-    "tagging-directive trailer user-agent bucket-object-lock-enabled"
+    "sdk-checksum-algorithm security-token server-side-encryption source-expected-bucket-owner "
+    "storage-class tagging-directive trailer user-agent bucket-object-lock-enabled"
 )
 _KNOWN = frozenset(f"x-amz-{word}" for word in _KNOWN_WORDS.split())
 _ONLY = {
     "x-amz-acl": ("private", "bucket-owner-full-control", "bucket-owner-read"),
     "x-amz-storage-class": ("STANDARD",),
+    # Without a key of one's own it says what AWS does by default, and SDKs always send it; the
+    # answer does not claim it.
+    "x-amz-server-side-encryption": ("AES256", "aws:kms"),
     "x-amz-request-payer": ("requester",),
     "x-amz-object-ownership": ("BucketOwnerEnforced",),
     "x-amz-tagging-directive": ("COPY",),

@@ -1,10 +1,11 @@
 """What an operation is given: the rooms that it may ask, and the request as it was checked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from coldspark.config import NO_LIMITS, AwsLimits
 from coldspark.gateway.sagemaker.arns import arn
 from coldspark.gateway.sagemaker.async_jobs import AsyncJobs
+from coldspark.gateway.sagemaker.images import Images
 from coldspark.runtime.catalogue import Catalogue
 from coldspark.runtime.metric_ports import Alarms
 from coldspark.runtime.ports import Documents, Platform
@@ -26,6 +27,7 @@ class Call:
     """None: nobody watches alarms."""
     jobs: AsyncJobs | None
     """None: asynchronous invocations are not served."""
+    images: Images = field(default_factory=Images)
     region: str
     body: Body
     """Checked against the operation's shape."""

@@ -157,7 +157,13 @@ async def _variant(
         place: text for place, text in {**places, "model": model_tag}.items() if text is not None
     }
     definition = variant_definition(
-        variant, model.container, gpu_tags, call.catalogue, call.limits, asynchronous
+        variant,
+        model.container,
+        gpu_tags,
+        call.catalogue,
+        call.limits,
+        asynchronous,
+        images=call.images,
     )
     return definition, model.container.image
 

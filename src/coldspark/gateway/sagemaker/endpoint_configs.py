@@ -59,5 +59,11 @@ async def _try_out(
     places = {"endpoint config": own_tag, "model": model_tag}
     gpu_tags = {place: text for place, text in places.items() if text is not None}
     variant_definition(
-        variant, model.container, gpu_tags, call.catalogue, call.limits, asynchronous
+        variant,
+        model.container,
+        gpu_tags,
+        call.catalogue,
+        call.limits,
+        asynchronous,
+        images=call.images,
     )

@@ -64,7 +64,6 @@ def read_knobs(environment: Mapping[str, str]) -> Knobs:
     for name in environment:
         if name.startswith(_PREFIX) and name not in _KNOWN:
             invalid(f"Environment variable {name} is not known; there are {', '.join(_KNOWN)}.")
-    _refuse_code_elsewhere(environment.get(_SUBMIT_DIRECTORY, ""))
     return Knobs(
         gpu=environment.get("COLDSPARK_GPU"),
         gpu_memory_bytes=_read(environment, "COLDSPARK_GPU_MEMORY", _bytes, "such as 15GB"),
@@ -90,14 +89,13 @@ def passed_on(environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(kept.items()))
 
 
-def _refuse_code_elsewhere(submit_directory: str) -> None:
-    """A path inside the container is AWS's habit and means nothing here; an archive would."""
-    if submit_directory.startswith("s3://"):
-        invalid(
-            f"{_SUBMIT_DIRECTORY}={submit_directory} is not supported yet: put the code into the "
-            "directory code/ of the model archive.",
-            field=_SUBMIT_DIRECTORY,
-        )
+def code_url(environment: Mapping[str, str]) -> str | None:
+    """Return where the code's archive is, if it is not in the model's.
+
+    A path inside the container is AWS's habit and means the model archive's ``code/``.
+    """
+    submitted = environment.get(_SUBMIT_DIRECTORY, "")
+    return submitted if submitted.startswith("s3://") else None
 
 
 def _read(

@@ -2,7 +2,6 @@
 
 from coldspark.gateway.aws.errors import invalid
 from coldspark.gateway.sagemaker.calls import Body, Call
-from coldspark.gateway.sagemaker.images import runtime_of
 from coldspark.gateway.sagemaker.knobs import read_knobs
 from coldspark.gateway.sagemaker.model_data import model_url, multi_model
 from coldspark.gateway.sagemaker.records import Model, read
@@ -12,9 +11,12 @@ MODELS = Stored(noun="model", words="model", member="Model")
 
 
 async def create(call: Call) -> Body:
-    """CreateModel: what could never run is refused here, not at the first request."""
+    """CreateModel: what could never run is refused here, not at the first request.
+
+    An image that nothing is known of is kept: what runs for it may be configured later.
+    """
     model = read(Model, call.body)
-    _check(model)
+    _check(call, model)
     await MODELS.refuse_taken(call, model.model_name)
     return await MODELS.keep(call, model.model_name, model.tags)
 
@@ -29,7 +31,7 @@ async def load(call: Call, name: str) -> Model:
     return read(Model, (await MODELS.load(call, name)).body)
 
 
-def _check(model: Model) -> None:
+def _check(call: Call, model: Model) -> None:
     if (model.primary_container is None) == (not model.containers):
         invalid("Specify either PrimaryContainer or Containers with one container.")
     if len(model.containers) > 1:
@@ -38,7 +40,7 @@ def _check(model: Model) -> None:
             "an endpoint runs one container. Put the steps into one handler.",
             field="Containers",
         )
-    runtime_of(model.container.image, model.container.environment)
+    call.images.check(model.container.image, model.container.environment)
     read_knobs(model.container.environment)
     model_url(model.container)
     multi_model(model.container)

@@ -22,6 +22,7 @@ from coldspark.gateway.sagemaker.async_jobs import AsyncJobs
 from coldspark.gateway.sagemaker.calls import Body, Call
 from coldspark.gateway.sagemaker.endpoint_configs import CONFIGS
 from coldspark.gateway.sagemaker.errors import TYPES
+from coldspark.gateway.sagemaker.images import Images
 from coldspark.gateway.sagemaker.models import MODELS
 from coldspark.runtime.catalogue import Catalogue
 from coldspark.runtime.metric_ports import Alarms
@@ -62,8 +63,10 @@ def sagemaker(
     alarms: Alarms | None = None,
     jobs: AsyncJobs | None = None,
     limits: AwsLimits = NO_LIMITS,
+    images: Images | None = None,
 ) -> Service:
     """Return the service over its neighbours. ``limits``: of what models may ask for."""
+    known = images or Images()
 
     def operation(run: Run, shape: Structure, *, is_change: bool) -> Operation:
         async def answer(asked: Asked) -> Body | None:
@@ -74,6 +77,7 @@ def sagemaker(
                     catalogue=catalogue,
                     alarms=alarms,
                     jobs=jobs,
+                    images=known,
                     region=asked.region,
                     body=asked.body,
                     limits=limits,

@@ -4,7 +4,7 @@ from coldspark.core.shifting import ShiftPhase
 from coldspark.core.types import EndpointStatus
 from coldspark.gateway.sagemaker.calls import Body, seconds
 from coldspark.gateway.sagemaker.deployments import EndpointNote, VariantNote
-from coldspark.gateway.sagemaker.images import resolve
+from coldspark.gateway.sagemaker.images import COMMAND_IMAGE, HANDLER_IMAGE
 from coldspark.gateway.sagemaker.records import ManagedScaling, ServerlessConfig
 from coldspark.gateway.sagemaker.variants import is_managed
 from coldspark.runtime.ports import ShiftView, VariantView
@@ -39,7 +39,7 @@ def variant_summary(
     own = None if note is None else note.variants.get(view.name, note.shadows.get(view.name))
     summary |= _bounds(view, own)
     if own is not None and own.image is not None:
-        summary["DeployedImages"] = [_image(own.image, since_s)]
+        summary["DeployedImages"] = [_image(own.image, view, since_s)]
     if own is not None and own.routing is not None:
         summary["RoutingConfig"] = own.routing
     if shift is not None:
@@ -89,11 +89,12 @@ def _scaling(scaling: ManagedScaling) -> Body:
     return body
 
 
-def _image(image: str, since_s: float) -> Body:
+def _image(image: str, view: VariantView, since_s: float) -> Body:
     """Return the image that was asked for, and what runs in its place."""
+    is_handler = view.revision.spec.handler is not None
     return {
         "SpecifiedImage": image,
-        "ResolvedImage": resolve(image) or image,
+        "ResolvedImage": HANDLER_IMAGE if is_handler else COMMAND_IMAGE,
         "ResolutionTime": since_s,
     }
 

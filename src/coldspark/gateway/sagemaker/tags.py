@@ -117,9 +117,8 @@ async def _store(documents: Documents, resource: Resource, tags: dict[str, str])
 
 
 def _listed(tags: dict[str, str]) -> Body:
-    """Return AWS's list of tags; without tags there is no member at all."""
-    rows = [{"Key": key, "Value": value} for key, value in tags.items()]
-    return {"Tags": rows} if rows else {}
+    """Return AWS's list of tags: there also where it is empty, as the SDKs read it unasked."""
+    return {"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
 
 
 def _pairs(tags: Iterable[Tag]) -> dict[str, str]:

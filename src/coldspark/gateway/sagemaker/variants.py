@@ -28,8 +28,8 @@ from coldspark.core.types import (
 from coldspark.gateway.aws.errors import invalid
 from coldspark.gateway.sagemaker import gpus
 from coldspark.gateway.sagemaker.async_jobs import knobs_for_jobs
-from coldspark.gateway.sagemaker.images import runtime_of
-from coldspark.gateway.sagemaker.knobs import Knobs, passed_on, read_knobs
+from coldspark.gateway.sagemaker.images import Images
+from coldspark.gateway.sagemaker.knobs import Knobs, code_url, passed_on, read_knobs
 from coldspark.gateway.sagemaker.model_data import model_url, multi_model
 from coldspark.gateway.sagemaker.records import (
     AsyncConfig,
@@ -56,6 +56,8 @@ def variant_definition(
     catalogue: Catalogue,
     limits: AwsLimits = NO_LIMITS,
     asynchronous: AsyncConfig | None = None,
+    *,
+    images: Images | None = None,
 ) -> VariantDefinition:
     """Return the variant as the platform runs it. Raises a ValidationException."""
     _check_kind(variant, limits)
@@ -63,15 +65,17 @@ def variant_definition(
     if asynchronous is not None:
         knobs = knobs_for_jobs(knobs, asynchronous)
     asks = gpus.choose(_selectors(variant, knobs, gpu_tags, catalogue))
-    runtime = runtime_of(container.image, container.environment)
+    runtime = (images or Images()).runtime_of(container.image, container.environment)
+    code = code_url(container.environment)
     many = multi_model(container)
     model = None if many is not None else model_url(container)
-    if model is None and many is None and isinstance(runtime, Handler):
+    if model is None and code is None and many is None and isinstance(runtime, Handler):
         invalid(f"Model '{variant.model_name}' needs ModelDataUrl: its handler lies in there.")
     try:
         spec = Spec(
             handler=runtime if isinstance(runtime, Handler) else None,
             command=runtime if isinstance(runtime, Command) else None,
+            code=code,
             model=model,
             multi_model=many,
             environment=passed_on(container.environment),

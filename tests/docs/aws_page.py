@@ -1,0 +1,159 @@
+"""Write ``docs/reference/aws-compatibility.md`` from AWS's doors themselves: ``make docs``.
+
+Every function of the gateway that returns a ``Service`` is one; nothing is listed by hand. What is
+kept without effect is read from the table at the top of the door's ``shapes``.
+"""
+
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Iterator
+from types import ModuleType
+
+from doc_pages import ROOT
+
+import coldspark.gateway
+from coldspark.gateway.aws.services import Operation, Service
+from coldspark.gateway.aws.validation import (
+    Choice,
+    Dictionary,
+    Flag,
+    Sequence,
+    Shape,
+    Structure,
+    Unsupported,
+    Whole,
+)
+
+PAGE = ROOT / "docs/reference/aws-compatibility.md"
+_HEAD = """\
+# What works of AWS's APIs
+
+Generated from the doors by `make docs`.
+
+*works*: it changes what runs, or what is answered.
+*kept*: AWS does not act on it either; Describe shows it.
+*refused*: the call fails, and the message names the member and what to do instead.
+An operation or a member that is not listed is refused too.
+A member of a list or a map stands under its own name, as in `Tags.Key`.
+Object storage has a page of its own: `docs/reference/s3.md`.
+How to point a client here: `docs/howto/use-aws-sdks.md`.
+"""
+
+
+def services() -> list[tuple[Service, frozenset[str]]]:
+    """Return every service, with the names of the members that its door keeps, by signing name."""
+    found = []
+    for one in pkgutil.walk_packages(coldspark.gateway.__path__, "coldspark.gateway."):
+        module = importlib.import_module(one.name)
+        for build in vars(module).values():
+            if _is_service(build, module):
+                found.append((_built(build), _kept(module)))
+    return sorted(found, key=lambda pair: pair[0].signing_name)
+
+
+def render() -> str:
+    """Return the page."""
+    return "".join([_HEAD, *(_section(service, kept) for service, kept in services())])
+
+
+def _is_service(build: object, module: ModuleType) -> bool:
+    return (
+        inspect.isfunction(build)
+        and build.__module__ == module.__name__
+        and not build.__name__.startswith("_")
+        and inspect.signature(build).return_annotation is Service
+    )
+
+
+def _built(build: object) -> Service:
+    """Build a service for its shapes alone: its neighbours are asked when something runs."""
+    assert callable(build)
+    needed = [
+        one for one in inspect.signature(build).parameters.values() if one.default is one.empty
+    ]
+    places = [None for one in needed if one.kind is not one.KEYWORD_ONLY]
+    named = {one.name: None for one in needed if one.kind is one.KEYWORD_ONLY}
+    service = build(*places, **named)
+    assert isinstance(service, Service)
+    return service
+
+
+def _kept(module: ModuleType) -> frozenset[str]:
+    """Return what the table at the top of ``shapes`` says is kept: the last word of each path."""
+    shapes = getattr(module, "shapes", None)
+    names: set[str] = set()
+    for line in (getattr(shapes, "__doc__", None) or "").splitlines():
+        members, gap, fate = line.partition("  ")
+        if gap and fate.strip().startswith("kept"):
+            names |= {word.split(".")[-1] for word in re.findall(r"[A-Z]\w+(?:\.\w+)*", members)}
+    return frozenset(names)
+
+
+def _section(service: Service, kept: frozenset[str]) -> str:
+    operations = sorted(service.operations.items())
+    parts = [_operation(name, one, kept) for name, one in operations]
+    ways = [
+        *([f"JSON, `X-Amz-Target: {service.target}…`"] if service.target else []),
+        *([f"query, version {service.query_version}"] if service.query_version else []),
+    ]
+    return "".join([f"\n## {service.signing_name}\n\n{'; '.join(ways)}.\n", *parts])
+
+
+def _operation(name: str, operation: Operation, kept: frozenset[str]) -> str:
+    rows = list(_rows(operation.shape, "", kept, {}))
+    if not rows:
+        return f"\n### {name}\n\nIt takes nothing.\n"
+    lines = [f"| `{member}` | {fate} |" for member, fate in rows]
+    return "\n".join([f"\n### {name}\n", "| member | |", "|---|---|", *lines, ""])
+
+
+def _rows(
+    shape: Structure, path: str, kept: frozenset[str], told: dict[int, str]
+) -> Iterator[tuple[str, str]]:
+    """Yield each member and what becomes of it; a shape that was told is only pointed at."""
+    for name, member in shape.members.items():
+        where = f"{path}.{name}" if path else name
+        inner = _inside(member)
+        if inner is None:
+            yield where, _fate(name, member, kept)
+        elif not inner.members:
+            yield where, "works, empty"
+        elif id(inner) in told:
+            yield where, f"as `{told[id(inner)]}`"
+        elif name in kept:
+            yield where, "kept"
+        else:
+            told[id(inner)] = where
+            yield from _rows(inner, where, kept, told)
+
+
+def _inside(shape: Shape) -> Structure | None:
+    """Return the structure in a member, or in a list or map of such."""
+    while isinstance(shape, Sequence | Dictionary):
+        shape = shape.member if isinstance(shape, Sequence) else shape.value
+    return shape if isinstance(shape, Structure) else None
+
+
+def _fate(name: str, shape: Shape, kept: frozenset[str]) -> str:
+    match shape:
+        case Unsupported(why):
+            return _cell(f"refused: {why}")
+        case Flag(only=bool() as only):
+            return f"works with {str(only).lower()}, else refused"
+        case Choice(values, tuple() as supported) if set(supported) != set(values):
+            rest = ", ".join(value for value in values if value not in supported)
+            return f"works with {', '.join(supported)}; refused: {rest}"
+        case Whole(int() as least, int() as most):
+            return f"works, {least:,} to {most:,}" if least < most else f"works with {most:,}"
+        case _:
+            return "kept" if name in kept else "works"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    PAGE.write_text(render(), encoding="utf-8")
