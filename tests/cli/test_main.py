@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -81,7 +82,7 @@ def test_up_hands_the_configuration_to_the_server(
     words = ("--port", "0", "--data", "d", "--simulate", "T4:1", "--machine-cost", "0.36")
     assert coldspark("up", *words, "--body-limit", "1MiB").code == 0
     (config,) = seen
-    assert (config.port, str(config.data), config.simulate) == (0, "d", "T4:1")
+    assert (config.port, config.data, config.simulate) == (0, Path("d").absolute(), "T4:1")
     assert config.machine_cost.nanos_per_hour == 360_000_000
     assert config.body_bytes_max == 1024**2
 

@@ -16,7 +16,7 @@ from coldspark.core.types import FailureKind, ReplicaId, RequestId
 
 def arrive_for_a_job(world: World, number: int, now: float, wait_s: float, run_s: float) -> None:
     """Let the request of a job arrive."""
-    world.step(RequestArrived(RequestId(str(number)), now + wait_s, 0, run_s), now)
+    world.step(RequestArrived(RequestId(str(number)), now + wait_s, run_s=run_s), now)
 
 
 def test_a_jobs_time_to_run_begins_when_a_replica_takes_it() -> None:

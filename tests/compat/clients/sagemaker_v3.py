@@ -62,7 +62,8 @@ def main() -> None:
             }
         ],
     )
-    endpoint.update(endpoint_config_name="v3-second")
+    endpoint.endpoint_config_name = "v3-second"
+    endpoint.update()
     endpoint.wait_for_status("InService")
     assert products(endpoint) == [3.0, 6.0]
 
