@@ -208,7 +208,7 @@ class FleetHistory(RuleBasedStateMachine):
         name = RequestId(f"{self.arrived:04}")
         self.open[name], self.runs_s[name] = self.now + wait_s, run_s
         self.order.append(name)
-        self.step(RequestArrived(name, self.now + wait_s, 1, run_s))
+        self.step(RequestArrived(name, self.now + wait_s, 1, run_s=run_s))
         return name
 
     @rule(jobs=st.sampled_from([0, 1, 7, 1_000]))

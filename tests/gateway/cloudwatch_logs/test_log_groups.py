@@ -257,7 +257,10 @@ def test_what_is_not_supported_says_what_to_use(
     code, told = refusal(getattr(logs.client(), operation), **members)
     assert code == "InvalidParameterException"
     assert words in told
-    assert logs.client().describe_metric_filters()["metricFilters"] == []
+    client = logs.client()
+    assert client.describe_metric_filters()["metricFilters"] == []
+    client.create_log_group(logGroupName="app")
+    assert client.describe_subscription_filters(logGroupName="app")["subscriptionFilters"] == []
 
 
 def test_an_endpoints_logs_need_the_scope_for_that_endpoint(tmp_path: Path) -> None:
