@@ -9,7 +9,7 @@ from coldspark.gateway.application_autoscaling import actions, policies, shapes,
 from coldspark.gateway.application_autoscaling.calls import Call
 from coldspark.gateway.application_autoscaling.places import endpoints_named
 from coldspark.gateway.aws.errors import DEFAULT_TYPES
-from coldspark.gateway.aws.services import Asked, Body, Operation, Service
+from coldspark.gateway.aws.services import Asked, Body, Service, operations
 from coldspark.gateway.aws.validation import Structure
 from coldspark.runtime.scaling.scaling import Scaling
 
@@ -42,17 +42,12 @@ _CHANGES: dict[str, tuple[Run, Structure]] = {
 def application_autoscaling(scaling: Scaling) -> Service:
     """Return the service over the targets."""
 
-    def operation(run: Run, shape: Structure, *, is_change: bool) -> Operation:
-        async def answer(asked: Asked) -> Body | None:
-            return await run(Call(scaling=scaling, region=asked.region, body=asked.body))
+    def call_of(asked: Asked) -> Call:
+        return Call(scaling=scaling, region=asked.region, body=asked.body)
 
-        return Operation(run=answer, shape=shape, is_change=is_change, names=endpoints_named)
-
-    reads = {name: operation(*one, is_change=False) for name, one in _READS.items()}
-    changes = {name: operation(*one, is_change=True) for name, one in _CHANGES.items()}
     return Service(
         signing_name="application-autoscaling",
         target="AnyScaleFrontendService.",
-        operations=reads | changes,
+        operations=operations(_READS, _CHANGES, call_of, endpoints_named),
         types=_TYPES,
     )

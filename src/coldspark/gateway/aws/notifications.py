@@ -5,8 +5,8 @@ members, and the request has a signature of this server's in a header (``runtime
 """
 
 import json
-from datetime import UTC, datetime
 
+from coldspark.gateway.aws.services import Moment
 from coldspark.runtime.jobs.ports import Words
 
 
@@ -20,7 +20,7 @@ def envelope(
         "TopicArn": topic,
         **({} if subject is None else {"Subject": subject}),
         "Message": message,
-        "Timestamp": moment(at_ms),
+        "Timestamp": str(Moment(at_ms)),
     }
     headers = (
         ("Content-Type", "text/plain; charset=UTF-8"),
@@ -29,9 +29,3 @@ def envelope(
         ("x-amz-sns-topic-arn", topic),
     )
     return Words(url=url, headers=headers, body=json.dumps(body).encode())
-
-
-def moment(at_ms: int) -> str:
-    """Return a point in time as SNS and SageMaker write it."""
-    at = datetime.fromtimestamp(at_ms / 1_000, UTC)
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

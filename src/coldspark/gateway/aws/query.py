@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
 from coldspark.gateway.aws.errors import AwsError
-from coldspark.gateway.aws.services import Moment, Pairs
+from coldspark.gateway.aws.services import Pairs
 from coldspark.gateway.aws.validation import (
     Dictionary,
     Flag,
@@ -138,10 +138,6 @@ def _written(value: object) -> str:
             return "".join(f"<member>{_written(member)}</member>" for member in value)
         case bool():
             return "true" if value else "false"
-        case Moment(at_ms):
-            return (
-                f"{dt.datetime.fromtimestamp(at_ms / 1000, dt.UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
-            )
         case float():
             return repr(value)
         case _:

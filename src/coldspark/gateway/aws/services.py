@@ -4,8 +4,10 @@ A door builds a ``Service``; ``front`` finds the one that a request is for, chec
 what he sent, runs the operation and tells the answer in the protocol that the request came in.
 """
 
+import datetime as dt
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from coldspark.gateway.auth.scopes import Action
 from coldspark.gateway.aws.errors import DEFAULT_TYPES
@@ -28,6 +30,11 @@ class Moment:
     def __init__(self, at_ms: int) -> None:
         """Take milliseconds since the epoch."""
         self.at_ms = at_ms
+
+    def __str__(self) -> str:
+        """Return the date as XML and messages to topics have it."""
+        at = dt.datetime.fromtimestamp(self.at_ms / 1_000, dt.UTC)
+        return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Pairs(dict[str, object]):
@@ -65,6 +72,32 @@ class Operation:
 
     The caller needs the scope for each of them; for a body that is about none, without a name.
     """
+
+
+Call = TypeVar("Call")
+Table = Mapping[str, tuple[Callable[[Call], Awaitable[Body | None]], Structure]]
+"""By name: what runs for an operation, on a door's own view of the call, and its body's shape."""
+
+
+def operations(
+    reads: Table[Call],
+    changes: Table[Call],
+    call_of: Callable[[Asked], Call],
+    names: Callable[[Body], Iterable[str]] = lambda body: (),
+) -> dict[str, Operation]:
+    """Return a door's operations, made of its tables; ``call_of`` adds the door's neighbours."""
+
+    def operation(
+        run: Callable[[Call], Awaitable[Body | None]], shape: Structure, *, is_change: bool
+    ) -> Operation:
+        async def answer(asked: Asked) -> Body | None:
+            return await run(call_of(asked))
+
+        return Operation(run=answer, shape=shape, is_change=is_change, names=names)
+
+    return {name: operation(*one, is_change=False) for name, one in reads.items()} | {
+        name: operation(*one, is_change=True) for name, one in changes.items()
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

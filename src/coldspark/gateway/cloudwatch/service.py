@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from coldspark.gateway.aws.services import Asked, Operation, Service
+from coldspark.gateway.aws.services import Asked, Service, operations
 from coldspark.gateway.aws.validation import Structure
 from coldspark.gateway.cloudwatch import alarms, dashboards, putting, reading, shapes, tags
 from coldspark.gateway.cloudwatch.calls import TYPES, Body, Call
@@ -50,30 +50,23 @@ def cloudwatch(
 ) -> Service:
     """Return the service over its neighbours."""
 
-    def operation(run: Run, shape: Structure, *, is_change: bool) -> Operation:
-        async def answer(asked: Asked) -> Body | None:
-            return await run(
-                Call(
-                    metrics=metrics,
-                    alarms=alarms,
-                    documents=documents,
-                    now_ms=wall_ms(),
-                    region=asked.region,
-                    body=asked.body,
-                )
-            )
+    def call_of(asked: Asked) -> Call:
+        return Call(
+            metrics=metrics,
+            alarms=alarms,
+            documents=documents,
+            now_ms=wall_ms(),
+            region=asked.region,
+            body=asked.body,
+        )
 
-        return Operation(run=answer, shape=shape, is_change=is_change)
-
-    reads = {name: operation(*one, is_change=False) for name, one in _READS.items()}
-    changes = {name: operation(*one, is_change=True) for name, one in _CHANGES.items()}
     return Service(
         signing_name="monitoring",
         target="GraniteServiceVersion20100801.",
         json_version="1.0",
         query_version="2010-08-01",
         namespace="http://monitoring.amazonaws.com/doc/2010-08-01/",
-        operations=reads | changes,
+        operations=operations(_READS, _CHANGES, call_of),
         types=TYPES,
         invalid_type="ValidationError",
         unknown_type="InvalidAction",

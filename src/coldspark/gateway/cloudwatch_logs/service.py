@@ -7,7 +7,7 @@ do; callers' own groups and lists need ``deploy`` without a name.
 from collections.abc import Awaitable, Callable
 
 from coldspark.gateway.aws.errors import DEFAULT_TYPES
-from coldspark.gateway.aws.services import Asked, Body, Operation, Service
+from coldspark.gateway.aws.services import Asked, Body, Service, operations
 from coldspark.gateway.aws.validation import Structure
 from coldspark.gateway.cloudwatch_logs import events, groups, searches, shapes, streams
 from coldspark.gateway.cloudwatch_logs.calls import Call, group_named
@@ -95,19 +95,13 @@ _CHANGES: dict[str, tuple[Run, Structure]] = {
 def cloudwatch_logs(platform: Platform, logs: LogStore) -> Service:
     """Return the service over its neighbours."""
 
-    def operation(run: Run, shape: Structure, *, is_change: bool) -> Operation:
-        async def answer(asked: Asked) -> Body | None:
-            call = Call(platform=platform, logs=logs, region=asked.region, body=asked.body)
-            return await run(call)
+    def call_of(asked: Asked) -> Call:
+        return Call(platform=platform, logs=logs, region=asked.region, body=asked.body)
 
-        return Operation(run=answer, shape=shape, is_change=is_change, names=endpoints)
-
-    reads = {name: operation(*one, is_change=False) for name, one in _READS.items()}
-    changes = {name: operation(*one, is_change=True) for name, one in _CHANGES.items()}
     return Service(
         signing_name="logs",
         target="Logs_20140328.",
-        operations=reads | changes,
+        operations=operations(_READS, _CHANGES, call_of, endpoints),
         types=TYPES,
         invalid_type="InvalidParameterException",
         body_bytes_max=BODY_BYTES_MAX,

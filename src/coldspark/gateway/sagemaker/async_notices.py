@@ -6,7 +6,8 @@ import uuid
 
 from coldspark.core.job_messages import JobState
 from coldspark.core.types import EndpointDefinition
-from coldspark.gateway.aws.notifications import envelope, moment
+from coldspark.gateway.aws.notifications import envelope
+from coldspark.gateway.aws.services import Moment
 from coldspark.gateway.sagemaker.async_jobs import topics_of
 from coldspark.gateway.sagemaker.calls import Call
 from coldspark.gateway.sagemaker.deployments import note_of
@@ -83,8 +84,8 @@ def _message(ended: Ended, *, is_included: bool) -> dict[str, object]:
             answered["responseBody"] = {"content": text, "encoding": "BASE64"}
     message: dict[str, object] = {
         "awsRegion": job.order.details["region"],
-        "eventTime": moment(ended.finished_ms),
-        "receivedTime": moment(job.accepted_ms),
+        "eventTime": str(Moment(ended.finished_ms)),
+        "receivedTime": str(Moment(job.accepted_ms)),
         "invocationStatus": "Completed" if is_good else "Failed",
         "requestParameters": _present(asked),
         "responseParameters": _present(answered),

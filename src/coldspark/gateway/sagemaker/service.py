@@ -7,7 +7,7 @@ model's environment may hold secrets. A list needs ``deploy`` without a name.
 from collections.abc import Awaitable, Callable, Iterator
 
 from coldspark.config import NO_LIMITS, AwsLimits
-from coldspark.gateway.aws.services import Asked, Operation, Service
+from coldspark.gateway.aws.services import Asked, Service, operations
 from coldspark.gateway.aws.validation import Structure
 from coldspark.gateway.sagemaker import (
     endpoint_configs,
@@ -68,30 +68,23 @@ def sagemaker(
     """Return the service over its neighbours. ``limits``: of what models may ask for."""
     known = images or Images()
 
-    def operation(run: Run, shape: Structure, *, is_change: bool) -> Operation:
-        async def answer(asked: Asked) -> Body | None:
-            return await run(
-                Call(
-                    platform=platform,
-                    documents=documents,
-                    catalogue=catalogue,
-                    alarms=alarms,
-                    jobs=jobs,
-                    images=known,
-                    region=asked.region,
-                    body=asked.body,
-                    limits=limits,
-                )
-            )
+    def call_of(asked: Asked) -> Call:
+        return Call(
+            platform=platform,
+            documents=documents,
+            catalogue=catalogue,
+            alarms=alarms,
+            jobs=jobs,
+            images=known,
+            region=asked.region,
+            body=asked.body,
+            limits=limits,
+        )
 
-        return Operation(run=answer, shape=shape, is_change=is_change, names=_names)
-
-    reads = {name: operation(*one, is_change=False) for name, one in _READS.items()}
-    changes = {name: operation(*one, is_change=True) for name, one in _CHANGES.items()}
     return Service(
         signing_name="sagemaker",
         target="SageMaker.",
-        operations=reads | changes,
+        operations=operations(_READS, _CHANGES, call_of, _names),
         types=TYPES,
     )
 
