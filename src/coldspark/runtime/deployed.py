@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from coldspark.core.messages import RevisionAdopted
 from coldspark.core.types import EndpointDefinition, Revision, VariantDefinition, VariantName
 from coldspark.runtime import clock
-from coldspark.runtime.captures import Capture, Captures, Counted
+from coldspark.runtime.capture_lines import Counted
+from coldspark.runtime.captures import Capture, Captures
 from coldspark.runtime.cells import Cell
 from coldspark.runtime.controller import Controller
 from coldspark.runtime.floors import Floors

@@ -95,6 +95,8 @@ class LocalPlatform:
 
     async def open(self) -> None:
         """Bring back every endpoint that was deployed."""
+        if self._neighbours.captures is not None:
+            await self._neighbours.captures.open()
         for stored in await self._store.load():
             endpoint = Deployed(stored, self._neighbours)
             self._endpoints[stored.definition.name] = endpoint
