@@ -247,7 +247,7 @@ class Rig:
         self._boots = count(1)
 
     async def open(self, *, has_alarms: bool = True) -> None:
-        """Start a server process; one router among several hears of no alarms."""
+        """Start a server process, by default one that hears of alarms."""
         self.engine = engine = TimedEngine()
 
         def controller(on_rollback: Callable[..., None]) -> Controller:

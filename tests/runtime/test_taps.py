@@ -5,14 +5,16 @@ import base64
 import json
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from platform_rig import CHAT, Load, Rig, endpoint, revision, variant
 
 from coldspark.core.capturing import CaptureRule
 from coldspark.errors import ArtifactUnavailable, InvalidRequest
-from coldspark.runtime import shadows
+from coldspark.runtime import captures, shadows
 from coldspark.runtime.body_stream import whole
+from coldspark.runtime.capture_spool import CaptureSpool
 from coldspark.runtime.captures import SIDE_BYTES_MAX, Captures
 from coldspark.runtime.ports import TapsView
 from coldspark.runtime.storage_ports import StoredObject
@@ -172,12 +174,12 @@ def test_a_shadow_takes_no_room_that_others_want() -> None:
     asyncio.run(run())
 
 
-def test_requests_and_replies_are_written_by_the_hour() -> None:
+def test_requests_and_replies_are_written_by_the_hour(tmp_path: Path) -> None:
     """SageMaker's lines, under endpoint and variant, at the latest when the server stops."""
 
     async def run() -> None:
         bucket = Bucket()
-        rig = Rig(captures=Captures(bucket))
+        rig = Rig(captures=Captures(bucket, CaptureSpool(tmp_path)))
         await rig.open()
         await rig.platform.deploy(endpoint(variant("main", PLAIN), capture=RULE))
         for _ in range(3):
@@ -209,13 +211,12 @@ def test_requests_and_replies_are_written_by_the_hour() -> None:
     asyncio.run(run())
 
 
-def test_a_part_is_sampled_and_one_side_alone_in_base_64() -> None:
+def test_a_part_is_sampled_and_one_side_alone_in_base_64(tmp_path: Path) -> None:
     """Types that nobody named are not text."""
 
     async def run() -> None:
         bucket = Bucket()
-        captures = Captures(bucket, flush_s=0.02)
-        rig = Rig(captures=captures)
+        rig = Rig(captures=Captures(bucket, CaptureSpool(tmp_path), flush_s=0.02))
         await rig.open()
         rule = CaptureRule(
             percent=20, destination="s3://captured", has_input=False, has_output=True
@@ -239,14 +240,14 @@ def test_a_part_is_sampled_and_one_side_alone_in_base_64() -> None:
     asyncio.run(run())
 
 
-def test_a_store_that_does_not_keep_up_loses_lines_and_no_caller_waits() -> None:
+def test_a_store_that_does_not_keep_up_loses_lines_and_no_caller_waits(tmp_path: Path) -> None:
     """What is held is bounded; what is lost is counted."""
 
     async def run() -> None:
         bucket = Bucket()
         bucket.is_open.clear()
-        captures = Captures(bucket, flush_s=0.01, held_bytes_max=6_000)
-        rig = Rig(captures=captures)
+        spool = CaptureSpool(tmp_path)
+        rig = Rig(captures=Captures(bucket, spool, flush_s=0.01, held_bytes_max=6_000))
         await rig.open()
         await rig.platform.deploy(endpoint(variant("main", PLAIN), capture=RULE))
         for _ in range(30):
@@ -257,10 +258,85 @@ def test_a_store_that_does_not_keep_up_loses_lines_and_no_caller_waits() -> None
         assert dict(taps(rig).uncaptured)["long body"] == 1
         bucket.is_open.set()
         await rig.until(lambda: taps(rig).captured == 30 - lost)
-        bucket.is_shut = True
-        await rig.ask()
         await rig.close()
-        assert dict(taps(rig).uncaptured)["store refuses"] == 1
+
+    asyncio.run(run())
+
+
+def test_a_store_that_refuses_three_times_loses_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are counted, and leave the disk."""
+    monkeypatch.setattr(captures, "_RETRY_S", 0.01)
+
+    async def run() -> None:
+        bucket = Bucket()
+        bucket.is_shut = True
+        rig = Rig(captures=Captures(bucket, CaptureSpool(tmp_path), flush_s=0.01))
+        await rig.open()
+        await rig.platform.deploy(endpoint(variant("main", PLAIN), capture=RULE))
+        await rig.ask()
+        await rig.until(lambda: dict(taps(rig).uncaptured) == {"store refuses": 1})
+        await rig.until(lambda: list(tmp_path.iterdir()) == [])
+        await rig.close()
+
+    asyncio.run(run())
+
+
+def test_what_a_store_does_not_take_before_the_end_is_sent_by_the_next_start(
+    tmp_path: Path,
+) -> None:
+    """Also what another router left, and without a line that was cut off; none comes twice."""
+
+    async def run(bucket: Bucket, asked: int) -> None:
+        spool = CaptureSpool(tmp_path / "0", adopts_from=tmp_path)
+        rig = Rig(captures=Captures(bucket, spool))
+        await rig.open()
+        await rig.platform.deploy(endpoint(variant("main", PLAIN), capture=RULE))
+        for _ in range(asked):
+            await rig.ask()
+        await rig.close()
+
+    bucket = Bucket()
+    bucket.is_shut = True
+    asyncio.run(run(bucket, 3))
+    assert bucket.objects == {}
+    (left,) = (tmp_path / "0").iterdir()
+    (tmp_path / "1").mkdir()
+    moved = left.rename(tmp_path / "1" / left.name)
+    (tmp_path / "1" / "cut.jsonl").write_bytes(b"s3://capt")
+    with moved.open("ab") as file:
+        file.write(b'{"captureData":{"endpo')
+    as_left = moved.read_bytes()
+
+    bucket.is_shut = False
+    asyncio.run(run(bucket, 0))
+    assert len(bucket.lines()) == 3
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+    # A server that is killed after it has sent a file finds it again.
+    moved.write_bytes(as_left)
+    before = dict(bucket.objects)
+    asyncio.run(run(bucket, 0))
+    assert bucket.objects == before
+
+
+def test_a_disk_that_refuses_loses_lines_and_no_caller_waits(tmp_path: Path) -> None:
+    """They are counted; what was whole stays whole."""
+
+    async def run() -> None:
+        bucket = Bucket()
+        rig = Rig(captures=Captures(bucket, CaptureSpool(tmp_path / "0"), flush_s=0.02))
+        await rig.open()
+        await rig.platform.deploy(endpoint(variant("main", PLAIN), capture=RULE))
+        (tmp_path / "0").rmdir()
+        assert await rig.ask() == "old"
+        await rig.until(lambda: dict(taps(rig).uncaptured) == {"disk refuses": 1})
+        (tmp_path / "0").mkdir()
+        await rig.ask()
+        await rig.until(lambda: taps(rig).captured == 1)
+        assert len(bucket.lines()) == 1
+        await rig.close()
 
     asyncio.run(run())
 

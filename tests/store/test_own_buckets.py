@@ -338,3 +338,22 @@ def test_parts_are_joined_under_a_reader(tmp_path: Path) -> None:
             await own.place(stored, tmp_path / "again")
 
     played(tmp_path, play)
+
+
+def test_what_a_guest_replaces_stays_until_the_owners_readers_end(tmp_path: Path) -> None:
+    """Another process cannot know who reads: it says so, and removes nothing itself."""
+
+    async def play(own: OwnBuckets) -> None:
+        fallen: list[str] = []
+        guest = OwnBuckets(own.database, tmp_path / "buckets", own.wall_ms, on_fallen=fallen.append)
+        old = await put(own, "key", b"a" * 10)
+        async with own.reading("models", "key") as reading:
+            await put(guest, "key", b"b" * 10)
+            assert fallen == [old.body]
+            await own.let_fall(old.body)
+            assert b"".join([block async for block in reading.blocks(0, 10)]) == b"a" * 10
+            assert len(files(tmp_path)) == 2
+        assert await read(guest, "key") == b"b" * 10
+        assert len(files(tmp_path)) == 1
+
+    played(tmp_path, play)

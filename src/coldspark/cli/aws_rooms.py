@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from coldspark.cli import autoscaling, measuring
 from coldspark.cli.alarm_notices import deliver_alarms
+from coldspark.cli.between_routers import share_measuring
 from coldspark.cli.composition import Store
 from coldspark.cli.jobs_at_work import open_jobs
 from coldspark.cli.leading import Shared
@@ -28,8 +29,7 @@ class AwsRooms:
 
     metrics: MetricKeeper
     alarms: AlarmKeeper
-    jobs: AsyncJobs | None
-    """None with several routers."""
+    jobs: AsyncJobs
     scaling: Scaling
 
 
@@ -51,9 +51,11 @@ async def open_aws_rooms(
     engine.measure_into(measured.metrics)
     platform.watch_alarms(measured.alarms)
     _keep_logs(store, platform if shared is None else shared.platform, shared, stack)
-    jobs = await open_jobs(config, store, platform, directory, stack, measured.metrics)
-    if jobs is not None:
-        deliver_alarms(measured.alarms, jobs)
+    if shared is not None:
+        share_measuring(shared, store, measured, stack)
+    lead = None if shared is None else shared.mirror.lead
+    jobs = await open_jobs(config, store, platform, directory, stack, measured.metrics, lead)
+    deliver_alarms(measured.alarms, jobs)
     scaling = await autoscaling.open_scaling(config, store, platform, shared, measured, stack)
     return AwsRooms(metrics=measured.metrics, alarms=measured.alarms, jobs=jobs, scaling=scaling)
 

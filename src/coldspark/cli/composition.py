@@ -11,6 +11,7 @@ import msgspec
 from coldspark.config import ServerConfig
 from coldspark.core.messages import NodeJoined
 from coldspark.core.metering import Holding
+from coldspark.core.ownership import LEAD
 from coldspark.core.placement import AdviceOf, SmallestType
 from coldspark.core.types import NodeId, Revision
 from coldspark.engines.local import LocalEngine
@@ -19,6 +20,7 @@ from coldspark.gateway.native.services import BillQuestion, Services
 from coldspark.runtime import clock, devices, doctor
 from coldspark.runtime.accounts import Accounts, overhead
 from coldspark.runtime.billing import Billing, TotalsSource
+from coldspark.runtime.capture_spool import CaptureSpool
 from coldspark.runtime.captures import Captures
 from coldspark.runtime.catalogue import Catalogue
 from coldspark.runtime.cells import Cell
@@ -170,8 +172,14 @@ def platform_of(
         prepare,
         settle=None if part is None else part.settle,
         router=None if part is None else part.router,
-        captures=Captures(store.objects),
+        captures=Captures(store.objects, _spool(config, LEAD if part is None else part.router)),
     )
+
+
+def _spool(config: ServerConfig, router: int) -> CaptureSpool:
+    """Return where a router keeps captured lines; the lead takes over what all others left."""
+    root = config.data / "captures"
+    return CaptureSpool(root / str(router), adopts_from=root if router == LEAD else None)
 
 
 def services_of(

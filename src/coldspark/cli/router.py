@@ -24,6 +24,7 @@ from coldspark.cli.composition import (
     services_of,
     template_bytes_max,
 )
+from coldspark.cli.jobs_at_work import jobs_beside, open_runner
 from coldspark.cli.serve import calm_the_collector, may_be_open, set_up_logging
 from coldspark.core.ownership import owner_of
 from coldspark.core.placement import AdviceOf, SmallestType
@@ -31,6 +32,7 @@ from coldspark.core.types import EndpointDefinition, EndpointName
 from coldspark.engines.local import LocalEngine
 from coldspark.gateway import server as gateway
 from coldspark.gateway.auth.authenticator import Authenticator
+from coldspark.gateway.context import Context
 from coldspark.gateway.handoff import Handoff, Receiver, RoutedConnection
 from coldspark.gateway.routers.member import Member
 from coldspark.gateway.wiring import build_context
@@ -39,8 +41,18 @@ from coldspark.runtime import clock
 from coldspark.runtime.accounts import Accounts
 from coldspark.runtime.cgroups import detect
 from coldspark.runtime.environments import Environments
+from coldspark.runtime.routers.alarms import HeardAlarms
 from coldspark.runtime.routers.link import Link
-from coldspark.runtime.routers.messages import Drain, Message, Question, Ready, Shares, Welcome
+from coldspark.runtime.routers.messages import (
+    BodyFell,
+    Drain,
+    Message,
+    Question,
+    Ready,
+    Shares,
+    Welcome,
+)
+from coldspark.runtime.routers.metrics import SentMetrics
 from coldspark.runtime.routers.rooms import RemoteRooms
 from coldspark.runtime.worker.prctl import set_parent_death_signal
 from coldspark.store.artifacts import Artifacts
@@ -86,6 +98,7 @@ class _Line:
     def __init__(self) -> None:
         self.welcome: asyncio.Future[Welcome] = asyncio.get_running_loop().create_future()
         self.drained = asyncio.Event()
+        self.alarms = HeardAlarms()
         self.hear: Callable[[Message], None] | None = None
         self.member: Member | None = None
         self.link = Link(self._hear, self._lost, self._answer)
@@ -95,7 +108,9 @@ class _Line:
             self.welcome.set_result(message)
         elif isinstance(message, Drain):
             self.drained.set()
-        elif self.member is not None:
+        elif self.alarms.hear(message) or self.member is None:
+            return
+        else:
             self.member.hear(message)
 
     def _lost(self) -> None:
@@ -127,7 +142,7 @@ async def _open(welcome: Welcome, line: _Line, stack: AsyncExitStack) -> None:
     catalogue = catalogues.load()
     own = config.data / "routers" / str(welcome.router)
     own.mkdir(mode=0o700, parents=True, exist_ok=True)
-    store = await _open_store(welcome, own, stack)
+    store = await _open_store(welcome, own, line.link, stack)
     engine = LocalEngine(
         own,
         welcome.instance,
@@ -143,8 +158,15 @@ async def _open(welcome: Welcome, line: _Line, stack: AsyncExitStack) -> None:
     platform = platform_of(config, store, catalogue, node, engine, welcome.boot, part)
     engine.listener = platform.controller
     await engine.open()
+    metrics = SentMetrics(line.link.send)
+    engine.measure_into(metrics)
+    stack.callback(metrics.flush)
     stack.callback(platform.controller.settle)
     stack.push_async_callback(engine.close)
+    platform.watch_alarms(line.alarms)
+    jobs, runner = jobs_beside(
+        config, welcome.router, store, platform, metrics, line.link.send, stack
+    )
     services = services_of(config, store, catalogue, node, engine, platform)
     context = build_context(
         platform=platform,
@@ -157,6 +179,7 @@ async def _open(welcome: Welcome, line: _Line, stack: AsyncExitStack) -> None:
         spool_directory=own,
         aws_limits=config.aws_limits,
         retry_grace_s=config.retry_grace_s,
+        jobs=jobs,
         images=config.images,
     )
     rooms = platform.controller.placement
@@ -168,10 +191,20 @@ async def _open(welcome: Welcome, line: _Line, stack: AsyncExitStack) -> None:
         keys=store.keys,
         tally=context.tally,
         rooms=rooms,
+        alarms=line.alarms,
+        metrics=metrics,
+        jobs=jobs.runner,
     )
     await platform.open()
     stack.push_async_callback(platform.close)
+    await open_runner(runner, stack)
     log.info("router %d: %s", welcome.router, engine.describe())
+    await _serve(welcome, context, stack)
+
+
+async def _serve(welcome: Welcome, context: Context, stack: AsyncExitStack) -> None:
+    """Take connections, those of callers and those that other routers hand over."""
+    config = welcome.config
     inlets = [socket.socket(fileno=number) for number in welcome.inlets]
     handoff = Handoff(welcome.router, inlets, context, config.body_bytes_max)
     receiver = Receiver(socket.socket(fileno=welcome.outlet), context, handoff)
@@ -189,7 +222,7 @@ async def _open(welcome: Welcome, line: _Line, stack: AsyncExitStack) -> None:
     stack.callback(receiver.close)
 
 
-async def _open_store(welcome: Welcome, own: Path, stack: AsyncExitStack) -> Store:
+async def _open_store(welcome: Welcome, own: Path, link: Link, stack: AsyncExitStack) -> Store:
     config = welcome.config
     database = await asyncio.to_thread(Database.open, config.data / "coldspark.db")
     stack.callback(database.close)
@@ -200,8 +233,12 @@ async def _open_store(welcome: Welcome, own: Path, stack: AsyncExitStack) -> Sto
     await keys.refresh()
     endpoints = Endpoints(database, clock.wall_ms)
     guest = str(welcome.router)
-    # The lead opens them; here they are only read.
-    own_buckets = OwnBuckets(database, config.data / "buckets", clock.wall_ms, is_guest=True)
+    own_buckets = OwnBuckets(
+        database,
+        config.data / "buckets",
+        clock.wall_ms,
+        on_fallen=lambda body: link.send(BodyFell(body)),
+    )
     return Store(
         database=database,
         ledger=ledger,

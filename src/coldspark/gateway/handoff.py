@@ -27,7 +27,7 @@ from coldspark.runtime import clock
 from coldspark.runtime.routers.mailbox import post, take
 from coldspark.runtime.tasks import Tasks
 
-_ENDPOINTS = "/v1/endpoints/"
+_ENDPOINTS = ("/v1/endpoints/", "/endpoints/")
 _FLUSH_S = 0.01
 _TAKEN_AT_ONCE = 64
 
@@ -55,9 +55,8 @@ class Handoff:
     def owner_of_target(self, target: Target) -> int | None:
         """Return who answers a request, or None where its body says."""
         if target.route is None:
-            name = target.raw_path.removeprefix(_ENDPOINTS).partition("/")[0]
-            is_of_endpoint = target.raw_path.startswith(_ENDPOINTS) and name
-            return self.owner(unquote(name)) if is_of_endpoint else LEAD
+            name = _named(target.raw_path)
+            return self.owner(unquote(name)) if name else LEAD
         return None if target.route.endpoint is None else self.owner(target.route.endpoint)
 
     def owner(self, endpoint: str) -> int:
@@ -100,6 +99,14 @@ class Handoff:
     def send(self, owner: int, descriptor: int, data: bytes) -> bool:
         """Hand a connection over; False: its owner is too far behind."""
         return post(self._inlets[owner], descriptor, data)
+
+
+def _named(raw_path: str) -> str:
+    """Return the endpoint that a path is about; nothing where it is about none."""
+    for prefix in _ENDPOINTS:
+        if raw_path.startswith(prefix):
+            return raw_path.removeprefix(prefix).partition("/")[0]
+    return ""
 
 
 class Scout:

@@ -1,6 +1,7 @@
 """Captured requests as SageMaker writes them: one JSON object a line, in files by the hour."""
 
 import base64
+from collections import Counter
 from datetime import UTC, datetime
 
 import msgspec
@@ -41,6 +42,16 @@ class Captured(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """Return where its line belongs: ``s3://bucket/prefix/endpoint/variant/yyyy/mm/dd/hh``."""
         hour = datetime.fromtimestamp(self.at_ms / 1_000, UTC).strftime("%Y/%m/%d/%H")
         return f"{self.rule.destination.rstrip('/')}/{self.endpoint}/{self.variant}/{hour}"
+
+
+class Counted:
+    """What became of an endpoint's lines."""
+
+    __slots__ = ("captured", "uncaptured")
+
+    def __init__(self) -> None:
+        self.captured = 0
+        self.uncaptured: Counter[str] = Counter()
 
 
 def line(captured: Captured) -> bytes:

@@ -1,23 +1,21 @@
 """Requests and replies written down on their way, into object storage.
 
-The hot path keeps references and counts; lines are made and written in the background, every
-``flush_s`` or once ``flush_bytes`` have come together, and at the end. What is held is bounded: a
-store that is slow or refuses loses lines, which are counted and told in the log, never memory or
-a caller's time. A crash loses what was not written yet.
+The hot path keeps references and counts; lines go to the local disk at once, in a thread, and from
+there into their store every ``flush_s`` or once ``flush_bytes`` have come together, and at the end.
+What is held is bounded: a store that is slow or refuses loses lines, which are counted and told in
+the log, never memory or a caller's time. A crash loses what the thread had not taken yet.
 """
 
 import asyncio
 import logging
-import uuid
-from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from coldspark.core.capturing import CaptureRule
 from coldspark.core.types import EndpointName, Failure, VariantName
 from coldspark.runtime import clock
-from coldspark.runtime.capture_lines import Captured, Side, file_name, line
+from coldspark.runtime.capture_lines import Captured, Counted, Side
+from coldspark.runtime.capture_spool import CaptureSpool, SpoolFile
 from coldspark.runtime.ports import Invocation, Receipt, Sink
 from coldspark.runtime.storage_ports import ObjectStorage
 
@@ -25,6 +23,7 @@ _log = logging.getLogger(__name__)
 FLUSH_S = 60.0
 FLUSH_BYTES = 4 * 1024 * 1024
 HELD_BYTES_MAX = 64 * 1024 * 1024
+"""In memory and on the local disk, as bodies; base 64 makes a third more of them on the disk."""
 SIDE_BYTES_MAX = 1024 * 1024
 """A request or a reply whose body is longer is not captured."""
 _RECORD_BYTES = 512
@@ -35,27 +34,7 @@ _RETRY_S = 5.0
 _CLOSE_S = 10.0
 _INFERENCE_ID = "x-amzn-sagemaker-inference-id"
 SLOW, LONG, REFUSED = "store is slow", "long body", "store refuses"
-
-
-@dataclass(slots=True)
-class _File:
-    """The lines of one hour of one variant, on their way."""
-
-    folder: str
-    records: list[Captured]
-    size_bytes: int
-    counts: "Counted"
-    tries: int = 0
-
-
-class Counted:
-    """What became of an endpoint's lines."""
-
-    __slots__ = ("captured", "uncaptured")
-
-    def __init__(self) -> None:
-        self.captured = 0
-        self.uncaptured: Counter[str] = Counter()
+DISK = "disk refuses"
 
 
 class Captures:
@@ -64,23 +43,33 @@ class Captures:
     def __init__(
         self,
         objects: ObjectStorage,
+        spool: CaptureSpool,
         *,
         flush_s: float = FLUSH_S,
         flush_bytes: int = FLUSH_BYTES,
         held_bytes_max: int = HELD_BYTES_MAX,
     ) -> None:
         self._objects = objects
+        self._spool = spool
         self._flush_s = flush_s
         self._flush_bytes = flush_bytes
         self._held_bytes_max = held_bytes_max
         self._held_bytes = 0
-        self._new: deque[tuple[Captured, Counted]] = deque()
         self._new_bytes = 0
-        self._late: list[_File] = []
+        self._late: list[SpoolFile] = []
         """Those that a store did not take yet."""
         self._is_due = asyncio.Event()
         self._is_closing = False
         self._writer: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Go on with what an earlier run left on the disk."""
+        self._late = await self._spool.recover()
+        if self._late:
+            _log.info("captures: going on with %d files", len(self._late))
+            self._held_bytes += sum(file.held_bytes for file in self._late)
+            self._is_due.set()
+            self._begin()
 
     def add(self, captured: Captured, counted: Counted) -> None:
         """Take what is to be written; never blocks."""
@@ -92,26 +81,28 @@ class Captures:
             return
         self._held_bytes += size_bytes
         self._new_bytes += size_bytes
-        self._new.append((captured, counted))
+        self._spool.add(captured, counted, size_bytes)
         if self._new_bytes >= self._flush_bytes:
             self._is_due.set()
+        self._begin()
+
+    async def close(self) -> None:
+        """Send what is held, for so long at most; what is not sent stays on the disk."""
+        self._is_closing = True
+        if self._writer is not None:
+            self._is_due.set()
+            await asyncio.wait([self._writer], timeout=_CLOSE_S)
+            self._writer.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._writer
+        await self._spool.close()
+        if self._held_bytes:
+            _log.warning("captures: what is not in its store yet is sent by the next start")
+
+    def _begin(self) -> None:
         if self._writer is None:
             # Kept here and ended in close(): there is none before something is captured.
             self._writer = asyncio.Task(self._write_for_ever(), name="captures")
-
-    async def close(self) -> None:
-        """Write what is held, for so long at most."""
-        self._is_closing = True
-        if self._writer is None:
-            return
-        self._is_due.set()
-        await asyncio.wait([self._writer], timeout=_CLOSE_S)
-        self._writer.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._writer
-        lost = len(self._new) + sum(len(file.records) for file in self._late)
-        if lost:
-            _log.warning("%d captured lines were not written before the end", lost)
 
     async def _write_for_ever(self) -> None:
         while True:
@@ -120,52 +111,53 @@ class Captures:
                 await asyncio.wait_for(self._is_due.wait(), wait_s)
             self._is_due.clear()
             is_last = self._is_closing
-            await self._flush()
+            try:
+                await self._flush()
+            except Exception:  # noqa: BLE001
+                # The task's edge: what was not sent is on the disk.
+                _log.exception("captures: the disk refused to be read")
             if is_last:
                 return
 
     async def _flush(self) -> None:
-        files, self._late = self._late + self._files(), []
+        self._new_bytes = 0
+        files, lost = await self._spool.cut()
+        for one in lost:
+            self._held_bytes -= one.held_bytes
+            one.counted.uncaptured[DISK] += one.lines
+        files, self._late = self._late + files, []
         for file in files:
             await self._write(file)
 
-    def _files(self) -> list[_File]:
-        """Sort what came into files."""
-        files: dict[tuple[str, int], _File] = {}
-        while self._new:
-            captured, counted = self._new.popleft()
-            key = captured.folder, id(counted)
-            file = files.setdefault(key, _File(key[0], [], 0, counted))
-            file.records.append(captured)
-            file.size_bytes += captured.size_bytes + _RECORD_BYTES
-        self._new_bytes = 0
-        return list(files.values())
-
-    async def _write(self, file: _File) -> None:
-        body = await asyncio.to_thread(_lines, file.records)
-        url = f"{file.folder}/{file_name(file.records[0].at_ms, str(uuid.uuid4()))}"
+    async def _write(self, file: SpoolFile) -> None:
         try:
-            async with asyncio.timeout(_WRITE_S):
-                await self._objects.write(url, body, content_type="application/jsonlines")
+            body = await asyncio.to_thread(file.body)
+            if body:
+                async with asyncio.timeout(_WRITE_S):
+                    await self._objects.write(file.url, body, content_type="application/jsonlines")
         except Exception as error:  # noqa: BLE001
             # The edge of one file: whatever its store does, the others are written.
-            self._missed(file, url, str(error) or type(error).__name__)
+            await self._missed(file, str(error) or type(error).__name__)
             return
-        self._held_bytes -= file.size_bytes
-        file.counts.captured += len(file.records)
+        if file.counted is not None:
+            file.counted.captured += file.lines
+        await self._forget(file)
 
-    def _missed(self, file: _File, url: str, why: str) -> None:
+    async def _missed(self, file: SpoolFile, why: str) -> None:
+        if self._is_closing:
+            return
         file.tries += 1
-        if file.tries < _TRIES and not self._is_closing:
+        if file.tries < _TRIES:
             self._late.append(file)
             return
-        self._held_bytes -= file.size_bytes
-        file.counts.uncaptured[REFUSED] += len(file.records)
-        _log.warning("%d captured lines are lost, %s: %s", len(file.records), url, why)
+        if file.counted is not None:
+            file.counted.uncaptured[REFUSED] += file.lines
+        _log.warning("captured lines are lost, %s: %s", file.url, why)
+        await self._forget(file)
 
-
-def _lines(records: Sequence[Captured]) -> bytes:
-    return b"".join(map(line, records))
+    async def _forget(self, file: SpoolFile) -> None:
+        self._held_bytes -= file.held_bytes
+        await self._spool.remove(file)
 
 
 class Capture:

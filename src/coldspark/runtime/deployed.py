@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from coldspark.core.messages import RevisionAdopted
 from coldspark.core.types import EndpointDefinition, Revision, VariantDefinition, VariantName
 from coldspark.runtime import clock
-from coldspark.runtime.captures import Capture, Captures, Counted
+from coldspark.runtime.capture_lines import Counted
+from coldspark.runtime.captures import Capture, Captures
 from coldspark.runtime.cells import Cell
 from coldspark.runtime.controller import Controller
 from coldspark.runtime.floors import Floors
 from coldspark.runtime.lineups import Lineup
-from coldspark.runtime.metric_ports import Alarms
+from coldspark.runtime.metric_ports import AlarmStates
 from coldspark.runtime.ports import Invocation, Sink, TapsView, Ticket
 from coldspark.runtime.shadows import Shadow
 from coldspark.runtime.shifts import Change, Shift
@@ -35,7 +36,7 @@ class Neighbours:
     """None: there is no object storage."""
     save: Callable[["Deployed"], None]
     """Write the definition down, soon."""
-    alarms: Alarms | None = None
+    alarms: AlarmStates | None = None
     """None: nobody watches alarms here, or not yet."""
 
 

@@ -1,6 +1,6 @@
 """What the rooms ask of metrics and alarms. Words are CloudWatch's, as its users know them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,17 +40,12 @@ class Period:
 
 
 class Metrics(Protocol):
-    """Measurements, kept on disk for a bounded time."""
+    """Takes measurements, for those who ask what was when."""
 
     def add(
         self, metric: Metric, value: float, at_ms: int, *, unit: str = "None", count: float = 1.0
     ) -> None:
         """Take a measurement: buffered, never blocks. What one request cost is in the ledger."""
-
-    async def periods(
-        self, metric: Metric, start_ms: int, end_ms: int, period_s: int
-    ) -> Sequence[Period]:
-        """Return the periods that have measurements, oldest first; the newest are in them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +74,17 @@ OnAlarm = Callable[[str, AlarmState, str], None]
 """Hears an alarm's name, its new state and why."""
 
 
-class Alarms(Protocol):
+class AlarmStates(Protocol):
+    """What alarms say."""
+
+    def state(self, name: str) -> AlarmState | None:
+        """Return an alarm's state, or None where there is no such alarm."""
+
+    def watch(self, on_alarm: OnAlarm) -> Callable[[], None]:
+        """Call ``on_alarm`` at every change of state; return what ends that."""
+
+
+class Alarms(AlarmStates, Protocol):
     """Alarms that are evaluated as time passes."""
 
     async def put(self, rule: AlarmRule) -> None:
@@ -87,9 +92,3 @@ class Alarms(Protocol):
 
     async def drop(self, name: str) -> None:
         """Delete an alarm; one that is not there is no error."""
-
-    def state(self, name: str) -> AlarmState | None:
-        """Return an alarm's state, or None where there is no such alarm."""
-
-    def watch(self, on_alarm: OnAlarm) -> Callable[[], None]:
-        """Call ``on_alarm`` at every change of state; return what ends that."""

@@ -28,7 +28,7 @@ from coldspark.runtime.cells import Cell
 from coldspark.runtime.controller import Controller
 from coldspark.runtime.deployed import Deployed, Neighbours, is_gradual
 from coldspark.runtime.floors import Floors
-from coldspark.runtime.metric_ports import Alarms
+from coldspark.runtime.metric_ports import AlarmStates
 from coldspark.runtime.ports import EndpointView, Invocation, LogLine, Sink, Ticket
 from coldspark.runtime.tasks import Tasks
 from coldspark.runtime.views import ReplicaHost, Views, worst
@@ -95,13 +95,15 @@ class LocalPlatform:
 
     async def open(self) -> None:
         """Bring back every endpoint that was deployed."""
+        if self._neighbours.captures is not None:
+            await self._neighbours.captures.open()
         for stored in await self._store.load():
             endpoint = Deployed(stored, self._neighbours)
             self._endpoints[stored.definition.name] = endpoint
             endpoint.open()
         self._tasks.spawn(self._settle_for_ever())
 
-    def watch_alarms(self, alarms: Alarms) -> None:
+    def watch_alarms(self, alarms: AlarmStates) -> None:
         """Let alarms take changes back from here on; without them such changes are refused."""
         self._neighbours.alarms = alarms
         for endpoint in list(self._endpoints.values()):
@@ -189,8 +191,7 @@ class LocalPlatform:
             )
         if shift is not None and shift.alarms and neighbours.alarms is None:
             raise InvalidRequest(
-                "alarms are not watched by the process that serves this endpoint: leave them out,"
-                " or run the server with --routers 1",
+                "alarms are not watched by the process that serves this endpoint: leave them out",
                 field="alarms",
             )
         for variant in (*definition.variants, *definition.shadows):

@@ -49,7 +49,7 @@ from coldspark.runtime.cells import Cell
 from coldspark.runtime.controller import Controller
 from coldspark.runtime.floors import Floors
 from coldspark.runtime.lineups import Lineup
-from coldspark.runtime.metric_ports import Alarms, AlarmState
+from coldspark.runtime.metric_ports import AlarmState, AlarmStates
 from coldspark.runtime.ports import ShiftView
 
 _log = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ class Shift:
         controller: Controller,
         floors: Floors,
         owner: Owner,
-        alarms: Alarms | None,
+        alarms: AlarmStates | None,
     ) -> None:
         policy = change.new.shift
         assert policy is not None
@@ -142,7 +142,7 @@ class Shift:
         self._post(ChangeBegun(reason))
         self.watch_alarms(self._alarms)
 
-    def watch_alarms(self, alarms: Alarms | None) -> None:
+    def watch_alarms(self, alarms: AlarmStates | None) -> None:
         """Hear of alarms from here on; after a restart they come later than the change."""
         if alarms is None or not self._policy.alarms or self._machine.is_over:
             return

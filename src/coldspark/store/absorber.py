@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from coldspark.store import turns
 from coldspark.store.insertion import insert_stretch
 from coldspark.store.journal import Place
 from coldspark.store.lines import Statements
@@ -65,13 +66,13 @@ def _serve(link: socket.socket) -> None:
 
 def _open(order: Order) -> sqlite3.Connection:
     connection = sqlite3.connect(order.database, isolation_level=None)
-    for setting in order.settings:
+    for setting in (*order.settings, turns.SETTING):
         connection.execute(setting)
     return connection
 
 
 def _carry_out(connection: sqlite3.Connection, order: Order) -> bytes:
-    connection.execute("BEGIN IMMEDIATE")
+    turns.begin(connection)
     start = Place(order.boot, order.segment, order.offset)
     taken = insert_stretch(
         connection.executemany, order.statements, Path(order.directory), start, order.end

@@ -1,8 +1,9 @@
 """The database: one SQLite file, one connection, and one thread that alone uses it.
 
-A single writer needs no locks and never meets "database is locked"; the event loop never waits
-for a disk. WAL with ``synchronous=NORMAL`` survives kill -9 of this process at any point; a power
-cut may take the last transactions with it, unless the database is opened with ``fsync=True``.
+A single writer in a process needs no locks, and several processes take turns (see ``turns``); the
+event loop never waits for a disk. WAL with ``synchronous=NORMAL`` survives kill -9 of this process
+at any point; a power cut may take the last transactions with it, unless the database is opened
+with ``fsync=True``.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
 
-from coldspark.store import versions
+from coldspark.store import turns, versions
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -154,11 +155,13 @@ def _engine(path: Path, fsync: bool) -> Engine:
         # Python's own transaction handling would commit before each CREATE TABLE, and half a
         # migration would stay. Without it, BEGIN is ours.
         connection.isolation_level = None
-        for setting in settings(fsync):
+        for setting in (*settings(fsync), turns.SETTING):
             connection.execute(setting)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        turns.begin(driver)
 
     return engine

@@ -9,6 +9,7 @@ journal/      ledger lines on their way into the database
 artifacts/    code and model data
 buckets/      the bytes of objects in buckets of this server's own
 environments/ Python environments
+captures/     captured requests on their way to their buckets, by router
 logs/  run/   what replicas print; their sockets
 routers/      a journal and what runs, of each router process beside the first
 """

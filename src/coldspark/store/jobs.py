@@ -117,9 +117,11 @@ class Jobs:
 
         return await self._group.run(work)
 
-    async def unfinished(self) -> list[StoredJob]:
-        """Return all jobs without a final state, in order."""
-        return await self._database.run(_unfinished)
+    async def unfinished(
+        self, owns: Callable[[EndpointName], bool] = lambda endpoint: True
+    ) -> list[StoredJob]:
+        """Return the jobs without a final state of those endpoints, in order."""
+        return await self._database.run(_unfinished, owns)
 
     async def find(self, id: JobId) -> StoredJob | None:
         """Return one job."""
@@ -188,9 +190,10 @@ def _body(connection: Connection, id: JobId, kind: str) -> bytes:
     return b"" if row is None else bytes(row[0])
 
 
-def _unfinished(connection: Connection) -> list[StoredJob]:
+def _unfinished(connection: Connection, owns: Callable[[EndpointName], bool]) -> list[StoredJob]:
     statement = select(_TABLE).where(_TABLE.c.state.in_(_OPEN)).order_by(_TABLE.c.number)
-    return [_read(tuple(row)) for row in connection.execute(statement)]
+    rows = connection.execute(statement)
+    return [_read(tuple(row)) for row in rows if owns(row.endpoint)]
 
 
 def _find(connection: Connection, id: JobId) -> StoredJob | None:

@@ -33,7 +33,10 @@ OBJECT_BYTES_MAX = 5 * 1024**4
 
 
 class OwnBuckets:
-    """The buckets under a data directory. One server at a time opens them; guests only read."""
+    """The buckets under a data directory.
+
+    One process at a time opens them, which removes what is no more. Guests read, and add objects.
+    """
 
     def __init__(
         self,
@@ -41,15 +44,17 @@ class OwnBuckets:
         root: Path,
         wall_ms: Callable[[], int],
         *,
-        is_guest: bool = False,
+        on_fallen: Callable[[str], None] | None = None,
         reserve_bytes: int = RESERVE_BYTES,
     ) -> None:
         """``root``: on the file system of the artifacts, so that models are links to objects.
 
-        ``is_guest``: another process has opened them, and alone changes them.
+        ``on_fallen``: makes this a guest of the process that has opened them; it is told of every
+        body that belongs to nothing any more, as it knows who still reads it. What it is not told
+        of goes when they are opened the next time.
         ``reserve_bytes``: of the disk, that objects leave free.
         """
-        self._is_guest = is_guest
+        self._on_fallen = on_fallen
         self.database = database
         self.wall_ms = wall_ms
         self.files = BodyFiles(root, reserve_bytes)
@@ -225,7 +230,7 @@ class OwnBuckets:
                     f"s3://{found.bucket}/{found.key} was replaced while it was read: ask again"
                 )
             pieces = reading.pieces
-            if len(pieces) > 1 and not self._is_guest:
+            if len(pieces) > 1 and self._on_fallen is None:
                 pieces = (await self._joined(found.body, pieces),)
             await asyncio.to_thread(self.files.place, pieces, path)
 
@@ -245,6 +250,9 @@ class OwnBuckets:
     async def let_fall(self, body: str | None) -> None:
         """Remove the bytes of an object that is no more, once nobody reads them."""
         if body is None:
+            return
+        if self._on_fallen is not None:
+            self._on_fallen(body)
             return
         if body in self._readers:
             self._doomed.add(body)

@@ -235,7 +235,7 @@ def test_places_that_agree_are_taken(door: Door) -> None:
 
 
 def test_an_asynchronous_config_needs_a_server_that_runs_jobs(door: Door) -> None:
-    """Several routers do not share them yet: it is refused with the cure."""
+    """Nothing is accepted that would not be done."""
     kind, message = door.refusal(
         "CreateEndpointConfig",
         EndpointConfigName="later",
@@ -243,4 +243,4 @@ def test_an_asynchronous_config_needs_a_server_that_runs_jobs(door: Door) -> Non
         AsyncInferenceConfig={"OutputConfig": {"S3OutputPath": "s3://b/o"}},
     )
     assert kind == "ValidationException"
-    assert "start it with --routers 1" in message
+    assert "it runs no jobs" in message

@@ -157,13 +157,13 @@ def test_a_cancelled_job_cancels_its_request(tmp_path: Path) -> None:
         id = await rig.accept()
         await rig.submitted(1)
 
-        rig.runner.cancel(ECHO, id)
+        await rig.runner.cancel(ECHO, id)
 
         assert (await rig.end_of(id)).state is JobState.CANCELLED
         (ticket,) = rig.platform.tickets
         assert ticket.said == ["cancel"]
         with pytest.raises(NotFound):
-            rig.runner.cancel(ECHO, id)
+            await rig.runner.cancel(ECHO, id)
 
     played(tmp_path, play, script=hold)
 

@@ -18,7 +18,7 @@ from coldspark.gateway.native import strict
 from coldspark.gateway.native.services import Services
 from coldspark.gateway.tally import Tally
 from coldspark.runtime.catalogue import Catalogue
-from coldspark.runtime.jobs.runner import JobRunner
+from coldspark.runtime.jobs.ports import JobsAtWork
 from coldspark.runtime.ports import Key, Platform
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ class House:
     gate: Gate
     tally: Tally
     ending: Ending
-    jobs: JobRunner | None = None
+    jobs: JobsAtWork | None = None
     """None: jobs are not run here."""
 
 

@@ -11,8 +11,7 @@ from coldspark.errors import BodyTooLarge, Conflict, InvalidRequest, NotFound
 from coldspark.gateway.auth.scopes import Action
 from coldspark.gateway.native.asking import Ask, answer
 from coldspark.gateway.native.job_schemas import JobBody, JobsBody
-from coldspark.runtime.jobs.ports import JobOrder, StoredJob
-from coldspark.runtime.jobs.runner import JobRunner
+from coldspark.runtime.jobs.ports import JobOrder, JobsAtWork, StoredJob
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
 _LIMIT, _LIMIT_MAX = 50, 1_000
@@ -87,13 +86,13 @@ async def cancel_job(ask: Ask) -> Response:
     job = await _allowed(ask)
     if job.state in FINAL:
         raise Conflict(f"job {job.id} has ended already: it is {job.state}")
-    _runner(ask).cancel(job.endpoint, job.id)
+    await _runner(ask).cancel(job.endpoint, job.id)
     return Response(status_code=204)
 
 
-def _runner(ask: Ask) -> JobRunner:
+def _runner(ask: Ask) -> JobsAtWork:
     if ask.house.jobs is None:
-        raise InvalidRequest("jobs need a server with one router: start it with --routers 1")
+        raise InvalidRequest("this server runs no jobs")
     return ask.house.jobs
 
 

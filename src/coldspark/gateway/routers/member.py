@@ -6,13 +6,16 @@ from typing import assert_never
 from coldspark.core.messages import PlacementEffect
 from coldspark.engines.local import LocalEngine
 from coldspark.gateway.tally import Tally
+from coldspark.runtime.jobs.ports import JobsAtWork
 from coldspark.runtime.platform import LocalPlatform
 from coldspark.runtime.ports import EndpointView
+from coldspark.runtime.routers.alarms import HeardAlarms
 from coldspark.runtime.routers.messages import (
     Absorb,
     Advices,
     Advise,
     Bound,
+    CancelJob,
     Count,
     Counts,
     Deploy,
@@ -27,6 +30,7 @@ from coldspark.runtime.routers.messages import (
     Sight,
     StartOf,
 )
+from coldspark.runtime.routers.metrics import SentMetrics
 from coldspark.runtime.routers.rooms import RemoteRooms
 from coldspark.runtime.warmth import Warmth
 from coldspark.store.keys import Keys
@@ -43,6 +47,9 @@ class Member:
     keys: Keys
     tally: Tally
     rooms: RemoteRooms
+    alarms: HeardAlarms
+    metrics: SentMetrics
+    jobs: JobsAtWork
 
     def hear(self, message: Message) -> None:
         """Take what the lead says."""
@@ -59,7 +66,9 @@ class Member:
         match question:
             case SeeAll():
                 return self._sight()
-            case Deploy(definition):
+            case Deploy(definition, raised):
+                shift = definition.shift
+                self.alarms.correct(() if shift is None else shift.alarms, raised)
                 return await self.platform.deploy(definition)
             case Bound(name, variant, floor, ceiling, reason):
                 return await self.platform.bound(name, variant, floor, ceiling, reason)
@@ -68,6 +77,7 @@ class Member:
             case Settle():
                 return await self._settled()
             case Absorb():
+                self.metrics.flush()
                 await self.ledger.absorb()
             case RefreshKeys():
                 await self.keys.refresh()
@@ -77,6 +87,8 @@ class Member:
                 return self.engine.start_of(replica)
             case Measure():
                 return await self.engine.measure()
+            case CancelJob(endpoint, job):
+                await self.jobs.cancel(endpoint, job)
             case _:
                 assert_never(question)
         return None

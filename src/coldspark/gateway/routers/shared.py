@@ -24,6 +24,7 @@ from coldspark.core.types import (
 from coldspark.errors import NotFound, RouterGone
 from coldspark.gateway.native.services import KeyAdmin, WarmthReader
 from coldspark.gateway.tally import Tally
+from coldspark.runtime.metric_ports import AlarmState, AlarmStates
 from coldspark.runtime.platform import LocalPlatform
 from coldspark.runtime.ports import EndpointView, Invocation, Key, LogLine, Sink, Ticket
 from coldspark.runtime.routers.lead import Lead
@@ -143,6 +144,8 @@ class SharedPlatform:
         self._own = own
         self._mirror = mirror
         self._lead = mirror.lead
+        self.alarms: AlarmStates | None = None
+        """Once they are watched."""
 
     def submit(self, invocation: Invocation, sink: Sink) -> Ticket:
         """Take a request for an endpoint of the lead's: others never come here."""
@@ -153,11 +156,17 @@ class SharedPlatform:
         router = self._lead.owner(definition.name)
         if router == LEAD:
             return await self._own.deploy(definition)
-        view: EndpointView = await self._lead.ask(
-            router, Deploy(definition), EndpointView, _CHANGE_S
-        )
+        asked = Deploy(definition, self._raised(definition))
+        view: EndpointView = await self._lead.ask(router, asked, EndpointView, _CHANGE_S)
         await self._mirror.renew()
         return view
+
+    def _raised(self, definition: EndpointDefinition) -> list[str]:
+        """Return those alarms of a change that are in ALARM now."""
+        if self.alarms is None or definition.shift is None:
+            return []
+        state = self.alarms.state
+        return [name for name in definition.shift.alarms if state(name) is AlarmState.ALARM]
 
     def refuse_what_cannot_run(self, definition: EndpointDefinition) -> None:
         """Raise NoRoom when a variant fits no node: all routers place on the same."""

@@ -79,10 +79,7 @@ async def _taken(
     view = platform.endpoint(name)
     config = _config(view)
     if jobs is None:
-        raise InvalidRequest(
-            "Asynchronous invocations are not supported by a server with several router "
-            "processes: start it with --routers 1."
-        )
+        raise InvalidRequest("Asynchronous invocations are not supported by this server.")
     asked = _asked(headers)
     order = _order(asked, config, jobs, key, id, region=_region(headers), has_body=bool(body))
     limit_s = min(variant.revision.spec.limits.request_timeout_s for variant in view.variants)

@@ -11,8 +11,7 @@ from coldspark.errors import InvalidRequest
 from coldspark.gateway.aws.errors import invalid
 from coldspark.gateway.sagemaker.knobs import Knobs
 from coldspark.gateway.sagemaker.records import AsyncConfig
-from coldspark.runtime.jobs.notifier import Notifier
-from coldspark.runtime.jobs.runner import JobRunner
+from coldspark.runtime.jobs.ports import Announcer, JobsAtWork
 from coldspark.runtime.webhooks import AddressPolicy, check_url
 
 REQUEST_TIMEOUT_S = 3_600.0
@@ -23,8 +22,8 @@ REQUEST_TIMEOUT_S = 3_600.0
 class AsyncJobs:
     """What runs the jobs, and who may be told of them."""
 
-    runner: JobRunner
-    notifier: Notifier
+    runner: JobsAtWork
+    notifier: Announcer
     policy: AddressPolicy = field(default_factory=AddressPolicy)
     topics: Mapping[str, str] = field(default_factory=dict)
     """From the names of SNS topics to the URLs that they stand for."""
@@ -62,8 +61,7 @@ def check_async(jobs: AsyncJobs | None, config: AsyncConfig) -> None:
     """Refuse a config that could not be carried out. Raises a ValidationException."""
     if jobs is None or not jobs.runner.has_storage:
         invalid(
-            "'asyncInferenceConfig' is not supported by a server with several router processes: "
-            "start it with --routers 1.",
+            "'asyncInferenceConfig' is not supported by this server: it runs no jobs.",
             field="AsyncInferenceConfig",
         )
     for topic in topics_of(config):

@@ -1,6 +1,6 @@
 """What the runner of jobs asks of its neighbours."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -56,8 +56,8 @@ class JobStore(Protocol):
     ) -> bool:
         """Give a job its final state; return whether it had none yet."""
 
-    async def unfinished(self) -> list[StoredJob]:
-        """Return all jobs without a final state, in order."""
+    async def unfinished(self, owns: Callable[[EndpointName], bool]) -> list[StoredJob]:
+        """Return the jobs without a final state of those endpoints, in order."""
 
     async def find(self, id: JobId) -> StoredJob | None:
         """Return one job."""
@@ -72,6 +72,50 @@ class JobStore(Protocol):
 
     async def purge(self, ended_before_ms: int, jobs_max: int, bytes_max: int) -> int:
         """Forget ended jobs: those of long ago, and the oldest over a bound."""
+
+
+class JobsAtWork(Protocol):
+    """What doors ask of jobs."""
+
+    @property
+    def has_storage(self) -> bool:
+        """Return whether bodies and answers may lie elsewhere."""
+
+    async def accept(
+        self,
+        endpoint: EndpointName,
+        order: JobOrder,
+        body: bytes,
+        *,
+        id: JobId | None = None,
+        ttl_s: float,
+        timeout_s: float,
+    ) -> JobId:
+        """Take a job; it is durable on return.
+
+        Raises NotFound for an unknown endpoint, QueueFull when too much waits.
+        """
+
+    async def cancel(self, endpoint: EndpointName, id: JobId) -> None:
+        """Cancel a job. Raises NotFound for one that has no final state to be kept from."""
+
+    async def find(self, id: JobId) -> StoredJob | None:
+        """Return a job."""
+
+    async def output(self, id: JobId) -> bytes:
+        """Return the answer that is kept with a job."""
+
+    async def newest(
+        self, endpoint: EndpointName | None, state: JobState | None, limit: int
+    ) -> list[StoredJob]:
+        """Return the newest jobs, newest first."""
+
+
+class Announcer(Protocol):
+    """Takes notices that no job is behind."""
+
+    async def announce(self, notice: Notice) -> None:
+        """Keep a notice and have it sent; durable on return."""
 
 
 class NoticeStore(Protocol):

@@ -86,8 +86,13 @@ class JobRunner:
         owns: Callable[[EndpointName], bool] = lambda name: True,
         policy: JobPolicy | None = None,
         kept: Kept | None = None,
+        open_max: int = JOBS_MAX,
+        forgets: bool = True,
     ) -> None:
-        """Take the neighbours. ``storage`` None: bodies and answers are kept here alone."""
+        """Take the neighbours. ``storage`` None: bodies and answers are kept here alone.
+
+        ``forgets``: whether ended jobs of all endpoints, not of its own alone, are purged here.
+        """
         self._platform = platform
         self._store = store
         self._storage = storage
@@ -97,6 +102,8 @@ class JobRunner:
         self._owns = owns
         self._policy = policy or JobPolicy()
         self._kept = kept or Kept()
+        self._open_max = open_max
+        self._forgets = forgets
         self._lines: dict[EndpointName, Line] = {}
         self._number = numbers_from(())
         self._open = 0
@@ -111,7 +118,7 @@ class JobRunner:
 
     async def open(self) -> None:
         """Go on with every job that has no final state."""
-        found = [job for job in await self._store.unfinished() if self._owns(job.endpoint)]
+        found = await self._store.unfinished(self._owns)
         self._number = numbers_from(found)
         for stored in found:
             self._post(self._line(stored.endpoint), JobRestored(job_of(stored)))
@@ -120,7 +127,8 @@ class JobRunner:
         if found:
             _log.info("jobs: going on with %d", len(found))
         self._tasks.spawn(self._measure_for_ever())
-        self._tasks.spawn(self._purge_for_ever())
+        if self._forgets:
+            self._tasks.spawn(self._purge_for_ever())
 
     async def close(self) -> None:
         """Begin nothing more, give up what runs: it is made again by the next server."""
@@ -180,7 +188,7 @@ class JobRunner:
         else:
             self._post(line, JobKept(job.id))
 
-    def cancel(self, endpoint: EndpointName, id: JobId) -> None:
+    async def cancel(self, endpoint: EndpointName, id: JobId) -> None:
         """Cancel a job. Raises NotFound for one that has no final state to be kept from."""
         line = self._lines.get(endpoint)
         if line is None or line.backlog.find(id) is None:
@@ -227,7 +235,7 @@ class JobRunner:
     def _perform(self, line: Line, effect: JobEffect) -> None:
         match effect:
             case KeepJob(id):
-                if self._open >= JOBS_MAX:
+                if self._open >= self._open_max:
                     self._post(line, JobLost(id))
                     words = f"{self._open} jobs of all endpoints wait already: retry later"
                     self._refusals[id] = Failure(kind=FailureKind.QUEUE_FULL, message=words)

@@ -220,8 +220,9 @@ class MetricKeeper:
 
     async def refresh(self) -> None:
         """Bring all that was measured before this call to where it is read."""
-        await self.flush()
+        # First: the ledger's other writers tell then what they measured, too.
         await self.roll_up(within_s=_CATCH_UP_S)
+        await self.flush()
 
     async def flush(self) -> None:
         """Write what is in memory."""

@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -87,6 +87,8 @@ class Lead:
         self._ledger: LedgerKeeper | None = None
         self._is_ending = False
         self._is_asking_advice = False
+        self._hearers: dict[type[Any], Callable[[Any], object]] = {}
+        self._greeting: Callable[[], Sequence[Message]] = tuple
 
     # --- what the lead's controller is made of ------------------------------------------------
 
@@ -101,6 +103,21 @@ class Lead:
         """Make the accounts of the lead, which have the machine's overhead."""
         rate = self._config.machine_cost.nanos_per_hour
         return Accounts(rate, on_shares=lambda ppm: self._hold(LEAD, ppm))
+
+    # --- who else hears and says what ---------------------------------------------------------
+
+    def hear(self, kind: type[T], hearer: Callable[[T], object]) -> None:
+        """Let somebody hear what routers say of one kind."""
+        self._hearers[kind] = hearer
+
+    def greet(self, greeting: Callable[[], Sequence[Message]]) -> None:
+        """Say this to every router that is started from here on, before all else."""
+        self._greeting = greeting
+
+    def tell_all(self, message: Message) -> None:
+        """Say something to every router."""
+        for router in self._members:
+            self._deliver(router, message)
 
     # --- begin and end ------------------------------------------------------------------------
 
@@ -215,6 +232,8 @@ class Lead:
                 outlet=outlet,
             )
         )
+        for message in self._greeting():
+            link.send(message)
         return member
 
     def _hear(self, member: _Member, message: Message) -> None:
@@ -226,6 +245,8 @@ class Lead:
                 member.settled.set()
             case Shares(ppm):
                 self._hold(member.router, ppm)
+            case _ if type(message) in self._hearers:
+                self._hearers[type(message)](message)
             case _:
                 event = self._rooms.event_of(member.router, message)
                 if event is not None:

@@ -7,9 +7,12 @@ import msgspec
 from msgspec import Struct
 
 from coldspark.config import ServerConfig
+from coldspark.core.alarms import AlarmState
 from coldspark.core.fleet import Advice
+from coldspark.core.job_messages import JobId
 from coldspark.core.messages import Grant, NodeJoined, RoomAsked
 from coldspark.core.types import EndpointDefinition, EndpointName, ReplicaId, VariantName
+from coldspark.runtime.metric_ports import Metric
 from coldspark.runtime.ports import EndpointView
 from coldspark.runtime.replica_use import ReplicaUse
 from coldspark.runtime.warmth import PoolView, StartView, Warmth
@@ -88,6 +91,46 @@ class Shares(Struct, frozen=True, tag=True):
     ppm: int
 
 
+class Measurement(Struct, frozen=True):
+    """A value that was measured once, or ``count`` times."""
+
+    metric: Metric
+    value: float
+    at_ms: int
+    unit: str
+    count: float
+
+
+class Measurements(Struct, frozen=True, tag=True):
+    """Router: this was measured here."""
+
+    values: list[Measurement]
+
+
+class NoticesKept(Struct, frozen=True, tag=True):
+    """Router: there are new notices on disk. The lead alone sends them."""
+
+
+class BodyFell(Struct, frozen=True, tag=True):
+    """Router: an object's bytes belong to nothing any more; you know who still reads them."""
+
+    body: str
+
+
+class AlarmsRaised(Struct, frozen=True, tag=True):
+    """Lead: these alarms are in ALARM, and no other. The second word on a link."""
+
+    names: list[str]
+
+
+class AlarmMoved(Struct, frozen=True, tag=True):
+    """Lead: an alarm has changed its state."""
+
+    name: str
+    state: AlarmState
+    reason: str
+
+
 class SeeAll(Struct, frozen=True, tag=True):
     """How is all of yours? The answer is a ``Sight``."""
 
@@ -96,6 +139,8 @@ class Deploy(Struct, frozen=True, tag=True):
     """Create or change an endpoint. The answer is its ``EndpointView``."""
 
     definition: EndpointDefinition
+    raised: list[str] = []
+    """Those alarms of its change that are in ALARM now."""
 
 
 class Bound(Struct, frozen=True, tag=True):
@@ -119,7 +164,10 @@ class Settle(Struct, frozen=True, tag=True):
 
 
 class Absorb(Struct, frozen=True, tag=True):
-    """Bring the lines of requests into the database. The answer is None."""
+    """Bring the lines of requests into the database, and tell what was measured.
+
+    The answer is None.
+    """
 
 
 class RefreshKeys(Struct, frozen=True, tag=True):
@@ -140,8 +188,25 @@ class Measure(Struct, frozen=True, tag=True):
     """What do your running replicas use? The answer is a ``ReplicaUse`` of each."""
 
 
+class CancelJob(Struct, frozen=True, tag=True):
+    """Cancel a job. The answer is None."""
+
+    endpoint: EndpointName
+    job: JobId
+
+
 Question = (
-    SeeAll | Deploy | Bound | Remove | Settle | Absorb | RefreshKeys | Advise | StartOf | Measure
+    SeeAll
+    | Deploy
+    | Bound
+    | Remove
+    | Settle
+    | Absorb
+    | RefreshKeys
+    | Advise
+    | StartOf
+    | Measure
+    | CancelJob
 )
 
 
@@ -179,6 +244,11 @@ Message = (
     | Refused
     | Evict
     | Shares
+    | Measurements
+    | NoticesKept
+    | BodyFell
+    | AlarmsRaised
+    | AlarmMoved
     | Asked
     | Answered
 )
