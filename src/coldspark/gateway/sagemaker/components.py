@@ -152,6 +152,7 @@ async def delete(call: Call) -> None:
     """DeleteInferenceComponent: what waits is answered, what runs may finish."""
     name = call.name("InferenceComponentName")
     found = _changeable(call, name)
+    _refuse_in_progress(call, found.view)
     components = {key: one for key, one in found.note.components.items() if key != name}
     variants = tuple(one for one in found.view.definition.variants if one.name != name)
     note = msgspec.structs.replace(found.note, components=components)
@@ -240,6 +241,15 @@ def _changeable(call: Call, name: str) -> Found:
     return found
 
 
+def _refuse_in_progress(call: Call, view: EndpointView) -> None:
+    """Refuse a change beside one that goes by steps: it would end that at once."""
+    if view.shift is not None:
+        invalid(
+            f'Cannot update in-progress endpoint "{call.arn("endpoint", view.name)}": a change of'
+            " one of its components goes by steps. Wait until it is done."
+        )
+
+
 def _own(found: Found) -> VariantDefinition:
     name = found.variant.name
     return next(one for one in found.view.definition.variants if one.name == name)
@@ -289,8 +299,7 @@ async def _deploy(
     variant: VariantDefinition,
     deployment: Body | None = None,
 ) -> None:
-    if view.shift is not None:
-        invalid(f'Cannot update in-progress endpoint "{view.name}": another change goes by steps.')
+    _refuse_in_progress(call, view)
     note = msgspec.structs.replace(note, components={**note.components, name: component})
     others = [one for one in view.definition.variants if one.name != name]
     variants = tuple(sorted([*others, variant], key=lambda one: one.name))
