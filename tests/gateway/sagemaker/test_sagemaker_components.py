@@ -178,6 +178,33 @@ def test_an_update_changes_one_component_and_leaves_the_others(door: Door) -> No
     assert runs(door).scale.replicas_min == 2
 
 
+def test_what_an_update_does_not_say_stays(door: Door) -> None:
+    """As the SageMaker SDK sends it: resources alone, or a container's image alone."""
+    pool(door)
+    container = {"Image": "coldspark/python", "ModelDataUrl": "s3://models/m.tar.gz"}
+    door.call("CreateModel", ModelName="m", PrimaryContainer=container)
+    create(door, specification={"Container": None, "ModelName": "m"})
+
+    def update(**specification: Any) -> None:
+        door.call(
+            "UpdateInferenceComponent", InferenceComponentName="chat", Specification=specification
+        )
+
+    update(ComputeResourceRequirements={"MinMemoryRequiredInMb": 256})
+    assert (runs(door).model, runs(door).resources.memory_bytes) == (
+        "s3://models/m.tar.gz",
+        256 * MIB,
+    )
+    update(Container=CONTAINER)
+    update(Container={"Environment": {"COLOUR": "red"}})
+    assert runs(door).model == CONTAINER["ArtifactUrl"]
+    assert runs(door).environment == (("COLOUR", "red"),)
+    assert "ModelName" not in shown(door)["Specification"]
+    update(ModelName="m")
+    assert runs(door).model == "s3://models/m.tar.gz"
+    assert "Container" in shown(door)["Specification"]
+
+
 def test_a_rolling_update_is_the_endpoints_change_for_that_component_alone(door: Door) -> None:
     """One of three copies at a time is 34 %; the next change goes without steps again."""
     pool(door)

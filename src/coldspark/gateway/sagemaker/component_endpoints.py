@@ -93,7 +93,11 @@ def refuse_crowds(call: Call, note: EndpointNote, variants: tuple[VariantDefinit
     """Refuse copies that the instances of their variant do not hold together."""
     for pool_name, pool_note in note.variants.items():
         names = {key for key, one in note.components.items() if one.variant == pool_name}
-        mine = [one for one in variants if one.name in names]
+        mine = [
+            (one, read(Specification, note.components[one.name].specification))
+            for one in variants
+            if one.name in names
+        ]
         refuse_over_capacity(pool_of(pool_note.pool(pool_name), call.catalogue), mine)
 
 

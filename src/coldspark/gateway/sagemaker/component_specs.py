@@ -113,19 +113,24 @@ def component_definition(
     return VariantDefinition(name=VariantName(name), revision=revision(spec))
 
 
-def refuse_over_capacity(pool: Pool, variants: Iterable[VariantDefinition]) -> None:
+def refuse_over_capacity(
+    pool: Pool, components: Iterable[tuple[VariantDefinition, Specification]]
+) -> None:
     """Refuse more copies than a pool's instances hold together.
 
-    Four copies of one GPU each fill one instance of four; a fifth needs a second instance.
+    Four copies of one GPU each fill one instance of four; a fifth needs a second instance. Cores
+    count where they are asked for.
     """
     used = {"GPUs": 0.0, "MiB of memory": 0.0, "vCPUs": 0.0}
-    for variant in variants:
+    for variant, specification in components:
+        asked = specification.compute_resource_requirements
+        cores = None if asked is None else asked.number_of_cpu_cores_required
         spec = variant.revision.spec
         copies, resources = spec.scale.replicas_min, spec.resources
         gpu = next(iter(resources.gpus), None)
         used["GPUs"] += copies * (0.0 if gpu is None else gpu.count * gpu.fraction)
         used["MiB of memory"] += copies * resources.memory_bytes / MIB
-        used["vCPUs"] += copies * resources.vcpus
+        used["vCPUs"] += copies * (cores or 0.0)
     one = {
         "GPUs": float(pool.gpu_count),
         "MiB of memory": pool.memory_bytes / MIB,

@@ -134,9 +134,11 @@ async def _update(call: Call, found: Found, change: ComponentChange, copies: int
         spec = replace(own.revision.spec, scale=scale)
         variant = replace(own, revision=replace(own.revision, spec=spec))
     else:
-        component = msgspec.structs.replace(component, specification=change.specification)
+        merged = _merged(component.specification, change.specification)
+        component = msgspec.structs.replace(component, specification=merged)
         own_tag = await tags.gpu_tag(call.documents, Resource(NOUN, name))
-        component = await _component(call, component, own_tag)
+        if {"ModelName", "Container"} & change.specification.keys():
+            component = await _component(call, component, own_tag)
         variant = variant_of(call, name, component, found.note, count)
     floor = found.variant.floor
     if copies is not None and variant == own and floor.min != before:
@@ -288,6 +290,23 @@ async def _component(call: Call, component: ComponentNote, own_tag: str | None) 
         container = specification.container.container
     gpu_tags = {place: text for place, text in places.items() if text is not None}
     return msgspec.structs.replace(component, container=container, gpu_tags=gpu_tags)
+
+
+def _merged(before: Body, sent: Body) -> Body:
+    """Return a specification after an update: what is not sent stays as it was.
+
+    A model takes the place of a container, and the other way round.
+    """
+    kept = dict(before)
+    if "ModelName" in sent:
+        kept.pop("Container", None)
+    container = sent.get("Container")
+    if not isinstance(container, dict):
+        return kept | sent
+    former = {} if "ModelName" in kept else kept.get("Container", {})
+    assert isinstance(former, dict)
+    kept.pop("ModelName", None)
+    return kept | sent | {"Container": former | container}
 
 
 async def _deploy(
