@@ -12,12 +12,14 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from test_real_server_boto3 import ROLE, weights_archive
 
+from coldspark.core.ownership import owner_of
+
 from real_server import Server, is_running, until  # isort: skip
 
 pytestmark = pytest.mark.process
 
 GPU = "--simulate", "T4:1"
-HALF = {
+QUARTER = {
     "NumberOfAcceleratorDevicesRequired": 1,
     "NumberOfCpuCoresRequired": 0.5,
     "MinMemoryRequiredInMb": 512,
@@ -63,7 +65,7 @@ class Components:
         container = {
             "Image": "coldspark/python",
             "ModelDataUrl": f"file://{path}",
-            "Environment": {"COLDSPARK_GPU": "T4/0.5", **environment},
+            "Environment": {"COLDSPARK_GPU": "T4/0.25", **environment},
         }
         self.sagemaker.create_model(
             ModelName=name, PrimaryContainer=container, ExecutionRoleArn=ROLE
@@ -74,7 +76,7 @@ class Components:
             InferenceComponentName=name,
             EndpointName=endpoint,
             VariantName="AllTraffic",
-            Specification={"ModelName": model, "ComputeResourceRequirements": HALF},
+            Specification={"ModelName": model, "ComputeResourceRequirements": QUARTER},
             RuntimeConfig={"CopyCount": copies},
         )
 
@@ -142,8 +144,8 @@ def test_two_components_share_one_gpu_and_outlive_kill_9(
     assert len(devices) == 1
     assert "has no component 'other'" in refused(aws.ask, component="other")
     assert "Inference Component Name header is required" in refused(aws.ask, component=None)
-    crowd = refused(aws.component, name="more", model="chat", copies=1)
-    assert "would ask for 1.5 GPUs, and its 1 instance(s) of ml.g4dn.xlarge have 1" in crowd
+    crowd = refused(aws.component, name="more", model="chat", copies=3)
+    assert "would ask for 1.25 GPUs, and its 1 instance(s) of ml.g4dn.xlarge have 1" in crowd
     assert "while it has inference components" in refused(
         aws.sagemaker.delete_endpoint, EndpointName="pool"
     )
@@ -189,10 +191,83 @@ def test_copies_change_and_a_component_without_any_wakes_for_a_request(
     until(lambda: servers[0].replicas("pool") == 0, "it is gone again")
 
     aws.model(tmp_path, "other")
+    rolling = {
+        "RollingUpdatePolicy": {
+            "MaximumBatchSize": {"Type": "COPY_COUNT", "Value": 1},
+            "WaitIntervalInSeconds": 0,
+        }
+    }
+    become(1)
+    until(lambda: aws.copies("chat") == (1, 1), "there is a copy to replace")
     aws.sagemaker.update_inference_component(
         InferenceComponentName="chat",
-        Specification={"ModelName": "other", "ComputeResourceRequirements": HALF},
-        RuntimeConfig={"CopyCount": 1},
+        Specification={"ModelName": "other", "ComputeResourceRequirements": QUARTER},
+        DeploymentConfig=rolling,
     )
-    until(lambda: aws.copies("chat") == (1, 1), "the new model runs")
-    assert aws.ask("chat") == "other"
+    assert aws.ask("chat") in ("chat", "other")
+    until(lambda: aws.ask("chat") == "other", "the new model answers")
+    aws.in_service("chat")
+    assert aws.shown("chat")["LastDeploymentConfig"] == rolling
+
+
+def test_a_new_model_that_does_not_start_is_taken_back_and_the_other_component_serves(
+    tmp_path: Path, servers: list[Server]
+) -> None:
+    """By its DeploymentConfig; what it was before is described again, with the reason."""
+    aws = Components(servers[0])
+    aws.endpoint("pool")
+    for name in ("chat", "embed"):
+        aws.model(tmp_path, name)
+    aws.model(tmp_path, "cursed", SAGEMAKER_PROGRAM="missing.py")
+    aws.component("chat", "chat", copies=1)
+    aws.component("embed", "embed", copies=1)
+    for name in ("chat", "embed"):
+        aws.in_service(name)
+    aws.sagemaker.update_inference_component(
+        InferenceComponentName="chat",
+        Specification={"ModelName": "cursed"},
+        DeploymentConfig={
+            "RollingUpdatePolicy": {
+                "MaximumBatchSize": {"Type": "CAPACITY_PERCENT", "Value": 50},
+                "WaitIntervalInSeconds": 0,
+            }
+        },
+    )
+    assert aws.ask("embed") == "embed"
+    until(lambda: "taken back" in aws.shown("chat").get("FailureReason", ""), "it was taken back")
+    aws.in_service("chat")
+    assert aws.shown("chat")["Specification"]["ModelName"] == "chat"
+    assert "FailureReason" not in aws.shown("embed")
+    assert [aws.ask(name) for name in ("chat", "embed")] == ["chat", "embed"]
+
+
+def test_a_component_streams_and_routers_share_the_components(tmp_path: Path) -> None:
+    """Whichever process owns the endpoint, boto3 sees and changes its components at the lead."""
+    server = Server(tmp_path / "data", *GPU, "--routers", "2")
+    try:
+        aws = Components(server)
+        name = next(name for name in ("a", "b", "d", "e") if owner_of(name, 2) == 1)
+        aws.endpoint(name)
+        aws.model(tmp_path, "chat")
+        aws.component("chat", "chat", copies=1, endpoint=name)
+        aws.in_service("chat")
+        reply = aws.runtime.invoke_endpoint_with_response_stream(
+            EndpointName=name,
+            InferenceComponentName="chat",
+            ContentType="application/json",
+            Body=b"[1]",
+        )
+        parts = [event["PayloadPart"]["Bytes"] for event in reply["Body"]]
+        assert json.loads(b"".join(parts))["weights"] == "chat"
+        aws.scaling.register_scalable_target(
+            ServiceNamespace="sagemaker",
+            ResourceId="inference-component/chat",
+            ScalableDimension="sagemaker:inference-component:DesiredCopyCount",
+            MinCapacity=2,
+            MaxCapacity=2,
+        )
+        until(lambda: aws.copies("chat") == (2, 2), "there are two copies")
+        aws.sagemaker.delete_inference_component(InferenceComponentName="chat")
+        aws.sagemaker.delete_endpoint(EndpointName=name)
+    finally:
+        server.stop()

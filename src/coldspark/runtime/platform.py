@@ -308,6 +308,7 @@ class LocalPlatform:
             definition=endpoint.definition,
             status=EndpointStatus.UPDATING if shift else worst([one.status for one in variants]),
             failure=failure or endpoint.failure,
+            taken_back=tuple((name, endpoint.failure or "") for name in endpoint.taken_back),
             created_ms=endpoint.stored.created_ms,
             updated_ms=endpoint.stored.updated_ms,
             variants=variants,

@@ -353,6 +353,8 @@ class EndpointView:
     shift: ShiftView | None = None
     """The change that is under way."""
     shadows: tuple[VariantView, ...] = ()
+    taken_back: tuple[tuple[VariantName, str], ...] = ()
+    """Variants whose last change was taken back, and why."""
     taps: TapsView | None = None
     """Where requests are copied or written down."""
 

@@ -132,6 +132,20 @@ def test_describe_tells_what_was_sent_and_how_it_stands(door: Door) -> None:
     assert shown(door)["FailureReason"] == "no such file"
 
 
+@pytest.mark.parametrize("status", [EndpointStatus.FAILED, EndpointStatus.UPDATING])
+def test_an_endpoint_is_in_service_whatever_its_components_are(
+    door: Door, status: EndpointStatus
+) -> None:
+    """The SageMaker SDK makes an endpoint anew that is not, when it deploys a second component."""
+    pool(door)
+    create(door)
+    door.platform.become("pool", status, "no such file")
+    told = door.call("DescribeEndpoint", EndpointName="pool")
+
+    assert told["EndpointStatus"] == "InService"
+    assert "FailureReason" not in told
+
+
 def test_components_are_listed_by_endpoint_variant_and_status_in_pages(door: Door) -> None:
     """And sorted as asked for."""
     pool(door)

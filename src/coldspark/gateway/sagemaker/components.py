@@ -179,7 +179,7 @@ async def describe(call: Call) -> Body:
     }
     if component.deployment is not None:
         answer["LastDeploymentConfig"] = component.deployment
-    failure = found.variant.failure or found.view.failure
+    failure = found.variant.failure or dict(found.view.taken_back).get(found.variant.name)
     if _status(found) == "Failed" or failure is not None:
         answer["FailureReason"] = (failure or "The reason is not known.")[:_REASON_CHARS_MAX]
     return answer

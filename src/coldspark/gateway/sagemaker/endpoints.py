@@ -112,7 +112,8 @@ async def describe(call: Call) -> Body:
         "LastModifiedTime": seconds(view.updated_ms),
     }
     answer |= _members(view, note, since_s)
-    if _status(view) == "Failed" or view.failure is not None:
+    has_failed = _status(view) == "Failed" or view.failure is not None
+    if has_failed and not view.definition.has_components:
         answer["FailureReason"] = _failure(view)[:_REASON_CHARS_MAX]
     return answer
 
@@ -205,6 +206,9 @@ def _view(call: Call, name: str) -> EndpointView | None:
 
 
 def _status(view: EndpointView) -> str:
+    """Return AWS's word. What components are is told of each, as on AWS."""
+    if view.definition.has_components and view.status is not EndpointStatus.RETIRING:
+        return "InService"
     if view.shift is not None:
         return "RollingBack" if view.shift.phase is ShiftPhase.REVERTING else "Updating"
     if view.status is EndpointStatus.UPDATING and view.created_ms == view.updated_ms:
