@@ -92,6 +92,13 @@ class Conflict(ColdsparkError):
     http_status = 409
 
 
+class ComponentNeeded(ColdsparkError):
+    """Refuse a request that names no component of an endpoint that has components."""
+
+    code = "ComponentNeeded"
+    http_status = 400
+
+
 class BodyTooLarge(ColdsparkError):
     """Refuse a body over the limit: state both sizes."""
 

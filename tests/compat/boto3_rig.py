@@ -73,8 +73,7 @@ class Aws:
         )
         if self.is_local:
             client.meta.events.register("before-send", self._send_here)
-        client.meta.events.register(f"after-call.{service}", _check)
-        return client
+        return judged(client, service)
 
     @property
     def platform(self) -> AnsweringPlatform:
@@ -94,6 +93,12 @@ class Aws:
         )
         raw = _Raw(response.content)
         return AWSResponse(request.url, response.status_code, dict(response.headers), raw)
+
+
+def judged(client: Any, service: str) -> Any:
+    """Hold every answer that a client reads against botocore's own model."""
+    client.meta.events.register(f"after-call.{service}", _check)
+    return client
 
 
 class _Raw(io.BytesIO):

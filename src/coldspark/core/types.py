@@ -254,6 +254,8 @@ class FailureKind(StrEnum):
     """What the request needs of a store could not be had, or not be put there."""
     CONFLICT = "Conflict"
     """The endpoint does not take requests of this kind."""
+    COMPONENT_NEEDED = "ComponentNeeded"
+    """The endpoint has components, and the request names none of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -329,6 +331,11 @@ class EndpointDefinition:
     """When that change was asked for."""
     jobs_only: bool = False
     """It takes jobs, and refuses requests that a caller holds open."""
+    has_components: bool = False
+    """Its variants are components: each request names one, so weights choose none.
+
+    They come and go one by one, and there may be none.
+    """
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -337,10 +344,14 @@ class EndpointDefinition:
                 " that do not begin or end it"
             )
         names = [variant.name for variant in (*self.variants, *self.shadows)]
-        if not self.variants:
-            raise ValueError(f"endpoint {self.name!r} needs at least one variant")
         if len(set(names)) != len(names):
             raise ValueError(f"endpoint {self.name!r} has two variants of one name: {names}")
+        if self.has_components:
+            if self.shadows:
+                raise ValueError(f"endpoint {self.name!r} has components, which have no shadows")
+            return
+        if not self.variants:
+            raise ValueError(f"endpoint {self.name!r} needs at least one variant")
         if not any(variant.weight > 0 for variant in self.variants):
             raise ValueError(f"endpoint {self.name!r}: at least one variant needs a weight over 0")
 

@@ -80,4 +80,5 @@ def endpoint_body_bytes_max(platform: Platform, endpoint: EndpointName) -> int:
         view = platform.endpoint(endpoint)
     except NotFound:
         return BODY_BYTES_MAX  # Told once the body is read, as for every other request.
-    return max(variant.revision.spec.limits.body_bytes_max for variant in view.variants)
+    limits = (variant.revision.spec.limits.body_bytes_max for variant in view.variants)
+    return max(limits, default=BODY_BYTES_MAX)

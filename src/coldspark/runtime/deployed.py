@@ -73,6 +73,7 @@ class Deployed:
         "lineup",
         "shift",
         "stored",
+        "taken_back",
         "taps",
     )
 
@@ -83,6 +84,8 @@ class Deployed:
         self.shift: Shift | None = None
         self.failure: str | None = None
         """Why its last change was taken back."""
+        self.taken_back: tuple[VariantName, ...] = ()
+        """Of which variants that change was."""
         self.taps: Taps | None = None
         """None for most: requests go straight to their cell."""
         self._counted = Counted()
@@ -117,7 +120,7 @@ class Deployed:
     def adopt(self, stored: StoredEndpoint) -> None:
         """Become what a new definition says, at once or by steps."""
         self._before = self.definition
-        self.stored, self.failure = stored, None
+        self.stored, self.failure, self.taken_back = stored, None, ()
         previous = stored.definition.previous
         if previous is None:
             self._run(stored.definition.variants)
@@ -195,7 +198,7 @@ class Deployed:
         """Let blue stay the lineup, and green go."""
         shift, self.shift = self.shift, None
         assert shift is not None
-        self.failure = f"the change was taken back: {reason}"
+        self.failure, self.taken_back = f"the change was taken back: {reason}", shift.changed
         _log.warning("endpoint %s: %s", self.definition.name, self.failure)
         if shift.view().is_in_place:
             self._run(self.definition.variants)

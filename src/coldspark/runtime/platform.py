@@ -128,6 +128,11 @@ class LocalPlatform:
         if endpoint.stored.definition.jobs_only and invocation.job is None:
             sink.fail(_jobs_only(invocation.endpoint), None)
             return _Void()
+        if endpoint.stored.definition.has_components is not invocation.is_component:
+            refusal = _not_of_components(invocation, endpoint.definition)
+            if refusal is not None:
+                sink.fail(refusal, None)
+                return _Void()
         cell = endpoint.cell_for(invocation)
         if cell is None:
             sink.fail(_unknown_variant(invocation, endpoint.definition), None)
@@ -145,6 +150,8 @@ class LocalPlatform:
         if endpoint is None:
             return
         lineup = endpoint.lineup
+        if endpoint.definition.has_components:
+            return  # A job names no component, so there is none.
         weights = sum(variant.weight for variant in lineup.variants)
         for variant in lineup.variants:
             share = round(jobs * variant.weight / weights)
@@ -302,6 +309,7 @@ class LocalPlatform:
             definition=endpoint.definition,
             status=EndpointStatus.UPDATING if shift else worst([one.status for one in variants]),
             failure=failure or endpoint.failure,
+            taken_back=tuple((name, endpoint.failure or "") for name in endpoint.taken_back),
             created_ms=endpoint.stored.created_ms,
             updated_ms=endpoint.stored.updated_ms,
             variants=variants,
@@ -359,9 +367,32 @@ def _jobs_only(name: EndpointName) -> Failure:
     )
 
 
-def _unknown_variant(invocation: Invocation, definition: EndpointDefinition) -> Failure:
-    names = ", ".join(variant.name for variant in definition.variants)
+def _not_of_components(invocation: Invocation, definition: EndpointDefinition) -> Failure | None:
+    """Refuse a request that names no component where there are some, or one where there are none.
+
+    One that names a variant names a component, whatever its door calls it.
+    """
+    name = definition.name
+    if not definition.has_components:
+        return Failure(
+            kind=FailureKind.CONFLICT,
+            message=f"endpoint {name} has no components, so {invocation.variant!r} is none of"
+            " them: leave the component's name out of the request",
+        )
+    if invocation.variant is not None:
+        return None
+    names = ", ".join(variant.name for variant in definition.variants) or "none yet"
     return Failure(
-        kind=FailureKind.NOT_FOUND,
-        message=f"endpoint {definition.name} has no variant {invocation.variant!r}; it has {names}",
+        kind=FailureKind.COMPONENT_NEEDED,
+        message=f"endpoint {name} has components, and a request names one of them: {names}",
+    )
+
+
+def _unknown_variant(invocation: Invocation, definition: EndpointDefinition) -> Failure:
+    names = ", ".join(variant.name for variant in definition.variants) or "none yet"
+    what = "component" if definition.has_components else "variant"
+    return Failure(
+        # The endpoint is there: doors that say of NotFound that it is not would mislead.
+        kind=FailureKind.INVALID_REQUEST if definition.has_components else FailureKind.NOT_FOUND,
+        message=f"endpoint {definition.name} has no {what} {invocation.variant!r}; it has {names}",
     )

@@ -45,6 +45,8 @@ class Invocation(Struct, frozen=True, kw_only=True, gc=False):
     endpoint: EndpointName
     variant: VariantName | None = None
     """None: the weights choose."""
+    is_component: bool = False
+    """The variant is asked for as a component: an endpoint that has none refuses it."""
     target: str | None = None
     """Which of an endpoint's many models."""
     method: str = "POST"
@@ -351,6 +353,8 @@ class EndpointView:
     shift: ShiftView | None = None
     """The change that is under way."""
     shadows: tuple[VariantView, ...] = ()
+    taken_back: tuple[tuple[VariantName, str], ...] = ()
+    """Variants whose last change was taken back, and why."""
     taps: TapsView | None = None
     """Where requests are copied or written down."""
 

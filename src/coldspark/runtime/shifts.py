@@ -107,6 +107,8 @@ class Shift:
         self._floors = floors
         self._owner = owner
         self._alarms = alarms
+        self.changed = _changed(change)
+        """Which variants are other ones, by name; the rest serves on as it is."""
         self.blue = blue
         self.green = Lineup(change.new.variants)
         self._blue_counts = {name: _present(cell) for name, cell in blue.cells.items()}
@@ -360,7 +362,8 @@ class Shift:
             self._post(GreenReady())
 
     def _look_in_place(self) -> None:
-        fleets = [cell.fleet for cell in self.blue.cells.values()]
+        # One that stays as it is, and does not work, is no fault of the change.
+        fleets = [cell.fleet for name, cell in self.blue.cells.items() if name in self.changed]
         failed = next((f for f in fleets if f.status is EndpointStatus.FAILED), None)
         if failed is not None and self._machine.phase is ShiftPhase.BAKING:
             self._post(GreenFailed(failed.failure or "it cannot start"))
@@ -381,6 +384,16 @@ class Shift:
         delay_s = max(0.0, at_s - clock.monotonic_s()) + _TIMER_SLACK_S
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(delay_s, self._post, Ticked())
+
+
+def _changed(change: Change) -> tuple[VariantName, ...]:
+    """Return the variants whose revision is another one."""
+    old = {variant.name: variant.revision.id for variant in change.old.variants}
+    return tuple(
+        variant.name
+        for variant in change.new.variants
+        if old.get(variant.name) != variant.revision.id
+    )
 
 
 def _present(cell: Cell) -> int:

@@ -51,7 +51,8 @@ def _save(connection: Connection, definition: EndpointDefinition, now_ms: int) -
         connection.execute(update(table).where(table.c.name == definition.name).values(values))
     revisions = [variant.revision for variant in (*definition.variants, *definition.shadows)]
     rows = [(revision.id, spec_json(revision.spec).decode(), now_ms) for revision in revisions]
-    connection.exec_driver_sql(_REVISIONS, rows)
+    if rows:
+        connection.exec_driver_sql(_REVISIONS, rows)
     return StoredEndpoint(definition=definition, created_ms=created_ms, updated_ms=now_ms)
 
 

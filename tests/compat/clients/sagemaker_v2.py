@@ -11,7 +11,9 @@ from tempfile import TemporaryDirectory
 import boto3
 import sagemaker
 from model_archive import HANDLER, archive
+from sagemaker.compute_resource_requirements.resource_requirements import ResourceRequirements
 from sagemaker.deserializers import JSONDeserializer
+from sagemaker.enums import EndpointType
 from sagemaker.model import Model
 from sagemaker.predictor import Predictor
 from sagemaker.pytorch import PyTorchModel
@@ -56,6 +58,49 @@ def with_code(session: sagemaker.Session, directory: Path) -> None:
         predictor.delete_endpoint()
 
 
+def with_components(session: sagemaker.Session) -> None:
+    """Deploy two models as inference components of one endpoint; scale one; delete all."""
+    predictors = []
+    for name, weight in (("six", 6.0), ("seven", 7.0)):
+        model = Model(
+            image_uri=IMAGE,
+            model_data=model_at(session, weight),
+            role=ROLE,
+            sagemaker_session=session,
+            predictor_cls=Predictor,
+        )
+        predictor = model.deploy(
+            endpoint_name="pool",
+            endpoint_type=EndpointType.INFERENCE_COMPONENT_BASED,
+            inference_component_name=name,
+            instance_type="ml.m5.large",
+            initial_instance_count=1,
+            resources=ResourceRequirements(
+                requests={"memory": 512, "copies": 1}, limits={"memory": 1024}
+            ),
+            serializer=JSONSerializer(),
+            deserializer=JSONDeserializer(),
+            wait=False,
+        )
+        assert predictor.predict({"values": [1, 2]}) == {"products": [weight, 2 * weight]}
+        predictors.append(predictor)
+    six, seven = predictors
+    related, _ = six.list_related_models()
+    assert sorted(one["InferenceComponentName"] for one in related) == ["seven", "six"]
+    six.update_predictor(
+        resources=ResourceRequirements(
+            requests={"memory": 256, "copies": 2}, limits={"memory": 512}
+        )
+    )
+    assert six.predict({"values": [1]}) == {"products": [6.0]}
+    assert seven.predict({"values": [1]}) == {"products": [7.0]}
+    for predictor in predictors:
+        predictor.delete_model()
+        predictor.delete_predictor()
+    session.delete_endpoint("pool")
+    session.delete_endpoint_config("pool")
+
+
 def main() -> None:
     """Go through an endpoint's life."""
     session = sagemaker.Session()
@@ -92,6 +137,7 @@ def main() -> None:
     assert session.sagemaker_client.list_endpoints()["Endpoints"] == []
     with TemporaryDirectory() as directory:
         with_code(session, Path(directory))
+    with_components(session)
     print("sagemaker", sagemaker.__version__, "passed")
 
 

@@ -165,11 +165,13 @@ class World:
         assert isinstance(found, dict)
         return found
 
-    def load(self, name: str, count: int) -> None:
+    def load(self, name: str, count: int, component: str | None = None) -> None:
         """Hold so many requests open, each by a caller of its own."""
+        named = {} if component is None else {"InferenceComponentName": component}
 
         def call() -> None:
-            answer = self.client("sagemaker-runtime").invoke_endpoint(EndpointName=name, Body=b"x")
+            runtime = self.client("sagemaker-runtime")
+            answer = runtime.invoke_endpoint(EndpointName=name, Body=b"x", **named)
             assert answer["Body"].read() == b"done"
 
         wanted = self.open_requests() + count

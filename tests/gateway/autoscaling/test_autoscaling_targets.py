@@ -129,7 +129,10 @@ def test_a_target_is_registered_changed_and_deregistered(server: World, aws: Any
     [
         ({"ServiceNamespace": "ecs"}, "'ecs' is not served here"),
         ({"ScalableDimension": "lambda:function:ProvisionedConcurrency"}, "is not of sagemaker"),
-        ({"ScalableDimension": "sagemaker:inference-component:DesiredCopyCount"}, "use sagemaker:"),
+        (
+            {"ScalableDimension": "sagemaker:inference-component:DesiredCopyCount"},
+            "must be inference-",
+        ),
         ({"ScalableDimension": "foo"}, "1 validation error detected: Value 'foo' at"),
         ({"ResourceId": "endpoint/churn"}, "must be endpoint/<endpoint>/variant/<variant>"),
         ({"ResourceId": "endpoint/churn/variant/w"}, "doesn't exist: endpoint/churn/variant/w"),

@@ -90,7 +90,6 @@ def test_a_request_becomes_an_invocation() -> None:
     [
         "target-container-hostname",
         "enable-explanations",
-        "inference-component",
         "session-id",
         "prefix-aware-id",
     ],

@@ -22,7 +22,7 @@ class Call:
     @property
     def place(self) -> Place:
         """Return which target a change is about."""
-        return place_of(self.body)
+        return place_of(self.body, self.scaling.platform)
 
     async def targets(self) -> list[Target]:
         """Return the targets that a list's filters leave."""

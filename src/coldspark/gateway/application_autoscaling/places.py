@@ -2,15 +2,21 @@
 
 import re
 from collections.abc import Iterator
+from typing import Never
 
 from coldspark.core.types import EndpointName, VariantName
 from coldspark.gateway.aws.errors import AwsError, invalid
 from coldspark.gateway.aws.scopes import ACCOUNT
 from coldspark.gateway.aws.services import Body
+from coldspark.runtime.ports import Platform
 from coldspark.runtime.scaling.records import Action, Dimension, Place, Policy, Target
+from coldspark.runtime.scaling.standing import endpoint_of_component
 
 NAMESPACE = "sagemaker"
 _RESOURCE = re.compile(r"endpoint/([^/]+)/variant/([^/]+)")
+_COMPONENT = re.compile(r"inference-component/([^/]+)")
+_NOWHERE = EndpointName("")
+"""Of a component that there is not: nothing is found there."""
 
 
 def is_served(body: Body) -> bool:
@@ -18,14 +24,14 @@ def is_served(body: Body) -> bool:
     return body["ServiceNamespace"] == NAMESPACE
 
 
-def place_of(body: Body) -> Place:
+def place_of(body: Body, platform: Platform) -> Place:
     """Return which target a change is about. Raises a ValidationException."""
     namespace, resource = str(body["ServiceNamespace"]), str(body["ResourceId"])
     dimension = str(body["ScalableDimension"])
     if namespace != NAMESPACE:
         invalid(
-            f"ServiceNamespace '{namespace}' is not served here: endpoint variants of {NAMESPACE}"
-            " are what can be scaled.",
+            f"ServiceNamespace '{namespace}' is not served here: endpoint variants and inference"
+            f" components of {NAMESPACE} are what can be scaled.",
             field="ServiceNamespace",
         )
     if not dimension.startswith(f"{namespace}:"):
@@ -34,18 +40,11 @@ def place_of(body: Body) -> Place:
             f" {dimension} is not of {namespace}.",
             field="ScalableDimension",
         )
-    if dimension not in tuple(Dimension):
-        invalid(
-            f"ScalableDimension '{dimension}' is not served here: use {' or '.join(Dimension)}.",
-            field="ScalableDimension",
-        )
+    if Dimension(dimension) is Dimension.COPIES:
+        return _component_place(resource, platform)
     match = _RESOURCE.fullmatch(resource)
     if match is None:
-        invalid(
-            "Unsupported service namespace, resource type or scalable dimension: ResourceId"
-            f" '{resource}' must be endpoint/<endpoint>/variant/<variant>.",
-            field="ResourceId",
-        )
+        _misnamed(resource, "endpoint/<endpoint>/variant/<variant>")
     return Place(
         endpoint=EndpointName(match[1]),
         variant=VariantName(match[2]),
@@ -53,12 +52,31 @@ def place_of(body: Body) -> Place:
     )
 
 
+def _component_place(resource: str, platform: Platform) -> Place:
+    match = _COMPONENT.fullmatch(resource)
+    if match is None:
+        _misnamed(resource, "inference-component/<component>")
+    return Place(
+        endpoint=endpoint_of_component(platform, match[1]) or _NOWHERE,
+        variant=VariantName(match[1]),
+        dimension=Dimension.COPIES,
+    )
+
+
+def _misnamed(resource: str, wanted: str) -> Never:
+    invalid(
+        "Unsupported service namespace, resource type or scalable dimension: ResourceId"
+        f" '{resource}' must be {wanted}.",
+        field="ResourceId",
+    )
+
+
 def endpoints_named(body: Body) -> Iterator[str]:
-    """Yield every endpoint that a checked request mentions."""
+    """Yield every endpoint and every inference component that a checked request mentions."""
     sent = body.get("ResourceIds", [])
     assert isinstance(sent, list)
     for resource in [*sent, *([body["ResourceId"]] if "ResourceId" in body else [])]:
-        match = _RESOURCE.fullmatch(str(resource))
+        match = _RESOURCE.fullmatch(str(resource)) or _COMPONENT.fullmatch(str(resource))
         if match is not None:
             yield match[1]
 

@@ -11,6 +11,7 @@ from coldspark.errors import BodyTooLarge, Conflict, InvalidRequest, NotFound
 from coldspark.gateway.auth.scopes import Action
 from coldspark.gateway.native.asking import Ask, answer
 from coldspark.gateway.native.job_schemas import JobBody, JobsBody
+from coldspark.runtime.jobs.line import refuse_components
 from coldspark.runtime.jobs.ports import JobOrder, JobsAtWork, StoredJob
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
@@ -24,6 +25,7 @@ async def accept_job(ask: Ask) -> Response:
     ask.allow(Action.INVOKE, ask.endpoint)
     runner = _runner(ask)
     view = ask.house.platform.endpoint(ask.endpoint)
+    refuse_components(view)
     limit_s = min(variant.revision.spec.limits.request_timeout_s for variant in view.variants)
     limit = min(variant.revision.spec.limits.body_bytes_max for variant in view.variants)
     body = b"".join([piece async for piece in _pieces(ask, min(limit, BODY_BYTES_MAX))])

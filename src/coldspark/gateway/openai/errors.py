@@ -20,6 +20,7 @@ _CODES = {
     "UnsupportedMedia": ("invalid_request_error", "unsupported_media_type"),
     "AlreadyExists": ("invalid_request_error", "already_exists"),
     "Conflict": ("invalid_request_error", "conflict"),
+    "ComponentNeeded": ("invalid_request_error", "component_needed"),
     "Cancelled": ("invalid_request_error", "request_cancelled"),
     "QueueFull": ("rate_limit_error", "rate_limit_exceeded"),
     "NoRoom": ("server_error", "no_room"),

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from coldspark.gateway.aws.scopes import ACCOUNT
 
 _ARN = re.compile(
-    r"arn:aws[a-z-]*:sagemaker:[a-z0-9-]*:[0-9]{12}:(model|endpoint-config|endpoint)/(.+)"
+    r"arn:aws[a-z-]*:sagemaker:[a-z0-9-]*:[0-9]{12}:"
+    r"(model|endpoint-config|endpoint|inference-component)/(.+)"
 )
 
 

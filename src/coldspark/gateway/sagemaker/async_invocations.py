@@ -18,7 +18,7 @@ from coldspark.gateway.auth.scopes import Action
 from coldspark.gateway.aws.scopes import ACCOUNT, scope_of
 from coldspark.gateway.gate import Gate
 from coldspark.gateway.sagemaker.async_jobs import AsyncJobs
-from coldspark.gateway.sagemaker.deployments import note_of
+from coldspark.gateway.sagemaker.notes import note_of
 from coldspark.gateway.sagemaker.records import AsyncConfig, read
 from coldspark.gateway.sagemaker.replies import Reply, error_reply
 from coldspark.runtime.jobs.ports import JobOrder

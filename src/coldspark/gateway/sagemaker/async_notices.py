@@ -10,7 +10,7 @@ from coldspark.gateway.aws.notifications import envelope
 from coldspark.gateway.aws.services import Moment
 from coldspark.gateway.sagemaker.async_jobs import topics_of
 from coldspark.gateway.sagemaker.calls import Call
-from coldspark.gateway.sagemaker.deployments import note_of
+from coldspark.gateway.sagemaker.notes import note_of
 from coldspark.gateway.sagemaker.records import AsyncConfig, read
 from coldspark.runtime import clock
 from coldspark.runtime.jobs.ports import Ended, Notice, Words

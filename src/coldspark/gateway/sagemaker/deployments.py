@@ -1,12 +1,7 @@
-"""From an endpoint config to the definition that the platform runs, and what Describe needs of it.
-
-What AWS's clients want to read back of an endpoint lies in the definition's labels, as JSON. So it
-changes together with what runs, in the platform's one write: no crash can part the two, and an
-endpoint has no document of its own.
-"""
+"""From an endpoint config to the definition that the platform runs; see also ``notes``."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import msgspec
 
@@ -15,44 +10,20 @@ from coldspark.gateway.aws.errors import invalid
 from coldspark.gateway.sagemaker import models
 from coldspark.gateway.sagemaker.calls import DOOR, Body, Call
 from coldspark.gateway.sagemaker.capturing import capture_rule
+from coldspark.gateway.sagemaker.component_endpoints import components_of, is_of_components
 from coldspark.gateway.sagemaker.endpoint_configs import CONFIGS
 from coldspark.gateway.sagemaker.models import MODELS
+from coldspark.gateway.sagemaker.notes import EndpointNote, VariantNote, labels
 from coldspark.gateway.sagemaker.records import (
     AsyncConfig,
     DataCapture,
     EndpointChange,
     EndpointConfig,
-    ManagedScaling,
     ProductionVariant,
-    ServerlessConfig,
     read,
 )
 from coldspark.gateway.sagemaker.shifting import shift_policy
 from coldspark.gateway.sagemaker.variants import is_managed, variant_definition
-
-_LABEL = "sagemaker"
-
-
-class VariantNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What AWS's words say of a variant beyond its spec."""
-
-    image: str | None = None
-    serverless: ServerlessConfig | None = None
-    instances: int | None = None
-    scaling: ManagedScaling | None = None
-    routing: dict[str, object] | None = None
-
-
-class EndpointNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What AWS's words say of an endpoint: the value of its label."""
-
-    config: str
-    variants: dict[str, VariantNote]
-    shadows: dict[str, VariantNote] = {}
-    deployment: dict[str, object] | None = None
-    capture: DataCapture | None = None
-    asynchronous: dict[str, object] | None = None
-    """Its AsyncInferenceConfig, as it was sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,34 +40,35 @@ class Retained:
 NOTHING_RETAINED = Retained(weights={}, instances={})
 
 
-def note_of(definition: EndpointDefinition) -> EndpointNote | None:
-    """Return the note that this door left, or None for an endpoint of another door."""
-    text = dict(definition.labels).get(_LABEL)
-    return None if text is None else msgspec.json.decode(text, type=EndpointNote)
-
-
-def with_note(
-    definition: EndpointDefinition, variants: tuple[VariantDefinition, ...], note: EndpointNote
-) -> EndpointDefinition:
-    """Return the definition with other variants and the note that goes with them."""
-    return replace(definition, variants=variants, labels=_labels(note))
-
-
 async def definition_of(
     call: Call,
     change: EndpointChange,
     own_tag: str | None,
     retained: Retained = NOTHING_RETAINED,
     deployment: Body | None = None,
+    known: EndpointDefinition | None = None,
 ) -> EndpointDefinition:
-    """Return what a create or update asks the platform for. Raises a ValidationException."""
+    """Return what a create or update asks the platform for. Raises a ValidationException.
+
+    ``known`` is what an update changes.
+    """
     body = (await CONFIGS.load(call, change.endpoint_config_name)).body
     config = read(EndpointConfig, body)
     config_tag = await CONFIGS.gpu_tag(call, change.endpoint_config_name)
     places = {"endpoint": own_tag, "endpoint config": config_tag}
     kept = [_with_retained(variant, retained) for variant in config.production_variants]
     jobs = config.async_inference_config
-    variants, notes = await _variants(call, kept, body.get("ProductionVariants"), places, jobs)
+    sent = body.get("ProductionVariants")
+    if known is not None and known.has_components is not is_of_components(config):
+        invalid(
+            f"Endpoint '{change.endpoint_name}' cannot change between models of its variants and"
+            " inference components: create another endpoint.",
+            field="EndpointConfigName",
+        )
+    variants: tuple[VariantDefinition, ...] = ()
+    notes = _pool_notes(kept, sent)
+    if not is_of_components(config):
+        variants, notes = await _variants(call, kept, sent, places, jobs)
     shadows, shadow_notes = await _variants(
         call, config.shadow_production_variants, body.get("ShadowProductionVariants"), places, jobs
     )
@@ -110,19 +82,31 @@ async def definition_of(
         capture=capture,
         asynchronous=asynchronous if isinstance(asynchronous, dict) else None,
     )
+    if is_of_components(config):
+        note, variants = components_of(call, change.endpoint_name, places, note, known)
     try:
         return EndpointDefinition(
             name=EndpointName(change.endpoint_name),
             variants=variants,
             source=DOOR,
-            labels=_labels(note),
+            labels=labels(note),
             shadows=shadows,
             capture=capture_rule(capture),
             shift=shift_policy(deployment, call.alarms),
             jobs_only=note.asynchronous is not None,
+            has_components=is_of_components(config),
         )
     except ValueError as error:
         invalid(f"Endpoint '{change.endpoint_name}' is not valid: {error}.")
+
+
+def _pool_notes(asked: Sequence[ProductionVariant], sent: object) -> dict[str, VariantNote]:
+    """Return the notes of variants without a model."""
+    bodies = sent if isinstance(sent, list) else []
+    return {
+        variant.variant_name: _variant_note(variant, None, body)
+        for body, variant in zip(bodies, asked, strict=True)
+    }
 
 
 async def _variants(
@@ -168,10 +152,6 @@ async def _variant(
     return definition, model.container.image
 
 
-def _labels(note: EndpointNote) -> tuple[tuple[str, str], ...]:
-    return ((_LABEL, msgspec.json.encode(note).decode()),)
-
-
 def _with_retained(variant: ProductionVariant, retained: Retained) -> ProductionVariant:
     name = variant.variant_name
     count = variant.initial_instance_count
@@ -187,6 +167,7 @@ def _with_retained(variant: ProductionVariant, retained: Retained) -> Production
 def _variant_note(variant: ProductionVariant, image: str | None, sent: Body) -> VariantNote:
     routing = sent.get("RoutingConfig")
     return VariantNote(
+        instance_type=variant.instance_type if variant.model_name is None else None,
         image=image,
         serverless=variant.serverless_config,
         instances=variant.initial_instance_count,

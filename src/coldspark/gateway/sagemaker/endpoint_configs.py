@@ -4,6 +4,7 @@ from coldspark.gateway.aws.errors import invalid
 from coldspark.gateway.sagemaker import models
 from coldspark.gateway.sagemaker.async_jobs import check_async
 from coldspark.gateway.sagemaker.calls import Body, Call
+from coldspark.gateway.sagemaker.component_endpoints import check_pools, is_of_components
 from coldspark.gateway.sagemaker.gpus import TAG
 from coldspark.gateway.sagemaker.models import MODELS
 from coldspark.gateway.sagemaker.records import (
@@ -26,6 +27,9 @@ async def create(call: Call) -> Body:
     if config.async_inference_config is not None:
         check_async(call.jobs, config.async_inference_config)
     own_tag = next((tag.value for tag in config.tags if tag.key == TAG), None)
+    if is_of_components(config):
+        check_pools(config, own_tag, call.catalogue)
+        return await CONFIGS.keep(call, config.endpoint_config_name, config.tags)
     for variant in (*config.production_variants, *config.shadow_production_variants):
         await _try_out(call, variant, own_tag, config.async_inference_config)
     return await CONFIGS.keep(call, config.endpoint_config_name, config.tags)

@@ -19,15 +19,14 @@ from coldspark.gateway.sagemaker.calls import Body, Call, seconds
 from coldspark.gateway.sagemaker.capturing import capture_summary
 from coldspark.gateway.sagemaker.deployments import (
     NOTHING_RETAINED,
-    EndpointNote,
     Retained,
     definition_of,
-    note_of,
 )
 from coldspark.gateway.sagemaker.errors import already_exists, not_found
 from coldspark.gateway.sagemaker.gpus import TAG
+from coldspark.gateway.sagemaker.notes import EndpointNote, note_of
 from coldspark.gateway.sagemaker.records import EndpointChange, Listing, read
-from coldspark.gateway.sagemaker.summaries import variant_summary
+from coldspark.gateway.sagemaker.summaries import pool_summary, variant_summary
 from coldspark.gateway.sagemaker.variants import is_managed
 from coldspark.runtime.ports import EndpointView, ShiftView
 
@@ -70,7 +69,12 @@ async def update(call: Call) -> Body:
     if deployment is None and change.retain_deployment_config:
         deployment = note.deployment
     definition = await definition_of(
-        call, change, own_tag, _retained(change, view.definition, note), deployment
+        call,
+        change,
+        own_tag,
+        _retained(change, view.definition, note),
+        deployment,
+        known=view.definition,
     )
     await call.platform.deploy(definition)
     await async_notices.announce(call, definition)
@@ -80,7 +84,12 @@ async def update(call: Call) -> Body:
 async def delete(call: Call) -> None:
     """DeleteEndpoint."""
     name = call.name("EndpointName")
-    changeable(call, name)
+    _, note = changeable(call, name)
+    if note.components:
+        invalid(
+            f'Cannot delete endpoint "{call.arn(NOUN, name)}" while it has inference components:'
+            f" delete {', '.join(sorted(note.components))} first."
+        )
     await call.platform.remove(EndpointName(name))
     await tags.drop_tags(call.documents, Resource(NOUN, name))
 
@@ -97,17 +106,23 @@ async def describe(call: Call) -> Body:
     answer: Body = {
         "EndpointName": name,
         "EndpointArn": call.arn(NOUN, name),
-        "ProductionVariants": [
-            variant_summary(variant, note, since_s, view.shift) for variant in view.variants
-        ],
+        "ProductionVariants": _variants(view, note, since_s),
         "EndpointStatus": _status(view),
         "CreationTime": seconds(view.created_ms),
         "LastModifiedTime": seconds(view.updated_ms),
     }
     answer |= _members(view, note, since_s)
-    if _status(view) == "Failed" or view.failure is not None:
+    has_failed = _status(view) == "Failed" or view.failure is not None
+    if has_failed and not view.definition.has_components:
         answer["FailureReason"] = _failure(view)[:_REASON_CHARS_MAX]
     return answer
+
+
+def _variants(view: EndpointView, note: EndpointNote | None, since_s: float) -> list[Body]:
+    """Return the variants; where components share their instances, as the note has them."""
+    if note is not None and view.definition.has_components:
+        return [pool_summary(name, one) for name, one in note.variants.items()]
+    return [variant_summary(variant, note, since_s, view.shift) for variant in view.variants]
 
 
 def _members(view: EndpointView, note: EndpointNote | None, since_s: float) -> Body:
@@ -191,6 +206,9 @@ def _view(call: Call, name: str) -> EndpointView | None:
 
 
 def _status(view: EndpointView) -> str:
+    """Return AWS's word. What components are is told of each, as on AWS."""
+    if view.definition.has_components and view.status is not EndpointStatus.RETIRING:
+        return "InService"
     if view.shift is not None:
         return "RollingBack" if view.shift.phase is ShiftPhase.REVERTING else "Updating"
     if view.status is EndpointStatus.UPDATING and view.created_ms == view.updated_ms:

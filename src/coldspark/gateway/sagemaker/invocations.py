@@ -30,6 +30,7 @@ _STREAM_SUFFIX = "/invocations-response-stream"
 _STREAM_ACCEPT = "x-amzn-sagemaker-accept"
 _HEADER = "x-amzn-sagemaker-"
 _VARIANT = "x-amzn-sagemaker-target-variant"
+_COMPONENT = "x-amzn-sagemaker-inference-component"
 _TARGET = "x-amzn-sagemaker-target-model"
 
 _PASSED = {
@@ -47,9 +48,6 @@ _REFUSED = {
         "TargetContainerHostname: endpoints with several containers are not supported yet"
     ),
     "x-amzn-sagemaker-enable-explanations": "EnableExplanations: explainers are not supported yet",
-    "x-amzn-sagemaker-inference-component": (
-        "InferenceComponentName: inference components are not supported yet"
-    ),
     "x-amzn-sagemaker-session-id": "SessionId: stateful sessions are not supported yet",
     "x-amzn-sagemaker-prefix-aware-id": "PrefixAwareId: prefix-aware routing is not supported yet",
 }
@@ -92,6 +90,7 @@ def invocation(
     """
     passed: list[tuple[str, str]] = []
     variant: str | None = None
+    component: str | None = None
     for word, value in headers.items():
         if not word.startswith(_HEADER):
             continue
@@ -99,12 +98,22 @@ def invocation(
             raise InvalidRequest(f"{_REFUSED[word]}. Leave it out of the request.", field=word)
         if word == _VARIANT:
             variant = value
+        elif word == _COMPONENT:
+            component = value
         elif word in _PASSED:
             _check_length(word, value, _PASSED[word])
             passed.append((word, value))
+    if component is not None and variant is not None:
+        raise InvalidRequest(
+            f"TargetVariant '{variant[:63]}' does not go with InferenceComponentName, which says"
+            " already who answers. Leave it out of the request.",
+            field=_VARIANT,
+        )
+    named = variant if component is None else component
     return Invocation(
         endpoint=EndpointName(name),
-        variant=None if variant is None else VariantName(variant),
+        variant=None if named is None else VariantName(named),
+        is_component=component is not None,
         target=headers.get(_TARGET),
         content_type=headers.get("content-type"),
         accept=headers.get(_STREAM_ACCEPT if is_stream else "accept"),

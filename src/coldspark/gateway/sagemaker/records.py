@@ -277,6 +277,8 @@ class Listing(Struct, frozen=True, kw_only=True, rename="pascal"):
     last_modified_time_before: float | None = None
     last_modified_time_after: float | None = None
     status_equals: str | None = None
+    endpoint_name_equals: str | None = None
+    variant_name_equals: str | None = None
 
 
 def read(kind: type[_Record], body: object) -> _Record:

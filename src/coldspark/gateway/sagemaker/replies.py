@@ -60,6 +60,7 @@ _OTHERS = {
     "BodyTooLarge": ("ValidationError", 400),
     "AlreadyExists": ("ValidationError", 400),
     "Conflict": ("ValidationError", 400),
+    "ComponentNeeded": ("ValidationError", 400),
     "QueueFull": ("ThrottlingException", 400),
     "Forbidden": ("AccessDeniedException", 403),
     "Unauthenticated": ("UnrecognizedClientException", 403),
@@ -70,6 +71,11 @@ _OTHERS = {
 }
 _OVERSIZE_CURE = (
     "With COLDSPARK_BODY_LIMIT a model asks for more; InvokeEndpointAsync takes its input from S3."
+)
+_COMPONENT_NEEDED = (
+    "Inference Component Name header is required for endpoints to which you plan to deploy"
+    " inference components. Please include Inference Component Name header or consider using"
+    " SageMaker models."
 )
 _TIMED_OUT = (
     "Your invocation timed out while waiting for a response from container primary. "
@@ -130,6 +136,8 @@ def _words(code: str, message: str, request: str | None, endpoint: str | None) -
     """Put AWS's own sentence, which callers may search for, before ours."""
     if code in ("NotFound", "EndpointRetired") and endpoint is not None:
         return f"Endpoint {endpoint[:256]} of account {ACCOUNT} not found."
+    if code == "ComponentNeeded":
+        return f"{_COMPONENT_NEEDED} ({message})"
     if code == "BodyTooLarge":
         said = f"{message.removesuffix('.')}. {_OVERSIZE_CURE}"
         return f"Request {request} has oversize body. {said}" if request else said

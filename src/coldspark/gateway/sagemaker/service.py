@@ -10,6 +10,8 @@ from coldspark.config import NO_LIMITS, AwsLimits
 from coldspark.gateway.aws.services import Asked, Service, operations
 from coldspark.gateway.aws.validation import Structure
 from coldspark.gateway.sagemaker import (
+    component_shapes,
+    components,
     endpoint_configs,
     endpoints,
     models,
@@ -28,7 +30,7 @@ from coldspark.runtime.catalogue import Catalogue
 from coldspark.runtime.metric_ports import Alarms
 from coldspark.runtime.ports import Documents, Platform
 
-_NAMES = ("ModelName", "EndpointConfigName", "EndpointName")
+_NAMES = ("ModelName", "EndpointConfigName", "EndpointName", "InferenceComponentName")
 _VARIANTS = ("ProductionVariants", "ShadowProductionVariants")
 
 Run = Callable[[Call], Awaitable[Body | None]]
@@ -40,6 +42,8 @@ _READS: dict[str, tuple[Run, Structure]] = {
     "ListEndpointConfigs": (CONFIGS.list_page, shapes.LISTED),
     "DescribeEndpoint": (endpoints.describe, shapes.ENDPOINT_NAMED),
     "ListEndpoints": (endpoints.list_page, shapes.ENDPOINTS_LISTED),
+    "DescribeInferenceComponent": (components.describe, component_shapes.COMPONENT_NAMED),
+    "ListInferenceComponents": (components.list_page, component_shapes.COMPONENTS_LISTED),
     "ListTags": (tags.list_tags, shapes.LIST_TAGS),
 }
 _CHANGES: dict[str, tuple[Run, Structure]] = {
@@ -51,6 +55,13 @@ _CHANGES: dict[str, tuple[Run, Structure]] = {
     "UpdateEndpoint": (endpoints.update, shapes.UPDATE_ENDPOINT),
     "DeleteEndpoint": (endpoints.delete, shapes.ENDPOINT_NAMED),
     "UpdateEndpointWeightsAndCapacities": (weights.update, shapes.UPDATE_WEIGHTS),
+    "CreateInferenceComponent": (components.create, component_shapes.CREATE),
+    "UpdateInferenceComponent": (components.update, component_shapes.UPDATE),
+    "UpdateInferenceComponentRuntimeConfig": (
+        components.update_copies,
+        component_shapes.UPDATE_COPIES,
+    ),
+    "DeleteInferenceComponent": (components.delete, component_shapes.COMPONENT_NAMED),
     "AddTags": (tags.add_tags, shapes.ADD_TAGS),
     "DeleteTags": (tags.delete_tags, shapes.DELETE_TAGS),
 }
@@ -100,6 +111,10 @@ def _names(body: Body) -> Iterator[str]:
         for variant in variants:
             if "ModelName" in variant:
                 yield str(variant["ModelName"])
+    specification = body.get("Specification", {})
+    assert isinstance(specification, dict)
+    if "ModelName" in specification:
+        yield str(specification["ModelName"])
     resource = parse_arn(str(body.get("ResourceArn", "")))
     if resource is not None:
         yield resource.name

@@ -65,8 +65,8 @@ from coldspark.gateway.aws.validation import (
 
 TAGS_MAX = 200
 
-_NAME = Text(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", max=63)
-_MODEL_NAME = Text(r"[a-zA-Z0-9]([\-a-zA-Z0-9]*[a-zA-Z0-9])?", max=63)
+NAME = Text(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", max=63)
+MODEL_NAME = Text(r"[a-zA-Z0-9]([\-a-zA-Z0-9]*[a-zA-Z0-9])?", max=63)
 _ROLE = Text(r"arn:aws[a-z\-]*:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+", max=2_048, min=20)
 # Python's re has no \p{…}: \w is letters and digits, the rest are the separators (\p{Z}).
 _TAG_TEXT = r"[\w .:/=+\-@\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]*"
@@ -75,10 +75,10 @@ _TAG_KEY = Text(_TAG_TEXT, max=128, min=1, shown=_TAG_SHOWN)
 _TAG = Structure(
     {"Key": _TAG_KEY, "Value": Text(_TAG_TEXT, max=256, shown=_TAG_SHOWN)}, ("Key", "Value")
 )
-_TAGS = Sequence(_TAG, max=TAGS_MAX)
+TAGS = Sequence(_TAG, max=TAGS_MAX)
 _NO_VPC = Unsupported("replicas run on this machine's own network. Leave it out.")
 
-_URL = Text(
+URL = Text(
     r"(?:https|s3)://[^/]+/?.*|file:///.+|/.+|artifact:[0-9a-f]{64}",
     max=1_024,
     shown="(https|s3)://([^/]+)/?(.*), or file:///path, /path, artifact:<sha256>",
@@ -86,7 +86,7 @@ _URL = Text(
 _NOT_PINNED = Unsupported("model data is read from S3Uri as it is. Leave it out.")
 _S3_DATA_SOURCE = Structure(
     {
-        "S3Uri": _URL,
+        "S3Uri": URL,
         "S3DataType": Choice(("S3Prefix", "S3Object")),
         "CompressionType": Choice(("None", "Gzip")),
         "ModelAccessConfig": Structure({"AcceptEula": Flag()}, ("AcceptEula",)),
@@ -100,7 +100,7 @@ _S3_DATA_SOURCE = Structure(
 _ONE_MODEL = Unsupported("a model is one archive for one container. Put all of it in there.")
 _CONTAINER = Structure(
     {
-        "ContainerHostname": _NAME,
+        "ContainerHostname": NAME,
         "Image": Text(r"[\S]+", max=255),
         "ImageConfig": Structure(
             {
@@ -110,7 +110,7 @@ _CONTAINER = Structure(
             ("RepositoryAccessMode",),
         ),
         "Mode": Choice(("SingleModel", "MultiModel")),
-        "ModelDataUrl": _URL,
+        "ModelDataUrl": URL,
         "ModelDataSource": Structure({"S3DataSource": _S3_DATA_SOURCE}),
         "AdditionalModelDataSources": _ONE_MODEL,
         "Environment": Dictionary(
@@ -126,14 +126,14 @@ _NETWORK_ISOLATION = Flag(only=False)
 
 CREATE_MODEL = Structure(
     {
-        "ModelName": _MODEL_NAME,
+        "ModelName": MODEL_NAME,
         "PrimaryContainer": _CONTAINER,
         "Containers": Sequence(_CONTAINER, max=15),
         "InferenceExecutionConfig": Structure(
             {"Mode": Choice(("Serial", "Direct"), ("Serial",))}, ("Mode",)
         ),
         "ExecutionRoleArn": _ROLE,
-        "Tags": _TAGS,
+        "Tags": TAGS,
         "VpcConfig": _NO_VPC,
         "EnableNetworkIsolation": _NETWORK_ISOLATION,
     },
@@ -150,8 +150,8 @@ _SERVERLESS = Structure(_SERVERLESS_MEMBERS, ("MemorySizeInMB", "MaxConcurrency"
 _STRATEGIES = ("LEAST_OUTSTANDING_REQUESTS", "RANDOM", "PREFIX_AWARE", "KV_AWARE")
 _VARIANT = Structure(
     {
-        "VariantName": _NAME,
-        "ModelName": _MODEL_NAME,
+        "VariantName": NAME,
+        "ModelName": MODEL_NAME,
         "InitialInstanceCount": Whole(1, 10_000),
         "InstanceType": Text(r"\S+", max=64),
         "InstancePools": Unsupported("give one InstanceType."),
@@ -223,7 +223,7 @@ _ASYNC = Structure(
 
 CREATE_ENDPOINT_CONFIG = Structure(
     {
-        "EndpointConfigName": _NAME,
+        "EndpointConfigName": NAME,
         "ProductionVariants": Sequence(_VARIANT, min=1, max=10),
         "DataCaptureConfig": Structure(
             {
@@ -250,7 +250,7 @@ CREATE_ENDPOINT_CONFIG = Structure(
             },
             ("InitialSamplingPercentage", "DestinationS3Uri", "CaptureOptions"),
         ),
-        "Tags": _TAGS,
+        "Tags": TAGS,
         "KmsKeyId": Unsupported("nothing is encrypted with it. Leave it out."),
         "AsyncInferenceConfig": _ASYNC,
         "ExplainerConfig": Unsupported("explanations are not computed. Leave it out."),
@@ -268,8 +268,15 @@ _SIZE = Structure(
     {"Type": Choice(("INSTANCE_COUNT", "CAPACITY_PERCENT")), "Value": Whole(1, 10_000)},
     ("Type", "Value"),
 )
-_WAIT = Whole(0, 3_600)
-_DEADLINE = Whole(600, 28_800)
+WAIT = Whole(0, 3_600)
+DEADLINE = Whole(600, 28_800)
+ALARMS = Structure(
+    {
+        "Alarms": Sequence(
+            Structure({"AlarmName": Text(r"(?!\s*$).+", max=255, min=1)}), min=1, max=10
+        )
+    }
+)
 _DEPLOYMENT = Structure(
     {
         "BlueGreenUpdatePolicy": Structure(
@@ -278,49 +285,43 @@ _DEPLOYMENT = Structure(
                     {
                         "Type": Choice(("ALL_AT_ONCE", "CANARY", "LINEAR")),
                         # AWS requires it; between the steps of ALL_AT_ONCE there is no wait.
-                        "WaitIntervalInSeconds": _WAIT,
+                        "WaitIntervalInSeconds": WAIT,
                         "CanarySize": _SIZE,
                         "LinearStepSize": _SIZE,
                     },
                     ("Type", "WaitIntervalInSeconds"),
                 ),
-                "TerminationWaitInSeconds": _WAIT,
-                "MaximumExecutionTimeoutInSeconds": _DEADLINE,
+                "TerminationWaitInSeconds": WAIT,
+                "MaximumExecutionTimeoutInSeconds": DEADLINE,
             },
             ("TrafficRoutingConfiguration",),
         ),
         "RollingUpdatePolicy": Structure(
             {
                 "MaximumBatchSize": _SIZE,
-                "WaitIntervalInSeconds": _WAIT,
-                "MaximumExecutionTimeoutInSeconds": _DEADLINE,
+                "WaitIntervalInSeconds": WAIT,
+                "MaximumExecutionTimeoutInSeconds": DEADLINE,
                 "RollbackMaximumBatchSize": _SIZE,
             },
             ("MaximumBatchSize", "WaitIntervalInSeconds"),
         ),
-        "AutoRollbackConfiguration": Structure(
-            {
-                "Alarms": Sequence(
-                    Structure({"AlarmName": Text(r"(?!\s*$).+", max=255, min=1)}), min=1, max=10
-                )
-            }
-        ),
+        "AutoRollbackConfiguration": ALARMS,
     }
 )
 
 CREATE_ENDPOINT = Structure(
     {
-        "EndpointName": _NAME,
-        "EndpointConfigName": _NAME,
+        "EndpointName": NAME,
+        "EndpointConfigName": NAME,
         "DeploymentConfig": _DEPLOYMENT,
-        "Tags": _TAGS,
+        "Tags": TAGS,
     },
     ("EndpointName", "EndpointConfigName"),
 )
 UPDATE_ENDPOINT = Structure(
     {
-        "EndpointName": _NAME,
-        "EndpointConfigName": _NAME,
+        "EndpointName": NAME,
+        "EndpointConfigName": NAME,
         "RetainAllVariantProperties": Flag(),
         "ExcludeRetainedVariantProperties": Sequence(
             Structure(
@@ -340,11 +341,11 @@ UPDATE_ENDPOINT = Structure(
 )
 UPDATE_WEIGHTS = Structure(
     {
-        "EndpointName": _NAME,
+        "EndpointName": NAME,
         "DesiredWeightsAndCapacities": Sequence(
             Structure(
                 {
-                    "VariantName": _NAME,
+                    "VariantName": NAME,
                     "DesiredWeight": Number(0),
                     "DesiredInstanceCount": Whole(0, 10_000),
                     "ServerlessUpdateConfig": Structure(
@@ -363,12 +364,12 @@ UPDATE_WEIGHTS = Structure(
     ("EndpointName", "DesiredWeightsAndCapacities"),
 )
 
-MODEL_NAMED = Structure({"ModelName": _MODEL_NAME}, ("ModelName",))
-ENDPOINT_CONFIG_NAMED = Structure({"EndpointConfigName": _NAME}, ("EndpointConfigName",))
-ENDPOINT_NAMED = Structure({"EndpointName": _NAME}, ("EndpointName",))
+MODEL_NAMED = Structure({"ModelName": MODEL_NAME}, ("ModelName",))
+ENDPOINT_CONFIG_NAMED = Structure({"EndpointConfigName": NAME}, ("EndpointConfigName",))
+ENDPOINT_NAMED = Structure({"EndpointName": NAME}, ("EndpointName",))
 
 _TOKEN = Text(max=8_192)
-_LISTED: dict[str, Shape] = {
+LISTED_MEMBERS: dict[str, Shape] = {
     "SortBy": Choice(("Name", "CreationTime")),
     "SortOrder": Choice(("Ascending", "Descending")),
     "NextToken": _TOKEN,
@@ -377,7 +378,7 @@ _LISTED: dict[str, Shape] = {
     "CreationTimeBefore": Number(),
     "CreationTimeAfter": Number(),
 }
-LISTED = Structure(_LISTED)
+LISTED = Structure(LISTED_MEMBERS)
 ENDPOINT_STATUSES = (
     "OutOfService",
     "Creating",
@@ -390,7 +391,7 @@ ENDPOINT_STATUSES = (
     "UpdateRollbackFailed",
 )
 ENDPOINTS_LISTED = Structure(
-    _LISTED
+    LISTED_MEMBERS
     | {
         "SortBy": Choice(("Name", "CreationTime", "Status")),
         "LastModifiedTimeBefore": Number(),
@@ -400,7 +401,7 @@ ENDPOINTS_LISTED = Structure(
 )
 
 _ARN = Text(r"arn:aws[a-z-]*:sagemaker:[a-z0-9-]*:[0-9]{12}:.+", max=256)
-ADD_TAGS = Structure({"ResourceArn": _ARN, "Tags": _TAGS}, ("ResourceArn", "Tags"))
+ADD_TAGS = Structure({"ResourceArn": _ARN, "Tags": TAGS}, ("ResourceArn", "Tags"))
 LIST_TAGS = Structure(
     {"ResourceArn": _ARN, "NextToken": _TOKEN, "MaxResults": Whole(50)}, ("ResourceArn",)
 )

@@ -1,8 +1,11 @@
 """A DeploymentConfig as the platform's policy: what AWS's words ask of a change. Pure."""
 
+import math
+
 from coldspark.core.shift_policy import ShiftKind, ShiftPolicy, SizeUnit, StepSize
 from coldspark.gateway.aws.errors import invalid
 from coldspark.gateway.sagemaker.calls import Body
+from coldspark.gateway.sagemaker.component_records import ComponentDeployment
 from coldspark.gateway.sagemaker.records import (
     BlueGreenUpdate,
     CapacitySize,
@@ -34,11 +37,7 @@ def shift_policy(deployment: Body | None, alarms: Alarms | None) -> ShiftPolicy 
     if blue_green is not None and rolling is not None:
         invalid("A DeploymentConfig has a BlueGreenUpdatePolicy or a RollingUpdatePolicy, not both")
     policy = _rolling(rolling, names) if rolling is not None else _blue_green(blue_green, names)
-    if policy.timeout_s is not None and policy.timeout_s <= policy.waits_s(1):
-        invalid(
-            f"MaximumExecutionTimeoutInSeconds {policy.timeout_s:g} must be more than all waits of "
-            f"the change together, {policy.waits_s(1):g}."
-        )
+    _check_deadline(policy)
     return policy
 
 
@@ -64,18 +63,63 @@ def _blue_green(asked: BlueGreenUpdate | None, alarms: tuple[str, ...]) -> Shift
     )
 
 
-def _rolling(asked: RollingUpdate, alarms: tuple[str, ...]) -> ShiftPolicy:
+def _rolling(
+    asked: RollingUpdate, alarms: tuple[str, ...], most: int = _PERCENT_MOST
+) -> ShiftPolicy:
     back = asked.rollback_maximum_batch_size
     wait_s = float(asked.wait_interval_in_seconds)
     return ShiftPolicy(
         kind=ShiftKind.ROLLING,
-        step=_step("MaximumBatchSize", asked.maximum_batch_size),
+        step=_step("MaximumBatchSize", asked.maximum_batch_size, most),
         wait_s=wait_s,
         bake_s=wait_s,
         timeout_s=_seconds(asked.maximum_execution_timeout_in_seconds),
         rollback_step=None if back is None else _step("RollbackMaximumBatchSize", back, most=100),
         alarms=alarms,
     )
+
+
+def component_policy(asked: ComponentDeployment, copies: int, alarms: Alarms | None) -> ShiftPolicy:
+    """Return how a component's change reaches callers. Raises a ValidationException.
+
+    The platform counts steps of all replicas of the endpoint, so a number of copies becomes its
+    part of the component's own, rounded up to a percent: 1 of 3 is 34 %.
+    """
+    names = tuple(one.alarm_name for one in asked.auto_rollback_configuration.alarms)
+    _check_alarms(names, alarms)
+    rolling = asked.rolling_update_policy
+    back = rolling.rollback_maximum_batch_size
+    policy = _rolling(
+        RollingUpdate(
+            maximum_batch_size=_part("MaximumBatchSize", rolling.maximum_batch_size, copies),
+            wait_interval_in_seconds=rolling.wait_interval_in_seconds,
+            maximum_execution_timeout_in_seconds=rolling.maximum_execution_timeout_in_seconds,
+            rollback_maximum_batch_size=(
+                None if back is None else _part("RollbackMaximumBatchSize", back, copies)
+            ),
+        ),
+        names,
+        most=100,
+    )
+    _check_deadline(policy)
+    return policy
+
+
+def _part(member: str, size: CapacitySize, copies: int) -> CapacitySize:
+    if size.type == "CAPACITY_PERCENT":
+        if size.value > 100:
+            invalid(f"{member} {size.value} of type CAPACITY_PERCENT must be 100 at most.")
+        return size
+    percent = min(100, math.ceil(100 * size.value / max(1, copies)))
+    return CapacitySize(type="CAPACITY_PERCENT", value=max(_PERCENT_LEAST, percent))
+
+
+def _check_deadline(policy: ShiftPolicy) -> None:
+    if policy.timeout_s is not None and policy.timeout_s <= policy.waits_s(1):
+        invalid(
+            f"MaximumExecutionTimeoutInSeconds {policy.timeout_s:g} must be more than all waits of "
+            f"the change together, {policy.waits_s(1):g}."
+        )
 
 
 def _step(member: str, size: CapacitySize, most: int = _PERCENT_MOST) -> StepSize:

@@ -3,8 +3,8 @@
 from coldspark.core.shifting import ShiftPhase
 from coldspark.core.types import EndpointStatus
 from coldspark.gateway.sagemaker.calls import Body, seconds
-from coldspark.gateway.sagemaker.deployments import EndpointNote, VariantNote
 from coldspark.gateway.sagemaker.images import COMMAND_IMAGE, HANDLER_IMAGE
+from coldspark.gateway.sagemaker.notes import EndpointNote, VariantNote
 from coldspark.gateway.sagemaker.records import ManagedScaling, ServerlessConfig
 from coldspark.gateway.sagemaker.variants import is_managed
 from coldspark.runtime.ports import ShiftView, VariantView
@@ -39,13 +39,32 @@ def variant_summary(
     own = None if note is None else note.variants.get(view.name, note.shadows.get(view.name))
     summary |= _bounds(view, own)
     if own is not None and own.image is not None:
-        summary["DeployedImages"] = [_image(own.image, view, since_s)]
+        summary["DeployedImages"] = [resolved_image(own.image, view, since_s)]
     if own is not None and own.routing is not None:
         summary["RoutingConfig"] = own.routing
     if shift is not None:
         summary["VariantStatus"] = [_shifting(shift)]
     elif view.status is EndpointStatus.UPDATING:
         summary["VariantStatus"] = [_progress(view, since_s)]
+    return summary
+
+
+def pool_summary(name: str, own: VariantNote) -> Body:
+    """Return the summary of a variant whose instances components share.
+
+    Its instances are a bound of what components may ask for, so they are there at once.
+    """
+    summary: Body = {
+        "VariantName": name,
+        "CurrentWeight": 1.0,
+        "DesiredWeight": 1.0,
+        "CurrentInstanceCount": own.instances,
+        "DesiredInstanceCount": own.instances,
+    }
+    if own.scaling is not None:
+        summary["ManagedInstanceScaling"] = _scaling(own.scaling)
+    if own.routing is not None:
+        summary["RoutingConfig"] = own.routing
     return summary
 
 
@@ -89,7 +108,7 @@ def _scaling(scaling: ManagedScaling) -> Body:
     return body
 
 
-def _image(image: str, view: VariantView, since_s: float) -> Body:
+def resolved_image(image: str, view: VariantView, since_s: float) -> Body:
     """Return the image that was asked for, and what runs in its place."""
     is_handler = view.revision.spec.handler is not None
     return {

@@ -19,6 +19,7 @@ _WORDS = {
     "model": "model",
     "endpoint-config": "endpoint configuration",
     "endpoint": "endpoint",
+    "inference-component": "inference component",
 }
 
 
@@ -92,7 +93,8 @@ async def _resource(call: Call) -> Resource:
     resource = parse_arn(text)
     if resource is None:
         invalid(
-            f"ResourceArn '{text}' must be the ARN of a model, an endpoint-config or an endpoint."
+            f"ResourceArn '{text}' must be the ARN of a model, an endpoint-config, an endpoint or"
+            " an inference-component."
         )
     if not await _exists(call, resource):
         not_found(_WORDS[resource.noun], text)
@@ -100,6 +102,12 @@ async def _resource(call: Call) -> Resource:
 
 
 async def _exists(call: Call, resource: Resource) -> bool:
+    if resource.noun == "inference-component":
+        return any(
+            view.definition.has_components
+            and any(variant.name == resource.name for variant in view.definition.variants)
+            for view in call.platform.endpoints()
+        )
     if resource.noun != "endpoint":
         return await call.documents.get(DOOR, resource.noun, resource.name) is not None
     try:

@@ -65,31 +65,49 @@ def variant_definition(
     if asynchronous is not None:
         knobs = knobs_for_jobs(knobs, asynchronous)
     asks = gpus.choose(_selectors(variant, knobs, gpu_tags, catalogue))
-    runtime = (images or Images()).runtime_of(container.image, container.environment)
+    try:
+        resources = _resources(variant, asks, knobs, catalogue)
+        scale = scale_policy(variant, knobs)
+    except ValueError as error:
+        invalid(f"Variant '{variant.variant_name}' is not valid: {error}.")
+    spec = spec_of(variant, container, knobs, images or Images(), limits, resources, scale)
+    return VariantDefinition(
+        name=VariantName(variant.variant_name),
+        revision=revision(spec),
+        weight=variant.initial_variant_weight,
+    )
+
+
+def spec_of(
+    variant: ProductionVariant,
+    container: Container,
+    knobs: Knobs,
+    images: Images,
+    limits: AwsLimits,
+    resources: Resources,
+    scale: ScalePolicy,
+) -> Spec:
+    """Return what runs of a container. Raises a ValidationException."""
+    runtime = images.runtime_of(container.image, container.environment)
     code = code_url(container.environment)
     many = multi_model(container)
     model = None if many is not None else model_url(container)
     if model is None and code is None and many is None and isinstance(runtime, Handler):
         invalid(f"Model '{variant.model_name}' needs ModelDataUrl: its handler lies in there.")
     try:
-        spec = Spec(
+        return Spec(
             handler=runtime if isinstance(runtime, Handler) else None,
             command=runtime if isinstance(runtime, Command) else None,
             code=code,
             model=model,
             multi_model=many,
             environment=passed_on(container.environment),
-            resources=_resources(variant, asks, knobs, catalogue),
-            scale=scale_policy(variant, knobs),
+            resources=resources,
+            scale=scale,
             limits=_limits(variant, knobs, limits),
         )
     except ValueError as error:
         invalid(f"Variant '{variant.variant_name}' is not valid: {error}.")
-    return VariantDefinition(
-        name=VariantName(variant.variant_name),
-        revision=revision(spec),
-        weight=variant.initial_variant_weight,
-    )
 
 
 def revision(spec: Spec) -> Revision:
@@ -165,16 +183,21 @@ def _check_memory(memory_mb: int, most_mb: int | None) -> None:
 
 def scale_policy(variant: ProductionVariant, knobs: Knobs) -> ScalePolicy:
     """Return between how many replicas the variant moves. Raises ValueError."""
-    batch_size_max = knobs.batch_size_max or 1
-    concurrency = slots_of(knobs.concurrency, batch_size_max)
     if variant.serverless_config is not None:
+        concurrency = slots_of(knobs.concurrency, knobs.batch_size_max or 1)
         least, most = serverless_bounds(variant.serverless_config, concurrency)
     else:
-        least, most = _instance_bounds(variant)
+        least, most = instance_bounds(variant)
+    return scale_within(least, most, knobs)
+
+
+def scale_within(least: int, most: int, knobs: Knobs) -> ScalePolicy:
+    """Return the policy of so many replicas. Raises ValueError."""
+    batch_size_max = knobs.batch_size_max or 1
     return ScalePolicy(
         replicas_min=least,
         replicas_max=most,
-        concurrency=concurrency,
+        concurrency=slots_of(knobs.concurrency, batch_size_max),
         batch_size_max=batch_size_max,
         batch_wait_s=knobs.batch_wait_s,
         idle_timeout_s=knobs.idle_timeout_s,
@@ -193,7 +216,8 @@ def is_managed(scaling: ManagedScaling | None) -> bool:
     return scaling is not None and scaling.status == "ENABLED"
 
 
-def _instance_bounds(variant: ProductionVariant) -> tuple[int, int]:
+def instance_bounds(variant: ProductionVariant) -> tuple[int, int]:
+    """Return between how many instances a real-time variant moves."""
     count = variant.initial_instance_count
     assert count is not None
     scaling = variant.managed_instance_scaling
@@ -213,7 +237,7 @@ def _resources(
     variant: ProductionVariant, asks: tuple[GpuAsk, ...], knobs: Knobs, catalogue: Catalogue
 ) -> Resources:
     """Return what one replica holds: as its instance type has, or as its GPU type suggests."""
-    memory_bytes, vcpus = _host_share(variant, asks, catalogue)
+    memory_bytes, vcpus = host_share(variant.instance_type, asks, catalogue)
     if variant.serverless_config is not None:
         memory_bytes = variant.serverless_config.memory_size_in_mb * MIB
     return Resources(
@@ -221,10 +245,11 @@ def _resources(
     )
 
 
-def _host_share(
-    variant: ProductionVariant, asks: tuple[GpuAsk, ...], catalogue: Catalogue
+def host_share(
+    instance_type: str | None, asks: tuple[GpuAsk, ...], catalogue: Catalogue
 ) -> tuple[int, float]:
-    instance = catalogue.instance(variant.instance_type or "")
+    """Return the host memory and the vCPUs that go with an instance type or with GPUs."""
+    instance = catalogue.instance(instance_type or "")
     if instance is not None:
         return instance.memory_bytes, instance.vcpus
     gpu = catalogue.gpu(asks[0].type) if asks else None

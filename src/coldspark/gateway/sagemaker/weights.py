@@ -8,8 +8,8 @@ from coldspark.config import AwsLimits
 from coldspark.core.types import VariantDefinition
 from coldspark.gateway.aws.errors import invalid
 from coldspark.gateway.sagemaker.calls import Body, Call
-from coldspark.gateway.sagemaker.deployments import EndpointNote, VariantNote, with_note
 from coldspark.gateway.sagemaker.endpoints import NOUN, changeable
+from coldspark.gateway.sagemaker.notes import EndpointNote, VariantNote, with_note
 from coldspark.gateway.sagemaker.records import DesiredVariant, DesiredVariants, read
 from coldspark.gateway.sagemaker.variants import (
     check_serverless,
@@ -26,6 +26,12 @@ async def update(call: Call) -> Body:
     if view.shift is not None:
         # As AWS: which weights would it be, those that go or those that come?
         invalid(f'Cannot update in-progress endpoint "{call.arn(NOUN, wanted.endpoint_name)}".')
+    if view.definition.has_components:
+        invalid(
+            f"Endpoint '{wanted.endpoint_name}' has inference components, which no weights choose:"
+            " use UpdateInferenceComponentRuntimeConfig for copies, and UpdateEndpoint for"
+            " instances."
+        )
     desired = _by_name(wanted.desired_weights_and_capacities, note)
     variants: list[VariantDefinition] = []
     notes = dict(note.variants)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from coldspark.core.job_messages import JobId
 from coldspark.core.jobs import Backlog
 from coldspark.core.types import EndpointName
+from coldspark.errors import ComponentNeeded
 from coldspark.runtime.jobs.attempt import Attempt, Broken, Succeeded
 from coldspark.runtime.jobs.ports import StoredJob
 from coldspark.runtime.ports import EndpointView
@@ -43,9 +44,18 @@ class Line:
     """When there last were jobs."""
 
 
+def refuse_components(view: EndpointView) -> None:
+    """Raise ComponentNeeded for an endpoint of which a job would have to name a part."""
+    if view.definition.has_components:
+        raise ComponentNeeded(
+            f"endpoint {view.name} has components, and a job cannot name one: invoke a component,"
+            " or deploy its model as an endpoint of its own"
+        )
+
+
 def slots_of(view: EndpointView) -> int:
     """Return how many jobs may be handed in at a time: what all replicas run, and some ahead."""
     specs = [variant.revision.spec for variant in view.variants if variant.weight > 0]
     slots = sum(spec.scale.replicas_max * spec.scale.concurrency for spec in specs)
-    queue = min(spec.limits.queue_max for spec in specs)
+    queue = min((spec.limits.queue_max for spec in specs), default=0)
     return slots + min(max(AHEAD_MIN, min(slots, AHEAD_MAX)), queue // 2)

@@ -44,7 +44,7 @@ from coldspark.errors import BY_CODE, ColdsparkError, Conflict, NotFound
 from coldspark.runtime import clock
 from coldspark.runtime.jobs.attempt import Attempt, Broken, Succeeded
 from coldspark.runtime.jobs.ending import Ending
-from coldspark.runtime.jobs.line import Kept, Line, slots_of
+from coldspark.runtime.jobs.line import Kept, Line, refuse_components, slots_of
 from coldspark.runtime.jobs.ports import (
     Counted,
     Depth,
@@ -150,9 +150,10 @@ class JobRunner:
     ) -> JobId:
         """Take a job; it is durable on return.
 
-        Raises NotFound for an unknown endpoint, QueueFull when too much waits.
+        Raises NotFound for an unknown endpoint, ComponentNeeded for one whose components a job
+        cannot name, and QueueFull when too much waits.
         """
-        self._platform.endpoint(endpoint)
+        refuse_components(self._platform.endpoint(endpoint))
         if self._is_closing:
             raise Conflict("the server is stopping: send the job again")
         now_ms = clock.wall_ms()

@@ -35,6 +35,7 @@ def standings_of(views: Iterable[EndpointView]) -> Standings:
         (view.name, variant.name): Standing(
             serving=sum(one.state in _SERVING for one in variant.replicas),
             is_provisioned=variant.floor.min > 0,
+            is_component=view.definition.has_components,
         )
         for view in views
         for variant in view.variants
@@ -71,9 +72,11 @@ class Sampler:
         for view in await self._see():
             for variant in view.variants:
                 if variant.replicas or variant.queued:
-                    self._concurrency(dimensions_of(view.name, variant.name), variant, now_ms)
+                    self._concurrency(view, variant, now_ms)
 
-    def _concurrency(self, dimensions: Dimensions, variant: VariantView, now_ms: int) -> None:
+    def _concurrency(self, view: EndpointView, variant: VariantView, now_ms: int) -> None:
+        is_component = view.definition.has_components
+        dimensions = dimensions_of(view.name, variant.name, is_component=is_component)
         scale = variant.revision.spec.scale
         running = sum(one.running for one in variant.replicas)
 
@@ -85,7 +88,10 @@ class Sampler:
 
         # As each instance would tell of itself: the average is per replica, the sum is of all.
         serving = max(1, sum(one.state in _SERVING for one in variant.replicas))
-        add("ConcurrentRequestsPerModel", (running + variant.queued) / serving, "None", serving)
+        each = "ConcurrentRequestsPerCopy" if is_component else "ConcurrentRequestsPerModel"
+        add(each, (running + variant.queued) / serving, "None", serving)
+        if is_component:
+            return
         most = scale.replicas_max * scale.concurrency
         add("ServerlessConcurrentExecutionsUtilization", running / most, "None")
         provisioned = variant.floor.min * scale.concurrency

@@ -8,7 +8,8 @@ A request counts in the minute in which it ended. All of it is derived, so kill 
 - ``Invocation4XXErrors``, ``Invocation5XXErrors``: 0 or 1 of each request, by the status that was
   sent, so their average is the error rate. Who hangs up (499) made no error.
 - ``InvocationModelErrors``: 0 or 1; 1 where the replica was reached and did not answer with 2XX.
-- ``InvocationsPerInstance``: 1/N of each request, N being the replicas that take requests.
+- ``InvocationsPerInstance``: 1/N of each request, N being the replicas that take requests; of a
+  component it is ``InvocationsPerCopy``.
 - ``ServerlessProvisionedConcurrency…``: where ``replicas_min`` is set, a request that waited for no
   start is one of the provisioned concurrency's, and one that waited spilled over.
 """
@@ -29,6 +30,7 @@ UNITS: Mapping[str, str] = {
     "Invocation5XXErrors": "None",
     "InvocationModelErrors": "None",
     "InvocationsPerInstance": "None",
+    "InvocationsPerCopy": "None",
     "ModelLatency": "Microseconds",
     "OverheadLatency": "Microseconds",
     "ModelSetupTime": "Microseconds",
@@ -53,6 +55,8 @@ class Standing:
     """Replicas that take requests."""
     is_provisioned: bool
     """``replicas_min`` is over zero."""
+    is_component: bool = False
+    """It is measured under its own name alone."""
 
 
 Standings = Mapping[tuple[str, str], Standing]
@@ -69,7 +73,9 @@ def fold(counts: Sequence[Row], times: Sequence[Row], standings: Standings) -> I
     for metric, endpoint, variant, at_ms, value, *summary in times:
         periods[endpoint, variant, at_ms][metric].add_near(value, *summary)
     for (endpoint, variant, at_ms), metrics in periods.items():
-        dimensions = dimensions_of(endpoint, variant)
+        standing = standings.get((endpoint, variant))
+        is_component = standing is not None and standing.is_component
+        dimensions = dimensions_of(endpoint, variant, is_component=is_component)
         for metric, measured in metrics.items():
             key = SeriesKey(
                 namespace=NAMESPACE, name=metric, dimensions=dimensions, unit=UNITS[metric]
@@ -77,19 +83,25 @@ def fold(counts: Sequence[Row], times: Sequence[Row], standings: Standings) -> I
             yield Entry(key=key, resolution_s=60, at_ms=at_ms, measured=measured)
 
 
-def dimensions_of(endpoint: str, variant: str) -> tuple[tuple[str, str], ...]:
+def dimensions_of(
+    endpoint: str, variant: str, *, is_component: bool = False
+) -> tuple[tuple[str, str], ...]:
     """Return the dimensions under which a variant is measured."""
+    if is_component:
+        return (("InferenceComponentName", variant),)
     return (("EndpointName", endpoint), ("VariantName", variant))
 
 
 def _count(period: defaultdict[str, Measured], row: Row, standing: Standing | None) -> None:
     serving = max(1, row.replicas, 0 if standing is None else standing.serving)
     period["Invocations"].add(1.0, row.requests)
-    period["InvocationsPerInstance"].add(1 / serving, row.requests)
+    is_component = standing is not None and standing.is_component
+    each = "InvocationsPerCopy" if is_component else "InvocationsPerInstance"
+    period[each].add(1 / serving, row.requests)
     _share(period["Invocation4XXErrors"], row.client_errors, row.requests)
     _share(period["Invocation5XXErrors"], row.server_errors, row.requests)
     _share(period["InvocationModelErrors"], row.model_errors, row.requests)
-    if standing is not None and standing.is_provisioned:
+    if standing is not None and standing.is_provisioned and not is_component:
         name = "ServerlessProvisionedConcurrency{}Invocations"
         if row.cold:
             period[name.format("Spillover")].add(1.0, row.cold)

@@ -13,6 +13,7 @@ from coldspark.runtime.ports import EndpointView, VariantView
 from coldspark.runtime.scaling import moving, standing, timetable, tracking
 from coldspark.runtime.scaling.records import (
     Action,
+    Dimension,
     Place,
     Policy,
     StepPolicy,
@@ -196,7 +197,8 @@ def _new(scaling: Scaling, place: Place, change: TargetChange) -> Target:
 def _found(scaling: Scaling, place: Place) -> Found:
     found = standing.find(scaling.platform, place)
     if found is None:
-        raise InvalidRequest(f"SageMaker variant doesn't exist: {place.resource}")
+        what = "inference component" if place.dimension is Dimension.COPIES else "variant"
+        raise InvalidRequest(f"SageMaker {what} doesn't exist: {place.resource}")
     return Found(*found)
 
 

@@ -17,6 +17,13 @@ class Dimension(StrEnum):
     """How many requests find a ready slot: the floor, in slots."""
     INSTANCES = "sagemaker:variant:DesiredInstanceCount"
     """How many replicas there are: floor and ceiling."""
+    COPIES = "sagemaker:inference-component:DesiredCopyCount"
+    """The same of a component: its replicas are called copies."""
+
+    @property
+    def is_replicas(self) -> bool:
+        """Return whether capacity counts replicas, not slots."""
+        return self is not Dimension.CONCURRENCY
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -29,6 +36,8 @@ class Place(Struct, frozen=True, kw_only=True):
     @property
     def resource(self) -> str:
         """Return AWS's ResourceId."""
+        if self.dimension is Dimension.COPIES:
+            return f"inference-component/{self.variant}"
         return f"endpoint/{self.endpoint}/variant/{self.variant}"
 
     @property

@@ -1,6 +1,7 @@
 """Between capacity and replicas: what a variant has, and what the platform is told."""
 
 import math
+from typing import assert_never
 
 from coldspark.core.types import EndpointName, EndpointStatus, VariantName
 from coldspark.errors import NotFound
@@ -11,6 +12,16 @@ _SERVING = ("ready", "busy")
 _REASON_CHARS_MAX = 240
 
 
+def endpoint_of_component(platform: Platform, component: str) -> EndpointName | None:
+    """Return which endpoint has a component; their names are one's own among all endpoints."""
+    for view in platform.endpoints():
+        if view.definition.has_components and any(
+            one.name == component for one in view.definition.variants
+        ):
+            return view.name
+    return None
+
+
 def find(platform: Platform, place: Place) -> tuple[EndpointView, VariantView] | None:
     """Return a place's endpoint and variant, or None where there is no such thing."""
     try:
@@ -18,6 +29,8 @@ def find(platform: Platform, place: Place) -> tuple[EndpointView, VariantView] |
     except NotFound:
         return None
     if endpoint.status is EndpointStatus.RETIRING:
+        return None
+    if endpoint.definition.has_components is not (place.dimension is Dimension.COPIES):
         return None
     named = (one for one in endpoint.variants if one.name == VariantName(place.variant))
     variant = next(named, None)
@@ -32,14 +45,14 @@ def own(view: VariantView) -> tuple[int, int]:
 
 def capacity_of(place: Place, view: VariantView, replicas: int) -> int:
     """Return what so many replicas come to."""
-    if place.dimension is Dimension.INSTANCES:
+    if place.dimension.is_replicas:
         return replicas
     return replicas * view.revision.spec.scale.concurrency
 
 
 def replicas_of(target: Target, view: VariantView) -> tuple[int, int | None]:
     """Return the floor and the ceiling that a target's capacity is. 5 of 4 slots each are 2."""
-    if target.place.dimension is Dimension.INSTANCES:
+    if target.place.dimension.is_replicas:
         return target.capacity, max(1, target.capacity)
     return math.ceil(target.capacity / view.revision.spec.scale.concurrency), None
 
@@ -58,6 +71,12 @@ def reason(capacity: int, cause: str) -> str:
 
 def noun(place: Place) -> str:
     """Return what is counted, in words."""
-    if place.dimension is Dimension.INSTANCES:
-        return "instance count"
-    return "provisioned concurrency"
+    match place.dimension:
+        case Dimension.INSTANCES:
+            return "instance count"
+        case Dimension.COPIES:
+            return "copy count"
+        case Dimension.CONCURRENCY:
+            return "provisioned concurrency"
+        case _:
+            assert_never(place.dimension)

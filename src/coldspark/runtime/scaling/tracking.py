@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from coldspark.core.alarms import AlarmState
 from coldspark.core.capacity import Ask, Holding, Tracking, Wish
 from coldspark.runtime.metric_ports import AlarmRule, Metric
+from coldspark.runtime.metrics.traffic import dimensions_of
 from coldspark.runtime.ports import VariantView
 from coldspark.runtime.scaling.alarm_book import AlarmBook
 from coldspark.runtime.scaling.records import (
@@ -31,11 +32,15 @@ _LOW_SHARE = 0.9
 UTILIZATION = "SageMakerVariantProvisionedConcurrencyUtilization"
 INVOCATIONS = "SageMakerVariantInvocationsPerInstance"
 CONCURRENCY = "SageMakerVariantConcurrentRequestsPerModelHighResolution"
+COPY_INVOCATIONS = "SageMakerInferenceComponentInvocationsPerCopy"
+COPY_CONCURRENCY = "SageMakerInferenceComponentConcurrentRequestsPerCopyHighResolution"
 
 PREDEFINED: dict[str, Dimension] = {
     UTILIZATION: Dimension.CONCURRENCY,
     INVOCATIONS: Dimension.INSTANCES,
     CONCURRENCY: Dimension.INSTANCES,
+    COPY_INVOCATIONS: Dimension.COPIES,
+    COPY_CONCURRENCY: Dimension.COPIES,
 }
 """The metrics that AWS has a name for, and what each scales."""
 
@@ -46,14 +51,18 @@ def predefined(name: str, place: Place) -> Tracked:
         UTILIZATION: ("ServerlessProvisionedConcurrencyUtilization", "Average", 10),
         INVOCATIONS: ("InvocationsPerInstance", "Sum", 60),
         CONCURRENCY: ("ConcurrentRequestsPerModel", "Average", 10),
+        COPY_INVOCATIONS: ("InvocationsPerCopy", "Sum", 60),
+        COPY_CONCURRENCY: ("ConcurrentRequestsPerCopy", "Average", 10),
     }[name]
-    dimensions = (("EndpointName", str(place.endpoint)), ("VariantName", str(place.variant)))
+    dimensions = dimensions_of(
+        place.endpoint, place.variant, is_component=place.dimension is Dimension.COPIES
+    )
     return Tracked(
         metric=Metric(namespace=_NAMESPACE, name=metric, dimensions=dimensions),
         statistic=statistic,
         predefined=name,
         period_s=period_s,
-        is_zero_without_data=name == INVOCATIONS,
+        is_zero_without_data=name in (INVOCATIONS, COPY_INVOCATIONS),
     )
 
 
@@ -155,7 +164,10 @@ def _known_now(tracked: Tracked, view: VariantView) -> float | None:
     match tracked.predefined:
         case "SageMakerVariantProvisionedConcurrencyUtilization" if slots:
             return min(_running(view), slots) / slots
-        case "SageMakerVariantConcurrentRequestsPerModelHighResolution" if view.floor.min:
+        case (
+            "SageMakerVariantConcurrentRequestsPerModelHighResolution"
+            | "SageMakerInferenceComponentConcurrentRequestsPerCopyHighResolution"
+        ) if view.floor.min:
             return _open(view) / view.floor.min
         case _:
             return None
