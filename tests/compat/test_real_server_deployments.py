@@ -173,6 +173,7 @@ def test_an_endpoint_changes_under_load_and_no_request_fails(tmp_path: Path) -> 
             after = aws.settled()
             assert after["EndpointConfigName"] == "two"
             assert "alarm errors: it is a drill" in after["FailureReason"]
+            until(lambda: callers.answers[-1] == "two", "the former model answers alone")
 
             # There is one A10G: it goes from one model to the other while callers wait.
             aws.change("three", blue_green("ALL_AT_ONCE", 0))
