@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from coldspark.config import NO_LIMITS, AwsLimits
 from coldspark.core.types import (
+    GIB,
     MIB,
     Command,
     GpuAsk,
@@ -44,6 +45,8 @@ from coldspark.store.specs import spec_json
 _AWS_MEMORY_MB = (1024, 2048, 3072, 4096, 5120, 6144)
 _STAGE_TIMEOUT_S = Limits().start_timeout_s / 2
 """For each of download and start-up, where only the other is given."""
+_ASYNC_BODY_BYTES = GIB
+"""As much as AWS lets an asynchronous invocation's input have."""
 
 Tags = Mapping[str, str]
 """Where tags lie, such as ``model``, to the value of ``coldspark:gpu`` there."""
@@ -81,7 +84,7 @@ def variant_definition(
             environment=passed_on(container.environment),
             resources=_resources(variant, asks, knobs, catalogue),
             scale=scale_policy(variant, knobs),
-            limits=_limits(variant, knobs, limits),
+            limits=_limits(variant, knobs, limits, is_async=asynchronous is not None),
         )
     except ValueError as error:
         invalid(f"Variant '{variant.variant_name}' is not valid: {error}.")
@@ -248,11 +251,17 @@ def _bounded(name: str, asked: float | None, default: float, most: float | None)
     return min(default, most) if asked is None else asked
 
 
-def _limits(variant: ProductionVariant, knobs: Knobs, limits: AwsLimits) -> Limits:
+def _limits(
+    variant: ProductionVariant, knobs: Knobs, limits: AwsLimits, *, is_async: bool
+) -> Limits:
     default = Limits()
+    body_bytes, timeout_s = default.body_bytes_max, limits.request_timeout_s
     body_bytes_max = limits.serverless_body_bytes_max
     if variant.serverless_config is None:
         body_bytes_max = limits.realtime_body_bytes_max
+    if is_async:
+        # Bounds of requests that are held open. A job's input lies in object storage.
+        body_bytes, body_bytes_max, timeout_s = _ASYNC_BODY_BYTES, None, None
     stages = (
         variant.model_data_download_timeout_in_seconds,
         variant.container_startup_health_check_timeout_in_seconds,
@@ -265,7 +274,7 @@ def _limits(variant: ProductionVariant, knobs: Knobs, limits: AwsLimits) -> Limi
             _bounded(
                 "COLDSPARK_BODY_LIMIT",
                 knobs.body_bytes_max,
-                default.body_bytes_max,
+                body_bytes,
                 body_bytes_max,
             )
         ),
@@ -273,7 +282,7 @@ def _limits(variant: ProductionVariant, knobs: Knobs, limits: AwsLimits) -> Limi
             "COLDSPARK_REQUEST_TIMEOUT",
             knobs.request_timeout_s,
             default.request_timeout_s,
-            limits.request_timeout_s,
+            timeout_s,
         ),
         start_timeout_s=start_timeout_s,
     )
