@@ -15,6 +15,7 @@ from coldspark.gateway.aws.errors import invalid
 from coldspark.gateway.sagemaker import models
 from coldspark.gateway.sagemaker.calls import DOOR, Body, Call
 from coldspark.gateway.sagemaker.capturing import capture_rule
+from coldspark.gateway.sagemaker.data_stamps import stamped
 from coldspark.gateway.sagemaker.endpoint_configs import CONFIGS
 from coldspark.gateway.sagemaker.models import MODELS
 from coldspark.gateway.sagemaker.records import (
@@ -165,7 +166,7 @@ async def _variant(
         asynchronous,
         images=call.images,
     )
-    return definition, model.container.image
+    return await stamped(call.data, definition), model.container.image
 
 
 def _labels(note: EndpointNote) -> tuple[tuple[str, str], ...]:
