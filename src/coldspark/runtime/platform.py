@@ -361,6 +361,6 @@ def _jobs_only(name: EndpointName) -> Failure:
 def _unknown_variant(invocation: Invocation, definition: EndpointDefinition) -> Failure:
     names = ", ".join(variant.name for variant in definition.variants)
     return Failure(
-        kind=FailureKind.NOT_FOUND,
+        kind=FailureKind.INVALID_REQUEST,
         message=f"endpoint {definition.name} has no variant {invocation.variant!r}; it has {names}",
     )

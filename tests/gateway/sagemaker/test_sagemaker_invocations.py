@@ -210,7 +210,7 @@ def test_a_failed_start_shows_its_root_cause_and_the_last_lines() -> None:
         log_tail=("Traceback …", "FileNotFoundError: model.pt"),
     )
     _, headers, body = told(
-        failure, endpoint="churn", variant="B", request="r1", region="eu-west-1"
+        failure, endpoint="churn", stream="B/r-1", request="r1", region="eu-west-1"
     )
 
     said = "model file missing: /opt/ml/model/model.pt\nTraceback …\nFileNotFoundError: model.pt"
@@ -221,7 +221,7 @@ def test_a_failed_start_shows_its_root_cause_and_the_last_lines() -> None:
         "OriginalStatusCode": 502,
         "OriginalMessage": said,
         "LogStreamArn": "arn:aws:logs:eu-west-1:123456789012:log-group:"
-        "/aws/sagemaker/Endpoints/churn:log-stream:B",
+        "/aws/sagemaker/Endpoints/churn:log-stream:B/r-1",
     }
 
 
@@ -253,7 +253,7 @@ def test_a_timeout_is_told_in_awss_sentence_and_ours() -> None:
 )
 def test_a_replicas_error_status_is_a_model_error(status: int, side: str) -> None:
     """Its status and body are passed on in the fields that boto3 gives them."""
-    reply = replica_error_reply(status, b'{"oh": "no"}', endpoint="churn", variant="B")
+    reply = replica_error_reply(status, b'{"oh": "no"}', endpoint="churn", stream="B/r-1")
     assert reply is not None
     body = json.loads(reply[2])
 

@@ -74,7 +74,9 @@ class OpenAIDoor:
         """Add the request's id."""
         return status, [*headers, ("x-request-id", request)]
 
-    def failure(self, route: Route, request: RequestId, error: ColdsparkError) -> Reply:
+    def failure(
+        self, route: Route, request: RequestId, error: ColdsparkError, receipt: Receipt | None
+    ) -> Reply:
         """Tell the error as OpenAI does."""
         status, headers, body = error_reply(error)
         return status, [*headers, ("x-request-id", request)], body

@@ -11,12 +11,13 @@ from coldspark.core.multi_model import TARGET_CHARS_MAX
 from coldspark.core.types import EndpointName, RequestId, VariantName
 from coldspark.errors import InvalidRequest
 from coldspark.gateway.sagemaker import event_stream
-from coldspark.gateway.sagemaker.replies import error_reply, replica_error_reply
+from coldspark.gateway.sagemaker.replies import error_reply, log_stream, replica_error_reply
 from coldspark.runtime.ports import Invocation
 
 __all__ = [
     "error_reply",
     "invocation",
+    "log_stream",
     "match",
     "match_stream",
     "replica_error_reply",
