@@ -273,6 +273,18 @@ def test_tags_of_every_script_are_taken(door: Door) -> None:
     )
 
 
+def test_a_tag_key_is_given_once(door: Door) -> None:
+    """One of the two values would be lost; nothing is made before that is told."""
+    twice = [{"Key": "team", "Value": "a"}, {"Key": "team", "Value": "b"}]
+    words = "The tag key 'team' is given twice: give it once."
+    told = door.refusal("CreateModel", ModelName="churn", PrimaryContainer=container(), Tags=twice)
+    assert told == ("ValidationException", words)
+    create_model(door)
+    arn = "arn:aws:sagemaker:us-east-1:123456789012:model/churn"
+    assert door.refusal("AddTags", ResourceArn=arn, Tags=twice)[1] == words
+    assert door.call("ListTags", ResourceArn=arn) == {"Tags": []}
+
+
 def test_the_bounds_of_lists_are_kept(door: Door) -> None:
     """Ten variants, and a MaxResults of at most a hundred."""
     create_model(door)
