@@ -225,10 +225,13 @@ def test_another_target_is_no_operation_here(door: Door, target: str) -> None:
     assert response.json()["__type"] == "UnknownOperationException"
 
 
-def test_a_body_that_is_no_json_is_refused(door: Door) -> None:
-    """AWS calls it a SerializationException."""
+@pytest.mark.parametrize(
+    "body", [b"{", b'{"NameContains":"\xed\xa0\x80"}', b"[" * 100_000, b'{"a":' * 50_000]
+)
+def test_a_body_that_is_no_json_is_refused(door: Door, body: bytes) -> None:
+    """AWS calls it a SerializationException: also what is no UTF-8, or nested beyond measure."""
     response = TestClient(door.app, base_url=BASE_URL).post(
-        "/", content=b"{", headers={"X-Amz-Target": "SageMaker.ListModels"}
+        "/", content=body, headers={"X-Amz-Target": "SageMaker.ListModels"}
     )
     assert response.status_code == 400
     assert response.json()["__type"] == "SerializationException"
