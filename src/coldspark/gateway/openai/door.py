@@ -95,6 +95,6 @@ def _endpoint(body: bytes) -> EndpointName:
         raise InvalidRequest(
             f"'model' must be the name of an endpoint: {error}", field="model"
         ) from None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"the body is not JSON: {error}") from None
     return EndpointName(model.partition("/")[0])
