@@ -110,6 +110,15 @@ def test_headers_are_bounded_as_on_aws() -> None:
         made(**{"x-amzn-sagemaker-inference-id": "x" * 65})
 
 
+def test_a_target_model_may_have_letters_beyond_ascii() -> None:
+    """boto3 sends the UTF-8 of an object's key; what is none is taken as it came."""
+    name = "größe/模型.tar.gz"
+    header = "x-amzn-sagemaker-target-model"
+    assert made(**{header: name.encode().decode("latin-1")}).target == name
+    assert made(**{header: "größe"}).target == "größe"
+    assert made(**{header: "plain"}).target == "plain"
+
+
 def test_a_reply_passes_back_what_aws_passes_back() -> None:
     """Variant, request id, content type and custom attributes; nothing else of the replica's."""
     replied = [

@@ -106,7 +106,7 @@ def invocation(
     return Invocation(
         endpoint=EndpointName(name),
         variant=None if variant is None else VariantName(variant),
-        target=headers.get(_TARGET),
+        target=_text(headers.get(_TARGET)),
         content_type=headers.get("content-type"),
         accept=headers.get(_STREAM_ACCEPT if is_stream else "accept"),
         headers=tuple(passed),
@@ -115,6 +115,16 @@ def invocation(
         started_s=started_s,
         request=request,
     )
+
+
+def _text(value: str | None) -> str | None:
+    """Return a header's text: clients write UTF-8 where a key has letters beyond ASCII."""
+    if value is None or value.isascii():
+        return value
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
 
 
 def _check_length(word: str, value: str, length_max: int) -> None:
