@@ -5,6 +5,7 @@ changes together with what runs, in the platform's one write: no crash can part 
 endpoint has no document of its own.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -141,7 +142,8 @@ async def _variants(
         definition, image = await _variant(call, variant, places, asynchronous)
         definitions.append(definition)
         notes[variant.variant_name] = _variant_note(variant, image, body)
-    return tuple(definitions), notes
+    # At a time: a store that does not answer is waited for once, not once for each variant.
+    return tuple(await asyncio.gather(*(stamped(call.data, one) for one in definitions))), notes
 
 
 async def _variant(
@@ -166,7 +168,7 @@ async def _variant(
         asynchronous,
         images=call.images,
     )
-    return await stamped(call.data, definition), model.container.image
+    return definition, model.container.image
 
 
 def _labels(note: EndpointNote) -> tuple[tuple[str, str], ...]:
