@@ -14,7 +14,7 @@ from sagemaker_fakes import Reply  # isort: skip
 
 LOG_STREAM = (
     "arn:aws:logs:us-east-1:123456789012:log-group:/aws/sagemaker/Endpoints/churn"
-    ":log-stream:AllTraffic"
+    ":log-stream:AllTraffic/r-1"
 )
 
 
@@ -149,6 +149,7 @@ def test_a_failure_of_the_model_is_told_with_its_log(
     assert refusal(error)[:2] == (424, "ModelError")
     assert error.response["OriginalStatusCode"] == original
     assert error.response["OriginalMessage"] == "it broke\nTraceback\nKeyError: 'age'"
+    assert error.response["LogStreamArn"] == LOG_STREAM
     assert len(server.platform.invocations) == 1
 
 

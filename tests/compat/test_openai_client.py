@@ -340,3 +340,19 @@ def test_what_is_not_served_is_said_in_the_client_s_words() -> None:
                 await client.responses.create(model="chat", input="x")
 
     run(main())
+
+
+@pytest.mark.parametrize("body", [b'{"model":"\xff"}', b'{"model":"chat","a":' + b"[" * 100_000])
+def test_a_body_that_is_no_json_is_the_callers_mistake(body: bytes) -> None:
+    """What is no UTF-8 and what is nested beyond measure is not sent again, as a 500 would be."""
+
+    async def main() -> None:
+        async with gateway(Rig().context()) as wired:
+            client = await wired.connect()
+            head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: "
+            client.send(head + str(len(body)).encode() + b"\r\n\r\n" + body)
+            answer = await client.answer()
+        assert answer.status == 400
+        assert b"the body is not JSON" in answer.body
+
+    run(main())

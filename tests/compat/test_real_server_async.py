@@ -240,7 +240,7 @@ def test_asynchronous_and_synchronous_endpoints_refuse_each_others_calls(
         ),
         (
             lambda: aws.runtime.invoke_endpoint_async(EndpointName=name, Body=b"x" * 128_001),
-            "128000 bytes at most",
+            "128000 bytes at most: put it into object storage and give its InputLocation.",
         ),
         (
             lambda: aws.runtime.invoke_endpoint_async(

@@ -223,6 +223,45 @@ def test_an_archive_that_is_not_in_s3_is_told_to_the_caller(
     aws.delete("lost", ["lost"], ["lost"])
 
 
+def test_a_models_error_leads_to_its_log_and_a_wrong_variant_is_named(
+    real_server: Server, tmp_path: Path
+) -> None:
+    """LogStreamArn is that of a stream that is there, with the lines of the replica that failed."""
+    aws = Aws(real_server)
+    path = tmp_path / "m.tar.gz"
+    path.write_bytes(weights_archive("w"))
+    aws.create_model("wrong", path.as_uri())
+    aws.create_config("wrong", "wrong", "T4")
+    aws.create_endpoint("wrong", "wrong")
+
+    with pytest.raises(ClientError) as caught:
+        aws.ask("wrong", ["no number"])
+    arn = caught.value.response["LogStreamArn"]
+    group, stream = arn.split(":log-group:")[1].split(":log-stream:")
+    until(lambda: "TypeError" in logged(aws, group, stream), "the traceback is in that stream")
+
+    with pytest.raises(ClientError) as caught:
+        aws.runtime.invoke_endpoint(EndpointName="wrong", TargetVariant="Other", Body=b"[1]")
+    assert refusal(caught.value) == (
+        400,
+        "ValidationError",
+        "endpoint wrong has no variant 'Other'; it has AllTraffic",
+    )
+
+
+def logged(aws: Aws, group: str, stream: str) -> str:
+    """Return a stream's lines."""
+    logs = boto3.client(
+        "logs",
+        endpoint_url=aws.server.url,
+        region_name="us-east-1",
+        aws_access_key_id="any",
+        aws_secret_access_key="any",
+    )
+    found = logs.get_log_events(logGroupName=group, logStreamName=stream, startFromHead=True)
+    return "\n".join(event["message"] for event in found["events"])
+
+
 def test_with_keys_only_the_right_secret_is_served(tmp_path: Path) -> None:
     """Signed by SigV4: a wrong secret and an unknown key get AWS's own codes, and run nothing."""
     (tmp_path / "model.tar.gz").write_bytes(weights_archive("signed"))

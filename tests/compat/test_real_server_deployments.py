@@ -189,6 +189,36 @@ def test_an_endpoint_changes_under_load_and_no_request_fails(tmp_path: Path) -> 
         server.stop()
 
 
+def test_an_archive_that_was_overwritten_is_served_after_an_update(tmp_path: Path) -> None:
+    """Many write each training's model to one URL; where it is as it was, replicas stay."""
+    server = Server(tmp_path / "data", "--simulate", "T4:2")
+    try:
+        aws = Deployments(server, tmp_path)
+        s3 = _client(server, "s3")
+        s3.create_bucket(Bucket="models")
+
+        def write(words: str) -> None:
+            (tmp_path / "one.tar.gz").write_bytes(weights_archive(words))
+            s3.put_object(Bucket="models", Key="m.tar.gz", Body=weights_archive(words))
+
+        aws.add("one", "T4", weights_archive("old"))
+        write("old")
+        aws.create_model("stored", "s3://models/m.tar.gz")
+        aws.create_config("stored", "stored", "T4")
+        for name in ("one", "stored"):
+            aws.create_endpoint(name, name)
+            assert aws.ask(name, [1])[0]["weights"] == "old"
+            first = server.client.endpoint(name)["variants"][0]["revision"]
+            aws.update_endpoint(name, name)
+            assert server.client.endpoint(name)["variants"][0]["revision"] == first
+        write("new")
+        for name in ("one", "stored"):
+            aws.update_endpoint(name, name)
+            assert aws.ask(name, [1])[0]["weights"] == "new"
+    finally:
+        server.stop()
+
+
 def test_a_server_killed_in_a_change_comes_back_and_ends_it(tmp_path: Path) -> None:
     """It begins anew with the old model, and is through soon; shadow and capture go on."""
     server = Server(tmp_path / "data", "--simulate", "T4:1,A10G:1")

@@ -41,6 +41,10 @@ class FakeArtifacts:
         """Return whether it is here."""
         return id in self.stored
 
+    async def stamp(self, url: str) -> str:
+        """Return the same for a URL, whenever it is asked."""
+        return url
+
 
 class FakeUsages:
     """Ledger lines in a list, newest first."""

@@ -276,8 +276,11 @@ def test_a_bad_name_or_body_is_refused() -> None:
     async def body(client: httpx.AsyncClient) -> None:
         named = await client.put("/v1/endpoints/-x-", json=CHURN)
         assert (named.status_code, named.json()["error"]["field"]) == (400, "name")
-        broken = await client.put("/v1/endpoints/x", content=b"{")
-        assert "not JSON" in broken.json()["error"]["message"]
+        for content in (b"{", b'{"model":"\xff"}', b'{"unknown":' + b"[" * 100_000):
+            broken = await client.put("/v1/endpoints/x", content=content)
+            assert broken.status_code == 400
+            told = broken.json()["error"]["message"]
+            assert "not JSON" in told or "no field 'unknown'" in told
         large = await client.put("/v1/endpoints/x", content=b" " * 1_100_000)
         assert large.status_code == 413
 

@@ -97,6 +97,29 @@ def test_a_local_archive_is_unpacked_once_until_it_changes(tmp_path: Path) -> No
     assert (second / "model").read_text() == "other"
 
 
+def test_a_stamp_changes_with_the_data_alone(tmp_path: Path) -> None:
+    """A file, a file within a directory; not what Python leaves beside code."""
+    artifacts = Artifacts(tmp_path / "artifacts")
+    model = tmp_path / "models"
+    (model / "code").mkdir(parents=True)
+    program, packed = model / "code" / "inference.py", tmp_path / "m.tar.gz"
+    for path in (program, packed):
+        path.write_text("one")
+
+    def stamps() -> list[str]:
+        return [asyncio.run(artifacts.stamp(one.as_uri())) for one in (model, packed)]
+
+    first = stamps()
+    (model / "code" / "__pycache__").mkdir()
+    (model / "code" / "__pycache__" / "inference.pyc").write_text("one")
+    assert stamps() == first
+    for path in (program, packed):
+        path.write_text("another")
+    assert not set(stamps()) & set(first)
+    with pytest.raises(ArtifactUnavailable, match="check the path"):
+        asyncio.run(artifacts.stamp("file:///not/there.tar.gz"))
+
+
 def test_a_local_single_file_lies_in_a_directory_of_its_own(tmp_path: Path) -> None:
     """Such as one GGUF file."""
     (tmp_path / "tiny.gguf").write_text("weights")

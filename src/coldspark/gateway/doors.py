@@ -67,8 +67,10 @@ class Door(Protocol):
         None: to them it is no stream; it goes through ``reply`` once it is here.
         """
 
-    def failure(self, route: Route, request: RequestId, error: ColdsparkError) -> Reply:
-        """Put an error into the words of the door's clients."""
+    def failure(
+        self, route: Route, request: RequestId, error: ColdsparkError, receipt: Receipt | None
+    ) -> Reply:
+        """Put an error into the words of the door's clients; a receipt says who worked on it."""
 
     def broken(self, request: RequestId, error: ColdsparkError, media: str) -> bytes:
         """Return the last words of a stream (of content type ``media``) that breaks, or none."""

@@ -153,7 +153,7 @@ class Exchange(Intake):
         if self._is_done:
             return
         if self._stream is None:
-            reply = self._route.door.failure(self._route, self._request, error)
+            reply = self._route.door.failure(self._route, self._request, error, receipt)
             self._write_whole(reply, receipt)
         else:
             self._break_stream(self._stream, error, receipt)

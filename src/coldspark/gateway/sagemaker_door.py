@@ -42,7 +42,11 @@ class SageMakerDoor:
         status, headers, body = reply
         variant = receipt.usage.variant
         error = invocations.replica_error_reply(
-            status, body, request=request, endpoint=route.endpoint, variant=variant
+            status,
+            body,
+            request=request,
+            endpoint=route.endpoint,
+            stream=invocations.log_stream(receipt),
         )
         if error is not None:
             return error
@@ -61,9 +65,11 @@ class SageMakerDoor:
             return None
         return status, invocations.reply_headers(request, variant, headers)
 
-    def failure(self, route: Route, request: RequestId, error: ColdsparkError) -> Reply:
+    def failure(
+        self, route: Route, request: RequestId, error: ColdsparkError, receipt: Receipt | None
+    ) -> Reply:
         """Tell the error as AWS does."""
-        return invocations.error_reply(error, request=request, endpoint=route.endpoint)
+        return _failure(route, request, error, receipt)
 
     def broken(self, request: RequestId, error: ColdsparkError, media: str) -> bytes:
         """Say nothing: a body of a replica's own kind has no place for it."""
@@ -97,7 +103,11 @@ class EventStreamDoor:
         status, headers, body = reply
         variant = receipt.usage.variant
         error = invocations.replica_error_reply(
-            status, body, request=request, endpoint=route.endpoint, variant=variant
+            status,
+            body,
+            request=request,
+            endpoint=route.endpoint,
+            stream=invocations.log_stream(receipt),
         )
         if error is not None:
             return error
@@ -117,9 +127,11 @@ class EventStreamDoor:
             return None
         return status, invocations.stream_headers(request, variant, headers)
 
-    def failure(self, route: Route, request: RequestId, error: ColdsparkError) -> Reply:
+    def failure(
+        self, route: Route, request: RequestId, error: ColdsparkError, receipt: Receipt | None
+    ) -> Reply:
         """Tell an error before the stream as any other."""
-        return invocations.error_reply(error, request=request, endpoint=route.endpoint)
+        return _failure(route, request, error, receipt)
 
     def broken(self, request: RequestId, error: ColdsparkError, media: str) -> bytes:
         """Tell the error as the event from which clients raise."""
@@ -138,4 +150,12 @@ def _invocation(
         started_s=head.started_s,
         key=None if key is None else key.id,
         is_stream=is_stream,
+    )
+
+
+def _failure(
+    route: Route, request: RequestId, error: ColdsparkError, receipt: Receipt | None
+) -> Reply:
+    return invocations.error_reply(
+        error, request=request, endpoint=route.endpoint, stream=invocations.log_stream(receipt)
     )

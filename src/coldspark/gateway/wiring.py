@@ -93,7 +93,8 @@ def build_context(
         jobs=None if jobs is None else jobs.runner,
     )
     known = Images(images)
-    door = sagemaker(platform, documents, catalogue, alarms, jobs, aws_limits, known)
+    data = services.artifacts
+    door = sagemaker(platform, documents, catalogue, alarms, jobs, aws_limits, known, data)
     aws_services = [door, sts(), iam()]
     if metrics is not None and alarms is not None:
         aws_services.append(cloudwatch(metrics, alarms, documents))

@@ -393,6 +393,6 @@ def _unknown_variant(invocation: Invocation, definition: EndpointDefinition) -> 
     what = "component" if definition.has_components else "variant"
     return Failure(
         # The endpoint is there: doors that say of NotFound that it is not would mislead.
-        kind=FailureKind.INVALID_REQUEST if definition.has_components else FailureKind.NOT_FOUND,
+        kind=FailureKind.INVALID_REQUEST,
         message=f"endpoint {definition.name} has no {what} {invocation.variant!r}; it has {names}",
     )

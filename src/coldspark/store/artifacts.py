@@ -17,6 +17,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+from itertools import islice
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -27,12 +28,13 @@ from coldspark.store.buckets import BucketRefused, OnBytes
 from coldspark.store.downloads import RANGES_AT_ONCE, Downloads
 from coldspark.store.eviction import remove, survey, to_evict
 from coldspark.store.flights import Flights
-from coldspark.store.objects import Objects
+from coldspark.store.objects import Listing, Objects
 from coldspark.store.own_buckets import OwnBuckets
 from coldspark.store.own_models import OwnListing, OwnModels
 from coldspark.store.weights import Entry, Manifest, Weights
 
 _WRITE_BYTES = 1024**2
+_STAMPED_FILES_MAX = 10_000
 _HEX = frozenset("0123456789abcdef")
 
 Progress = Callable[[int, int], None]
@@ -128,6 +130,15 @@ class Artifacts:
             url, "its kind is unknown", "use s3://…, file:///…, artifact:<sha256> or a path"
         )
 
+    async def stamp(self, url: str) -> str:
+        """Return what changes when the data at a URL does. Raises ArtifactUnavailable."""
+        if url.startswith("s3://"):
+            found = await self._found(url)
+            return _key(*found.stamps)
+        if url.startswith(("/", "file:")):
+            return await asyncio.to_thread(_stamp, url)
+        return url
+
     async def evict(self, living: Collection[str], bytes_max: int) -> list[Path]:
         """Remove the least recently used until at most ``bytes_max`` are kept; return what went.
 
@@ -148,8 +159,7 @@ class Artifacts:
         try:
             state = await asyncio.to_thread(path.stat)
         except OSError as error:
-            cure = "check the path and its permissions on the server's machine"
-            raise _unavailable(url, error.strerror or "unreadable", cure) from None
+            raise _unreadable(url, error) from None
         if await asyncio.to_thread(path.is_dir):
             return path
         target = self._root / "files" / _key(str(path), state.st_size, state.st_mtime_ns)
@@ -163,13 +173,12 @@ class Artifacts:
         return await self._made(url, target, make)
 
     async def _object(self, url: str, progress: Progress | None) -> Path:
-        try:
-            own = None if self._own is None else await self._own.find(url)
-            if own is not None:
-                return await self._own_object(url, own, progress)
-            listing = await self._objects.list(url)
-        except BucketRefused as refused:
-            raise _unavailable(url, str(refused), _S3_CURE) from None
+        listing = await self._found(url)
+        if isinstance(listing, OwnListing):
+            try:
+                return await self._own_object(url, listing, progress)
+            except BucketRefused as refused:
+                raise _unavailable(url, str(refused), _S3_CURE) from None
         target = self._root / "objects" / _key(url, *listing.stamps)
         on_bytes = _counted(progress, listing.size_bytes)
 
@@ -182,6 +191,13 @@ class Artifacts:
                 await asyncio.to_thread(self._place, tree, target, url, entries)
 
         return await self._made(url, target, make)
+
+    async def _found(self, url: str) -> Listing | OwnListing:
+        try:
+            own = None if self._own is None else await self._own.find(url)
+            return await self._objects.list(url) if own is None else own
+        except BucketRefused as refused:
+            raise _unavailable(url, str(refused), _S3_CURE) from None
 
     async def _own_object(self, url: str, listing: OwnListing, progress: Progress | None) -> Path:
         target = self._root / "objects" / _key("own", url, *listing.stamps)
@@ -274,6 +290,24 @@ _S3_CURE = "check bucket and key, the endpoint, and the AWS credentials that the
 
 def _unavailable(url: str, reason: str, cure: str) -> ArtifactUnavailable:
     return ArtifactUnavailable(f"{url} is not available: {reason}; {cure}", field="model")
+
+
+def _unreadable(url: str, error: OSError) -> ArtifactUnavailable:
+    cure = "check the path and its permissions on the server's machine"
+    return _unavailable(url, error.strerror or "unreadable", cure)
+
+
+def _stamp(url: str) -> str:
+    """Return what changes when a file does, or one of the first of a directory."""
+    path = _local_path(url)
+    try:
+        found = sorted(islice(path.rglob("*"), _STAMPED_FILES_MAX)) if path.is_dir() else [path]
+        # What Python writes beside code that it imports is no change of the data.
+        files = [one for one in found if "__pycache__" not in one.parts and not one.is_dir()]
+        states = [(one, one.stat()) for one in files]
+    except OSError as error:
+        raise _unreadable(url, error) from None
+    return _key(*(part for one, at in states for part in (one, at.st_size, at.st_mtime_ns)))
 
 
 def _is_id(id: str) -> bool:

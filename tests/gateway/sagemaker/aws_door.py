@@ -138,12 +138,15 @@ class Door:
 
 
 def _answer(caught: Caught, name: str, request: RequestId) -> AwsReply:
+    stream = invocations.log_stream(caught.receipt)
     if caught.failure is not None:
-        return invocations.error_reply(caught.failure, request=request, endpoint=name)
+        return invocations.error_reply(
+            caught.failure, request=request, endpoint=name, stream=stream
+        )
     assert caught.receipt is not None
     variant = caught.receipt.usage.variant
     refused = invocations.replica_error_reply(
-        caught.status, caught.body, request=request, endpoint=name, variant=variant
+        caught.status, caught.body, request=request, endpoint=name, stream=stream
     )
     if refused is not None:
         return refused

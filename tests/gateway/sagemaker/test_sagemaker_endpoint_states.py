@@ -1,10 +1,12 @@
 """Endpoints as they fail and go away, those of other doors, and the tag that names a GPU."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from aws_door import Door
-from aws_requests import arn, create_config, create_endpoint, create_model
+from aws_requests import arn, create_config, create_endpoint, create_model, realtime
+from gateway_fakes import REPLICA
 
 from coldspark.core.types import (
     EndpointDefinition,
@@ -66,6 +68,21 @@ def test_an_update_of_an_update_is_taken_and_shown_as_updating(door: Door) -> No
 
     assert described(door)["EndpointStatus"] == "Updating"
     door.call("UpdateEndpoint", EndpointName="churn", EndpointConfigName="churn")
+
+
+def test_an_update_that_waits_for_room_says_so(door: Door) -> None:
+    """It may wait for ever: others hold the machine. What has no room yet is no instance yet."""
+    create_endpoint(door, "churn", realtime(InstanceType="T4"))
+    view = door.platform.views["churn"]
+    placing = replace(REPLICA, state="placing", node=None, devices=())
+    variant = replace(view.variants[0], status=EndpointStatus.UPDATING, replicas=(REPLICA, placing))
+    door.platform.views["churn"] = replace(view, variants=(variant,))
+
+    shown = described(door)["ProductionVariants"]
+    assert isinstance(shown, list)
+    message = shown[0]["VariantStatus"][0]["StatusMessage"]
+    assert message.startswith("1 new replica(s) wait for room: each needs T4 and ")
+    assert shown[0]["CurrentInstanceCount"] == 1
 
 
 def test_an_endpoint_that_is_going_away_takes_no_change(door: Door) -> None:

@@ -109,6 +109,15 @@ def test_headers_are_bounded_as_on_aws() -> None:
         made(**{"x-amzn-sagemaker-inference-id": "x" * 65})
 
 
+def test_a_target_model_may_have_letters_beyond_ascii() -> None:
+    """boto3 sends the UTF-8 of an object's key; what is none is taken as it came."""
+    name = "größe/模型.tar.gz"
+    header = "x-amzn-sagemaker-target-model"
+    assert made(**{header: name.encode().decode("latin-1")}).target == name
+    assert made(**{header: "größe"}).target == "größe"
+    assert made(**{header: "plain"}).target == "plain"
+
+
 def test_a_reply_passes_back_what_aws_passes_back() -> None:
     """Variant, request id, content type and custom attributes; nothing else of the replica's."""
     replied = [
@@ -209,7 +218,7 @@ def test_a_failed_start_shows_its_root_cause_and_the_last_lines() -> None:
         log_tail=("Traceback …", "FileNotFoundError: model.pt"),
     )
     _, headers, body = told(
-        failure, endpoint="churn", variant="B", request="r1", region="eu-west-1"
+        failure, endpoint="churn", stream="B/r-1", request="r1", region="eu-west-1"
     )
 
     said = "model file missing: /opt/ml/model/model.pt\nTraceback …\nFileNotFoundError: model.pt"
@@ -220,7 +229,7 @@ def test_a_failed_start_shows_its_root_cause_and_the_last_lines() -> None:
         "OriginalStatusCode": 502,
         "OriginalMessage": said,
         "LogStreamArn": "arn:aws:logs:eu-west-1:123456789012:log-group:"
-        "/aws/sagemaker/Endpoints/churn:log-stream:B",
+        "/aws/sagemaker/Endpoints/churn:log-stream:B/r-1",
     }
 
 
@@ -252,7 +261,7 @@ def test_a_timeout_is_told_in_awss_sentence_and_ours() -> None:
 )
 def test_a_replicas_error_status_is_a_model_error(status: int, side: str) -> None:
     """Its status and body are passed on in the fields that boto3 gives them."""
-    reply = replica_error_reply(status, b'{"oh": "no"}', endpoint="churn", variant="B")
+    reply = replica_error_reply(status, b'{"oh": "no"}', endpoint="churn", stream="B/r-1")
     assert reply is not None
     body = json.loads(reply[2])
 

@@ -88,9 +88,9 @@ def test_a_row_that_goes_between_two_pages_shifts_nothing() -> None:
     assert names(rows[1:], **options, next_token=token) == ["c", "d"]
 
 
-@pytest.mark.parametrize("token", ["nonsense", "W10=", "bnVsbA=="])
+@pytest.mark.parametrize("token", ["nonsense", "W10=", "bnVsbA==", "W1tb" * 2_000])
 def test_a_token_that_is_none_is_refused(token: str) -> None:
-    """Rather than to begin again from the start."""
+    """Rather than to begin again from the start; the last one is 6000 brackets."""
     with pytest.raises(InvalidRequest, match="NextToken is not valid"):
         page([row("a")], Listing(next_token=token))
 

@@ -1,8 +1,8 @@
 """Requests that are wrong in themselves: AWS's sentences, and the routes' own refusals."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-import botocore
+import botocore.model
 import pytest
 from aws_door import BASE_URL, Door
 from aws_requests import container, create_model, variant
@@ -16,6 +16,7 @@ from coldspark.gateway.aws.validation import (
     Flag,
     Number,
     Sequence,
+    Shape,
     Structure,
     Text,
     Unsupported,
@@ -23,6 +24,17 @@ from coldspark.gateway.aws.validation import (
     check,
 )
 
+TYPES = {
+    Structure: {"structure"},
+    Sequence: {"list"},
+    Dictionary: {"map"},
+    Text: {"string"},
+    Choice: {"string"},
+    Whole: {"integer", "long"},
+    Number: {"float", "double", "timestamp"},
+    Flag: {"boolean"},
+}
+"""Of AWS's model, for each of ours."""
 OPERATIONS = Door().service.operations
 SHAPE = Structure(
     {
@@ -167,18 +179,34 @@ def test_a_long_name_is_not_matched_against_its_pattern(door: Door) -> None:
 @pytest.mark.skipif(botocore.__version__ != "1.44.5", reason="shapes were read from 1.44.5")
 def test_every_operation_knows_every_member_that_awss_model_has() -> None:
     """Each is decided on; one that a later AWS adds is refused as unknown, never ignored."""
-    for name, operation in OPERATIONS.items():
-        input_shape = model().operation_model(name).input_shape
-        assert input_shape is not None
-        assert set(operation.shape.members) == set(input_shape.members), name
-        assert set(input_shape.required_members) <= set(operation.shape.required), name
-    config = OPERATIONS["CreateEndpointConfig"].shape.members["ProductionVariants"]
-    assert isinstance(config, Sequence)
-    assert isinstance(config.member, Structure)
-    assert set(config.member.members) == set(model().shape_for("ProductionVariant").members)
-    container_shape = OPERATIONS["CreateModel"].shape.members["PrimaryContainer"]
-    assert isinstance(container_shape, Structure)
-    assert set(container_shape.members) == set(model().shape_for("ContainerDefinition").members)
+    wrong = [
+        problem
+        for name, operation in OPERATIONS.items()
+        for problem in differences(operation.shape, model().operation_model(name).input_shape, name)
+    ]
+    assert wrong == []
+
+
+def differences(ours: Shape, theirs: botocore.model.Shape | None, path: str) -> Iterator[str]:
+    """Yield where a shape at any depth is not that of AWS's model: members, types, words."""
+    assert theirs is not None, path
+    if isinstance(ours, Unsupported):
+        return
+    if theirs.type_name not in TYPES[type(ours)]:
+        yield f"{path} is {theirs.type_name}, not {ours}"
+    elif isinstance(ours, Structure):
+        for name in set(ours.members) ^ set(theirs.members):
+            yield f"{path}.{name} is known to one of the two alone"
+        for name in set(theirs.required_members) - set(ours.required):
+            yield f"{path}.{name} is required"
+        for name in set(ours.members) & set(theirs.members):
+            yield from differences(ours.members[name], theirs.members[name], f"{path}.{name}")
+    elif isinstance(ours, Sequence):
+        yield from differences(ours.member, theirs.member, f"{path}[]")
+    elif isinstance(ours, Dictionary):
+        yield from differences(ours.value, theirs.value, f"{path}{{}}")
+    elif isinstance(ours, Choice) and set(ours.values) != set(theirs.enum):
+        yield f"{path} has the words {theirs.enum}"
 
 
 def test_an_unknown_operation_is_named(door: Door) -> None:
@@ -197,10 +225,13 @@ def test_another_target_is_no_operation_here(door: Door, target: str) -> None:
     assert response.json()["__type"] == "UnknownOperationException"
 
 
-def test_a_body_that_is_no_json_is_refused(door: Door) -> None:
-    """AWS calls it a SerializationException."""
+@pytest.mark.parametrize(
+    "body", [b"{", b'{"NameContains":"\xed\xa0\x80"}', b"[" * 100_000, b'{"a":' * 50_000]
+)
+def test_a_body_that_is_no_json_is_refused(door: Door, body: bytes) -> None:
+    """AWS calls it a SerializationException: also what is no UTF-8, or nested beyond measure."""
     response = TestClient(door.app, base_url=BASE_URL).post(
-        "/", content=b"{", headers={"X-Amz-Target": "SageMaker.ListModels"}
+        "/", content=body, headers={"X-Amz-Target": "SageMaker.ListModels"}
     )
     assert response.status_code == 400
     assert response.json()["__type"] == "SerializationException"
@@ -243,6 +274,18 @@ def test_tags_of_every_script_are_taken(door: Door) -> None:
             Tags=[{"Key": "a", "Value": "semi;colon"}],
         )[1]
     )
+
+
+def test_a_tag_key_is_given_once(door: Door) -> None:
+    """One of the two values would be lost; nothing is made before that is told."""
+    twice = [{"Key": "team", "Value": "a"}, {"Key": "team", "Value": "b"}]
+    words = "The tag key 'team' is given twice: give it once."
+    told = door.refusal("CreateModel", ModelName="churn", PrimaryContainer=container(), Tags=twice)
+    assert told == ("ValidationException", words)
+    create_model(door)
+    arn = "arn:aws:sagemaker:us-east-1:123456789012:model/churn"
+    assert door.refusal("AddTags", ResourceArn=arn, Tags=twice)[1] == words
+    assert door.call("ListTags", ResourceArn=arn) == {"Tags": []}
 
 
 def test_the_bounds_of_lists_are_kept(door: Door) -> None:

@@ -18,7 +18,13 @@ from coldspark.core.types import (
 )
 from coldspark.errors import InvalidRequest
 from coldspark.gateway.sagemaker.images import Images
-from coldspark.gateway.sagemaker.records import Container, ProductionVariant, read
+from coldspark.gateway.sagemaker.records import (
+    AsyncConfig,
+    AsyncOutput,
+    Container,
+    ProductionVariant,
+    read,
+)
 from coldspark.gateway.sagemaker.variants import variant_definition
 from coldspark.runtime import catalogue
 
@@ -32,6 +38,7 @@ def spec(
     tags: dict[str, str] | None = None,
     limits: AwsLimits = NO_LIMITS,
     images: dict[str, Image] | None = None,
+    asynchronous: AsyncConfig | None = None,
     **container: object,
 ) -> Spec:
     """Return what runs for a serverless variant with these members."""
@@ -43,6 +50,7 @@ def spec(
         tags or {},
         catalogue.load(),
         limits,
+        asynchronous,
         images=Images(images),
     )
     return definition.revision.spec
@@ -433,6 +441,18 @@ def test_as_strict_as_aws_bodies_and_time_are_bounded() -> None:
             spec(environment={name: value}, limits=AWS_LIMITS)
     assert spec(environment={"COLDSPARK_BODY_LIMIT": "100MB"}).limits.body_bytes_max == 100_000_000
     assert spec(limits=AwsLimits(concurrency_max=10)).limits == Limits()
+
+
+def test_as_strict_as_aws_jobs_are_not_bounded_as_requests_are() -> None:
+    """AWS takes an input of 1 GB and an hour there: so does a strict server, and any other."""
+    jobs = AsyncConfig(output_config=AsyncOutput(s3_output_path="s3://b/out"))
+    for limits in (AWS_LIMITS, NO_LIMITS):
+        for variant in (None, realtime()):
+            found = spec(variant, limits=limits, asynchronous=jobs).limits
+            assert (found.body_bytes_max, found.request_timeout_s) == (GIB, 3_600.0)
+    more = {"COLDSPARK_BODY_LIMIT": "2GiB", "COLDSPARK_REQUEST_TIMEOUT": "7200"}
+    asked = spec(environment=more, limits=AWS_LIMITS, asynchronous=jobs).limits
+    assert (asked.body_bytes_max, asked.request_timeout_s) == (2 * GIB, 7_200.0)
 
 
 def test_as_strict_as_aws_memory_and_concurrency_are_bounded_in_its_words() -> None:

@@ -142,7 +142,8 @@ def _members(question: _Question, operation: Operation, body: bytes) -> object:
         return query.members(question.form, operation.shape)
     try:
         return msgspec.json.decode(body or b"{}")
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        # msgspec raises the last two for text that is not UTF-8, and for thousands of brackets.
         raise AwsError("SerializationException", f"The body is not JSON: {error}.") from None
 
 

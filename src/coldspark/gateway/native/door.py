@@ -77,7 +77,9 @@ class NativeDoor:
         """Pass the head on as it is."""
         return status, headers
 
-    def failure(self, route: Route, request: RequestId, error: ColdsparkError) -> Reply:
+    def failure(
+        self, route: Route, request: RequestId, error: ColdsparkError, receipt: Receipt | None
+    ) -> Reply:
         """Tell the error as JSON."""
         return error_reply(error, request)
 

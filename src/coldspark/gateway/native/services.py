@@ -19,6 +19,9 @@ class Artifacts(Protocol):
     async def has(self, id: ArtifactId) -> bool:
         """Return whether an archive is here."""
 
+    async def stamp(self, url: str) -> str:
+        """Return what changes when the data at a URL does. Raises ArtifactUnavailable."""
+
 
 class Usages(Protocol):
     """The ledger's lines, for reading."""

@@ -74,7 +74,9 @@ class OpenAIDoor:
         """Add the request's id."""
         return status, [*headers, ("x-request-id", request)]
 
-    def failure(self, route: Route, request: RequestId, error: ColdsparkError) -> Reply:
+    def failure(
+        self, route: Route, request: RequestId, error: ColdsparkError, receipt: Receipt | None
+    ) -> Reply:
         """Tell the error as OpenAI does."""
         status, headers, body = error_reply(error)
         return status, [*headers, ("x-request-id", request)], body
@@ -93,6 +95,6 @@ def _endpoint(body: bytes) -> EndpointName:
         raise InvalidRequest(
             f"'model' must be the name of an endpoint: {error}", field="model"
         ) from None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"the body is not JSON: {error}") from None
     return EndpointName(model.partition("/")[0])

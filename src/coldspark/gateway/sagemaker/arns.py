@@ -35,7 +35,7 @@ def log_group(endpoint: str) -> str:
     return f"/aws/sagemaker/Endpoints/{endpoint}"
 
 
-def log_stream_arn(endpoint: str, variant: str | None, region: str) -> str:
-    """Return the ARN of a variant's log stream, or of the group where the variant is unknown."""
+def log_stream_arn(endpoint: str, stream: str | None, region: str) -> str:
+    """Return the ARN of a replica's log stream, or of the group where no replica is known."""
     group = f"arn:aws:logs:{region}:{ACCOUNT}:log-group:{log_group(endpoint)}"
-    return group if variant is None else f"{group}:log-stream:{variant}"
+    return group if stream is None else f"{group}:log-stream:{stream}"

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from coldspark.core.job_messages import JobId
 from coldspark.core.types import EndpointName, RequestId
-from coldspark.errors import BodyTooLarge, ColdsparkError, InvalidRequest
+from coldspark.errors import ColdsparkError, InvalidRequest
 from coldspark.gateway.auth.scopes import Action
 from coldspark.gateway.aws.scopes import ACCOUNT, scope_of
 from coldspark.gateway.gate import Gate
@@ -216,9 +216,11 @@ async def _body(request: Request) -> bytes:
     async for chunk in request.stream():
         size += len(chunk)
         if size > INLINE_BYTES_MAX:
-            raise BodyTooLarge(
+            # Not BodyTooLarge, whose cure is that of requests that are held open.
+            raise InvalidRequest(
                 f"An inline body may have {INLINE_BYTES_MAX} bytes at most: put it into object "
-                "storage and give its InputLocation."
+                "storage and give its InputLocation.",
+                field="Body",
             )
         chunks.append(chunk)
     return b"".join(chunks)

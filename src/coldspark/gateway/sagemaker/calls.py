@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from coldspark.config import NO_LIMITS, AwsLimits
 from coldspark.gateway.sagemaker.arns import arn
 from coldspark.gateway.sagemaker.async_jobs import AsyncJobs
+from coldspark.gateway.sagemaker.data_stamps import ModelData
 from coldspark.gateway.sagemaker.images import Images
 from coldspark.runtime.catalogue import Catalogue
 from coldspark.runtime.metric_ports import Alarms
@@ -28,6 +29,8 @@ class Call:
     jobs: AsyncJobs | None
     """None: asynchronous invocations are not served."""
     images: Images = field(default_factory=Images)
+    data: ModelData | None = None
+    """None: model data is not looked at."""
     region: str
     body: Body
     """Checked against the operation's shape."""

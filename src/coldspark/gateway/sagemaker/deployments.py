@@ -1,5 +1,6 @@
 """From an endpoint config to the definition that the platform runs; see also ``notes``."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from coldspark.gateway.sagemaker import models
 from coldspark.gateway.sagemaker.calls import DOOR, Body, Call
 from coldspark.gateway.sagemaker.capturing import capture_rule
 from coldspark.gateway.sagemaker.component_endpoints import components_of, is_of_components
+from coldspark.gateway.sagemaker.data_stamps import stamped
 from coldspark.gateway.sagemaker.endpoint_configs import CONFIGS
 from coldspark.gateway.sagemaker.models import MODELS
 from coldspark.gateway.sagemaker.notes import EndpointNote, VariantNote, labels
@@ -124,7 +126,8 @@ async def _variants(
         definition, image = await _variant(call, variant, places, asynchronous)
         definitions.append(definition)
         notes[variant.variant_name] = _variant_note(variant, image, body)
-    return tuple(definitions), notes
+    # At a time: a store that does not answer is waited for once, not once for each variant.
+    return tuple(await asyncio.gather(*(stamped(call.data, one) for one in definitions))), notes
 
 
 async def _variant(

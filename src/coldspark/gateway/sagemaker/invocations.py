@@ -11,12 +11,13 @@ from coldspark.core.multi_model import TARGET_CHARS_MAX
 from coldspark.core.types import EndpointName, RequestId, VariantName
 from coldspark.errors import InvalidRequest
 from coldspark.gateway.sagemaker import event_stream
-from coldspark.gateway.sagemaker.replies import error_reply, replica_error_reply
+from coldspark.gateway.sagemaker.replies import error_reply, log_stream, replica_error_reply
 from coldspark.runtime.ports import Invocation
 
 __all__ = [
     "error_reply",
     "invocation",
+    "log_stream",
     "match",
     "match_stream",
     "replica_error_reply",
@@ -114,7 +115,7 @@ def invocation(
         endpoint=EndpointName(name),
         variant=None if named is None else VariantName(named),
         is_component=component is not None,
-        target=headers.get(_TARGET),
+        target=_text(headers.get(_TARGET)),
         content_type=headers.get("content-type"),
         accept=headers.get(_STREAM_ACCEPT if is_stream else "accept"),
         headers=tuple(passed),
@@ -123,6 +124,16 @@ def invocation(
         started_s=started_s,
         request=request,
     )
+
+
+def _text(value: str | None) -> str | None:
+    """Return a header's text: clients write UTF-8 where a key has letters beyond ASCII."""
+    if value is None or value.isascii():
+        return value
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
 
 
 def _check_length(word: str, value: str, length_max: int) -> None:

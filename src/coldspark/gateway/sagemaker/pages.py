@@ -8,6 +8,8 @@ import base64
 import json
 from dataclasses import dataclass
 
+import msgspec
+
 from coldspark.gateway.aws.errors import invalid
 from coldspark.gateway.sagemaker.calls import seconds
 from coldspark.gateway.sagemaker.records import Listing
@@ -81,11 +83,13 @@ def _token(place: Place, listing: Listing) -> str:
 
 def _read_token(token: str, listing: Listing) -> tuple[str | int, str]:
     """Read a token that was made for the same order: otherwise rows would be left out."""
-    try:
-        order, value, name = json.loads(base64.urlsafe_b64decode(token.encode()))
-    except (TypeError, ValueError):
-        order, value, name = None, None, None
     wanted = int if listing.sort_by == "CreationTime" else str
-    if order != _order(listing) or not isinstance(value, wanted) or not isinstance(name, str):
+    try:
+        order, value, name = msgspec.json.decode(
+            base64.urlsafe_b64decode(token.encode()), type=tuple[str, int | str, str]
+        )
+    except (ValueError, msgspec.DecodeError):
+        order, value, name = "", "", ""
+    if order != _order(listing) or not isinstance(value, wanted):
         invalid("NextToken is not valid: send one that this list gave, with the same order.")
     return value, name

@@ -34,6 +34,7 @@ from coldspark.gateway.auth.refusals import AuthRefused
 from coldspark.gateway.aws.errors import AUTH_CODES
 from coldspark.gateway.aws.scopes import ACCOUNT, DEFAULT_REGION
 from coldspark.gateway.sagemaker.arns import log_group, log_stream_arn
+from coldspark.runtime.ports import Receipt
 
 Reply = tuple[int, list[tuple[str, str]], bytes]
 """Status, headers, body."""
@@ -89,15 +90,18 @@ def error_reply(
     *,
     request: str | None = None,
     endpoint: str | None = None,
-    variant: str | None = None,
+    stream: str | None = None,
     region: str = DEFAULT_REGION,
 ) -> Reply:
-    """Return the reply that tells ``error``; the names, where known, make it more precise."""
+    """Return the reply that tells ``error``; the names, where known, make it more precise.
+
+    ``stream``: the log stream of the replica that worked on it.
+    """
     code = _code(error)
     if code in _MODEL_ERRORS:
         status, said = _MODEL_ERRORS[code], _with_log(error.message, error.log_tail)
         words = f"{_TIMED_OUT} {said}" if code == "TimedOut" else _sentence(status, said, endpoint)
-        return _model_error(status, said, words, request, endpoint, variant, region)
+        return _model_error(status, said, words, request, endpoint, stream, region)
     aws_code, status = _OTHERS.get(code, ("InternalFailure", 500))
     if isinstance(error, AuthRefused):
         aws_code = AUTH_CODES[error.reason]
@@ -112,7 +116,7 @@ def replica_error_reply(
     *,
     request: str | None = None,
     endpoint: str | None = None,
-    variant: str | None = None,
+    stream: str | None = None,
     region: str = DEFAULT_REGION,
 ) -> Reply | None:
     """Return the ModelError for what a replica replied, or None if its status is below 400."""
@@ -120,7 +124,14 @@ def replica_error_reply(
         return None
     said = body[:_MESSAGE_CHARS_MAX].decode("utf-8", "replace")
     words = _sentence(status, said, endpoint)
-    return _model_error(status, said, words, request, endpoint, variant, region)
+    return _model_error(status, said, words, request, endpoint, stream, region)
+
+
+def log_stream(receipt: Receipt | None) -> str | None:
+    """Return the name of the log stream of the replica that worked on a request."""
+    if receipt is None or receipt.usage.replica is None:
+        return None
+    return f"{receipt.usage.variant}/{receipt.usage.replica}"
 
 
 def is_models_fault(error: ColdsparkError) -> bool:
@@ -165,7 +176,7 @@ def _model_error(
     words: str,
     request: str | None,
     endpoint: str | None,
-    variant: str | None,
+    stream: str | None,
     region: str,
 ) -> Reply:
     body: dict[str, object] = {
@@ -174,7 +185,7 @@ def _model_error(
         "OriginalMessage": said,
     }
     if endpoint is not None:
-        body["LogStreamArn"] = log_stream_arn(endpoint, variant, region)
+        body["LogStreamArn"] = log_stream_arn(endpoint, stream, region)
     return 424, _headers("ModelError", request, None), _json(body)
 
 

@@ -22,6 +22,7 @@ from coldspark.gateway.sagemaker import (
 from coldspark.gateway.sagemaker.arns import parse_arn
 from coldspark.gateway.sagemaker.async_jobs import AsyncJobs
 from coldspark.gateway.sagemaker.calls import Body, Call
+from coldspark.gateway.sagemaker.data_stamps import ModelData
 from coldspark.gateway.sagemaker.endpoint_configs import CONFIGS
 from coldspark.gateway.sagemaker.errors import TYPES
 from coldspark.gateway.sagemaker.images import Images
@@ -75,6 +76,7 @@ def sagemaker(
     jobs: AsyncJobs | None = None,
     limits: AwsLimits = NO_LIMITS,
     images: Images | None = None,
+    data: ModelData | None = None,
 ) -> Service:
     """Return the service over its neighbours. ``limits``: of what models may ask for."""
     known = images or Images()
@@ -87,6 +89,7 @@ def sagemaker(
             alarms=alarms,
             jobs=jobs,
             images=known,
+            data=data,
             region=asked.region,
             body=asked.body,
             limits=limits,

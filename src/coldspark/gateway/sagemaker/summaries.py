@@ -1,7 +1,7 @@
 """One variant as DescribeEndpoint shows it."""
 
 from coldspark.core.shifting import ShiftPhase
-from coldspark.core.types import EndpointStatus
+from coldspark.core.types import GIB, EndpointStatus
 from coldspark.gateway.sagemaker.calls import Body, seconds
 from coldspark.gateway.sagemaker.images import COMMAND_IMAGE, HANDLER_IMAGE
 from coldspark.gateway.sagemaker.notes import EndpointNote, VariantNote
@@ -10,6 +10,8 @@ from coldspark.gateway.sagemaker.variants import is_managed
 from coldspark.runtime.ports import ShiftView, VariantView
 
 _MESSAGE_CHARS_MAX = 1_024
+_WITHOUT_ROOM = "placing"
+"""The state of a replica that waits for its share of the machine."""
 _PHASES = {
     ShiftPhase.STARTING: "Creating",
     ShiftPhase.REPLACING: "Updating",
@@ -73,7 +75,7 @@ def _bounds(view: VariantView, own: VariantNote | None) -> Body:
     if own is not None and own.serverless is not None:
         config = _serverless(own.serverless, view)
         return {"CurrentServerlessConfig": config, "DesiredServerlessConfig": config}
-    count = sum(replica.state != "parked" for replica in view.replicas)
+    count = sum(replica.state not in ("parked", _WITHOUT_ROOM) for replica in view.replicas)
     desired = view.floor.min
     if own is None or not is_managed(own.scaling):
         return {"CurrentInstanceCount": count, "DesiredInstanceCount": desired}
@@ -147,7 +149,22 @@ def shift_sentence(shift: ShiftView) -> str:
 
 def _progress(view: VariantView, since_s: float) -> Body:
     status: Body = {"Status": "Updating", "StartTime": since_s}
-    if view.decisions:
+    waiting = sum(replica.state == _WITHOUT_ROOM for replica in view.replicas)
+    if waiting:
+        status["StatusMessage"] = _wait_for_room(waiting, view)[:_MESSAGE_CHARS_MAX]
+    elif view.decisions:
         latest = view.decisions[-1]
         status["StatusMessage"] = f"{latest.what}: {latest.reason}"[:_MESSAGE_CHARS_MAX]
     return status
+
+
+def _wait_for_room(count: int, view: VariantView) -> str:
+    """Say what new replicas wait for: others hold it, and may do so for as long as they like."""
+    wanted = view.revision.spec.resources
+    needs = " or ".join(map(str, wanted.gpus))
+    memory = f"{wanted.memory_bytes / GIB:.3g} GiB of memory"
+    each = f"{needs} and {memory}" if needs else memory
+    return (
+        f"{count} new replica(s) wait for room: each needs {each}, which other replicas hold. "
+        "Delete an endpoint, lower its count, or update to a config that asks for less."
+    )

@@ -130,7 +130,12 @@ def _listed(tags: dict[str, str]) -> Body:
 
 
 def _pairs(tags: Iterable[Tag]) -> dict[str, str]:
-    return {tag.key: tag.value for tag in tags}
+    pairs: dict[str, str] = {}
+    for tag in tags:
+        if tag.key in pairs:
+            invalid(f"The tag key '{tag.key}' is given twice: give it once.", field="Tags")
+        pairs[tag.key] = tag.value
+    return pairs
 
 
 def _name(resource: Resource) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from coldspark.config import NO_LIMITS, AwsLimits
 from coldspark.core.types import (
+    GIB,
     MIB,
     Command,
     GpuAsk,
@@ -44,6 +45,8 @@ from coldspark.store.specs import spec_json
 _AWS_MEMORY_MB = (1024, 2048, 3072, 4096, 5120, 6144)
 _STAGE_TIMEOUT_S = Limits().start_timeout_s / 2
 """For each of download and start-up, where only the other is given."""
+_ASYNC_BODY_BYTES = GIB
+"""As much as AWS lets an asynchronous invocation's input have."""
 
 Tags = Mapping[str, str]
 """Where tags lie, such as ``model``, to the value of ``coldspark:gpu`` there."""
@@ -70,7 +73,16 @@ def variant_definition(
         scale = scale_policy(variant, knobs)
     except ValueError as error:
         invalid(f"Variant '{variant.variant_name}' is not valid: {error}.")
-    spec = spec_of(variant, container, knobs, images or Images(), limits, resources, scale)
+    spec = spec_of(
+        variant,
+        container,
+        knobs,
+        images or Images(),
+        limits,
+        resources,
+        scale,
+        is_async=asynchronous is not None,
+    )
     return VariantDefinition(
         name=VariantName(variant.variant_name),
         revision=revision(spec),
@@ -86,6 +98,8 @@ def spec_of(
     limits: AwsLimits,
     resources: Resources,
     scale: ScalePolicy,
+    *,
+    is_async: bool = False,
 ) -> Spec:
     """Return what runs of a container. Raises a ValidationException."""
     runtime = images.runtime_of(container.image, container.environment)
@@ -104,7 +118,7 @@ def spec_of(
             environment=passed_on(container.environment),
             resources=resources,
             scale=scale,
-            limits=_limits(variant, knobs, limits),
+            limits=_limits(variant, knobs, limits, is_async=is_async),
         )
     except ValueError as error:
         invalid(f"Variant '{variant.variant_name}' is not valid: {error}.")
@@ -273,11 +287,17 @@ def _bounded(name: str, asked: float | None, default: float, most: float | None)
     return min(default, most) if asked is None else asked
 
 
-def _limits(variant: ProductionVariant, knobs: Knobs, limits: AwsLimits) -> Limits:
+def _limits(
+    variant: ProductionVariant, knobs: Knobs, limits: AwsLimits, *, is_async: bool
+) -> Limits:
     default = Limits()
+    body_bytes, timeout_s = default.body_bytes_max, limits.request_timeout_s
     body_bytes_max = limits.serverless_body_bytes_max
     if variant.serverless_config is None:
         body_bytes_max = limits.realtime_body_bytes_max
+    if is_async:
+        # Bounds of requests that are held open. A job's input lies in object storage.
+        body_bytes, body_bytes_max, timeout_s = _ASYNC_BODY_BYTES, None, None
     stages = (
         variant.model_data_download_timeout_in_seconds,
         variant.container_startup_health_check_timeout_in_seconds,
@@ -290,7 +310,7 @@ def _limits(variant: ProductionVariant, knobs: Knobs, limits: AwsLimits) -> Limi
             _bounded(
                 "COLDSPARK_BODY_LIMIT",
                 knobs.body_bytes_max,
-                default.body_bytes_max,
+                body_bytes,
                 body_bytes_max,
             )
         ),
@@ -298,7 +318,7 @@ def _limits(variant: ProductionVariant, knobs: Knobs, limits: AwsLimits) -> Limi
             "COLDSPARK_REQUEST_TIMEOUT",
             knobs.request_timeout_s,
             default.request_timeout_s,
-            limits.request_timeout_s,
+            timeout_s,
         ),
         start_timeout_s=start_timeout_s,
     )
