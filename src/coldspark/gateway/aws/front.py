@@ -10,6 +10,7 @@ Who calls is found by the server's own ``identify``: it checks the key or signat
 """
 
 import asyncio
+import logging
 import uuid
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from typing import Never
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from coldspark.errors import BodyTooLarge, ColdsparkError
@@ -28,6 +29,8 @@ from coldspark.gateway.aws.scopes import scope_of
 from coldspark.gateway.aws.services import Asked, Body, Moment, Operation, Service
 from coldspark.gateway.aws.validation import check
 from coldspark.runtime.ports import Key
+
+_log = logging.getLogger(__name__)
 
 Identify = Callable[[str, str, str, Mapping[str, str], bytes], Key | None]
 """Method, raw path, raw query, headers (lower-case) and body, to the caller's key."""
@@ -86,6 +89,12 @@ def front(
                 answer = await operation.run(asked)
         except ColdsparkError as error:
             return _refusal(question, error)
+        except ClientDisconnect:
+            raise
+        except Exception:  # noqa: BLE001
+            # The task's outermost edge: the caller is told in AWS's words, and the log the rest.
+            _log.exception("%s %s failed", question.service.signing_name, question.word)
+            return _refusal(question, ColdsparkError("The server made a mistake: see its log."))
         return _answer(question, answer)
 
     return endpoint
