@@ -10,8 +10,10 @@ from coldspark.cli.jobs_at_work import open_jobs
 from coldspark.cli.leading import Shared
 from coldspark.config import ServerConfig
 from coldspark.engines.local import LocalEngine
+from coldspark.gateway.cloudwatch_logs.filtering.measuring import measure_of
 from coldspark.gateway.sagemaker.async_jobs import AsyncJobs
 from coldspark.runtime.log_store import LogRetention
+from coldspark.runtime.metric_filters import MetricFilters
 from coldspark.runtime.metrics.alarm_keeper import AlarmKeeper
 from coldspark.runtime.metrics.keeper import MetricKeeper
 from coldspark.runtime.platform import LocalPlatform
@@ -31,6 +33,7 @@ class AwsRooms:
     jobs: AsyncJobs | None
     """None with several routers."""
     scaling: Scaling
+    metric_filters: MetricFilters
 
 
 async def open_aws_rooms(
@@ -55,7 +58,24 @@ async def open_aws_rooms(
     if jobs is not None:
         deliver_alarms(measured.alarms, jobs)
     scaling = await autoscaling.open_scaling(config, store, platform, shared, measured, stack)
-    return AwsRooms(metrics=measured.metrics, alarms=measured.alarms, jobs=jobs, scaling=scaling)
+    return AwsRooms(
+        metrics=measured.metrics,
+        alarms=measured.alarms,
+        jobs=jobs,
+        scaling=scaling,
+        metric_filters=await _measure_logs(store, measured.metrics, stack),
+    )
+
+
+async def _measure_logs(
+    store: Store, metrics: MetricKeeper, stack: AsyncExitStack
+) -> MetricFilters:
+    """Apply metric filters until the stack is closed."""
+    assert store.logs is not None
+    filters = MetricFilters(store.documents, store.logs.files, metrics, measure_of)
+    await filters.open()
+    stack.push_async_callback(filters.close)
+    return filters
 
 
 def _keep_logs(

@@ -132,6 +132,7 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
             aws_limits=config.aws_limits,
             retry_grace_s=config.retry_grace_s,
             logs=store.logs,
+            metric_filters=rooms.metric_filters,
             jobs=rooms.jobs,
             scaling=rooms.scaling,
             images=config.images,

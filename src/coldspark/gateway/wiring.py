@@ -40,6 +40,7 @@ from coldspark.gateway.spool import SpoolRoom
 from coldspark.gateway.tally import Tally
 from coldspark.runtime.catalogue import Catalogue
 from coldspark.runtime.log_store import LogStore
+from coldspark.runtime.metric_filters import MetricFilters
 from coldspark.runtime.metrics.alarm_keeper import AlarmKeeper
 from coldspark.runtime.metrics.keeper import MetricKeeper
 from coldspark.runtime.ports import Documents, Key, Platform
@@ -66,6 +67,7 @@ def build_context(
     aws_limits: AwsLimits = NO_LIMITS,
     retry_grace_s: float = GRACE_S,
     logs: LogStore | None = None,
+    metric_filters: MetricFilters | None = None,
     jobs: AsyncJobs | None = None,
     scaling: Scaling | None = None,
     images: Mapping[str, Image] | None = None,
@@ -79,7 +81,8 @@ def build_context(
     ``images``: what runs for images, beside those that are known.
     ``objects``: whose own buckets the S3 door serves; None: it is not there.
     ``alarms``: what may take changes of endpoints back; None: nobody watches any.
-    ``logs``: what CloudWatch Logs' door reads and writes; None: it is not there.
+    ``logs``, ``metric_filters``: what CloudWatch Logs' door reads and writes, and what measures
+    it; None: it is not there.
     ``jobs``: what runs jobs; None: they are refused.
     """
     gate, tally, ending = Gate(authenticator, is_open=is_open), Tally(), Ending()
@@ -97,8 +100,8 @@ def build_context(
     aws_services = [door, sts(), iam()]
     if metrics is not None and alarms is not None:
         aws_services.append(cloudwatch(metrics, alarms, documents))
-    if logs is not None:
-        aws_services.append(cloudwatch_logs(platform, logs))
+    if logs is not None and metric_filters is not None:
+        aws_services.append(cloudwatch_logs(platform, logs, metric_filters))
     if scaling is not None:
         aws_services.append(application_autoscaling(scaling))
     aws = front(aws_services, gate.identify)

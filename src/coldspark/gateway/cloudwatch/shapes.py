@@ -13,20 +13,8 @@ from coldspark.gateway.aws.validation import (
     Unsupported,
     Whole,
 )
+from coldspark.runtime.metric_ports import UNITS
 
-_SIZES = ("Bytes", "Kilobytes", "Megabytes", "Gigabytes", "Terabytes")
-_BITS = ("Bits", "Kilobits", "Megabits", "Gigabits", "Terabits")
-UNITS = (
-    "Seconds",
-    "Microseconds",
-    "Milliseconds",
-    *_SIZES,
-    *_BITS,
-    "Percent",
-    "Count",
-    *(f"{size}/Second" for size in (*_SIZES, *_BITS, "Count")),
-    "None",
-)
 STATISTICS = ("SampleCount", "Average", "Sum", "Minimum", "Maximum")
 _ANOMALIES = (
     "LessThanLowerOrGreaterThanUpperThreshold",
