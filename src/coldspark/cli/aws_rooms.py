@@ -11,6 +11,7 @@ from coldspark.cli.leading import Shared
 from coldspark.config import ServerConfig
 from coldspark.engines.local import LocalEngine
 from coldspark.gateway.cloudwatch_logs.filtering.measuring import measure_of
+from coldspark.gateway.cloudwatch_logs.insights.running import Queries
 from coldspark.gateway.sagemaker.async_jobs import AsyncJobs
 from coldspark.runtime.log_store import LogRetention
 from coldspark.runtime.metric_filters import MetricFilters
@@ -34,6 +35,7 @@ class AwsRooms:
     """None with several routers."""
     scaling: Scaling
     metric_filters: MetricFilters
+    log_queries: Queries
 
 
 async def open_aws_rooms(
@@ -64,7 +66,16 @@ async def open_aws_rooms(
         jobs=jobs,
         scaling=scaling,
         metric_filters=await _measure_logs(store, measured.metrics, stack),
+        log_queries=_query_logs(store, stack),
     )
+
+
+def _query_logs(store: Store, stack: AsyncExitStack) -> Queries:
+    """Run queries of logs until the stack is closed."""
+    assert store.logs is not None
+    queries = Queries(store.logs)
+    stack.push_async_callback(queries.close)
+    return queries
 
 
 async def _measure_logs(

@@ -133,6 +133,7 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
             retry_grace_s=config.retry_grace_s,
             logs=store.logs,
             metric_filters=rooms.metric_filters,
+            log_queries=rooms.log_queries,
             jobs=rooms.jobs,
             scaling=rooms.scaling,
             images=config.images,

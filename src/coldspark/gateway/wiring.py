@@ -13,6 +13,7 @@ from coldspark.gateway.application_autoscaling.service import application_autosc
 from coldspark.gateway.auth.authenticator import Authenticator
 from coldspark.gateway.aws.front import front
 from coldspark.gateway.cloudwatch.service import cloudwatch
+from coldspark.gateway.cloudwatch_logs.insights.running import Queries
 from coldspark.gateway.cloudwatch_logs.service import cloudwatch_logs
 from coldspark.gateway.context import Bounds, Context, Ending
 from coldspark.gateway.dispatch import Dispatch
@@ -68,6 +69,7 @@ def build_context(
     retry_grace_s: float = GRACE_S,
     logs: LogStore | None = None,
     metric_filters: MetricFilters | None = None,
+    log_queries: Queries | None = None,
     jobs: AsyncJobs | None = None,
     scaling: Scaling | None = None,
     images: Mapping[str, Image] | None = None,
@@ -81,8 +83,8 @@ def build_context(
     ``images``: what runs for images, beside those that are known.
     ``objects``: whose own buckets the S3 door serves; None: it is not there.
     ``alarms``: what may take changes of endpoints back; None: nobody watches any.
-    ``logs``, ``metric_filters``: what CloudWatch Logs' door reads and writes, and what measures
-    it; None: it is not there.
+    ``logs``, ``metric_filters``, ``log_queries``: what CloudWatch Logs' door reads and writes,
+    what measures it, and what asks it; None: it is not there.
     ``jobs``: what runs jobs; None: they are refused.
     """
     gate, tally, ending = Gate(authenticator, is_open=is_open), Tally(), Ending()
@@ -100,8 +102,8 @@ def build_context(
     aws_services = [door, sts(), iam()]
     if metrics is not None and alarms is not None:
         aws_services.append(cloudwatch(metrics, alarms, documents))
-    if logs is not None and metric_filters is not None:
-        aws_services.append(cloudwatch_logs(platform, logs, metric_filters))
+    if logs is not None and metric_filters is not None and log_queries is not None:
+        aws_services.append(cloudwatch_logs(platform, logs, metric_filters, log_queries))
     if scaling is not None:
         aws_services.append(application_autoscaling(scaling))
     aws = front(aws_services, gate.identify)

@@ -25,6 +25,7 @@ from coldspark.core.types import FleetId, ReplicaId
 from coldspark.gateway.auth.authenticator import Authenticator
 from coldspark.gateway.aws.front import front
 from coldspark.gateway.cloudwatch_logs.filtering.measuring import measure_of
+from coldspark.gateway.cloudwatch_logs.insights.running import Queries
 from coldspark.gateway.cloudwatch_logs.service import cloudwatch_logs
 from coldspark.gateway.context import Context
 from coldspark.gateway.dispatch import Dispatch
@@ -134,7 +135,7 @@ def served(path: Path, keys: Iterable[Key] = ()) -> Iterator[Served]:
     async def listen() -> None:
         gate = Gate(Authenticator(FakeKeys(keys)))
         await filters.open(is_timed=False)
-        endpoint = front([cloudwatch_logs(platform, store, filters)], gate.identify)
+        endpoint = front([cloudwatch_logs(platform, store, filters, Queries(store))], gate.identify)
         context = Context(
             platform=platform,
             dispatch=Dispatch([]),

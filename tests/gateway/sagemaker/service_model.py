@@ -43,6 +43,8 @@ LISTED = {
     ("DescribeLogStreamsResponse", "logStreams"),
     ("DescribeMetricFiltersResponse", "metricFilters"),
     ("DescribeSubscriptionFiltersResponse", "subscriptionFilters"),
+    ("DescribeQueriesResponse", "queries"),
+    ("GetQueryResultsResponse", "results"),
     ("FilterLogEventsResponse", "events"),
     ("FilterLogEventsResponse", "searchedLogStreams"),
     ("GetLogEventsResponse", "events"),

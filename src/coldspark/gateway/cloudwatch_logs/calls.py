@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass
 
 from coldspark.gateway.aws.services import Body
+from coldspark.gateway.cloudwatch_logs.insights.running import Queries
 from coldspark.gateway.cloudwatch_logs.names import group_name, no_group, no_stream, refuse
 from coldspark.runtime import clock
 from coldspark.runtime.log_store import DAY_MS, LogStore, endpoint_of, living
@@ -19,6 +20,7 @@ class Call:
     platform: Platform
     logs: LogStore
     filters: MetricFilters
+    queries: Queries
     region: str
     body: Body
 

@@ -13,11 +13,13 @@ from coldspark.gateway.cloudwatch_logs import (
     events,
     groups,
     metric_filters,
+    queries,
     searches,
     shapes,
     streams,
 )
 from coldspark.gateway.cloudwatch_logs.calls import Call, group_named
+from coldspark.gateway.cloudwatch_logs.insights.running import Queries
 from coldspark.gateway.cloudwatch_logs.names import endpoints, refuse
 from coldspark.runtime.log_store import LogStore
 from coldspark.runtime.metric_filters import MetricFilters
@@ -49,10 +51,6 @@ async def _no_subscriptions(call: Call) -> Body:
     return {"subscriptionFilters": []}
 
 
-_NO_INSIGHTS = (
-    "Queries of CloudWatch Logs Insights are not supported: use FilterLogEvents with a filter "
-    'pattern, such as { $.level = "ERROR" }.'
-)
 _NO_TAIL = (
     "Live tails are not supported: poll FilterLogEvents with a startTime, or follow with "
     "`coldspark logs NAME --follow` (GET /v1/endpoints/NAME/logs?follow=true)."
@@ -72,7 +70,10 @@ _READS: dict[str, tuple[Run, Structure]] = {
     "ListTagsForResource": (groups.list_tags, shapes.RESOURCE_NAMED),
     "DescribeSubscriptionFilters": (_no_subscriptions, shapes.DESCRIBE_FILTERS),
     "DescribeMetricFilters": (metric_filters.describe, shapes.DESCRIBE_FILTERS),
-    "StartQuery": (_refused(_NO_INSIGHTS), shapes.START_QUERY),
+    "StartQuery": (queries.start, shapes.START_QUERY),
+    "GetQueryResults": (queries.results, shapes.GET_QUERY_RESULTS),
+    "StopQuery": (queries.stop, shapes.QUERY_NAMED),
+    "DescribeQueries": (queries.describe, shapes.DESCRIBE_QUERIES),
     "StartLiveTail": (_refused(_NO_TAIL), shapes.START_LIVE_TAIL),
     "PutSubscriptionFilter": (_refused(_NO_SUBSCRIPTION), shapes.PUT_SUBSCRIPTION_FILTER),
 }
@@ -93,12 +94,19 @@ _CHANGES: dict[str, tuple[Run, Structure]] = {
 }
 
 
-def cloudwatch_logs(platform: Platform, logs: LogStore, filters: MetricFilters) -> Service:
+def cloudwatch_logs(
+    platform: Platform, logs: LogStore, filters: MetricFilters, log_queries: Queries
+) -> Service:
     """Return the service over its neighbours."""
 
     def call_of(asked: Asked) -> Call:
         return Call(
-            platform=platform, logs=logs, filters=filters, region=asked.region, body=asked.body
+            platform=platform,
+            logs=logs,
+            filters=filters,
+            queries=log_queries,
+            region=asked.region,
+            body=asked.body,
         )
 
     return Service(

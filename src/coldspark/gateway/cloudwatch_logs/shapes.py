@@ -132,16 +132,34 @@ UNTAG_RESOURCE = Structure(
     {"resourceArn": _ARN, "tagKeys": Sequence(_KEY, max=TAGS_MAX)}, ("resourceArn", "tagKeys")
 )
 _NAMES = Sequence(IDENTIFIER)
+_QUERY_ID = Text(min=1, max=256)
+_LANGUAGE = Choice(("CWLI", "SQL", "PPL"), ("CWLI",))
+_STATUS = Choice(("Scheduled", "Running", "Complete", "Failed", "Cancelled", "Timeout", "Unknown"))
 START_QUERY = Structure(
     {
-        "queryLanguage": Text(),
+        "queryLanguage": _LANGUAGE,
         "logGroupName": GROUP,
-        "logGroupNames": _NAMES,
-        "logGroupIdentifiers": _NAMES,
+        "logGroupNames": Sequence(GROUP, min=1, max=50),
+        "logGroupIdentifiers": Sequence(IDENTIFIER, min=1, max=50),
         "startTime": _MOMENT,
         "endTime": _MOMENT,
         "queryString": Text(max=10_000),
-        "limit": Whole(min=1, max=100_000),
+        "limit": Whole(min=1, max=10_000),
+    },
+    ("startTime", "endTime", "queryString"),
+)
+QUERY_NAMED = Structure({"queryId": _QUERY_ID}, ("queryId",))
+GET_QUERY_RESULTS = Structure(
+    {"queryId": _QUERY_ID, "nextToken": _TOKEN, "maxItems": Whole(min=0, max=10_000)},
+    ("queryId",),
+)
+DESCRIBE_QUERIES = Structure(
+    {
+        "logGroupName": GROUP,
+        "status": _STATUS,
+        "maxResults": Whole(min=1, max=1_000),
+        "nextToken": _TOKEN,
+        "queryLanguage": _LANGUAGE,
     }
 )
 START_LIVE_TAIL = Structure(
