@@ -16,6 +16,7 @@ from coldspark.gateway.sagemaker.async_jobs import AsyncJobs
 from coldspark.runtime.log_store import LogRetention
 from coldspark.runtime.metric_filters import MetricFilters
 from coldspark.runtime.metrics.alarm_keeper import AlarmKeeper
+from coldspark.runtime.metrics.composites import CompositeAlarms
 from coldspark.runtime.metrics.keeper import MetricKeeper
 from coldspark.runtime.platform import LocalPlatform
 from coldspark.runtime.ports import Platform
@@ -31,6 +32,7 @@ class AwsRooms:
 
     metrics: MetricKeeper
     alarms: AlarmKeeper
+    composites: CompositeAlarms
     jobs: AsyncJobs | None
     """None with several routers."""
     scaling: Scaling
@@ -63,6 +65,7 @@ async def open_aws_rooms(
     return AwsRooms(
         metrics=measured.metrics,
         alarms=measured.alarms,
+        composites=measured.composites,
         jobs=jobs,
         scaling=scaling,
         metric_filters=await _measure_logs(store, measured.metrics, stack),

@@ -129,6 +129,7 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
             objects=store.objects,
             metrics=rooms.metrics,
             alarms=rooms.alarms,
+            composites=rooms.composites,
             aws_limits=config.aws_limits,
             retry_grace_s=config.retry_grace_s,
             logs=store.logs,

@@ -43,6 +43,7 @@ from coldspark.runtime.catalogue import Catalogue
 from coldspark.runtime.log_store import LogStore
 from coldspark.runtime.metric_filters import MetricFilters
 from coldspark.runtime.metrics.alarm_keeper import AlarmKeeper
+from coldspark.runtime.metrics.composites import CompositeAlarms
 from coldspark.runtime.metrics.keeper import MetricKeeper
 from coldspark.runtime.ports import Documents, Key, Platform
 from coldspark.runtime.scaling.scaling import Scaling
@@ -65,6 +66,7 @@ def build_context(
     objects: ObjectStore | None = None,
     metrics: MetricKeeper | None = None,
     alarms: AlarmKeeper | None = None,
+    composites: CompositeAlarms | None = None,
     aws_limits: AwsLimits = NO_LIMITS,
     retry_grace_s: float = GRACE_S,
     logs: LogStore | None = None,
@@ -82,7 +84,8 @@ def build_context(
     how long the next attempt of an SDK that hung up is waited for.
     ``images``: what runs for images, beside those that are known.
     ``objects``: whose own buckets the S3 door serves; None: it is not there.
-    ``alarms``: what may take changes of endpoints back; None: nobody watches any.
+    ``alarms``: what may take changes of endpoints back; None: nobody watches any. ``composites``:
+    those over the states of others.
     ``logs``, ``metric_filters``, ``log_queries``: what CloudWatch Logs' door reads and writes,
     what measures it, and what asks it; None: it is not there.
     ``jobs``: what runs jobs; None: they are refused.
@@ -100,8 +103,8 @@ def build_context(
     known = Images(images)
     door = sagemaker(platform, documents, catalogue, alarms, jobs, aws_limits, known)
     aws_services = [door, sts(), iam()]
-    if metrics is not None and alarms is not None:
-        aws_services.append(cloudwatch(metrics, alarms, documents))
+    if metrics is not None and alarms is not None and composites is not None:
+        aws_services.append(cloudwatch(metrics, alarms, composites, documents))
     if logs is not None and metric_filters is not None and log_queries is not None:
         aws_services.append(cloudwatch_logs(platform, logs, metric_filters, log_queries))
     if scaling is not None:

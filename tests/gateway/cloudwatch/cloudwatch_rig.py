@@ -94,7 +94,9 @@ def watched(path: Path) -> Iterator[Watched]:
         async with keeping(path) as kept:
             documents = Documents(kept.database, lambda: kept.now_ms)
             gate = Gate(Authenticator(NoKeys()))
-            service = cloudwatch(kept.metrics, kept.alarms, documents, lambda: kept.now_ms)
+            service = cloudwatch(
+                kept.metrics, kept.alarms, kept.composites, documents, lambda: kept.now_ms
+            )
             route = Route("/", front([service], gate.identify), methods=["POST"])
             context = Context(
                 platform=FakePlatform(),

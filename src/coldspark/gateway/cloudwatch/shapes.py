@@ -174,13 +174,31 @@ PUT_METRIC_ALARM = Structure(
     },
     ("AlarmName",),
 )
+_NO_SUPPRESSION = "write NOT ALARM(…) of what shall suppress it into the AlarmRule"
+PUT_COMPOSITE_ALARM = Structure(
+    {
+        "AlarmName": _NEW_NAME,
+        "AlarmRule": Text(min=1, max=10_240),
+        "AlarmDescription": Text(max=1_024),
+        "ActionsEnabled": Flag(),
+        "OKActions": _ACTIONS,
+        "AlarmActions": _ACTIONS,
+        "InsufficientDataActions": _ACTIONS,
+        "Tags": _TAGS,
+        "ActionsSuppressor": Unsupported(_NO_SUPPRESSION),
+        "ActionsSuppressorWaitPeriod": Unsupported(_NO_SUPPRESSION),
+        "ActionsSuppressorExtensionPeriod": Unsupported(_NO_SUPPRESSION),
+        "ActionConfiguration": Unsupported("tags are not passed to actions"),
+    },
+    ("AlarmName", "AlarmRule"),
+)
 DESCRIBE_ALARMS = Structure(
     {
         "AlarmNames": Sequence(_NAME, max=100),
         "AlarmNamePrefix": _NAME,
         "AlarmTypes": Sequence(Choice(_TYPES)),
-        "ChildrenOfAlarmName": Unsupported("there are no composite alarms"),
-        "ParentsOfAlarmName": Unsupported("there are no composite alarms"),
+        "ChildrenOfAlarmName": _NAME,
+        "ParentsOfAlarmName": _NAME,
         "StateValue": Choice(tuple(AlarmState)),
         "ActionPrefix": Text(min=1, max=1_024),
         "MaxRecords": Whole(min=1, max=100),
