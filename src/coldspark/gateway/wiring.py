@@ -11,7 +11,7 @@ from starlette.routing import Route
 from coldspark.config import NO_LIMITS, AwsLimits, Image
 from coldspark.gateway.application_autoscaling.service import application_autoscaling
 from coldspark.gateway.auth.authenticator import Authenticator
-from coldspark.gateway.aws.front import front
+from coldspark.gateway.aws.front import CBOR_PATH, front
 from coldspark.gateway.cloudwatch.service import cloudwatch
 from coldspark.gateway.cloudwatch_logs.insights.running import Queries
 from coldspark.gateway.cloudwatch_logs.service import cloudwatch_logs
@@ -113,6 +113,7 @@ def build_context(
     taken = async_invocations(platform, jobs, gate, request_ids())
     aws_routes = [
         Route("/", aws, methods=["POST"]),
+        Route(CBOR_PATH, aws, methods=["POST"]),
         Route(ASYNC_PATH, taken, methods=["POST"]),
     ]
     app = _app(house, aws_routes)

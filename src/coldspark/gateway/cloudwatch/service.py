@@ -1,4 +1,4 @@
-"""CloudWatch as a service: ``GraniteServiceVersion20100801`` in JSON 1.0, 2010-08-01 in query."""
+"""CloudWatch as a service: ``GraniteServiceVersion20100801`` in JSON and CBOR, and query."""
 
 from collections.abc import Awaitable, Callable
 
@@ -77,6 +77,7 @@ def cloudwatch(
         target="GraniteServiceVersion20100801.",
         json_version="1.0",
         query_version="2010-08-01",
+        has_cbor=True,
         namespace="http://monitoring.amazonaws.com/doc/2010-08-01/",
         operations=operations(_READS, _CHANGES, call_of),
         types=TYPES,
