@@ -313,6 +313,26 @@ def test_an_upload_in_parts(client: Any, door: Door, algorithm: str, kind: str |
     client.delete_object(Bucket="models", Key=key)
 
 
+def test_completing_again_is_told_again_while_the_object_stands(client: Any) -> None:
+    """An SDK that missed the answer asks again, and must not take the upload for lost."""
+    where = {"Bucket": "models", "Key": "completed twice"}
+    upload = {**where, "UploadId": client.create_multipart_upload(**where)["UploadId"]}
+    etag = client.upload_part(**upload, PartNumber=1, Body=b"x")["ETag"]
+    parts = {"MultipartUpload": {"Parts": [{"PartNumber": 1, "ETag": etag}]}}
+
+    first = client.complete_multipart_upload(**upload, **parts)
+    assert client.complete_multipart_upload(**upload, **parts)["ETag"] == first["ETag"]
+
+    for other in ('"00"', etag.replace(etag[1], "z"), "é"):
+        wrong = {"MultipartUpload": {"Parts": [{"PartNumber": 1, "ETag": other}]}}
+        with pytest.raises(client.exceptions.NoSuchUpload):
+            client.complete_multipart_upload(**upload, **wrong)
+    client.put_object(**where, Body=b"x")
+    with pytest.raises(client.exceptions.NoSuchUpload):
+        client.complete_multipart_upload(**upload, **parts)
+    client.delete_object(**where)
+
+
 def test_an_upload_that_is_aborted_leaves_nothing(client: Any, door: Door) -> None:
     """And small parts are refused when they are put together."""
     before = set(door.files())

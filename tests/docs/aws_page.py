@@ -96,6 +96,11 @@ def _section(service: Service, kept: frozenset[str]) -> str:
     parts = [_operation(name, one, kept) for name, one in operations]
     ways = [
         *([f"JSON, `X-Amz-Target: {service.target}…`"] if service.target else []),
+        *(
+            ["CBOR, `/service/GraniteServiceVersion20100801/operation/…`"]
+            if service.has_cbor
+            else []
+        ),
         *([f"query, version {service.query_version}"] if service.query_version else []),
     ]
     return "".join([f"\n## {service.signing_name}\n\n{'; '.join(ways)}.\n", *parts])

@@ -7,7 +7,8 @@ from coldspark.gateway.aws.notifications import envelope
 from coldspark.gateway.sagemaker.async_jobs import AsyncJobs
 from coldspark.runtime import clock
 from coldspark.runtime.jobs.ports import Notice
-from coldspark.runtime.metrics.alarm_keeper import AlarmKeeper, Change
+from coldspark.runtime.metrics.alarm_keeper import AlarmKeeper
+from coldspark.runtime.metrics.changes import Change
 from coldspark.runtime.metrics.messages import message_of, subject_of
 
 _MARKS = (":sns:", "https://", "http://")

@@ -8,6 +8,19 @@ from coldspark.core.alarms import AlarmState as AlarmState
 
 Dimensions = tuple[tuple[str, str], ...]
 """Names and values, sorted by name."""
+_SIZES = ("Bytes", "Kilobytes", "Megabytes", "Gigabytes", "Terabytes")
+_BITS = ("Bits", "Kilobits", "Megabits", "Gigabits", "Terabits")
+UNITS = (
+    "Seconds",
+    "Microseconds",
+    "Milliseconds",
+    *_SIZES,
+    *_BITS,
+    "Percent",
+    "Count",
+    *(f"{size}/Second" for size in (*_SIZES, *_BITS, "Count")),
+    "None",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,6 +66,8 @@ class Description(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """The checksum is one of the parts' checksums."""
     parts: int | None = None
     """How many there were, if it came in parts."""
+    upload: str | None = None
+    """The id of the upload, if it came in parts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

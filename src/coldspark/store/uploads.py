@@ -79,7 +79,7 @@ class Uploads:
     ) -> OwnObject:
         """Make the object. Raises NoSuchUpload, ConditionFailed and NoSuchKey."""
         pieces = tuple(Piece(part.file, part.size_bytes) for part in parts)
-        described = replace(description, parts=len(parts))
+        described = replace(description, parts=len(parts), upload=upload.id)
         new = self._own.new_object(upload.bucket, upload.key, pieces, etag, described)
         done = await self._database.run(tables.complete, upload, new, pieces, condition)
         await self._database.sync()

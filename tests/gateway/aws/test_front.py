@@ -3,6 +3,7 @@
 import gzip
 import json
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from starlette.applications import Starlette
@@ -11,15 +12,22 @@ from starlette.testclient import TestClient
 
 from coldspark.gateway.aws.front import front
 from coldspark.gateway.aws.services import Asked, Body, Moment, Operation, Service
-from coldspark.gateway.aws.validation import Structure, Text
+from coldspark.gateway.aws.validation import Number, Structure, Text, Whole
 from coldspark.runtime.ports import Key
 
-SHAPE = Structure({"Name": Text("[a-z]+", max=9)}, ("Name",))
+SHAPE = Structure(
+    {"Name": Text("[a-z]+", max=9), "Free": Text(), "Count": Whole(), "Size": Number()}, ("Name",)
+)
 AT = 1769903999500
 
 
 async def _echo(asked: Asked) -> Body | None:
-    return {"Name": asked.body["Name"], "Region": asked.region, "At": Moment(AT)}
+    free = {"Free": asked.body["Free"]} if "Free" in asked.body else {}
+    return {"Name": asked.body["Name"], "Region": asked.region, "At": Moment(AT)} | free
+
+
+async def _break(asked: Asked) -> Body | None:
+    raise OverflowError(asked.body["Name"])
 
 
 async def _nothing(asked: Asked) -> Body | None:
@@ -41,7 +49,10 @@ BOTH = Service(
     json_version="1.0",
     query_version="2010-08-01",
     namespace="http://example.com/",
-    operations={"Echo": Operation(run=_echo, shape=SHAPE)},
+    operations={
+        "Echo": Operation(run=_echo, shape=SHAPE),
+        "Break": Operation(run=_break, shape=SHAPE),
+    },
     body_bytes_max=2_000_000,
 )
 
@@ -133,3 +144,36 @@ def test_a_gzipped_body_is_unpacked_within_bounds(client: TestClient) -> None:
     assert good.json()["Name"] == "x"
     assert bad.status_code == 400
     assert "unpacks to more than" in bad.json()["message"]
+
+
+def test_a_mistake_of_ours_is_told_in_the_services_words_and_logged(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """SDKs retry an InternalFailure; a body that is none of theirs they cannot read."""
+    for answer in (
+        _ask(client, "Granite.Break", b'{"Name": "x"}'),
+        client.post("/", data={"Action": "Break", "Version": "2010-08-01", "Name": "x"}),
+    ):
+        assert answer.status_code == 500
+        assert "InternalFailure" in answer.text
+        assert "x-amzn-requestid" in answer.headers
+    assert "monitoring Break failed" in caplog.text
+
+
+def test_numbers_that_no_database_holds_are_refused(client: TestClient) -> None:
+    """AWS's longs have 64 bits, and there is no infinite moment."""
+    body = b'{"Name": "x", "Count": 9223372036854775808}'
+    answer = _ask(client, "Granite.Echo", body)
+    form = {"Action": "Echo", "Version": "2010-08-01", "Name": "x", "Size": "1e400"}
+
+    assert answer.status_code == 400
+    assert "less than or equal to 9223372036854775807" in answer.json()["message"]
+    assert "must be a finite number" in client.post("/", data=form).text
+
+
+def test_what_xml_cannot_say_is_shown_as_a_mark(client: TestClient) -> None:
+    """One such character in one name must not hide all others."""
+    form = {"Action": "Echo", "Version": "2010-08-01", "Name": "x", "Free": "a\x00b<"}
+    answer = client.post("/", data=form)
+
+    assert ElementTree.fromstring(answer.text).findtext(".//{*}Free") == "a\ufffdb<"

@@ -5,6 +5,7 @@ speaks as all before it did. Every answer in JSON is held against botocore's mod
 """
 
 import asyncio
+import datetime as dt
 import json
 import threading
 from collections.abc import Coroutine, Iterator
@@ -16,6 +17,7 @@ from typing import Any
 import boto3
 from botocore import serialize
 from botocore.config import Config
+from botocore.parsers import RpcV2CBORParser
 from gateway_fakes import FakePlatform
 from keepers import Kept, keeping
 from service_model import error_problems, problems
@@ -23,7 +25,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from coldspark.gateway.auth.authenticator import Authenticator
-from coldspark.gateway.aws.front import front
+from coldspark.gateway.aws.front import CBOR_PATH, front
 from coldspark.gateway.cloudwatch.service import cloudwatch
 from coldspark.gateway.context import Context
 from coldspark.gateway.dispatch import Dispatch
@@ -32,7 +34,7 @@ from coldspark.gateway.server import serve
 from coldspark.gateway.tally import Tally
 from coldspark.store.documents import Documents
 
-PROTOCOLS = ("json", "query")
+PROTOCOLS = ("json", "query", "smithy-rpc-v2-cbor")
 
 
 class NoKeys:
@@ -61,9 +63,9 @@ class Watched:
             aws_secret_access_key="any",
             config=Config(retries={"mode": "standard", "total_max_attempts": 1}),
         )
-        if protocol == "query":
-            client.meta.service_model.__dict__["resolved_protocol"] = "query"
-            client._serializer = serialize.create_serializer("query")
+        if protocol != "json":
+            client.meta.service_model.__dict__["resolved_protocol"] = protocol
+            client._serializer = serialize.create_serializer(protocol)
         client.meta.events.register("after-call.cloudwatch", _check)
         return client
 
@@ -73,6 +75,9 @@ class Watched:
 
 
 def _check(http_response: Any, model: Any, **_: object) -> None:
+    if http_response.headers.get("smithy-protocol") == "rpc-v2-cbor":
+        _check_cbor(http_response, model)
+        return
     if http_response.headers["content-type"] == "text/xml":
         return
     assert http_response.headers["content-type"] == "application/x-amz-json-1.0"
@@ -81,6 +86,29 @@ def _check(http_response: Any, model: Any, **_: object) -> None:
     else:
         body = json.loads(http_response.content) if http_response.content else None
         assert problems(model.name, body, service="cloudwatch") == []
+
+
+def _check_cbor(http_response: Any, model: Any) -> None:
+    """Hold an answer against the model; its bytes are read by botocore alone."""
+    if http_response.content:
+        assert http_response.headers["content-type"] == "application/cbor"
+        if http_response.status_code < 400:
+            stream = RpcV2CBORParser().get_peekable_stream_from_bytes(http_response.content)
+            found = RpcV2CBORParser().parse_data_item(stream)
+            assert problems(model.name, _as_json(found), service="cloudwatch") == []
+    else:
+        assert problems(model.name, None, service="cloudwatch") == []
+
+
+def _as_json(value: Any) -> Any:
+    match value:
+        case dict():
+            return {name: _as_json(one) for name, one in value.items()}
+        case list():
+            return [_as_json(one) for one in value]
+        case dt.datetime():
+            return value.timestamp()
+    return value
 
 
 @contextmanager
@@ -94,13 +122,16 @@ def watched(path: Path) -> Iterator[Watched]:
         async with keeping(path) as kept:
             documents = Documents(kept.database, lambda: kept.now_ms)
             gate = Gate(Authenticator(NoKeys()))
-            service = cloudwatch(kept.metrics, kept.alarms, documents, lambda: kept.now_ms)
-            route = Route("/", front([service], gate.identify), methods=["POST"])
+            service = cloudwatch(
+                kept.metrics, kept.alarms, kept.composites, documents, lambda: kept.now_ms
+            )
+            door = front([service], gate.identify)
+            routes = [Route(path, door, methods=["POST"]) for path in ("/", CBOR_PATH)]
             context = Context(
                 platform=FakePlatform(),
                 dispatch=Dispatch([]),
                 gate=gate,
-                app=Starlette(routes=[route]),
+                app=Starlette(routes=routes),
                 tally=Tally(),
             )
             async with serve(context, "127.0.0.1", 0, grace_s=1.0) as listening:

@@ -256,3 +256,67 @@ def test_dashboards_are_kept(client: Any, name: str) -> None:
     assert code == "ResourceNotFound"
     client.delete_dashboards(DashboardNames=[name])
     assert refused(client.get_dashboard, DashboardName=name)[0] == "ResourceNotFound"
+
+
+def test_composite_alarms_are_kept_and_told_beside_others(
+    door: Watched, client: Any, name: str
+) -> None:
+    """By type, by family, by page; tags, states and actions are as of others."""
+    client.put_metric_alarm(**alarm(name))
+    upper, rule = f"{name}-upper", f'ALARM("{name}") OR FALSE'
+    client.put_composite_alarm(
+        AlarmName=upper,
+        AlarmRule=rule,
+        AlarmDescription="all of it",
+        AlarmActions=["https://example.com/hook"],
+        Tags=[{"Key": "team", "Value": "ops"}],
+    )
+    client.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="a drill")
+    door.run(door.kept.composites.look())
+
+    both = {"AlarmTypes": ["MetricAlarm", "CompositeAlarm"], "AlarmNamePrefix": name}
+    answer = client.describe_alarms(**both)
+    assert [one["AlarmName"] for one in answer["MetricAlarms"]] == [name]
+    (told,) = answer["CompositeAlarms"]
+    assert (told["AlarmName"], told["AlarmRule"]) == (upper, rule)
+    assert (told["StateValue"], told["AlarmDescription"]) == ("ALARM", "all of it")
+    assert client.describe_alarms(AlarmNames=[upper])["CompositeAlarms"] == []
+    assert client.describe_alarms(ChildrenOfAlarmName=upper)["MetricAlarms"][0]["AlarmName"] == name
+    (parent,) = client.describe_alarms(ParentsOfAlarmName=name)["CompositeAlarms"]
+    assert parent["AlarmArn"] == told["AlarmArn"]
+    tags = client.list_tags_for_resource(ResourceARN=told["AlarmArn"])["Tags"]
+    assert tags == [{"Key": "team", "Value": "ops"}]
+    history = client.describe_alarm_history(AlarmName=upper)["AlarmHistoryItems"]
+    assert {one["AlarmType"] for one in history} == {"CompositeAlarm"}
+
+    pages = client.get_paginator("describe_alarms").paginate(
+        **both, PaginationConfig={"PageSize": 1}
+    )
+    assert [len(page["MetricAlarms"]) + len(page["CompositeAlarms"]) for page in pages] == [1, 1]
+
+    client.disable_alarm_actions(AlarmNames=[upper])
+    assert not client.describe_alarms(**both)["CompositeAlarms"][0]["ActionsEnabled"]
+    code, message = refused(client.delete_alarms, AlarmNames=[name])
+    assert (code, "depending on it" in message) == ("ResourceConflict", True)
+    client.delete_alarms(AlarmNames=[upper, name])
+    assert client.describe_alarms(**both)["CompositeAlarms"] == []
+
+
+def test_composite_alarms_that_could_do_nothing_are_refused(client: Any, name: str) -> None:
+    """A rule about nothing, a scaling policy without a metric, a suppressor."""
+    client.put_metric_alarm(**alarm(name))
+    rule = {"AlarmName": f"{name}-upper", "AlarmRule": f"ALARM({name})"}
+    policy = "arn:aws:autoscaling:us-east-1:123456789012:scalingPolicy:1:resource/x:policyName/p"
+
+    assert (
+        "do not exist"
+        in refused(client.put_composite_alarm, **rule | {"AlarmRule": f"ALARM({name}-no)"})[1]
+    )
+    assert (
+        "Error in AlarmRule" in refused(client.put_composite_alarm, **rule | {"AlarmRule": "x"})[1]
+    )
+    assert "metric alarm" in refused(client.put_composite_alarm, **rule, AlarmActions=[policy])[1]
+    assert "NOT ALARM" in refused(client.put_composite_alarm, **rule, ActionsSuppressor=name)[1]
+    assert (
+        refused(client.put_composite_alarm, **rule | {"AlarmName": name})[0] == "ResourceConflict"
+    )

@@ -310,3 +310,13 @@ def test_high_resolution_is_kept_by_the_second(client: Any, house: str, tmp_path
     by_second = {"Id": "a", "MetricStat": stat(house, Period=1)}
     assert results(client, by_second) == {"a": [0, 1, 2]}
     assert results(client, {"Id": "a", "MetricStat": stat(house)}) == {"a": [3]}
+
+
+def test_names_have_no_control_characters(client: Any, house: str) -> None:
+    """AWS allows none, and the query protocol's XML has no way to write them."""
+    for bad in (
+        {"MetricName": "a\x01"},
+        {"MetricName": "a", "Dimensions": [{"Name": "d", "Value": "\x7f"}]},
+    ):
+        with pytest.raises(ClientError, match="ValidationError"):
+            put(client, house, bad | {"Value": 1.0})

@@ -249,3 +249,16 @@ def test_a_pattern_can_be_tried(logs: Served) -> None:
         }
     ]
     assert client.test_metric_filter(filterPattern="y", logEventMessages=["x"])["matches"] == []
+
+
+def test_times_to_the_end_of_64_bits_are_times_like_others(client: Any) -> None:
+    """Some clients ask up to the largest number that they have."""
+    put(client, (clock.wall_ms(), "now"))
+    end = {"endTime": 2**63 - 1}
+
+    assert texts(client.filter_log_events(logGroupName="g", **end)) == ["now"]
+    assert texts(client.get_log_events(**STREAM, **end)) == ["now"]
+    assert texts(client.filter_log_events(logGroupName="g", startTime=2**63 - 1)) == []
+    assert refusal(client.filter_log_events, logGroupName="g", endTime=2**63)[0] == (
+        "InvalidParameterException"
+    )

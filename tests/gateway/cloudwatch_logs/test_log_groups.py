@@ -223,20 +223,7 @@ def test_tags_by_name_and_by_arn_are_the_same(logs: Served) -> None:
 @pytest.mark.parametrize(
     ("operation", "members", "words"),
     [
-        ("start_query", {"startTime": 1, "endTime": 2, "queryString": "x"}, "use FilterLogEvents"),
         ("start_live_tail", {"logGroupIdentifiers": [f"{ARN}g"]}, "follow=true"),
-        (
-            "put_metric_filter",
-            {
-                "logGroupName": "g",
-                "filterName": "f",
-                "filterPattern": "x",
-                "metricTransformations": [
-                    {"metricName": "m", "metricNamespace": "n", "metricValue": "1"}
-                ],
-            },
-            "PutMetricData",
-        ),
         (
             "put_subscription_filter",
             {

@@ -11,7 +11,8 @@ from keepers import HEAT, NOON_MS, Kept, keeping, of_echo, served
 from coldspark.core.alarms import AlarmState
 from coldspark.errors import Conflict, InvalidRequest, NotFound
 from coldspark.runtime.metric_ports import AlarmRule, Metric
-from coldspark.runtime.metrics.alarm_keeper import AlarmKeeper, Change
+from coldspark.runtime.metrics.alarm_keeper import AlarmKeeper
+from coldspark.runtime.metrics.changes import Change
 from coldspark.runtime.metrics.definitions import Actions, AlarmDefinition, single
 from coldspark.runtime.metrics.messages import message_of, subject_of
 from coldspark.runtime.metrics.queries import Query, Stat

@@ -1,6 +1,7 @@
 """What each operation takes. Words are AWS's; what is not done here is refused with a cure."""
 
 from coldspark.gateway.aws.validation import (
+    INSTANT,
     Choice,
     Dictionary,
     Flag,
@@ -200,8 +201,8 @@ PUT_ACTION = Structure(
         ),
         "Schedule": _WORDS,
         "Timezone": _WORDS,
-        "StartTime": Number(),
-        "EndTime": Number(),
+        "StartTime": INSTANT,
+        "EndTime": INSTANT,
         "ScalableTargetAction": Structure(
             {"MinCapacity": Whole(min=0), "MaxCapacity": Whole(min=0)}
         ),

@@ -6,6 +6,7 @@ one to the other (``x-amzn-query-mode``) read the old code from a header.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Never
@@ -39,6 +40,7 @@ DEFAULT_TYPES: Mapping[str, str] = {
 
 _MESSAGE_CHARS_MAX = 8_192
 _LOG_LINES_MAX = 20
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class AwsError(InvalidRequest):
@@ -96,11 +98,16 @@ def query_header(error: Told) -> tuple[str, str]:
     return "x-amzn-query-error", f"{error.aws_type};{fault}"
 
 
+def xml_text(text: str) -> str:
+    """Return a text as XML has it. What XML cannot say, such as NUL, is shown as U+FFFD."""
+    return escape(_NOT_XML.sub("\ufffd", text))
+
+
 def xml_body(error: Told, namespace: str, request_id: str) -> bytes:
     """Return the body in the query protocol."""
     fault = "Receiver" if error.is_ours else "Sender"
     return (
         f'<ErrorResponse xmlns="{namespace}"><Error><Type>{fault}</Type>'
-        f"<Code>{escape(error.aws_type)}</Code><Message>{escape(error.message)}</Message></Error>"
+        f"<Code>{error.aws_type}</Code><Message>{xml_text(error.message)}</Message></Error>"
         f"<RequestId>{request_id}</RequestId></ErrorResponse>"
     ).encode()

@@ -1,8 +1,9 @@
-"""``POST /``: every AWS service that speaks JSON or query, on one port.
+"""``POST /``: every AWS service that speaks JSON or query, on one port; beside it ``CBOR_PATH``.
 
-The service is told by the request, never by configuration: first by ``X-Amz-Target``, then by a
-form's ``Version``, at last by the signature's scope. The answer goes back in the protocol that the
-question came in: the same client library changed its protocol between two of its versions.
+The service is told by the request, never by configuration: first by its path (``CBOR_PATH``) or
+``X-Amz-Target``, then by a form's ``Version``, at last by the signature's scope. The answer goes
+back in the protocol that the question came in: the same client library changed its protocol
+between two of its versions.
 
 A caller needs the scope that the operation asks for, for every name that the request mentions.
 Who calls is found by the server's own ``identify``: it checks the key or signature (see
@@ -10,24 +11,27 @@ Who calls is found by the server's own ``identify``: it checks the key or signat
 """
 
 import asyncio
+import logging
 import uuid
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Never
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from coldspark.errors import BodyTooLarge, ColdsparkError
 from coldspark.gateway.auth.scopes import authorize
-from coldspark.gateway.aws import errors, query
+from coldspark.gateway.aws import cbor, errors, query
 from coldspark.gateway.aws.errors import AwsError
 from coldspark.gateway.aws.scopes import scope_of
 from coldspark.gateway.aws.services import Asked, Body, Moment, Operation, Service
 from coldspark.gateway.aws.validation import check
 from coldspark.runtime.ports import Key
+
+_log = logging.getLogger(__name__)
 
 Identify = Callable[[str, str, str, Mapping[str, str], bytes], Key | None]
 """Method, raw path, raw query, headers (lower-case) and body, to the caller's key."""
@@ -35,6 +39,9 @@ Identify = Callable[[str, str, str, Mapping[str, str], bytes], Key | None]
 _BODY_BYTES_MAX = 1024 * 1024
 """As it is sent, where the service is not known to take more."""
 _FORM = "application/x-www-form-urlencoded"
+CBOR_PATH = "/service/{service}/operation/{operation}"
+"""Where Smithy's rpc-v2-cbor calls."""
+_CBOR = "rpc-v2-cbor"
 _UNKNOWN = Service(signing_name="", operations={})
 
 
@@ -48,6 +55,7 @@ class _Question:
     form: dict[str, str] | None
     """In the query protocol; None in JSON."""
     request_id: str
+    is_cbor: bool = False
 
     @property
     def is_query(self) -> bool:
@@ -63,14 +71,18 @@ def front(
     sent_max = max([_BODY_BYTES_MAX, *(service.body_bytes_max for service in known)])
 
     async def endpoint(request: Request) -> Response:
-        form: dict[str, str] | None = {} if _is_form(request.headers) else None
-        question = _Question(_UNKNOWN, "", form, str(uuid.uuid4()))
+        path = request.path_params
+        form: dict[str, str] | None = {} if _is_form(request.headers) and not path else None
+        question = _Question(_UNKNOWN, "", form, str(uuid.uuid4()), is_cbor=bool(path))
         try:
             sent = await _read(request, sent_max)
             headers = _headers(request)
             key = identify(request.method, *_address(request), headers, sent)
             body = _plain(headers, sent, sent_max)
-            question = _question(known, headers, body, question.request_id)
+            if path:
+                question = _called(known, headers, path, question)
+            else:
+                question = _question(known, headers, body, question.request_id)
             operation = _operation(question)
             asked = Asked(
                 body=_checked(question, operation, body),
@@ -86,9 +98,37 @@ def front(
                 answer = await operation.run(asked)
         except ColdsparkError as error:
             return _refusal(question, error)
+        except ClientDisconnect:
+            raise
+        except Exception:  # noqa: BLE001
+            # The task's outermost edge: the caller is told in AWS's words, and the log the rest.
+            _log.exception("%s %s failed", question.service.signing_name, question.word)
+            return _refusal(question, ColdsparkError("The server made a mistake: see its log."))
         return _answer(question, answer)
 
     return endpoint
+
+
+def _called(
+    services: tuple[Service, ...],
+    headers: Mapping[str, str],
+    path: Mapping[str, str],
+    question: _Question,
+) -> _Question:
+    """Return the question that a path names. Raises AwsError."""
+    if headers.get("smithy-protocol") != _CBOR:
+        raise AwsError(
+            "UnknownOperationException",
+            f"This path speaks {_CBOR}: send it as Smithy-Protocol, or ask POST /.",
+        )
+    for service in services:
+        if service.has_cbor and service.target == f"{path['service']}.":
+            return replace(question, service=service, word=path["operation"])
+    names = ", ".join(str(one.target).rstrip(".") for one in services if one.has_cbor)
+    raise AwsError(
+        "UnknownOperationException",
+        f"Service '{path['service'][:128]}' is not served in {_CBOR}; there are {names}",
+    )
 
 
 def _question(
@@ -140,6 +180,8 @@ def _operation(question: _Question) -> Operation:
 def _members(question: _Question, operation: Operation, body: bytes) -> object:
     if question.form is not None:
         return query.members(question.form, operation.shape)
+    if question.is_cbor:
+        return cbor.decode(body) if body else {}
     try:
         return msgspec.json.decode(body or b"{}")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -204,9 +246,11 @@ def _refusal(question: _Question, error: ColdsparkError) -> Response:
     service = question.service
     told = errors.told(error, service.types)
     if question.is_query:
-        body = errors.xml_body(told, service.namespace, question.request_id)
-        return _reply(question, told.status, body)
-    reply = _reply(question, told.status, errors.json_body(told))
+        xml = errors.xml_body(told, service.namespace, question.request_id)
+        return _reply(question, told.status, xml)
+    body = {"__type": told.aws_type, "message": told.message}
+    sent = cbor.encode(body) if question.is_cbor else errors.json_body(told)
+    reply = _reply(question, told.status, sent)
     if service.query_version is not None:
         name, value = errors.query_header(told)
         reply.headers[name] = value
@@ -219,6 +263,8 @@ def _answer(question: _Question, answer: object) -> Response:
     elif answer is None:
         # An operation without an output shape, such as a delete, answers with no body on AWS.
         body = b""
+    elif question.is_cbor:
+        body = cbor.encode(answer)
     else:
         body = msgspec.json.encode(answer, enc_hook=_encode)
     return _reply(question, 200, body)
@@ -230,9 +276,13 @@ def _encode(value: object) -> object:
 
 
 def _reply(question: _Question, status: int, body: bytes) -> Response:
-    media = (
-        "text/xml"
-        if question.is_query
-        else f"application/x-amz-json-{question.service.json_version}"
-    )
-    return Response(body, status, {"Content-Type": media, "x-amzn-RequestId": question.request_id})
+    headers = {"x-amzn-RequestId": question.request_id}
+    if question.is_cbor:
+        headers["Smithy-Protocol"] = _CBOR
+        if body:
+            headers["Content-Type"] = "application/cbor"
+    elif question.is_query:
+        headers["Content-Type"] = "text/xml"
+    else:
+        headers["Content-Type"] = f"application/x-amz-json-{question.service.json_version}"
+    return Response(body, status, headers)

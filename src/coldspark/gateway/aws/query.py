@@ -7,9 +7,8 @@ operation's own shape says what is a number, a flag or a moment.
 import datetime as dt
 from collections.abc import Iterable, Mapping
 from urllib.parse import parse_qsl
-from xml.sax.saxutils import escape
 
-from coldspark.gateway.aws.errors import AwsError
+from coldspark.gateway.aws.errors import AwsError, xml_text
 from coldspark.gateway.aws.services import Pairs
 from coldspark.gateway.aws.validation import (
     Dictionary,
@@ -129,7 +128,7 @@ def _written(value: object) -> str:
     match value:
         case Pairs():
             return "".join(
-                f"<entry><key>{escape(name)}</key><value>{_written(one)}</value></entry>"
+                f"<entry><key>{xml_text(name)}</key><value>{_written(one)}</value></entry>"
                 for name, one in value.items()
             )
         case dict():
@@ -141,4 +140,4 @@ def _written(value: object) -> str:
         case float():
             return repr(value)
         case _:
-            return escape(str(value))
+            return xml_text(str(value))

@@ -109,6 +109,8 @@ class Service:
     target: str | None = None
     """``X-Amz-Target`` up to and including the dot, for the JSON protocols."""
     json_version: str = "1.1"
+    has_cbor: bool = False
+    """Whether it also speaks rpc-v2-cbor."""
     query_version: str | None = None
     """``Version`` of the query protocol, such as 2010-08-01."""
     namespace: str = ""

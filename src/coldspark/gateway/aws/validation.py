@@ -6,6 +6,7 @@ member that the shape does not know is refused (AWS ignores it), and so is one t
 ``Unsupported``. An option that is accepted and does nothing would be a lie.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from coldspark.gateway.aws.errors import AwsError
 _SHOWN_CHARS_MAX = 256
 _PROBLEMS_MAX = 10
 _SPECIAL = ("NaN", "Infinity", "-Infinity")
+_WHOLE_MIN, _WHOLE_MAX = -(2**63), 2**63 - 1
+"""AWS's longs, and what the database can hold."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,16 @@ class Whole:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A float, or a timestamp in epoch seconds."""
+    """A finite float, or a timestamp in epoch seconds (``INSTANT``)."""
 
     min: float | None = None
+    max: float | None = None
     may_be_special: bool = False
     """NaN and the infinities pass, as the strings that AWS's protocols write for them."""
+
+
+INSTANT = Number(min=-62_135_596_800, max=253_402_300_799)
+"""A timestamp, of the years 1 to 9999."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,13 +157,16 @@ def _walk(shape: Shape, value: object, path: str) -> Iterator[str]:
         case Whole(least, most):
             if isinstance(value, bool) or not isinstance(value, int):
                 _refuse_type(value, path, "an integer")
-            yield from _check_range(value, path, least, most)
+            least = _WHOLE_MIN if least is None else least
+            yield from _check_range(value, path, least, _WHOLE_MAX if most is None else most)
         case Number(may_be_special=True) if value in _SPECIAL:
             return
-        case Number(least):
+        case Number(least_number, most_number):
             if isinstance(value, bool) or not isinstance(value, int | float):
                 _refuse_type(value, path, "a number")
-            yield from _check_range(value, path, least, None)
+            if isinstance(value, float) and not math.isfinite(value):
+                _refuse_type(value, path, "a finite number")
+            yield from _check_range(value, path, least_number, most_number)
         case Flag(only):
             if not isinstance(value, bool):
                 _refuse_type(value, path, "true or false")

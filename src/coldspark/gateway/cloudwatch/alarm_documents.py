@@ -14,6 +14,7 @@ from coldspark.gateway.cloudwatch.calls import (
 )
 from coldspark.gateway.cloudwatch.queries import read_queries, shown_query
 from coldspark.runtime.metrics.alarm_keeper import Alarm
+from coldspark.runtime.metrics.changes import Changed
 from coldspark.runtime.metrics.definitions import (
     Actions,
     AlarmDefinition,
@@ -60,12 +61,17 @@ def read_alarm(body: Body) -> AlarmDefinition:
         missing=missing,
         low_samples=low_samples,
         description=body.get("AlarmDescription"),
-        actions=Actions(
-            ok=tuple(body.get("OKActions", ())),
-            alarm=tuple(body.get("AlarmActions", ())),
-            insufficient_data=tuple(body.get("InsufficientDataActions", ())),
-        ),
+        actions=actions_of(body),
         is_acting=bool(body.get("ActionsEnabled", True)),
+    )
+
+
+def actions_of(body: Body) -> Actions:
+    """Return who hears of an alarm's changes."""
+    return Actions(
+        ok=tuple(body.get("OKActions", ())),
+        alarm=tuple(body.get("AlarmActions", ())),
+        insufficient_data=tuple(body.get("InsufficientDataActions", ())),
     )
 
 
@@ -94,6 +100,23 @@ def _queries(body: Body) -> tuple[Query, ...]:
 
 def shown_alarm(alarm: Alarm, region: str) -> Body:
     """Return an alarm as DescribeAlarms has it."""
+    definition = alarm.definition
+    row: Body = shown_state(alarm, region) | {
+        "EvaluationPeriods": definition.evaluation_periods,
+        "Threshold": definition.threshold,
+        "ComparisonOperator": definition.comparison,
+    }
+    given = {
+        "DatapointsToAlarm": definition.datapoints_to_alarm,
+        "TreatMissingData": definition.missing,
+        "EvaluateLowSampleCountPercentile": definition.low_samples,
+    }
+    row |= {member: value for member, value in given.items() if value is not None}
+    return row | _watched(definition)
+
+
+def shown_state(alarm: Changed, region: str) -> Body:
+    """Return what is told of an alarm of any kind."""
     definition, stored = alarm.definition, alarm.stored
     row: Body = {
         "AlarmName": alarm.name,
@@ -107,19 +130,9 @@ def shown_alarm(alarm: Alarm, region: str) -> Body:
         "StateReason": stored.reason[:1_023],
         "StateUpdatedTimestamp": Moment(stored.state_ms),
         "StateTransitionedTimestamp": Moment(stored.moved_ms),
-        "EvaluationPeriods": definition.evaluation_periods,
-        "Threshold": definition.threshold,
-        "ComparisonOperator": definition.comparison,
     }
-    given = {
-        "AlarmDescription": definition.description,
-        "StateReasonData": stored.reason_data,
-        "DatapointsToAlarm": definition.datapoints_to_alarm,
-        "TreatMissingData": definition.missing,
-        "EvaluateLowSampleCountPercentile": definition.low_samples,
-    }
-    row |= {member: value for member, value in given.items() if value is not None}
-    return row | _watched(definition)
+    given = {"AlarmDescription": definition.description, "StateReasonData": stored.reason_data}
+    return row | {member: value for member, value in given.items() if value is not None}
 
 
 def _watched(definition: AlarmDefinition) -> Body:

@@ -11,6 +11,7 @@ from coldspark.gateway.aws.errors import DEFAULT_TYPES, AwsError
 from coldspark.gateway.aws.scopes import ACCOUNT
 from coldspark.runtime.metric_ports import Dimensions, Metric
 from coldspark.runtime.metrics.alarm_keeper import AlarmKeeper
+from coldspark.runtime.metrics.composites import CompositeAlarms
 from coldspark.runtime.metrics.keeper import MetricKeeper
 from coldspark.runtime.ports import Documents
 
@@ -33,6 +34,7 @@ class Call:
 
     metrics: MetricKeeper
     alarms: AlarmKeeper
+    composites: CompositeAlarms
     documents: Documents
     now_ms: int
     region: str

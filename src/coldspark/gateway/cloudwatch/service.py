@@ -1,13 +1,22 @@
-"""CloudWatch as a service: ``GraniteServiceVersion20100801`` in JSON 1.0, 2010-08-01 in query."""
+"""CloudWatch as a service: ``GraniteServiceVersion20100801`` in JSON and CBOR, and query."""
 
 from collections.abc import Awaitable, Callable
 
 from coldspark.gateway.aws.services import Asked, Service, operations
 from coldspark.gateway.aws.validation import Structure
-from coldspark.gateway.cloudwatch import alarms, dashboards, putting, reading, shapes, tags
+from coldspark.gateway.cloudwatch import (
+    alarms,
+    composites,
+    dashboards,
+    putting,
+    reading,
+    shapes,
+    tags,
+)
 from coldspark.gateway.cloudwatch.calls import TYPES, Body, Call
 from coldspark.runtime import clock
 from coldspark.runtime.metrics.alarm_keeper import AlarmKeeper
+from coldspark.runtime.metrics.composites import CompositeAlarms
 from coldspark.runtime.metrics.keeper import MetricKeeper
 from coldspark.runtime.ports import Documents
 
@@ -31,6 +40,7 @@ _READS: dict[str, tuple[Run, Structure]] = {
 """Also PutMetricData: measurements add up in any order, so they need not wait for each other."""
 _CHANGES: dict[str, tuple[Run, Structure]] = {
     "PutMetricAlarm": (alarms.put_metric_alarm, shapes.PUT_METRIC_ALARM),
+    "PutCompositeAlarm": (composites.put_composite_alarm, shapes.PUT_COMPOSITE_ALARM),
     "DeleteAlarms": (alarms.delete_alarms, shapes.ALARMS_NAMED),
     "SetAlarmState": (alarms.set_alarm_state, shapes.SET_ALARM_STATE),
     "EnableAlarmActions": (alarms.acting(True), shapes.ALARMS_NAMED),
@@ -45,6 +55,7 @@ _CHANGES: dict[str, tuple[Run, Structure]] = {
 def cloudwatch(
     metrics: MetricKeeper,
     alarms: AlarmKeeper,
+    composite_alarms: CompositeAlarms,
     documents: Documents,
     wall_ms: Callable[[], int] = clock.wall_ms,
 ) -> Service:
@@ -54,6 +65,7 @@ def cloudwatch(
         return Call(
             metrics=metrics,
             alarms=alarms,
+            composites=composite_alarms,
             documents=documents,
             now_ms=wall_ms(),
             region=asked.region,
@@ -65,6 +77,7 @@ def cloudwatch(
         target="GraniteServiceVersion20100801.",
         json_version="1.0",
         query_version="2010-08-01",
+        has_cbor=True,
         namespace="http://monitoring.amazonaws.com/doc/2010-08-01/",
         operations=operations(_READS, _CHANGES, call_of),
         types=TYPES,

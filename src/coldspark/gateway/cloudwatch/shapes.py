@@ -2,6 +2,7 @@
 
 from coldspark.core.alarms import COMPARISONS, AlarmState
 from coldspark.gateway.aws.validation import (
+    INSTANT,
     Choice,
     Flag,
     Number,
@@ -12,20 +13,8 @@ from coldspark.gateway.aws.validation import (
     Unsupported,
     Whole,
 )
+from coldspark.runtime.metric_ports import UNITS
 
-_SIZES = ("Bytes", "Kilobytes", "Megabytes", "Gigabytes", "Terabytes")
-_BITS = ("Bits", "Kilobits", "Megabits", "Gigabits", "Terabits")
-UNITS = (
-    "Seconds",
-    "Microseconds",
-    "Milliseconds",
-    *_SIZES,
-    *_BITS,
-    "Percent",
-    "Count",
-    *(f"{size}/Second" for size in (*_SIZES, *_BITS, "Count")),
-    "None",
-)
 STATISTICS = ("SampleCount", "Average", "Sum", "Minimum", "Maximum")
 _ANOMALIES = (
     "LessThanLowerOrGreaterThanUpperThreshold",
@@ -42,14 +31,15 @@ _HISTORY = (
 )
 
 _NAME = Text(min=1, max=255)
+# AWS allows no control characters either; XML has no way to write them.
+_PLAIN = r"[^\x00-\x1f\x7f]+"
+_NEW_NAME = Text(_PLAIN, min=1, max=255)
 _NAMESPACE = Text(r"[^:].*", min=1, max=255)
 _UNIT = Choice(UNITS)
 _PERIOD = Whole(min=1)
 _TOKEN = Text(max=2_048)
 _SCAN = Choice(("TimestampDescending", "TimestampAscending"))
-_DIMENSION = Structure(
-    {"Name": Text(min=1, max=255), "Value": Text(min=1, max=1_024)}, ("Name", "Value")
-)
+_DIMENSION = Structure({"Name": _NAME, "Value": Text(min=1, max=1_024)}, ("Name", "Value"))
 _DIMENSIONS = Sequence(_DIMENSION, max=30)
 _TAGS = Sequence(
     Structure({"Key": Text(min=1, max=128), "Value": Text(max=256)}, ("Key", "Value")), max=50
@@ -57,11 +47,14 @@ _TAGS = Sequence(
 _VALUE = Number(may_be_special=True)
 _OTHER_ACCOUNTS = Unsupported("there is one account: leave it out")
 
+_NEW_DIMENSION = Structure(
+    {"Name": _NEW_NAME, "Value": Text(_PLAIN, min=1, max=1_024)}, ("Name", "Value")
+)
 _DATUM = Structure(
     {
-        "MetricName": _NAME,
-        "Dimensions": _DIMENSIONS,
-        "Timestamp": Number(),
+        "MetricName": _NEW_NAME,
+        "Dimensions": Sequence(_NEW_DIMENSION, max=30),
+        "Timestamp": INSTANT,
         "Value": _VALUE,
         "StatisticValues": Structure(
             dict.fromkeys(("SampleCount", "Sum", "Minimum", "Maximum"), _VALUE),
@@ -76,7 +69,7 @@ _DATUM = Structure(
 )
 PUT_METRIC_DATA = Structure(
     {
-        "Namespace": _NAMESPACE,
+        "Namespace": Text(r"[^:\x00-\x1f\x7f][^\x00-\x1f\x7f]*", min=1, max=255),
         "MetricData": Sequence(_DATUM, max=1_000),
         "EntityMetricData": Unsupported("send it as MetricData, with dimensions"),
         "StrictEntityValidation": Unsupported("send MetricData, with dimensions"),
@@ -110,8 +103,8 @@ _QUERY = Structure(
 GET_METRIC_DATA = Structure(
     {
         "MetricDataQueries": Sequence(_QUERY, min=1, max=500),
-        "StartTime": Number(),
-        "EndTime": Number(),
+        "StartTime": INSTANT,
+        "EndTime": INSTANT,
         "NextToken": _TOKEN,
         "ScanBy": _SCAN,
         "MaxDatapoints": Whole(min=1, max=100_800),
@@ -124,8 +117,8 @@ GET_METRIC_STATISTICS = Structure(
         "Namespace": _NAMESPACE,
         "MetricName": _NAME,
         "Dimensions": _DIMENSIONS,
-        "StartTime": Number(),
-        "EndTime": Number(),
+        "StartTime": INSTANT,
+        "EndTime": INSTANT,
         "Period": _PERIOD,
         "Statistics": Sequence(Choice(STATISTICS), max=5),
         "ExtendedStatistics": Sequence(Text(min=1, max=64), max=10),
@@ -151,7 +144,7 @@ _ACTIONS = Sequence(Text(min=1, max=1_024), max=5)
 _ANOMALY: Shape = Unsupported("compare with a Threshold")
 PUT_METRIC_ALARM = Structure(
     {
-        "AlarmName": _NAME,
+        "AlarmName": _NEW_NAME,
         "AlarmDescription": Text(max=1_024),
         "ActionsEnabled": Flag(),
         "OKActions": _ACTIONS,
@@ -181,13 +174,31 @@ PUT_METRIC_ALARM = Structure(
     },
     ("AlarmName",),
 )
+_NO_SUPPRESSION = "write NOT ALARM(…) of what shall suppress it into the AlarmRule"
+PUT_COMPOSITE_ALARM = Structure(
+    {
+        "AlarmName": _NEW_NAME,
+        "AlarmRule": Text(min=1, max=10_240),
+        "AlarmDescription": Text(max=1_024),
+        "ActionsEnabled": Flag(),
+        "OKActions": _ACTIONS,
+        "AlarmActions": _ACTIONS,
+        "InsufficientDataActions": _ACTIONS,
+        "Tags": _TAGS,
+        "ActionsSuppressor": Unsupported(_NO_SUPPRESSION),
+        "ActionsSuppressorWaitPeriod": Unsupported(_NO_SUPPRESSION),
+        "ActionsSuppressorExtensionPeriod": Unsupported(_NO_SUPPRESSION),
+        "ActionConfiguration": Unsupported("tags are not passed to actions"),
+    },
+    ("AlarmName", "AlarmRule"),
+)
 DESCRIBE_ALARMS = Structure(
     {
         "AlarmNames": Sequence(_NAME, max=100),
         "AlarmNamePrefix": _NAME,
         "AlarmTypes": Sequence(Choice(_TYPES)),
-        "ChildrenOfAlarmName": Unsupported("there are no composite alarms"),
-        "ParentsOfAlarmName": Unsupported("there are no composite alarms"),
+        "ChildrenOfAlarmName": _NAME,
+        "ParentsOfAlarmName": _NAME,
         "StateValue": Choice(tuple(AlarmState)),
         "ActionPrefix": Text(min=1, max=1_024),
         "MaxRecords": Whole(min=1, max=100),
@@ -212,8 +223,8 @@ DESCRIBE_ALARM_HISTORY = Structure(
         "AlarmContributorId": Unsupported("alarms have no contributors"),
         "AlarmTypes": Sequence(Choice(_TYPES)),
         "HistoryItemType": Choice(_HISTORY),
-        "StartDate": Number(),
-        "EndDate": Number(),
+        "StartDate": INSTANT,
+        "EndDate": INSTANT,
         "MaxRecords": Whole(min=1, max=100),
         "NextToken": _TOKEN,
         "ScanBy": _SCAN,

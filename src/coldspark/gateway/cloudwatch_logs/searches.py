@@ -32,6 +32,8 @@ STREAMS_SEARCHED_MAX = 200
 """Of replicas, whose files are open meanwhile."""
 _CHUNK = Bounds(events=2_000, size_bytes=1_048_576)
 _STREAMS_TOLD_MAX = 100
+_LAST_MS = 2**63 - 2
+"""The database has 64 bits."""
 _Place = tuple[int, str, Position]
 
 
@@ -104,7 +106,7 @@ def _span(call: Call, group: Group) -> Span:
     end_ms = call.body.get("endTime")
     assert end_ms is None or isinstance(end_ms, int)
     # Unlike GetLogEvents', this end is within the span.
-    end = None if end_ms is None else end_ms + 1
+    end = None if end_ms is None else min(end_ms, _LAST_MS) + 1
     return group.seen(Span(start_ms=call.whole("startTime", 0), end_ms=end))
 
 

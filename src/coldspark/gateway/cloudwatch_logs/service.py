@@ -9,10 +9,20 @@ from collections.abc import Awaitable, Callable
 from coldspark.gateway.aws.errors import DEFAULT_TYPES
 from coldspark.gateway.aws.services import Asked, Body, Service, operations
 from coldspark.gateway.aws.validation import Structure
-from coldspark.gateway.cloudwatch_logs import events, groups, searches, shapes, streams
+from coldspark.gateway.cloudwatch_logs import (
+    events,
+    groups,
+    metric_filters,
+    queries,
+    searches,
+    shapes,
+    streams,
+)
 from coldspark.gateway.cloudwatch_logs.calls import Call, group_named
+from coldspark.gateway.cloudwatch_logs.insights.running import Queries
 from coldspark.gateway.cloudwatch_logs.names import endpoints, refuse
 from coldspark.runtime.log_store import LogStore
+from coldspark.runtime.metric_filters import MetricFilters
 from coldspark.runtime.ports import Platform
 
 Run = Callable[[Call], Awaitable[Body | None]]
@@ -41,21 +51,9 @@ async def _no_subscriptions(call: Call) -> Body:
     return {"subscriptionFilters": []}
 
 
-async def _no_metric_filters(call: Call) -> Body:
-    return {"metricFilters": []}
-
-
-_NO_INSIGHTS = (
-    "Queries of CloudWatch Logs Insights are not supported: use FilterLogEvents with a filter "
-    'pattern, such as { $.level = "ERROR" }.'
-)
 _NO_TAIL = (
     "Live tails are not supported: poll FilterLogEvents with a startTime, or follow with "
     "`coldspark logs NAME --follow` (GET /v1/endpoints/NAME/logs?follow=true)."
-)
-_NO_METRICS = (
-    "Metric filters are not supported: count with FilterLogEvents and put what you count with "
-    "PutMetricData; TestMetricFilter tries a pattern."
 )
 _NO_SUBSCRIPTION = (
     "Subscription filters are not supported: read with FilterLogEvents, or follow with "
@@ -71,10 +69,12 @@ _READS: dict[str, tuple[Run, Structure]] = {
     "ListTagsLogGroup": (groups.list_tags, shapes.GROUP_NAMED),
     "ListTagsForResource": (groups.list_tags, shapes.RESOURCE_NAMED),
     "DescribeSubscriptionFilters": (_no_subscriptions, shapes.DESCRIBE_FILTERS),
-    "DescribeMetricFilters": (_no_metric_filters, shapes.DESCRIBE_FILTERS),
-    "StartQuery": (_refused(_NO_INSIGHTS), shapes.START_QUERY),
+    "DescribeMetricFilters": (metric_filters.describe, shapes.DESCRIBE_FILTERS),
+    "StartQuery": (queries.start, shapes.START_QUERY),
+    "GetQueryResults": (queries.results, shapes.GET_QUERY_RESULTS),
+    "StopQuery": (queries.stop, shapes.QUERY_NAMED),
+    "DescribeQueries": (queries.describe, shapes.DESCRIBE_QUERIES),
     "StartLiveTail": (_refused(_NO_TAIL), shapes.START_LIVE_TAIL),
-    "PutMetricFilter": (_refused(_NO_METRICS), shapes.PUT_METRIC_FILTER),
     "PutSubscriptionFilter": (_refused(_NO_SUBSCRIPTION), shapes.PUT_SUBSCRIPTION_FILTER),
 }
 _CHANGES: dict[str, tuple[Run, Structure]] = {
@@ -85,6 +85,8 @@ _CHANGES: dict[str, tuple[Run, Structure]] = {
     "PutLogEvents": (events.put, shapes.PUT_EVENTS),
     "PutRetentionPolicy": (groups.put_retention, shapes.PUT_RETENTION),
     "DeleteRetentionPolicy": (groups.delete_retention, shapes.GROUP_NAMED),
+    "PutMetricFilter": (metric_filters.put, shapes.PUT_METRIC_FILTER),
+    "DeleteMetricFilter": (metric_filters.delete, shapes.DELETE_METRIC_FILTER),
     "TagLogGroup": (groups.tag, shapes.TAG_GROUP),
     "UntagLogGroup": (groups.untag, shapes.UNTAG_GROUP),
     "TagResource": (groups.tag, shapes.TAG_RESOURCE),
@@ -92,11 +94,20 @@ _CHANGES: dict[str, tuple[Run, Structure]] = {
 }
 
 
-def cloudwatch_logs(platform: Platform, logs: LogStore) -> Service:
+def cloudwatch_logs(
+    platform: Platform, logs: LogStore, filters: MetricFilters, log_queries: Queries
+) -> Service:
     """Return the service over its neighbours."""
 
     def call_of(asked: Asked) -> Call:
-        return Call(platform=platform, logs=logs, region=asked.region, body=asked.body)
+        return Call(
+            platform=platform,
+            logs=logs,
+            filters=filters,
+            queries=log_queries,
+            region=asked.region,
+            body=asked.body,
+        )
 
     return Service(
         signing_name="logs",

@@ -9,7 +9,7 @@ from itertools import pairwise
 from msgspec.structs import replace
 from starlette.responses import Response
 
-from coldspark.errors import InvalidRequest
+from coldspark.errors import InvalidRequest, NotFound
 from coldspark.gateway.s3 import checksums, conditions
 from coldspark.gateway.s3.bodies import PUT_BYTES_MAX, Incoming, read_document
 from coldspark.gateway.s3.calls import Call, quoted, xml_response
@@ -17,7 +17,7 @@ from coldspark.gateway.s3.errors import S3Error
 from coldspark.gateway.s3.listing import PAGE_ROWS_MAX, encoding, owner
 from coldspark.gateway.s3.objects import checksum_nodes, copy_source, describe
 from coldspark.gateway.s3.xml import Element, document, maybe, moment, node, read, text
-from coldspark.store.object_records import Description
+from coldspark.store.object_records import Description, NoSuchUpload, OwnObject
 from coldspark.store.own_buckets import OBJECT_BYTES_MAX, OwnBuckets
 from coldspark.store.upload_tables import Part, Upload
 from coldspark.store.uploads import PARTS_MAX, Uploads
@@ -120,28 +120,37 @@ class Multipart:
         )
 
     async def complete(self, call: Call) -> Response:
-        """Make the object."""
+        """Make the object. Said again, as SDKs do that missed the answer, it is told again."""
+        root = read(await read_document(call), "CompleteMultipartUpload")
+        try:
+            made = await self._complete(call, root)
+        except NoSuchUpload:
+            found = await self._made(call, _named(root, None))
+            if found is None:
+                raise
+            made = found
+        return _completed(call, made)
+
+    async def _complete(self, call: Call, root: Element) -> OwnObject:
         upload = await self._upload(call)
-        named = _named(read(await read_document(call), "CompleteMultipartUpload"), upload)
+        named = _named(root, _algorithm(upload))
         have = {part.number: part for part in await self._uploads.parts(upload)}
         parts = [_checked(one, have.get(one.number)) for one in named]
         _check_sizes(parts, call)
         description = _summed(call, upload, parts)
-        digests = b"".join(bytes.fromhex(part.etag) for part in parts)
-        etag = f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(parts)}"
+        etag = _etag([part.etag for part in parts])
         condition = conditions.condition_of(call.headers)
-        made = await self._uploads.complete(upload, parts, etag, description, condition)
-        host = call.headers.get("host", "localhost")
-        return xml_response(
-            document(
-                "CompleteMultipartUploadResult",
-                text("Location", f"http://{host}{call.request.scope['path']}"),
-                text("Bucket", call.bucket),
-                text("Key", call.key),
-                text("ETag", quoted(made.etag)),
-                *checksum_nodes(made.description),
-            )
-        )
+        return await self._uploads.complete(upload, parts, etag, description, condition)
+
+    async def _made(self, call: Call, named: Sequence[_Named]) -> OwnObject | None:
+        """Return the object that this upload became, of these parts, while it stands."""
+        try:
+            found = await self._own.find(call.bucket, call.key)
+            etag = _etag([one.etag for one in named])
+        except (NotFound, ValueError):
+            return None
+        is_it = found.description.upload == call.query["uploadId"] and found.etag == etag
+        return found if is_it else None
 
     async def abort(self, call: Call) -> Response:
         """End an upload."""
@@ -224,6 +233,26 @@ class Multipart:
         return await self._uploads.find(call.bucket, call.key, call.query["uploadId"])
 
 
+def _completed(call: Call, made: OwnObject) -> Response:
+    host = call.headers.get("host", "localhost")
+    return xml_response(
+        document(
+            "CompleteMultipartUploadResult",
+            text("Location", f"http://{host}{call.request.scope['path']}"),
+            text("Bucket", call.bucket),
+            text("Key", call.key),
+            text("ETag", quoted(made.etag)),
+            *checksum_nodes(made.description),
+        )
+    )
+
+
+def _etag(parts: Sequence[str]) -> str:
+    """Return the ETag of an object of parts with these. Raises ValueError where one is no MD5."""
+    digests = b"".join(bytes.fromhex(part) for part in parts)
+    return f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(parts)}"
+
+
 def _upload_row(upload: Upload, encode: encoding) -> str:
     return node(
         "Upload",
@@ -266,9 +295,8 @@ def _number(call: Call) -> int:
         ) from None
 
 
-def _named(root: Element, upload: Upload) -> list[_Named]:
+def _named(root: Element, algorithm: str | None) -> list[_Named]:
     """Return the parts that a completion names. Raises S3Error."""
-    algorithm = _algorithm(upload)
     named: list[_Named] = []
     for one in root.all("Part"):
         texts = one.texts()

@@ -7,7 +7,7 @@ evaluated keeps its state, says why in the log, and stops no other.
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from msgspec.structs import replace as with_fields
@@ -17,6 +17,7 @@ from coldspark.core.metric_math import Series
 from coldspark.errors import ColdsparkError, Conflict, InvalidRequest, NotFound
 from coldspark.runtime.metric_ports import AlarmRule, OnAlarm
 from coldspark.runtime.metrics import reasons
+from coldspark.runtime.metrics.changes import Change, Notify
 from coldspark.runtime.metrics.definitions import (
     AlarmDefinition,
     of_rule,
@@ -55,22 +56,6 @@ class Alarm:
         return self.stored.name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """A change of an alarm's state, for those who are to hear of it."""
-
-    alarm: Alarm
-    """As it is now."""
-    before: AlarmState
-
-
-Notify = Callable[[str, Change], Awaitable[None]]
-"""Tell an address (an action's ARN or URL) of a change, durably on return (see ``messages``).
-
-Raises NotFound for an address that nothing delivers to.
-"""
-
-
 async def _tell_nobody(address: str, change: Change) -> None:
     raise NotFound(f"nothing is configured that delivers to {address}")
 
@@ -91,6 +76,7 @@ class AlarmKeeper:
         self._metrics = metrics
         self._wall_ms = wall_ms
         self._notify = notify
+        self._other_state: Callable[[str], AlarmState | None] = lambda name: None
         self._deliverers: dict[str, Notify] = {}
         self._alarms: dict[str, Alarm] = {}
         self._watchers: list[OnAlarm] = []
@@ -107,6 +93,8 @@ class AlarmKeeper:
     async def open(self, *, is_timed: bool = True) -> None:
         """Take up the alarms there are, and look at them from now on."""
         for stored in await self._database.run(disk.load_alarms):
+            if disk.is_composite(stored):
+                continue
             self._alarms[stored.name] = Alarm(definition=read_definition(stored), stored=stored)
         self._looked_ms = self._wall_ms()
         if is_timed:
@@ -125,6 +113,8 @@ class AlarmKeeper:
         definition.refuse_if_invalid()
         async with self._turn:
             before = self._alarms.get(definition.name)
+            if before is None and self.state(definition.name) is not None:
+                raise Conflict(f"{definition.name!r} is a composite alarm: delete that first")
             if before is None and len(self._alarms) >= ALARMS_MAX:
                 raise InvalidRequest(f"there are {ALARMS_MAX} alarms already: delete some")
             if before is not None and before.definition.owner != definition.owner:
@@ -190,7 +180,13 @@ class AlarmKeeper:
     def state(self, name: str) -> AlarmState | None:
         """Return an alarm's state, or None where there is no such alarm."""
         alarm = self._alarms.get(name)
-        return None if alarm is None else alarm.stored.state
+        if alarm is None:
+            return self._other_state(name)
+        return alarm.stored.state
+
+    def add_states(self, state: Callable[[str], AlarmState | None]) -> None:
+        """Let ``state`` tell the states of alarms that are kept elsewhere."""
+        self._other_state = state
 
     def alarms(self) -> list[Alarm]:
         """Return all alarms by name."""
@@ -302,9 +298,10 @@ class AlarmKeeper:
         moved = replace(alarm, stored=stored)
         self._alarms[alarm.name] = moved
         if is_change:
-            await self._tell(Change(alarm=moved, before=before.state))
+            await self.tell(Change(alarm=moved, before=before.state))
 
-    async def _tell(self, change: Change) -> None:
+    async def tell(self, change: Change) -> None:
+        """Let everybody hear of a change that was written down, and do what actions say."""
         alarm, stored = change.alarm, change.alarm.stored
         _log.info("alarm %s: %s to %s: %s", alarm.name, change.before, stored.state, stored.reason)
         for watcher in list(self._watchers):

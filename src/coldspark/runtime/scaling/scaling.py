@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from coldspark.core.alarms import AlarmState
 from coldspark.core.capacity import decide
 from coldspark.errors import ColdsparkError, NotFound, RouterGone
-from coldspark.runtime.metrics.alarm_keeper import Change
+from coldspark.runtime.metrics.changes import Change
 from coldspark.runtime.ports import Documents, Platform, VariantView
 from coldspark.runtime.scaling import moving, standing, timetable, tracking
 from coldspark.runtime.scaling.alarm_book import AlarmBook, names_policy

@@ -52,6 +52,15 @@ def read_json_pattern(cursor: Cursor) -> JsonPattern:
     return JsonPattern(holds, paths)
 
 
+def read_selector(cursor: Cursor) -> _Path:
+    """Read a selector that stands alone, such as ``$.a.b``. Raises PatternError."""
+    path = _selector(cursor, {})
+    cursor.skip()
+    if cursor.next:
+        cursor.refuse("nothing can follow a selector")
+    return path
+
+
 def _alternatives(cursor: Cursor, paths: dict[str, _Path], depth: int) -> Holds:
     parts = [_together(cursor, paths, depth)]
     while cursor.take("||"):
