@@ -1,12 +1,11 @@
 """Lists: a page of at most 50 after a token, which names the last row of the page before."""
 
-import base64
-import json
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from coldspark.gateway.application_autoscaling.shapes import PAGE_MAX
 from coldspark.gateway.aws.errors import AwsError
+from coldspark.gateway.aws.page_tokens import read_token, write_token
 from coldspark.gateway.aws.services import Body
 
 Row = TypeVar("Row")
@@ -34,20 +33,13 @@ def page(
     assert isinstance(count, int)
     answer: Body = {member: [show(row) for row in kept[:count]]}
     if len(kept) > count:
-        answer["NextToken"] = _token(key(kept[count - 1]), member)
+        answer["NextToken"] = write_token((member, *key(kept[count - 1])))
     return answer
 
 
-def _token(key: Key, member: str) -> str:
-    return base64.urlsafe_b64encode(json.dumps([member, *key]).encode()).decode()
-
-
 def _read(token: str, member: str) -> Key:
-    try:
-        of, place, name = json.loads(base64.urlsafe_b64decode(token.encode()))
-    except (TypeError, ValueError):
-        of, place, name = None, None, None
-    if of != member or not isinstance(place, int) or not isinstance(name, str):
+    of, place, name = read_token(token, tuple[str, int, str]) or ("", 0, "")
+    if of != member:
         raise AwsError(
             "InvalidNextTokenException", "NextToken is not valid: send one that this list gave."
         )

@@ -1,6 +1,5 @@
 """One call, and what all operations share: errors, moments, tokens, ARNs."""
 
-import base64
 import hashlib
 import json
 from collections.abc import Mapping
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Never
 
 from coldspark.gateway.aws.errors import DEFAULT_TYPES, AwsError
+from coldspark.gateway.aws.page_tokens import read_token, write_token
 from coldspark.gateway.aws.scopes import ACCOUNT
 from coldspark.runtime.metric_ports import Dimensions, Metric
 from coldspark.runtime.metrics.alarm_keeper import AlarmKeeper
@@ -96,7 +96,7 @@ def arn(kind: str, name: str, region: str) -> str:
 
 def token(body: Body, place: object) -> str:
     """Return the token of the page after ``place``, which fits the same question alone."""
-    return base64.urlsafe_b64encode(json.dumps([_asked(body), place]).encode()).decode()
+    return write_token((_asked(body), place))
 
 
 def place_of(body: Body) -> Any:
@@ -104,10 +104,7 @@ def place_of(body: Body) -> Any:
     text = body.get("NextToken")
     if text is None:
         return None
-    try:
-        asked, place = json.loads(base64.urlsafe_b64decode(str(text).encode()))
-    except (TypeError, ValueError):
-        asked, place = None, None
+    asked, place = read_token(str(text), tuple[str, Any]) or ("", None)
     if asked != _asked(body) or place is None:
         raise AwsError("InvalidNextToken", "Request parameter NextToken is invalid")
     return place

@@ -1,13 +1,11 @@
 """Names of groups, their ARNs, and the tokens of pages."""
 
-import base64
 import re
 from collections.abc import Iterator
 from typing import Never, TypeVar
 
-import msgspec
-
 from coldspark.gateway.aws.errors import AwsError
+from coldspark.gateway.aws.page_tokens import read_token, write_token
 from coldspark.gateway.aws.scopes import ACCOUNT
 from coldspark.gateway.aws.services import Body
 from coldspark.runtime.log_store import endpoint_of
@@ -113,16 +111,15 @@ def read_event_token(token: str) -> tuple[str, Position]:
 
 def page_token(*place: object) -> str:
     """Return the token of a place in a list."""
-    return base64.urlsafe_b64encode(msgspec.json.encode(place)).decode().rstrip("=")
+    return write_token(place)
 
 
 def read_page_token(token: str, kind: type[_Place]) -> _Place:
     """Return the place of a token that ``page_token`` made."""
-    try:
-        padded = token + "=" * (-len(token) % 4)
-        return msgspec.json.decode(base64.urlsafe_b64decode(padded.encode()), type=kind)
-    except (ValueError, msgspec.MsgspecError):
+    place = read_token(token, kind)
+    if place is None:
         bad_token()
+    return place
 
 
 def bad_token() -> Never:

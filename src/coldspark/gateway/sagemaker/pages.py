@@ -4,13 +4,10 @@ A token names the last row of its page rather than an offset, so rows that come 
 shift nothing. AWS gives 10 rows where MaxResults is left out; 100 are given here.
 """
 
-import base64
-import json
 from dataclasses import dataclass
 
-import msgspec
-
 from coldspark.gateway.aws.errors import invalid
+from coldspark.gateway.aws.page_tokens import read_token, write_token
 from coldspark.gateway.sagemaker.calls import seconds
 from coldspark.gateway.sagemaker.records import Listing
 
@@ -44,7 +41,7 @@ def page(rows: list[Row], listing: Listing) -> tuple[list[Row], str | None]:
     shown = kept[: listing.max_results]
     if len(shown) == len(kept):
         return shown, None
-    return shown, _token(_place(shown[-1], listing), listing)
+    return shown, write_token((_order(listing), *_place(shown[-1], listing)))
 
 
 def _is_wanted(row: Row, listing: Listing) -> bool:
@@ -77,19 +74,10 @@ def _order(listing: Listing) -> str:
     return f"{listing.sort_by} {listing.sort_order}"
 
 
-def _token(place: Place, listing: Listing) -> str:
-    return base64.urlsafe_b64encode(json.dumps([_order(listing), *place]).encode()).decode()
-
-
 def _read_token(token: str, listing: Listing) -> tuple[str | int, str]:
     """Read a token that was made for the same order: otherwise rows would be left out."""
     wanted = int if listing.sort_by == "CreationTime" else str
-    try:
-        order, value, name = msgspec.json.decode(
-            base64.urlsafe_b64decode(token.encode()), type=tuple[str, int | str, str]
-        )
-    except (ValueError, msgspec.DecodeError):
-        order, value, name = "", "", ""
+    order, value, name = read_token(token, tuple[str, int | str, str]) or ("", "", "")
     if order != _order(listing) or not isinstance(value, wanted):
         invalid("NextToken is not valid: send one that this list gave, with the same order.")
     return value, name
