@@ -91,7 +91,7 @@ def test_an_unknown_endpoint_is_a_validation_error(server: Aws) -> None:
     [
         {"TargetContainerHostname": "second"},
         {"EnableExplanations": "`true`"},
-        {"InferenceComponentName": "part"},
+        {"InferenceComponentName": "part", "TargetVariant": "AllTraffic"},
         {"SessionId": "NEW_SESSION"},
         {"CustomAttributes": "x" * 1_025},
     ],

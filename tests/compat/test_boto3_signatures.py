@@ -115,3 +115,31 @@ def test_a_key_may_do_what_its_scopes_say(server: Aws) -> None:
     with pytest.raises(ClientError) as caught:
         server.client(key=BUILDER.id).describe_model(ModelName="other")
     assert refusal(caught.value)[1] == "AccessDeniedException"
+
+
+def test_who_changes_a_component_needs_its_endpoints_scope(server: Aws) -> None:
+    """A key for the name that the component has is not enough to change somebody's endpoint."""
+    admin = server.client(key=ADMIN.id)
+    variant = {"VariantName": "v", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    admin.create_endpoint_config(EndpointConfigName="pool", ProductionVariants=[variant])
+    admin.create_endpoint(EndpointName="pool", EndpointConfigName="pool")
+    made = admin.create_inference_component(
+        InferenceComponentName="churn",
+        EndpointName="pool",
+        VariantName="v",
+        Specification={
+            "Container": {"Image": "coldspark/python", "ArtifactUrl": "s3://models/m.tar.gz"},
+            "ComputeResourceRequirements": {"MinMemoryRequiredInMb": 128},
+        },
+        RuntimeConfig={"CopyCount": 1},
+    )
+    builder = server.client(key=BUILDER.id)
+    for call, named in (
+        (builder.delete_inference_component, {"InferenceComponentName": "churn"}),
+        (builder.describe_inference_component, {"InferenceComponentName": "churn"}),
+        (builder.list_tags, {"ResourceArn": made["InferenceComponentArn"]}),
+    ):
+        with pytest.raises(ClientError) as caught:
+            call(**named)
+        assert refusal(caught.value)[1] == "AccessDeniedException"
+    admin.delete_inference_component(InferenceComponentName="churn")

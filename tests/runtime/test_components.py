@@ -7,14 +7,20 @@ from msgspec.structs import replace
 from platform_rig import CHAT, WAIT_S, Caller, Rig, endpoint, revision, variant
 
 from coldspark.core.shift_policy import ShiftKind, ShiftPolicy, SizeUnit, StepSize
-from coldspark.core.types import EndpointStatus, VariantDefinition
+from coldspark.core.shifting import ShiftPhase
+from coldspark.core.types import EndpointStatus, VariantDefinition, VariantName
 
-ROLLING = ShiftPolicy(kind=ShiftKind.ROLLING, step=StepSize(50, SizeUnit.PERCENT))
+ROLLING = ShiftPolicy(kind=ShiftKind.ROLLING, step=StepSize(50, SizeUnit.PERCENT), bake_s=0.3)
 KEPT = {"replicas_min": 1, "replicas_max": 1}
 
 
 def component(name: str, found: str, *, gpu: str | None = None) -> VariantDefinition:
     return variant(name, revision(found, gpu=gpu, failed_starts_max=1, **KEPT))
+
+
+def is_baking(rig: Rig) -> bool:
+    shift = rig.platform.endpoint(CHAT).shift
+    return shift is not None and shift.phase is ShiftPhase.BAKING
 
 
 def test_a_request_names_its_component_and_the_weights_choose_none() -> None:
@@ -76,25 +82,29 @@ def test_a_component_that_does_not_work_takes_no_other_ones_change_back() -> Non
     async def run() -> None:
         rig = Rig("T4")
         await rig.open()
-        broken = component("a", "bad")
+        others = component("a", "bad"), component("c", "other")
         await rig.platform.deploy(
-            endpoint(broken, component("b", "one", gpu="T4"), has_components=True)
+            endpoint(*others, component("b", "one", gpu="T4"), has_components=True)
         )
         await rig.until(
             lambda: rig.platform.endpoint(CHAT).variants[0].status is EndpointStatus.FAILED
         )
         assert await rig.ask("b") == "one"
         changed = component("b", "two", gpu="T4")
-        await rig.platform.deploy(endpoint(broken, changed, has_components=True, shift=ROLLING))
+        await rig.platform.deploy(endpoint(*others, changed, has_components=True, shift=ROLLING))
         shift = rig.platform.endpoint(CHAT).shift
         assert shift is not None
         assert shift.is_in_place
+        assert await rig.ask("b") == "two"
+        await rig.until(lambda: is_baking(rig))
+        # A replica that starts lets the change look at how all of them are.
+        await rig.platform.bound(CHAT, VariantName("c"), 2, 2, "for a while")
         await rig.until(lambda: rig.platform.endpoint(CHAT).shift is None)
         assert await rig.ask("b") == "two"
         assert rig.platform.endpoint(CHAT).taken_back == ()
 
         worse = component("b", "bad too", gpu="T4")
-        await rig.platform.deploy(endpoint(broken, worse, has_components=True, shift=ROLLING))
+        await rig.platform.deploy(endpoint(*others, worse, has_components=True, shift=ROLLING))
         await rig.until(lambda: rig.platform.endpoint(CHAT).shift is None)
         assert await rig.ask("b") == "two"
         ((name, why),) = rig.platform.endpoint(CHAT).taken_back

@@ -148,3 +148,18 @@ def test_a_target_is_a_components_own_and_goes_with_it(server: World) -> None:
     server.client("sagemaker").delete_inference_component(InferenceComponentName="ranker")
     server.look()
     assert aws.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"] == []
+
+
+def test_what_a_deleted_component_did_last_is_still_measured_under_its_name(
+    server: World,
+) -> None:
+    """Its last requests are derived when it is gone already."""
+    runtime, watch = server.client("sagemaker-runtime"), server.client("cloudwatch")
+    assert watch.list_metrics(Namespace="AWS/SageMaker")["Metrics"] == []
+    runtime.invoke_endpoint(EndpointName="pool", InferenceComponentName="ranker", Body=b"quick")
+    server.client("sagemaker").delete_inference_component(InferenceComponentName="ranker")
+
+    listed = watch.list_metrics(Namespace="AWS/SageMaker")["Metrics"]
+    assert "Invocations" in {metric["MetricName"] for metric in listed}
+    dimensions = {(one["Name"], one["Value"]) for m in listed for one in m["Dimensions"]}
+    assert dimensions == {("InferenceComponentName", "ranker")}

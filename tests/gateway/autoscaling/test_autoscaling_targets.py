@@ -1,5 +1,6 @@
 """What callers say of targets, policies and actions, and what is refused, in AWS's words."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,34 @@ from autoscaling_rig import CONCURRENCY, INSTANCES, World, place, world
 from botocore.exceptions import ClientError
 from botocore.model import ListShape, StructureShape
 from botocore.model import Shape as ModelShape
+from gateway_fakes import FakePlatform
 from service_model import model
 
-from coldspark.gateway.application_autoscaling.places import endpoints_named
+from coldspark.core.types import (
+    Command,
+    EndpointDefinition,
+    EndpointName,
+    Revision,
+    RevisionId,
+    Spec,
+    VariantDefinition,
+    VariantName,
+)
+from coldspark.gateway.application_autoscaling.places import names_in
 from coldspark.gateway.application_autoscaling.service import application_autoscaling
 from coldspark.gateway.application_autoscaling.shapes import DIMENSIONS, NAMESPACES
 from coldspark.gateway.aws.validation import Sequence, Shape, Structure
 
+POOL = EndpointDefinition(
+    name=EndpointName("pool"),
+    variants=(
+        VariantDefinition(
+            name=VariantName("ranker"),
+            revision=Revision(id=RevisionId("r"), spec=Spec(command=Command(argv=("serve",)))),
+        ),
+    ),
+    has_components=True,
+)
 ALL = {"ServiceNamespace": "sagemaker"}
 TRACKING = {
     "TargetValue": 70.0,
@@ -456,7 +478,11 @@ def test_an_update_keeps_the_capacity_and_a_count_of_its_own_takes_its_place(
 
 def test_a_key_scales_the_endpoints_of_its_scopes_alone() -> None:
     """Each resource that is named asks for a scope of its own; a list of all asks for all."""
+    platform = FakePlatform()
+    asyncio.run(platform.deploy(POOL))
     one, two = "endpoint/churn/variant/v", "endpoint/other/variant/w"
-    assert list(endpoints_named({"ResourceId": one})) == ["churn"]
-    assert list(endpoints_named({"ResourceIds": [one, two]})) == ["churn", "other"]
-    assert list(endpoints_named({"ServiceNamespace": "sagemaker"})) == []
+    assert list(names_in(platform, {"ResourceId": one})) == ["churn"]
+    assert list(names_in(platform, {"ResourceIds": [one, two]})) == ["churn", "other"]
+    assert list(names_in(platform, {"ServiceNamespace": "sagemaker"})) == []
+    component = {"ResourceId": "inference-component/ranker"}
+    assert list(names_in(platform, component)) == ["ranker", "pool"]

@@ -100,6 +100,14 @@ def test_a_header_that_asks_for_what_is_not_done_is_refused(header: str) -> None
         made(**{f"x-amzn-sagemaker-{header}": "x"})
 
 
+def test_a_component_is_a_variant_that_is_asked_for_as_one() -> None:
+    """Its name says who answers, so no variant goes beside it."""
+    asked = made(x_amzn_sagemaker_inference_component="chat")
+    assert (asked.variant, asked.is_component, asked.headers) == (VariantName("chat"), True, ())
+    with pytest.raises(errors.InvalidRequest, match="does not go with InferenceComponentName"):
+        made(x_amzn_sagemaker_inference_component="chat", x_amzn_sagemaker_target_variant="B")
+
+
 def test_headers_are_bounded_as_on_aws() -> None:
     """1024 characters of attributes, 64 of an inference id."""
     assert made(**{"x-amzn-sagemaker-custom-attributes": "x" * 1024}).headers

@@ -71,14 +71,18 @@ def _misnamed(resource: str, wanted: str) -> Never:
     )
 
 
-def endpoints_named(body: Body) -> Iterator[str]:
-    """Yield every endpoint and every inference component that a checked request mentions."""
+def names_in(platform: Platform, body: Body) -> Iterator[str]:
+    """Yield every endpoint and component that a checked request mentions, and whose these are."""
     sent = body.get("ResourceIds", [])
     assert isinstance(sent, list)
     for resource in [*sent, *([body["ResourceId"]] if "ResourceId" in body else [])]:
-        match = _RESOURCE.fullmatch(str(resource)) or _COMPONENT.fullmatch(str(resource))
+        component = _COMPONENT.fullmatch(str(resource))
+        match = _RESOURCE.fullmatch(str(resource)) or component
         if match is not None:
             yield match[1]
+        endpoint = None if component is None else endpoint_of_component(platform, component[1])
+        if endpoint is not None:
+            yield endpoint
 
 
 def described(place: Place) -> Body:

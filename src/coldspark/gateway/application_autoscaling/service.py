@@ -3,11 +3,11 @@
 A caller needs the scope ``deploy`` for every endpoint that the request mentions, also to look.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from coldspark.gateway.application_autoscaling import actions, policies, shapes, targets
 from coldspark.gateway.application_autoscaling.calls import Call
-from coldspark.gateway.application_autoscaling.places import endpoints_named
+from coldspark.gateway.application_autoscaling.places import names_in
 from coldspark.gateway.aws.errors import DEFAULT_TYPES
 from coldspark.gateway.aws.services import Asked, Body, Service, operations
 from coldspark.gateway.aws.validation import Structure
@@ -45,9 +45,12 @@ def application_autoscaling(scaling: Scaling) -> Service:
     def call_of(asked: Asked) -> Call:
         return Call(scaling=scaling, region=asked.region, body=asked.body)
 
+    def names(body: Body) -> Iterable[str]:
+        return names_in(scaling.platform, body)
+
     return Service(
         signing_name="application-autoscaling",
         target="AnyScaleFrontendService.",
-        operations=operations(_READS, _CHANGES, call_of, endpoints_named),
+        operations=operations(_READS, _CHANGES, call_of, names),
         types=_TYPES,
     )

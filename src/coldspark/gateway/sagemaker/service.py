@@ -5,6 +5,7 @@ model's environment may hold secrets. A list needs ``deploy`` without a name.
 """
 
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 
 from coldspark.config import NO_LIMITS, AwsLimits
 from coldspark.gateway.aws.services import Asked, Service, operations
@@ -30,6 +31,7 @@ from coldspark.gateway.sagemaker.models import MODELS
 from coldspark.runtime.catalogue import Catalogue
 from coldspark.runtime.metric_ports import Alarms
 from coldspark.runtime.ports import Documents, Platform
+from coldspark.runtime.scaling.standing import endpoint_of_component
 
 _NAMES = ("ModelName", "EndpointConfigName", "EndpointName", "InferenceComponentName")
 _VARIANTS = ("ProductionVariants", "ShadowProductionVariants")
@@ -98,13 +100,16 @@ def sagemaker(
     return Service(
         signing_name="sagemaker",
         target="SageMaker.",
-        operations=operations(_READS, _CHANGES, call_of, _names),
+        operations=operations(_READS, _CHANGES, call_of, partial(_names, platform)),
         types=TYPES,
     )
 
 
-def _names(body: Body) -> Iterator[str]:
-    """Yield every name of a resource that a checked request mentions."""
+def _names(platform: Platform, body: Body) -> Iterator[str]:
+    """Yield every name of a resource that a checked request mentions.
+
+    Who changes a component changes its endpoint, so that one's name counts too.
+    """
     for member in _NAMES:
         if member in body:
             yield str(body[member])
@@ -119,5 +124,11 @@ def _names(body: Body) -> Iterator[str]:
     if "ModelName" in specification:
         yield str(specification["ModelName"])
     resource = parse_arn(str(body.get("ResourceArn", "")))
+    named = [body["InferenceComponentName"]] if "InferenceComponentName" in body else []
     if resource is not None:
         yield resource.name
+        named += [resource.name] if resource.noun == components.NOUN else []
+    for component in named:
+        endpoint = endpoint_of_component(platform, str(component))
+        if endpoint is not None:
+            yield endpoint

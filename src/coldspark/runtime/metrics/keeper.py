@@ -95,6 +95,8 @@ class MetricKeeper:
         self._wall_ms = wall_ms
         self._absorb = absorb
         self._standings = standings
+        self._stood: Standings = {}
+        """How variants stood at the last look."""
         self._retention = retention or Retention()
         self._flush_every_s = flush_every_s
         self._roll_up_every_s = roll_up_every_s
@@ -257,7 +259,9 @@ class MetricKeeper:
                 return
 
     async def _derive(self) -> int:
-        standings = self._standings()
+        stand_now = self._standings()
+        # Of what was deleted since, the last lines are told as it stood.
+        standings, self._stood = {**self._stood, **stand_now}, stand_now
 
         def fold(counts: Sequence[Row], times: Sequence[Row]) -> list[Entry]:
             return list(traffic.fold(counts, times, standings))
