@@ -11,6 +11,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.exceptions import WaiterError
 from test_real_server_boto3 import Aws, archive, weights_archive
 
 from real_server import Server, until  # isort: skip  (conftest makes it importable)
@@ -215,6 +216,37 @@ def test_an_archive_that_was_overwritten_is_served_after_an_update(tmp_path: Pat
         for name in ("one", "stored"):
             aws.update_endpoint(name, name)
             assert aws.ask(name, [1])[0]["weights"] == "new"
+    finally:
+        server.stop()
+
+
+def test_who_waits_for_instances_hears_of_a_model_that_cannot_start(tmp_path: Path) -> None:
+    """Creating, then Failed with the reason; an update to a good one is through when it serves."""
+    server = Server(tmp_path / "data", "--simulate", "T4:1")
+    try:
+        aws = Deployments(server, tmp_path)
+        aws.add("broken", "T4", archive(code__inference_dot_py=BROKEN.encode()))
+        aws.add("good", "T4")
+        for name in ("broken", "good"):
+            variant = {
+                "VariantName": "AllTraffic",
+                "ModelName": name,
+                "InstanceType": "T4",
+                "InitialInstanceCount": 1,
+            }
+            aws.sagemaker.create_endpoint_config(
+                EndpointConfigName=f"{name}-instances", ProductionVariants=[variant]
+            )
+        aws.sagemaker.create_endpoint(EndpointName="chat", EndpointConfigName="broken-instances")
+        assert aws.shown()["EndpointStatus"] == "Creating"
+        with pytest.raises(WaiterError, match="Failed"):
+            aws.sagemaker.get_waiter("endpoint_in_service").wait(
+                EndpointName="chat", WaiterConfig={"Delay": 1, "MaxAttempts": 30}
+            )
+        assert "these weights are cursed" in aws.shown()["FailureReason"]
+        aws.update_endpoint("chat", "good-instances")
+        assert server.replicas("chat") == 1
+        assert aws.ask("chat", [1])[0]["weights"] == "good"
     finally:
         server.stop()
 

@@ -126,6 +126,11 @@ class Fleet:
         return failure.message if failure else self._rollout.failure
 
     @property
+    def has_started(self) -> bool:
+        """Return whether any replica of it ever became ready."""
+        return self._state.starts_s.taken > 0
+
+    @property
     def floor(self) -> int:
         """Return how many ready replicas are kept now, whatever happens."""
         return self._state.scale.replicas_min

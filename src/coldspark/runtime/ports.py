@@ -304,6 +304,8 @@ class VariantView:
     decisions: tuple[Decision, ...]
     """The latest, oldest first."""
     floor: FloorView
+    has_started: bool = True
+    """Whether a replica of it ever became ready, since this server runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

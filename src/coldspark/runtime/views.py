@@ -52,6 +52,7 @@ class Views:
             replicas=tuple(self._replica(replica) for replica in fleet.replicas()),
             decisions=tuple(_decision(note) for note in fleet.notes),
             floor=self._floors.view(cell),
+            has_started=fleet.has_started,
         )
 
     def _replica(self, replica: Replica) -> ReplicaView:

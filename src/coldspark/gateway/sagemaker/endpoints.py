@@ -1,7 +1,9 @@
 """Endpoints: what the platform runs, told in AWS's words.
 
 Rules:
-- A serverless endpoint is InService when the call returns: there is nothing to start yet.
+- A serverless endpoint is InService when the call returns: there is nothing to start yet. One that
+  keeps instances is Creating until the first of them serves, so that who waits hears of a model
+  that cannot start.
 - What the platform refuses (no device holds it) is refused at once. AWS would accept it and show
   status Failed minutes later.
 - An update of an endpoint that still updates is taken, and the last one wins; AWS refuses it, and
@@ -211,9 +213,23 @@ def _status(view: EndpointView) -> str:
         return "InService"
     if view.shift is not None:
         return "RollingBack" if view.shift.phase is ShiftPhase.REVERTING else "Updating"
-    if view.status is EndpointStatus.UPDATING and view.created_ms == view.updated_ms:
-        return "Creating"
-    return _STATUSES[view.status]
+    is_ready = view.status is EndpointStatus.READY and not _awaits_instances(view)
+    if is_ready or view.status not in (EndpointStatus.READY, EndpointStatus.UPDATING):
+        return _STATUSES[view.status]
+    return "Creating" if view.created_ms == view.updated_ms else "Updating"
+
+
+def _awaits_instances(view: EndpointView) -> bool:
+    """Return whether a variant that keeps instances has never had one that serves."""
+    note = note_of(view.definition)
+    notes = {} if note is None else note.variants
+    return any(
+        not variant.has_started
+        and variant.floor.min > 0
+        and variant.name in notes
+        and notes[variant.name].serverless is None
+        for variant in view.variants
+    )
 
 
 def _failure(view: EndpointView) -> str:

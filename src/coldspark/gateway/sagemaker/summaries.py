@@ -47,7 +47,9 @@ def variant_summary(
     if shift is not None:
         summary["VariantStatus"] = [_shifting(shift)]
     elif view.status is EndpointStatus.UPDATING:
-        summary["VariantStatus"] = [_progress(view, since_s)]
+        summary["VariantStatus"] = [_progress("Updating", view, since_s)]
+    elif own is not None and own.serverless is None and not view.has_started:
+        summary["VariantStatus"] = [_progress("Creating", view, since_s)]
     return summary
 
 
@@ -75,7 +77,7 @@ def _bounds(view: VariantView, own: VariantNote | None) -> Body:
     if own is not None and own.serverless is not None:
         config = _serverless(own.serverless, view)
         return {"CurrentServerlessConfig": config, "DesiredServerlessConfig": config}
-    count = sum(replica.state not in ("parked", _WITHOUT_ROOM) for replica in view.replicas)
+    count = sum(replica.state != "parked" for replica in view.replicas)
     desired = view.floor.min
     if own is None or not is_managed(own.scaling):
         return {"CurrentInstanceCount": count, "DesiredInstanceCount": desired}
@@ -147,8 +149,8 @@ def shift_sentence(shift: ShiftView) -> str:
             return f"taken back: {shift.reason}"
 
 
-def _progress(view: VariantView, since_s: float) -> Body:
-    status: Body = {"Status": "Updating", "StartTime": since_s}
+def _progress(word: str, view: VariantView, since_s: float) -> Body:
+    status: Body = {"Status": word, "StartTime": since_s}
     waiting = sum(replica.state == _WITHOUT_ROOM for replica in view.replicas)
     if waiting:
         status["StatusMessage"] = _wait_for_room(waiting, view)[:_MESSAGE_CHARS_MAX]
