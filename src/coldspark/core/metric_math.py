@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TypeAlias
 
-Series: TypeAlias = dict[int, float]
-"""Values by the begin of their period in milliseconds, in order."""
+from coldspark.core.series_functions import Series as Series
+from coldspark.core.series_functions import diff, rate, running_sum
+
 Value: TypeAlias = "float | Series | list[Series]"
 EXPRESSION_CHARS_MAX = 2_048
 _DEPTH_MAX = 32
@@ -302,6 +303,37 @@ def _each(name: str, work: Callable[[float], float]) -> Callable[[list[Node]], N
     return build
 
 
+def _along(name: str, work: Callable[[Series], Series]) -> Callable[[list[Node]], Node]:
+    """Of one series, or of each of an array."""
+
+    def build(arguments: list[Node]) -> Node:
+        inner = _one(name, arguments)
+
+        def compute(frame: Frame) -> Value:
+            value = inner(frame)
+            if isinstance(value, list):
+                return [work(one) for one in value]
+            if isinstance(value, dict):
+                return work(value)
+            raise CannotCompute(f"{name} needs a metric or an array of metrics")
+
+        return compute
+
+    return build
+
+
+def _time_series(arguments: list[Node]) -> Node:
+    inner = _one("TIME_SERIES", arguments)
+
+    def compute(frame: Frame) -> Value:
+        value = inner(frame)
+        if isinstance(value, dict | list):
+            raise CannotCompute("TIME_SERIES makes a series of a number, not of a metric")
+        return dict.fromkeys(frame.times, value)
+
+    return compute
+
+
 def _if(arguments: list[Node]) -> Node:
     if len(arguments) not in (2, 3):
         raise CannotCompute(f"IF takes 2 or 3 arguments, not {len(arguments)}")
@@ -396,9 +428,13 @@ _FUNCTIONS: Mapping[str, Callable[[list[Node]], Node]] = {
     "ABS": _each("ABS", abs),
     "CEIL": _each("CEIL", lambda value: float(math.ceil(value))),
     "FLOOR": _each("FLOOR", lambda value: float(math.floor(value))),
+    "DIFF": _along("DIFF", diff),
     "IF": _if,
     "METRICS": _metrics,
     "PERIOD": _period,
+    "RATE": _along("RATE", rate),
+    "RUNNING_SUM": _along("RUNNING_SUM", running_sum),
+    "TIME_SERIES": _time_series,
 }
 FUNCTIONS = (*sorted(_FUNCTIONS), "FILL")
 

@@ -102,6 +102,18 @@ def test_events_are_put_together_by_time(client: Any) -> None:
     assert row["day"].endswith(" 00:00:00.000")
 
 
+def test_moments_are_compared_as_numbers_and_shown_as_dates(client: Any) -> None:
+    """As ``filter @timestamp > 1700000000000`` is written for AWS."""
+    first_ms = (clock.wall_ms() - 60_000) // 60_000 * 60_000
+    text = f"fields @timestamp | filter @timestamp >= {first_ms + 2_000} | sort @timestamp asc"
+    shown = [row["@timestamp"] for row in asked(client, text)]
+
+    assert [one[-6:] for one in shown] == ["02.000", "03.000"]
+    assert asked(client, "filter @timestamp > 99999999999999 | fields ms") == []
+    (row,) = asked(client, "stats max(@timestamp) as newest")
+    assert row["newest"] == str(first_ms + 3_000)
+
+
 def test_what_replicas_print_is_queried_beside_other_groups(logs: Served, client: Any) -> None:
     """Several groups are one list by time."""
     logs.printed('{"level": "ERROR", "ms": 1}', "no JSON")

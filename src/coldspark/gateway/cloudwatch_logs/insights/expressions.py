@@ -9,10 +9,10 @@ from coldspark.gateway.cloudwatch_logs.filtering.cursor import Cursor, plain
 from coldspark.gateway.cloudwatch_logs.filtering.small_regex import SmallRegex
 from coldspark.gateway.cloudwatch_logs.insights.values import (
     Get,
+    Instant,
     Value,
     compare,
     is_true,
-    moment,
     number,
     text,
 )
@@ -255,7 +255,7 @@ def bin_of(cursor: Cursor) -> Expression:
     def start(get: Get) -> Value:
         at_ms = get("@at_ms")
         assert isinstance(at_ms, int)
-        return moment(at_ms // length_ms * length_ms)
+        return Instant(at_ms // length_ms * length_ms)
 
     return start
 

@@ -25,6 +25,10 @@ _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
+class Instant(int):
+    """A moment: milliseconds since 1970 where it is compared, a date where it is shown."""
+
+
 class EventRow:
     """An event's fields: its own, those of its JSON, and what the query adds."""
 
@@ -44,9 +48,9 @@ class EventRow:
             case "@message":
                 return self._event.message
             case "@timestamp":
-                return moment(self._event.at_ms)
+                return Instant(self._event.at_ms)
             case "@ingestionTime":
-                return moment(self._event.ingested_ms)
+                return Instant(self._event.ingested_ms)
             case _ if name.startswith("@"):
                 return self._system.get(name)
         if self._json is _UNREAD:
@@ -118,6 +122,8 @@ def text(value: Value) -> str:
     match value:
         case None:
             return ""
+        case Instant():
+            return moment(value)
         case bool():
             return "1" if value else "0"
         case float() if value.is_integer() and abs(value) < 1e15:
