@@ -1,5 +1,6 @@
 """``plan``: traffic from anywhere, tables or JSON, a policy that deploys, and no half answers."""
 
+import gzip
 import json
 from html import escape
 from pathlib import Path
@@ -252,6 +253,22 @@ def test_what_cannot_be_planned_is_a_usage_error(coldspark: Shell, words: str, t
     ran = coldspark("plan", *words.split())
     assert (ran.code, ran.out) == (2, "")
     assert told in " ".join(ran.err.replace("│", "").split())
+
+
+def test_a_compressed_trace_is_read_and_a_damaged_one_told(
+    coldspark: Shell, tmp_path: Path
+) -> None:
+    """By its first bytes, whatever its name is."""
+    whole, cut = tmp_path / "trace.csv.gz", tmp_path / "cut.csv"
+    packed = gzip.compress(b"arrival_s,duration_s\n5,2\n9,2\n")
+    whole.write_bytes(packed)
+    cut.write_bytes(packed[:-12])
+    words = ["--gpus", "A10G", "--max", "1", "--no-break-even", "--seeds", "1", "--json"]
+    answer = planned(coldspark("plan", "--trace", str(whole), *words))
+    assert answer["traffic"]["requests"] == 2
+    ran = coldspark("plan", "--trace", str(cut), *words)
+    assert (ran.code, ran.out) == (2, "")
+    assert "is gzip that is cut off or damaged" in " ".join(ran.err.split())
 
 
 def test_seeds_and_windows_do_not_go_together(coldspark: Shell) -> None:

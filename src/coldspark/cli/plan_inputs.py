@@ -1,11 +1,13 @@
 """What ``coldspark plan`` is asked, read: traffic from a file, a ledger or a pattern; durations."""
 
 import csv
+import gzip
 import re
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from coldspark.cli.options import seconds_of, size_of
 from coldspark.errors import InvalidRequest
@@ -61,8 +63,10 @@ def from_trace(file: Path, service: "Durations | None", key: str | None, seed: i
     from coldspark.sim.traces import read_trace
 
     try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
+        with _opened(file) as lines:
             found = read_trace(lines, service=service, key=key, seed=seed)
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        raise InvalidRequest(f"--trace {file} is gzip that is cut off or damaged") from None
     except OSError as error:
         raise InvalidRequest(f"--trace {file} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -76,6 +80,15 @@ def from_trace(file: Path, service: "Durations | None", key: str | None, seed: i
         count, total = found.guessed, len(found.traffic)
         asked.remarks.append(f"assumed: {count:,} of {total:,} durations, drawn from --service")
     return asked
+
+
+def _opened(file: Path) -> IO[str]:
+    """Open a text, compressed by gzip or not: its first bytes tell."""
+    with file.open("rb") as begun:
+        is_gzip = begun.read(2) == b"\x1f\x8b"
+    if is_gzip:
+        return gzip.open(file, "rt", encoding="utf-8-sig", newline="")
+    return file.open(encoding="utf-8-sig", newline="")
 
 
 def from_pattern(
