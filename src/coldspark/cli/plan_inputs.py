@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import math
 import re
 import zlib
 from collections.abc import Iterable, Sequence
@@ -20,10 +21,22 @@ if TYPE_CHECKING:
     from coldspark.sim.traces import Recorded
     from coldspark.sim.traffic import Durations
 
-_RATE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*/\s*(s|m|min|h|d|day)\s*")
-_AN_HOUR = {"s": 3600.0, "m": 60.0, "min": 60.0, "h": 1.0, "d": 1 / 24, "day": 1 / 24}
+_RATE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*/\s*(s|m|min|h|d|day|week|month)\s*")
+_AN_HOUR = {
+    "s": 3600.0,
+    "m": 60.0,
+    "min": 60.0,
+    "h": 1.0,
+    "d": 1 / 24,
+    "day": 1 / 24,
+    "week": 1 / 168,
+    "month": 1 / 720,
+}
+"""A month is 30 days, as in every sum of a plan."""
 _GUIDE_GPUS = ("T4", "A10G", "A100")
 _LINES_MAX = 200_000
+_DAYS_MAX = 400
+"""As long as a trace may be."""
 _MEASURED_LEAST = 3
 
 
@@ -101,6 +114,10 @@ def from_pattern(
     if service is None:
         raise InvalidRequest("say how long a request takes: --service 2s, or --service 2s..9s")
     per_hour, between = _per_hour(rate), _hours(hours)
+    if not 0 < days <= _DAYS_MAX:
+        raise InvalidRequest(f"--days {days:g} must be over 0 and at most {_DAYS_MAX}")
+    if not 1 <= burst < math.inf:
+        raise InvalidRequest(f"--burst {burst:g} must be at least 1, and finite")
     if per_hour * days * (between[1] - between[0]) > REQUESTS_MAX:
         raise InvalidRequest(f"--rate {rate} over --days {days:g}: over {REQUESTS_MAX:,} requests")
     try:
@@ -308,7 +325,10 @@ def _per_hour(text: str) -> float:
     match = _RATE.fullmatch(text)
     if match is None:
         raise InvalidRequest(f"--rate {text!r} is not understood: write such as 100/h or 1000/day")
-    return float(match[1]) * _AN_HOUR[match[2]]
+    found = float(match[1]) * _AN_HOUR[match[2]]
+    if not 0 < found < math.inf:
+        raise InvalidRequest(f"--rate {text} must be over 0 and finite: write such as 100/h")
+    return found
 
 
 def _hours(text: str) -> tuple[float, float]:

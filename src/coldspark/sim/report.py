@@ -9,6 +9,7 @@ from typing import Any
 from coldspark.core.money import format_dollars
 from coldspark.core.sizes import format_duration
 from coldspark.sim import drawing
+from coldspark.sim.telling import rate_of, requests_of
 
 Json = dict[str, Any]
 
@@ -70,8 +71,8 @@ def page(answer: Json) -> str:
 def _summary(traffic: Json) -> str:
     service = traffic["service"]
     return (
-        f"{traffic['requests']:,} requests in {format_duration(traffic['period_s'])}:"
-        f" {traffic['requests_a_day']:,.0f} a day, each taking {_time(service['p50_s'])}"
+        f"{requests_of(traffic)} in {format_duration(traffic['period_s'])}:"
+        f" {rate_of(traffic)} a day, each taking {_time(service['p50_s'])}"
         f" (p95 {_time(service['p95_s'])}); a start here takes {_time(traffic['start_p50_s'])}"
         f" (p95 {_time(traffic['start_p95_s'])})."
     )
