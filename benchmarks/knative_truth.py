@@ -16,7 +16,7 @@ import statistics
 from array import array
 from pathlib import Path
 
-from benchmarks.frontier import AFTER_S, a_world
+from benchmarks.plays import AFTER_S, a_world
 from benchmarks.swept import Setting
 from benchmarks.traces import rows
 from coldspark.core.rules.settings import Knative

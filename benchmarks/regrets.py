@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import exp, inf, log
 
+WAITS = ("p95_s", "mean_s")
 WAIT_TOLERANCE_S = 0.01
 _DRAWS = 2000
 # The 95th percentile of Student's t with 1, 2, ... degrees of freedom; 1.645 from there on.
@@ -98,6 +99,19 @@ def regret(ours: Sequence[Point], others: Sequence[Point], wait: str) -> Regret:
         mixed,
         least_s if worst == inf else 0.0,
     )
+
+
+def answering(ours: Sequence[Point], others: Sequence[Point]) -> list[str]:
+    """Return our settings that the regrets hang on, and their neighbours on our frontier."""
+    found: dict[str, None] = {}
+    for wait in WAITS:
+        best = frontier(ours, wait)
+        for each in frontier(others, wait):
+            limit_s = getattr(each, wait) + WAIT_TOLERANCE_S
+            # Cheapest first, so that waits become shorter: the first that is short enough answers.
+            at = sum(getattr(p, wait) > limit_s for p in best)
+            found |= dict.fromkeys(p.setting for p in best[max(0, at - 1) : at + 2])
+    return list(found)
 
 
 def interval(estimate: float, copies: Sequence[float]) -> tuple[float, float]:

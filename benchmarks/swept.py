@@ -1,5 +1,6 @@
 """The settings that ``frontier`` plays: every rule, swept over its own knobs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from coldspark.core.rules.settings import (
@@ -26,9 +27,16 @@ class Setting:
     patience_s: float | None = None
 
 
-_STEP = 1.5
-"""From one wait_value to the next; ``frontier`` plays more where costs lie far apart."""
-_WAIT_VALUES = (0.0, *(float(f"{0.5 * _STEP**n:.3g}") for n in range(27)))
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Settings that differ in one knob. Between any two neighbours others may be played."""
+
+    values: tuple[float, ...]
+    """Of the knob, in order; none of a rule that is played as it is."""
+    of: Callable[[float], Setting]
+
+
+_WAIT_VALUES = (0.0, *(0.5 * 2.0**n for n in range(16)))
 _IMPATIENT_MAX = 50.0
 """From here on hardly a request that waits gets no start: patience changes little."""
 
@@ -40,28 +48,54 @@ def ours(wait_value: float, patience_s: float | None = None) -> Setting:
     return Setting(name, wait_value=wait_value, patience_s=patience_s)
 
 
-OURS: tuple[Setting, ...] = (
-    *(ours(value) for value in _WAIT_VALUES),
-    *(ours(value, 0.0) for value in _WAIT_VALUES if value < _IMPATIENT_MAX),
-    Setting("learned wait_value=0, waste_budget=1", wait_value=0.0, waste_budget=1.0),
+def _impatient(wait_value: float) -> Setting:
+    return ours(wait_value, 0.0)
+
+
+def _thrifty(budget: float) -> Setting:
+    name = f"learned wait_value=0, waste_budget={budget:.4g}"
+    return Setting(name, wait_value=0.0, waste_budget=budget)
+
+
+def _keep_alive(keep_s: float) -> Setting:
+    return Setting(f"keep-alive {keep_s:.4g}", KeepAlive(keep_s=keep_s))
+
+
+def _knative(target: float) -> Setting:
+    return Setting(f"knative {target:.4g}", Knative(target=target))
+
+
+def _queue_delay(idle_s: float) -> Setting:
+    return Setting(f"queue-delay {idle_s:.4g}", QueueDelay(idle_s=idle_s))
+
+
+def _request_count(requests: float) -> Sweep:
+    def of(idle_s: float) -> Setting:
+        rule = RequestCount(requests=requests, idle_s=idle_s)
+        return Setting(f"request-count {requests:g}, {idle_s:.4g}", rule)
+
+    return Sweep((5, 60, 600), of)
+
+
+def _ray(up_s: float, down_s: float) -> Sweep:
+    def of(target: float) -> Setting:
+        rule = RayServe(target=target, up_s=up_s, down_s=down_s)
+        return Setting(f"ray {target:.4g} {up_s:g}/{down_s:g}", rule)
+
+    return Sweep((1, 2), of)
+
+
+OURS: tuple[Sweep, ...] = (
+    Sweep(_WAIT_VALUES, ours),
+    Sweep(tuple(value for value in _WAIT_VALUES if value < _IMPATIENT_MAX), _impatient),
+    Sweep((1.0,), _thrifty),
 )
-OTHERS: tuple[Setting, ...] = (
-    *(
-        Setting(f"keep-alive {keep:g}", KeepAlive(keep_s=keep))
-        for keep in (1, 5, 15, 60, 180, 600, 1800, 7200)
-    ),
-    *(Setting(f"knative {target}", Knative(target=target)) for target in (0.5, 0.7, 1.0)),
-    *(
-        Setting(f"ray {target:g} {up}/{down}", RayServe(target=target, up_s=up, down_s=down))
-        for target in (1.0, 2.0)
-        for up, down in ((30, 600), (0, 60), (10, 300))
-    ),
-    *(Setting(f"queue-delay {idle}", QueueDelay(idle_s=idle)) for idle in (5, 60, 300, 600)),
-    *(
-        Setting(f"request-count {n}, {idle}", RequestCount(requests=n, idle_s=idle))
-        for n in (1, 2, 4)
-        for idle in (5, 60, 600)
-    ),
-    Setting("histogram", Histogram()),
-    Setting("target-tracking", TargetTracking()),
+OTHERS: tuple[Sweep, ...] = (
+    Sweep((1, 5, 15, 60, 180, 600, 1800, 7200), _keep_alive),
+    Sweep((0.5, 0.7, 1.0), _knative),
+    *(_ray(up_s, down_s) for up_s, down_s in ((30, 600), (0, 60), (10, 300))),
+    Sweep((5, 60, 300, 600), _queue_delay),
+    *(_request_count(requests) for requests in (1, 2, 4)),
+    Sweep((1.0,), lambda _: Setting("histogram", Histogram())),
+    Sweep((1.0,), lambda _: Setting("target-tracking", TargetTracking())),
 )

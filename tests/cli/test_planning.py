@@ -1,6 +1,8 @@
 """``plan``: traffic from anywhere, tables or JSON, a policy that deploys, and no half answers."""
 
+import gzip
 import json
+import re
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -244,6 +246,15 @@ def test_terminal_page_and_json_tell_the_same(coldspark: Shell, trace: str, tmp_
         ("--rate 1/h --service 2s --seeds 0", "--seeds 0 must lie in 1..31"),
         ("--rate 1/h --service 2s --svg /", "--svg / is a directory: name a file"),
         ("--rate 1/h --service 2s --html none/plan.html", "there is no directory none"),
+        ("--rate 0/day --service 2s", "--rate 0/day must be over 0"),
+        ("--rate 1/h --service 2s --days nan", "--days nan must be over 0 and at most 400"),
+        ("--rate 1/h --service 2s --days inf", "--days inf must be over 0 and at most 400"),
+        ("--rate 1/h --service 2s --days 500", "--days 500 must be over 0 and at most 400"),
+        ("--rate 1/h --service 2s --burst 0.5", "--burst 0.5 must be at least 1"),
+        ("--rate 1/h --service 2s --burst nan", "--burst nan must be at least 1"),
+        ("--rate 1/h --service 2s --wait-cost nan", "--wait-cost nan must be dollars, 0 or more"),
+        ("--rate 1/h --service 2s --wait-cost -1", "--wait-cost -1 must be dollars, 0 or more"),
+        ("--rate 1/h --service 2s --concurrency 0", "concurrency=0"),
         ("--trace none.csv", "--trace none.csv cannot be read: No such file"),
     ],
 )
@@ -252,6 +263,30 @@ def test_what_cannot_be_planned_is_a_usage_error(coldspark: Shell, words: str, t
     ran = coldspark("plan", *words.split())
     assert (ran.code, ran.out) == (2, "")
     assert told in " ".join(ran.err.replace("│", "").split())
+
+
+def test_a_compressed_trace_is_read_and_a_damaged_one_told(
+    coldspark: Shell, tmp_path: Path
+) -> None:
+    """By its first bytes, whatever its name is."""
+    whole, cut = tmp_path / "trace.csv.gz", tmp_path / "cut.csv"
+    packed = gzip.compress(b"arrival_s,duration_s\n5,2\n9,2\n")
+    whole.write_bytes(packed)
+    cut.write_bytes(packed[:-12])
+    words = ["--gpus", "A10G", "--max", "1", "--no-break-even", "--seeds", "1", "--json"]
+    answer = planned(coldspark("plan", "--trace", str(whole), *words))
+    assert answer["traffic"]["requests"] == 2
+    ran = coldspark("plan", "--trace", str(cut), *words)
+    assert (ran.code, ran.out) == (2, "")
+    assert "is gzip that is cut off or damaged" in " ".join(ran.err.split())
+
+
+def test_few_requests_a_month_are_not_none_a_day(coldspark: Shell) -> None:
+    """Ten a month are a rate that can be said, and are not rounded to 0 a day."""
+    words = ["--rate", "10/month", "--days", "30", "--service", "2s", "--gpus", "A10G"]
+    ran = coldspark("plan", *words, "--max", "1", "--no-break-even", "--seeds", "1")
+    assert ran.code == 0
+    assert re.match(r"\d+ requests in 30d 0h \(0\.\d+ a day\)", ran.out)
 
 
 def test_seeds_and_windows_do_not_go_together(coldspark: Shell) -> None:

@@ -59,8 +59,8 @@ def test_headers_are_read_as_spreadsheets_write_them(header: str) -> None:
         ("arrival_s,duration_s\n1,1", "a", "no column 'key'"),
         ("arrival_s,duration_s,key\n1,1,b", "a", "no requests of key 'a'"),
         ("arrival_s,duration_s,key\n1,1,b\n2,x,a", "a", "line 3: duration_s='x'"),
-        ("arrival_s,duration_s\n2026-11-01T10:00,1", None, "write dates as seconds"),
-        ("arrival_s,duration_s\n0,1\n1e300,1", None, "days, over 400: are its times in seconds?"),
+        ("arrival_s,duration_s\nnoon of Monday,1", None, "write dates as 2026-01-31T12:00:00Z"),
+        ("arrival_s,duration_s\n0,1\n1e10,1", None, "days, over 400: are its times in seconds?"),
         ("time,took\n1,1", None, "duration_s, or t_s, window_s and count; it is 'time,took'"),
         ("", None, "the trace is empty"),
         ("\n\n", None, "the trace is empty"),
@@ -72,3 +72,30 @@ def test_what_cannot_be_read_is_told(text: str, key: str | None, words: str) -> 
     with pytest.raises(ValueError) as refusal:
         read_trace(text.splitlines(), service=None, key=key)
     assert words in str(refusal.value)
+
+
+def test_dates_are_moments_too() -> None:
+    """A log's times as ISO 8601 writes them, with a zone or in UTC."""
+    lines = ["arrival_s,duration_s", "2026-01-01T00:10:00Z,2", "2026-01-01 01:00:00+01:00,2"]
+    assert list(read_trace(lines, service=None).traffic.arrivals_s) == [0.0, 600.0]
+
+
+def test_milliseconds_since_1970_are_refused_even_where_the_trace_is_short() -> None:
+    """Ten seconds of them were taken for nearly three hours."""
+    lines = ["arrival_s,duration_s", "1767225600000,2", "1767225610000,2"]
+    with pytest.raises(ValueError, match=r"line 2: arrival_s='1767225600000'.*divide by 1,000"):
+        read_trace(lines, service=None)
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (["arrival_s,duration_s", "1,-2"], "line 2: duration_s='-2' .* 0 or more"),
+        (["t_s,window_s,count", "0,60,-3"], "line 2: count='-3' .* 0 or more"),
+        ([], "the trace is empty: its first line must name the columns"),
+    ],
+)
+def test_a_refusal_says_what_would_do(lines: list[str], told: str) -> None:
+    """The field, its value, and the cure."""
+    with pytest.raises(ValueError, match=told):
+        read_trace(lines, service=TWO_S)

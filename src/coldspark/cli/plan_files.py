@@ -42,7 +42,7 @@ class PlanFiles:
         if self.html is not None:
             self.html.write_text(report.page(answer), encoding="utf-8")
         if self.svg is not None:
-            self.svg.write_text(drawing.frontier(answer), encoding="utf-8")
+            self.svg.write_text(drawing.frontier(answer, paper="#fff"), encoding="utf-8")
         if self.png is not None:
             _draw_png(answer, self.png)
         for _, file in self._named():

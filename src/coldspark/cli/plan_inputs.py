@@ -1,11 +1,14 @@
 """What ``coldspark plan`` is asked, read: traffic from a file, a ledger or a pattern; durations."""
 
 import csv
+import gzip
+import math
 import re
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from coldspark.cli.options import seconds_of, size_of
 from coldspark.errors import InvalidRequest
@@ -18,10 +21,22 @@ if TYPE_CHECKING:
     from coldspark.sim.traces import Recorded
     from coldspark.sim.traffic import Durations
 
-_RATE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*/\s*(s|m|min|h|d|day)\s*")
-_AN_HOUR = {"s": 3600.0, "m": 60.0, "min": 60.0, "h": 1.0, "d": 1 / 24, "day": 1 / 24}
+_RATE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*/\s*(s|m|min|h|d|day|week|month)\s*")
+_AN_HOUR = {
+    "s": 3600.0,
+    "m": 60.0,
+    "min": 60.0,
+    "h": 1.0,
+    "d": 1 / 24,
+    "day": 1 / 24,
+    "week": 1 / 168,
+    "month": 1 / 720,
+}
+"""A month is 30 days, as in every sum of a plan."""
 _GUIDE_GPUS = ("T4", "A10G", "A100")
 _LINES_MAX = 200_000
+_DAYS_MAX = 400
+"""As long as a trace may be."""
 _MEASURED_LEAST = 3
 
 
@@ -61,8 +76,10 @@ def from_trace(file: Path, service: "Durations | None", key: str | None, seed: i
     from coldspark.sim.traces import read_trace
 
     try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
+        with _opened(file) as lines:
             found = read_trace(lines, service=service, key=key, seed=seed)
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        raise InvalidRequest(f"--trace {file} is gzip that is cut off or damaged") from None
     except OSError as error:
         raise InvalidRequest(f"--trace {file} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -78,6 +95,15 @@ def from_trace(file: Path, service: "Durations | None", key: str | None, seed: i
     return asked
 
 
+def _opened(file: Path) -> IO[str]:
+    """Open a text, compressed by gzip or not: its first bytes tell."""
+    with file.open("rb") as begun:
+        is_gzip = begun.read(2) == b"\x1f\x8b"
+    if is_gzip:
+        return gzip.open(file, "rt", encoding="utf-8-sig", newline="")
+    return file.open(encoding="utf-8-sig", newline="")
+
+
 def from_pattern(
     rate: str, hours: str, burst: float, days: float, service: "Durations | None", seed: int
 ) -> Asked:
@@ -88,6 +114,10 @@ def from_pattern(
     if service is None:
         raise InvalidRequest("say how long a request takes: --service 2s, or --service 2s..9s")
     per_hour, between = _per_hour(rate), _hours(hours)
+    if not 0 < days <= _DAYS_MAX:
+        raise InvalidRequest(f"--days {days:g} must be over 0 and at most {_DAYS_MAX}")
+    if not 1 <= burst < math.inf:
+        raise InvalidRequest(f"--burst {burst:g} must be at least 1, and finite")
     if per_hour * days * (between[1] - between[0]) > REQUESTS_MAX:
         raise InvalidRequest(f"--rate {rate} over --days {days:g}: over {REQUESTS_MAX:,} requests")
     try:
@@ -295,7 +325,10 @@ def _per_hour(text: str) -> float:
     match = _RATE.fullmatch(text)
     if match is None:
         raise InvalidRequest(f"--rate {text!r} is not understood: write such as 100/h or 1000/day")
-    return float(match[1]) * _AN_HOUR[match[2]]
+    found = float(match[1]) * _AN_HOUR[match[2]]
+    if not 0 < found < math.inf:
+        raise InvalidRequest(f"--rate {text} must be over 0 and finite: write such as 100/h")
+    return found
 
 
 def _hours(text: str) -> tuple[float, float]:

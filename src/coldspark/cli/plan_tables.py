@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from coldspark.cli import render
+from coldspark.sim.telling import rate_of, requests_of
 
 Json = dict[str, Any]
 
@@ -26,8 +27,8 @@ def show(answer: Json) -> None:
 def _traffic(traffic: Json) -> None:
     service = traffic["service"]
     render.out(
-        f"{traffic['requests']:,} requests in {duration(traffic['period_s'])}"
-        f" ({traffic['requests_a_day']:,.0f} a day);"
+        f"{requests_of(traffic)} in {duration(traffic['period_s'])}"
+        f" ({rate_of(traffic)} a day);"
         f" each takes {duration(service['p50_s'])} (p95 {duration(service['p95_s'])}),"
         f" a start here {duration(traffic['start_p50_s'])}"
         f" (p95 {duration(traffic['start_p95_s'])})"

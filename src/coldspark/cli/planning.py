@@ -224,7 +224,8 @@ def plan(
     else:
         asked = plan_inputs.from_pattern(rate or "", hours, burst, days, took, seed)
     types = plan_inputs.gpus_of(gpus, gpu_memory, asked)
-    bounds = _bounds(min, max, concurrency or asked.concurrency or 1)
+    slots = asked.concurrency or 1 if concurrency is None else concurrency
+    bounds = _bounds(min, max, slots)
     windows, moves = plan_inputs.windows_of(window, bounds, asked)
     plays = _seeds(seeds, len(asked.recorded.traffic), has_windows=bool(windows))
     question = Question(
@@ -288,6 +289,8 @@ def _objective(p95: str | None, wait_cost: float | None) -> "Objective":
     from coldspark.cli.options import seconds_of
     from coldspark.sim.choosing import Objective
 
+    if wait_cost is not None and not 0 <= wait_cost < float("inf"):
+        raise InvalidRequest(f"--wait-cost {wait_cost:g} must be dollars, 0 or more, such as 0.001")
     try:
         return Objective(
             p95_s=None if p95 is None else seconds_of(p95, "--p95"), wait_dollars_per_s=wait_cost

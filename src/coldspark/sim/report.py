@@ -1,15 +1,20 @@
 """A plan as one HTML page that holds all it needs: tables, pictures, the policy, assumptions."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
+from itertools import starmap
 from typing import Any
 
 from coldspark.core.money import format_dollars
 from coldspark.core.sizes import format_duration
 from coldspark.sim import drawing
+from coldspark.sim.telling import rate_of, requests_of
 
 Json = dict[str, Any]
 
+_FIGURE = re.compile(r"~?\$?\d[\d,.]*\s?(%|[a-zµ]+)?( \d+\s?[a-z]+)?(\.\.\$?\d.*)?")
+"""Money, a share, a duration such as 1m 2s, or an interval of them."""
 _STYLE = """
 :root { color-scheme: light dark; --ink: #222; --paper: #fff; --line: #ddd; --block: #f4f4f4; }
 @media (prefers-color-scheme: dark) {
@@ -19,12 +24,15 @@ body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
        max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; margin: 1rem 0; font-size: 13px; }
-th, td { text-align: left; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid var(--line);
-         vertical-align: top; }
+th, td { text-align: left; min-width: 2.5rem; padding: .25rem .75rem .25rem 0;
+         border-bottom: 1px solid var(--line); vertical-align: top; }
 td.number { text-align: right; white-space: nowrap; }
-tr.chosen { font-weight: bold; }
+th.number { text-align: right; }
+td:first-child { min-width: 9rem; }
+td:last-child { min-width: 6rem; }
+tr.chosen { font-weight: bold; background: var(--block); }
 pre { background: var(--block); padding: 1rem; overflow-x: auto; }
-svg { max-width: 100%; height: auto; }
+svg { max-width: 100%; min-width: 44rem; height: auto; }
 """.strip()
 
 
@@ -34,24 +42,27 @@ def page(answer: Json) -> str:
     parts = [
         "<h1>A plan for this traffic</h1>",
         f"<p>{escape(_summary(answer['traffic']))}</p>",
-        drawing.arrivals(answer),
+        _wide(drawing.arrivals(answer)),
         f"<h2>Recommended: {escape(recommended['policy'])}</h2>",
         f"<p>{escape(recommended['reason'])}</p>",
         f"<p>{escape(recommended['sureness'])}</p>",
         f"<pre>{escape(recommended['toml'])}</pre>",
         "<h2>Cost and waiting of every policy here</h2>",
-        drawing.frontier(answer),
+        "<p>Down and to the left is better: cheaper, and callers wait less.</p>",
+        _wide(drawing.frontier(answer)),
         _policies(answer["policies"]),
-        f"<p>{escape(answer['seeds']['told'] or '')}</p>",
+        *([f"<p>{escape(told)}</p>"] if (told := answer["seeds"]["told"]) else []),
         "<h2>Platforms, a month of 30 days</h2>",
-        drawing.components(answer),
+        _wide(drawing.components(answer)),
         _platforms(answer["platforms"]),
+        f"<p>{escape(_dedicated(answer['dedicated']))}</p>",
         "<h2>What to know</h2>",
         _remarks(answer),
     ]
     body = "\n".join(parts)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>coldspark plan</title>\n<style>\n{_STYLE}\n</style>\n</head>\n"
         f"<body>\n{body}\n</body>\n</html>\n"
     )
@@ -60,10 +71,17 @@ def page(answer: Json) -> str:
 def _summary(traffic: Json) -> str:
     service = traffic["service"]
     return (
-        f"{traffic['requests']:,} requests in {format_duration(traffic['period_s'])}:"
-        f" {traffic['requests_a_day']:,.0f} a day, each taking {_time(service['p50_s'])}"
+        f"{requests_of(traffic)} in {format_duration(traffic['period_s'])}:"
+        f" {rate_of(traffic)} a day, each taking {_time(service['p50_s'])}"
         f" (p95 {_time(service['p95_s'])}); a start here takes {_time(traffic['start_p50_s'])}"
         f" (p95 {_time(traffic['start_p95_s'])})."
+    )
+
+
+def _dedicated(dedicated: Json) -> str:
+    return (
+        f"dedicated: the fewest replicas ({dedicated['replicas']}) with 95 % of waits within"
+        f" {_time(dedicated['p95_wait_max_s'])}, or else the most that --max allows"
     )
 
 
@@ -123,12 +141,18 @@ def _policies(policies: Sequence[Json]) -> str:
                 *_between(one["latency_p95_s_90"], _time),
                 f"{one['cold_share']:.1%}",
                 f"{one['starts_a_day']:.1f}",
-                "yes" if one["is_on_frontier"] else "",
+                _standing(one),
             ],
         )
         for one in ordered
     ]
     return _table(headers, rows)
+
+
+def _standing(one: Json) -> str:
+    if one["is_chosen"]:
+        return "recommended"
+    return "yes" if one["is_on_frontier"] else ""
 
 
 def _between(found: list[float] | None, write: Callable[[float], str]) -> list[str]:
@@ -138,7 +162,12 @@ def _between(found: list[float] | None, write: Callable[[float], str]) -> list[s
 def _remarks(answer: Json) -> str:
     told = [*answer["remarks"]]
     for row in answer["platforms"]:
-        told += [f"{row['title']} ({row['as_of']}): {each}" for each in row["assumptions"]]
+        about = f"{row['title']} ({row['as_of']})"
+        told += [f"{about}: {each}" for each in row["assumptions"]]
+        if row["month_nanos"] is not None:
+            told += [f"{about}: missing from the sum: {each}" for each in row["missing"]]
+    if any(row.get("unserved") for row in answer["platforms"]):
+        told.append("some requests were not taken before the period ended: raise --max")
     told.append("~ marks a sum with a rate that was estimated, not published.")
     told.append("Figures are a simulation's: the production scaler in virtual time.")
     items = "".join(f"<li>{escape(each)}</li>" for each in dict.fromkeys(told))
@@ -146,17 +175,30 @@ def _remarks(answer: Json) -> str:
 
 
 def _table(headers: Sequence[str], rows: Iterable[tuple[bool, Sequence[str]]]) -> str:
-    head = "".join(f"<th>{escape(header)}</th>" for header in headers)
+    rows = list(rows)
     lines = []
     for is_chosen, cells in rows:
         kind = ' class="chosen"' if is_chosen else ""
         lines.append(f"<tr{kind}>{''.join(map(_cell, cells))}</tr>")
+    columns = zip(*(cells for _, cells in rows), strict=True)
+    head = "".join(starmap(_header, zip(headers, columns, strict=True)))
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
-    return f'<div class="wide">{table}</div>'
+    return _wide(table)
+
+
+def _wide(part: str) -> str:
+    """Let what does not fit be moved aside, and not shrink until nobody can read it."""
+    return f'<div class="wide">{part.strip()}</div>'
+
+
+def _header(text: str, column: Sequence[str]) -> str:
+    """Write a header over its figures; a column of words begins on the left."""
+    kind = ' class="number"' if any(map(_FIGURE.fullmatch, column)) else ""
+    return f"<th{kind}>{escape(text)}</th>"
 
 
 def _cell(text: str) -> str:
-    kind = ' class="number"' if text[:1].isdigit() or text[:2] in ("~$",) or text[:1] == "$" else ""
+    kind = ' class="number"' if _FIGURE.fullmatch(text) else ""
     return f"<td{kind}>{escape(text)}</td>"
 
 

@@ -14,6 +14,7 @@ from coldspark.sim.sweeping import Swept
 
 Json = dict[str, Any]
 _BARS_MAX = 168
+_FEW_A_DAY = 10
 
 
 def told(plan: Plan, remarks: Sequence[str] = ()) -> Json:
@@ -51,6 +52,18 @@ def told(plan: Plan, remarks: Sequence[str] = ()) -> Json:
         "seeds": _seeds(question),
         "remarks": list(remarks),
     }
+
+
+def requests_of(traffic: Json) -> str:
+    """Write how many requests there were."""
+    count = traffic["requests"]
+    return f"{count:,} request{'' if count == 1 else 's'}"
+
+
+def rate_of(traffic: Json) -> str:
+    """Write how many come in a day: few are not none."""
+    rate = traffic["requests_a_day"]
+    return f"{rate:,.0f}" if rate >= _FEW_A_DAY else f"{rate:.2g}"
 
 
 def _seeds(question: Question) -> Json:

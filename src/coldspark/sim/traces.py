@@ -10,12 +10,17 @@ import random
 from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from coldspark.sim.traffic import Durations, Traffic, spread
 
 REQUESTS_MAX = 2_000_000
 SPAN_MAX_S = 400 * 86_400.0
 """Longer is a wrong unit, such as milliseconds, or takes for ever."""
+_MOMENT_MAX_S = 1e11
+_FIRST_LINE = (
+    "first line must name the columns arrival_s and duration_s, or t_s, window_s and count"
+)
 _Row = tuple[int, Mapping[str, str]]
 """The line that it ends on, and its columns."""
 _DELIMITERS = ",;\t"
@@ -49,10 +54,7 @@ def read_trace(
     if {"t_s", "window_s", "count"} <= set(columns):
         return _windows(rows, service, seed)
     if "arrival_s" not in columns:
-        raise ValueError(
-            "the trace's first line must name the columns arrival_s and duration_s, or t_s,"
-            f" window_s and count; it is {','.join(columns)!r}"
-        )
+        raise ValueError(f"the trace's {_FIRST_LINE}; it is {','.join(columns)!r}")
     return _requests(rows, service, key, seed)
 
 
@@ -61,7 +63,7 @@ def _reader(lines: Iterable[str]) -> "csv.DictReader[str]":
     found = iter(lines)
     header = next((line for line in found if line.strip()), "")
     if not header:
-        raise ValueError("the trace is empty")
+        raise ValueError(f"the trace is empty: its {_FIRST_LINE}")
     delimiter = max(_DELIMITERS, key=header.count)
     names = [name.strip().lower() for name in next(csv.reader([header], delimiter=delimiter))]
     return csv.DictReader(found, fieldnames=names, delimiter=delimiter)
@@ -90,7 +92,7 @@ def _requests(
     for number, row in rows:
         duration = (row.get("duration_s") or "").strip()
         duration_s = _number(duration, "duration_s", number) if duration else None
-        found.append((_number(row["arrival_s"], "arrival_s", number), duration_s))
+        found.append((_moment_s(row["arrival_s"], "arrival_s", number), duration_s))
         _refuse_many(len(found))
     if not found:
         raise ValueError("the trace has no requests" + ("" if key is None else f" of key {key!r}"))
@@ -110,9 +112,8 @@ def _windows(rows: Iterable[_Row], service: Durations | None, seed: int) -> Reco
     windows: list[tuple[float, float, int]] = []
     total = 0
     for number, row in rows:
-        begin_s, length_s, count = (
-            _number(row[name], name, number) for name in ("t_s", "window_s", "count")
-        )
+        begin_s = _moment_s(row["t_s"], "t_s", number)
+        length_s, count = (_number(row[name], name, number) for name in ("window_s", "count"))
         windows.append((begin_s, length_s, round(count)))
         total += round(count)
         _refuse_many(total)
@@ -125,15 +126,41 @@ def _windows(rows: Iterable[_Row], service: Durations | None, seed: int) -> Reco
     return Recorded(spread(windows, service, seed), period_s, total)
 
 
+def _moment_s(text: str | None, column: str, line: int) -> float:
+    """Return a moment in seconds: of any clock, or since 1970 where it is a date of ISO 8601."""
+    try:
+        value = float(text or "")
+    except ValueError:
+        value = _date_s(text or "")
+    if not math.isfinite(value):
+        raise ValueError(
+            f"line {line}: {column}={text!r} is no number of seconds;"
+            " write dates as 2026-01-31T12:00:00Z, or as seconds since any moment"
+        )
+    if value > _MOMENT_MAX_S:
+        raise ValueError(
+            f"line {line}: {column}={text!r} is beyond the year 5000 in seconds: it seems to be"
+            " milliseconds; divide by 1,000"
+        )
+    return value
+
+
+def _date_s(text: str) -> float:
+    try:
+        found = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return math.nan
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
 def _number(text: str | None, column: str, line: int) -> float:
     try:
         value = float(text or "")
     except ValueError:
         value = math.nan
-    if not math.isfinite(value) or (value < 0 and column != "arrival_s"):
-        what = "number" if column == "count" else "number of seconds"
-        cure = "; write dates as seconds since any moment" if column in ("arrival_s", "t_s") else ""
-        raise ValueError(f"line {line}: {column}={text!r} is no {what}{cure}")
+    if not math.isfinite(value) or value < 0:
+        what = "a number" if column == "count" else "a number of seconds"
+        raise ValueError(f"line {line}: {column}={text!r} must be {what}, 0 or more")
     return value
 
 
