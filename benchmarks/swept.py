@@ -28,7 +28,7 @@ class Setting:
 
 _STEP = 1.5
 """From one wait_value to the next; ``frontier`` plays more where costs lie far apart."""
-_WAIT_VALUES = (0.0, *(float(f"{0.5 * _STEP**n:.3g}") for n in range(27)))
+_WAIT_VALUES = (0.0, 0.02, 0.06, 0.2, *(float(f"{0.5 * _STEP**n:.3g}") for n in range(27)))
 _IMPATIENT_MAX = 50.0
 """From here on hardly a request that waits gets no start: patience changes little."""
 
