@@ -36,7 +36,7 @@ class Sweep:
     of: Callable[[float], Setting]
 
 
-_WAIT_VALUES = (0.0, *(0.5 * 2.0**n for n in range(16)))
+_WAIT_VALUES = (0.0, 0.02, 0.06, 0.2, *(0.5 * 2.0**n for n in range(16)))
 _IMPATIENT_MAX = 50.0
 """From here on hardly a request that waits gets no start: patience changes little."""
 

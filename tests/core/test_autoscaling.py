@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from coldspark.core.autoscaling import AGEING_STARTS, Observed, decide, first_saved
+from coldspark.core.autoscaling import AGEING_STARTS, Observed, decide, first_saved, last_paying
 from coldspark.core.types import ScalePolicy
 
 SECONDS = st.floats(0.001, 600.0)
@@ -265,3 +265,67 @@ def test_less_patience_starts_no_fewer(view: Observed, shorter_s: float, longer_
         decide(replace(policy, patience_s=each), view).replicas for each in (low, high, None)
     )
     assert one >= other >= unset
+
+
+@given(left=st.floats(0.1, 1000.0), rounds=st.floats(0.01, 1000.0), value=st.floats(0.0, 1000.0))
+def test_the_last_start_pays_by_the_waiting_of_the_queue_and_one_more_does_not(
+    left: float, rounds: float, value: float
+) -> None:
+    """In starts: M replicas let a queue wait for left**2 / (2 M rounds) in all."""
+    last = last_paying(left, rounds, value)
+
+    def spared(replicas: int) -> float:
+        return value * left * left / (2.0 * rounds * replicas * (replicas - 1))
+
+    assert last == 1 or spared(last) >= 1.0 - 1e-6
+    assert spared(last + 1) <= 1.0 + 1e-6
+
+
+def test_a_queue_that_a_few_will_soon_have_worked_off_starts_no_replica_for_each() -> None:
+    """The worked number: 20 of 50; with S of a minute each has its own, with no value one."""
+    burst = Observed(
+        queued=50,
+        ready=0,
+        starting_ages_s=(),
+        oldest_wait_s=0.0,
+        start_s=30.0,
+        service_s=1.0,
+        service_mean_s=1.0,
+    )
+    policy = ScalePolicy(replicas_max=100)
+    assert decide(policy, burst).replicas == 20
+    long = structs.replace(burst, service_s=60.0, service_mean_s=60.0)
+    assert decide(policy, long).replicas == 50
+    assert decide(replace(policy, wait_value=0.0), burst).replicas == 1
+    assert decide(replace(policy, patience_s=0.0), burst).replicas == 50
+
+
+def test_a_load_that_goes_on_has_those_that_it_keeps_busy_besides() -> None:
+    """Four come each second and take 5 s: 20 are busy for good, however short the queue is."""
+    view = Observed(
+        queued=60,
+        ready=2,
+        starting_ages_s=(),
+        oldest_wait_s=0.0,
+        start_s=30.0,
+        service_s=5.0,
+        service_mean_s=5.0,
+        arrivals_per_s=4.0,
+    )
+    policy = ScalePolicy(replicas_max=100, wait_value=0.1)
+    # 60 - 2 * 30/5 = 48 are left: M (M - 1) <= 0.1 * 48**2 / 12 = 19.2, so 4 for the backlog.
+    assert decide(policy, structs.replace(view, arrivals_per_s=0.0)).replicas == 4
+    assert decide(policy, view).replicas == 4 + 20
+
+
+@given(view=SEEN, low=st.floats(0.0, 100.0), high=st.floats(0.0, 100.0), mean_s=SECONDS)
+def test_waiting_that_is_worth_more_starts_no_fewer(
+    view: Observed, low: float, high: float, mean_s: float
+) -> None:
+    """It is monotone in ``wait_value``."""
+    view = structs.replace(view, service_mean_s=mean_s, arrivals_per_s=1.0)
+    less, more = (
+        decide(ScalePolicy(replicas_max=1000, wait_value=value), view).replicas
+        for value in sorted((low, high))
+    )
+    assert less <= more

@@ -15,6 +15,7 @@ from coldspark.core.descent import (
     Rest,
     Rung,
     beside_others,
+    beyond_all,
     cheapest,
 )
 from coldspark.core.gaps import BINS, EDGES_S, FIRST_S, Gaps, Levels
@@ -252,3 +253,37 @@ def test_how_long_a_level_is_up_is_measured_across_short_gaps() -> None:
     assert levels.gaps(1).up_s(1.0) == 1.0
     levels.measure(1, 1, 4, 60.0)
     assert levels.gaps(1).up_s(1.0) == pytest.approx((5.0 + 2 * 1.0) / 3)
+
+
+def test_a_level_that_was_never_up_is_kept_early_and_only_where_waiting_is_dear() -> None:
+    """The worked number: K is 102, of which 10/11 are 93; the bin edge below is 90.5."""
+    dear = beyond_all(10, 11, rungs(2.0), 100.0, 1.0)
+    (ages,) = dear.starts_s
+    assert ages[0] == 0.0
+    assert 2.0 < ages[1] < 90.5
+    assert dear.at(90.0) is Rest.READY
+    assert dear.at(91.0) is Rest.ENDED
+    assert not beyond_all(10, 11, rungs(2.0), 0.0, 1.0).starts_s
+
+
+@given(
+    highest=st.integers(2, 40),
+    over=st.integers(1, 40),
+    start_s=WAKES,
+    value=st.floats(0.0, 1e4),
+    wait_s=st.floats(0.0, 100.0),
+)
+def test_the_further_over_all_that_was_seen_the_sooner_a_reserve_goes(
+    highest: int, over: int, start_s: float, value: float, wait_s: float
+) -> None:
+    """Neither is it kept nor started for longer than the level below it."""
+    lower, upper = (
+        beyond_all(highest, highest + each, rungs(start_s), value, wait_s)
+        for each in (over, over + 1)
+    )
+
+    def last_start_s(descent: Descent) -> float:
+        return max((to_s for _, to_s in descent.starts_s), default=0.0)
+
+    assert last_start_s(upper) <= last_start_s(lower)
+    assert upper.next_s(0.0) <= lower.next_s(0.0)

@@ -220,3 +220,34 @@ def test_a_second_replica_is_started_for_those_that_come_often(
         endpoint.call_in_turn()
         endpoint.run_until(endpoint.now + pause_s)
     assert (len(endpoint.states) == 2) is is_started
+
+
+@pytest.mark.parametrize(
+    ("wait_value", "at_once", "replicas"), [(1000.0, 2, 4), (1.0, 2, 1), (1000.0, 1, 1)]
+)
+def test_where_waiting_is_dear_more_are_kept_than_were_ever_needed(
+    wait_value: float, at_once: int, replicas: int
+) -> None:
+    """Two at once may be followed by more; one at a time says nothing of more."""
+    endpoint = Endpoint(start_s=2.0, park_timeout_s=0.0, wait_value=wait_value)
+    endpoint.call()
+    if at_once == 2:
+        endpoint.call_twice()
+    endpoint.run_until(endpoint.now + 3.0)
+    assert len(endpoint.states) == replicas
+
+
+def test_a_reserve_goes_when_nothing_came_for_long() -> None:
+    """The longer all is known, the less likely is what was never seen."""
+    endpoint = Endpoint(start_s=2.0, park_timeout_s=0.0, wait_value=100.0)
+    endpoint.call()
+    endpoint.call_twice()
+    endpoint.run_until(endpoint.now + 3.0)
+    assert len(endpoint.states) > 2
+    for _ in range(300):
+        endpoint.call()
+        endpoint.run_until(endpoint.now + 2.0)
+    asked = len(endpoint.asked_s)
+    assert len(endpoint.states) <= 2
+    endpoint.run_until(endpoint.now + 100.0)
+    assert len(endpoint.asked_s) == asked

@@ -16,6 +16,14 @@ they were started for. Counted for c each, the next arrival would ask for nine m
 Believing too much in what is there costs latency, believing too little costs seconds of GPU; hence
 the two quantiles, and an ageing guard: a request older than three starts gets one more replica.
 
+Of those, only as many are started as pay (``last_paying``): each further start spares less of the
+queue's waiting than the one before. A load that goes on needs more than its backlog says. With a
+requests per second over the last H = 4 C, replicas that it keeps busy are spared from that
+reckoning, floor(a S/c) of them, where one that is missing for as long again would cost more waiting
+than its start: ``wait_value c H**2/(2 S) >= C``. With a waste budget, that alone decides.
+
+    start    at most  floor(a S/c) + last_paying - r - p
+
 Where the policy has a patience P, whoever would wait for longer gets a start, whether or not it
 pays: within P seconds those that are ready take r c P/S (S the mean here), and each that starts c.
 
@@ -31,6 +39,8 @@ from coldspark.core.rules.seen import Observed, Verdict
 from coldspark.core.types import ScalePolicy
 
 AGEING_STARTS = 3.0
+RATE_STARTS = 4.0
+"""Over how many starts the rate of arrivals is measured, and taken to go on."""
 _PLACES_MAX = 10_000
 
 
@@ -102,17 +112,46 @@ def _starts_for_work(policy: ScalePolicy, seen: Observed) -> int:
     start_s = seen.start_s or 0.0
     rounds = start_s / seen.service_s if seen.service_s else 0.0
     need = max(slots, policy.waste_budget * slots * rounds)
+    ahead = [min(age_s, start_s) * slots for age_s in seen.starting_ages_s]
+    done = [each / seen.service_s if seen.service_s else 0.0 for each in ahead]
     taken = seen.ready * slots * rounds
-    for age_s in seen.starting_ages_s:
-        ahead_s = min(age_s, start_s)
-        ahead = ahead_s * slots / seen.service_s if seen.service_s else 0.0
-        taken += max(need, slots + ahead)
+    left = seen.queued - taken - sum(done)
+    taken += sum(max(need, slots + each) for each in done)
+    present = seen.ready + len(done)
     starts = math.floor((seen.queued - taken) / need + 0.5)
-    if seen.ready == 0 and not seen.starting_ages_s:
+    if starts > 0 and not policy.waste_budget:
+        starts = min(starts, _paying(policy, seen, left / slots) - present)
+    if present == 0:
         return max(1, starts)
-    if not seen.starting_ages_s and start_s and seen.oldest_wait_s > AGEING_STARTS * start_s:
+    if not done and start_s and seen.oldest_wait_s > AGEING_STARTS * start_s:
         return max(1, starts)
     return max(0, starts)
+
+
+def _paying(policy: ScalePolicy, seen: Observed, left: float) -> int:
+    """Return how many replicas pay for a backlog of so many requests for each slot of one."""
+    if not seen.start_s or not seen.service_mean_s:
+        return _PLACES_MAX
+    slots, rounds = policy.concurrency, seen.start_s / seen.service_mean_s
+    value = policy.wait_value * slots
+    kept_busy = 0
+    if 0.5 * value * RATE_STARTS * RATE_STARTS * rounds >= 1.0:
+        kept_busy = math.floor(seen.arrivals_per_s * seen.service_mean_s / slots)
+    return kept_busy + last_paying(left, rounds, value)
+
+
+def last_paying(left: float, rounds: float, value: float) -> int:
+    """Return the last replica whose start pays by the waiting of the whole queue.
+
+    ``left`` requests for each slot of a replica wait still when a start is through. M replicas take
+    them on after ``c S left**2 / (2 M)`` seconds of waiting in all, so the M-th spares
+    ``c S left**2 / (2 M (M - 1))``. It pays while ``wait_value`` times that is C or more:
+    ``M (M - 1) <= value left**2 / (2 rounds)``, with ``rounds = C/S`` and ``value = wait_value c``.
+    Worked number: left=50, C=30, S=1, c=1 and wait_value=10: M (M - 1) <= 416.7, so 20 of the 50.
+    """
+    if left <= 0.0:
+        return 0
+    return math.floor(0.5 + math.sqrt(0.25 + 0.5 * value * left * left / rounds))
 
 
 def _explain(policy: ScalePolicy, seen: Observed, starts: int, granted: int) -> str:
@@ -120,6 +159,6 @@ def _explain(policy: ScalePolicy, seen: Observed, starts: int, granted: int) -> 
     if granted <= 0 and starts > 0:
         return f"{there}: at replicas_max={policy.replicas_max}"
     if granted <= 0:
-        return f"{there}: those at hand will have taken them on before another could start"
+        return f"{there}: those at hand will have taken them on before another start pays"
     capped = f" (of {starts}: replicas_max={policy.replicas_max})" if starts > granted else ""
     return f"{there}: start {granted}{capped}"

@@ -131,6 +131,21 @@ def beside_others(
     return cheapest(gaps, rungs, wait_value, up_s, share), False
 
 
+def beyond_all(
+    highest: int, level: int, rungs: tuple[Rung, Rung, Rung], wait_value: float, wait_max_s: float
+) -> Descent:
+    """Return the descent of a level that was never up, by the age of all that was measured.
+
+    A rule of succession, with no scale of its own in time or in height: what was not seen within t
+    seconds comes in the next one with a chance of 1/t, as the imagined gaps of ``Gaps.ends`` have
+    it, and to n levels, where N is the highest seen, with N/n of that. So the n-th pays while
+    ``t < K N/n``, where there is enough of that time left to pay a start ahead. Worked number:
+    N=10, n=11, a start of 2 s, nobody waits for longer than 1 s: at wait_value=100 K is 102 and it
+    is kept for the first 90 s (the bin edge below 93), at wait_value=0 it is never started.
+    """
+    return cheapest(Gaps(), rungs, wait_value, wait_max_s, highest / level)
+
+
 def _move_s(here: Rest, there: Rest, rungs: tuple[Rung, Rung, Rung]) -> float:
     return WAKE_AHEAD * rungs[here].wake_s if there < here else 0.0
 

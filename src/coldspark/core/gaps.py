@@ -86,6 +86,8 @@ class Levels:
         """With so few, it falls. Read only."""
         self.listener: Callable[[int, float], None] | None = None
         """Hears of every gap, with its level; those below ``FIRST_S`` too."""
+        self.began_s: float | None = None
+        """When the first level came up first. Read only."""
         self._down_since_s: list[float] = [float("-inf")]
         """By level; those above it were never up."""
         self._up_since_s: list[float] = [float("-inf")]
@@ -95,6 +97,8 @@ class Levels:
     def measure(self, open: int, slots: int, level_max: int, now: float) -> None:
         """Note how many requests are open, if that is over ``over`` or as few as ``under``."""
         level, down = self.level, self._down_since_s
+        if self.began_s is None and open:
+            self.began_s = now
         while open > level * slots and level < level_max:
             level += 1
             if level == len(down):
@@ -120,6 +124,11 @@ class Levels:
         while index >= len(self._gaps):
             self._gaps.append(Gaps())
         return self._gaps[index]
+
+    @property
+    def highest(self) -> int:
+        """Return the highest level that was ever up, 0 when none was."""
+        return len(self._down_since_s) - 1
 
     def down_since_s(self, level: int) -> float | None:
         """Return since when a level is not needed; None when it is, or never was."""

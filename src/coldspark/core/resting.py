@@ -8,7 +8,7 @@ out anew when an eighth more gaps are known, or wakes take a tenth less or more.
 from dataclasses import dataclass
 
 from coldspark.core.deadlines import NEVER
-from coldspark.core.descent import Descent, Rest, Rung, beside_others, cheapest
+from coldspark.core.descent import Descent, Rest, Rung, beside_others, beyond_all, cheapest
 from coldspark.core.gaps import FIRST_S, Gaps
 from coldspark.core.replicas import ReplicaState
 from coldspark.core.rules.settings import Histogram, Learned
@@ -36,6 +36,8 @@ class _Learned:
     """What they cost; None for a rule that does not ask."""
     is_worth_starting: bool = False
     """Having it costs less from use to use than each use spares."""
+    highest: int = 0
+    """Of a level that was never up: the highest that was; else 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ class Resting:
         levels = self._state.levels
         if level <= levels.level:
             return NEVER
-        since_s = levels.down_since_s(level)
+        since_s = self._unneeded_since_s(level)
         since_s = own_s if since_s is None else since_s
         descent = self._of(level).descent
         age_s = max(0.0, now - since_s)
@@ -159,7 +161,21 @@ class Resting:
         level = state.roster.ready + len(state.roster.starting) + 1
         if not self._is_learning or level > state.scale.replicas_max:
             return level, None
-        return level, state.levels.down_since_s(level)
+        return level, self._unneeded_since_s(level)
+
+    def _is_beyond(self, level: int) -> bool:
+        """Return whether a level was never up, though others have shown how heights spread.
+
+        Where there was never more than one request at a time, there is no telling.
+        """
+        levels = self._state.levels
+        is_learned = isinstance(self._state.ruling.rule, Learned)
+        return is_learned and level > levels.highest > 1
+
+    def _unneeded_since_s(self, level: int) -> float | None:
+        """Return since when a level is not needed; of one that never was, since the beginning."""
+        levels = self._state.levels
+        return levels.began_s if self._is_beyond(level) else levels.down_since_s(level)
 
     def evicted(self) -> None:
         """Note that a replica was given up for others: none is woken ahead in its place."""
@@ -171,11 +187,8 @@ class Resting:
     @property
     def expected(self) -> int:
         """Return how many replicas there shall be for requests that are expected."""
-        levels = self._state.levels
-        return max(
-            (k for k, since_s in self._woken_ahead.items() if levels.down_since_s(k) == since_s),
-            default=0,
-        )
+        woken, since = self._woken_ahead.items(), self._unneeded_since_s
+        return max((k for k, since_s in woken if since(k) == since_s), default=0)
 
     @property
     def _is_learning(self) -> bool:
@@ -194,11 +207,14 @@ class Resting:
             self._learned.clear()
         if isinstance(state.ruling.rule, Histogram):
             return self._counted(level)
+        if self._is_beyond(level):
+            return self._reserve(level)
         gaps, rungs = state.levels.gaps(level), self._rungs()
         known = self._learned.get(level)
         if (
             known is not None
             and known.rungs is rungs
+            and not known.highest
             and gaps.measured <= known.gaps * (1.0 + _ANEW_SHARE)
         ):
             return known
@@ -214,9 +230,27 @@ class Resting:
         scale, service_s = self._state.scale, self._state.services_s.mean()
         if level == 1 or service_s is None:
             return cheapest(gaps, rungs, scale.wait_value), True
-        # About one waits before it, and ``level - 1`` replicas become free once in S each.
-        turn_s = _AHEAD * service_s / ((level - 1) * scale.concurrency)
-        return beside_others(gaps, rungs, scale.wait_value, gaps.up_s(turn_s))
+        up_s = gaps.up_s(self._turn_s(level, service_s))
+        return beside_others(gaps, rungs, scale.wait_value, up_s)
+
+    def _turn_s(self, level: int, service_s: float) -> float:
+        """Return how long a request waits that misses a level (from 2) of which nothing is known.
+
+        About one waits before it, and ``level - 1`` replicas become free once in S each.
+        """
+        return _AHEAD * service_s / ((level - 1) * self._state.scale.concurrency)
+
+    def _reserve(self, level: int) -> _Learned:
+        """Return what is known of a level that was never up."""
+        highest, rungs = self._state.levels.highest, self._rungs()
+        known = self._learned.get(level)
+        if known is not None and known.rungs is rungs and known.highest == highest:
+            return known
+        turn_s = self._turn_s(level, self._state.services_s.mean() or 0.0)
+        value = self._state.scale.wait_value
+        descent = beyond_all(highest, level, rungs, value, turn_s)
+        self._learned[level] = _Learned(descent, 0, rungs, highest=highest)
+        return self._learned[level]
 
     def _counted(self, level: int) -> _Learned:
         """Return what the histogram rule says of a level."""

@@ -55,7 +55,8 @@ class ScalePolicy:
     wait_value: float = DEFAULT_WAIT_VALUE
     """What a second of a caller's waiting is worth, in seconds of a ready replica.
 
-    Higher keeps idle replicas for longer; it counts where a time above is learned.
+    Higher keeps idle replicas for longer, where a time above is learned, and starts more of them
+    for the same queue; with 0 one replica works it off, unless somebody waits for three starts.
     """
     patience_s: float | None = None
     """Whoever would wait for longer than this gets a replica started, whether or not it pays.

@@ -1,5 +1,7 @@
 """Carrying out what ``autoscaling`` decides: ask for more, call asks back, let idle ones go."""
 
+from coldspark.core.arrivals import Arrivals
+from coldspark.core.autoscaling import RATE_STARTS
 from coldspark.core.deadlines import NEVER
 from coldspark.core.descent import Rest
 from coldspark.core.gaps import FIRST_S
@@ -28,6 +30,7 @@ class Scaling:
         self._lives = lives
         self._rollout = rollout
         self._resting = Resting(state)
+        self._arrivals = Arrivals()
 
     def rescale(self, now: float, effects: list[FleetEffect]) -> None:
         """Go on with an update; start what the rule asks for, or call asks for room back."""
@@ -87,6 +90,7 @@ class Scaling:
 
     def _observe(self, now: float) -> Observed:
         state, first = self._state, self._state.book.first
+        start_s = state.starts_s.quantile(0.25)
         return Observed(
             now=now,
             running=state.book.open - state.book.queued,
@@ -96,7 +100,10 @@ class Scaling:
             ready=state.roster.ready,
             starting_ages_s=tuple(now - r.asked_s for r in state.roster.starting.values()),
             oldest_wait_s=0.0 if first is None else now - first.arrived_s,
-            start_s=state.starts_s.quantile(0.25),
+            start_s=start_s,
+            arrivals_per_s=self._arrivals.per_s(
+                state.services_s.taken + state.book.open, RATE_STARTS * (start_s or 0.0), now
+            ),
             service_s=state.services_s.quantile(0.75),
             service_mean_s=state.services_s.mean(),
         )

@@ -24,6 +24,8 @@ class Observed(Struct, frozen=True, kw_only=True, gc=False):
     """S: seconds that a request takes (a high quantile); None until one was measured."""
     service_mean_s: float | None = None
     """The mean of what was measured."""
+    arrivals_per_s: float = 0.0
+    """Requests that came per second over the last ``RATE_STARTS`` starts or more."""
     now: float = 0.0
     """Monotonic seconds."""
     running: int = 0
