@@ -321,7 +321,7 @@ def test_a_variant_that_goes_serves_those_who_wait_in_it() -> None:
         await asyncio.sleep(0)
         await rig.platform.deploy(endpoint(variant("next", NEW)))
         assert await asyncio.gather(*waiting) == ["old"] * 5
-        assert (await rig.ask("main")).startswith("NotFound")
+        assert (await rig.ask("main")).startswith("InvalidRequest")
         await rig.close()
 
     asyncio.run(run())

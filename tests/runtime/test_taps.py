@@ -102,7 +102,7 @@ def test_a_shadow_gets_its_share_of_copies_and_nobody_hears_it() -> None:
         assert all(one.request.endswith(shadows.MARK) for one in copies)
         assert taps(rig) == TapsView(copied=5)
         assert [one.name for one in rig.platform.endpoint(CHAT).shadows] == ["dim"]
-        assert (await rig.ask("dim")).startswith("NotFound")
+        assert (await rig.ask("dim")).startswith("InvalidRequest")
         # Without its shadow the endpoint has no tap at all.
         await rig.platform.deploy(endpoint(variant("main", PLAIN)))
         assert rig.platform.endpoint(CHAT).taps is None
