@@ -20,7 +20,7 @@ def test_a_load_that_goes_on_has_its_rate_and_a_burst_after_silence_hardly_any()
 def test_it_is_never_below_zero_nor_over_what_came_within_a_window(
     steps: list[tuple[float, int]], window_s: float
 ) -> None:
-    """Nothing is divided by less than the window, so a burst at once is no infinite rate."""
+    """Nothing is divided by less than the window or a millisecond: no rate is infinite."""
     arrivals, now, came = Arrivals(), 0.0, 0
     for passed_s, more in steps:
         now, came = now + passed_s, came + more

@@ -6,6 +6,8 @@ burst says little; a load that goes on has its marks one window apart.
 
 _Mark = tuple[float, int]
 """A moment, and how many had come by then."""
+_LEAST_S = 1e-3
+"""Two that came at once are no endless rate."""
 
 
 class Arrivals:
@@ -26,5 +28,5 @@ class Arrivals:
         elif now - self._new[0] >= window_s:
             self._old, self._new = self._new, (now, came)
         since_s, before = self._old
-        passed_s = max(window_s, now - since_s)
-        return max(0.0, (came - before) / passed_s) if passed_s > 0.0 else 0.0
+        passed_s = max(window_s, now - since_s, _LEAST_S)
+        return max(0.0, (came - before) / passed_s)
