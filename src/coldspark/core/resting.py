@@ -168,9 +168,9 @@ class Resting:
 
         Where there was never more than one request at a time, there is no telling.
         """
-        levels = self._state.levels
-        is_learned = isinstance(self._state.ruling.rule, Learned)
-        return is_learned and level > levels.highest > 1
+        if not level > self._state.levels.highest > 1:
+            return False
+        return isinstance(self._state.ruling.rule, Learned)
 
     def _unneeded_since_s(self, level: int) -> float | None:
         """Return since when a level is not needed; of one that never was, since the beginning."""
