@@ -55,7 +55,7 @@ class Serverless:
         cost = self._price(platform, gpu, outcome)
         if cost.is_hollow:
             return replace(row, missing=cost.missing)
-        even = self._break_even(platform, gpu, start, cost)
+        even = self._break_even(platform, gpu, start, cost, played)
         return replace(row, outcome=outcome, cost=cost, break_even=even, missing=cost.missing)
 
     def _scale(self, platform: Platform) -> ScalePolicy:
@@ -67,7 +67,7 @@ class Serverless:
         self, platform: Platform, gpu: str | None, start: Durations, played: dict[str, Outcome]
     ) -> Outcome:
         # The same cold start on two types is the same outcome.
-        key = str(platform.start_s.get(gpu or "CPU", "*"))
+        key = _start_key(platform, gpu)
         if key not in played:
             played[key] = play(self.question.trial(self._scale(platform), start), heed)
         return played[key]
@@ -83,7 +83,12 @@ class Serverless:
         )
 
     def _break_even(
-        self, platform: Platform, gpu: str | None, start: Durations, cost: Cost
+        self,
+        platform: Platform,
+        gpu: str | None,
+        start: Durations,
+        cost: Cost,
+        played: dict[str, Outcome],
     ) -> BreakEven | None:
         question = self.question
         same = [row for row in self.rivals if row.gpu == gpu]
@@ -100,7 +105,11 @@ class Serverless:
         def nanos(factor: float) -> float:
             if factor == 1.0:
                 return float(cost.nanos)
-            return float(self._price(platform, gpu, self._play_scaled(scale, start, factor)).nanos)
+            # Searches of types that start alike pass by the same factors: each is played once.
+            key = f"{_start_key(platform, gpu)} {scale.replicas_max} {factor!r}"
+            if key not in played:
+                played[key] = self._play_scaled(scale, start, factor)
+            return float(self._price(platform, gpu, played[key]).nanos)
 
         services = question.traffic.services_s
         mean_s = sum(services) / len(services)
@@ -129,3 +138,8 @@ class Serverless:
             seed=question.seed,
         )
         return play(trial, heed)
+
+
+def _start_key(platform: Platform, gpu: str | None) -> str:
+    """Name how a type starts: those of one name come to the same."""
+    return str(platform.start_s.get(gpu or "CPU", "*"))
