@@ -40,6 +40,10 @@ class Rest(IntEnum):
     ENDED = 2
 
 
+_RESTS = (Rest.READY, Rest.PARKED, Rest.ENDED)
+"""To go over: iterating over an Enum itself takes several times as long."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rung:
     """What a rung costs, in seconds of a ready replica."""
@@ -96,15 +100,15 @@ def cheapest(
     ends = gaps.ends()
     wakes = [share * (rung.wake_s + wait_value * min(rung.wake_s, wait_max_s)) for rung in rungs]
     best = [0.0, 0.0, 0.0]
+    holds, moves = [rung.hold for rung in rungs], _moves(rungs)
     choices: list[list[Rest]] = []
     for index in range(len(ends) - 1, -1, -1):
         chance, width_s = ends[index], EDGES_S[index + 1] - EDGES_S[index]
         held, goes_on = width_s * (1.0 - 0.5 * chance), 1.0 - chance
-        stay = [
-            rungs[rest].hold * held + chance * wakes[rest] + goes_on * best[rest] for rest in Rest
-        ]
-        chosen = [_cheapest_move(rest, stay, rungs) for rest in Rest]
-        best = [_move_s(rest, chosen[rest], rungs) + stay[chosen[rest]] for rest in Rest]
+        stay = [holds[rest] * held + chance * wakes[rest] + goes_on * best[rest] for rest in _RESTS]
+        chosen = list(_RESTS)
+        for here in _RESTS:
+            chosen[here], best[here] = _cheapest_move(here, stay, moves[here])
         choices.append(chosen)
     choices.reverse()
     return _course(choices, rungs, best[Rest.READY])
@@ -146,20 +150,30 @@ def beyond_all(
     return cheapest(Gaps(), rungs, wait_value, wait_max_s, highest / level)
 
 
-def _move_s(here: Rest, there: Rest, rungs: tuple[Rung, Rung, Rung]) -> float:
-    return WAKE_AHEAD * rungs[here].wake_s if there < here else 0.0
+_Moves = list[tuple[Rest, float]]
+"""Where to, and the seconds of a ready replica that it costs."""
 
 
-def _cheapest_move(here: Rest, stay: list[float], rungs: tuple[Rung, Rung, Rung]) -> Rest:
-    """Return the rung to go to: any lower one, or up to READY. Of equals, the lowest."""
+def _moves(rungs: tuple[Rung, Rung, Rung]) -> list[_Moves]:
+    """Return where one can go from each rung: to any lower one, or up to READY."""
+    return [
+        [
+            (there, WAKE_AHEAD * rungs[here].wake_s if there < here else 0.0)
+            for there in _RESTS
+            if there is Rest.READY or there >= here
+        ]
+        for here in _RESTS
+    ]
+
+
+def _cheapest_move(here: Rest, stay: list[float], moves: _Moves) -> tuple[Rest, float]:
+    """Return the rung to go to, and the cost to come. Of equals, the lowest."""
     chosen, least = here, stay[here]
-    for there in Rest:
-        if there is Rest.PARKED and here is Rest.ENDED:
-            continue
-        cost = _move_s(here, there, rungs) + stay[there]
+    for there, move_s in moves:
+        cost = move_s + stay[there]
         if cost < least or (cost == least and there > chosen):
             chosen, least = there, cost
-    return chosen
+    return chosen, least
 
 
 def _course(choices: list[list[Rest]], rungs: tuple[Rung, Rung, Rung], bridge_s: float) -> Descent:
