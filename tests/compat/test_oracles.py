@@ -10,10 +10,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "docs"))
 
 import aws_page
 
-REFUSED = {
-    ("logs", name)
-    for name in ("StartQuery", "StartLiveTail", "PutMetricFilter", "PutSubscriptionFilter")
-}
+REFUSED = {("logs", name) for name in ("StartLiveTail", "PutSubscriptionFilter")}
 """Operations that are there only to be refused in words: they have no answer."""
 MODELS = {"monitoring": "cloudwatch"}
 """botocore's name of a service, where it is not the signing name."""

@@ -56,6 +56,7 @@ class Served:
     logs: Logs
     metrics: MetricKeeper
     filters: MetricFilters
+    queries: Queries
 
     def client(self, key: str = "ANYKEY") -> Any:
         """Return boto3's client."""
@@ -130,12 +131,13 @@ def served(path: Path, keys: Iterable[Key] = ()) -> Iterator[Served]:
     database = Database.open(path / "coldspark.db")
     store, platform = LogStore.of(database, path / "logs"), FakePlatform()
     metrics = MetricKeeper(database, wall_ms=clock.wall_ms)
+    queries = Queries(store)
     filters = MetricFilters(Documents(database, clock.wall_ms), store.files, metrics, measure_of)
 
     async def listen() -> None:
         gate = Gate(Authenticator(FakeKeys(keys)))
         await filters.open(is_timed=False)
-        endpoint = front([cloudwatch_logs(platform, store, filters, Queries(store))], gate.identify)
+        endpoint = front([cloudwatch_logs(platform, store, filters, queries)], gate.identify)
         context = Context(
             platform=platform,
             dispatch=Dispatch([]),
@@ -145,7 +147,9 @@ def served(path: Path, keys: Iterable[Key] = ()) -> Iterator[Served]:
         )
         async with serve(context, "127.0.0.1", 0, grace_s=1.0) as listening:
             logs = Logs(path / "logs")
-            found.append(Served(listening.url, loop, platform, store, logs, metrics, filters))
+            found.append(
+                Served(listening.url, loop, platform, store, logs, metrics, filters, queries)
+            )
             is_up.set()
             await is_over.wait()
 

@@ -200,6 +200,26 @@ def test_calls_that_can_find_nothing_are_refused(client: Any) -> None:
     assert refusal(client.stop_query, queryId="x")[0] == "ResourceNotFoundException"
 
 
+def test_a_query_that_waits_its_turn_can_be_stopped_once(logs: Served, client: Any) -> None:
+    """Its status says so, and there is nothing to stop any more."""
+    now_s = clock.wall_ms() // 1_000
+
+    async def free() -> None:
+        logs.queries._turn.release()
+
+    logs.run(logs.queries._turn.acquire())
+    id = client.start_query(
+        logGroupName="g", startTime=now_s - HOUR_S, endTime=now_s, queryString="fields ms"
+    )["queryId"]
+    assert client.get_query_results(queryId=id)["status"] == "Scheduled"
+    assert client.stop_query(queryId=id)["success"]
+    logs.run(free())
+    logs.run(logs.queries._queries[id].done.wait())
+    found = client.get_query_results(queryId=id)
+    assert (found["status"], found["results"]) == ("Cancelled", [])
+    assert "over already" in refusal(client.stop_query, queryId=id)[1]
+
+
 def test_a_query_is_stopped_and_too_many_are_refused(logs: Served, client: Any) -> None:
     """They run one after the other; what was not read is not guessed."""
 
