@@ -32,8 +32,8 @@ class _Learned:
     descent: Descent
     gaps: int
     """How many were known."""
-    rungs: tuple[Rung, Rung, Rung] | None = None
-    """What they cost; None for a rule that does not ask."""
+    prices: int = 0
+    """The number of what rungs cost then; 0 for a rule that does not ask."""
     is_worth_starting: bool = False
     """Having it costs less from use to use than each use spares."""
     highest: int = 0
@@ -46,6 +46,11 @@ class _Priced:
     wakes: int
     """How many had been measured."""
     revision: Revision
+    number: int
+    """From 1 on; the same until a wake takes a tenth less or more.
+
+    Compiled code makes a tuple anew whenever it is read, so that ``is`` says nothing of one.
+    """
 
 
 class Resting:
@@ -209,17 +214,17 @@ class Resting:
             return self._counted(level)
         if self._is_beyond(level):
             return self._reserve(level)
-        gaps, rungs = state.levels.gaps(level), self._rungs()
+        gaps, priced = state.levels.gaps(level), self._price()
         known = self._learned.get(level)
         if (
             known is not None
-            and known.rungs is rungs
+            and known.prices == priced.number
             and not known.highest
             and gaps.measured <= known.gaps * (1.0 + _ANEW_SHARE)
         ):
             return known
-        descent, is_worth_starting = self._learn(level, gaps, rungs)
-        found = _Learned(descent, gaps.measured, rungs, is_worth_starting)
+        descent, is_worth_starting = self._learn(level, gaps, priced.rungs)
+        found = _Learned(descent, gaps.measured, priced.number, is_worth_starting)
         self._learned[level] = found
         return found
 
@@ -242,14 +247,14 @@ class Resting:
 
     def _reserve(self, level: int) -> _Learned:
         """Return what is known of a level that was never up."""
-        highest, rungs = self._state.levels.highest, self._rungs()
+        highest, priced = self._state.levels.highest, self._price()
         known = self._learned.get(level)
-        if known is not None and known.rungs is rungs and known.highest == highest:
+        if known is not None and known.prices == priced.number and known.highest == highest:
             return known
         turn_s = self._turn_s(level, self._state.services_s.mean() or 0.0)
         value = self._state.scale.wait_value
-        descent = beyond_all(highest, level, rungs, value, turn_s)
-        self._learned[level] = _Learned(descent, 0, rungs, highest=highest)
+        descent = beyond_all(highest, level, priced.rungs, value, turn_s)
+        self._learned[level] = _Learned(descent, 0, priced.number, highest=highest)
         return self._learned[level]
 
     def _counted(self, level: int) -> _Learned:
@@ -262,20 +267,20 @@ class Resting:
             self._learned[level] = known
         return known
 
-    def _rungs(self) -> tuple[Rung, Rung, Rung]:
-        """Return what each rung costs: the same object until a wake takes a tenth less or more."""
+    def _price(self) -> _Priced:
+        """Return what each rung costs: as before until a wake takes a tenth less or more."""
         state = self._state
         revision, wakes = state.revision, state.starts_s.taken + state.thaws_s.taken
         known = self._priced
         if known is not None and known.wakes == wakes and known.revision is revision:
-            return known.rungs
-        rungs = self._price()
+            return known
+        rungs, number = self._rungs(), 1 if known is None else known.number + 1
         if known is not None and known.revision is revision and _is_alike(known.rungs, rungs):
-            rungs = known.rungs
-        self._priced = _Priced(rungs, wakes, revision)
-        return rungs
+            rungs, number = known.rungs, known.number
+        self._priced = _Priced(rungs, wakes, revision, number)
+        return self._priced
 
-    def _price(self) -> tuple[Rung, Rung, Rung]:
+    def _rungs(self) -> tuple[Rung, Rung, Rung]:
         """Return what each rung costs; medians of what was measured."""
         scale = self._state.scale
         start_s = self._state.starts_s.quantile(0.5) or 0.0
