@@ -88,3 +88,11 @@ def test_what_cannot_be_compared_is_a_usage_error(
     assert (ran.code, ran.out) == (2, "")
     assert told in ran.err
     assert not [path for path, _, _ in api.sent if "invoke" in path]
+
+
+@pytest.mark.parametrize("tolerance", ["nan", "inf"])
+def test_a_tolerance_that_says_nothing_is_refused(coldspark: Shell, tolerance: str) -> None:
+    """By it all answers would agree, or none."""
+    ran = coldspark("compare", "a", "b", "--body", "1", "--tolerance", tolerance)
+    assert ran.code == 2
+    assert f"--tolerance {tolerance} must be finite" in ran.err

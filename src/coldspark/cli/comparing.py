@@ -4,6 +4,7 @@ The two take turns, so that what happens on the machine meanwhile happens to bot
 server's own measurement, from the request's arrival to its last byte.
 """
 
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -79,6 +80,8 @@ def compare(
 
     Answers agree exactly, as JSON, as numbers within the tolerance, or as vectors by their cosine.
     """
+    if not math.isfinite(tolerance):
+        raise InvalidRequest(f"--tolerance {tolerance} must be finite: 0.001 allows 0.1 %")
     bodies, media = _bodies(requests, body or [])
     sides = (_side(one), _side(other))
     connection = client(url, key)
