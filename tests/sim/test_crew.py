@@ -105,6 +105,8 @@ def test_ctrl_c_ends_a_long_plan_and_its_processes(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
+        # What runs in a shell's background inherits an ignored Ctrl-C, as this test itself may.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         env={**os.environ, "COLDSPARK_CONFIG": str(tmp_path / "none.toml")},
     )
     while len(children := _children(running.pid)) < 1 + cores():
