@@ -17,7 +17,7 @@ from coldspark.core.metric_math import Series
 from coldspark.errors import ColdsparkError, Conflict, InvalidRequest, NotFound
 from coldspark.runtime.metric_ports import AlarmRule, OnAlarm
 from coldspark.runtime.metrics import reasons
-from coldspark.runtime.metrics.changes import Change, Notify
+from coldspark.runtime.metrics.changes import Change, Notify, moved_to
 from coldspark.runtime.metrics.definitions import (
     AlarmDefinition,
     of_rule,
@@ -275,29 +275,12 @@ class AlarmKeeper:
         self, alarm: Alarm, state: AlarmState, reason: str, reason_data: str | None
     ) -> None:
         """Write a state down, then tell of it."""
-        before, now_ms = alarm.stored, self._wall_ms()
-        is_change = state is not before.state
-        stored = replace(
-            before,
-            state=state,
-            reason=reason,
-            reason_data=reason_data,
-            state_ms=now_ms,
-            moved_ms=now_ms if is_change else before.moved_ms,
-        )
-        happening = None
-        if is_change:
-            happening = Happening(
-                alarm=alarm.name,
-                at_ms=now_ms,
-                kind="StateUpdate",
-                summary=f"Alarm updated from {before.state} to {state}",
-                data=reasons.history_data(before, stored),
-            )
+        before = alarm.stored
+        stored, happening = moved_to(before, state, reason, reason_data, self._wall_ms())
         await self._database.run(disk.put_alarm, stored, happening)
         moved = replace(alarm, stored=stored)
         self._alarms[alarm.name] = moved
-        if is_change:
+        if happening is not None:
             await self.tell(Change(alarm=moved, before=before.state))
 
     async def tell(self, change: Change) -> None:

@@ -1,12 +1,13 @@
 """Changes of alarms of any kind, and who hears of them."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from coldspark.core.alarms import AlarmState
+from coldspark.runtime.metrics import reasons
 from coldspark.runtime.metrics.definitions import Actions
-from coldspark.store.alarms import StoredAlarm
+from coldspark.store.alarms import Happening, StoredAlarm
 
 
 class Acting(Protocol):
@@ -55,3 +56,28 @@ Notify = Callable[[str, Change], Awaitable[None]]
 
 Raises NotFound for an address that nothing delivers to.
 """
+
+
+def moved_to(
+    before: StoredAlarm, state: AlarmState, reason: str, reason_data: str | None, now_ms: int
+) -> tuple[StoredAlarm, Happening | None]:
+    """Return an alarm put into a state, and what its history says; None if it was in it before."""
+    is_change = state is not before.state
+    after = replace(
+        before,
+        state=state,
+        reason=reason,
+        reason_data=reason_data,
+        state_ms=now_ms,
+        moved_ms=now_ms if is_change else before.moved_ms,
+    )
+    if not is_change:
+        return after, None
+    happening = Happening(
+        alarm=before.name,
+        at_ms=now_ms,
+        kind="StateUpdate",
+        summary=f"Alarm updated from {before.state} to {state}",
+        data=reasons.history_data(before, after),
+    )
+    return after, happening

@@ -17,9 +17,8 @@ from msgspec.structs import replace as with_fields
 from coldspark.core.alarm_rules import Rule, RuleError, read_rule
 from coldspark.core.alarms import AlarmState
 from coldspark.errors import Conflict, InvalidRequest, NotFound
-from coldspark.runtime.metrics import reasons
 from coldspark.runtime.metrics.alarm_keeper import ALARMS_MAX, AlarmKeeper
-from coldspark.runtime.metrics.changes import Change
+from coldspark.runtime.metrics.changes import Change, moved_to
 from coldspark.runtime.metrics.definitions import Actions
 from coldspark.runtime.tasks import Tasks
 from coldspark.store import alarms as disk
@@ -230,29 +229,12 @@ class CompositeAlarms:
         self, one: Composite, state: AlarmState, reason: str, reason_data: str | None
     ) -> None:
         """Write a state down, then tell of it."""
-        before, now_ms = one.stored, self._wall_ms()
-        is_change = state is not before.state
-        stored = replace(
-            before,
-            state=state,
-            reason=reason,
-            reason_data=reason_data,
-            state_ms=now_ms,
-            moved_ms=now_ms if is_change else before.moved_ms,
-        )
-        happening = None
-        if is_change:
-            happening = Happening(
-                alarm=one.name,
-                at_ms=now_ms,
-                kind="StateUpdate",
-                summary=f"Alarm updated from {before.state} to {state}",
-                data=reasons.history_data(before, stored),
-            )
+        before = one.stored
+        stored, happening = moved_to(before, state, reason, reason_data, self._wall_ms())
         await self._database.run(disk.put_alarm, stored, happening)
         moved = replace(one, stored=stored)
         self._composites[one.name] = moved
-        if is_change:
+        if happening is not None:
             await self._alarms.tell(Change(alarm=moved, before=before.state))
 
     def _hear(self, *names: str) -> None:
