@@ -1,14 +1,17 @@
-# Targets: setup, check, test, compile, test-compiled, test-clients, demo, bench, docs, lint, format, clean.
-# Each sets up .venv when needed.
+# `make help` lists the targets; each sets up .venv when needed.
 
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.stamp
 COMPILED := .compiled
 
-.PHONY: setup check test shown-jobs compile test-compiled test-clients demo bench docs lint format clean
+.PHONY: help setup check test shown-jobs compile test-compiled test-clients demo bench docs \
+	changelog wheel lint format clean
 
-setup: $(STAMP)
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## make .venv with everything that development needs
 
 # Made anew when what is to be installed changes. Works with an empty HOME and an empty cache.
 # UV_SOURCES passes options to uv, such as UV_SOURCES="--find-links wheels".
@@ -19,54 +22,59 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt $(UV_SOURCES) -e '.[dev]'
 	touch $(STAMP)
 
-check: setup
+check: setup ## lint, formatting, types, import contracts, house rules
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/house
 
-test: setup
+test: setup ## run the test suite
 	$(BIN)/pytest -q
 
 # Ten thousand jobs through two kill -9; `make test` plays a thousand.
-shown-jobs: setup
+shown-jobs: setup ## play ten thousand jobs through two kill -9
 	COLDSPARK_SHOWN_JOBS=10000 $(BIN)/pytest -q -s tests/shown/test_shown_jobs.py
 
 # The hot path as machine code, in a tree of its own: run $(COMPILED)/bin/coldspark. Needs a C
 # compiler and about a minute. Made anew when a source changes; a stale one refuses to run.
-compile: $(COMPILED)/.stamp
+compile: $(COMPILED)/.stamp ## compile the hot path to machine code, in .compiled
 
 $(COMPILED)/.stamp: $(STAMP) scripts/compile_hot_path.py $(shell find src/coldspark -name '*.py')
 	$(BIN)/python scripts/compile_hot_path.py $(COMPILED)
 	touch $@
 
 # The same tests against the compiled tree.
-test-compiled: compile
+test-compiled: compile ## run the test suite against the compiled tree
 	PYTHONPATH=$(CURDIR)/$(COMPILED) $(BIN)/pytest -q
 
 # The large clients too; they are installed into a cache beside the others.
-test-clients: setup
+test-clients: setup ## run the tests of client languages, the large clients too
 	COLDSPARK_HEAVY_CLIENTS=1 $(BIN)/pytest -q tests/compat/test_clients.py
 
-demo: setup
+demo: setup ## deploy two models and wake them with unmodified boto3
 	$(BIN)/python examples/demo.py
 
-bench: setup
+bench: setup ## measure wakes, the warm path and the simulator
 	$(BIN)/python -m benchmarks
 
-# Writes the pages that are made from the code.
-docs: setup
+docs: setup ## write the pages that are made from the code
 	$(BIN)/python tests/docs/cli_page.py
 	$(BIN)/python tests/docs/aws_page.py
 
-lint: setup
+changelog: setup ## show the section that the fragments in changes/ make
+	$(BIN)/towncrier build --draft
+
+wheel: setup ## make a source archive and a wheel in dist/
+	$(BIN)/python -m build --no-isolation
+
+lint: setup ## lint alone
 	$(BIN)/ruff check
 
-format: setup
+format: setup ## format, and mend what the linter can
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-clean:
-	rm -rf .venv $(COMPILED) .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+clean: ## remove .venv and everything else that was made
+	rm -rf .venv build dist $(COMPILED) .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
