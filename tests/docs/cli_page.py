@@ -24,6 +24,9 @@ Generated from `coldspark --help` by `make docs`.
 | 130 | interrupted |
 
 Answers go to standard output, remarks to standard error.
+
+`coldspark --install-completion` has bash, zsh, fish or PowerShell complete what you type.
+Commands, options, endpoints and jobs are completed; `--show-completion` prints the script.
 """
 
 

@@ -43,7 +43,8 @@ class Block:
 
 def pages() -> list[str]:
     """Return the pages that are checked, relative to the repository."""
-    found = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    first = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "changes/README.md"]
+    found = [*first, *sorted((ROOT / "docs").rglob("*.md"))]
     return [str(path.relative_to(ROOT)) for path in found]
 
 
