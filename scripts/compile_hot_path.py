@@ -18,8 +18,8 @@ SOURCE = ROOT / "src"
 
 _ROOMS = {
     "core": (
-        "autoscaling deadlines descent dispatch fleet gaps lives meter replicas requests resting "
-        "rollout roster scaling starting starts state waterfall windows"
+        "autoscaling deadlines descent dispatch driver fleet gaps lives meter replicas requests "
+        "resting rollout roster scaling starting starts state waterfall windows"
     ),
     "gateway": (
         "auth/authenticator auth/scopes auth/signature connection context dispatch doors "

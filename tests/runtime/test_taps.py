@@ -166,7 +166,7 @@ def test_a_shadow_takes_no_room_that_others_want() -> None:
         for _ in range(5):
             assert await rig.ask() == "old"
         assert "dim" not in rig.engine.revisions.values()
-        advice = rig.platform.controller.advise(next(iter(rig.engine.revisions)))
+        advice = rig.platform.controller.driver.advise(next(iter(rig.engine.revisions)))
         assert advice is not None
         assert not advice.is_evictable
         await rig.close()

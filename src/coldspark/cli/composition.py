@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from coldspark.config import ServerConfig
+from coldspark.core.driver import PlacementPort
 from coldspark.core.messages import NodeJoined
 from coldspark.core.metering import Holding
 from coldspark.core.ownership import LEAD
@@ -28,7 +29,6 @@ from coldspark.runtime.controller import Controller
 from coldspark.runtime.environments import Environments
 from coldspark.runtime.log_store import LogStore
 from coldspark.runtime.platform import EndpointStore, LocalPlatform
-from coldspark.runtime.rooms import Rooms
 from coldspark.store.artifacts import Artifacts
 from coldspark.store.database import Database
 from coldspark.store.directory import DataDirectory
@@ -64,7 +64,7 @@ class Part:
     """What is different where a process is one router among several."""
 
     router: int
-    rooms: Callable[[AdviceOf, SmallestType], Rooms]
+    rooms: Callable[[AdviceOf, SmallestType], PlacementPort]
     accounts: Accounts
     settle: Callable[[], Awaitable[None]]
 
@@ -158,7 +158,7 @@ def platform_of(
             boot=boot,
             smallest_type=smallest_type,
             on_rollback=on_rollback,
-            rooms=None if part is None else lambda advise: part.rooms(advise, smallest_type),
+            placement=None if part is None else lambda advise: part.rooms(advise, smallest_type),
             accounts=None if part is None else part.accounts,
         )
 

@@ -261,9 +261,8 @@ class WakeAt:
     at_s: float
 
 
-FleetEffect = (
-    Forward
-    | Reject
+RareEffect = (
+    Reject
     | Abort
     | AskRoom
     | StartReplica
@@ -274,8 +273,10 @@ FleetEffect = (
     | ReleaseRoom
     | RolledOut
     | RolledBack
-    | WakeAt
 )
+"""All but the two that may come of every request."""
+
+FleetEffect = Forward | WakeAt | RareEffect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,53 +1,36 @@
-"""The single writer: takes events from an inbox, steps the pure machines, performs their effects.
+"""The single writer: performs in the real world what the driver's fleets want done.
 
-Everything runs on the event loop's thread. ``post`` never re-enters a machine: what comes in while
-effects are performed waits its turn in the inbox, so each machine sees one event at a time.
+Everything runs on the event loop's thread; what happens to a replica comes back as an event.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import assert_never
 
 from coldspark.core import failures
-from coldspark.core.fleet import Advice, Fleet
+from coldspark.core.driver import Driver, PlacementPort, StepListener
+from coldspark.core.fleet import Fleet
 from coldspark.core.messages import (
     Abort,
-    AskEviction,
     AskRoom,
-    EvictionAsked,
-    FleetEffect,
     FleetEvent,
-    Forward,
-    GrantRoom,
     NodeJoined,
     ParkFailed,
     ParkReplica,
-    PlacementEffect,
-    PlacementEvent,
-    RefuseRoom,
+    RareEffect,
     Reject,
     ReleaseRoom,
     ReplicaExited,
-    ReplicaParked,
     ReplicaReady,
     RequestArrived,
     RequestCancelled,
     RequestFinished,
-    Retired,
     RolledBack,
     RolledOut,
-    RoomAsked,
-    RoomGranted,
-    RoomRefused,
-    RoomReleased,
-    RoomYielded,
     StartReplica,
     StopReplica,
     Ticked,
     UnparkReplica,
-    WakeAt,
     YieldRoom,
 )
 from coldspark.core.metering import Usage
@@ -70,18 +53,15 @@ from coldspark.runtime.accounts import Account, Accounts
 from coldspark.runtime.calls import Call
 from coldspark.runtime.cells import Cell
 from coldspark.runtime.ports import Engine, Invocation, Ledger, Sink, StartOrder
-from coldspark.runtime.rooms import Rooms
 from coldspark.runtime.starts import Starts
 
 _TIMER_SLACK_S = 0.001
 """The loop's timers count whole milliseconds and may fire that much early."""
 _NAME_CHARS = 40
-StepListener = Callable[[FleetId, FleetEvent, float, list[FleetEffect]], None]
-"""Hears what a fleet was told, at which monotonic second, and what it wants done."""
 
 
 class Controller:
-    """All fleets of this process, placement, and the calls in between."""
+    """All fleets of this process, and the calls to them. Implements the driver's ``Performer``."""
 
     def __init__(
         self,
@@ -93,36 +73,37 @@ class Controller:
         boot: int,
         smallest_type: SmallestType,
         on_rollback: Callable[[Cell, Revision], None],
-        rooms: Callable[[AdviceOf], Rooms] | None = None,
+        placement: Callable[[AdviceOf], PlacementPort] | None = None,
         accounts: Accounts | None = None,
         on_step: StepListener | None = None,
     ) -> None:
-        """Take the neighbours. ``on_step`` hears of every step of every fleet, for a journal.
+        """Take the neighbours. ``on_step`` is called with every step of every fleet.
 
-        ``rooms`` makes the placement where it is not this controller's alone, ``accounts`` are
-        given where the machine has further meters.
+        ``placement`` makes it where it is not this controller's alone, ``accounts`` are given
+        where the machine has further meters.
         """
         self._engine = engine
         self._ledger = ledger
         self._node = node
         self._boot = boot
         self._on_rollback = on_rollback
-        self._on_step = on_step
         self._cells: dict[FleetId, Cell] = {}
         self._born = self._asides = 0
-        self._owners: dict[ReplicaId, Cell] = {}
-        self._parked_bytes: dict[ReplicaId, int] = {}
-        """Of devices, until placement is told."""
         self._calls: dict[RequestId, Call] = {}
         self._starts = Starts()
         self.accounts = accounts or Accounts(rate_nanos_per_hour)
-        self.placement: Rooms = (
-            rooms(self.advise) if rooms else Placement(self.advise, smallest_type)
-        )
-        self._inbox: deque[tuple[Cell, FleetEvent]] = deque()
-        self._is_draining = False
         self._placement_timer: asyncio.TimerHandle | None = None
-        self.place(node)
+        self.driver: Driver[Cell] = Driver(
+            self,
+            placement or (lambda advice_of: Placement(advice_of, smallest_type)),
+            clock.monotonic_s,
+            on_step=on_step,
+            on_change=_changed,
+            on_gone=self._forget,
+        )
+        self.placement = self.driver.placement
+        self.post = self.driver.post
+        self.driver.place(node)
 
     def cell(self, endpoint: EndpointName, variant: VariantName) -> Cell | None:
         """Return the cell of a variant."""
@@ -157,7 +138,7 @@ class Controller:
             cell.id = self._aside(cell)
         assert cell.id not in self._cells
         self._cells[cell.id] = cell
-        self.post(cell, first or Ticked())
+        self.driver.post(cell, first or Ticked())
         return cell
 
     def install(self, cell: Cell) -> None:
@@ -183,7 +164,7 @@ class Controller:
         Its name is free at once.
         """
         self.set_aside(cell)
-        self.post(cell, Retired())
+        self.driver.retire(cell)
 
     def close(self) -> None:
         """Retire every variant: no replica that ends from here on is replaced."""
@@ -217,31 +198,8 @@ class Controller:
         arrived = RequestArrived(
             invocation.request, call.deadline_s, size_bytes, target=target, run_s=run_s
         )
-        self.post(cell, arrived)
+        self.driver.post(cell, arrived)
         return call
-
-    def post(self, cell: Cell, event: FleetEvent) -> None:
-        """Take an event, and what comes in meanwhile; while that is being done, put it there."""
-        if self._is_draining:
-            self._inbox.append((cell, event))
-            return
-        self._is_draining = True
-        try:
-            self._take(cell, event)
-            while self._inbox:
-                self._take(*self._inbox.popleft())
-        finally:
-            self._is_draining = False
-
-    def _take(self, cell: Cell, event: FleetEvent) -> None:
-        now_s, fleet = clock.monotonic_s(), cell.fleet
-        effects = fleet.step(event, now_s)
-        if self._on_step is not None:
-            self._on_step(fleet.id, event, now_s, effects)
-        for effect in effects:
-            self._perform(cell, effect, now_s)
-        if fleet.is_gone:
-            self._forget(cell)
 
     def _forget(self, cell: Cell) -> None:
         self._cells.pop(cell.id, None)
@@ -249,29 +207,36 @@ class Controller:
         if cell.timer is not None:
             cell.timer.cancel()
 
-    def _perform(self, cell: Cell, effect: FleetEffect, now_s: float) -> None:
-        if isinstance(effect, Forward):
-            # Not a case: every request needs this one, and taking a pattern apart costs more.
-            self._forward(effect.request, effect.replica, now_s)
-            return
+    def forward(self, cell: Cell, request: RequestId, replica: ReplicaId, now: float) -> None:
+        """Send the request to the replica."""
+        call = self._calls[request]
+        call.forwarded_s = now
+        if call.invocation.job is not None:
+            call.deadline_s = now + call.invocation.job.run_s
+        call.account = self.accounts.begin(request, replica, now)
+        call.sent(self._engine.call(replica, call.invocation, call.deadline_s, call))
+
+    def wake(self, cell: Cell | None, at_s: float) -> None:
+        """Send ``Ticked`` then, to placement where no fleet is given; a later call replaces it."""
+        timer = self._placement_timer if cell is None else cell.timer
+        if timer is not None:
+            timer.cancel()
+        loop = asyncio.get_running_loop()
+        delay_s = max(0.0, at_s - clock.monotonic_s()) + _TIMER_SLACK_S
+        if cell is None:
+            self._placement_timer = loop.call_later(delay_s, self.driver.place, Ticked())
+        else:
+            cell.timer = loop.call_later(delay_s, self.driver.post, cell, Ticked())
+
+    def perform(self, cell: Cell, effect: RareEffect) -> None:
+        """Do what else a fleet wants."""
         match effect:
             case Reject(request, failure):
                 self._reject(request, failure)
             case Abort(request, replica):
                 self._engine.abort(replica, request)
-            case WakeAt(at_s):
-                self._arm(cell, at_s)
-            case AskRoom(replica, revision, _):
-                self._owners[replica] = cell
+            case AskRoom(replica, _, _):
                 self._starts.asked(replica)
-                self.place(
-                    RoomAsked(
-                        replica=replica,
-                        fleet=cell.fleet.id,
-                        resources=revision.spec.resources,
-                        is_modest=cell.is_shadow,
-                    )
-                )
             case StartReplica(replica, revision):
                 self._start(cell, replica, revision)
             case ParkReplica(replica):
@@ -280,30 +245,17 @@ class Controller:
                 self._unpark(replica)
             case YieldRoom(replica):
                 self.accounts.park(replica)
-                self.place(RoomYielded(replica, self._parked_bytes.pop(replica, 0)))
             case StopReplica(replica, grace_s, _):
                 self._engine.stop(replica, grace_s)
             case ReleaseRoom(replica):
-                self._parked_bytes.pop(replica, None)
                 self._starts.forget(replica)
                 self.accounts.release(replica)
-                self.place(RoomReleased(replica))
-                self._owners.pop(replica, None)
             case RolledBack(revision, _):
                 self._on_rollback(cell, revision)
             case RolledOut():
-                if cell.watch is not None:
-                    cell.watch()
+                _changed(cell)
             case _:
                 assert_never(effect)
-
-    def _forward(self, request: RequestId, replica: ReplicaId, now_s: float) -> None:
-        call = self._calls[request]
-        call.forwarded_s = now_s
-        if call.invocation.job is not None:
-            call.deadline_s = now_s + call.invocation.job.run_s
-        call.account = self.accounts.begin(request, replica, now_s)
-        call.sent(self._engine.call(replica, call.invocation, call.deadline_s, call))
 
     def _reject(self, request: RequestId, failure: Failure) -> None:
         call = self._calls.pop(request, None)
@@ -311,6 +263,7 @@ class Controller:
             call.fail(failure)
 
     def _start(self, cell: Cell, replica: ReplicaId, revision: Revision) -> None:
+        self._starts.granted(replica)
         grant = self.placement.grant(replica)
         assert grant is not None
         self.accounts.place(cell.endpoint, cell.variant, revision, self._node, grant)
@@ -332,60 +285,11 @@ class Controller:
         grant = self.placement.grant(replica)
         assert grant is not None
         self.accounts.unpark(replica, self._node, grant)
+        self._starts.granted(replica)
         # Nothing is fetched, nothing is started: what it takes from here on is the thaw.
         self._starts.fetched(replica)
         self._starts.booted(replica)
         self._engine.unpark(replica, grant)
-
-    def _arm(self, cell: Cell, at_s: float) -> None:
-        if cell.timer is not None:
-            cell.timer.cancel()
-        loop = asyncio.get_running_loop()
-        delay_s = max(0.0, at_s - clock.monotonic_s()) + _TIMER_SLACK_S
-        cell.timer = loop.call_later(delay_s, self.post, cell, Ticked())
-
-    def place(self, event: PlacementEvent) -> None:
-        """Let placement take an event, and do what comes of it."""
-        for effect in self.placement.step(event, clock.monotonic_s()):
-            self.perform_placement(effect)
-
-    def perform_placement(self, effect: PlacementEffect) -> None:
-        """Do what placement says about a replica of this controller."""
-        match effect:
-            case GrantRoom(grant):
-                self._starts.granted(grant.replica)
-                self._tell(grant.replica, RoomGranted(grant.replica))
-            case RefuseRoom(replica, reason):
-                self._tell(replica, RoomRefused(replica, reason))
-            case AskEviction(replica, reason):
-                self._tell(replica, EvictionAsked(replica, reason))
-            case WakeAt(at_s):
-                self._arm_placement(at_s)
-            case _:
-                assert_never(effect)
-
-    def _arm_placement(self, at_s: float) -> None:
-        if self._placement_timer is not None:
-            self._placement_timer.cancel()
-        loop = asyncio.get_running_loop()
-        delay_s = max(0.0, at_s - clock.monotonic_s()) + _TIMER_SLACK_S
-        self._placement_timer = loop.call_later(delay_s, self.place, Ticked())
-
-    def _tell(self, replica: ReplicaId, event: FleetEvent) -> None:
-        cell = self._owners.get(replica)
-        if cell is not None:
-            self.post(cell, event)
-            if cell.watch is not None:
-                cell.watch()
-
-    def advise(self, replica: ReplicaId) -> Advice | None:
-        """Return what placement may know of a replica of this controller."""
-        cell = self._owners.get(replica)
-        advice = None if cell is None else cell.fleet.advise(replica)
-        if cell is None or advice is None or not cell.is_shadow:
-            return advice
-        is_idle = advice.idle_since_s is not None
-        return replace(advice, is_superseded=True, is_evictable=advice.is_evictable or is_idle)
 
     def on_fetched(self, replica: ReplicaId) -> None:
         """Model data and environment are here."""
@@ -399,21 +303,19 @@ class Controller:
         """The replica takes calls."""
         self._starts.ready(replica)
         self.accounts.ready(replica)
-        self._tell(replica, ReplicaReady(replica))
+        self.driver.tell(replica, ReplicaReady(replica))
 
     def on_parked(self, replica: ReplicaId, device_bytes: int) -> None:
         """The replica is frozen; so much of its devices' memory is in the host's."""
-        if device_bytes:
-            self._parked_bytes[replica] = device_bytes
-        self._tell(replica, ReplicaParked(replica))
+        self.driver.parked(replica, device_bytes)
 
     def on_park_failed(self, replica: ReplicaId, reason: str) -> None:
         """The replica cannot be parked."""
-        self._tell(replica, ParkFailed(replica, reason))
+        self.driver.tell(replica, ParkFailed(replica, reason))
 
     def on_exited(self, replica: ReplicaId, exit: Exit) -> None:
         """The process is gone."""
-        self._tell(replica, ReplicaExited(replica, exit))
+        self.driver.tell(replica, ReplicaExited(replica, exit))
 
     def settle_call(self, call: Call, now_s: float) -> int:
         """Stop the request's meter; return its nanos."""
@@ -441,11 +343,11 @@ class Controller:
 
     def let_go(self, call: Call) -> None:
         """Tell the fleet that the replica is done with the request."""
-        self.post(call.cell, RequestFinished(call.invocation.request))
+        self.driver.post(call.cell, RequestFinished(call.invocation.request))
 
     def cancel(self, call: Call) -> None:
         """Tell the fleet that the caller hung up."""
-        self.post(call.cell, RequestCancelled(call.invocation.request))
+        self.driver.post(call.cell, RequestCancelled(call.invocation.request))
 
     def settle(self) -> None:
         """Write down what was held without a request since the last settlement."""
@@ -459,6 +361,11 @@ class Controller:
             for replica in cell.fleet.replicas()[:floor]
         )
         self._ledger.hold(self.accounts.settle(provisioned))
+
+
+def _changed(cell: Cell) -> None:
+    if cell.watch is not None:
+        cell.watch()
 
 
 def _too_large(size_bytes: int, limit_bytes: int) -> Failure:

@@ -1,36 +1,30 @@
-"""Machines and callers in virtual time, around the fleets, the placement and the meter of ``core``.
+"""Machines and callers in virtual time, under the driver and around the meter of ``core``.
 
-The world does what effects want, as the controller does: grants come from placement, a start takes
-a drawn time, a request takes its own. Nothing here decides anything. Deterministic by its seed.
+The world performs what the controller performs live: a start takes a drawn time, a request takes
+its own. Nothing here decides anything. Deterministic by its seed.
 """
 
 import random
 from array import array
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import accumulate, count, repeat
 from math import inf
 from operator import itemgetter
-from typing import assert_never
+from typing import ClassVar, assert_never
 
-from coldspark.core.fleet import Advice, Fleet
+from coldspark.core.driver import Driver
+from coldspark.core.fleet import Fleet
 from coldspark.core.messages import (
     Abort,
-    AskEviction,
     AskRoom,
-    EvictionAsked,
-    FleetEffect,
     FleetEvent,
     FloorMoved,
-    Forward,
     Grant,
-    GrantRoom,
     NodeJoined,
     ParkReplica,
-    PlacementEvent,
-    RefuseRoom,
+    RareEffect,
     Reject,
     ReleaseRoom,
     ReplicaExited,
@@ -40,16 +34,10 @@ from coldspark.core.messages import (
     RequestFinished,
     RolledBack,
     RolledOut,
-    RoomAsked,
-    RoomGranted,
-    RoomRefused,
-    RoomReleased,
-    RoomYielded,
     StartReplica,
     StopReplica,
     Ticked,
     UnparkReplica,
-    WakeAt,
     YieldRoom,
 )
 from coldspark.core.meter import WHOLE_PPM, Meter, Stretch
@@ -106,6 +94,8 @@ class _Held:
 @dataclass(slots=True, eq=False)
 class Lane:
     """One endpoint while it is simulated, and what came of its requests."""
+
+    is_shadow: ClassVar[bool] = False
 
     endpoint: Endpoint
     fleet: Fleet
@@ -170,7 +160,7 @@ class Lane:
 
 
 class World:
-    """Endpoints, nodes and a clock."""
+    """Endpoints, nodes and a clock. Implements the driver's ``Performer``."""
 
     def __init__(
         self,
@@ -187,23 +177,26 @@ class World:
         """
         self._chance = random.Random(seed)
         self._on_progress = on_progress
-        self.placement = Placement(self._advise, lambda size_bytes: None)
+        self.driver: Driver[Lane] = Driver(
+            self,
+            lambda advice_of: Placement(advice_of, lambda size_bytes: None),
+            lambda: self.now,
+        )
+        self.placement = self.driver.placement
+        self._post = self.driver.post
         self._nodes = {node.node: node for node in nodes}
         self.meter = Meter(rate_nanos_per_hour, 0)
         self.now = 0.0
         firsts = accumulate((len(endpoint.traffic) for endpoint in endpoints), initial=0)
         self.lanes = list(map(self._lane, endpoints, firsts))
-        self._owners: dict[ReplicaId, Lane] = {}
         self._agenda: list[tuple[float, int, Lane | None, FleetEvent | RequestId | None]] = []
         """When, in which order, whose, and what: an event, a request that is done, a tick."""
         self._count = 0
-        self._inbox: deque[tuple[Lane, FleetEvent]] = deque()
-        self._is_draining = False
         self.overhead_nanos = 0
         """What the nodes cost beyond all that anybody held; known after ``run``."""
         self._armed_placement_s = inf
         for node in nodes:
-            self._place(node)
+            self.driver.place(node)
         for lane in self.lanes:
             first: FleetEvent = Ticked()
             for at_s, moved in lane.endpoint.moves:
@@ -263,7 +256,7 @@ class World:
         if lane is None:
             if at_s == self._armed_placement_s:
                 self._armed_placement_s = inf
-                self._place(Ticked())
+                self.driver.place(Ticked())
         elif type(event) is str:
             request = RequestId(event)
             # One that was given up meanwhile is not running any more.
@@ -283,26 +276,9 @@ class World:
         self._count += 1
         heappush(self._agenda, (at_s, self._count, lane, event))
 
-    def _post(self, lane: Lane, event: FleetEvent) -> None:
-        """Step a fleet, and everything that follows from it, one event at a time."""
-        if self._is_draining:
-            self._inbox.append((lane, event))
-            return
-        self._is_draining = True
-        self._take(lane, event)
-        while self._inbox:
-            self._take(*self._inbox.popleft())
-        self._is_draining = False
-
-    def _take(self, lane: Lane, event: FleetEvent) -> None:
-        for effect in lane.fleet.step(event, self.now):
-            if type(effect) is Forward:
-                self._forward(lane, effect.request, effect.replica)
-            else:
-                self._perform(lane, effect)
-
-    def _forward(self, lane: Lane, request: RequestId, replica: ReplicaId) -> None:
-        index, now, held = int(request) - lane.first, self.now, lane.held[replica]
+    def forward(self, lane: Lane, request: RequestId, replica: ReplicaId, now: float) -> None:
+        """Let the replica work on the request for its service time."""
+        index, held = int(request) - lane.first, lane.held[replica]
         arrived_s = lane.arrivals_s[index]
         lane.waits_s[index] = now - arrived_s
         if held.ready_s > arrived_s:
@@ -345,7 +321,16 @@ class World:
                     del lane.running[request]
                     self._let_go(lane, request, held)
 
-    def _perform(self, lane: Lane, effect: FleetEffect) -> None:
+    def wake(self, lane: Lane | None, at_s: float) -> None:
+        """Send ``Ticked`` then, to placement where no fleet is given; a later call replaces it."""
+        if lane is None:
+            self._armed_placement_s = at_s
+        else:
+            lane.armed_s = at_s
+        self._at(at_s, lane, None)
+
+    def perform(self, lane: Lane, effect: RareEffect) -> None:
+        """Do what else a fleet wants."""
         match effect:
             case Reject(request, _):
                 lane.rejected += 1
@@ -355,13 +340,6 @@ class World:
                 if (held := lane.running.pop(request, None)) is not None:
                     self._let_go(lane, request, held)
                 self._post(lane, RequestFinished(request))
-            case WakeAt(at_s):
-                lane.armed_s = at_s
-                self._at(at_s, lane, None)
-            case AskRoom(replica, revision, _):
-                self._owners[replica] = lane
-                resources = revision.spec.resources
-                self._place(RoomAsked(replica=replica, fleet=lane.fleet.id, resources=resources))
             case StartReplica(replica, _):
                 self._start(lane, replica)
             case UnparkReplica(replica):
@@ -374,7 +352,7 @@ class World:
                 self._at(self.now, lane, ReplicaExited(replica, _STOPPED))
             case ReleaseRoom(replica):
                 self._release(lane, replica)
-            case RolledOut() | RolledBack() | Forward():
+            case AskRoom() | RolledOut() | RolledBack():
                 pass
             case _:
                 assert_never(effect)
@@ -410,7 +388,6 @@ class World:
             held.is_parked = True
             share = self._parked_ppm(lane)
             lane.pay(self.meter.reshare(replica, share, round(self.now * 1e6)))
-        self._place(RoomYielded(replica))
 
     def _release(self, lane: Lane, replica: ReplicaId) -> None:
         held = lane.held.pop(replica, None)
@@ -418,8 +395,6 @@ class World:
             lane.pass_time(held, self.now)
             lane.pay(self.meter.release(replica, round(self.now * 1e6)))
             lane.unused += not held.served
-        self._place(RoomReleased(replica))
-        self._owners.pop(replica, None)
 
     def _share_ppm(self, lane: Lane, grant: Grant) -> int:
         return share_ppm(self._nodes[grant.node], grant, lane.endpoint.revision.spec.resources)
@@ -429,30 +404,6 @@ class World:
         largest = max(node.memory_bytes for node in self._nodes.values())
         return min(WHOLE_PPM, round(WHOLE_PPM * resources.memory_bytes / largest))
 
-    def _place(self, event: PlacementEvent) -> None:
-        for effect in self.placement.step(event, self.now):
-            match effect:
-                case GrantRoom(grant):
-                    self._tell(grant.replica, RoomGranted(grant.replica))
-                case RefuseRoom(replica, reason):
-                    self._tell(replica, RoomRefused(replica, reason))
-                case AskEviction(replica, reason):
-                    self._tell(replica, EvictionAsked(replica, reason))
-                case WakeAt(at_s):
-                    self._armed_placement_s = at_s
-                    self._at(at_s, None, None)
-                case _:
-                    assert_never(effect)
-
-    def _tell(self, replica: ReplicaId, event: FleetEvent) -> None:
-        lane = self._owners.get(replica)
-        if lane is not None:
-            self._post(lane, event)
-
-    def _advise(self, replica: ReplicaId) -> Advice | None:
-        lane = self._owners.get(replica)
-        return None if lane is None else lane.fleet.advise(replica)
-
     def _close(self) -> None:
         """Count the time of what is held still."""
         for lane in self.lanes:
@@ -460,4 +411,6 @@ class World:
                 lane.pass_time(held, self.now)
         stretches, self.overhead_nanos = self.meter.settle(round(self.now * 1e6))
         for stretch in stretches:
-            self._owners[stretch.replica].pay(stretch)
+            lane_of = self.driver.owner(stretch.replica)
+            assert lane_of is not None
+            lane_of.pay(stretch)

@@ -59,7 +59,7 @@ class Member:
             return
         effect: PlacementEffect | None = self.rooms.effect_of(message)
         if effect is not None:
-            controller.perform_placement(effect)
+            controller.driver.answer(effect)
 
     async def answer(self, question: Question) -> object:
         """Answer a question. Raises what the act that it asks for raises."""
@@ -102,7 +102,7 @@ class Member:
         return nanos
 
     def _advices(self) -> Advices:
-        advice = self.platform.controller.advise
+        advice = self.platform.controller.driver.advise
         found = {replica: advice(replica) for replica in self.rooms.holders}
         return {replica: known for replica, known in found.items() if known is not None}
 

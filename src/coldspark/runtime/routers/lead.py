@@ -250,7 +250,7 @@ class Lead:
             case _:
                 event = self._rooms.event_of(member.router, message)
                 if event is not None:
-                    self._controller.place(event)
+                    self._controller.driver.place(event)
 
     def _lost(self, member: _Member) -> None:
         self._tasks.spawn(self._bury(member))
@@ -277,7 +277,7 @@ class Lead:
         assert self._rooms is not None
         assert self._controller is not None
         for replica in self._rooms.held_by(router):
-            self._controller.place(RoomReleased(replica))
+            self._controller.driver.place(RoomReleased(replica))
         self._tell(self._books.forget(router))
 
     async def _start_anew(self, member: _Member) -> None:
@@ -335,4 +335,4 @@ class Lead:
         for each in answers.values():
             advice |= each
         self._rooms.advised(advice)
-        self._controller.place(Ticked())
+        self._controller.driver.place(Ticked())

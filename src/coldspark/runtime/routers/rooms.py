@@ -39,7 +39,7 @@ from coldspark.runtime.routers.messages import (
 
 
 class SharedRooms:
-    """The lead's placement. Implements ``Rooms``: what it returns concerns the lead's replicas.
+    """The lead's ``PlacementPort``: what its steps return concerns the lead's replicas.
 
     Who may be asked to go for others is decided on fresh advice: a step that leaves somebody
     waiting asks nobody to go as long as other routers hold rooms, but calls ``on_short``. What
@@ -156,7 +156,7 @@ def _message(effect: GrantRoom | RefuseRoom | AskEviction, number: int) -> Messa
 
 
 class RemoteRooms:
-    """A router's rooms. Implements ``Rooms``: steps return nothing, answers come by the link."""
+    """A router's ``PlacementPort``: steps return nothing, answers come by the link."""
 
     def __init__(self, smallest_type: SmallestType, send: Callable[[Message], None]) -> None:
         self._empty = Placement(lambda replica: None, smallest_type)
