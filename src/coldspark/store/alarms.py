@@ -50,11 +50,6 @@ def load_alarms(connection: Connection) -> list[StoredAlarm]:
     return [_read(row) for row in connection.execute(select(alarms).order_by(alarms.c.name))]
 
 
-def is_composite(alarm: StoredAlarm) -> bool:
-    """Return whether it is over other alarms, and not over metrics."""
-    return "rule" in alarm.body
-
-
 def put_alarm(connection: Connection, alarm: StoredAlarm, happening: Happening | None) -> None:
     """Store or replace an alarm, and write down why."""
     row = {

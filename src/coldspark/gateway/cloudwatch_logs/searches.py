@@ -67,28 +67,6 @@ def pattern_of(text: str) -> Pattern:
         refuse(f"Invalid filter pattern: {error}")
 
 
-async def try_filter(call: Call) -> Body:
-    """TestMetricFilter: which of some messages a pattern wants, and what it names in them."""
-    pattern = pattern_of(str(call.body["filterPattern"]))
-    messages = call.body["logEventMessages"]
-    assert isinstance(messages, list)
-
-    def tested() -> list[Body]:
-        return [
-            _tested(pattern, number, message)
-            for number, message in enumerate(messages, start=1)
-            if pattern.matches(message)
-        ]
-
-    return {"matches": await asyncio.to_thread(tested)}
-
-
-def _tested(pattern: Pattern, number: int, message: str) -> Body:
-    values = pattern.extract(message)
-    answer: Body = {"eventNumber": number, "eventMessage": message}
-    return answer | ({"extractedValues": values} if values else {})
-
-
 def _chosen(call: Call, streams: list[LogStream]) -> list[LogStream]:
     names, prefix = call.body.get("logStreamNames"), call.text("logStreamNamePrefix")
     if names is None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from math import isfinite
 
 from coldspark.gateway.cloudwatch_logs.filtering.cursor import Cursor
-from coldspark.gateway.cloudwatch_logs.filtering.small_regex import SmallRegex
 
 Value = str | int | float | bool | None
 Check = Callable[[Value], bool]
@@ -87,8 +86,7 @@ def _ordered(cursor: Cursor, operator: str, stops: str) -> Check:
 
 def _equal(cursor: Cursor, stops: str) -> Check:
     if cursor.next == "%":
-        expression = SmallRegex(cursor.regex())
-        return lambda value: expression.is_in(text_of(value))
+        cursor.refuse_regex()
     if cursor.next == '"':
         form = wildcard(cursor.quoted())
         return lambda value: form.matches(text_of(value))

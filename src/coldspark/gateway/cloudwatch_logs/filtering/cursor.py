@@ -2,9 +2,6 @@
 
 from typing import Never
 
-REGEXES_MAX = 2
-"""In one pattern, as on AWS."""
-
 
 class PatternError(ValueError):
     """A filter pattern cannot be understood, or asks for what is not supported: says which."""
@@ -16,7 +13,6 @@ class Cursor:
     def __init__(self, text: str) -> None:
         self.text = text
         self.at = 0
-        self.regexes = 0
 
     @property
     def next(self) -> str:
@@ -63,17 +59,12 @@ class Cursor:
         self.at += 1
         return found
 
-    def regex(self) -> str:
-        """Return what stands between two ``%``."""
-        end = self.text.find("%", self.at + 1)
-        if end < 0:
-            self.refuse("the % that opens a regular expression here is never closed")
-        self.regexes += 1
-        if self.regexes > REGEXES_MAX:
-            self.refuse(f"a pattern has at most {REGEXES_MAX} regular expressions")
-        found = self.text[self.at + 1 : end]
-        self.at = end + 1
-        return found
+    def refuse_regex(self) -> Never:
+        """Refuse what stands between two ``%``."""
+        self.refuse(
+            "regular expressions are not served here: use terms, such as ?one ?other, or a JSON "
+            'comparison, such as { $.level = "ERR*" }; found %'
+        )
 
     def refuse(self, why: str) -> Never:
         """Raise what is wrong here."""

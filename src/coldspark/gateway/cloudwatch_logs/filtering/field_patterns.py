@@ -8,49 +8,30 @@ from coldspark.gateway.cloudwatch_logs.filtering.cursor import Cursor
 _STOPS = ",]&|"
 _CLOSERS = {"[": "]", '"': '"'}
 
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One place in a line; ``check`` None takes anything."""
-
-    name: str
-    check: Check | None
+_Field = Check | None
+"""What a place of a line must be; None takes anything."""
 
 
 @dataclass(frozen=True, slots=True)
 class FieldPattern:
     """A compiled pattern: fields from the left, and after an ellipsis those from the right."""
 
-    left: tuple[Field, ...]
-    right: tuple[Field, ...] | None
+    left: tuple[_Field, ...]
+    right: tuple[_Field, ...] | None
     """None: there is no ellipsis, and a line has just the fields of ``left``."""
 
     def matches(self, message: str) -> bool:
         """Return whether the event is wanted."""
-        return self._placed(message) is not None
-
-    def extract(self, message: str) -> dict[str, str]:
-        """Return the fields by name; those without one by their place."""
-        placed = self._placed(message) or []
-        return {f"${field.name or place}": value for place, field, value in placed}
-
-    def _placed(self, message: str) -> list[tuple[int, Field, str]] | None:
         values = split_fields(message)
         right = self.right or ()
         few = len(values) < len(self.left) + len(right)
         if few or (self.right is None and len(values) != len(self.left)):
-            return None
-        first_right = len(values) - len(right)
-        placed = [
-            *((at + 1, field, values[at]) for at, field in enumerate(self.left)),
-            *(
-                (first_right + at + 1, field, values[first_right + at])
-                for at, field in enumerate(right)
-            ),
-        ]
-        if all(field.check is None or field.check(value) for _, field, value in placed):
-            return placed
-        return None
+            return False
+        placed = (
+            *zip(self.left, values, strict=False),
+            *zip(right[::-1], values[::-1], strict=False),
+        )
+        return all(check is None or check(value) for check, value in placed)
 
 
 def split_fields(message: str) -> list[str]:
@@ -80,7 +61,7 @@ def split_fields(message: str) -> list[str]:
 def read_field_pattern(cursor: Cursor) -> FieldPattern:
     """Read a whole pattern in brackets. Raises PatternError."""
     cursor.expect("[")
-    sides: list[list[Field]] = [[]]
+    sides: list[list[_Field]] = [[]]
     while True:
         if cursor.take("..."):
             if len(sides) == 2:
@@ -97,12 +78,12 @@ def read_field_pattern(cursor: Cursor) -> FieldPattern:
     return FieldPattern(tuple(sides[0]), tuple(sides[1]) if len(sides) == 2 else None)
 
 
-def _field(cursor: Cursor) -> Field:
+def _field(cursor: Cursor) -> _Field:
     cursor.skip()
     name = _name(cursor)
     cursor.skip()
     if cursor.next in (",", "]"):
-        return Field(name, None)
+        return None
     if not name:
         cursor.refuse("the name of a field is expected")
     alternatives = [_together(cursor, name)]
@@ -113,7 +94,7 @@ def _field(cursor: Cursor) -> Field:
     def check(value: Value) -> bool:
         return any(all(one(value) for one in checks) for checks in alternatives)
 
-    return Field(name, check)
+    return check
 
 
 def _together(cursor: Cursor, name: str) -> list[Check]:
