@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coldspark.core.expressions import ExpressionError
 from coldspark.gateway.cloudwatch_logs.filtering.conditions import wildcard
-from coldspark.gateway.cloudwatch_logs.filtering.cursor import PatternError
 from coldspark.gateway.cloudwatch_logs.filtering.field_patterns import split_fields
 from coldspark.gateway.cloudwatch_logs.filtering.patterns import compile_pattern
 
@@ -143,7 +143,7 @@ def test_fields_of_a_line(pattern: str, is_wanted: bool) -> None:
 )
 def test_what_is_not_understood_is_refused_in_words(pattern: str, words: str) -> None:
     """The message says what is wrong, and where."""
-    with pytest.raises(PatternError, match=re.escape(words)) as caught:
+    with pytest.raises(ExpressionError, match=re.escape(words)) as caught:
         compile_pattern(pattern)
     assert "at character" in str(caught.value)
 
@@ -153,7 +153,7 @@ def test_any_text_is_a_pattern_or_is_refused(pattern: str, message: str) -> None
     """Nothing else ever comes of one."""
     try:
         compiled = compile_pattern(pattern)
-    except PatternError:
+    except ExpressionError:
         return
     assert compiled.matches(message) in (True, False)
 

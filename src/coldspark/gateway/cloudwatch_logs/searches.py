@@ -8,10 +8,10 @@ import asyncio
 from dataclasses import replace
 from zlib import crc32
 
+from coldspark.core.expressions import ExpressionError
 from coldspark.gateway.aws.services import Body
 from coldspark.gateway.cloudwatch_logs.calls import Call, Group, group_named, streams_of
 from coldspark.gateway.cloudwatch_logs.events import ANSWER_BYTES_MAX
-from coldspark.gateway.cloudwatch_logs.filtering.cursor import PatternError
 from coldspark.gateway.cloudwatch_logs.filtering.patterns import Pattern, compile_pattern
 from coldspark.gateway.cloudwatch_logs.names import (
     event_id,
@@ -63,7 +63,7 @@ def pattern_of(text: str) -> Pattern:
     """Return a compiled pattern; refuses one that is not understood."""
     try:
         return compile_pattern(text)
-    except PatternError as error:
+    except ExpressionError as error:
         refuse(f"Invalid filter pattern: {error}")
 
 

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from coldspark.gateway.cloudwatch_logs.filtering.conditions import Check, Value, read_check
-from coldspark.gateway.cloudwatch_logs.filtering.cursor import Cursor
+from coldspark.core.expressions import Cursor, climb
+from coldspark.gateway.cloudwatch_logs.filtering.conditions import JOINED, Holds, read_check
 
 _STOPS = ",]&|"
 _CLOSERS = {"[": "]", '"': '"'}
 
-_Field = Check | None
+_Field = Holds | None
 """What a place of a line must be; None takes anything."""
 
 
@@ -59,7 +59,7 @@ def split_fields(message: str) -> list[str]:
 
 
 def read_field_pattern(cursor: Cursor) -> FieldPattern:
-    """Read a whole pattern in brackets. Raises PatternError."""
+    """Read a whole pattern in brackets. Raises ExpressionError."""
     cursor.expect("[")
     sides: list[list[_Field]] = [[]]
     while True:
@@ -86,23 +86,14 @@ def _field(cursor: Cursor) -> _Field:
         return None
     if not name:
         cursor.refuse("the name of a field is expected")
-    alternatives = [_together(cursor, name)]
-    while cursor.take("||"):
-        _repeat(cursor, name)
-        alternatives.append(_together(cursor, name))
+    start = cursor.at
 
-    def check(value: Value) -> bool:
-        return any(all(one(value) for one in checks) for checks in alternatives)
+    def condition() -> Holds:
+        if cursor.at > start:
+            _repeat(cursor, name)
+        return read_check(cursor, _STOPS)
 
-    return check
-
-
-def _together(cursor: Cursor, name: str) -> list[Check]:
-    checks = [read_check(cursor, _STOPS)]
-    while cursor.take("&&"):
-        _repeat(cursor, name)
-        checks.append(read_check(cursor, _STOPS))
-    return checks
+    return climb(cursor, condition, JOINED)
 
 
 def _repeat(cursor: Cursor, name: str) -> None:

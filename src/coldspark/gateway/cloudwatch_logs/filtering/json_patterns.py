@@ -1,16 +1,12 @@
 """``{ $.level = "ERROR" && $.n > 3 }``: conditions on what a JSON event holds."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
 
-from coldspark.gateway.cloudwatch_logs.filtering.conditions import read_check
-from coldspark.gateway.cloudwatch_logs.filtering.cursor import Cursor, plain
+from coldspark.core.expressions import Cursor, climb
+from coldspark.gateway.cloudwatch_logs.filtering.conditions import JOINED, Holds, plain, read_check
 
-Holds = Callable[[object], bool]
-
-_DEPTH_MAX = 32
 _STOPS = "(){}&|"
 _VALUES_MAX = 10_000
 ANY = "*"
@@ -31,11 +27,11 @@ class JsonPattern:
 
 
 def read_json_pattern(cursor: Cursor) -> JsonPattern:
-    """Read a whole pattern in braces. Raises PatternError."""
+    """Read a whole pattern in braces. Raises ExpressionError."""
     cursor.expect("{")
     if cursor.take("}"):
         cursor.refuse("a condition is expected between { and }")
-    holds = _alternatives(cursor, 0)
+    holds = _conditions(cursor)
     cursor.expect("}")
     cursor.skip()
     if cursor.next:
@@ -43,25 +39,14 @@ def read_json_pattern(cursor: Cursor) -> JsonPattern:
     return JsonPattern(holds)
 
 
-def _alternatives(cursor: Cursor, depth: int) -> Holds:
-    parts = [_together(cursor, depth)]
-    while cursor.take("||"):
-        parts.append(_together(cursor, depth))
-    return parts[0] if len(parts) == 1 else lambda event: any(one(event) for one in parts)
+def _conditions(cursor: Cursor) -> Holds:
+    return climb(cursor, lambda: _condition(cursor), JOINED)
 
 
-def _together(cursor: Cursor, depth: int) -> Holds:
-    parts = [_condition(cursor, depth)]
-    while cursor.take("&&"):
-        parts.append(_condition(cursor, depth))
-    return parts[0] if len(parts) == 1 else lambda event: all(one(event) for one in parts)
-
-
-def _condition(cursor: Cursor, depth: int) -> Holds:
+def _condition(cursor: Cursor) -> Holds:
     if cursor.take("("):
-        if depth == _DEPTH_MAX:
-            cursor.refuse(f"parentheses are nested deeper than {_DEPTH_MAX}")
-        inner = _alternatives(cursor, depth + 1)
+        with cursor.deeper():
+            inner = _conditions(cursor)
         cursor.expect(")")
         return inner
     path = _selector(cursor)
@@ -74,11 +59,7 @@ def _condition(cursor: Cursor, depth: int) -> Holds:
         wanted = {"IS NULL": None, "IS TRUE": True, "IS FALSE": False}[word]
         return lambda event: any(value is wanted for value in _found(event, path))
     check = read_check(cursor, _STOPS)
-    return lambda event: any(
-        check(value)  # type: ignore[arg-type]
-        for value in _found(event, path)
-        if _is_value(value)
-    )
+    return lambda event: any(check(value) for value in _found(event, path) if _is_value(value))
 
 
 def _word(cursor: Cursor) -> str | None:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from coldspark.gateway.cloudwatch_logs.filtering.cursor import Cursor, plain
+from coldspark.core.expressions import Cursor
+from coldspark.gateway.cloudwatch_logs.filtering.conditions import plain, refuse_regex
 from coldspark.gateway.cloudwatch_logs.filtering.field_patterns import read_field_pattern
 from coldspark.gateway.cloudwatch_logs.filtering.json_patterns import read_json_pattern
 
@@ -35,7 +36,7 @@ class TermPattern:
 
 
 def compile_pattern(text: str) -> Pattern:
-    """Return a pattern; an empty one takes every event. Raises PatternError."""
+    """Return a pattern; an empty one takes every event. Raises ExpressionError."""
     cursor = Cursor(text)
     cursor.skip()
     if cursor.next == "{":
@@ -66,7 +67,7 @@ def _term(cursor: Cursor) -> str:
     if cursor.next == '"':
         found = plain(cursor.quoted())
     elif cursor.next == "%":
-        cursor.refuse_regex()
+        refuse_regex(cursor)
     else:
         start = cursor.at
         found = cursor.run('"%')
