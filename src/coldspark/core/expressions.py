@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Generic, Never, TypeVar
 
 DEPTH_MAX = 32
+INFIXES_MAX = 500
+"""In one text: what is computed from left to right is that deep."""
 
 Node = TypeVar("Node")
 
@@ -26,6 +28,7 @@ class Cursor:
         self.text = text
         self.at = 0
         self._depth = 0
+        self._infixes = 0
 
     @property
     def next(self) -> str:
@@ -92,6 +95,12 @@ class Cursor:
         self.at += 1
         return found
 
+    def count_infix(self) -> None:
+        """Count one more operator, up to a bound."""
+        self._infixes += 1
+        if self._infixes > INFIXES_MAX:
+            self.refuse(f"it has more than {INFIXES_MAX} operators")
+
     @contextmanager
     def deeper(self) -> Iterator[None]:
         """Read what stands within something else, which ends at a depth."""
@@ -135,6 +144,7 @@ def climb(
         if infix is None or infix.power < power:
             cursor.at = start
             return left
+        cursor.count_infix()
         if infix.is_right:
             with cursor.deeper():
                 right = climb(cursor, operand, infixes, infix.power)

@@ -12,7 +12,8 @@ from coldspark.core.expressions import ExpressionError
 from coldspark.gateway.aws.services import Body
 from coldspark.gateway.cloudwatch_logs.calls import Call, Group, group_named, streams_of
 from coldspark.gateway.cloudwatch_logs.events import ANSWER_BYTES_MAX
-from coldspark.gateway.cloudwatch_logs.filtering.patterns import Pattern, compile_pattern
+from coldspark.gateway.cloudwatch_logs.filtering.conditions import Wanted
+from coldspark.gateway.cloudwatch_logs.filtering.patterns import compile_pattern
 from coldspark.gateway.cloudwatch_logs.names import (
     event_id,
     no_stream,
@@ -59,7 +60,7 @@ async def search(call: Call) -> Body:
     return answer
 
 
-def pattern_of(text: str) -> Pattern:
+def pattern_of(text: str) -> Wanted:
     """Return a compiled pattern; refuses one that is not understood."""
     try:
         return compile_pattern(text)
@@ -93,7 +94,7 @@ def _bounds(call: Call) -> Bounds:
 
 
 async def _search_files(
-    call: Call, group: Group, streams: list[LogStream], pattern: Pattern, resume: _Place | None
+    call: Call, group: Group, streams: list[LogStream], pattern: Wanted, resume: _Place | None
 ) -> Found:
     span = _span(call, group)
     in_time = [stream.name for stream in streams if (stream.last_ms or 0) >= span.start_ms]
@@ -108,7 +109,7 @@ async def _search_files(
         group.endpoint,
         in_time,
         span,
-        pattern.matches,
+        pattern,
         _bounds(call),
         resume=resume,
         read_bytes_max=READ_BYTES_MAX,
@@ -117,7 +118,7 @@ async def _search_files(
 
 
 async def _search_stored(
-    call: Call, group: Group, streams: list[LogStream], pattern: Pattern, resume: _Place | None
+    call: Call, group: Group, streams: list[LogStream], pattern: Wanted, resume: _Place | None
 ) -> Found:
     names = {stream.id: stream.name for stream in streams}
     span, bounds = _span(call, group), _bounds(call)
@@ -137,7 +138,7 @@ async def _search_stored(
 def _sift(
     rows: list[tuple[int, LogEvent]],
     names: dict[int, str],
-    pattern: Pattern,
+    pattern: Wanted,
     bounds: Bounds,
     found: list[LogEvent],
     after: Position,
@@ -145,7 +146,7 @@ def _sift(
     """Add the events that are wanted, as far as there is room; return where that ended."""
     size_bytes = sum(size_of(event.message) for event in found)
     for stream, event in rows:
-        if stream in names and pattern.matches(event.message):
+        if stream in names and pattern(event.message):
             size_bytes += size_of(event.message)
             if len(found) >= bounds.events or (found and size_bytes > bounds.size_bytes):
                 break

@@ -9,6 +9,8 @@ from coldspark.core.expressions import Cursor, Infix
 
 Holds = Callable[[object], bool]
 """Whether a value fulfils a condition."""
+Wanted = Callable[[str], bool]
+"""Whether an event is wanted: a compiled pattern."""
 JOINED: Mapping[str, Infix[Holds]] = {
     "||": Infix(1, lambda left, right: lambda value: left(value) or right(value)),
     "&&": Infix(2, lambda left, right: lambda value: left(value) and right(value)),

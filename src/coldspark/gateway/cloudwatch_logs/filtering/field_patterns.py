@@ -1,37 +1,13 @@
 """``[ip, user, ..., status = 5*, bytes > 1000]``: conditions on the fields of a line."""
 
-from dataclasses import dataclass
-
 from coldspark.core.expressions import Cursor, climb
-from coldspark.gateway.cloudwatch_logs.filtering.conditions import JOINED, Holds, read_check
+from coldspark.gateway.cloudwatch_logs.filtering.conditions import JOINED, Holds, Wanted, read_check
 
 _STOPS = ",]&|"
 _CLOSERS = {"[": "]", '"': '"'}
 
 _Field = Holds | None
 """What a place of a line must be; None takes anything."""
-
-
-@dataclass(frozen=True, slots=True)
-class FieldPattern:
-    """A compiled pattern: fields from the left, and after an ellipsis those from the right."""
-
-    left: tuple[_Field, ...]
-    right: tuple[_Field, ...] | None
-    """None: there is no ellipsis, and a line has just the fields of ``left``."""
-
-    def matches(self, message: str) -> bool:
-        """Return whether the event is wanted."""
-        values = split_fields(message)
-        right = self.right or ()
-        few = len(values) < len(self.left) + len(right)
-        if few or (self.right is None and len(values) != len(self.left)):
-            return False
-        placed = (
-            *zip(self.left, values, strict=False),
-            *zip(right[::-1], values[::-1], strict=False),
-        )
-        return all(check is None or check(value) for check, value in placed)
 
 
 def split_fields(message: str) -> list[str]:
@@ -58,8 +34,10 @@ def split_fields(message: str) -> list[str]:
     return found
 
 
-def read_field_pattern(cursor: Cursor) -> FieldPattern:
-    """Read a whole pattern in brackets. Raises ExpressionError."""
+def read_field_pattern(cursor: Cursor) -> Wanted:
+    """Read a whole pattern in brackets: fields from the left, after an ellipsis from the right.
+
+    Without an ellipsis a line has just these fields. Raises ExpressionError."""
     cursor.expect("[")
     sides: list[list[_Field]] = [[]]
     while True:
@@ -75,7 +53,20 @@ def read_field_pattern(cursor: Cursor) -> FieldPattern:
     cursor.skip()
     if cursor.next:
         cursor.refuse("nothing can follow ]")
-    return FieldPattern(tuple(sides[0]), tuple(sides[1]) if len(sides) == 2 else None)
+    left, right = sides[0], sides[-1] if len(sides) == 2 else []
+
+    def is_wanted(message: str) -> bool:
+        values = split_fields(message)
+        few = len(values) < len(left) + len(right)
+        if few or (len(sides) == 1 and len(values) != len(left)):
+            return False
+        placed = (
+            *zip(left, values, strict=False),
+            *zip(right[::-1], values[::-1], strict=False),
+        )
+        return all(check is None or check(value) for check, value in placed)
+
+    return is_wanted
 
 
 def _field(cursor: Cursor) -> _Field:

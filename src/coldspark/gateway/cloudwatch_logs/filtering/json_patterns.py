@@ -1,11 +1,15 @@
 """``{ $.level = "ERROR" && $.n > 3 }``: conditions on what a JSON event holds."""
 
-from dataclasses import dataclass
-
 import msgspec
 
 from coldspark.core.expressions import Cursor, climb
-from coldspark.gateway.cloudwatch_logs.filtering.conditions import JOINED, Holds, plain, read_check
+from coldspark.gateway.cloudwatch_logs.filtering.conditions import (
+    JOINED,
+    Holds,
+    Wanted,
+    plain,
+    read_check,
+)
 
 _STOPS = "(){}&|"
 _VALUES_MAX = 10_000
@@ -14,20 +18,8 @@ ANY = "*"
 _Path = tuple[str | int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class JsonPattern:
-    """A compiled pattern. What is no JSON object matches none."""
-
-    holds: Holds
-
-    def matches(self, message: str) -> bool:
-        """Return whether the event is wanted."""
-        event = _decoded(message)
-        return event is not None and self.holds(event)
-
-
-def read_json_pattern(cursor: Cursor) -> JsonPattern:
-    """Read a whole pattern in braces. Raises ExpressionError."""
+def read_json_pattern(cursor: Cursor) -> Wanted:
+    """Read a whole pattern in braces, which only JSON objects match. Raises ExpressionError."""
     cursor.expect("{")
     if cursor.take("}"):
         cursor.refuse("a condition is expected between { and }")
@@ -36,7 +28,12 @@ def read_json_pattern(cursor: Cursor) -> JsonPattern:
     cursor.skip()
     if cursor.next:
         cursor.refuse("nothing can follow }")
-    return JsonPattern(holds)
+
+    def is_wanted(message: str) -> bool:
+        event = _decoded(message)
+        return event is not None and holds(event)
+
+    return is_wanted
 
 
 def _conditions(cursor: Cursor) -> Holds:

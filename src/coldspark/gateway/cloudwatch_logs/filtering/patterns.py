@@ -1,41 +1,14 @@
 """A filter pattern as a caller sends it: terms, JSON, or fields."""
 
-from dataclasses import dataclass
-from typing import Protocol
-
 from coldspark.core.expressions import Cursor
-from coldspark.gateway.cloudwatch_logs.filtering.conditions import plain, refuse_regex
+from coldspark.gateway.cloudwatch_logs.filtering.conditions import Wanted, plain, refuse_regex
 from coldspark.gateway.cloudwatch_logs.filtering.field_patterns import read_field_pattern
 from coldspark.gateway.cloudwatch_logs.filtering.json_patterns import read_json_pattern
 
 _MUST_BE_QUOTED = frozenset('"%{}[]()*&|<>!')
 
 
-class Pattern(Protocol):
-    """A compiled pattern."""
-
-    def matches(self, message: str) -> bool:
-        """Return whether the event is wanted."""
-
-
-@dataclass(frozen=True, slots=True)
-class TermPattern:
-    """Terms anywhere in the event: all of some, one of others, none of the rest."""
-
-    all: tuple[str, ...] = ()
-    any: tuple[str, ...] = ()
-    none: tuple[str, ...] = ()
-
-    def matches(self, message: str) -> bool:
-        """Return whether the event is wanted."""
-        if not all(term in message for term in self.all):
-            return False
-        if any(term in message for term in self.none):
-            return False
-        return not self.any or any(term in message for term in self.any)
-
-
-def compile_pattern(text: str) -> Pattern:
+def compile_pattern(text: str) -> Wanted:
     """Return a pattern; an empty one takes every event. Raises ExpressionError."""
     cursor = Cursor(text)
     cursor.skip()
@@ -46,7 +19,8 @@ def compile_pattern(text: str) -> Pattern:
     return _read_terms(cursor)
 
 
-def _read_terms(cursor: Cursor) -> TermPattern:
+def _read_terms(cursor: Cursor) -> Wanted:
+    """Terms anywhere in the event: all of some, one of others, none of the rest."""
     terms: dict[str, list[str]] = {"": [], "?": [], "-": []}
     while cursor.next:
         sign = cursor.next if cursor.next in ("?", "-") else ""
@@ -60,7 +34,15 @@ def _read_terms(cursor: Cursor) -> TermPattern:
             "terms with ? cannot stand beside others (AWS would pass over them): use only terms "
             "with ?, or a search for each; read up to the end"
         )
-    return TermPattern(tuple(terms[""]), tuple(terms["?"]), tuple(terms["-"]))
+
+    def is_wanted(message: str) -> bool:
+        if not all(term in message for term in terms[""]):
+            return False
+        if any(term in message for term in terms["-"]):
+            return False
+        return not terms["?"] or any(term in message for term in terms["?"])
+
+    return is_wanted
 
 
 def _term(cursor: Cursor) -> str:
