@@ -38,6 +38,7 @@ FRAME = Frame(series={"m1": M1, "m2": M2}, metrics=["m1", "m2"], times=[0, 60], 
         ("m1 + TIME_SERIES(5)", {0: 6.0, 60: 8.0}),
         ("TIME_SERIES(5)", {0: 5.0, 60: 5.0}),
         ("CEIL(m1 / 2) + FLOOR(m1 / 2)", {0: 1.0, 60: 3.0}),
+        ("1+" * 500 + "1", 501.0),
     ],
 )
 def test_expressions_mean_what_cloudwatch_means(text: str, value: Value) -> None:
@@ -60,6 +61,7 @@ def test_expressions_mean_what_cloudwatch_means(text: str, value: Value) -> None
         ("(" * 40 + "m1" + ")" * 40, "nested deeper"),
         ("-" * 40 + "m1", "nested deeper"),
         ("m1 + " * 600 + "m1", "longer than"),
+        ("1+" * 501 + "1", "more than 500 operators"),
         ("[m1, 2] + 1", "a metric is needed"),
         ("SUM(2)", "needs a metric"),
         ("ABS(m1, m2)", "takes 1 argument"),

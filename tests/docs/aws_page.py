@@ -96,14 +96,18 @@ def _section(service: Service, kept: frozenset[str]) -> str:
     parts = [_operation(name, one, kept) for name, one in operations]
     ways = [
         *([f"JSON, `X-Amz-Target: {service.target}…`"] if service.target else []),
-        *(
-            ["CBOR, `/service/GraniteServiceVersion20100801/operation/…`"]
-            if service.has_cbor
-            else []
-        ),
         *([f"query, version {service.query_version}"] if service.query_version else []),
     ]
-    return "".join([f"\n## {service.signing_name}\n\n{'; '.join(ways)}.\n", *parts])
+    head = f"\n## {service.signing_name}\n\n{'; '.join(ways)}.\n"
+    return "".join([head, *parts, _instead(service)])
+
+
+def _instead(service: Service) -> str:
+    """Return the table of what is refused by name, in the words of the refusal."""
+    if not service.instead:
+        return ""
+    rows = [f"| `{name}` | {_cell(instead)} |" for name, instead in sorted(service.instead.items())]
+    return "\n".join(["\n### Refused\n", "| operation | use instead |", "|---|---|", *rows, ""])
 
 
 def _operation(name: str, operation: Operation, kept: frozenset[str]) -> str:

@@ -11,13 +11,9 @@ from coldspark.cli.jobs_at_work import open_jobs
 from coldspark.cli.leading import Shared
 from coldspark.config import ServerConfig
 from coldspark.engines.local import LocalEngine
-from coldspark.gateway.cloudwatch_logs.filtering.measuring import measure_of
-from coldspark.gateway.cloudwatch_logs.insights.running import Queries
 from coldspark.gateway.sagemaker.async_jobs import AsyncJobs
 from coldspark.runtime.log_store import LogRetention
-from coldspark.runtime.metric_filters import MetricFilters
 from coldspark.runtime.metrics.alarm_keeper import AlarmKeeper
-from coldspark.runtime.metrics.composites import CompositeAlarms
 from coldspark.runtime.metrics.keeper import MetricKeeper
 from coldspark.runtime.platform import LocalPlatform
 from coldspark.runtime.ports import Platform
@@ -33,11 +29,8 @@ class AwsRooms:
 
     metrics: MetricKeeper
     alarms: AlarmKeeper
-    composites: CompositeAlarms
     jobs: AsyncJobs
     scaling: Scaling
-    metric_filters: MetricFilters
-    log_queries: Queries
 
 
 async def open_aws_rooms(
@@ -67,31 +60,9 @@ async def open_aws_rooms(
     return AwsRooms(
         metrics=measured.metrics,
         alarms=measured.alarms,
-        composites=measured.composites,
         jobs=jobs,
         scaling=scaling,
-        metric_filters=await _measure_logs(store, measured.metrics, stack),
-        log_queries=_query_logs(store, stack),
     )
-
-
-def _query_logs(store: Store, stack: AsyncExitStack) -> Queries:
-    """Run queries of logs until the stack is closed."""
-    assert store.logs is not None
-    queries = Queries(store.logs)
-    stack.push_async_callback(queries.close)
-    return queries
-
-
-async def _measure_logs(
-    store: Store, metrics: MetricKeeper, stack: AsyncExitStack
-) -> MetricFilters:
-    """Apply metric filters until the stack is closed."""
-    assert store.logs is not None
-    filters = MetricFilters(store.documents, store.logs.files, metrics, measure_of)
-    await filters.open()
-    stack.push_async_callback(filters.close)
-    return filters
 
 
 def _keep_logs(

@@ -8,7 +8,6 @@ from coldspark.cli.leading import Shared
 from coldspark.cli.measuring import Measuring
 from coldspark.runtime.metric_ports import AlarmState
 from coldspark.runtime.metrics.alarm_keeper import AlarmKeeper
-from coldspark.runtime.metrics.composites import CompositeAlarms
 from coldspark.runtime.metrics.keeper import MetricKeeper
 from coldspark.runtime.routers.lead import Lead
 from coldspark.runtime.routers.messages import (
@@ -30,7 +29,7 @@ def share_measuring(
     lead = shared.mirror.lead
     shared.platform.alarms = measured.alarms
     _keep_measurements(lead, measured.metrics)
-    _tell_alarms(lead, measured.alarms, measured.composites)
+    _tell_alarms(lead, measured.alarms)
     tasks, own = Tasks(), store.objects.own
     lead.hear(BodyFell, lambda fell: tasks.spawn(own.let_fall(fell.body)))
     stack.push_async_callback(tasks.close, _CLOSE_S)
@@ -44,10 +43,10 @@ def _keep_measurements(lead: Lead, metrics: MetricKeeper) -> None:
     lead.hear(Measurements, keep)
 
 
-def _tell_alarms(lead: Lead, alarms: AlarmKeeper, composites: CompositeAlarms) -> None:
+def _tell_alarms(lead: Lead, alarms: AlarmKeeper) -> None:
     def greeting() -> Sequence[Message]:
-        kept = [one.stored for one in alarms.alarms()] + [one.stored for one in composites.all()]
-        return [AlarmsRaised([one.name for one in kept if one.state is AlarmState.ALARM])]
+        raised = (one for one in alarms.alarms() if one.stored.state is AlarmState.ALARM)
+        return [AlarmsRaised([one.name for one in raised])]
 
     lead.greet(greeting)
     alarms.watch(lambda *moved: lead.tell_all(AlarmMoved(*moved)))

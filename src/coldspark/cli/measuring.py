@@ -10,7 +10,6 @@ from coldspark.config import ServerConfig
 from coldspark.engines.local import LocalEngine
 from coldspark.runtime import clock
 from coldspark.runtime.metrics.alarm_keeper import AlarmKeeper
-from coldspark.runtime.metrics.composites import CompositeAlarms
 from coldspark.runtime.metrics.keeper import MetricKeeper, Retention
 from coldspark.runtime.metrics.sampling import Sampler, standings_of
 from coldspark.runtime.platform import LocalPlatform
@@ -27,7 +26,6 @@ class Measuring:
 
     metrics: MetricKeeper
     alarms: AlarmKeeper
-    composites: CompositeAlarms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +92,6 @@ async def open_measuring(
     stack.push_async_callback(metrics.close)
     await alarms.open()
     stack.push_async_callback(alarms.close)
-    composites = CompositeAlarms(store.database, alarms, wall_ms=clock.wall_ms)
-    await composites.open()
-    stack.push_async_callback(composites.close)
     sampler.open()
     stack.push_async_callback(sampler.close)
-    return Measuring(metrics=metrics, alarms=alarms, composites=composites)
+    return Measuring(metrics=metrics, alarms=alarms)

@@ -11,23 +11,22 @@ Worked: with m1 = {0: 1, 60: 3} and m2 = {60: 2}, ``m1 / m2`` is {60: 1.5}, ``SU
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeAlias
+from typing import Never, TypeAlias
 
+from coldspark.core.expressions import Cursor, ExpressionError, Infix, climb
 from coldspark.core.series_functions import Series as Series
 from coldspark.core.series_functions import diff, rate, running_sum
 
 Value: TypeAlias = "float | Series | list[Series]"
 EXPRESSION_CHARS_MAX = 2_048
-_DEPTH_MAX = 32
-_TOKEN = re.compile(
-    r"\s*(?:(?P<number>\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+)|(?P<name>[A-Za-z_]\w*)"
-    r"|(?P<sign><=|>=|==|!=|<>|&&|\|\||[-+*/^()\[\],<>]))"
-)
+_NUMBER = re.compile(r"\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+")
+_NAME = re.compile(r"[A-Za-z_]\w*")
+_SIGN = re.compile(r"[-+*/^()\[\],<>=!&|]+")
 
 
-class CannotCompute(ValueError):
+class CannotCompute(ExpressionError):
     """Say what in an expression is not understood, and what would be."""
 
 
@@ -44,15 +43,8 @@ class Frame:
     period_s: int
 
 
-@dataclass(slots=True)
-class _Parser:
-    tokens: list[tuple[str, str]]
-    place: int = 0
-    depth: int = 0
-    names: set[str] = field(default_factory=set)
-
-
 Node: TypeAlias = Callable[[Frame], Value]
+_Infix: TypeAlias = Infix[Node]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,55 +62,110 @@ def parse(text: str) -> Expression:
     """Understand an expression. Raises CannotCompute."""
     if len(text) > EXPRESSION_CHARS_MAX:
         raise CannotCompute(f"it is longer than {EXPRESSION_CHARS_MAX} characters")
-    parser = _Parser(_tokens(text))
-    node = _either(parser)
-    if parser.place < len(parser.tokens):
-        raise CannotCompute(f"{parser.tokens[parser.place][1]!r} is not expected there")
-    uses_all = any(kind == "name" and word.upper() == "METRICS" for kind, word in parser.tokens)
-    return Expression(frozenset(parser.names), uses_all, node)
+    reader = _Reader(text)
+    reader.skip()
+    if not reader.next:
+        reader.refuse("it is empty")
+    node = reader.expression()
+    reader.skip()
+    if reader.next:
+        reader.refuse_next()
+    return Expression(frozenset(reader.names), reader.uses_all, node)
 
 
-def _tokens(text: str) -> list[tuple[str, str]]:
-    tokens, place = [], 0
-    end = len(text.rstrip())
-    while place < end:
-        match = _TOKEN.match(text, place)
-        if match is None:
-            raise CannotCompute(f"{text[place : place + 20]!r} is not understood")
-        kind = match.lastgroup or ""
-        tokens.append((kind, match[kind]))
-        place = match.end()
-    if not tokens:
-        raise CannotCompute("it is empty")
-    return tokens
+class _Reader(Cursor):
+    """Reads an expression, and keeps what it is about."""
 
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.names: set[str] = set()
+        self.uses_all = False
 
-def _peek(parser: _Parser) -> str:
-    return parser.tokens[parser.place][1] if parser.place < len(parser.tokens) else ""
+    def refuse(self, why: str) -> Never:
+        raise CannotCompute(why)
 
+    def refuse_next(self) -> Never:
+        """Refuse what comes next: it has no place there, or in no expression."""
+        start = self.at
+        found = self.match(_NUMBER) or self.match(_NAME) or self.match(_SIGN)
+        if found is None:
+            self.refuse(f"{self.text[start : start + 20]!r} is not understood")
+        self.refuse(f"{found!r} is not expected there")
 
-def _take(parser: _Parser, *words: str) -> str | None:
-    if _peek(parser).upper() in words:
-        parser.place += 1
-        return parser.tokens[parser.place - 1][1].upper()
-    return None
+    def close(self, word: str) -> None:
+        """Go over what must come next."""
+        if not self.take(word):
+            found = self.match(_NUMBER) or self.match(_NAME) or self.next or "the end"
+            self.refuse(f"{word!r} is missing before {found!r}")
 
+    def expression(self) -> Node:
+        """Read up to what is no operator."""
+        with self.deeper():
+            return climb(self, self._operand, _INFIXES)
 
-def _expect(parser: _Parser, word: str) -> None:
-    if _take(parser, word) is None:
-        raise CannotCompute(f"{word!r} is missing before {_peek(parser) or 'the end'!r}")
+    def expressions(self, end: str) -> list[Node]:
+        """Read one or several, and what ends them."""
+        nodes = [self.expression()]
+        while self.take(","):
+            nodes.append(self.expression())
+        self.close(end)
+        return nodes
 
+    def _operand(self) -> Node:
+        if self.take("-"):
+            with self.deeper():
+                below = self._operand()
+            return lambda frame: _apart(_times, -1.0, below(frame))
+        if self.take("("):
+            inner = self.expression()
+            self.close(")")
+            return inner
+        if self.take("["):
+            nodes = self.expressions("]")
+            return lambda frame: [_series(node(frame)) for node in nodes]
+        digits = self.match(_NUMBER)
+        if digits is not None:
+            number = float(digits)
+            return lambda frame: number
+        word = self.match(_NAME)
+        if word is not None:
+            return self._call(word.upper()) if self.take("(") else self._named(word)
+        if not self.next:
+            self.refuse("it ends too early")
+        return self.refuse_next()
 
-def _level(below: Callable[[_Parser], Node], *signs: str) -> Callable[[_Parser], Node]:
-    """Return the parser of operators that bind equally, from left to right."""
+    def _named(self, word: str) -> Node:
+        if not word[0].islower():
+            # FILL's words; ids of queries begin with a small letter.
+            self.refuse(f"{word} is neither the id of a query nor a function with (…)")
+        self.names.add(word)
 
-    def read(parser: _Parser) -> Node:
-        left = below(parser)
-        while (sign := _take(parser, *signs)) is not None:
-            left = _binary(_OPERATORS[sign], left, below(parser))
-        return left
+        def look(frame: Frame) -> Value:
+            if word not in frame.series:
+                raise CannotCompute(f"there is no query with the id {word!r}")
+            return frame.series[word]
 
-    return read
+        return look
+
+    def _call(self, name: str) -> Node:
+        if name == "FILL":
+            return self._fill()
+        self.uses_all |= name == "METRICS"
+        arguments = [] if self.take(")") else self.expressions(")")
+        function = _FUNCTIONS.get(name)
+        if function is None:
+            self.refuse(
+                f"{name} is not supported yet: use {', '.join(sorted([*_FUNCTIONS, 'FILL']))}"
+            )
+        return function(arguments)
+
+    def _fill(self) -> Node:
+        inner = self.expression()
+        self.close(",")
+        way = self.take_any(("REPEAT", "LINEAR"))
+        filling = None if way is not None else self.expression()
+        self.close(")")
+        return _filled(inner, way, filling)
 
 
 def _binary(work: Callable[[float, float], float], left: Node, right: Node) -> Node:
@@ -162,111 +209,32 @@ def _powered(left: float, right: float) -> float:
     return value if isinstance(value, float) else math.nan
 
 
-_OPERATORS: Mapping[str, Callable[[float, float], float]] = {
-    "+": lambda a, b: a + b,
-    "-": lambda a, b: a - b,
-    "*": lambda a, b: a * b,
-    "/": _divided,
-    "^": _powered,
-    "<": lambda a, b: float(a < b),
-    ">": lambda a, b: float(a > b),
-    "<=": lambda a, b: float(a <= b),
-    ">=": lambda a, b: float(a >= b),
-    "==": lambda a, b: float(a == b),
-    "!=": lambda a, b: float(a != b),
-    "<>": lambda a, b: float(a != b),
-    "AND": lambda a, b: float(bool(a) and bool(b)),
-    "&&": lambda a, b: float(bool(a) and bool(b)),
-    "OR": lambda a, b: float(bool(a) or bool(b)),
-    "||": lambda a, b: float(bool(a) or bool(b)),
+def _times(left: float, right: float) -> float:
+    return left * right
+
+
+def _infix(power: int, work: Callable[[float, float], float], *, is_right: bool = False) -> _Infix:
+    return Infix(power, lambda left, right: _binary(work, left, right), is_right)
+
+
+_INFIXES: Mapping[str, _Infix] = {
+    "OR": _infix(1, lambda a, b: float(bool(a) or bool(b))),
+    "||": _infix(1, lambda a, b: float(bool(a) or bool(b))),
+    "AND": _infix(2, lambda a, b: float(bool(a) and bool(b))),
+    "&&": _infix(2, lambda a, b: float(bool(a) and bool(b))),
+    "<": _infix(3, lambda a, b: float(a < b)),
+    ">": _infix(3, lambda a, b: float(a > b)),
+    "<=": _infix(3, lambda a, b: float(a <= b)),
+    ">=": _infix(3, lambda a, b: float(a >= b)),
+    "==": _infix(3, lambda a, b: float(a == b)),
+    "!=": _infix(3, lambda a, b: float(a != b)),
+    "<>": _infix(3, lambda a, b: float(a != b)),
+    "+": _infix(4, lambda a, b: a + b),
+    "-": _infix(4, lambda a, b: a - b),
+    "*": _infix(5, _times),
+    "/": _infix(5, _divided),
+    "^": _infix(6, _powered, is_right=True),
 }
-
-
-def _either(parser: _Parser) -> Node:
-    parser.depth += 1
-    if parser.depth > _DEPTH_MAX:
-        raise CannotCompute(f"it is nested deeper than {_DEPTH_MAX}")
-    node = _OR(parser)
-    parser.depth -= 1
-    return node
-
-
-def _power(parser: _Parser) -> Node:
-    base = _unary(parser)
-    if _take(parser, "^") is None:
-        return base
-    return _binary(_OPERATORS["^"], base, _power(parser))
-
-
-def _unary(parser: _Parser) -> Node:
-    if _take(parser, "-") is None:
-        return _atom(parser)
-    parser.depth += 1
-    if parser.depth > _DEPTH_MAX:
-        raise CannotCompute(f"it is nested deeper than {_DEPTH_MAX}")
-    below = _unary(parser)
-    parser.depth -= 1
-    return lambda frame: _apart(_OPERATORS["*"], -1.0, below(frame))
-
-
-def _atom(parser: _Parser) -> Node:
-    if parser.place >= len(parser.tokens):
-        raise CannotCompute("it ends too early")
-    kind, word = parser.tokens[parser.place]
-    parser.place += 1
-    if kind == "number":
-        number = float(word)
-        return lambda frame: number
-    if kind == "name":
-        return _call(parser, word) if _peek(parser) == "(" else _named(parser, word)
-    if word == "(":
-        inner = _either(parser)
-        _expect(parser, ")")
-        return inner
-    if word == "[":
-        return _array(parser)
-    raise CannotCompute(f"{word!r} is not expected there")
-
-
-def _named(parser: _Parser, word: str) -> Node:
-    if not word[0].islower():
-        # FILL's words; ids of queries begin with a small letter.
-        raise CannotCompute(f"{word} is neither the id of a query nor a function with (…)")
-    parser.names.add(word)
-
-    def look(frame: Frame) -> Value:
-        if word not in frame.series:
-            raise CannotCompute(f"there is no query with the id {word!r}")
-        return frame.series[word]
-
-    return look
-
-
-def _array(parser: _Parser) -> Node:
-    nodes = [_either(parser)]
-    while _take(parser, ",") is not None:
-        nodes.append(_either(parser))
-    _expect(parser, "]")
-    return lambda frame: [_series(node(frame)) for node in nodes]
-
-
-def _call(parser: _Parser, word: str) -> Node:
-    name = word.upper()
-    _expect(parser, "(")
-    if name == "FILL":
-        return _fill(parser)
-    arguments: list[Node] = []
-    if _take(parser, ")") is None:
-        arguments.append(_either(parser))
-        while _take(parser, ",") is not None:
-            arguments.append(_either(parser))
-        _expect(parser, ")")
-    function = _FUNCTIONS.get(name)
-    if function is None:
-        raise CannotCompute(
-            f"{name} is not supported yet: use {', '.join(sorted([*_FUNCTIONS, 'FILL']))}"
-        )
-    return function(arguments)
 
 
 def _one(name: str, arguments: list[Node]) -> Node:
@@ -358,13 +326,7 @@ def _at(value: Value, at: int) -> float | None:
     return value.get(at) if isinstance(value, dict) else value
 
 
-def _fill(parser: _Parser) -> Node:
-    inner = _either(parser)
-    _expect(parser, ",")
-    way = _take(parser, "REPEAT", "LINEAR")
-    filling = None if way is not None else _either(parser)
-    _expect(parser, ")")
-
+def _filled(inner: Node, way: str | None, filling: Node | None) -> Node:
     def one(series: Series, frame: Frame) -> Series:
         if way == "REPEAT":
             return _repeated(series, frame.times)
@@ -437,9 +399,3 @@ _FUNCTIONS: Mapping[str, Callable[[list[Node]], Node]] = {
     "TIME_SERIES": _time_series,
 }
 FUNCTIONS = (*sorted(_FUNCTIONS), "FILL")
-
-_PRODUCT = _level(_power, "*", "/")
-_TOTAL = _level(_PRODUCT, "+", "-")
-_COMPARED = _level(_TOTAL, "<=", ">=", "==", "!=", "<>", "<", ">")
-_AND = _level(_COMPARED, "AND", "&&")
-_OR = _level(_AND, "OR", "||")

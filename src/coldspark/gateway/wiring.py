@@ -13,7 +13,6 @@ from coldspark.gateway.application_autoscaling.service import application_autosc
 from coldspark.gateway.auth.authenticator import Authenticator
 from coldspark.gateway.aws.front import CBOR_PATH, front
 from coldspark.gateway.cloudwatch.service import cloudwatch
-from coldspark.gateway.cloudwatch_logs.insights.running import Queries
 from coldspark.gateway.cloudwatch_logs.service import cloudwatch_logs
 from coldspark.gateway.context import Bounds, Context, Ending
 from coldspark.gateway.dispatch import Dispatch
@@ -41,9 +40,7 @@ from coldspark.gateway.spool import SpoolRoom
 from coldspark.gateway.tally import Tally
 from coldspark.runtime.catalogue import Catalogue
 from coldspark.runtime.log_store import LogStore
-from coldspark.runtime.metric_filters import MetricFilters
 from coldspark.runtime.metrics.alarm_keeper import AlarmKeeper
-from coldspark.runtime.metrics.composites import CompositeAlarms
 from coldspark.runtime.metrics.keeper import MetricKeeper
 from coldspark.runtime.ports import Documents, Key, Platform
 from coldspark.runtime.scaling.scaling import Scaling
@@ -66,12 +63,9 @@ def build_context(
     objects: ObjectStore | None = None,
     metrics: MetricKeeper | None = None,
     alarms: AlarmKeeper | None = None,
-    composites: CompositeAlarms | None = None,
     aws_limits: AwsLimits = NO_LIMITS,
     retry_grace_s: float = GRACE_S,
     logs: LogStore | None = None,
-    metric_filters: MetricFilters | None = None,
-    log_queries: Queries | None = None,
     jobs: AsyncJobs | None = None,
     scaling: Scaling | None = None,
     images: Mapping[str, Image] | None = None,
@@ -84,10 +78,8 @@ def build_context(
     how long the next attempt of an SDK that hung up is waited for.
     ``images``: what runs for images, beside those that are known.
     ``objects``: whose own buckets the S3 door serves; None: it is not there.
-    ``alarms``: what may take changes of endpoints back; None: nobody watches any. ``composites``:
-    those over the states of others.
-    ``logs``, ``metric_filters``, ``log_queries``: what CloudWatch Logs' door reads and writes,
-    what measures it, and what asks it; None: it is not there.
+    ``alarms``: what may take changes of endpoints back; None: nobody watches any.
+    ``logs``: what CloudWatch Logs' door reads and writes; None: it is not there.
     ``jobs``: what runs jobs; None: they are refused.
     """
     gate, tally, ending = Gate(authenticator, is_open=is_open), Tally(), Ending()
@@ -104,10 +96,10 @@ def build_context(
     data = services.artifacts
     door = sagemaker(platform, documents, catalogue, alarms, jobs, aws_limits, known, data)
     aws_services = [door, sts(), iam()]
-    if metrics is not None and alarms is not None and composites is not None:
-        aws_services.append(cloudwatch(metrics, alarms, composites, documents))
-    if logs is not None and metric_filters is not None and log_queries is not None:
-        aws_services.append(cloudwatch_logs(platform, logs, metric_filters, log_queries))
+    if metrics is not None and alarms is not None:
+        aws_services.append(cloudwatch(metrics, alarms, documents))
+    if logs is not None:
+        aws_services.append(cloudwatch_logs(platform, logs))
     if scaling is not None:
         aws_services.append(application_autoscaling(scaling))
     aws = front(aws_services, gate.identify)

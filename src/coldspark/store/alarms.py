@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from coldspark.core.alarms import AlarmState
 from coldspark.store.schema import alarm_history, alarms
@@ -48,11 +48,6 @@ class Happening:
 def load_alarms(connection: Connection) -> list[StoredAlarm]:
     """Return all alarms by name."""
     return [_read(row) for row in connection.execute(select(alarms).order_by(alarms.c.name))]
-
-
-def is_composite(alarm: StoredAlarm) -> bool:
-    """Return whether it is over other alarms, and not over metrics."""
-    return "rule" in alarm.body
 
 
 def put_alarm(connection: Connection, alarm: StoredAlarm, happening: Happening | None) -> None:
@@ -141,11 +136,6 @@ def drop_history(connection: Connection, before_ms: int, rows_max: int) -> int:
     table = alarm_history.c
     old = select(table.id).where(table.at_ms < before_ms).limit(rows_max)
     return connection.execute(delete(alarm_history).where(table.id.in_(old))).rowcount
-
-
-def count_alarms(connection: Connection) -> int:
-    """Return how many alarms there are."""
-    return connection.scalar(select(func.count()).select_from(alarms)) or 0
 
 
 def _read(row: Row[tuple[object, ...]]) -> StoredAlarm:

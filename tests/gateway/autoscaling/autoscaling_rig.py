@@ -45,7 +45,6 @@ from coldspark.gateway.tally import Tally
 from coldspark.runtime import catalogue, clock
 from coldspark.runtime.controller import Controller
 from coldspark.runtime.metrics.alarm_keeper import AlarmKeeper
-from coldspark.runtime.metrics.composites import CompositeAlarms
 from coldspark.runtime.metrics.keeper import MetricKeeper
 from coldspark.runtime.metrics.sampling import Sampler, standings_of
 from coldspark.runtime.platform import LocalPlatform
@@ -253,13 +252,11 @@ class World:
         self.alarms.deliver(POLICY_MARK, self.scaling.on_action)
         await self.platform.open()
         await self.alarms.open(is_timed=False)
-        composites = CompositeAlarms(database, self.alarms, wall_ms=self.wall_ms)
-        await composites.open(is_timed=False)
         await self.scaling.open(is_timed=False)
         gate = Gate(Authenticator(FakeKeys()))
         services = [
             sagemaker(self.platform, documents, catalogue.load()),
-            cloudwatch(self.metrics, self.alarms, composites, documents, self.wall_ms),
+            cloudwatch(self.metrics, self.alarms, documents, self.wall_ms),
             application_autoscaling(self.scaling),
         ]
         route = Route("/", front(services, gate.identify), methods=["POST"])

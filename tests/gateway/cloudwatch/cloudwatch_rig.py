@@ -5,7 +5,6 @@ speaks as all before it did. Every answer in JSON is held against botocore's mod
 """
 
 import asyncio
-import datetime as dt
 import json
 import threading
 from collections.abc import Coroutine, Iterator
@@ -17,7 +16,6 @@ from typing import Any
 import boto3
 from botocore import serialize
 from botocore.config import Config
-from botocore.parsers import RpcV2CBORParser
 from gateway_fakes import FakePlatform
 from keepers import Kept, keeping
 from service_model import error_problems, problems
@@ -34,7 +32,7 @@ from coldspark.gateway.server import serve
 from coldspark.gateway.tally import Tally
 from coldspark.store.documents import Documents
 
-PROTOCOLS = ("json", "query", "smithy-rpc-v2-cbor")
+PROTOCOLS = ("json", "query")
 
 
 class NoKeys:
@@ -75,9 +73,6 @@ class Watched:
 
 
 def _check(http_response: Any, model: Any, **_: object) -> None:
-    if http_response.headers.get("smithy-protocol") == "rpc-v2-cbor":
-        _check_cbor(http_response, model)
-        return
     if http_response.headers["content-type"] == "text/xml":
         return
     assert http_response.headers["content-type"] == "application/x-amz-json-1.0"
@@ -86,29 +81,6 @@ def _check(http_response: Any, model: Any, **_: object) -> None:
     else:
         body = json.loads(http_response.content) if http_response.content else None
         assert problems(model.name, body, service="cloudwatch") == []
-
-
-def _check_cbor(http_response: Any, model: Any) -> None:
-    """Hold an answer against the model; its bytes are read by botocore alone."""
-    if http_response.content:
-        assert http_response.headers["content-type"] == "application/cbor"
-        if http_response.status_code < 400:
-            stream = RpcV2CBORParser().get_peekable_stream_from_bytes(http_response.content)
-            found = RpcV2CBORParser().parse_data_item(stream)
-            assert problems(model.name, _as_json(found), service="cloudwatch") == []
-    else:
-        assert problems(model.name, None, service="cloudwatch") == []
-
-
-def _as_json(value: Any) -> Any:
-    match value:
-        case dict():
-            return {name: _as_json(one) for name, one in value.items()}
-        case list():
-            return [_as_json(one) for one in value]
-        case dt.datetime():
-            return value.timestamp()
-    return value
 
 
 @contextmanager
@@ -122,9 +94,7 @@ def watched(path: Path) -> Iterator[Watched]:
         async with keeping(path) as kept:
             documents = Documents(kept.database, lambda: kept.now_ms)
             gate = Gate(Authenticator(NoKeys()))
-            service = cloudwatch(
-                kept.metrics, kept.alarms, kept.composites, documents, lambda: kept.now_ms
-            )
+            service = cloudwatch(kept.metrics, kept.alarms, documents, lambda: kept.now_ms)
             door = front([service], gate.identify)
             routes = [Route(path, door, methods=["POST"]) for path in ("/", CBOR_PATH)]
             context = Context(

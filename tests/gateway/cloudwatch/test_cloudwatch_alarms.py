@@ -1,11 +1,13 @@
-"""Alarms, tags and dashboards, by boto3 in both protocols that it has spoken."""
+"""Alarms and tags, by boto3 in both protocols that it has spoken."""
 
 import datetime as dt
 import json
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
+from botocore import xform_name
 from botocore.exceptions import ClientError
 from cloudwatch_rig import PROTOCOLS, Watched, watched
 from keepers import NOON_MS
@@ -242,81 +244,40 @@ def test_alarms_have_tags(client: Any, name: str) -> None:
     assert code == "ResourceNotFoundException"
 
 
-def test_dashboards_are_kept(client: Any, name: str) -> None:
-    """As documents, which must be JSON objects; deleting is all or none."""
-    text = json.dumps({"widgets": []})
-    client.put_dashboard(DashboardName=name, DashboardBody=text)
-
-    (entry,) = client.list_dashboards(DashboardNamePrefix=name)["DashboardEntries"]
-    assert entry["DashboardArn"] == f"arn:aws:cloudwatch::123456789012:dashboard/{name}"
-    assert client.get_dashboard(DashboardName=name)["DashboardBody"] == text
-    code, _ = refused(client.put_dashboard, DashboardName=name, DashboardBody="[]")
-    assert code == "InvalidParameterInput"
-    code, _ = refused(client.delete_dashboards, DashboardNames=[name, "nobody"])
-    assert code == "ResourceNotFound"
-    client.delete_dashboards(DashboardNames=[name])
-    assert refused(client.get_dashboard, DashboardName=name)[0] == "ResourceNotFound"
-
-
-def test_composite_alarms_are_kept_and_told_beside_others(
-    door: Watched, client: Any, name: str
+@pytest.mark.parametrize(
+    ("operation", "members", "instead"),
+    [
+        ("PutCompositeAlarm", {"AlarmName": "a", "AlarmRule": "ALARM(b)"}, "PutMetricAlarm"),
+        ("PutDashboard", {"DashboardName": "d", "DashboardBody": "{}"}, "GetMetricData"),
+        ("GetDashboard", {"DashboardName": "d"}, "GetMetricData"),
+        ("ListDashboards", {}, "GetMetricData"),
+        ("DeleteDashboards", {"DashboardNames": ["d"]}, "GetMetricData"),
+    ],
+)
+def test_operations_that_are_not_served_say_what_to_use(
+    client: Any, operation: str, members: dict[str, Any], instead: str
 ) -> None:
-    """By type, by family, by page; tags, states and actions are as of others."""
-    client.put_metric_alarm(**alarm(name))
-    upper, rule = f"{name}-upper", f'ALARM("{name}") OR FALSE'
-    client.put_composite_alarm(
-        AlarmName=upper,
-        AlarmRule=rule,
-        AlarmDescription="all of it",
-        AlarmActions=["https://example.com/hook"],
-        Tags=[{"Key": "team", "Value": "ops"}],
-    )
-    client.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="a drill")
-    door.run(door.kept.composites.look())
-
-    both = {"AlarmTypes": ["MetricAlarm", "CompositeAlarm"], "AlarmNamePrefix": name}
-    answer = client.describe_alarms(**both)
-    assert [one["AlarmName"] for one in answer["MetricAlarms"]] == [name]
-    (told,) = answer["CompositeAlarms"]
-    assert (told["AlarmName"], told["AlarmRule"]) == (upper, rule)
-    assert (told["StateValue"], told["AlarmDescription"]) == ("ALARM", "all of it")
-    assert client.describe_alarms(AlarmNames=[upper])["CompositeAlarms"] == []
-    assert client.describe_alarms(ChildrenOfAlarmName=upper)["MetricAlarms"][0]["AlarmName"] == name
-    (parent,) = client.describe_alarms(ParentsOfAlarmName=name)["CompositeAlarms"]
-    assert parent["AlarmArn"] == told["AlarmArn"]
-    tags = client.list_tags_for_resource(ResourceARN=told["AlarmArn"])["Tags"]
-    assert tags == [{"Key": "team", "Value": "ops"}]
-    history = client.describe_alarm_history(AlarmName=upper)["AlarmHistoryItems"]
-    assert {one["AlarmType"] for one in history} == {"CompositeAlarm"}
-
-    pages = client.get_paginator("describe_alarms").paginate(
-        **both, PaginationConfig={"PageSize": 1}
-    )
-    assert [len(page["MetricAlarms"]) + len(page["CompositeAlarms"]) for page in pages] == [1, 1]
-
-    client.disable_alarm_actions(AlarmNames=[upper])
-    assert not client.describe_alarms(**both)["CompositeAlarms"][0]["ActionsEnabled"]
-    code, message = refused(client.delete_alarms, AlarmNames=[name])
-    assert (code, "depending on it" in message) == ("ResourceConflict", True)
-    client.delete_alarms(AlarmNames=[upper, name])
-    assert client.describe_alarms(**both)["CompositeAlarms"] == []
+    """In AWS's words for an operation that it does not know, which the protocols differ in."""
+    code, told = refused(getattr(client, xform_name(operation)), **members)
+    is_json = client.meta.service_model.resolved_protocol == "json"
+    assert code == ("UnknownOperationException" if is_json else "InvalidAction")
+    assert told.startswith(f"{operation} is not served here: use ")
+    assert instead in told
 
 
-def test_composite_alarms_that_could_do_nothing_are_refused(client: Any, name: str) -> None:
-    """A rule about nothing, a scaling policy without a metric, a suppressor."""
-    client.put_metric_alarm(**alarm(name))
-    rule = {"AlarmName": f"{name}-upper", "AlarmRule": f"ALARM({name})"}
-    policy = "arn:aws:autoscaling:us-east-1:123456789012:scalingPolicy:1:resource/x:policyName/p"
+def test_there_are_no_composite_alarms(client: Any, name: str) -> None:
+    """Who asks for those of a family is told; who asks for that type gets none."""
+    assert "CompositeAlarms" in client.describe_alarms(AlarmTypes=["CompositeAlarm"])
+    for member in ("ChildrenOfAlarmName", "ParentsOfAlarmName"):
+        code, told = refused(client.describe_alarms, **{member: name})
+        assert code == "ValidationError"
+        assert "there are no composite alarms" in told
 
-    assert (
-        "do not exist"
-        in refused(client.put_composite_alarm, **rule | {"AlarmRule": f"ALARM({name}-no)"})[1]
-    )
-    assert (
-        "Error in AlarmRule" in refused(client.put_composite_alarm, **rule | {"AlarmRule": "x"})[1]
-    )
-    assert "metric alarm" in refused(client.put_composite_alarm, **rule, AlarmActions=[policy])[1]
-    assert "NOT ALARM" in refused(client.put_composite_alarm, **rule, ActionsSuppressor=name)[1]
-    assert (
-        refused(client.put_composite_alarm, **rule | {"AlarmName": name})[0] == "ResourceConflict"
-    )
+
+def test_cbor_is_told_of_the_other_protocols(door: Watched) -> None:
+    """Newer SDKs of other languages may ask in it."""
+    path = "/service/GraniteServiceVersion20100801/operation/ListMetrics"
+    answer = httpx.post(f"{door.url}{path}", headers={"smithy-protocol": "rpc-v2-cbor"})
+    assert answer.status_code == 400
+    assert answer.json()["__type"] == "UnknownOperationException"
+    assert "ask POST / in JSON or query" in answer.json()["message"]

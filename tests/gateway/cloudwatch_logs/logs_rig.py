@@ -24,23 +24,16 @@ from starlette.routing import Route
 from coldspark.core.types import FleetId, ReplicaId
 from coldspark.gateway.auth.authenticator import Authenticator
 from coldspark.gateway.aws.front import front
-from coldspark.gateway.cloudwatch_logs.filtering.measuring import measure_of
-from coldspark.gateway.cloudwatch_logs.insights.running import Queries
 from coldspark.gateway.cloudwatch_logs.service import cloudwatch_logs
 from coldspark.gateway.context import Context
 from coldspark.gateway.dispatch import Dispatch
 from coldspark.gateway.gate import Gate
 from coldspark.gateway.server import serve
 from coldspark.gateway.tally import Tally
-from coldspark.runtime import clock
 from coldspark.runtime.log_store import LogRetention, LogStore
 from coldspark.runtime.logs import Logs
-from coldspark.runtime.metric_filters import MetricFilters
-from coldspark.runtime.metric_ports import Metric
-from coldspark.runtime.metrics.keeper import MetricKeeper
 from coldspark.runtime.ports import Key
 from coldspark.store.database import Database
-from coldspark.store.documents import Documents
 
 PREFIX = "/aws/sagemaker/Endpoints/"
 
@@ -54,9 +47,6 @@ class Served:
     platform: FakePlatform
     store: LogStore
     logs: Logs
-    metrics: MetricKeeper
-    filters: MetricFilters
-    queries: Queries
 
     def client(self, key: str = "ANYKEY") -> Any:
         """Return boto3's client."""
@@ -91,13 +81,6 @@ class Served:
         )
         self.run(self.platform.deploy(definition(name)))
 
-    def measured(self, name: str, **dimensions: str) -> list[float]:
-        """Return the values of a metric in the namespace ``Shop``, in their order."""
-        metric = Metric(namespace="Shop", name=name, dimensions=tuple(sorted(dimensions.items())))
-        end_ms = clock.wall_ms() + 3_600_000
-        periods = self.run(self.metrics.periods(metric, end_ms - 30 * 86_400_000, end_ms, 86_400))
-        return [value for one in periods for value, count in one.values for _ in range(int(count))]
-
     def enforce(self) -> None:
         """Remove what is due."""
         self.run(LogRetention(self.store, self.platform).enforce())
@@ -130,14 +113,10 @@ def served(path: Path, keys: Iterable[Key] = ()) -> Iterator[Served]:
     loop = asyncio.new_event_loop()
     database = Database.open(path / "coldspark.db")
     store, platform = LogStore.of(database, path / "logs"), FakePlatform()
-    metrics = MetricKeeper(database, wall_ms=clock.wall_ms)
-    queries = Queries(store)
-    filters = MetricFilters(Documents(database, clock.wall_ms), store.files, metrics, measure_of)
 
     async def listen() -> None:
         gate = Gate(Authenticator(FakeKeys(keys)))
-        await filters.open(is_timed=False)
-        endpoint = front([cloudwatch_logs(platform, store, filters, queries)], gate.identify)
+        endpoint = front([cloudwatch_logs(platform, store)], gate.identify)
         context = Context(
             platform=platform,
             dispatch=Dispatch([]),
@@ -147,9 +126,7 @@ def served(path: Path, keys: Iterable[Key] = ()) -> Iterator[Served]:
         )
         async with serve(context, "127.0.0.1", 0, grace_s=1.0) as listening:
             logs = Logs(path / "logs")
-            found.append(
-                Served(listening.url, loop, platform, store, logs, metrics, filters, queries)
-            )
+            found.append(Served(listening.url, loop, platform, store, logs))
             is_up.set()
             await is_over.wait()
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore import xform_name
 from logs_rig import PREFIX, Served, refusal, served
 
 from coldspark.runtime import clock
@@ -11,6 +12,8 @@ from coldspark.store.records import Key
 
 DAY_MS = 86_400_000
 ARN = "arn:aws:logs:us-east-1:123456789012:log-group:"
+FILTER = {"logGroupName": "g", "filterName": "f", "filterPattern": "x"}
+MEASURED = {"metricName": "m", "metricNamespace": "N", "metricValue": "1"}
 
 
 def names(answer: dict[str, Any]) -> list[str]:
@@ -90,7 +93,6 @@ def test_names_are_refused_in_the_services_words(logs: Served) -> None:
         (client.put_retention_policy, {"retentionInDays": 7}),
         (client.create_log_stream, {"logStreamName": "s"}),
         (client.get_log_events, {"logStreamName": "s"}),
-        (client.describe_subscription_filters, {}),
     ):
         assert refusal(call, logGroupName=f"{PREFIX}none", **members) == no_group
     no_stream = ("ResourceNotFoundException", "The specified log stream does not exist.")
@@ -223,17 +225,6 @@ def test_tags_by_name_and_by_arn_are_the_same(logs: Served) -> None:
 @pytest.mark.parametrize(
     ("operation", "members", "words"),
     [
-        ("start_live_tail", {"logGroupIdentifiers": [f"{ARN}g"]}, "follow=true"),
-        (
-            "put_subscription_filter",
-            {
-                "logGroupName": "g",
-                "filterName": "f",
-                "filterPattern": "x",
-                "destinationArn": "arn:aws:lambda:us-east-1:123456789012:function:f",
-            },
-            "read with FilterLogEvents",
-        ),
         ("create_log_group", {"logGroupName": "g", "kmsKeyId": "k"}, "encrypt the disk"),
     ],
 )
@@ -244,10 +235,37 @@ def test_what_is_not_supported_says_what_to_use(
     code, told = refusal(getattr(logs.client(), operation), **members)
     assert code == "InvalidParameterException"
     assert words in told
-    client = logs.client()
-    assert client.describe_metric_filters()["metricFilters"] == []
-    client.create_log_group(logGroupName="app")
-    assert client.describe_subscription_filters(logGroupName="app")["subscriptionFilters"] == []
+
+
+@pytest.mark.parametrize(
+    ("operation", "members", "instead"),
+    [
+        (
+            "StartQuery",
+            {"startTime": 0, "endTime": 1, "queryString": "x"},
+            "FilterLogEvents",
+        ),
+        ("GetQueryResults", {"queryId": "q"}, "FilterLogEvents"),
+        ("StopQuery", {"queryId": "q"}, "FilterLogEvents"),
+        ("DescribeQueries", {}, "FilterLogEvents"),
+        ("PutMetricFilter", {**FILTER, "metricTransformations": [MEASURED]}, "PutMetricData"),
+        ("DeleteMetricFilter", {"logGroupName": "g", "filterName": "f"}, "PutMetricData"),
+        ("DescribeMetricFilters", {}, "PutMetricData"),
+        ("TestMetricFilter", {"filterPattern": "", "logEventMessages": ["x"]}, "FilterLogEvents"),
+        ("StartLiveTail", {"logGroupIdentifiers": [f"{ARN}g"]}, "follow=true"),
+        ("PutSubscriptionFilter", {**FILTER, "destinationArn": f"{ARN}g"}, "follow=true"),
+        ("DeleteSubscriptionFilter", {"logGroupName": "g", "filterName": "f"}, "follow=true"),
+        ("DescribeSubscriptionFilters", {"logGroupName": "g"}, "follow=true"),
+    ],
+)
+def test_operations_that_are_not_served_say_what_to_use(
+    logs: Served, operation: str, members: dict[str, Any], instead: str
+) -> None:
+    """In AWS's words for an operation that it does not know."""
+    code, told = refusal(getattr(logs.client(), xform_name(operation)), **members)
+    assert code == "UnknownOperationException"
+    assert told.startswith(f"{operation} is not served here: use ")
+    assert instead in told
 
 
 def test_an_endpoints_logs_need_the_scope_for_that_endpoint(tmp_path: Path) -> None:

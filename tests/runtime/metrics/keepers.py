@@ -14,7 +14,6 @@ from coldspark.errors import NotFound
 from coldspark.runtime.metric_ports import Metric
 from coldspark.runtime.metrics.alarm_keeper import AlarmKeeper
 from coldspark.runtime.metrics.changes import Change
-from coldspark.runtime.metrics.composites import CompositeAlarms
 from coldspark.runtime.metrics.keeper import MetricKeeper, Retention
 from coldspark.runtime.metrics.traffic import Standing, dimensions_of
 from coldspark.store.database import Database
@@ -31,7 +30,6 @@ class Kept:
 
     metrics: MetricKeeper
     alarms: AlarmKeeper
-    composites: CompositeAlarms
     ledger: LedgerKeeper
     database: Database
     told: list[tuple[str, str]] = field(default_factory=list)
@@ -68,11 +66,9 @@ async def keeping(
         retention=Retention(factor=factor),
     )
     alarms = AlarmKeeper(database, metrics, wall_ms=now, notify=notify)
-    composites = CompositeAlarms(database, alarms, wall_ms=now)
-    kept = Kept(metrics, alarms, composites, ledger, database)
+    kept = Kept(metrics, alarms, ledger, database)
     await ledger.open()
     await alarms.open(is_timed=False)
-    await composites.open(is_timed=False)
     try:
         yield kept
     finally:

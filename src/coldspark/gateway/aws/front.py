@@ -1,9 +1,8 @@
-"""``POST /``: every AWS service that speaks JSON or query, on one port; beside it ``CBOR_PATH``.
+"""``POST /``: every AWS service that speaks JSON or query, on one port.
 
-The service is told by the request, never by configuration: first by its path (``CBOR_PATH``) or
-``X-Amz-Target``, then by a form's ``Version``, at last by the signature's scope. The answer goes
-back in the protocol that the question came in: the same client library changed its protocol
-between two of its versions.
+The service is told by the request, never by configuration: first by ``X-Amz-Target``, then by a
+form's ``Version``, at last by the signature's scope. The answer goes back in the protocol that the
+question came in: the same client library changed its protocol between two of its versions.
 
 A caller needs the scope that the operation asks for, for every name that the request mentions.
 Who calls is found by the server's own ``identify``: it checks the key or signature (see
@@ -15,7 +14,7 @@ import logging
 import uuid
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Never
 
 import msgspec
@@ -24,7 +23,7 @@ from starlette.responses import Response
 
 from coldspark.errors import BodyTooLarge, ColdsparkError
 from coldspark.gateway.auth.scopes import authorize
-from coldspark.gateway.aws import cbor, errors, query
+from coldspark.gateway.aws import errors, query
 from coldspark.gateway.aws.errors import AwsError
 from coldspark.gateway.aws.scopes import scope_of
 from coldspark.gateway.aws.services import Asked, Body, Moment, Operation, Service
@@ -40,8 +39,7 @@ _BODY_BYTES_MAX = 1024 * 1024
 """As it is sent, where the service is not known to take more."""
 _FORM = "application/x-www-form-urlencoded"
 CBOR_PATH = "/service/{service}/operation/{operation}"
-"""Where Smithy's rpc-v2-cbor calls."""
-_CBOR = "rpc-v2-cbor"
+"""Where clients call that speak Smithy's rpc-v2-cbor: they are told of the other protocols."""
 _UNKNOWN = Service(signing_name="", operations={})
 
 
@@ -55,7 +53,6 @@ class _Question:
     form: dict[str, str] | None
     """In the query protocol; None in JSON."""
     request_id: str
-    is_cbor: bool = False
 
     @property
     def is_query(self) -> bool:
@@ -71,18 +68,16 @@ def front(
     sent_max = max([_BODY_BYTES_MAX, *(service.body_bytes_max for service in known)])
 
     async def endpoint(request: Request) -> Response:
-        path = request.path_params
-        form: dict[str, str] | None = {} if _is_form(request.headers) and not path else None
-        question = _Question(_UNKNOWN, "", form, str(uuid.uuid4()), is_cbor=bool(path))
+        form: dict[str, str] | None = {} if _is_form(request.headers) else None
+        question = _Question(_UNKNOWN, "", form, str(uuid.uuid4()))
         try:
             sent = await _read(request, sent_max)
             headers = _headers(request)
             key = identify(request.method, *_address(request), headers, sent)
             body = _plain(headers, sent, sent_max)
-            if path:
-                question = _called(known, headers, path, question)
-            else:
-                question = _question(known, headers, body, question.request_id)
+            if request.path_params:
+                _refuse_cbor()
+            question = _question(known, headers, body, question.request_id)
             operation = _operation(question)
             asked = Asked(
                 body=_checked(question, operation, body),
@@ -109,25 +104,10 @@ def front(
     return endpoint
 
 
-def _called(
-    services: tuple[Service, ...],
-    headers: Mapping[str, str],
-    path: Mapping[str, str],
-    question: _Question,
-) -> _Question:
-    """Return the question that a path names. Raises AwsError."""
-    if headers.get("smithy-protocol") != _CBOR:
-        raise AwsError(
-            "UnknownOperationException",
-            f"This path speaks {_CBOR}: send it as Smithy-Protocol, or ask POST /.",
-        )
-    for service in services:
-        if service.has_cbor and service.target == f"{path['service']}.":
-            return replace(question, service=service, word=path["operation"])
-    names = ", ".join(str(one.target).rstrip(".") for one in services if one.has_cbor)
+def _refuse_cbor() -> Never:
     raise AwsError(
         "UnknownOperationException",
-        f"Service '{path['service'][:128]}' is not served in {_CBOR}; there are {names}",
+        "rpc-v2-cbor is not served here: ask POST / in JSON or query, as boto3 does.",
     )
 
 
@@ -169,10 +149,14 @@ def _operation(question: _Question) -> Operation:
     service = question.service
     operation = service.operations.get(question.word)
     if operation is None:
-        raise AwsError(
-            service.unknown_type,
+        message = (
             f"'{service.target or ''}{question.word[:128]}' is not an operation that is served "
-            f"here; there are {', '.join(service.operations)}.",
+            f"here; there are {', '.join(service.operations)}."
+        )
+        if question.word in service.instead:
+            message = f"{question.word} is not served here: use {service.instead[question.word]}."
+        raise AwsError(
+            "InvalidAction" if question.is_query else "UnknownOperationException", message
         )
     return operation
 
@@ -180,8 +164,6 @@ def _operation(question: _Question) -> Operation:
 def _members(question: _Question, operation: Operation, body: bytes) -> object:
     if question.form is not None:
         return query.members(question.form, operation.shape)
-    if question.is_cbor:
-        return cbor.decode(body) if body else {}
     try:
         return msgspec.json.decode(body or b"{}")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -248,9 +230,7 @@ def _refusal(question: _Question, error: ColdsparkError) -> Response:
     if question.is_query:
         xml = errors.xml_body(told, service.namespace, question.request_id)
         return _reply(question, told.status, xml)
-    body = {"__type": told.aws_type, "message": told.message}
-    sent = cbor.encode(body) if question.is_cbor else errors.json_body(told)
-    reply = _reply(question, told.status, sent)
+    reply = _reply(question, told.status, errors.json_body(told))
     if service.query_version is not None:
         name, value = errors.query_header(told)
         reply.headers[name] = value
@@ -263,8 +243,6 @@ def _answer(question: _Question, answer: object) -> Response:
     elif answer is None:
         # An operation without an output shape, such as a delete, answers with no body on AWS.
         body = b""
-    elif question.is_cbor:
-        body = cbor.encode(answer)
     else:
         body = msgspec.json.encode(answer, enc_hook=_encode)
     return _reply(question, 200, body)
@@ -277,11 +255,7 @@ def _encode(value: object) -> object:
 
 def _reply(question: _Question, status: int, body: bytes) -> Response:
     headers = {"x-amzn-RequestId": question.request_id}
-    if question.is_cbor:
-        headers["Smithy-Protocol"] = _CBOR
-        if body:
-            headers["Content-Type"] = "application/cbor"
-    elif question.is_query:
+    if question.is_query:
         headers["Content-Type"] = "text/xml"
     else:
         headers["Content-Type"] = f"application/x-amz-json-{question.service.json_version}"

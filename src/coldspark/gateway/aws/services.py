@@ -109,8 +109,6 @@ class Service:
     target: str | None = None
     """``X-Amz-Target`` up to and including the dot, for the JSON protocols."""
     json_version: str = "1.1"
-    has_cbor: bool = False
-    """Whether it also speaks rpc-v2-cbor."""
     query_version: str | None = None
     """``Version`` of the query protocol, such as 2010-08-01."""
     namespace: str = ""
@@ -122,4 +120,5 @@ class Service:
     """This service's error type for a body that breaks its shape."""
     body_bytes_max: int = 1024 * 1024
     """After decompression."""
-    unknown_type: str = "UnknownOperationException"
+    instead: Mapping[str, str] = field(default_factory=dict)
+    """Operations of AWS's that are not served, and what to use in place of each."""

@@ -1,1 +1,1 @@
-"""CloudWatch: measurements in and out, alarms, dashboards; JSON 1.0 and the query protocol."""
+"""CloudWatch: measurements in and out, alarms; JSON 1.0 and the query protocol."""

@@ -13,13 +13,8 @@ from coldspark.gateway.cloudwatch.calls import (
     shown_dimensions,
 )
 from coldspark.gateway.cloudwatch.queries import read_queries, shown_query
-from coldspark.runtime.metrics.alarm_keeper import Alarm
-from coldspark.runtime.metrics.changes import Changed
-from coldspark.runtime.metrics.definitions import (
-    Actions,
-    AlarmDefinition,
-    single,
-)
+from coldspark.runtime.metrics.changes import Alarm
+from coldspark.runtime.metrics.definitions import Actions, AlarmDefinition, single
 from coldspark.runtime.metrics.queries import STATISTICS, Query, Stat, is_statistic
 
 _OF_ONE_METRIC = (
@@ -61,12 +56,12 @@ def read_alarm(body: Body) -> AlarmDefinition:
         missing=missing,
         low_samples=low_samples,
         description=body.get("AlarmDescription"),
-        actions=actions_of(body),
+        actions=_actions(body),
         is_acting=bool(body.get("ActionsEnabled", True)),
     )
 
 
-def actions_of(body: Body) -> Actions:
+def _actions(body: Body) -> Actions:
     """Return who hears of an alarm's changes."""
     return Actions(
         ok=tuple(body.get("OKActions", ())),
@@ -100,27 +95,10 @@ def _queries(body: Body) -> tuple[Query, ...]:
 
 def shown_alarm(alarm: Alarm, region: str) -> Body:
     """Return an alarm as DescribeAlarms has it."""
-    definition = alarm.definition
-    row: Body = shown_state(alarm, region) | {
-        "EvaluationPeriods": definition.evaluation_periods,
-        "Threshold": definition.threshold,
-        "ComparisonOperator": definition.comparison,
-    }
-    given = {
-        "DatapointsToAlarm": definition.datapoints_to_alarm,
-        "TreatMissingData": definition.missing,
-        "EvaluateLowSampleCountPercentile": definition.low_samples,
-    }
-    row |= {member: value for member, value in given.items() if value is not None}
-    return row | _watched(definition)
-
-
-def shown_state(alarm: Changed, region: str) -> Body:
-    """Return what is told of an alarm of any kind."""
     definition, stored = alarm.definition, alarm.stored
     row: Body = {
         "AlarmName": alarm.name,
-        "AlarmArn": arn("alarm", alarm.name, region),
+        "AlarmArn": arn(alarm.name, region),
         "AlarmConfigurationUpdatedTimestamp": Moment(stored.updated_ms),
         "ActionsEnabled": definition.is_acting,
         "OKActions": list(definition.actions.ok),
@@ -130,9 +108,19 @@ def shown_state(alarm: Changed, region: str) -> Body:
         "StateReason": stored.reason[:1_023],
         "StateUpdatedTimestamp": Moment(stored.state_ms),
         "StateTransitionedTimestamp": Moment(stored.moved_ms),
+        "EvaluationPeriods": definition.evaluation_periods,
+        "Threshold": definition.threshold,
+        "ComparisonOperator": definition.comparison,
     }
-    given = {"AlarmDescription": definition.description, "StateReasonData": stored.reason_data}
-    return row | {member: value for member, value in given.items() if value is not None}
+    given = {
+        "AlarmDescription": definition.description,
+        "StateReasonData": stored.reason_data,
+        "DatapointsToAlarm": definition.datapoints_to_alarm,
+        "TreatMissingData": definition.missing,
+        "EvaluateLowSampleCountPercentile": definition.low_samples,
+    }
+    row |= {member: value for member, value in given.items() if value is not None}
+    return row | _watched(definition)
 
 
 def _watched(definition: AlarmDefinition) -> Body:

@@ -13,19 +13,18 @@ from coldspark.gateway.cloudwatch.calls import (
     Body,
     Call,
     arn,
-    bad_combination,
     dimensions_of,
     milliseconds,
     place_of,
     token,
 )
-from coldspark.gateway.cloudwatch.composites import shown_composite
-from coldspark.runtime.metrics.alarm_keeper import Alarm
-from coldspark.runtime.metrics.composites import Composite
+from coldspark.runtime.metrics.changes import Alarm
 from coldspark.store.alarms import HistoryQuestion
 
 _PAGE = 50
 _HISTORY_PAGE = 100
+_KIND = "MetricAlarm"
+"""The one of AWS's types of alarms that there is here."""
 
 
 async def put_metric_alarm(call: Call) -> None:
@@ -37,61 +36,35 @@ async def put_metric_alarm(call: Call) -> None:
     except Conflict as error:
         raise AwsError("ResourceConflict", error.message, status=409) from None
     if is_new:
-        resource = arn("alarm", definition.name, call.region)
+        resource = arn(definition.name, call.region)
         await tags.put(call.documents, resource, call.body.get("Tags", []))
 
 
 async def describe_alarms(call: Call) -> Body:
-    """Return alarms of both kinds by name."""
+    """Return alarms by name."""
     body = call.body
-    rows = [one for one in _asked(call) if _fits(one, body)]
+    rows = [one for one in call.alarms.alarms() if _fits(one, body)]
     after = place_of(body)
     if after is not None:
         rows = [alarm for alarm in rows if alarm.name > after]
     shown = rows[: int(body.get("MaxRecords", _PAGE))]
     answered: Body = {
-        "CompositeAlarms": [
-            shown_composite(one, call.region) for one in shown if isinstance(one, Composite)
-        ],
-        "MetricAlarms": [shown_alarm(one, call.region) for one in shown if isinstance(one, Alarm)],
+        # Clients index it without asking whether it is there.
+        "CompositeAlarms": [],
+        "MetricAlarms": [shown_alarm(one, call.region) for one in shown],
     }
     if len(shown) < len(rows):
         answered["NextToken"] = token(body, shown[-1].name)
     return answered
 
 
-def _asked(call: Call) -> list[Alarm | Composite]:
-    """Return the alarms of the types that are asked for: without any, as on AWS, metric alarms."""
-    family = [name for name in ("ChildrenOfAlarmName", "ParentsOfAlarmName") if name in call.body]
-    everything: list[Alarm | Composite] = [*call.alarms.alarms(), *call.composites.all()]
-    everything.sort(key=lambda one: one.name)
-    if family:
-        if set(call.body) - {*family, "MaxRecords", "NextToken"} or len(family) > 1:
-            bad_combination(f"{family[0]} goes with MaxRecords and NextToken only.")
-        return _of_family(call, everything)
-    types = call.body.get("AlarmTypes", ["MetricAlarm"])
-    return [one for one in everything if type_of(one) in types]
-
-
-def _of_family(call: Call, everything: list[Alarm | Composite]) -> list[Alarm | Composite]:
-    parent, child = call.body.get("ChildrenOfAlarmName"), call.body.get("ParentsOfAlarmName")
-    if child is not None:
-        return [one for one in everything if isinstance(one, Composite) and child in one.rule.names]
-    found = call.composites.find(str(parent))
-    return [one for one in everything if found is not None and one.name in found.rule.names]
-
-
-def type_of(one: Alarm | Composite) -> str:
-    """Return AWS's word for a kind of alarms."""
-    return "CompositeAlarm" if isinstance(one, Composite) else "MetricAlarm"
-
-
-def _fits(alarm: Alarm | Composite, body: Body) -> bool:
+def _fits(alarm: Alarm, body: Body) -> bool:
     actions = alarm.definition.actions
     addresses = (*actions.ok, *actions.alarm, *actions.insufficient_data)
     prefix = body.get("ActionPrefix", "")
     return (
-        alarm.name in body.get("AlarmNames", [alarm.name])
+        _KIND in body.get("AlarmTypes", [_KIND])
+        and alarm.name in body.get("AlarmNames", [alarm.name])
         and alarm.name.startswith(body.get("AlarmNamePrefix", ""))
         and alarm.stored.state == body.get("StateValue", alarm.stored.state)
         and (not prefix or any(one.startswith(prefix) for one in addresses))
@@ -123,7 +96,6 @@ async def describe_alarms_for_metric(call: Call) -> Body:
 async def describe_alarm_history(call: Call) -> Body:
     """Return what happened to alarms, also to those that are gone."""
     body = call.body
-    types = body.get("AlarmTypes", ["MetricAlarm", "CompositeAlarm"])
     limit = int(body.get("MaxRecords", _HISTORY_PAGE))
     found = await call.alarms.history(
         HistoryQuestion(
@@ -141,23 +113,19 @@ async def describe_alarm_history(call: Call) -> Body:
         "AlarmHistoryItems": [
             {
                 "AlarmName": one.alarm,
-                "AlarmType": _type_named(call, one.alarm),
+                "AlarmType": _KIND,
                 "Timestamp": Moment(one.at_ms),
                 "HistoryItemType": one.kind,
                 "HistorySummary": one.summary[:255],
                 "HistoryData": one.data[:4_095],
             }
             for one in shown
-            if _type_named(call, one.alarm) in types
+            if _KIND in body.get("AlarmTypes", [_KIND])
         ]
     }
     if len(found) > limit:
         answered["NextToken"] = token(body, shown[-1].id)
     return answered
-
-
-def _type_named(call: Call, name: str) -> str:
-    return "MetricAlarm" if call.composites.find(name) is None else "CompositeAlarm"
 
 
 def _moment(body: Body, member: str) -> int | None:
@@ -168,14 +136,11 @@ async def delete_alarms(call: Call) -> None:
     """Delete alarms. Names that are not there are passed over, as AWS says it does."""
     names = [name for name in call.body.get("AlarmNames", ()) if call.alarms.state(name)]
     try:
-        call.composites.refuse_needed(names)
-        composites = [name for name in names if call.composites.find(name) is not None]
-        await call.alarms.drop_all([name for name in names if name not in composites])
-        await call.composites.drop_all(composites)
+        await call.alarms.drop_all(names)
     except Conflict as error:
         raise AwsError("ResourceConflict", error.message, status=409) from None
     for name in names:
-        await tags.put(call.documents, arn("alarm", name, call.region), [])
+        await tags.put(call.documents, arn(name, call.region), [])
 
 
 async def set_alarm_state(call: Call) -> None:
@@ -184,11 +149,9 @@ async def set_alarm_state(call: Call) -> None:
     data = body.get("StateReasonData")
     if data is not None and not _is_json(data):
         raise AwsError("InvalidFormat", "StateReasonData must be JSON.")
-    name = str(body["AlarmName"])
-    is_metric = call.composites.find(name) is None
-    set_state = call.alarms.set_state if is_metric else call.composites.set_state
+    state, reason = AlarmState(body["StateValue"]), str(body["StateReason"])
     try:
-        await set_state(name, AlarmState(body["StateValue"]), str(body["StateReason"]), data)
+        await call.alarms.set_state(str(body["AlarmName"]), state, reason, data)
     except NotFound as error:
         raise AwsError("ResourceNotFound", error.message, status=404) from None
 
@@ -205,8 +168,6 @@ def acting(is_acting: bool) -> Callable[[Call], Awaitable[None]]:
     """Return EnableAlarmActions or DisableAlarmActions."""
 
     async def run(call: Call) -> None:
-        names = call.body.get("AlarmNames", ())
-        await call.alarms.set_acting(names, is_acting)
-        await call.composites.set_acting(names, is_acting)
+        await call.alarms.set_acting(call.body.get("AlarmNames", ()), is_acting)
 
     return run

@@ -11,7 +11,6 @@ from coldspark.gateway.aws.page_tokens import read_token, write_token
 from coldspark.gateway.aws.scopes import ACCOUNT
 from coldspark.runtime.metric_ports import Dimensions, Metric
 from coldspark.runtime.metrics.alarm_keeper import AlarmKeeper
-from coldspark.runtime.metrics.composites import CompositeAlarms
 from coldspark.runtime.metrics.keeper import MetricKeeper
 from coldspark.runtime.ports import Documents
 
@@ -34,7 +33,6 @@ class Call:
 
     metrics: MetricKeeper
     alarms: AlarmKeeper
-    composites: CompositeAlarms
     documents: Documents
     now_ms: int
     region: str
@@ -83,15 +81,13 @@ def milliseconds(seconds: float) -> int:
     return round(seconds * 1_000)
 
 
-def arn(kind: str, name: str, region: str) -> str:
-    """Return the ARN of an alarm or of a dashboard, which belongs to no region."""
+def arn(name: str, region: str) -> str:
+    """Return the ARN of an alarm."""
     partition = "aws"
     for prefix in ("cn-", "us-gov-"):
         if region.startswith(prefix):
             partition = f"aws-{prefix.strip('-')}"
-    if kind == "dashboard":
-        return f"arn:{partition}:cloudwatch::{ACCOUNT}:dashboard/{name}"
-    return f"arn:{partition}:cloudwatch:{region}:{ACCOUNT}:{kind}:{name}"
+    return f"arn:{partition}:cloudwatch:{region}:{ACCOUNT}:alarm:{name}"
 
 
 def token(body: Body, place: object) -> str:

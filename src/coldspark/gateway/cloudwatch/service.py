@@ -1,22 +1,13 @@
-"""CloudWatch as a service: ``GraniteServiceVersion20100801`` in JSON and CBOR, and query."""
+"""CloudWatch as a service: ``GraniteServiceVersion20100801`` in JSON, and query."""
 
 from collections.abc import Awaitable, Callable
 
 from coldspark.gateway.aws.services import Asked, Service, operations
 from coldspark.gateway.aws.validation import Structure
-from coldspark.gateway.cloudwatch import (
-    alarms,
-    composites,
-    dashboards,
-    putting,
-    reading,
-    shapes,
-    tags,
-)
+from coldspark.gateway.cloudwatch import alarms, putting, reading, shapes, tags
 from coldspark.gateway.cloudwatch.calls import TYPES, Body, Call
 from coldspark.runtime import clock
 from coldspark.runtime.metrics.alarm_keeper import AlarmKeeper
-from coldspark.runtime.metrics.composites import CompositeAlarms
 from coldspark.runtime.metrics.keeper import MetricKeeper
 from coldspark.runtime.ports import Documents
 
@@ -34,28 +25,27 @@ _READS: dict[str, tuple[Run, Structure]] = {
     ),
     "DescribeAlarmHistory": (alarms.describe_alarm_history, shapes.DESCRIBE_ALARM_HISTORY),
     "ListTagsForResource": (tags.list_tags, shapes.TAGS_LISTED),
-    "GetDashboard": (dashboards.get_dashboard, shapes.GET_DASHBOARD),
-    "ListDashboards": (dashboards.list_dashboards, shapes.LIST_DASHBOARDS),
 }
 """Also PutMetricData: measurements add up in any order, so they need not wait for each other."""
 _CHANGES: dict[str, tuple[Run, Structure]] = {
     "PutMetricAlarm": (alarms.put_metric_alarm, shapes.PUT_METRIC_ALARM),
-    "PutCompositeAlarm": (composites.put_composite_alarm, shapes.PUT_COMPOSITE_ALARM),
     "DeleteAlarms": (alarms.delete_alarms, shapes.ALARMS_NAMED),
     "SetAlarmState": (alarms.set_alarm_state, shapes.SET_ALARM_STATE),
     "EnableAlarmActions": (alarms.acting(True), shapes.ALARMS_NAMED),
     "DisableAlarmActions": (alarms.acting(False), shapes.ALARMS_NAMED),
     "TagResource": (tags.tag_resource, shapes.TAG_RESOURCE),
     "UntagResource": (tags.untag_resource, shapes.UNTAG_RESOURCE),
-    "PutDashboard": (dashboards.put_dashboard, shapes.PUT_DASHBOARD),
-    "DeleteDashboards": (dashboards.delete_dashboards, shapes.DELETE_DASHBOARDS),
+}
+_DRAW = "a program that draws GetMetricData, or GET /metrics, and keeps its own dashboards"
+_INSTEAD = {
+    "PutCompositeAlarm": "PutMetricAlarm with Metrics whose expression joins several with AND, OR",
+    **dict.fromkeys(("PutDashboard", "GetDashboard", "ListDashboards", "DeleteDashboards"), _DRAW),
 }
 
 
 def cloudwatch(
     metrics: MetricKeeper,
     alarms: AlarmKeeper,
-    composite_alarms: CompositeAlarms,
     documents: Documents,
     wall_ms: Callable[[], int] = clock.wall_ms,
 ) -> Service:
@@ -65,7 +55,6 @@ def cloudwatch(
         return Call(
             metrics=metrics,
             alarms=alarms,
-            composites=composite_alarms,
             documents=documents,
             now_ms=wall_ms(),
             region=asked.region,
@@ -77,10 +66,9 @@ def cloudwatch(
         target="GraniteServiceVersion20100801.",
         json_version="1.0",
         query_version="2010-08-01",
-        has_cbor=True,
         namespace="http://monitoring.amazonaws.com/doc/2010-08-01/",
         operations=operations(_READS, _CHANGES, call_of),
+        instead=_INSTEAD,
         types=TYPES,
         invalid_type="ValidationError",
-        unknown_type="InvalidAction",
     )

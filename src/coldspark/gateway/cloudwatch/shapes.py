@@ -174,31 +174,14 @@ PUT_METRIC_ALARM = Structure(
     },
     ("AlarmName",),
 )
-_NO_SUPPRESSION = "write NOT ALARM(…) of what shall suppress it into the AlarmRule"
-PUT_COMPOSITE_ALARM = Structure(
-    {
-        "AlarmName": _NEW_NAME,
-        "AlarmRule": Text(min=1, max=10_240),
-        "AlarmDescription": Text(max=1_024),
-        "ActionsEnabled": Flag(),
-        "OKActions": _ACTIONS,
-        "AlarmActions": _ACTIONS,
-        "InsufficientDataActions": _ACTIONS,
-        "Tags": _TAGS,
-        "ActionsSuppressor": Unsupported(_NO_SUPPRESSION),
-        "ActionsSuppressorWaitPeriod": Unsupported(_NO_SUPPRESSION),
-        "ActionsSuppressorExtensionPeriod": Unsupported(_NO_SUPPRESSION),
-        "ActionConfiguration": Unsupported("tags are not passed to actions"),
-    },
-    ("AlarmName", "AlarmRule"),
-)
+_NO_COMPOSITES = Unsupported("there are no composite alarms: leave it out")
 DESCRIBE_ALARMS = Structure(
     {
         "AlarmNames": Sequence(_NAME, max=100),
         "AlarmNamePrefix": _NAME,
         "AlarmTypes": Sequence(Choice(_TYPES)),
-        "ChildrenOfAlarmName": _NAME,
-        "ParentsOfAlarmName": _NAME,
+        "ChildrenOfAlarmName": _NO_COMPOSITES,
+        "ParentsOfAlarmName": _NO_COMPOSITES,
         "StateValue": Choice(tuple(AlarmState)),
         "ActionPrefix": Text(min=1, max=1_024),
         "MaxRecords": Whole(min=1, max=100),
@@ -248,14 +231,3 @@ UNTAG_RESOURCE = Structure(
     ("ResourceARN", "TagKeys"),
 )
 TAGS_LISTED = Structure({"ResourceARN": _ARN}, ("ResourceARN",))
-
-_DASHBOARD = Text(r"[A-Za-z0-9_-]+", min=1, max=255)
-PUT_DASHBOARD = Structure(
-    {"DashboardName": _DASHBOARD, "DashboardBody": Text(max=512 * 1024), "Tags": _TAGS},
-    ("DashboardName", "DashboardBody"),
-)
-GET_DASHBOARD = Structure({"DashboardName": _DASHBOARD}, ("DashboardName",))
-LIST_DASHBOARDS = Structure({"DashboardNamePrefix": Text(max=255), "NextToken": _TOKEN})
-DELETE_DASHBOARDS = Structure(
-    {"DashboardNames": Sequence(_DASHBOARD, max=100)}, ("DashboardNames",)
-)

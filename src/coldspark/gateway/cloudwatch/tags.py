@@ -1,4 +1,4 @@
-"""Tags of alarms and dashboards, under their ARN."""
+"""Tags of alarms, under their ARN."""
 
 import re
 from collections.abc import Iterable
@@ -8,11 +8,8 @@ from coldspark.gateway.cloudwatch.calls import DOOR, Body, Call, bad_value
 from coldspark.runtime.ports import Documents
 
 KIND = "tags"
-DASHBOARD_KIND = "dashboard"
 _TAGS_MAX = 50
-_ARN = re.compile(
-    r"arn:aws[a-z-]*:cloudwatch:[a-z0-9-]*:\d{12}:(?P<kind>alarm:|dashboard/)(?P<name>.+)"
-)
+_ARN = re.compile(r"arn:aws[a-z-]*:cloudwatch:[a-z0-9-]*:\d{12}:alarm:(?P<name>.+)")
 
 
 async def put(documents: Documents, resource: str, tags: Iterable[Body]) -> None:
@@ -26,7 +23,7 @@ async def put(documents: Documents, resource: str, tags: Iterable[Body]) -> None
 
 async def tag_resource(call: Call) -> Body:
     """Add tags; a key that is there gets the new value."""
-    resource = await _resource(call)
+    resource = _resource(call)
     known = await _tags(call, resource)
     known |= {str(tag["Key"]): str(tag["Value"]) for tag in call.body.get("Tags", ())}
     if len(known) > _TAGS_MAX:
@@ -37,7 +34,7 @@ async def tag_resource(call: Call) -> Body:
 
 async def untag_resource(call: Call) -> Body:
     """Remove tags; keys that are not there are no error."""
-    resource = await _resource(call)
+    resource = _resource(call)
     known = await _tags(call, resource)
     gone = call.body.get("TagKeys", ())
     kept = {key: value for key, value in known.items() if key not in gone}
@@ -63,14 +60,9 @@ def _rows(tags: dict[str, str]) -> list[Body]:
     return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
-async def _resource(call: Call) -> str:
+def _resource(call: Call) -> str:
     text = str(call.body["ResourceARN"])
     match = _ARN.fullmatch(text)
-    is_there = match is not None and (
-        call.alarms.state(match["name"]) is not None
-        if match["kind"] == "alarm:"
-        else await call.documents.get(DOOR, DASHBOARD_KIND, match["name"]) is not None
-    )
-    if not is_there:
+    if match is None or call.alarms.state(match["name"]) is None:
         raise AwsError("ResourceNotFoundException", "Unknown", field="ResourceARN", status=404)
     return text

@@ -4,11 +4,9 @@ import asyncio
 from dataclasses import dataclass
 
 from coldspark.gateway.aws.services import Body
-from coldspark.gateway.cloudwatch_logs.insights.running import Queries
 from coldspark.gateway.cloudwatch_logs.names import group_name, no_group, no_stream, refuse
 from coldspark.runtime import clock
 from coldspark.runtime.log_store import DAY_MS, LogStore, endpoint_of, living
-from coldspark.runtime.metric_filters import MetricFilters
 from coldspark.runtime.ports import Platform
 from coldspark.store.log_records import LogGroup, LogStream, Span
 
@@ -19,8 +17,6 @@ class Call:
 
     platform: Platform
     logs: LogStore
-    filters: MetricFilters
-    queries: Queries
     region: str
     body: Body
 

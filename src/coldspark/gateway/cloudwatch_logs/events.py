@@ -67,7 +67,6 @@ async def _store(call: Call, group: Group, events: list[tuple[int, str]], size_b
             "delete a log group, or give one a shorter retention.",
         )
     await call.logs.events.put(group.kept, str(call.body["logStreamName"]), events)
-    await call.filters.take(group.kept.name, events)
 
 
 def _events(body: Body) -> list[tuple[int, str]]:

@@ -48,7 +48,6 @@ async def delete(call: Call) -> Body | None:
     group = await group_named(call)
     if group.endpoint is not None:
         await _delete_files(call, group.endpoint)
-    await call.filters.drop_group(group.kept.name)
     await call.logs.events.drop_group(group.kept.name)
     call.logs.on_dropped()
     return None
@@ -113,7 +112,7 @@ async def _shown(call: Call, name: str, kept: LogGroup | None) -> Body | None:
     answer: Body = {
         "logGroupName": name,
         "creationTime": created_ms,
-        "metricFilterCount": len(call.filters.filters(name)),
+        "metricFilterCount": 0,
         "arn": f"{arn}:*",
         "storedBytes": stored_bytes,
         "logGroupClass": "STANDARD",

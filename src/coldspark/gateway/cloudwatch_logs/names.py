@@ -70,9 +70,6 @@ def endpoints(body: Body) -> Iterator[str]:
 
     For a caller's own group nothing: then the scope is needed without a name.
     """
-    if "queryString" in body:
-        # Who reads its result names no group: one scope for both.
-        return
     names = [str(body[member]) for member in ("logGroupName",) if member in body]
     for member in ("logGroupIdentifier", "resourceArn"):
         if member in body:

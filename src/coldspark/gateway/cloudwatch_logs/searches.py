@@ -8,11 +8,12 @@ import asyncio
 from dataclasses import replace
 from zlib import crc32
 
+from coldspark.core.expressions import ExpressionError
 from coldspark.gateway.aws.services import Body
 from coldspark.gateway.cloudwatch_logs.calls import Call, Group, group_named, streams_of
 from coldspark.gateway.cloudwatch_logs.events import ANSWER_BYTES_MAX
-from coldspark.gateway.cloudwatch_logs.filtering.cursor import PatternError
-from coldspark.gateway.cloudwatch_logs.filtering.patterns import Pattern, compile_pattern
+from coldspark.gateway.cloudwatch_logs.filtering.conditions import Wanted
+from coldspark.gateway.cloudwatch_logs.filtering.patterns import compile_pattern
 from coldspark.gateway.cloudwatch_logs.names import (
     event_id,
     no_stream,
@@ -59,34 +60,12 @@ async def search(call: Call) -> Body:
     return answer
 
 
-def pattern_of(text: str) -> Pattern:
+def pattern_of(text: str) -> Wanted:
     """Return a compiled pattern; refuses one that is not understood."""
     try:
         return compile_pattern(text)
-    except PatternError as error:
+    except ExpressionError as error:
         refuse(f"Invalid filter pattern: {error}")
-
-
-async def try_filter(call: Call) -> Body:
-    """TestMetricFilter: which of some messages a pattern wants, and what it names in them."""
-    pattern = pattern_of(str(call.body["filterPattern"]))
-    messages = call.body["logEventMessages"]
-    assert isinstance(messages, list)
-
-    def tested() -> list[Body]:
-        return [
-            _tested(pattern, number, message)
-            for number, message in enumerate(messages, start=1)
-            if pattern.matches(message)
-        ]
-
-    return {"matches": await asyncio.to_thread(tested)}
-
-
-def _tested(pattern: Pattern, number: int, message: str) -> Body:
-    values = pattern.extract(message)
-    answer: Body = {"eventNumber": number, "eventMessage": message}
-    return answer | ({"extractedValues": values} if values else {})
 
 
 def _chosen(call: Call, streams: list[LogStream]) -> list[LogStream]:
@@ -115,7 +94,7 @@ def _bounds(call: Call) -> Bounds:
 
 
 async def _search_files(
-    call: Call, group: Group, streams: list[LogStream], pattern: Pattern, resume: _Place | None
+    call: Call, group: Group, streams: list[LogStream], pattern: Wanted, resume: _Place | None
 ) -> Found:
     span = _span(call, group)
     in_time = [stream.name for stream in streams if (stream.last_ms or 0) >= span.start_ms]
@@ -130,7 +109,7 @@ async def _search_files(
         group.endpoint,
         in_time,
         span,
-        pattern.matches,
+        pattern,
         _bounds(call),
         resume=resume,
         read_bytes_max=READ_BYTES_MAX,
@@ -139,7 +118,7 @@ async def _search_files(
 
 
 async def _search_stored(
-    call: Call, group: Group, streams: list[LogStream], pattern: Pattern, resume: _Place | None
+    call: Call, group: Group, streams: list[LogStream], pattern: Wanted, resume: _Place | None
 ) -> Found:
     names = {stream.id: stream.name for stream in streams}
     span, bounds = _span(call, group), _bounds(call)
@@ -159,7 +138,7 @@ async def _search_stored(
 def _sift(
     rows: list[tuple[int, LogEvent]],
     names: dict[int, str],
-    pattern: Pattern,
+    pattern: Wanted,
     bounds: Bounds,
     found: list[LogEvent],
     after: Position,
@@ -167,7 +146,7 @@ def _sift(
     """Add the events that are wanted, as far as there is room; return where that ended."""
     size_bytes = sum(size_of(event.message) for event in found)
     for stream, event in rows:
-        if stream in names and pattern.matches(event.message):
+        if stream in names and pattern(event.message):
             size_bytes += size_of(event.message)
             if len(found) >= bounds.events or (found and size_bytes > bounds.size_bytes):
                 break

@@ -9,20 +9,10 @@ from collections.abc import Awaitable, Callable
 from coldspark.gateway.aws.errors import DEFAULT_TYPES
 from coldspark.gateway.aws.services import Asked, Body, Service, operations
 from coldspark.gateway.aws.validation import Structure
-from coldspark.gateway.cloudwatch_logs import (
-    events,
-    groups,
-    metric_filters,
-    queries,
-    searches,
-    shapes,
-    streams,
-)
-from coldspark.gateway.cloudwatch_logs.calls import Call, group_named
-from coldspark.gateway.cloudwatch_logs.insights.running import Queries
-from coldspark.gateway.cloudwatch_logs.names import endpoints, refuse
+from coldspark.gateway.cloudwatch_logs import events, groups, searches, shapes, streams
+from coldspark.gateway.cloudwatch_logs.calls import Call
+from coldspark.gateway.cloudwatch_logs.names import endpoints
 from coldspark.runtime.log_store import LogStore
-from coldspark.runtime.metric_filters import MetricFilters
 from coldspark.runtime.ports import Platform
 
 Run = Callable[[Call], Awaitable[Body | None]]
@@ -39,43 +29,13 @@ BODY_BYTES_MAX = 8 * 1024 * 1024
 """A batch of 1 MiB, written as JSON."""
 
 
-def _refused(why: str) -> Run:
-    async def run(call: Call) -> Body | None:
-        refuse(why)
-
-    return run
-
-
-async def _no_subscriptions(call: Call) -> Body:
-    await group_named(call)
-    return {"subscriptionFilters": []}
-
-
-_NO_TAIL = (
-    "Live tails are not supported: poll FilterLogEvents with a startTime, or follow with "
-    "`coldspark logs NAME --follow` (GET /v1/endpoints/NAME/logs?follow=true)."
-)
-_NO_SUBSCRIPTION = (
-    "Subscription filters are not supported: read with FilterLogEvents, or follow with "
-    "GET /v1/endpoints/NAME/logs?follow=true."
-)
-
 _READS: dict[str, tuple[Run, Structure]] = {
     "DescribeLogGroups": (groups.describe, shapes.DESCRIBE_GROUPS),
     "DescribeLogStreams": (streams.describe, shapes.DESCRIBE_STREAMS),
     "GetLogEvents": (events.get, shapes.GET_EVENTS),
     "FilterLogEvents": (searches.search, shapes.FILTER_EVENTS),
-    "TestMetricFilter": (searches.try_filter, shapes.TEST_FILTER),
     "ListTagsLogGroup": (groups.list_tags, shapes.GROUP_NAMED),
     "ListTagsForResource": (groups.list_tags, shapes.RESOURCE_NAMED),
-    "DescribeSubscriptionFilters": (_no_subscriptions, shapes.DESCRIBE_FILTERS),
-    "DescribeMetricFilters": (metric_filters.describe, shapes.DESCRIBE_FILTERS),
-    "StartQuery": (queries.start, shapes.START_QUERY),
-    "GetQueryResults": (queries.results, shapes.GET_QUERY_RESULTS),
-    "StopQuery": (queries.stop, shapes.QUERY_NAMED),
-    "DescribeQueries": (queries.describe, shapes.DESCRIBE_QUERIES),
-    "StartLiveTail": (_refused(_NO_TAIL), shapes.START_LIVE_TAIL),
-    "PutSubscriptionFilter": (_refused(_NO_SUBSCRIPTION), shapes.PUT_SUBSCRIPTION_FILTER),
 }
 _CHANGES: dict[str, tuple[Run, Structure]] = {
     "CreateLogGroup": (groups.create, shapes.CREATE_GROUP),
@@ -85,34 +45,37 @@ _CHANGES: dict[str, tuple[Run, Structure]] = {
     "PutLogEvents": (events.put, shapes.PUT_EVENTS),
     "PutRetentionPolicy": (groups.put_retention, shapes.PUT_RETENTION),
     "DeleteRetentionPolicy": (groups.delete_retention, shapes.GROUP_NAMED),
-    "PutMetricFilter": (metric_filters.put, shapes.PUT_METRIC_FILTER),
-    "DeleteMetricFilter": (metric_filters.delete, shapes.DELETE_METRIC_FILTER),
     "TagLogGroup": (groups.tag, shapes.TAG_GROUP),
     "UntagLogGroup": (groups.untag, shapes.UNTAG_GROUP),
     "TagResource": (groups.tag, shapes.TAG_RESOURCE),
     "UntagResource": (groups.untag, shapes.UNTAG_RESOURCE),
 }
+_FILTER = "FilterLogEvents"
+_FOLLOW = "FilterLogEvents with a startTime, or GET /v1/endpoints/NAME/logs?follow=true"
+_MEASURE = "PutMetricData of CloudWatch, from where the event is written"
+_INSTEAD = {
+    **dict.fromkeys(("StartQuery", "GetQueryResults", "StopQuery", "DescribeQueries"), _FILTER),
+    **dict.fromkeys(("PutMetricFilter", "DeleteMetricFilter", "DescribeMetricFilters"), _MEASURE),
+    "TestMetricFilter": _FILTER,
+    "StartLiveTail": _FOLLOW,
+    **dict.fromkeys(
+        ("PutSubscriptionFilter", "DeleteSubscriptionFilter", "DescribeSubscriptionFilters"),
+        _FOLLOW,
+    ),
+}
 
 
-def cloudwatch_logs(
-    platform: Platform, logs: LogStore, filters: MetricFilters, log_queries: Queries
-) -> Service:
+def cloudwatch_logs(platform: Platform, logs: LogStore) -> Service:
     """Return the service over its neighbours."""
 
     def call_of(asked: Asked) -> Call:
-        return Call(
-            platform=platform,
-            logs=logs,
-            filters=filters,
-            queries=log_queries,
-            region=asked.region,
-            body=asked.body,
-        )
+        return Call(platform=platform, logs=logs, region=asked.region, body=asked.body)
 
     return Service(
         signing_name="logs",
         target="Logs_20140328.",
         operations=operations(_READS, _CHANGES, call_of, endpoints),
+        instead=_INSTEAD,
         types=TYPES,
         invalid_type="InvalidParameterException",
         body_bytes_max=BODY_BYTES_MAX,

@@ -4,7 +4,6 @@ from coldspark.gateway.aws.validation import (
     Choice,
     Dictionary,
     Flag,
-    Number,
     Sequence,
     Shape,
     Structure,
@@ -12,7 +11,6 @@ from coldspark.gateway.aws.validation import (
     Unsupported,
     Whole,
 )
-from coldspark.runtime.metric_ports import UNITS
 
 TAGS_MAX = 50
 PAGE_MAX = 50
@@ -115,10 +113,6 @@ FILTER_EVENTS = Structure(
         "unmask": Flag(),
     }
 )
-TEST_FILTER = Structure(
-    {"filterPattern": PATTERN, "logEventMessages": Sequence(Text(min=1), min=1, max=50)},
-    ("filterPattern", "logEventMessages"),
-)
 PUT_RETENTION = Structure(
     {"logGroupName": GROUP, "retentionInDays": Whole()}, ("logGroupName", "retentionInDays")
 )
@@ -130,94 +124,4 @@ RESOURCE_NAMED = Structure({"resourceArn": _ARN}, ("resourceArn",))
 TAG_RESOURCE = Structure({"resourceArn": _ARN, "tags": _TAGS}, ("resourceArn", "tags"))
 UNTAG_RESOURCE = Structure(
     {"resourceArn": _ARN, "tagKeys": Sequence(_KEY, max=TAGS_MAX)}, ("resourceArn", "tagKeys")
-)
-_NAMES = Sequence(IDENTIFIER)
-_QUERY_ID = Text(min=1, max=256)
-_LANGUAGE = Choice(("CWLI", "SQL", "PPL"), ("CWLI",))
-_STATUS = Choice(("Scheduled", "Running", "Complete", "Failed", "Cancelled", "Timeout", "Unknown"))
-START_QUERY = Structure(
-    {
-        "queryLanguage": _LANGUAGE,
-        "logGroupName": GROUP,
-        "logGroupNames": Sequence(GROUP, min=1, max=50),
-        "logGroupIdentifiers": Sequence(IDENTIFIER, min=1, max=50),
-        "startTime": _MOMENT,
-        "endTime": _MOMENT,
-        "queryString": Text(max=10_000),
-        "limit": Whole(min=1, max=10_000),
-    },
-    ("startTime", "endTime", "queryString"),
-)
-QUERY_NAMED = Structure({"queryId": _QUERY_ID}, ("queryId",))
-GET_QUERY_RESULTS = Structure(
-    {"queryId": _QUERY_ID, "nextToken": _TOKEN, "maxItems": Whole(min=0, max=10_000)},
-    ("queryId",),
-)
-DESCRIBE_QUERIES = Structure(
-    {
-        "logGroupName": GROUP,
-        "status": _STATUS,
-        "maxResults": Whole(min=1, max=1_000),
-        "nextToken": _TOKEN,
-        "queryLanguage": _LANGUAGE,
-    }
-)
-START_LIVE_TAIL = Structure(
-    {
-        "logGroupIdentifiers": _NAMES,
-        "logStreamNames": Sequence(STREAM),
-        "logStreamNamePrefixes": Sequence(STREAM),
-        "logEventFilterPattern": PATTERN,
-    }
-)
-_FILTER = Text("[^:*]*", min=1, max=512)
-_METRIC = Text("[^:*$]*", max=255)
-_TRANSFORMATION = Structure(
-    {
-        "metricName": Text("[^:*$]*", min=1, max=255),
-        "metricNamespace": Text(r"[^:*$][^*$]*", min=1, max=255),
-        "metricValue": Text(min=1, max=100),
-        "defaultValue": Number(),
-        "dimensions": Dictionary(Text(min=1, max=255), Text(min=1, max=255), 3),
-        "unit": Choice(UNITS),
-    },
-    ("metricName", "metricNamespace", "metricValue"),
-)
-PUT_METRIC_FILTER = Structure(
-    {
-        "logGroupName": GROUP,
-        "filterName": _FILTER,
-        "filterPattern": PATTERN,
-        "metricTransformations": Sequence(_TRANSFORMATION, min=1, max=1),
-        "applyOnTransformedLogs": Flag(only=False),
-        "fieldSelectionCriteria": Unsupported("say it in the filterPattern"),
-        "emitSystemFieldDimensions": Unsupported("there is one account and one region"),
-    },
-    ("logGroupName", "filterName", "filterPattern", "metricTransformations"),
-)
-DELETE_METRIC_FILTER = Structure(
-    {"logGroupName": GROUP, "filterName": _FILTER}, ("logGroupName", "filterName")
-)
-PUT_SUBSCRIPTION_FILTER = Structure(
-    {
-        "logGroupName": GROUP,
-        "filterName": Text(min=1, max=512),
-        "filterPattern": PATTERN,
-        "destinationArn": Text(),
-        "roleArn": Text(),
-        "distribution": Text(),
-        "applyOnTransformedLogs": Flag(),
-        "fieldSelectionCriteria": Text(),
-        "emitSystemFields": Sequence(Text()),
-    }
-)
-DESCRIBE_FILTERS = Structure(
-    {
-        "logGroupName": GROUP,
-        "filterNamePrefix": _FILTER,
-        "metricName": _METRIC,
-        "metricNamespace": Text(max=255),
-        "nextToken": _TOKEN,
-        "limit": Whole(min=1, max=PAGE_MAX),
-    }
 )

@@ -51,7 +51,6 @@ def iam() -> Service:
             "SimulatePrincipalPolicy": Operation(run=_simulate, shape=SIMULATE, is_open=True),
         },
         invalid_type="ValidationError",
-        unknown_type="InvalidAction",
     )
 
 

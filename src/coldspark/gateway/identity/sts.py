@@ -15,7 +15,6 @@ def sts() -> Service:
         query_version="2011-06-15",
         namespace="https://sts.amazonaws.com/doc/2011-06-15/",
         operations={"GetCallerIdentity": Operation(run=_caller, shape=Structure({}), is_open=True)},
-        unknown_type="InvalidAction",
     )
 
 

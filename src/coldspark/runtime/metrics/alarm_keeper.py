@@ -8,7 +8,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from msgspec.structs import replace as with_fields
 
@@ -17,7 +17,7 @@ from coldspark.core.metric_math import Series
 from coldspark.errors import ColdsparkError, Conflict, InvalidRequest, NotFound
 from coldspark.runtime.metric_ports import AlarmRule, OnAlarm
 from coldspark.runtime.metrics import reasons
-from coldspark.runtime.metrics.changes import Change, Notify, moved_to
+from coldspark.runtime.metrics.changes import Alarm, Change, Notify, moved_to
 from coldspark.runtime.metrics.definitions import (
     AlarmDefinition,
     of_rule,
@@ -43,19 +43,6 @@ _COUNT_ID = "sampleCount"
 _SAMPLES_MIN = 10 * (1 - 1e-9)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alarm:
-    """An alarm as it is."""
-
-    definition: AlarmDefinition
-    stored: StoredAlarm
-
-    @property
-    def name(self) -> str:
-        """Return its name."""
-        return self.stored.name
-
-
 async def _tell_nobody(address: str, change: Change) -> None:
     raise NotFound(f"nothing is configured that delivers to {address}")
 
@@ -76,7 +63,6 @@ class AlarmKeeper:
         self._metrics = metrics
         self._wall_ms = wall_ms
         self._notify = notify
-        self._other_state: Callable[[str], AlarmState | None] = lambda name: None
         self._deliverers: dict[str, Notify] = {}
         self._alarms: dict[str, Alarm] = {}
         self._watchers: list[OnAlarm] = []
@@ -93,8 +79,6 @@ class AlarmKeeper:
     async def open(self, *, is_timed: bool = True) -> None:
         """Take up the alarms there are, and look at them from now on."""
         for stored in await self._database.run(disk.load_alarms):
-            if disk.is_composite(stored):
-                continue
             self._alarms[stored.name] = Alarm(definition=read_definition(stored), stored=stored)
         self._looked_ms = self._wall_ms()
         if is_timed:
@@ -113,8 +97,6 @@ class AlarmKeeper:
         definition.refuse_if_invalid()
         async with self._turn:
             before = self._alarms.get(definition.name)
-            if before is None and self.state(definition.name) is not None:
-                raise Conflict(f"{definition.name!r} is a composite alarm: delete that first")
             if before is None and len(self._alarms) >= ALARMS_MAX:
                 raise InvalidRequest(f"there are {ALARMS_MAX} alarms already: delete some")
             if before is not None and before.definition.owner != definition.owner:
@@ -180,13 +162,7 @@ class AlarmKeeper:
     def state(self, name: str) -> AlarmState | None:
         """Return an alarm's state, or None where there is no such alarm."""
         alarm = self._alarms.get(name)
-        if alarm is None:
-            return self._other_state(name)
-        return alarm.stored.state
-
-    def add_states(self, state: Callable[[str], AlarmState | None]) -> None:
-        """Let ``state`` tell the states of alarms that are kept elsewhere."""
-        self._other_state = state
+        return None if alarm is None else alarm.stored.state
 
     def alarms(self) -> list[Alarm]:
         """Return all alarms by name."""
@@ -281,9 +257,9 @@ class AlarmKeeper:
         moved = replace(alarm, stored=stored)
         self._alarms[alarm.name] = moved
         if happening is not None:
-            await self.tell(Change(alarm=moved, before=before.state))
+            await self._tell(Change(alarm=moved, before=before.state))
 
-    async def tell(self, change: Change) -> None:
+    async def _tell(self, change: Change) -> None:
         """Let everybody hear of a change that was written down, and do what actions say."""
         alarm, stored = change.alarm, change.alarm.stored
         _log.info("alarm %s: %s to %s: %s", alarm.name, change.before, stored.state, stored.reason)

@@ -1,52 +1,32 @@
-"""Changes of alarms of any kind, and who hears of them."""
+"""Alarms, their changes, and who hears of them."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from coldspark.core.alarms import AlarmState
 from coldspark.runtime.metrics import reasons
-from coldspark.runtime.metrics.definitions import Actions
+from coldspark.runtime.metrics.definitions import AlarmDefinition
 from coldspark.store.alarms import Happening, StoredAlarm
 
 
-class Acting(Protocol):
-    """What an alarm of any kind does when it changes."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm:
+    """An alarm as it is."""
 
-    @property
-    def actions(self) -> Actions:
-        """Return who hears of it."""
-
-    @property
-    def is_acting(self) -> bool:
-        """Return whether they do."""
-
-    @property
-    def description(self) -> str | None:
-        """Return what its maker says of it."""
-
-
-class Changed(Protocol):
-    """An alarm of any kind, for those who hear of it."""
+    definition: AlarmDefinition
+    stored: StoredAlarm
 
     @property
     def name(self) -> str:
         """Return its name."""
-
-    @property
-    def definition(self) -> Acting:
-        """Return what it does."""
-
-    @property
-    def stored(self) -> StoredAlarm:
-        """Return its state."""
+        return self.stored.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """A change of an alarm's state, for those who are to hear of it."""
 
-    alarm: Changed
+    alarm: Alarm
     """As it is now."""
     before: AlarmState
 

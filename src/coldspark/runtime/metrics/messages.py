@@ -6,7 +6,6 @@ from coldspark.runtime.metrics.changes import Change
 from coldspark.runtime.metrics.definitions import AlarmDefinition
 from coldspark.runtime.metrics.queries import STATISTICS, Stat
 from coldspark.runtime.metrics.reasons import moment
-from coldspark.store.alarms import StoredAlarm
 
 _ACCOUNT, _REGION = "123456789012", "us-east-1"
 _ARN_REGION, _ARN_ACCOUNT, _ARN_PARTS = 3, 4, 6
@@ -39,21 +38,9 @@ def message_of(address: str, change: Change) -> str:
         "OKActions": list(definition.actions.ok),
         "AlarmActions": list(definition.actions.alarm),
         "InsufficientDataActions": list(definition.actions.insufficient_data),
+        "Trigger": _trigger(definition),
     }
-    if isinstance(definition, AlarmDefinition):
-        message["Trigger"] = _trigger(definition)
-    else:
-        message |= {"AlarmRule": stored.body["rule"], "TriggeringChildren": _children(stored)}
     return json.dumps(message)
-
-
-def _children(stored: StoredAlarm) -> list[dict[str, object]]:
-    """Return the alarms that made a composite alarm change."""
-    data = json.loads(stored.reason_data or "{}")
-    return [
-        {"Name": one["name"], "State": {"Value": one["state"]}}
-        for one in data.get("triggeringAlarms", [])
-    ]
 
 
 def _trigger(definition: AlarmDefinition) -> dict[str, object]:

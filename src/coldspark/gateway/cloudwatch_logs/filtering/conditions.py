@@ -1,14 +1,20 @@
 """One comparison in a pattern: an operator, and what a value is compared with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import isfinite
+from typing import Never
 
-from coldspark.gateway.cloudwatch_logs.filtering.cursor import Cursor
-from coldspark.gateway.cloudwatch_logs.filtering.small_regex import SmallRegex
+from coldspark.core.expressions import Cursor, Infix
 
-Value = str | int | float | bool | None
-Check = Callable[[Value], bool]
+Holds = Callable[[object], bool]
+"""Whether a value fulfils a condition."""
+Wanted = Callable[[str], bool]
+"""Whether an event is wanted: a compiled pattern."""
+JOINED: Mapping[str, Infix[Holds]] = {
+    "||": Infix(1, lambda left, right: lambda value: left(value) or right(value)),
+    "&&": Infix(2, lambda left, right: lambda value: left(value) and right(value)),
+}
 OPERATORS = ("!=", ">=", "<=", "=", ">", "<")
 _ORDERS: dict[str, Callable[[float, float], bool]] = {
     ">": lambda one, other: one > other,
@@ -55,7 +61,20 @@ def wildcard(characters: list[str]) -> Wildcard:
     return Wildcard(tuple(pieces))
 
 
-def read_check(cursor: Cursor, stops: str) -> Check:
+def plain(characters: list[str]) -> str:
+    """Return a quoted text as it is meant: a backslash makes the next character an ordinary one."""
+    return "".join(one[-1] for one in characters)
+
+
+def refuse_regex(cursor: Cursor) -> Never:
+    """Refuse what stands between two ``%``."""
+    cursor.refuse(
+        "regular expressions are not served here: use terms, such as ?one ?other, or a JSON "
+        'comparison, such as { $.level = "ERR*" }; found %'
+    )
+
+
+def read_check(cursor: Cursor, stops: str) -> Holds:
     """Read an operator and its operand; an unquoted operand ends at white space or ``stops``."""
     cursor.skip()
     operator = next((one for one in OPERATORS if cursor.take(one)), None)
@@ -70,7 +89,7 @@ def read_check(cursor: Cursor, stops: str) -> Check:
     return lambda value: not is_equal(value)
 
 
-def _ordered(cursor: Cursor, operator: str, stops: str) -> Check:
+def _ordered(cursor: Cursor, operator: str, stops: str) -> Holds:
     start = cursor.at
     bound = number(cursor.run(stops))
     if bound is None:
@@ -78,17 +97,16 @@ def _ordered(cursor: Cursor, operator: str, stops: str) -> Check:
         cursor.refuse(f"{operator} compares with a number, which is expected")
     compare = _ORDERS[operator]
 
-    def check(value: Value) -> bool:
+    def check(value: object) -> bool:
         found = number(value)
         return found is not None and compare(found, bound)
 
     return check
 
 
-def _equal(cursor: Cursor, stops: str) -> Check:
+def _equal(cursor: Cursor, stops: str) -> Holds:
     if cursor.next == "%":
-        expression = SmallRegex(cursor.regex())
-        return lambda value: expression.is_in(text_of(value))
+        refuse_regex(cursor)
     if cursor.next == '"':
         form = wildcard(cursor.quoted())
         return lambda value: form.matches(text_of(value))
@@ -99,7 +117,7 @@ def _equal(cursor: Cursor, stops: str) -> Check:
         cursor.refuse(f'{text!r} must stand in double quotes: "…"')
     wanted, form = number(text), wildcard(list(text))
 
-    def check(value: Value) -> bool:
+    def check(value: object) -> bool:
         if wanted is not None and number(value) == wanted:
             return True
         return form.matches(text_of(value))
@@ -107,9 +125,9 @@ def _equal(cursor: Cursor, stops: str) -> Check:
     return check
 
 
-def number(value: Value) -> float | None:
+def number(value: object) -> float | None:
     """Return a value as a number, or None if it is none."""
-    if isinstance(value, bool) or value is None:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     if isinstance(value, str) and (len(value) > 64 or value.strip("-+.eE0123456789")):
         return None
@@ -120,7 +138,7 @@ def number(value: Value) -> float | None:
     return found if isfinite(found) else None
 
 
-def text_of(value: Value) -> str:
+def text_of(value: object) -> str:
     """Return a value as JSON would write it, without the quotes of a string."""
     if isinstance(value, str):
         return value

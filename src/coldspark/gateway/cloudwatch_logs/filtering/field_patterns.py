@@ -1,56 +1,13 @@
 """``[ip, user, ..., status = 5*, bytes > 1000]``: conditions on the fields of a line."""
 
-from dataclasses import dataclass
-
-from coldspark.gateway.cloudwatch_logs.filtering.conditions import Check, Value, read_check
-from coldspark.gateway.cloudwatch_logs.filtering.cursor import Cursor
+from coldspark.core.expressions import Cursor, climb
+from coldspark.gateway.cloudwatch_logs.filtering.conditions import JOINED, Holds, Wanted, read_check
 
 _STOPS = ",]&|"
 _CLOSERS = {"[": "]", '"': '"'}
 
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One place in a line; ``check`` None takes anything."""
-
-    name: str
-    check: Check | None
-
-
-@dataclass(frozen=True, slots=True)
-class FieldPattern:
-    """A compiled pattern: fields from the left, and after an ellipsis those from the right."""
-
-    left: tuple[Field, ...]
-    right: tuple[Field, ...] | None
-    """None: there is no ellipsis, and a line has just the fields of ``left``."""
-
-    def matches(self, message: str) -> bool:
-        """Return whether the event is wanted."""
-        return self._placed(message) is not None
-
-    def extract(self, message: str) -> dict[str, str]:
-        """Return the fields by name; those without one by their place."""
-        placed = self._placed(message) or []
-        return {f"${field.name or place}": value for place, field, value in placed}
-
-    def _placed(self, message: str) -> list[tuple[int, Field, str]] | None:
-        values = split_fields(message)
-        right = self.right or ()
-        few = len(values) < len(self.left) + len(right)
-        if few or (self.right is None and len(values) != len(self.left)):
-            return None
-        first_right = len(values) - len(right)
-        placed = [
-            *((at + 1, field, values[at]) for at, field in enumerate(self.left)),
-            *(
-                (first_right + at + 1, field, values[first_right + at])
-                for at, field in enumerate(right)
-            ),
-        ]
-        if all(field.check is None or field.check(value) for _, field, value in placed):
-            return placed
-        return None
+_Field = Holds | None
+"""What a place of a line must be; None takes anything."""
 
 
 def split_fields(message: str) -> list[str]:
@@ -77,10 +34,12 @@ def split_fields(message: str) -> list[str]:
     return found
 
 
-def read_field_pattern(cursor: Cursor) -> FieldPattern:
-    """Read a whole pattern in brackets. Raises PatternError."""
+def read_field_pattern(cursor: Cursor) -> Wanted:
+    """Read a whole pattern in brackets: fields from the left, after an ellipsis from the right.
+
+    Without an ellipsis a line has just these fields. Raises ExpressionError."""
     cursor.expect("[")
-    sides: list[list[Field]] = [[]]
+    sides: list[list[_Field]] = [[]]
     while True:
         if cursor.take("..."):
             if len(sides) == 2:
@@ -94,34 +53,38 @@ def read_field_pattern(cursor: Cursor) -> FieldPattern:
     cursor.skip()
     if cursor.next:
         cursor.refuse("nothing can follow ]")
-    return FieldPattern(tuple(sides[0]), tuple(sides[1]) if len(sides) == 2 else None)
+    left, right = sides[0], sides[-1] if len(sides) == 2 else []
+
+    def is_wanted(message: str) -> bool:
+        values = split_fields(message)
+        few = len(values) < len(left) + len(right)
+        if few or (len(sides) == 1 and len(values) != len(left)):
+            return False
+        placed = (
+            *zip(left, values, strict=False),
+            *zip(right[::-1], values[::-1], strict=False),
+        )
+        return all(check is None or check(value) for check, value in placed)
+
+    return is_wanted
 
 
-def _field(cursor: Cursor) -> Field:
+def _field(cursor: Cursor) -> _Field:
     cursor.skip()
     name = _name(cursor)
     cursor.skip()
     if cursor.next in (",", "]"):
-        return Field(name, None)
+        return None
     if not name:
         cursor.refuse("the name of a field is expected")
-    alternatives = [_together(cursor, name)]
-    while cursor.take("||"):
-        _repeat(cursor, name)
-        alternatives.append(_together(cursor, name))
+    start = cursor.at
 
-    def check(value: Value) -> bool:
-        return any(all(one(value) for one in checks) for checks in alternatives)
+    def condition() -> Holds:
+        if cursor.at > start:
+            _repeat(cursor, name)
+        return read_check(cursor, _STOPS)
 
-    return Field(name, check)
-
-
-def _together(cursor: Cursor, name: str) -> list[Check]:
-    checks = [read_check(cursor, _STOPS)]
-    while cursor.take("&&"):
-        _repeat(cursor, name)
-        checks.append(read_check(cursor, _STOPS))
-    return checks
+    return climb(cursor, condition, JOINED)
 
 
 def _repeat(cursor: Cursor, name: str) -> None:

@@ -1,16 +1,16 @@
 """``{ $.level = "ERROR" && $.n > 3 }``: conditions on what a JSON event holds."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import msgspec
 
-from coldspark.gateway.cloudwatch_logs.filtering.conditions import read_check, text_of
-from coldspark.gateway.cloudwatch_logs.filtering.cursor import Cursor, plain
+from coldspark.core.expressions import Cursor, climb
+from coldspark.gateway.cloudwatch_logs.filtering.conditions import (
+    JOINED,
+    Holds,
+    Wanted,
+    plain,
+    read_check,
+)
 
-Holds = Callable[[object], bool]
-
-_DEPTH_MAX = 32
 _STOPS = "(){}&|"
 _VALUES_MAX = 10_000
 ANY = "*"
@@ -18,71 +18,35 @@ ANY = "*"
 _Path = tuple[str | int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class JsonPattern:
-    """A compiled pattern. What is no JSON object matches none."""
-
-    holds: Holds
-    paths: dict[str, _Path]
-    """The selectors, as they are written."""
-
-    def matches(self, message: str) -> bool:
-        """Return whether the event is wanted."""
-        event = _decoded(message)
-        return event is not None and self.holds(event)
-
-    def extract(self, message: str) -> dict[str, str]:
-        """Return the values that the pattern's selectors find."""
-        event = _decoded(message)
-        found = {written: _found(event, path) for written, path in self.paths.items()}
-        return {written: _shown(values[0]) for written, values in found.items() if values}
-
-
-def read_json_pattern(cursor: Cursor) -> JsonPattern:
-    """Read a whole pattern in braces. Raises PatternError."""
-    paths: dict[str, _Path] = {}
+def read_json_pattern(cursor: Cursor) -> Wanted:
+    """Read a whole pattern in braces, which only JSON objects match. Raises ExpressionError."""
     cursor.expect("{")
     if cursor.take("}"):
         cursor.refuse("a condition is expected between { and }")
-    holds = _alternatives(cursor, paths, 0)
+    holds = _conditions(cursor)
     cursor.expect("}")
     cursor.skip()
     if cursor.next:
         cursor.refuse("nothing can follow }")
-    return JsonPattern(holds, paths)
+
+    def is_wanted(message: str) -> bool:
+        event = _decoded(message)
+        return event is not None and holds(event)
+
+    return is_wanted
 
 
-def read_selector(cursor: Cursor) -> _Path:
-    """Read a selector that stands alone, such as ``$.a.b``. Raises PatternError."""
-    path = _selector(cursor, {})
-    cursor.skip()
-    if cursor.next:
-        cursor.refuse("nothing can follow a selector")
-    return path
+def _conditions(cursor: Cursor) -> Holds:
+    return climb(cursor, lambda: _condition(cursor), JOINED)
 
 
-def _alternatives(cursor: Cursor, paths: dict[str, _Path], depth: int) -> Holds:
-    parts = [_together(cursor, paths, depth)]
-    while cursor.take("||"):
-        parts.append(_together(cursor, paths, depth))
-    return parts[0] if len(parts) == 1 else lambda event: any(one(event) for one in parts)
-
-
-def _together(cursor: Cursor, paths: dict[str, _Path], depth: int) -> Holds:
-    parts = [_condition(cursor, paths, depth)]
-    while cursor.take("&&"):
-        parts.append(_condition(cursor, paths, depth))
-    return parts[0] if len(parts) == 1 else lambda event: all(one(event) for one in parts)
-
-
-def _condition(cursor: Cursor, paths: dict[str, _Path], depth: int) -> Holds:
+def _condition(cursor: Cursor) -> Holds:
     if cursor.take("("):
-        if depth == _DEPTH_MAX:
-            cursor.refuse(f"parentheses are nested deeper than {_DEPTH_MAX}")
-        inner = _alternatives(cursor, paths, depth + 1)
+        with cursor.deeper():
+            inner = _conditions(cursor)
         cursor.expect(")")
         return inner
-    path = _selector(cursor, paths)
+    path = _selector(cursor)
     word = _word(cursor)
     if word == "NOT EXISTS":
         return lambda event: not _found(event, path)
@@ -92,11 +56,7 @@ def _condition(cursor: Cursor, paths: dict[str, _Path], depth: int) -> Holds:
         wanted = {"IS NULL": None, "IS TRUE": True, "IS FALSE": False}[word]
         return lambda event: any(value is wanted for value in _found(event, path))
     check = read_check(cursor, _STOPS)
-    return lambda event: any(
-        check(value)  # type: ignore[arg-type]
-        for value in _found(event, path)
-        if _is_value(value)
-    )
+    return lambda event: any(check(value) for value in _found(event, path) if _is_value(value))
 
 
 def _word(cursor: Cursor) -> str | None:
@@ -114,17 +74,13 @@ def _word(cursor: Cursor) -> str | None:
     return None
 
 
-def _selector(cursor: Cursor, paths: dict[str, _Path]) -> _Path:
-    cursor.skip()
-    start = cursor.at
+def _selector(cursor: Cursor) -> _Path:
     cursor.expect("$")
     path: list[str | int] = []
     while cursor.next in (".", "["):
         path.append(_step(cursor))
     if not path:
         cursor.refuse("a selector names a member, such as $.level, which is expected")
-    written = cursor.text[start : cursor.at]
-    paths[written] = tuple(path)
     return tuple(path)
 
 
@@ -190,9 +146,3 @@ def _members(value: object, step: str | int) -> list[object]:
 def _is_value(value: object) -> bool:
     """Return whether it can be compared: null, lists and objects cannot."""
     return value is not None and not isinstance(value, dict | list)
-
-
-def _shown(value: object) -> str:
-    if value is None or isinstance(value, str | int | float | bool):
-        return text_of(value)
-    return msgspec.json.encode(value).decode()

@@ -1,52 +1,15 @@
 """A filter pattern as a caller sends it: terms, JSON, or fields."""
 
-from dataclasses import dataclass
-from typing import Protocol
-
-from coldspark.gateway.cloudwatch_logs.filtering.cursor import Cursor, plain
+from coldspark.core.expressions import Cursor
+from coldspark.gateway.cloudwatch_logs.filtering.conditions import Wanted, plain, refuse_regex
 from coldspark.gateway.cloudwatch_logs.filtering.field_patterns import read_field_pattern
 from coldspark.gateway.cloudwatch_logs.filtering.json_patterns import read_json_pattern
-from coldspark.gateway.cloudwatch_logs.filtering.small_regex import SmallRegex
 
 _MUST_BE_QUOTED = frozenset('"%{}[]()*&|<>!')
 
 
-class Pattern(Protocol):
-    """A compiled pattern."""
-
-    def matches(self, message: str) -> bool:
-        """Return whether the event is wanted."""
-
-    def extract(self, message: str) -> dict[str, str]:
-        """Return what the pattern names of a wanted event."""
-
-
-Term = str | SmallRegex
-
-
-@dataclass(frozen=True, slots=True)
-class TermPattern:
-    """Terms anywhere in the event: all of some, one of others, none of the rest."""
-
-    all: tuple[Term, ...] = ()
-    any: tuple[Term, ...] = ()
-    none: tuple[Term, ...] = ()
-
-    def matches(self, message: str) -> bool:
-        """Return whether the event is wanted."""
-        if not all(_is_in(term, message) for term in self.all):
-            return False
-        if any(_is_in(term, message) for term in self.none):
-            return False
-        return not self.any or any(_is_in(term, message) for term in self.any)
-
-    def extract(self, message: str) -> dict[str, str]:
-        """Return nothing: terms have no names."""
-        return {}
-
-
-def compile_pattern(text: str) -> Pattern:
-    """Return a pattern; an empty one takes every event. Raises PatternError."""
+def compile_pattern(text: str) -> Wanted:
+    """Return a pattern; an empty one takes every event. Raises ExpressionError."""
     cursor = Cursor(text)
     cursor.skip()
     if cursor.next == "{":
@@ -56,8 +19,9 @@ def compile_pattern(text: str) -> Pattern:
     return _read_terms(cursor)
 
 
-def _read_terms(cursor: Cursor) -> TermPattern:
-    terms: dict[str, list[Term]] = {"": [], "?": [], "-": []}
+def _read_terms(cursor: Cursor) -> Wanted:
+    """Terms anywhere in the event: all of some, one of others, none of the rest."""
+    terms: dict[str, list[str]] = {"": [], "?": [], "-": []}
     while cursor.next:
         sign = cursor.next if cursor.next in ("?", "-") else ""
         cursor.at += len(sign)
@@ -67,17 +31,25 @@ def _read_terms(cursor: Cursor) -> TermPattern:
         cursor.skip()
     if terms["?"] and (terms[""] or terms["-"]):
         cursor.refuse(
-            "terms with ? cannot stand beside others (AWS would pass over them): use a regular "
-            "expression such as %one|other% instead, or only terms with ?; read up to the end"
+            "terms with ? cannot stand beside others (AWS would pass over them): use only terms "
+            "with ?, or a search for each; read up to the end"
         )
-    return TermPattern(tuple(terms[""]), tuple(terms["?"]), tuple(terms["-"]))
+
+    def is_wanted(message: str) -> bool:
+        if not all(term in message for term in terms[""]):
+            return False
+        if any(term in message for term in terms["-"]):
+            return False
+        return not terms["?"] or any(term in message for term in terms["?"])
+
+    return is_wanted
 
 
-def _term(cursor: Cursor) -> Term:
+def _term(cursor: Cursor) -> str:
     if cursor.next == '"':
         found = plain(cursor.quoted())
     elif cursor.next == "%":
-        return SmallRegex(cursor.regex())
+        refuse_regex(cursor)
     else:
         start = cursor.at
         found = cursor.run('"%')
@@ -87,7 +59,3 @@ def _term(cursor: Cursor) -> Term:
     if not found:
         cursor.refuse("a term is expected")
     return found
-
-
-def _is_in(term: Term, message: str) -> bool:
-    return term in message if isinstance(term, str) else term.is_in(message)

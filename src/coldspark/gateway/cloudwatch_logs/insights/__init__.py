@@ -1,1 +1,0 @@
-"""Queries of CloudWatch Logs Insights: a subset of the language, read here and run here."""
