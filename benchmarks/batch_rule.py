@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Iterator
 from itertools import count
 
-from coldspark.runtime.worker.batching import Gathering
+from coldspark.node.worker.batching import Gathering
 
 _SIZE_MAX, _WAIT_S = 16, 0.005
 _FIXED_S, _EACH_S, _SPREAD = 0.005, 0.0001, (0.97, 1.1)

@@ -16,8 +16,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from coldspark.core.fleet import Fleet
-from coldspark.core.messages import (
+from coldspark.billing.usage import Usage
+from coldspark.fleet.fleet import Fleet
+from coldspark.spec.messages import (
     Forward,
     ReplicaReady,
     RequestArrived,
@@ -25,8 +26,7 @@ from coldspark.core.messages import (
     RoomGranted,
     Ticked,
 )
-from coldspark.core.metering import Usage
-from coldspark.core.types import (
+from coldspark.spec.types import (
     Command,
     EndpointName,
     FleetId,
@@ -38,7 +38,7 @@ from coldspark.core.types import (
     Spec,
     VariantName,
 )
-from coldspark.core.waterfall import Marks, Waterfall, attribute
+from coldspark.spec.waterfall import Marks, Waterfall, attribute
 
 RUNS = 9
 REQUESTS = 20_000

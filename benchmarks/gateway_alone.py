@@ -28,17 +28,17 @@ ROUNDS = 5
 
 def gateway_server(port: int) -> None:
     """Serve the gateway over a platform that echoes inside ``submit``."""
-    from coldspark.core.metering import Usage
-    from coldspark.core.types import ReplicaId, RevisionId, VariantName
-    from coldspark.core.waterfall import Waterfall
-    from coldspark.gateway.auth.authenticator import Authenticator
-    from coldspark.gateway.context import Context
-    from coldspark.gateway.dispatch import Dispatch
-    from coldspark.gateway.gate import Gate
-    from coldspark.gateway.native.door import NativeDoor
-    from coldspark.gateway.server import serve
-    from coldspark.gateway.tally import Tally
-    from coldspark.runtime.ports import Invocation, Key, Receipt, Sink
+    from coldspark.billing.usage import Usage
+    from coldspark.doors.native.door import NativeDoor
+    from coldspark.http.auth.authentication import Gate
+    from coldspark.http.auth.authenticator import Authenticator
+    from coldspark.http.context import Context
+    from coldspark.http.counters import Tally
+    from coldspark.http.door_match import Dispatch
+    from coldspark.http.server import serve
+    from coldspark.platform.ports import Invocation, Key, Receipt, Sink
+    from coldspark.spec.types import ReplicaId, RevisionId, VariantName
+    from coldspark.spec.waterfall import Waterfall
 
     fall = Waterfall(received_us=12, queued_us=8, inferred_us=15, returned_us=3, unaccounted_us=5)
     headers = [("content-type", "application/json")]

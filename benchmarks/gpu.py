@@ -18,11 +18,12 @@ from typing import Any
 
 from benchmarks.gpu_parts import MODEL_BYTES, ROUNDS
 from benchmarks.report import Report
-from coldspark.core.messages import Device
-from coldspark.runtime import catalogue, devices
-from coldspark.runtime.cuda_checkpoint import Unavailable
-from coldspark.runtime.cuda_suspension import SuspensionFailed, open_suspension
-from coldspark.runtime.gpu_parking import HELD_BYTES_MAX
+from coldspark.node.gpu import devices
+from coldspark.node.gpu.cuda_checkpoint import Unavailable
+from coldspark.node.gpu.cuda_suspension import SuspensionFailed, open_suspension
+from coldspark.node.gpu.gpu_parking import HELD_BYTES_MAX
+from coldspark.platform import catalogue
+from coldspark.spec.messages import Device
 
 _PART_WITHIN_S = 300.0
 _RELEASED_WITHIN_S = 5.0

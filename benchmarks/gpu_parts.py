@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from coldspark.runtime.worker import device_weights
+from coldspark.node.worker import device_weights
 
 GIB = 1024**3
 ROUNDS = 5

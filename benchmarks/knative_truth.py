@@ -19,8 +19,8 @@ from pathlib import Path
 from benchmarks.plays import AFTER_S, a_world
 from benchmarks.swept import Setting
 from benchmarks.traces import rows
-from coldspark.core.rules.settings import Knative
 from coldspark.sim.traffic import Traffic
+from coldspark.spec.scaling_rules import Knative
 
 START_S = 2.0
 SERVICE_S = 1.0

@@ -21,11 +21,11 @@ import uvloop
 from msgspec.structs import replace
 
 from benchmarks.report import Report
-from coldspark.core.metering import Usage
-from coldspark.core.types import EndpointName, ReplicaId, RequestId, RevisionId, VariantName
-from coldspark.core.waterfall import Waterfall
-from coldspark.store.database import Database
-from coldspark.store.ledger import LedgerKeeper
+from coldspark.billing.ledger import LedgerKeeper
+from coldspark.billing.usage import Usage
+from coldspark.database.database import Database
+from coldspark.spec.types import EndpointName, ReplicaId, RequestId, RevisionId, VariantName
+from coldspark.spec.waterfall import Waterfall
 
 ROUNDS = 7
 BATCHES = (1, 16, 64)

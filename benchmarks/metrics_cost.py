@@ -12,13 +12,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from coldspark.core.metering import Usage
-from coldspark.core.types import EndpointName, ReplicaId, RequestId, VariantName
-from coldspark.core.waterfall import Waterfall
-from coldspark.runtime.metric_ports import Metric
-from coldspark.runtime.metrics.keeper import MetricKeeper
-from coldspark.store.database import Database
-from coldspark.store.ledger import LedgerKeeper
+from coldspark.billing.ledger import LedgerKeeper
+from coldspark.billing.usage import Usage
+from coldspark.database.database import Database
+from coldspark.platform.metric_ports import Metric
+from coldspark.spec.types import EndpointName, ReplicaId, RequestId, VariantName
+from coldspark.spec.waterfall import Waterfall
+from coldspark.telemetry.metric_service import MetricKeeper
 
 NOON_MS = 1_800_000_000_000
 _ROLL_UPS, _FLUSHES = 6, 30

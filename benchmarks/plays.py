@@ -20,9 +20,9 @@ from typing import Self
 
 from benchmarks.simulated import one_endpoint
 from benchmarks.swept import Setting
-from coldspark.core.types import Limits, ScalePolicy
+from coldspark.sim.simulator import World
 from coldspark.sim.traffic import Traffic, resampled
-from coldspark.sim.world import World
+from coldspark.spec.types import Limits, ScalePolicy
 
 AFTER_S = 600.0
 """A play ends so long after the last request."""

@@ -17,7 +17,7 @@ from pathlib import Path
 import uvloop
 
 from benchmarks.whole_path import BODY, Bench
-from coldspark.gateway.sagemaker_door import SageMakerDoor
+from coldspark.doors.aws.sagemaker.runtime.door import SageMakerDoor
 
 ROUNDS = 15
 KINDS = {

@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.load import Address, Load, put
 from benchmarks.report import Report
 from benchmarks.servers import Platform, cpu_s, platform
-from coldspark.core.ownership import owner_of
+from coldspark.cluster.ownership import owner_of
 from coldspark.sdk.deploy import deploy
 
 SECONDS = 5
@@ -75,7 +75,10 @@ def _routers_of(lead: int) -> list[int]:
     for entry in Path("/proc").iterdir():
         with suppress(OSError, ValueError):
             parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == lead and b"coldspark.cli.router" in (entry / "cmdline").read_bytes():
+            if (
+                parent == lead
+                and b"coldspark.server.worker_process" in (entry / "cmdline").read_bytes()
+            ):
                 found.append(int(entry.name))
     return sorted(found)
 

@@ -1,7 +1,9 @@
 """The world that simulations share: one endpoint, and a GPU for every replica it may have."""
 
-from coldspark.core.messages import Device, NodeJoined
-from coldspark.core.types import (
+from coldspark.sim.simulator import Behaviour, Endpoint, World
+from coldspark.sim.traffic import Durations, Traffic
+from coldspark.spec.messages import Device, NodeJoined
+from coldspark.spec.types import (
     Command,
     DeviceId,
     GpuAsk,
@@ -13,8 +15,6 @@ from coldspark.core.types import (
     ScalePolicy,
     Spec,
 )
-from coldspark.sim.traffic import Durations, Traffic
-from coldspark.sim.world import Behaviour, Endpoint, World
 
 
 def one_endpoint(traffic: Traffic, scale: ScalePolicy, limits: Limits, start_s: float) -> World:

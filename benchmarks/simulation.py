@@ -16,12 +16,9 @@ from array import array
 from dataclasses import dataclass
 
 from benchmarks.simulated import one_endpoint
-from coldspark.core.types import (
-    Limits,
-    ScalePolicy,
-)
+from coldspark.sim.simulator import World
 from coldspark.sim.traffic import Traffic
-from coldspark.sim.world import World
+from coldspark.spec.types import Limits, ScalePolicy
 
 RUNS = 5
 

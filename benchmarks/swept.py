@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from coldspark.core.rules.settings import (
+from coldspark.spec.scaling_rules import (
     Histogram,
     KeepAlive,
     Knative,

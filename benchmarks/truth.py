@@ -21,20 +21,12 @@ from typing import Any
 
 from benchmarks.servers import Platform, platform
 from benchmarks.wakes import EXAMPLES
-from coldspark.core.messages import NodeJoined
-from coldspark.core.rules.settings import Learned
-from coldspark.core.types import (
-    Command,
-    NodeId,
-    Resources,
-    Revision,
-    RevisionId,
-    ScalePolicy,
-    Spec,
-)
 from coldspark.sdk.deploy import deploy
+from coldspark.sim.simulator import Behaviour, Endpoint, World
 from coldspark.sim.traffic import Durations, Traffic
-from coldspark.sim.world import Behaviour, Endpoint, World
+from coldspark.spec.messages import NodeJoined
+from coldspark.spec.scaling_rules import Learned
+from coldspark.spec.types import Command, NodeId, Resources, Revision, RevisionId, ScalePolicy, Spec
 
 IDLE_S = 3.0
 REPLICAS_MAX = 4

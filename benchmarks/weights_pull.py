@@ -26,7 +26,7 @@ import obstore
 from obstore.store import S3Store
 
 from benchmarks.report import Report
-from coldspark.store.artifacts import Artifacts
+from coldspark.objects.artifacts import Artifacts
 
 OBJECT_BYTES = 512 * 1024**2
 ROUNDS = 5

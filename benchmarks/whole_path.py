@@ -23,9 +23,26 @@ from typing import Any, cast
 
 import uvloop
 
-from coldspark.core.messages import NodeJoined
-from coldspark.core.metering import Holding, Usage
-from coldspark.core.types import (
+from coldspark.billing.journal import Journal
+from coldspark.billing.journal_writer import LineWriter
+from coldspark.billing.ledger_lines import usage_line
+from coldspark.billing.usage import Holding, Usage
+from coldspark.doors.native.door import NativeDoor
+from coldspark.http.auth.authentication import Gate
+from coldspark.http.auth.authenticator import Authenticator
+from coldspark.http.connection import Connection
+from coldspark.http.context import Context
+from coldspark.http.counters import Tally
+from coldspark.http.door import Door
+from coldspark.http.door_match import Dispatch
+from coldspark.node.transport.channel import Channel
+from coldspark.node.transport.http_connection import HttpConnection
+from coldspark.node.transport.http_upstream import HttpUpstream
+from coldspark.node.worker.frames import REPLY, encode_headed
+from coldspark.platform.controller import Controller
+from coldspark.platform.ports import Flow, Invocation, Key, ReplySink, Sink, StartOrder, Ticket
+from coldspark.spec.messages import NodeJoined
+from coldspark.spec.types import (
     Command,
     EndpointName,
     NodeId,
@@ -36,23 +53,6 @@ from coldspark.core.types import (
     Spec,
     VariantName,
 )
-from coldspark.gateway.auth.authenticator import Authenticator
-from coldspark.gateway.connection import Connection
-from coldspark.gateway.context import Context
-from coldspark.gateway.dispatch import Dispatch
-from coldspark.gateway.doors import Door
-from coldspark.gateway.gate import Gate
-from coldspark.gateway.native.door import NativeDoor
-from coldspark.gateway.tally import Tally
-from coldspark.runtime.channel import Channel
-from coldspark.runtime.controller import Controller
-from coldspark.runtime.http_connection import HttpConnection
-from coldspark.runtime.http_upstream import HttpUpstream
-from coldspark.runtime.ports import Flow, Invocation, Key, ReplySink, Sink, StartOrder, Ticket
-from coldspark.runtime.worker.frames import REPLY, encode_headed
-from coldspark.store.journal import Journal
-from coldspark.store.line_writer import LineWriter
-from coldspark.store.lines import usage_line
 
 BODY = json.dumps({"text": "x" * 1_000}).encode()
 CONCURRENCY = 64

@@ -16,9 +16,9 @@ import sys
 import time
 from types import ModuleType
 
-from coldspark.runtime.worker import frames
-from coldspark.runtime.worker.handler import Handler
-from coldspark.runtime.worker.serving import Server
+from coldspark.node.worker import frames
+from coldspark.node.worker.handler import Handler
+from coldspark.node.worker.server import Server
 
 BODY = json.dumps({"text": "x" * 1_000}).encode()
 CALLS = 20_000

@@ -17,21 +17,28 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src"
 
 _ROOMS = {
-    "core": (
-        "autoscaling deadlines descent dispatch driver fleet gaps lives meter replicas requests "
-        "resting rollout roster scaling starting starts state waterfall windows"
+    "billing": "journal journal_writer ledger_lines meter replica_accounts",
+    "cluster": "handoff",
+    "doors": "aws/sagemaker/runtime/door aws/sagemaker/runtime/invocations native/door",
+    "fleet": (
+        "deadlines dispatch driver fleet idle_intervals idle_policy keep_alive_plan "
+        "measurements policies/learned replica replica_index replica_lifecycle replica_scaling "
+        "replica_starts request_queue rollout start_budget state"
     ),
-    "gateway": (
-        "auth/authenticator auth/scopes auth/signature connection context dispatch doors "
-        "exchange gate handoff head intake known_heads native/door reading replies request_ids "
-        "sagemaker/invocations sagemaker_door streams tally turns"
+    "http": (
+        "auth/authentication auth/authenticator auth/scopes auth/sigv4 connection context "
+        "counters door door_match framing head header_cache invocation_handler "
+        "invocation_intake parser pipeline replies request_ids"
     ),
-    "runtime": "accounts calls cells channel controller http_connection http_heads http_upstream",
-    "store": "journal line_writer lines",
+    "node": (
+        "transport/channel transport/http_connection transport/http_headers transport/http_upstream"
+    ),
+    "platform": "call controller hosted_fleet",
+    "spec": "waterfall",
 }
 MODULES = [f"{room}/{name}" for room, names in _ROOMS.items() for name in names.split()]
 """Not compiled: what msgspec decodes into (mypyc keeps no unions in annotations), what runs in
-workers, and what tests replace in passing (``runtime/clock``)."""
+workers, and what tests replace in passing (``clock``)."""
 
 _SETTINGS = "[mypy]\nstrict = True\n[mypy-httptools.*]\nignore_missing_imports = True\n"
 _LAUNCHER = """#!{python}

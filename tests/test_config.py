@@ -14,8 +14,8 @@ from coldspark.config import (
     load_server,
     shown,
 )
-from coldspark.core.types import MIB
 from coldspark.errors import InvalidRequest
+from coldspark.spec.types import MIB
 
 
 def write(tmp_path: Path, text: str) -> Path:

@@ -12,7 +12,7 @@ from benchmarks.peers.systems import Place
 from benchmarks.peers.workers import functions
 from benchmarks.servers import until
 from coldspark.errors import EnvironmentFailed
-from coldspark.runtime.environments import Environments
+from coldspark.node.environments import Environments
 from coldspark.sdk.client import Client
 from coldspark.sdk.deploy import deploy
 

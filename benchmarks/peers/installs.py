@@ -14,7 +14,7 @@ from pathlib import Path
 
 import uv
 
-from coldspark.runtime.environments import package_sources
+from coldspark.node.environments import package_sources
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCH = ROOT / ".bench" / "peers"

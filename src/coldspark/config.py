@@ -15,11 +15,11 @@ from typing import Any
 
 import msgspec
 
-from coldspark.core.hints import refuse_unknown_keys
-from coldspark.core.metering import NANOS_PER_DOLLAR
-from coldspark.core.sizes import parse_duration, parse_size
-from coldspark.core.types import MIB
 from coldspark.errors import InvalidRequest
+from coldspark.spec.money import NANOS_PER_DOLLAR
+from coldspark.spec.strict_keys import refuse_unknown_keys
+from coldspark.spec.types import MIB
+from coldspark.spec.units import parse_duration, parse_size
 
 FILE_NAME = "coldspark.toml"
 DEFAULT_PORT = 7117

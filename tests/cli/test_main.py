@@ -76,9 +76,9 @@ def test_up_hands_the_configuration_to_the_server(
 ) -> None:
     """Flags become one record."""
     seen: list[ServerConfig] = []
-    module = ModuleType("coldspark.cli.serve")
+    module = ModuleType("coldspark.server.run")
     module.serve = seen.append  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "coldspark.cli.serve", module)
+    monkeypatch.setitem(sys.modules, "coldspark.server.run", module)
     words = ("--port", "0", "--data", "d", "--simulate", "T4:1", "--machine-cost", "0.36")
     assert coldspark("up", *words, "--body-limit", "1MiB").code == 0
     (config,) = seen

@@ -12,14 +12,14 @@ import pytest
 from fake_api import FakeApi, endpoint
 from shell import Ran, Shell
 
-from coldspark.core.money import format_dollars
-from coldspark.core.types import ScalePolicy
-from coldspark.gateway.native.definitions import _scale
-from coldspark.gateway.native.schemas import ScaleBody
-from coldspark.runtime.windows import read_window
+from coldspark.doors.native.definitions import _scale
+from coldspark.doors.native.shapes import ScaleBody
+from coldspark.platform.scheduled_scaling import read_window
 from coldspark.sdk.project import read_project
+from coldspark.sim.candidates import Policy, as_toml, candidates
 from coldspark.sim.planner import Planner
-from coldspark.sim.policies import Policy, as_toml, candidates
+from coldspark.spec.money import format_dollars
+from coldspark.spec.types import ScalePolicy
 
 HOUR = ["--seeds", "1", "--no-break-even", "--gpus", "A10G", "--max", "2", "--start", "20s"]
 
@@ -135,7 +135,7 @@ def test_a_live_endpoint_is_planned_by_its_ledger(
 ) -> None:
     """Arrivals and busy times, starts and thaws as measured, its GPU and its slots."""
     now_ms = 1_764_000_000_000 + 3_600_000
-    monkeypatch.setattr("coldspark.runtime.clock.wall_ms", lambda: now_ms)
+    monkeypatch.setattr("coldspark.clock.wall_ms", lambda: now_ms)
     chat = endpoint("chat")
     chat["variants"][0]["scale"]["concurrency"] = 3
     api.endpoints["chat"] = chat

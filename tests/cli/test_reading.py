@@ -10,15 +10,14 @@ import pytest
 from fake_api import FakeApi, endpoint
 from shell import Shell
 
-from coldspark import prices
-from coldspark.cli import render
-from coldspark.core.metering import HoldingState
-from coldspark.core.pricing import price
-from coldspark.core.totals import HoldingTotals, Totals, UsageTotals
-from coldspark.core.types import EndpointName, VariantName
-from coldspark.store.database import Database
-from coldspark.store.directory import DataDirectory
-from coldspark.store.keys import Keys
+from coldspark.billing import prices
+from coldspark.billing.pricing import price
+from coldspark.billing.usage import HoldingState, HoldingTotals, Totals, UsageTotals
+from coldspark.cli import output
+from coldspark.database.data_directory import DataDirectory
+from coldspark.database.database import Database
+from coldspark.http.auth.key_store import Keys
+from coldspark.spec.types import EndpointName, VariantName
 
 REQUEST = {
     "request": "req-1",
@@ -126,7 +125,7 @@ def test_an_id_is_never_folded_on_a_terminal(
     coldspark: Shell, api: FakeApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is there to be copied: ``coldspark trace ID``."""
-    monkeypatch.setattr(render, "is_terminal", lambda stream=None: True)
+    monkeypatch.setattr(output, "is_terminal", lambda stream=None: True)
     id = "0c40eefe-4864-4fb7-9911-3dbadbf2cbd0"
     api.replies["/v1/requests"] = (200, {"requests": [REQUEST | {"request": id}]})
     _, row = coldspark("requests", COLUMNS="80").out.splitlines()

@@ -6,7 +6,7 @@ import pytest
 from fake_api import FakeApi
 from shell import Shell
 
-from coldspark.cli import render, waterfalls
+from coldspark.cli import output, waterfall
 
 FALL = {
     "received_us": 0,
@@ -50,7 +50,7 @@ REQUEST: dict[str, Any] = {
 
 def draw(width: int, **stages_us: int) -> list[str]:
     """Draw without colour."""
-    return waterfalls.draw(stages_us, width=width, is_coloured=False)
+    return waterfall.draw(stages_us, width=width, is_coloured=False)
 
 
 def test_a_waterfall_is_drawn_in_proportion() -> None:
@@ -102,7 +102,7 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
 )
 def test_a_time_has_the_unit_that_reads_best(us: int, text: str) -> None:
     """From microseconds to minutes."""
-    assert waterfalls.duration(us) == text
+    assert waterfall.duration(us) == text
 
 
 def test_a_trace_tells_who_where_and_why(coldspark: Shell, api: FakeApi) -> None:
@@ -143,7 +143,7 @@ def test_colour_is_for_terminals(
     """A pipe gets plain text."""
     api.replies["/v1/requests/req-1"] = (200, REQUEST)
     assert "\033" not in coldspark("trace", "req-1").out
-    monkeypatch.setattr(render, "is_terminal", lambda stream=None: True)
+    monkeypatch.setattr(output, "is_terminal", lambda stream=None: True)
     assert "\033[31m█" in coldspark("trace", "req-1", COLUMNS="80").out
 
 

@@ -6,7 +6,7 @@ import pytest
 from fake_api import FakeApi, endpoint
 from shell import Shell
 
-from coldspark.cli import render
+from coldspark.cli import output
 
 TEMPLATE = {
     "program": "inference.py",
@@ -106,7 +106,7 @@ def test_a_narrow_terminal_has_the_reasons_under_the_table(
     coldspark: Shell, api: FakeApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a column they would be a word wide."""
-    monkeypatch.setattr(render, "is_terminal", lambda stream=None: True)
+    monkeypatch.setattr(output, "is_terminal", lambda stream=None: True)
     chat = endpoint("chat")
     chat["variants"][0]["warmth"] = VARIANT["warmth"]
     api.replies["/v1/endpoints"] = (200, {"endpoints": [chat], "templates": POOL})

@@ -1,15 +1,11 @@
 """One real server for this directory: two real models' environments are built once, then shared."""
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from moto.server import ThreadedMotoServer
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "shown"))
-
 from real_server import Server
 
 SIMULATED = "T4:1,A10G:2"

@@ -7,8 +7,8 @@ import pytest
 from boto3_rig import WAYS, Aws, reached, refusal
 from botocore.exceptions import ClientError, ParamValidationError, WaiterError
 
-from coldspark.core.types import EndpointStatus
 from coldspark.errors import NoRoom
+from coldspark.spec.types import EndpointStatus
 
 from aws_requests import ROLE, SERVERLESS, arn, container, variant  # isort: skip  (boto3_rig makes it importable)
 

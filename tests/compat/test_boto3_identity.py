@@ -11,7 +11,7 @@ from boto3_rig import served
 from botocore.exceptions import ClientError
 from service_model import problems
 
-from coldspark.runtime.ports import Key
+from coldspark.platform.ports import Key
 
 BUILDER = Key(id="BUILDER", name="the builder", scopes=("deploy",), created_ms=0)
 CALLER = Key(id="CALLER", name="caller", scopes=("invoke",), created_ms=0)

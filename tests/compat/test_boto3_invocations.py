@@ -7,7 +7,7 @@ import pytest
 from boto3_rig import WAYS, Aws, reached, refusal
 from botocore.exceptions import ClientError
 
-from coldspark.core.types import Failure, FailureKind
+from coldspark.spec.types import Failure, FailureKind
 
 from aws_requests import container, variant  # isort: skip  (boto3_rig makes it importable)
 from sagemaker_fakes import Reply  # isort: skip

@@ -7,7 +7,7 @@ import pytest
 from boto3_rig import WAYS, Aws, reached, refusal
 from botocore.exceptions import ClientError
 
-from coldspark.core.types import EndpointName
+from coldspark.spec.types import EndpointName
 
 from aws_requests import ROLE, container, realtime, variant  # isort: skip  (boto3_rig makes it importable)
 

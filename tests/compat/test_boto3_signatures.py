@@ -9,7 +9,7 @@ import pytest
 from boto3_rig import WAYS, Aws, reached, refusal
 from botocore.exceptions import ClientError
 
-from coldspark.runtime.ports import Key
+from coldspark.platform.ports import Key
 
 from aws_requests import container, variant  # isort: skip  (boto3_rig makes it importable)
 

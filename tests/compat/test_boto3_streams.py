@@ -8,7 +8,7 @@ import pytest
 from boto3_rig import Aws, reached, refusal
 from botocore.exceptions import ClientError, EventStreamError
 
-from coldspark.core.types import Failure, FailureKind, VariantName
+from coldspark.spec.types import Failure, FailureKind, VariantName
 
 from aws_requests import container, variant  # isort: skip  (boto3_rig makes it importable)
 from gateway_fakes import FakeTicket  # isort: skip

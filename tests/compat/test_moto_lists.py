@@ -1,11 +1,8 @@
 """The lists of third-party tests, and how a run is held against them."""
 
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
 from run_moto_suites import LISTS, Suite, compare, load, outcomes_in
 

@@ -1,26 +1,21 @@
 """The OpenAI door with the unmodified ``openai`` client."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import openai
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "gateway"))
-
 from fake_services import Rig
 from gateway_fakes import FakeTicket, definition, fail, hold, receipt, view
 from wires import gateway, run
 
-from coldspark.core.types import Failure, FailureKind
+from coldspark.doors.openai.errors import error_json, error_reply
 from coldspark.errors import BY_CODE, ArtifactUnavailable, ColdsparkError, EnvironmentFailed
-from coldspark.gateway.openai.errors import error_json, error_reply
-from coldspark.runtime.ports import Invocation, Sink
+from coldspark.platform.ports import Invocation, Sink
+from coldspark.spec.types import Failure, FailureKind
 
 MESSAGES: Any = [{"role": "user", "content": "Hello?"}]
 CHUNK = (

@@ -1,14 +1,8 @@
 """The last test of a whole run: no operation is served whose answer no model has judged."""
 
-import sys
-from pathlib import Path
-
+import aws_page
 import boto3_rig  # noqa: F401  (it makes service_model importable)
 from service_model import VALIDATED
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "docs"))
-
-import aws_page
 
 MODELS = {"monitoring": "cloudwatch"}
 """botocore's name of a service, where it is not the signing name."""

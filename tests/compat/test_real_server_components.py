@@ -12,7 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from test_real_server_boto3 import ROLE, weights_archive
 
-from coldspark.core.ownership import owner_of
+from coldspark.cluster.ownership import owner_of
 
 from real_server import Server, is_running, until  # isort: skip
 

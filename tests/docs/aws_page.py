@@ -1,6 +1,6 @@
 """Write ``docs/reference/aws-compatibility.md`` from AWS's doors themselves: ``make docs``.
 
-Every function of the gateway that returns a ``Service`` is one; nothing is listed by hand. What is
+Every function of them that returns a ``Service`` is one; nothing is listed by hand. What is
 kept without effect is read from the table at the top of the door's ``shapes``.
 """
 
@@ -13,9 +13,9 @@ from types import ModuleType
 
 from doc_pages import ROOT
 
-import coldspark.gateway
-from coldspark.gateway.aws.services import Operation, Service
-from coldspark.gateway.aws.validation import (
+import coldspark.doors.aws
+from coldspark.doors.aws.protocol.operations import Operation, Service
+from coldspark.doors.aws.protocol.shapes import (
     Choice,
     Dictionary,
     Flag,
@@ -45,7 +45,7 @@ How to point a client here: `docs/howto/use-aws-sdks.md`.
 def services() -> list[tuple[Service, frozenset[str]]]:
     """Return every service, with the names of the members that its door keeps, by signing name."""
     found = []
-    for one in pkgutil.walk_packages(coldspark.gateway.__path__, "coldspark.gateway."):
+    for one in pkgutil.walk_packages(coldspark.doors.aws.__path__, "coldspark.doors.aws."):
         module = importlib.import_module(one.name)
         for build in vars(module).values():
             if _is_service(build, module):

@@ -10,17 +10,16 @@ from cli_page import PAGE, commands, examples, group, render
 from doc_pages import ROOT, blocks
 
 from coldspark import config, errors
-from coldspark.core.rules.reading import name_of, setting_names
-from coldspark.core.rules.settings import RULES, Rule
-from coldspark.core.sizes import parse_duration, parse_size
-from coldspark.core.types import RootCause
-from coldspark.gateway.native.schemas import LimitsBody, ScaleBody, WindowBody
-from coldspark.gateway.native.table import OPERATIONS
-from coldspark.gateway.openai.door import PATHS
-from coldspark.gateway.openai.errors import error_json
-from coldspark.gateway.sagemaker import knobs
-from coldspark.gateway.sagemaker.replies import error_reply
+from coldspark.doors.aws.sagemaker import model_env
+from coldspark.doors.aws.sagemaker.runtime.replies import error_reply
+from coldspark.doors.native.operations import OPERATIONS
+from coldspark.doors.native.shapes import LimitsBody, ScaleBody, WindowBody
+from coldspark.doors.openai.door import PATHS
+from coldspark.doors.openai.errors import error_json
 from coldspark.sdk import project
+from coldspark.spec.scaling_rules import RULES, Rule, name_of, setting_names
+from coldspark.spec.types import RootCause
+from coldspark.spec.units import parse_duration, parse_size
 
 REFERENCE = ROOT / "docs/reference"
 CODES = [
@@ -242,4 +241,4 @@ def test_every_root_cause_is_told_with_what_to_do() -> None:
 def test_every_variable_that_a_sagemaker_model_may_set_is_told() -> None:
     """An unknown one is refused, so the known ones must be found."""
     text = (ROOT / "docs/howto/use-boto3.md").read_text(encoding="utf-8")
-    assert [name for name in knobs._KNOWN if f"| `{name}` |" not in text] == []
+    assert [name for name in model_env._KNOWN if f"| `{name}` |" not in text] == []

@@ -10,12 +10,10 @@ from typing import Any
 
 import pytest
 
-from coldspark.core.messages import Device
-from coldspark.runtime import catalogue, cuda_suspension, devices
-from coldspark.runtime.cuda_checkpoint import Unavailable
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "engines"))
-sys.path.insert(0, str(Path(__file__).parents[1] / "runtime" / "worker"))
+from coldspark.node.gpu import cuda_suspension, devices
+from coldspark.node.gpu.cuda_checkpoint import Unavailable
+from coldspark.platform import catalogue
+from coldspark.spec.messages import Device
 
 
 @pytest.fixture(scope="session")

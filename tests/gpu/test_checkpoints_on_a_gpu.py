@@ -8,11 +8,11 @@ import memory_holder
 import pytest
 from local_rig import Rig, play, spec, until
 
-from coldspark.core.messages import Device, Grant
-from coldspark.core.types import GIB, Handler, NodeId, ReplicaId
-from coldspark.runtime.cuda_suspension import SuspensionFailed, open_suspension
-from coldspark.runtime.devices import device_use
-from coldspark.runtime.gpu_parking import HELD_BYTES_MAX
+from coldspark.node.gpu.cuda_suspension import SuspensionFailed, open_suspension
+from coldspark.node.gpu.devices import device_use
+from coldspark.node.gpu.gpu_parking import HELD_BYTES_MAX
+from coldspark.spec.messages import Device, Grant
+from coldspark.spec.types import GIB, Handler, NodeId, ReplicaId
 
 pytestmark = [pytest.mark.gpu, pytest.mark.process]
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import safetensors_file
 
-from coldspark.runtime.worker import device_weights
+from coldspark.node.worker import device_weights
 
 pytestmark = pytest.mark.gpu
 

@@ -18,9 +18,9 @@ READS_TIME = re.compile(
     r"|datetime\.(datetime\.)?(now|utcnow|today)|date\.today)"
 )
 TIME_READERS = (
-    "src/coldspark/runtime/clock.py",
+    "src/coldspark/clock.py",
     # A worker's process imports nothing of the platform but its own folder.
-    "src/coldspark/runtime/worker/",
+    "src/coldspark/node/worker/",
 )
 
 
@@ -84,7 +84,7 @@ def test_core_is_plain() -> None:
     """No coroutine, and no module that does I/O, in the part that decides."""
     banned = {"asyncio", "logging", "os", "random", "socket", "subprocess", "threading", "time"}
     wrong = []
-    for module in modules("src/coldspark/core"):
+    for module in modules("src/coldspark/fleet", "src/coldspark/spec"):
         for node in ast.walk(module.tree):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom):
@@ -151,7 +151,7 @@ def _is_broad(handler: ast.ExceptHandler) -> bool:
 
 def test_only_the_command_line_prints() -> None:
     """Everything else logs or answers. Workers' output is the user's."""
-    allowed = ("src/coldspark/cli/", "src/coldspark/runtime/worker/")
+    allowed = ("src/coldspark/cli/", "src/coldspark/server/", "src/coldspark/node/worker/")
     wrong = [
         of(module, call)
         for module in PACKAGE

@@ -46,12 +46,12 @@ def test_a_client_loads_nothing_of_the_server() -> None:
     """``from coldspark.sdk import Client`` works where only a script runs."""
     found = loaded("import coldspark.sdk")
     assert sorted(found & set(HEAVY)) == []
-    rooms = ("gateway", "runtime", "engines", "store", "cli")
+    rooms = ("cli", "cluster", "database", "doors", "http", "node", "platform", "server")
     assert [name for name in found if name.startswith(tuple(f"coldspark.{r}" for r in rooms))] == []
 
 
 @pytest.mark.process
 def test_the_platform_never_loads_a_model_framework() -> None:
     """Models live in the workers' environments."""
-    found = loaded("import coldspark.cli.main, coldspark.config, coldspark.runtime.doctor")
+    found = loaded("import coldspark.cli.main, coldspark.config, coldspark.node.doctor")
     assert sorted(found & {"torch", "transformers", "tensorflow", "jax", "onnxruntime"}) == []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from coldspark.runtime import worker
+from coldspark.node import worker
 
 FILES = sorted(Path(worker.__file__).parent.glob("*.py"))
 GUARDED = {"numpy", "torch"}

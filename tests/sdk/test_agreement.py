@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coldspark.sdk.agreement import Agreement, compare, cosine
+from coldspark.sdk.answer_comparison import Agreement, compare, cosine
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=3),

@@ -9,7 +9,7 @@ import boto3
 import pytest
 from real_server import Server, is_running, until
 
-from coldspark.core.ownership import owner_of
+from coldspark.cluster.ownership import owner_of
 from coldspark.sdk.deploy import deploy
 
 THEIRS = next(name for name in ("a", "b", "d", "e") if owner_of(name, 2) == 1)

@@ -12,7 +12,7 @@ import pytest
 from jobs_rig import client
 from real_server import Server, is_running, until
 
-from coldspark.core.ownership import owner_of
+from coldspark.cluster.ownership import owner_of
 
 NAMES = ("a", "b", "d", "e")
 OURS = next(name for name in NAMES if owner_of(name, 2) == 0)

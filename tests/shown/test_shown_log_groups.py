@@ -10,8 +10,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from real_server import Server, until
 
-from coldspark.core.ownership import owner_of
-from coldspark.runtime import clock
+from coldspark import clock
+from coldspark.cluster.ownership import owner_of
 from coldspark.sdk.client import Client
 from coldspark.sdk.deploy import deploy
 

@@ -11,7 +11,7 @@ import boto3
 import pytest
 from real_server import COLDSPARK, Server, is_running
 
-from coldspark.core.ownership import owner_of
+from coldspark.cluster.ownership import owner_of
 from coldspark.sdk.deploy import deploy
 
 HANDLER = """

@@ -10,7 +10,7 @@ import boto3
 import pytest
 from real_server import Server
 
-from coldspark.core.ownership import owner_of
+from coldspark.cluster.ownership import owner_of
 from coldspark.sdk.deploy import deploy
 
 HANDLER = """

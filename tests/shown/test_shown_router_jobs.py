@@ -27,7 +27,7 @@ from jobs_rig import (
 )
 from real_server import Server, is_running, until
 
-from coldspark.core.ownership import owner_of
+from coldspark.cluster.ownership import owner_of
 
 JOBS = 300
 TOLD_AT_ONCE = 16

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 from real_server import Server, is_running, until
 
-from coldspark.core.ownership import owner_of
+from coldspark.cluster.ownership import owner_of
 from coldspark.sdk.client import Client, ServerRefused
 from coldspark.sdk.deploy import deploy
 from coldspark.sdk.transport import ReplyBroken, ServerUnreachable

@@ -5,7 +5,7 @@ from array import array
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coldspark.sim.breakeven import TOLERANCE, crossing, first_days, scaled
+from coldspark.sim.break_even import TOLERANCE, crossing, first_days, scaled
 from coldspark.sim.traffic import Traffic
 
 DAY_S = 86_400.0

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coldspark.sim.choosing import Objective, Point, frontier, knee
+from coldspark.sim.frontier import Objective, Point, frontier, knee
 
 POINTS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=30)
 

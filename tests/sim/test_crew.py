@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from plans import BOOKS, question
 
-from coldspark.cli.plan_crew import Processes, cores
+from coldspark.cli.plan_processes import Processes, cores
 from coldspark.errors import InvalidRequest
-from coldspark.sim.crew import Alone, Crew, heed
+from coldspark.sim.executor import Alone, Crew, heed
+from coldspark.sim.plan_json import Json, told
 from coldspark.sim.planner import Planner
-from coldspark.sim.telling import Json, told
 from coldspark.sim.traffic import Durations, described
 
 

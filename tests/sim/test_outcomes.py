@@ -4,11 +4,11 @@ from array import array
 
 import pytest
 
-from coldspark.core.messages import FloorMoved
-from coldspark.core.rules.settings import KeepAlive
-from coldspark.core.types import ScalePolicy
-from coldspark.sim.outcomes import Outcome, Spread, Trial, play, spread_of
+from coldspark.sim.simulation import Outcome, Spread, Trial, play, spread_of
 from coldspark.sim.traffic import Durations, Traffic
+from coldspark.spec.messages import FloorMoved
+from coldspark.spec.scaling_rules import KeepAlive
+from coldspark.spec.types import ScalePolicy
 
 SECOND = 1_000_000
 """What one costs below, in nano-dollars."""

@@ -3,11 +3,11 @@
 import pytest
 from plans import every, plan_of, question, the_guides_plan
 
-from coldspark.core.types import ScalePolicy
-from coldspark.sim.choosing import Objective
+from coldspark.sim.frontier import Objective
+from coldspark.sim.plan_request import Row
 from coldspark.sim.planner import Plan, Planner
-from coldspark.sim.question import Row
 from coldspark.sim.traffic import Durations, described
+from coldspark.spec.types import ScalePolicy
 
 DOLLAR = 1_000_000_000
 

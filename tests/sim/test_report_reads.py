@@ -7,8 +7,8 @@ from copy import deepcopy
 import pytest
 from plans import the_guides_plan
 
-from coldspark.sim import drawing, report
-from coldspark.sim.telling import Json, told
+from coldspark.sim import charts, report
+from coldspark.sim.plan_json import Json, told
 
 _SVG = "{http://www.w3.org/2000/svg}"
 
@@ -41,7 +41,7 @@ def test_a_rate_in_a_sentence_is_not_a_number_that_cannot_wrap(answer: Json) -> 
 
 def test_the_frontier_says_what_its_spots_and_axes_are(answer: Json) -> None:
     """Filled, hollow, recommended; logarithmic axes; both ends by their names."""
-    texts = _texts(drawing.frontier(answer))
+    texts = _texts(charts.frontier(answer))
     assert "on the frontier" in texts
     assert "beaten in both" in texts
     assert "cost a month, dollars (logarithmic)" in texts
@@ -56,7 +56,7 @@ def test_the_frontier_says_what_its_spots_and_axes_are(answer: Json) -> None:
 
 def test_a_picture_of_its_own_has_paper(answer: Json) -> None:
     """Black on nothing cannot be seen in a dark viewer."""
-    assert xml.fromstring(drawing.frontier(answer, paper="#fff")).find(f"{_SVG}rect") is not None
+    assert xml.fromstring(charts.frontier(answer, paper="#fff")).find(f"{_SVG}rect") is not None
 
 
 def test_a_dear_platform_does_not_hide_the_others(answer: Json) -> None:
@@ -68,7 +68,7 @@ def test_a_dear_platform_does_not_hide_the_others(answer: Json) -> None:
     dearest["parts"] = {"compute": 100 * others}
     dearest["month_nanos"] = 100 * others
 
-    picture = drawing.components(answer)
+    picture = charts.components(answer)
 
     widths = [float(found) for found in re.findall(r'width="([0-9.]+)" height="18"', picture)]
     assert any(width > 80 for width in sorted(widths)[:-1])
@@ -80,7 +80,7 @@ def test_an_estimated_sum_is_marked_in_the_picture_too(answer: Json) -> None:
     answer = deepcopy(answer)
     for row in answer["platforms"]:
         row["is_estimated"] = True
-    assert any(text.startswith("~$") for text in _texts(drawing.components(answer)))
+    assert any(text.startswith("~$") for text in _texts(charts.components(answer)))
 
 
 def test_the_page_says_what_is_missing_from_a_sum_and_who_was_not_served(answer: Json) -> None:

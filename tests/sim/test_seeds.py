@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plans import plan_of, question
 
-from coldspark.sim.choosing import Objective
-from coldspark.sim.seeds import SEEDS_MAX, block_s, drawn, interval
-from coldspark.sim.telling import told
+from coldspark.sim.bootstrap import SEEDS_MAX, block_s, drawn, interval
+from coldspark.sim.frontier import Objective
+from coldspark.sim.plan_json import told
 from coldspark.sim.traffic import Durations, Traffic, described
 
 DAY_S = 86_400.0

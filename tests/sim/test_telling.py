@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 import pytest
 from plans import the_guides_plan
 
-from coldspark.sim import drawing, report
-from coldspark.sim.telling import Json, histogram, told
+from coldspark.sim import charts, report
+from coldspark.sim.plan_json import Json, histogram, told
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def test_it_survives_json(answer: Json) -> None:
     assert chosen[0]["toml"] == answer["recommended"]["toml"]
 
 
-@pytest.mark.parametrize("draw", [drawing.frontier, drawing.components, drawing.arrivals])
+@pytest.mark.parametrize("draw", [charts.frontier, charts.components, charts.arrivals])
 def test_pictures_are_whole_and_hold_no_script(draw: object, answer: Json) -> None:
     """Well-formed SVG, every number finite."""
     text = draw(answer)  # type: ignore[operator]
@@ -38,7 +38,7 @@ def test_pictures_are_whole_and_hold_no_script(draw: object, answer: Json) -> No
 
 def test_every_policy_is_a_spot_and_the_frontier_a_line(answer: Json) -> None:
     """Nothing that was tried is hidden."""
-    root = xml.fromstring(drawing.frontier(answer))
+    root = xml.fromstring(charts.frontier(answer))
     name = "{http://www.w3.org/2000/svg}"
     assert len(root.findall(f"{name}circle")) == len(answer["policies"])
     line = root.find(f"{name}polyline")

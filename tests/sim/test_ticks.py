@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from played import endpoint, traffic, world
 
-from coldspark.core.rules import knative, ray_serve
-from coldspark.core.rules.settings import Knative, RayServe, Rule
-from coldspark.core.rules.ticking import TICKS_MAX, caught_up_s, ticks_before
+from coldspark.fleet.policies import knative, ray_serve
+from coldspark.fleet.policies.demand import TICKS_MAX, caught_up_s, ticks_before
 from coldspark.sim.traffic import Durations
+from coldspark.spec.scaling_rules import Knative, RayServe, Rule
 
 PERIOD_S = 3_000.0
 # Whole and half seconds make ticks and events fall on the same moment.

@@ -7,18 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from played import RATE, endpoint, poisson, traffic, world
 
-from coldspark.core.meter import Meter
-from coldspark.core.rules.settings import (
-    RULES,
-    Histogram,
-    KeepAlive,
-    Knative,
-    Learned,
-    RayServe,
-)
-from coldspark.core.types import Limits
+from coldspark.billing.meter import Meter
+from coldspark.sim.simulator import World
 from coldspark.sim.traffic import Durations, Traffic
-from coldspark.sim.world import World
+from coldspark.spec.scaling_rules import RULES, Histogram, KeepAlive, Knative, Learned, RayServe
+from coldspark.spec.types import Limits
 
 SPREAD = Durations.lognormal(5.0, 20.0)
 

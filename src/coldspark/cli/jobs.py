@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from coldspark.cli import render
-from coldspark.cli.guard import GuardedGroup
-from coldspark.cli.moments import age
+from coldspark.cli import output as render
+from coldspark.cli.error_handling import GuardedGroup
 from coldspark.cli.options import AsJson, Key, OptionalName, Url, client
+from coldspark.cli.times import age
 from coldspark.errors import ColdsparkError
 
 if TYPE_CHECKING:
@@ -121,9 +121,9 @@ def signing_secret(
 ) -> None:
     """Show the secret that webhooks are signed with. Whoever reads the data directory may."""
     from coldspark.config import default_data
+    from coldspark.database.data_directory import read_master_key
     from coldspark.errors import InvalidRequest
-    from coldspark.runtime.webhooks import signing_secret as secret_of
-    from coldspark.store.directory import read_master_key
+    from coldspark.jobs.webhook_client import signing_secret as secret_of
 
     directory = (data or Path(default_data())).expanduser()
     if not (directory / "master.key").is_file():

@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 import typer
 
-from coldspark.cli import render
-from coldspark.cli.guard import GuardedGroup
-from coldspark.cli.moments import age
+from coldspark.cli import output
+from coldspark.cli.error_handling import GuardedGroup
 from coldspark.cli.options import AsJson, Key, Url, client
+from coldspark.cli.times import age
 
 _CREATE = """
 [bold]Examples[/bold]
@@ -58,10 +58,10 @@ def create(
     else:
         made = _written(data, name, scopes)
     if as_json:
-        render.as_json(made)
+        output.as_json(made)
         return
-    render.pairs(made)
-    render.note("This is shown once. Use it as $COLDSPARK_KEY, or in any AWS client.")
+    output.pairs(made)
+    output.note("This is shown once. Use it as $COLDSPARK_KEY, or in any AWS client.")
 
 
 def _written(data: Path, name: str, scopes: list[str]) -> dict[str, Any]:
@@ -71,12 +71,12 @@ def _written(data: Path, name: str, scopes: list[str]) -> dict[str, Any]:
 
     import msgspec
 
+    from coldspark import clock
+    from coldspark.database.data_directory import DataDirectory
+    from coldspark.database.database import Database
+    from coldspark.doors.native.keys import made_body
     from coldspark.errors import Conflict
-    from coldspark.gateway.native.keys import made_body
-    from coldspark.runtime import clock
-    from coldspark.store.database import Database
-    from coldspark.store.directory import DataDirectory
-    from coldspark.store.keys import Keys
+    from coldspark.http.auth.key_store import Keys
 
     try:
         directory = DataDirectory.open(data.expanduser())
@@ -94,12 +94,12 @@ def list_keys(url: Url = None, key: Key = None, as_json: AsJson = False) -> None
     """List the valid keys, without secrets."""
     rows = client(url, key).keys()
     if as_json:
-        render.as_json({"keys": rows})
+        output.as_json({"keys": rows})
         return
     if not rows:
-        render.note("no keys: everyone on this machine may call")
+        output.note("no keys: everyone on this machine may call")
         return
-    render.table(
+    output.table(
         ("id", "name", "scopes", "created"),
         [(r["id"], r["name"], " ".join(r["scopes"]), age(r["created_ms"])) for r in rows],
     )
@@ -112,4 +112,4 @@ def remove(
 ) -> None:
     """Revoke a key, at once."""
     client(url, key).remove_key(key_id)
-    render.note(f"revoked {key_id}")
+    output.note(f"revoked {key_id}")

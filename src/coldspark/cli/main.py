@@ -11,20 +11,20 @@ import typer
 
 from coldspark import __version__
 from coldspark.cli import (
-    comparing,
-    deploying,
-    invoking,
+    bill,
+    coldstart,
+    compare,
+    deploy,
+    inspect_endpoints,
+    invoke,
     jobs,
     keys,
     metrics,
-    money,
-    planning,
-    reading,
-    serving,
-    tracing,
-    warmth,
+    plan,
+    trace,
+    up,
 )
-from coldspark.cli.guard import GuardedGroup
+from coldspark.cli.error_handling import GuardedGroup
 
 _EPILOG = """
 [bold]A first endpoint[/bold]
@@ -49,16 +49,16 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
-    serving,
-    deploying,
-    invoking,
+    up,
+    deploy,
+    invoke,
     jobs,
-    reading,
-    tracing,
-    warmth,
-    money,
-    planning,
-    comparing,
+    inspect_endpoints,
+    trace,
+    coldstart,
+    bill,
+    plan,
+    compare,
     keys,
     metrics,
 ):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from coldspark.cli import render
+from coldspark.cli import output
 from coldspark.cli.options import AsJson, Key, Name, Url, client, seconds_of
 
 if TYPE_CHECKING:
@@ -63,15 +63,15 @@ def metrics(
     times = [end_s - (columns - place) * period_s for place in range(columns)]
     found = {one: _measured(api, name, one, period_s, times) for one in variants}
     if as_json:
-        render.as_json({"endpoint": name, "period_s": period_s, "variants": found})
+        output.as_json({"endpoint": name, "period_s": period_s, "variants": found})
         return
     for variant, rows in found.items():
-        render.note(f"{name}/{variant}: {columns} periods of {period_s} s")
+        output.note(f"{name}/{variant}: {columns} periods of {period_s} s")
         _table(rows, times)
 
 
 def _now_s() -> int:
-    from coldspark.runtime import clock
+    from coldspark import clock
 
     return clock.wall_ms() // 1_000
 
@@ -125,7 +125,7 @@ def _measured(
 
 def _table(rows: Sequence[dict[str, Any]], times: Sequence[int]) -> None:
     if not rows:
-        render.note("nothing was measured in that time")
+        output.note("nothing was measured in that time")
         return
     shown = []
     for row in rows:
@@ -135,7 +135,7 @@ def _table(rows: Sequence[dict[str, Any]], times: Sequence[int]) -> None:
         newest = _amount(known[-1], row["unit"])
         course = sparkline([values.get(at_s) for at_s in times])
         shown.append((row["label"], newest, _amount(total, row["unit"]), course))
-    render.table(("metric", "newest", "sum or most", "course"), shown)
+    output.table(("metric", "newest", "sum or most", "course"), shown)
 
 
 def _amount(value: float, unit: str) -> str:

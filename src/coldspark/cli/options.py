@@ -35,7 +35,7 @@ def client(url: str | None, key: str | None) -> "Client":
 
 def size_of(text: str, option: str) -> int:
     """Return bytes. Raises BadParameter that names the option."""
-    from coldspark.core.sizes import parse_size
+    from coldspark.spec.units import parse_size
 
     try:
         return parse_size(text)
@@ -45,7 +45,7 @@ def size_of(text: str, option: str) -> int:
 
 def seconds_of(text: str, option: str) -> float:
     """Return seconds. Raises BadParameter that names the option."""
-    from coldspark.core.sizes import parse_duration
+    from coldspark.spec.units import parse_duration
 
     try:
         return parse_duration(text)
@@ -67,7 +67,7 @@ def complete_endpoint(incomplete: str) -> list[str]:
 
 def complete_gpu(incomplete: str) -> list[str]:
     """Return the catalogue's type names."""
-    from coldspark.runtime import catalogue
+    from coldspark.platform import catalogue
 
     names = ["small", "large", *(gpu.name for gpu in catalogue.load().gpus)]
     return [name for name in names if name.lower().startswith(incomplete.lower())]
@@ -75,14 +75,14 @@ def complete_gpu(incomplete: str) -> list[str]:
 
 def complete_rule(incomplete: str) -> list[str]:
     """Return the names of the scaling rules."""
-    from coldspark.core.rules.reading import rule_names
+    from coldspark.spec.scaling_rules import rule_names
 
     return [name for name in rule_names() if name.startswith(incomplete)]
 
 
 def complete_book(incomplete: str) -> list[str]:
     """Return the names of the price books."""
-    from coldspark import prices
+    from coldspark.billing import prices
 
     return [name for name in prices.names() if name.startswith(incomplete)]
 

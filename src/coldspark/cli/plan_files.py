@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from coldspark.cli import render
+from coldspark.cli import output
 from coldspark.errors import InvalidRequest
 
 Json = dict[str, Any]
@@ -37,16 +37,16 @@ class PlanFiles:
 
     def write(self, answer: Json) -> None:
         """Write the files, and say which."""
-        from coldspark.sim import drawing, report
+        from coldspark.sim import charts, report
 
         if self.html is not None:
             self.html.write_text(report.page(answer), encoding="utf-8")
         if self.svg is not None:
-            self.svg.write_text(drawing.frontier(answer, paper="#fff"), encoding="utf-8")
+            self.svg.write_text(charts.frontier(answer, paper="#fff"), encoding="utf-8")
         if self.png is not None:
             _draw_png(answer, self.png)
         for _, file in self._named():
-            render.note(f"wrote {file}")
+            output.note(f"wrote {file}")
 
     def _named(self) -> Iterator[tuple[str, Path]]:
         for option, file in (("--html", self.html), ("--svg", self.svg), ("--png", self.png)):
@@ -55,7 +55,7 @@ class PlanFiles:
 
 
 def _draw_png(answer: Json, file: Path) -> None:
-    """Draw what ``drawing.frontier`` draws."""
+    """Draw what ``charts.frontier`` draws."""
     import matplotlib as mpl
 
     mpl.use("agg")

@@ -14,12 +14,12 @@ from coldspark.cli.options import seconds_of, size_of
 from coldspark.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from coldspark.core.messages import FloorMoved
-    from coldspark.core.provisioning import Window
-    from coldspark.core.types import ScalePolicy
     from coldspark.sdk.client import Client
     from coldspark.sim.traces import Recorded
     from coldspark.sim.traffic import Durations
+    from coldspark.spec.messages import FloorMoved
+    from coldspark.spec.scheduled_scaling import Window
+    from coldspark.spec.types import ScalePolicy
 
 _RATE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*/\s*(s|m|min|h|d|day|week|month)\s*")
 _AN_HOUR = {
@@ -141,7 +141,7 @@ def from_pattern(
 
 def from_endpoint(client: "Client", name: str, last: str, service: "Durations | None") -> Asked:
     """Take the ledger of a live endpoint: arrivals, busy times, and what starts took."""
-    from coldspark.runtime import clock
+    from coldspark import clock
     from coldspark.sim.traces import Recorded, recorded
 
     endpoint = client.endpoint(name)
@@ -179,7 +179,7 @@ def _take_variant(asked: Asked, variant: dict[str, Any]) -> None:
 
 
 def _windows(fields: Iterable[dict[str, Any]]) -> tuple["Window", ...]:
-    from coldspark.core.provisioning import Window
+    from coldspark.spec.scheduled_scaling import Window
 
     return tuple(
         Window(
@@ -199,7 +199,7 @@ def windows_of(
     """Return the windows to try, those named or the endpoint's, and the moves that they make."""
     from dataclasses import replace
 
-    from coldspark.runtime.windows import moves, read_window
+    from coldspark.platform.scheduled_scaling import moves, read_window
 
     try:
         windows = tuple(map(read_window, texts)) if texts else asked.windows
@@ -218,7 +218,7 @@ def _began_ms(window: "Window", asked: Asked) -> int:
     """Return when the traffic began; made-up traffic and traces do on a Monday at midnight."""
     from datetime import datetime
 
-    from coldspark.runtime.schedules import zone_of
+    from coldspark.platform.schedule_expressions import zone_of
 
     if asked.began_ms is not None:
         return asked.began_ms
@@ -265,8 +265,8 @@ def gpus_of(text: str | None, gpu_memory: str | None, asked: Asked) -> tuple[str
 
 
 def _fitting(text: str | None, gpu_memory: str | None, asked: Asked) -> tuple[str, ...]:
-    from coldspark.core.sizes import format_size
-    from coldspark.runtime import catalogue
+    from coldspark.platform import catalogue
+    from coldspark.spec.units import format_size
 
     known = catalogue.load()
     if text is None and asked.is_cpu:

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from coldspark.cli import render
-from coldspark.sim.telling import rate_of, requests_of
+from coldspark.cli import output
+from coldspark.sim.plan_json import rate_of, requests_of
 
 Json = dict[str, Any]
 
@@ -12,21 +12,21 @@ Json = dict[str, Any]
 def show(answer: Json) -> None:
     """Write the tables, the policy to deploy, and what was assumed."""
     _traffic(answer["traffic"])
-    render.heading("Platforms, a month of 30 days")
+    output.heading("Platforms, a month of 30 days")
     _platforms(answer)
-    render.heading("What it is made of")
+    output.heading("What it is made of")
     _parts(answer["platforms"])
-    render.heading("Policies here: the frontier of cost and waiting, the cheapest first")
+    output.heading("Policies here: the frontier of cost and waiting, the cheapest first")
     _policies(answer["policies"])
     if answer["seeds"]["told"] is not None:
-        render.out(answer["seeds"]["told"])
+        output.out(answer["seeds"]["told"])
     _recommended(answer["recommended"])
     _remarks(answer)
 
 
 def _traffic(traffic: Json) -> None:
     service = traffic["service"]
-    render.out(
+    output.out(
         f"{requests_of(traffic)} in {duration(traffic['period_s'])}"
         f" ({rate_of(traffic)} a day);"
         f" each takes {duration(service['p50_s'])} (p95 {duration(service['p95_s'])}),"
@@ -51,12 +51,12 @@ def _platforms(answer: Json) -> None:
         "dedicated is cheaper from",
     )
     rows = [row for row in answer["platforms"] if row["month_nanos"] is not None]
-    render.table(headers, [_platform(row) for row in rows])
+    output.table(headers, [_platform(row) for row in rows])
     for row in answer["platforms"]:
         if row["month_nanos"] is None:
-            render.out(f"not compared: {'; '.join(row['missing'])}")
+            output.out(f"not compared: {'; '.join(row['missing'])}")
     dedicated = answer["dedicated"]
-    render.out(
+    output.out(
         f"dedicated: the fewest replicas ({dedicated['replicas']}) with 95 % of waits within"
         f" {duration(dedicated['p95_wait_max_s'])}, or else the most that --max allows"
     )
@@ -68,7 +68,7 @@ def _platform(row: Json) -> tuple[object, ...]:
     return (
         row["title"],
         row["gpu"] or "cpu",
-        f"{mark}{render.nanos(row['month_nanos'])}",
+        f"{mark}{output.nanos(row['month_nanos'])}",
         *(duration(wait[name]) for name in ("p50_s", "p95_s", "p99_s")),
         *(duration(latency[name]) for name in ("p50_s", "p95_s", "p99_s")),
         f"{row['cold_share']:.1%}",
@@ -87,11 +87,11 @@ def _even(even: Json | None) -> str:
 
 def _parts(rows: list[Json]) -> None:
     told = [
-        (row["title"], row["gpu"] or "cpu", part, render.nanos(nanos))
+        (row["title"], row["gpu"] or "cpu", part, output.nanos(nanos))
         for row in rows
         for part, nanos in row["parts"].items()
     ]
-    render.table(("platform", "gpu", "component", "a month"), told)
+    output.table(("platform", "gpu", "component", "a month"), told)
 
 
 def _policies(policies: list[Json]) -> None:
@@ -112,18 +112,18 @@ def _policies(policies: list[Json]) -> None:
         "cold",
         "starts a day",
     )
-    render.table(headers, [_policy(one) for one in [*best, *chosen]])
+    output.table(headers, [_policy(one) for one in [*best, *chosen]])
     beaten = [one["policy"] for one in policies if not one["is_on_frontier"]]
     if beaten:
-        render.out(f"beaten in both: {'; '.join(beaten)}")
+        output.out(f"beaten in both: {'; '.join(beaten)}")
 
 
 def _policy(one: Json) -> tuple[object, ...]:
     return (
         "->" if one["is_chosen"] else "",
         one["policy"],
-        render.nanos(one["month_nanos"]),
-        *_between(one["month_nanos_90"], lambda nanos: str(render.nanos(round(nanos)))),
+        output.nanos(one["month_nanos"]),
+        *_between(one["month_nanos_90"], lambda nanos: str(output.nanos(round(nanos)))),
         duration(one["wait"]["mean_s"]),
         duration(one["wait"]["p95_s"]),
         duration(one["latency"]["p95_s"]),
@@ -139,18 +139,18 @@ def _between(found: list[float] | None, write: Callable[[float], str]) -> list[s
 
 
 def _recommended(recommended: Json) -> None:
-    render.heading(f"Recommended: {recommended['policy']}")
-    render.out(recommended["reason"])
-    render.out(recommended["sureness"])
-    render.out()
+    output.heading(f"Recommended: {recommended['policy']}")
+    output.out(recommended["reason"])
+    output.out(recommended["sureness"])
+    output.out()
     for line in recommended["toml"].splitlines():
-        render.out(line)
+        output.out(line)
 
 
 def _remarks(answer: Json) -> None:
-    render.heading("What to know")
+    output.heading("What to know")
     for remark in answer["remarks"]:
-        render.out(f"- {remark}")
+        output.out(f"- {remark}")
     told: dict[str, None] = {}
     for row in answer["platforms"]:
         as_of = f"{row['title'].partition(' (')[0]} ({row['as_of']})"
@@ -160,15 +160,15 @@ def _remarks(answer: Json) -> None:
             for missing in row["missing"]:
                 told[f"- {as_of}: missing from the sum: {missing}"] = None
     for line in told:
-        render.out(line)
+        output.out(line)
     if any(row["is_estimated"] for row in answer["platforms"]):
-        render.out("- ~ marks a sum with a rate that was estimated, not published")
+        output.out("- ~ marks a sum with a rate that was estimated, not published")
     if any(row.get("unserved") for row in answer["platforms"]):
-        render.out("- some requests were not taken before the period ended: raise --max")
+        output.out("- some requests were not taken before the period ended: raise --max")
 
 
 def duration(seconds: float) -> str:
     """Write seconds for a person; none at all is 0."""
-    from coldspark.core.sizes import format_duration
+    from coldspark.spec.units import format_duration
 
     return "0" if seconds < 0.0005 else format_duration(seconds)

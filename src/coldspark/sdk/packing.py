@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from coldspark.core.sizes import format_size
 from coldspark.errors import BodyTooLarge, InvalidRequest
+from coldspark.spec.units import format_size
 
 if TYPE_CHECKING:
     import tarfile

@@ -45,10 +45,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from coldspark.core.hints import refuse_unknown_keys
-from coldspark.core.sizes import parse_duration, parse_size
-from coldspark.core.warmth import Warmth
 from coldspark.errors import InvalidRequest
+from coldspark.spec.strict_keys import refuse_unknown_keys
+from coldspark.spec.units import parse_duration, parse_size
+from coldspark.spec.warmth import Warmth
 
 FILE_NAME = "coldspark.toml"
 _HANDLERS = ("inference.py", "code/inference.py", "handler.py")
@@ -277,7 +277,7 @@ def _warmth(value: str) -> str | None:
 
 def _rule(value: str | Mapping[str, object]) -> str | dict[str, object]:
     # Loads msgspec, which a script that only invokes does not need.
-    from coldspark.core.rules.reading import read_rule_in_file
+    from coldspark.spec.scaling_rules import read_rule_in_file
 
     return read_rule_in_file(value)
 

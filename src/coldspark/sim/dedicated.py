@@ -4,12 +4,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from coldspark.core.books import Book
-from coldspark.sim.costing import instances_cost
-from coldspark.sim.crew import heed
-from coldspark.sim.outcomes import Outcome, play
+from coldspark.billing.price_book import Book
+from coldspark.sim.costs import instances_cost
+from coldspark.sim.executor import heed
+from coldspark.sim.plan_request import Question, Row
 from coldspark.sim.platforms import DEDICATED_BOOKS
-from coldspark.sim.question import Question, Row
+from coldspark.sim.simulation import Outcome, play
 from coldspark.sim.traffic import Durations
 
 

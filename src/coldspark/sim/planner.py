@@ -7,20 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from coldspark.core.books import Book
-from coldspark.core.types import ScalePolicy
-from coldspark.sim.advising import Choice, choose
-from coldspark.sim.costing import own_cost
-from coldspark.sim.crew import Alone, Crew, Piece, heed
+from coldspark.billing.price_book import Book
+from coldspark.sim.bootstrap import drawn
+from coldspark.sim.candidates import Policy, candidates
+from coldspark.sim.costs import own_cost
 from coldspark.sim.dedicated import dedicated_rows, fewest
-from coldspark.sim.outcomes import Outcome, play
+from coldspark.sim.executor import Alone, Crew, Piece, heed
+from coldspark.sim.plan_request import Question, Row
 from coldspark.sim.platforms import SERVERLESS
-from coldspark.sim.policies import Policy, candidates
-from coldspark.sim.question import Question, Row
-from coldspark.sim.seeds import drawn
+from coldspark.sim.policy_results import Swept
+from coldspark.sim.recommendation import Choice, choose
 from coldspark.sim.serverless import Serverless
-from coldspark.sim.sweeping import Swept
+from coldspark.sim.simulation import Outcome, play
 from coldspark.sim.traffic import Durations, Traffic
+from coldspark.spec.types import ScalePolicy
 
 Step = Callable[[int, int, str], None]
 """Hears (done, all, what is played); it may raise to cancel."""

@@ -7,8 +7,8 @@ spread over its range. What no source says is an assumption, and is shown as one
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from coldspark.core.rules.settings import KeepAlive, QueueDelay, Rule
 from coldspark.sim.traffic import Durations
+from coldspark.spec.scaling_rules import KeepAlive, QueueDelay, Rule
 
 GUIDE_DATE = "2026-03"
 _SAMPLES = 101

@@ -6,10 +6,10 @@ from html import escape
 from itertools import starmap
 from typing import Any
 
-from coldspark.core.money import format_dollars
-from coldspark.core.sizes import format_duration
-from coldspark.sim import drawing
-from coldspark.sim.telling import rate_of, requests_of
+from coldspark.sim import charts
+from coldspark.sim.plan_json import rate_of, requests_of
+from coldspark.spec.money import format_dollars
+from coldspark.spec.units import format_duration
 
 Json = dict[str, Any]
 
@@ -42,18 +42,18 @@ def page(answer: Json) -> str:
     parts = [
         "<h1>A plan for this traffic</h1>",
         f"<p>{escape(_summary(answer['traffic']))}</p>",
-        _wide(drawing.arrivals(answer)),
+        _wide(charts.arrivals(answer)),
         f"<h2>Recommended: {escape(recommended['policy'])}</h2>",
         f"<p>{escape(recommended['reason'])}</p>",
         f"<p>{escape(recommended['sureness'])}</p>",
         f"<pre>{escape(recommended['toml'])}</pre>",
         "<h2>Cost and waiting of every policy here</h2>",
         "<p>Down and to the left is better: cheaper, and callers wait less.</p>",
-        _wide(drawing.frontier(answer)),
+        _wide(charts.frontier(answer)),
         _policies(answer["policies"]),
         *([f"<p>{escape(told)}</p>"] if (told := answer["seeds"]["told"]) else []),
         "<h2>Platforms, a month of 30 days</h2>",
-        _wide(drawing.components(answer)),
+        _wide(charts.components(answer)),
         _platforms(answer["platforms"]),
         f"<p>{escape(_dedicated(answer['dedicated']))}</p>",
         "<h2>What to know</h2>",

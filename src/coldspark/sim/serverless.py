@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
-from coldspark.core.books import Book
-from coldspark.core.types import ScalePolicy
-from coldspark.sim.breakeven import crossing, first_days, scaled
-from coldspark.sim.costing import Cost, book_cost
-from coldspark.sim.crew import heed
-from coldspark.sim.outcomes import Outcome, Trial, play
+from coldspark.billing.price_book import Book
+from coldspark.sim.break_even import crossing, first_days, scaled
+from coldspark.sim.costs import Cost, book_cost
+from coldspark.sim.executor import heed
+from coldspark.sim.plan_request import DAY_S, BreakEven, Question, Row
 from coldspark.sim.platforms import Platform
-from coldspark.sim.question import DAY_S, BreakEven, Question, Row
+from coldspark.sim.simulation import Outcome, Trial, play
 from coldspark.sim.traffic import Durations
+from coldspark.spec.types import ScalePolicy
 
 _BREAK_EVEN_REQUESTS = 4_000
 """Each step of the search plays so many, in whole days, at least one."""

@@ -1,0 +1,165 @@
+"""What is kept of a scalable target: one document holds it all, so that it changes as one."""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from coldspark.autoscaling.capacity import Bounds, Quiet, Suspended
+from coldspark.fleet.step_scaling import Steps
+from coldspark.platform.metric_ports import Metric
+from coldspark.spec.types import EndpointName, VariantName
+
+
+class Dimension(StrEnum):
+    """What of a variant is scaled."""
+
+    CONCURRENCY = "sagemaker:variant:DesiredProvisionedConcurrency"
+    """How many requests find a ready slot: the floor, in slots."""
+    INSTANCES = "sagemaker:variant:DesiredInstanceCount"
+    """How many replicas there are: floor and ceiling."""
+    COPIES = "sagemaker:inference-component:DesiredCopyCount"
+    """The same of a component: its replicas are called copies."""
+
+    @property
+    def is_replicas(self) -> bool:
+        """Return whether capacity counts replicas, not slots."""
+        return self is not Dimension.CONCURRENCY
+
+
+class Place(Struct, frozen=True, kw_only=True):
+    """Which target."""
+
+    endpoint: EndpointName
+    variant: VariantName
+    dimension: Dimension
+
+    @property
+    def resource(self) -> str:
+        """Return AWS's ResourceId."""
+        if self.dimension is Dimension.COPIES:
+            return f"inference-component/{self.variant}"
+        return f"endpoint/{self.endpoint}/variant/{self.variant}"
+
+    @property
+    def key(self) -> str:
+        """Return the name under which it is stored."""
+        return f"{self.resource}/{self.dimension}"
+
+
+class Tracked(Struct, frozen=True, kw_only=True):
+    """Which metric a policy tracks, and how it is read."""
+
+    metric: Metric
+    statistic: str
+    unit: str | None = None
+    predefined: str | None = None
+    """AWS's name for it; None: the caller named the metric."""
+    period_s: int = 60
+    is_zero_without_data: bool = False
+    """Nothing measured is nothing there: it is derived from requests."""
+
+
+class TrackingPolicy(Struct, frozen=True, kw_only=True):
+    """Keep a metric at its target."""
+
+    tracked: Tracked
+    target: float
+    out_cooldown_s: int | None = None
+    in_cooldown_s: int | None = None
+    is_in_disabled: bool | None = None
+    """None: not said, so it goes in."""
+    alarms: tuple[str, ...] = ()
+    """Names of the alarm over the target, and of the one well under it."""
+
+
+class StepPolicy(Struct, frozen=True, kw_only=True):
+    """Do what the step says, while an alarm that names the policy alarms."""
+
+    steps: Steps
+    has_magnitude: bool = False
+    cooldown_s: int | None = None
+    aggregation: str | None = None
+    """``Average``, ``Minimum`` or ``Maximum`` of the alarm's data points."""
+
+
+class Policy(Struct, frozen=True, kw_only=True):
+    """A scaling policy."""
+
+    name: str
+    id: str
+    created_ms: int
+    tracking: TrackingPolicy | None = None
+    step: StepPolicy | None = None
+
+
+class Action(Struct, frozen=True, kw_only=True):
+    """New bounds at times."""
+
+    name: str
+    id: str
+    schedule: str
+    """As AWS writes it: ``at(…)``, ``rate(…)`` or ``cron(…)``."""
+    time_zone: str | None = None
+    start_ms: int | None = None
+    end_ms: int | None = None
+    least: int | None = None
+    most: int | None = None
+    created_ms: int
+    done_ms: int
+    """Up to when its times have been looked at."""
+
+
+class Status(StrEnum):
+    """How an activity stands."""
+
+    IN_PROGRESS = "InProgress"
+    SUCCESSFUL = "Successful"
+    OVERRIDDEN = "Overridden"
+    FAILED = "Failed"
+
+
+class Activity(Struct, frozen=True, kw_only=True):
+    """Something that was done to a target, and why."""
+
+    id: str
+    description: str
+    cause: str
+    start_ms: int
+    end_ms: int | None = None
+    status: Status = Status.IN_PROGRESS
+    message: str | None = None
+
+
+class Target(Struct, frozen=True, kw_only=True):
+    """A scalable target, with all that belongs to it."""
+
+    place: Place
+    id: str
+    created_ms: int
+    endpoint_ms: int
+    """When its endpoint was created: another one of the same name is another one."""
+    bounds: Bounds
+    capacity: int
+    """What was set last."""
+    own: tuple[int, int]
+    """The variant's own fewest and most replicas when the capacity was taken from there."""
+    reason: str
+    """What the platform is told with the capacity."""
+    suspended: Suspended = Suspended()
+    role: str | None = None
+    quiet: Quiet = Quiet()
+    moved_ms: int = 0
+    """When the capacity changed last: older measurements are of another capacity."""
+    policies: tuple[Policy, ...] = ()
+    actions: tuple[Action, ...] = ()
+    activities: tuple[Activity, ...] = ()
+    """The newest last."""
+    tags: tuple[tuple[str, str], ...] = ()
+
+    def policy(self, name: str) -> Policy | None:
+        """Return a policy by its name."""
+        return next((one for one in self.policies if one.name == name), None)
+
+    def action(self, name: str) -> Action | None:
+        """Return a scheduled action by its name."""
+        return next((one for one in self.actions if one.name == name), None)

@@ -1,0 +1,181 @@
+"""Target tracking over alarms: one over the target, one well under it, as AWS makes them.
+
+High is three data points in a row over the target; low is fifteen in a row under nine tenths of it.
+A data point is a minute, or ten seconds where the platform measures that often. A metric that is
+derived from requests is 0 where nothing was measured: AWS leaves such a target out for ever.
+"""
+
+from collections.abc import Sequence
+
+from coldspark.autoscaling.alarms import AlarmBook
+from coldspark.autoscaling.capacity import Ask, Holding, Tracking, Wish
+from coldspark.autoscaling.scalable_target import (
+    Dimension,
+    Place,
+    Policy,
+    Target,
+    Tracked,
+    TrackingPolicy,
+)
+from coldspark.platform.metric_ports import AlarmRule, Metric
+from coldspark.platform.ports import VariantView
+from coldspark.spec.types import AlarmState
+from coldspark.telemetry.endpoint_metrics import dimensions_of
+
+COOLDOWN_S = 300
+"""AWS's, where none is given."""
+_NAMESPACE = "AWS/SageMaker"
+_HIGH_RESOLUTION_S = 10
+_HIGH_POINTS, _LOW_POINTS = 3, 15
+_LOW_SHARE = 0.9
+
+UTILIZATION = "SageMakerVariantProvisionedConcurrencyUtilization"
+INVOCATIONS = "SageMakerVariantInvocationsPerInstance"
+CONCURRENCY = "SageMakerVariantConcurrentRequestsPerModelHighResolution"
+COPY_INVOCATIONS = "SageMakerInferenceComponentInvocationsPerCopy"
+COPY_CONCURRENCY = "SageMakerInferenceComponentConcurrentRequestsPerCopyHighResolution"
+
+PREDEFINED: dict[str, Dimension] = {
+    UTILIZATION: Dimension.CONCURRENCY,
+    INVOCATIONS: Dimension.INSTANCES,
+    CONCURRENCY: Dimension.INSTANCES,
+    COPY_INVOCATIONS: Dimension.COPIES,
+    COPY_CONCURRENCY: Dimension.COPIES,
+}
+"""The metrics that AWS has a name for, and what each scales."""
+
+
+def predefined(name: str, place: Place) -> Tracked:
+    """Return how a predefined metric is read."""
+    metric, statistic, period_s = {
+        UTILIZATION: ("ServerlessProvisionedConcurrencyUtilization", "Average", 10),
+        INVOCATIONS: ("InvocationsPerInstance", "Sum", 60),
+        CONCURRENCY: ("ConcurrentRequestsPerModel", "Average", 10),
+        COPY_INVOCATIONS: ("InvocationsPerCopy", "Sum", 60),
+        COPY_CONCURRENCY: ("ConcurrentRequestsPerCopy", "Average", 10),
+    }[name]
+    dimensions = dimensions_of(
+        place.endpoint, place.variant, is_component=place.dimension is Dimension.COPIES
+    )
+    return Tracked(
+        metric=Metric(namespace=_NAMESPACE, name=metric, dimensions=dimensions),
+        statistic=statistic,
+        predefined=name,
+        period_s=period_s,
+        is_zero_without_data=name in (INVOCATIONS, COPY_INVOCATIONS),
+    )
+
+
+def alarm_names(place: Place, new_id: str, *, is_in_disabled: bool) -> tuple[str, ...]:
+    """Return the names of a policy's alarms: high, and low unless it never goes in."""
+    words = ("High",) if is_in_disabled else ("High", "Low")
+    return tuple(f"TargetTracking-{place.resource}-Alarm{word}-{new_id}" for word in words)
+
+
+def alarm_rules(policy: Policy) -> Sequence[AlarmRule]:
+    """Return a target tracking policy's alarms."""
+    tracking = policy.tracking
+    assert tracking is not None
+    high = _rule(policy, tracking, tracking.alarms[0], is_high=True)
+    return [high, *(_rule(policy, tracking, name, is_high=False) for name in tracking.alarms[1:])]
+
+
+def _rule(policy: Policy, tracking: TrackingPolicy, name: str, *, is_high: bool) -> AlarmRule:
+    tracked = tracking.tracked
+    points = _HIGH_POINTS if is_high else _LOW_POINTS
+    is_zero = tracked.is_zero_without_data and not is_high
+    return AlarmRule(
+        name=name,
+        metric=tracked.metric,
+        statistic=tracked.statistic,
+        period_s=tracked.period_s,
+        evaluation_periods=points,
+        datapoints_to_alarm=points,
+        threshold=tracking.target if is_high else _LOW_SHARE * tracking.target,
+        comparison="GreaterThanThreshold" if is_high else "LessThanThreshold",
+        missing="breaching" if is_zero else "missing",
+        unit=tracked.unit,
+        owner=f"the scaling policy {policy.name}",
+    )
+
+
+async def ask(
+    policy: Policy, target: Target, view: VariantView, alarms: AlarmBook, now_ms: int
+) -> Ask | None:
+    """Return what target tracking asks for; None: nothing, and it stands in nobody's way.
+
+    What was measured before the capacity changed last is of another capacity, and does not count.
+    """
+    tracking = policy.tracking
+    assert tracking is not None
+    wish, cause = await _wish(tracking, target, view, alarms, now_ms)
+    if isinstance(wish, Holding) and len(tracking.alarms) == 1:
+        return None
+    out_s, in_s = tracking.out_cooldown_s, tracking.in_cooldown_s
+    return Ask(
+        policy=policy.name,
+        wish=wish,
+        out_cooldown_ms=(COOLDOWN_S if out_s is None else out_s) * 1_000,
+        in_cooldown_ms=(COOLDOWN_S if in_s is None else in_s) * 1_000,
+        cause=f"{cause} triggered policy {policy.name}",
+    )
+
+
+async def _wish(
+    tracking: TrackingPolicy, target: Target, view: VariantView, alarms: AlarmBook, now_ms: int
+) -> tuple[Wish, str]:
+    """Return what is asked for, and which alarm says so."""
+    moved_ms = target.moved_ms
+    if target.capacity == 0 and _open(view):
+        # Without a replica that is held ready there is no metric that a formula could work on.
+        return Tracking(float(_open(view)), tracking.target, is_out=True), "a request at capacity 0"
+    for name, is_out in zip(tracking.alarms, (True, False), strict=False):
+        if alarms.state(name) is not AlarmState.ALARM:
+            continue
+        metric = await _metric(tracking.tracked, view, alarms, name, moved_ms, now_ms, is_out)
+        if metric is None:
+            break
+        return Tracking(metric, tracking.target, is_out), f"monitor alarm {name} in state ALARM"
+    return Holding(), ""
+
+
+async def _metric(
+    tracked: Tracked,
+    view: VariantView,
+    alarms: AlarmBook,
+    name: str,
+    moved_ms: int,
+    now_ms: int,
+    is_out: bool,
+) -> float | None:
+    """Return the value to scale by: out by the newest data point, in by the largest of all."""
+    reading = await alarms.reading(name, now_ms)
+    fresh = reading.since(moved_ms)
+    if fresh:
+        return fresh[-1] if is_out else max(fresh)
+    if tracked.is_zero_without_data and not is_out:
+        return 0.0 if reading.edge_ms > moved_ms else None
+    return None if reading.points else _known_now(tracked, view)
+
+
+def _known_now(tracked: Tracked, view: VariantView) -> float | None:
+    """Return what the platform itself knows of a metric that is not measured yet."""
+    slots = view.floor.min * view.revision.spec.scale.concurrency
+    match tracked.predefined:
+        case "SageMakerVariantProvisionedConcurrencyUtilization" if slots:
+            return min(_running(view), slots) / slots
+        case (
+            "SageMakerVariantConcurrentRequestsPerModelHighResolution"
+            | "SageMakerInferenceComponentConcurrentRequestsPerCopyHighResolution"
+        ) if view.floor.min:
+            return _open(view) / view.floor.min
+        case _:
+            return None
+
+
+def _running(view: VariantView) -> int:
+    return sum(replica.running for replica in view.replicas)
+
+
+def _open(view: VariantView) -> int:
+    return _running(view) + view.queued

@@ -1,0 +1,84 @@
+"""Absorb the ledger in a process of its own: ``python -m coldspark.billing.ingest_main FD PARENT``.
+
+It takes orders from the socket FD, one message each, and answers when the lines are committed. It
+ends when the socket does, and with its parent even while it works. Killed at any point it leaves
+a transaction that was not committed, or lines that inserting again does not change.
+"""
+
+import ctypes
+import os
+import signal
+import socket
+import sqlite3
+import sys
+from pathlib import Path
+
+import msgspec
+
+from coldspark.billing.journal import Place
+from coldspark.billing.ledger_lines import Statements, insert_stretch
+from coldspark.database import write_lock
+
+ORDER_BYTES_MAX = 64 * 1024
+_SET_PDEATHSIG = 1
+_NICER = 5
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """A stretch of the journal, and where it goes. Each order stands for itself."""
+
+    database: str
+    settings: list[str]
+    """Statements that a connection begins with."""
+    statements: Statements
+    directory: str
+    boot: int
+    segment: int
+    offset: int
+    end: int
+    """Offset to stop at."""
+
+
+def _main(fd: int, parent: int) -> None:
+    _end_with(parent)
+    # The router, which answers requests, goes first.
+    os.nice(_NICER)
+    with socket.socket(fileno=fd) as link:
+        _serve(link)
+
+
+def _end_with(parent: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:
+        # It was gone before the line above.
+        raise SystemExit(0)
+
+
+def _serve(link: socket.socket) -> None:
+    connection: sqlite3.Connection | None = None
+    while message := link.recv(ORDER_BYTES_MAX):
+        order = msgspec.json.decode(message, type=Order)
+        connection = connection or _open(order)
+        link.send(_carry_out(connection, order))
+
+
+def _open(order: Order) -> sqlite3.Connection:
+    connection = sqlite3.connect(order.database, isolation_level=None)
+    for setting in (*order.settings, write_lock.SETTING):
+        connection.execute(setting)
+    return connection
+
+
+def _carry_out(connection: sqlite3.Connection, order: Order) -> bytes:
+    write_lock.begin(connection)
+    start = Place(order.boot, order.segment, order.offset)
+    taken = insert_stretch(
+        connection.executemany, order.statements, Path(order.directory), start, order.end
+    )
+    connection.execute("COMMIT")
+    return msgspec.json.encode(taken)
+
+
+if __name__ == "__main__":
+    _main(int(sys.argv[1]), int(sys.argv[2]))

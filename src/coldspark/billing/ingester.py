@@ -1,0 +1,166 @@
+"""Move journal lines into the database: each exactly once, a segment deleted only after its commit.
+
+Inserting a line again does nothing, so whatever was interrupted is simply done again. A thread does
+the work, or, when there is much of it, another process: the thread would take the interpreter from
+the event loop.
+"""
+
+import asyncio
+import logging
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from coldspark.billing import journal
+from coldspark.billing.ingest_main import Order
+from coldspark.billing.ingest_process import AbsorberProcess
+from coldspark.billing.journal import Place
+from coldspark.billing.ledger_lines import Statements, Taken, holding_row, insert_stretch
+from coldspark.billing.usage import Holding
+from coldspark.database.database import Database, insert_new, settings
+from coldspark.database.schema import holdings, usages
+
+_log = logging.getLogger(__name__)
+
+BUSY_BYTES = 256 * 1024
+"""Some 500 lines: fewer than 1000 requests a second are not worth another process."""
+IDLE_S = 30.0
+_STATEMENTS = Statements(usage=insert_new(usages), holding=insert_new(holdings))
+
+
+class Absorption:
+    """How far the lines of one boot are in the database."""
+
+    def __init__(
+        self,
+        directory: Path,
+        database: Database,
+        boot: int,
+        *,
+        busy_bytes: int = BUSY_BYTES,
+        idle_s: float = IDLE_S,
+    ) -> None:
+        self._directory = directory
+        self._database = database
+        self._busy_bytes = busy_bytes
+        """How much must wait for another process to be asked."""
+        self._idle_s = idle_s
+        """How long that process may have nothing to do before it is ended."""
+        self._process = AbsorberProcess()
+        self._asked_s = 0.0
+        self._is_ending = False
+        self._lock = asyncio.Lock()
+        self.at = Place(boot, 1, 0)
+        """Everything before it is in the database."""
+        self._kept: set[Place] = set()
+        """Beginnings of segments with a line that could not be read."""
+
+    @property
+    def pid(self) -> int | None:
+        """Return the id of the other process while there is one."""
+        return self._process.pid
+
+    async def replay(self) -> int:
+        """Take over what earlier boots left behind; return how many lines that was."""
+        lines = 0
+        for boot, segment in await asyncio.to_thread(journal.segments, self._directory):
+            if boot < self.at.boot:
+                lines += await self._finish(Place(boot, segment, 0))
+        return lines
+
+    async def up_to(self, end: Place) -> None:
+        """Take over this boot's lines before ``end``."""
+        async with self._lock:
+            while self.at.segment < end.segment:
+                await self._finish(self.at)
+                self.at = Place(end.boot, self.at.segment + 1, 0)
+            if self.at < end:
+                await self._take(self.at, end.offset)
+                self.at = end
+
+    async def finish(self) -> None:
+        """Delete the last segment, which is closed and whose lines were all taken over."""
+        async with self._lock:
+            await self._finish(self.at)
+
+    async def rest(self) -> float | None:
+        """End an idle process; return after how many seconds to look again, None for never."""
+        if self.pid is None:
+            return None
+        left_s = self._asked_s + self._idle_s - asyncio.get_running_loop().time()
+        if left_s > 0:
+            return left_s
+        await self._database.stand_aside(self._process.end)
+        return None
+
+    async def end_process(self) -> None:
+        """Leave the rest to the thread."""
+        self._is_ending = True
+        await self._database.stand_aside(self._process.end)
+
+    async def _finish(self, start: Place) -> int:
+        """Take over the rest of a segment that nobody writes any more, and delete it."""
+        taken = await self._take(start, None)
+        path = self._directory / journal.segment_name(start.boot, start.segment)
+        whole = Place(start.boot, start.segment, 0)
+        # What could not be read is money, too: it is kept for a person to look at.
+        if whole in self._kept:
+            self._kept.remove(whole)
+            await asyncio.to_thread(path.replace, path.with_suffix(".kept"))
+        else:
+            await asyncio.to_thread(path.unlink, missing_ok=True)
+        return taken.lines
+
+    async def _take(self, start: Place, end: int | None) -> Taken:
+        taken = await self._delegate(start, end)
+        if taken is None:
+            taken = await self._database.run(_insert, self._directory, start, end)
+        name = journal.segment_name(start.boot, start.segment)
+        if taken.torn:
+            _log.warning("ledger segment %s ends within a line; no reply was sent for it", name)
+        if taken.unread:
+            self._kept.add(Place(start.boot, start.segment, 0))
+            _log.error(
+                "ledger segment %s: %d line(s) could not be read, by checksum or by content;"
+                " it is kept beside the journal as .kept",
+                name,
+                taken.unread,
+            )
+        return taken
+
+    async def _delegate(self, start: Place, end: int | None) -> Taken | None:
+        """Have the other process take over a stretch; None: it is small, or that failed."""
+        file = self._database.file
+        # Before this boot's first line nobody calls yet: the thread disturbs none.
+        if file is None or self._is_ending or start.boot != self.at.boot:
+            return None
+        if end is None:
+            end = journal.size_bytes(self._directory, start)
+        if end - start.offset < self._busy_bytes:
+            return None
+        taken = await self._database.stand_aside(
+            self._process.carry_out, self._order(file, start, end)
+        )
+        self._asked_s = asyncio.get_running_loop().time()
+        return taken
+
+    def _order(self, file: Path, start: Place, end: int) -> Order:
+        return Order(
+            database=str(file),
+            settings=settings(self._database.is_synced),
+            statements=_STATEMENTS,
+            directory=str(self._directory.absolute()),
+            boot=start.boot,
+            segment=start.segment,
+            offset=start.offset,
+            end=end,
+        )
+
+
+def insert_holding(connection: Connection, holding: Holding, place: Place) -> None:
+    """Insert what no journal holds."""
+    connection.exec_driver_sql(_STATEMENTS.holding, [holding_row(holding, place)])
+
+
+def _insert(connection: Connection, directory: Path, start: Place, end: int | None) -> Taken:
+    return insert_stretch(connection.exec_driver_sql, _STATEMENTS, directory, start, end)

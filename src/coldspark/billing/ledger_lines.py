@@ -1,0 +1,102 @@
+"""Ledger lines in their three forms: record, journal payload, database row.
+
+Nothing here needs SQLAlchemy: the process that absorbs a busy ledger starts without it.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import fields
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import msgspec
+from msgspec.structs import astuple
+
+from coldspark.billing import journal
+from coldspark.billing.journal import Line, Place
+from coldspark.billing.usage import Holding, Usage
+
+USAGE, HOLDING = b"U", b"H"
+"""Kinds of journal lines. A payload is the record as a JSON object."""
+
+RowOfValues: TypeAlias = tuple[Any, ...]
+"""Values in the order of a table's columns."""
+Insert: TypeAlias = Callable[[str, list[RowOfValues]], object]
+"""Run a statement once for each row."""
+
+_HOLDING_FIELDS = tuple(field.name for field in fields(Holding))
+_holding_values = attrgetter(*_HOLDING_FIELDS)
+_read_usage = msgspec.json.Decoder(Usage).decode
+_read_holding = msgspec.json.Decoder(Holding).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Statements(msgspec.Struct, frozen=True):
+    """What inserts a row unless it exists, in SQL."""
+
+    usage: str
+    holding: str
+
+
+def usage_line(usage: Usage) -> bytes:
+    """Return a request's line for the journal."""
+    return journal.line(USAGE, _encode(usage))
+
+
+def holding_line(holding: Holding) -> bytes:
+    """Return the journal's line of what was held without a request."""
+    return journal.line(HOLDING, _encode(holding))
+
+
+def insert_lines(
+    insert: Insert, statements: Statements, segment: Place, lines: Iterable[Line]
+) -> int:
+    """Insert a segment's lines that are not there yet; return how many cannot be understood."""
+    usages: list[RowOfValues] = []
+    holdings: list[RowOfValues] = []
+    strange = 0
+    for offset, kind, payload in lines:
+        try:
+            if kind == USAGE:
+                usages.append(_usage_row(segment.boot, payload))
+            else:
+                place = Place(segment.boot, segment.segment, offset)
+                holdings.append(holding_row(_read_holding(payload), place))
+        except msgspec.MsgspecError:
+            strange += 1
+    if usages:
+        insert(statements.usage, usages)
+    if holdings:
+        insert(statements.holding, holdings)
+    return strange
+
+
+def holding_row(holding: Holding, place: Place) -> RowOfValues:
+    """Return a row of ``holdings``."""
+    return (place.boot, place.segment, place.offset, *_holding_values(holding))
+
+
+def _usage_row(boot: int, payload: bytes) -> RowOfValues:
+    request, *values, waterfall = astuple(_read_usage(payload))
+    return (request, boot, *values, *astuple(waterfall))
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """What was found in a stretch."""
+
+    lines: int
+    torn: int
+    unread: int
+    """Lines whose checksum is wrong, or that another version of coldspark wrote."""
+
+
+def insert_stretch(
+    insert: Insert, statements: Statements, directory: Path, start: Place, end: int | None
+) -> Taken:
+    """Insert a segment's lines from ``start`` up to ``end``, or to its last byte."""
+    lines = torn = unread = 0
+    for chunk in journal.read(directory, start, end):
+        unread += chunk.damaged + insert_lines(insert, statements, start, chunk.lines)
+        lines += len(chunk.lines)
+        torn += chunk.torn
+    return Taken(lines, torn, unread)

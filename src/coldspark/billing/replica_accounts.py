@@ -1,0 +1,245 @@
+"""Who holds the machine, and what that costs: the meter with names, in ledger lines.
+
+Idle and starting time is summed in memory and goes to the ledger at each settlement; a crash in
+between leaves a gap that the next start closes with a line of overhead (see ``runtime/platform``).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from math import inf
+
+from coldspark import clock
+from coldspark.billing.meter import Meter, Stretch, share_ppm
+from coldspark.billing.usage import Holding, HoldingState
+from coldspark.spec.messages import Grant, NodeJoined
+from coldspark.spec.types import (
+    EndpointName,
+    ReplicaId,
+    RequestId,
+    Resources,
+    Revision,
+    RevisionId,
+    VariantName,
+)
+
+_NO_CPU = 0.001
+"""The least that resources may name; a frozen process uses none."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Account:
+    """One replica: whose it is, what it holds, and what that has cost since the last settlement."""
+
+    replica: ReplicaId
+    revision: RevisionId
+    endpoint: EndpointName
+    variant: VariantName
+    since_us: int
+    """Begin of the present unpaid stretch."""
+    resources: Resources
+    memory_ppm: int
+    """Its share of the machine while it is parked."""
+    gpu: str | None = None
+    gpu_count: float = 0.0
+    is_simulated: bool = False
+    active: int = 0
+    ready_s: float = inf
+    """When its latest start was over."""
+    start_nanos: int = 0
+    """What the start cost, until the request that caused it is told."""
+    sums: dict[HoldingState, tuple[int, int]] = field(default_factory=dict)
+    """Microseconds and nanos by state since the last settlement."""
+
+    def hold(self, grant: Grant) -> None:
+        """Note the devices of a room."""
+        self.gpu = grant.devices[0].type if grant.devices else None
+        self.gpu_count = len(grant.devices) * grant.fraction
+        self.is_simulated = any(device.is_simulated for device in grant.devices)
+
+
+class Accounts:
+    """One machine's meter, and the names behind its replicas."""
+
+    def __init__(
+        self,
+        rate_nanos_per_hour: int,
+        *,
+        has_overhead: bool = True,
+        on_shares: Callable[[int], None] = lambda shares_ppm: None,
+    ) -> None:
+        """Begin to meter.
+
+        Where several processes meter one machine, one alone ``has_overhead``: what nobody holds.
+        ``on_shares`` hears when what this meter's replicas hold together has changed.
+        """
+        self._has_overhead = has_overhead
+        self._on_shares = on_shares
+        now_us = clock.monotonic_us()
+        self._meter = Meter(rate_nanos_per_hour, now_us)
+        self._accounts: dict[ReplicaId, Account] = {}
+        self._closed: list[Holding] = []
+        self._settled_us = now_us
+
+    @property
+    def charged_nanos(self) -> int:
+        """Return what was charged since the meter began, open requests included."""
+        return self._meter.charged_nanos
+
+    def hold_elsewhere(self, shares_ppm: int) -> None:
+        """Share the machine from here with what other meters' replicas hold."""
+        self._meter.hold_elsewhere(shares_ppm, clock.monotonic_us())
+
+    def charge_elsewhere(self, nanos: int) -> None:
+        """Take what other meters have charged since the machine's bill began: no overhead then."""
+        self._meter.elsewhere_nanos = nanos
+
+    def place(
+        self,
+        endpoint: EndpointName,
+        variant: VariantName,
+        revision: Revision,
+        node: NodeJoined,
+        grant: Grant,
+    ) -> None:
+        """Begin to charge a replica that starts in its room."""
+        now_us, resources = clock.monotonic_us(), revision.spec.resources
+        self._meter.place(grant.replica, share_ppm(node, grant, resources), now_us)
+        memory_ppm = share_ppm(node, replace(grant, devices=()), replace(resources, vcpus=_NO_CPU))
+        account = Account(
+            replica=grant.replica,
+            revision=revision.id,
+            endpoint=endpoint,
+            variant=variant,
+            since_us=now_us,
+            resources=resources,
+            memory_ppm=memory_ppm,
+        )
+        account.hold(grant)
+        self._accounts[grant.replica] = account
+        self._on_shares(self._meter.shares_ppm)
+
+    def park(self, replica: ReplicaId) -> None:
+        """Charge a frozen replica for the memory that it keeps, and nothing else."""
+        account = self._accounts.get(replica)
+        if account is not None:
+            self._reshare(replica, account, account.memory_ppm)
+
+    def unpark(self, replica: ReplicaId, node: NodeJoined, grant: Grant) -> None:
+        """Charge a replica for all of its room again."""
+        account = self._accounts[replica]
+        account.hold(grant)
+        self._reshare(replica, account, share_ppm(node, grant, account.resources))
+
+    def _reshare(self, replica: ReplicaId, account: Account, share: int) -> None:
+        now_us = clock.monotonic_us()
+        self._sum(account, self._meter.reshare(replica, share, now_us), now_us)
+        self._on_shares(self._meter.shares_ppm)
+
+    def ready(self, replica: ReplicaId) -> None:
+        """End the start."""
+        account = self._accounts.get(replica)
+        if account is not None:
+            account.ready_s = clock.monotonic_s()
+            now_us = clock.whole_us(account.ready_s)
+            stretch = self._meter.ready(replica, now_us)
+            account.start_nanos += stretch.nanos
+            self._sum(account, stretch, now_us)
+
+    def begin(self, request: RequestId, replica: ReplicaId, now_s: float) -> Account:
+        """Let a request pay from here; return who pays with it."""
+        now_us = self._now_us(now_s)
+        account = self._accounts[replica]
+        stretch = self._meter.begin(request, replica, now_us)
+        account.active += 1
+        if stretch is not None:
+            self._sum(account, stretch, now_us)
+        return account
+
+    def finish(self, request: RequestId, account: Account, now_s: float) -> int:
+        """Return what the request cost in nanos."""
+        now_us = self._now_us(now_s)
+        nanos = self._meter.finish(request, now_us)
+        account.active -= 1
+        if account.active == 0:
+            account.since_us = now_us
+        return nanos
+
+    def _now_us(self, now_s: float) -> int:
+        """Return a moment for the meter, which may have heard of a later one meanwhile."""
+        now_us, latest_us = clock.whole_us(now_s), self._meter.now_us
+        return now_us if now_us > latest_us else latest_us
+
+    def take_start(self, account: Account) -> int:
+        """Return what the replica's start cost, once: to the request that caused it."""
+        nanos, account.start_nanos = account.start_nanos, 0
+        return nanos
+
+    def release(self, replica: ReplicaId) -> None:
+        """Stop charging a replica."""
+        account = self._accounts.pop(replica, None)
+        if account is None:
+            return
+        now_us = clock.monotonic_us()
+        stretch = self._meter.release(replica, now_us)
+        if stretch is not None:
+            self._sum(account, stretch, now_us)
+        self._closed += self._lines(replica, account, False)
+        self._on_shares(self._meter.shares_ppm)
+
+    def settle(self, provisioned: frozenset[ReplicaId]) -> Sequence[Holding]:
+        """Return ledger lines for all that was held without a request since the last settlement."""
+        now_us = clock.monotonic_us()
+        stretches, overhead_nanos = self._meter.settle(now_us)
+        for stretch in stretches:
+            self._sum(self._accounts[stretch.replica], stretch, now_us)
+        lines, self._closed = self._closed, []
+        for replica, account in self._accounts.items():
+            lines += self._lines(replica, account, replica in provisioned)
+        if self._has_overhead and (overhead_nanos or now_us > self._settled_us):
+            lines.append(overhead(now_us - self._settled_us, overhead_nanos))
+        self._settled_us = now_us
+        return lines
+
+    def _sum(self, account: Account, stretch: Stretch, now_us: int) -> None:
+        elapsed_us, nanos = account.sums.get(stretch.state, (0, 0))
+        elapsed_us += now_us - account.since_us
+        account.sums[stretch.state] = (elapsed_us, nanos + stretch.nanos)
+        account.since_us = now_us
+
+    def _lines(self, replica: ReplicaId, account: Account, provisioned: bool) -> list[Holding]:
+        now_ms = clock.wall_ms()
+        sums, account.sums = account.sums, {}
+        return [
+            Holding(
+                state=state,
+                endpoint=account.endpoint,
+                variant=account.variant,
+                replica=replica,
+                gpu=account.gpu,
+                gpu_count=account.gpu_count,
+                is_simulated=account.is_simulated,
+                is_provisioned=provisioned and state is HoldingState.IDLE,
+                from_ms=now_ms - round(elapsed_us / 1000),
+                to_ms=now_ms,
+                nanos=nanos,
+            )
+            for state, (elapsed_us, nanos) in sums.items()
+        ]
+
+
+def overhead(elapsed_us: int, nanos: int, until_ms: int | None = None) -> Holding:
+    """Return the line of what the machine cost beyond all that anybody held."""
+    to_ms = clock.wall_ms() if until_ms is None else until_ms
+    return Holding(
+        state=HoldingState.OVERHEAD,
+        endpoint=None,
+        variant=None,
+        replica=None,
+        gpu=None,
+        gpu_count=0.0,
+        is_simulated=False,
+        is_provisioned=False,
+        from_ms=to_ms - round(elapsed_us / 1000),
+        to_ms=to_ms,
+        nanos=nanos,
+    )

@@ -1,0 +1,204 @@
+"""What is there and what it prints: ``ls``, ``describe``, ``logs``."""
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from coldspark.cli import output
+from coldspark.cli.coldstart import list_warmth, warmth_in_words
+from coldspark.cli.options import AsJson, Key, Name, Url, client
+from coldspark.cli.times import age, clock_time, minute_time
+
+if TYPE_CHECKING:
+    from coldspark.sdk.transport import Reply
+
+_LS = """
+[bold]Examples[/bold]
+
+coldspark ls --json | jq -r '.endpoints[].name'
+
+coldspark ls --warmth     [dim]why a wake would be slow or fast now[/dim]
+"""
+_LOGS = """
+[bold]Examples[/bold]
+
+coldspark logs chat -n 200
+
+coldspark logs chat -f | grep -i error
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command(epilog=_LS)(ls)
+    app.command(epilog="[bold]Example[/bold]: coldspark describe chat")(describe)
+    app.command(epilog=_LOGS)(logs)
+
+
+def ls(
+    warmth: Annotated[
+        bool, typer.Option("--warmth", help="What each would wake from, and what is held for it.")
+    ] = False,
+    url: Url = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """List endpoints: status, what runs, what waits; or how warm each is."""
+    answer = client(url, key).ask("GET", "/v1/endpoints")
+    if as_json:
+        output.as_json(answer)
+        return
+    endpoints = (answer or {}).get("endpoints", ())
+    if not endpoints:
+        output.note("no endpoints yet: coldspark deploy DIR")
+        return
+    if warmth:
+        list_warmth(answer)
+        return
+    headers: tuple[str, ...] = ("name", "status", "replicas", "running", "queued", "gpu", "updated")
+    rows = [_endpoint_row(endpoint) for endpoint in endpoints]
+    floors = [_moving_floors(endpoint) for endpoint in endpoints]
+    if any(floors):
+        headers += ("floor",)
+        rows = [(*row, floor) for row, floor in zip(rows, floors, strict=True)]
+    output.table(headers, rows)
+
+
+def describe(name: Name, url: Url = None, key: Key = None, as_json: AsJson = False) -> None:
+    """Show one endpoint: its spec, its replicas, and the latest decisions with their reasons."""
+    endpoint = client(url, key).endpoint(name)
+    if as_json:
+        output.as_json(endpoint)
+        return
+    shown = {
+        "name": endpoint["name"],
+        "status": endpoint["status"],
+        "failure": endpoint.get("failure"),
+        "source": endpoint.get("source"),
+        "updated": age(endpoint.get("updated_ms")),
+    }
+    if endpoint.get("router") is not None:
+        shown["router"] = endpoint["router"]
+    output.pairs(shown)
+    for variant in endpoint.get("variants", ()):
+        _describe_variant(variant)
+
+
+def logs(
+    name: Name,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many.")] = 100,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they come.")] = False,
+    url: Url = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print what replicas printed, oldest first. ``coldspark`` marks the platform's remarks."""
+    connection = client(url, key)
+    path = f"/v1/endpoints/{name}/logs"
+    query = {"lines": str(lines)} | ({"follow": "true"} if follow else {})
+    if as_json and not follow:
+        output.as_json(connection.ask("GET", path, query=query))
+        return
+    if not follow:
+        for line in connection.logs(name, lines):
+            output.out(_log_line(line))
+        return
+    with connection.open("GET", path, query=query, timeout_s=None) as reply:
+        for line in _records(reply):
+            output.out(json.dumps(line) if as_json else _log_line(line))
+
+
+def _endpoint_row(endpoint: dict[str, Any]) -> tuple[object, ...]:
+    variants = endpoint.get("variants", ())
+    replicas = [replica for variant in variants for replica in variant.get("replicas", ())]
+    return (
+        endpoint["name"],
+        endpoint["status"],
+        _count(replicas),
+        sum(replica.get("running", 0) for replica in replicas),
+        sum(variant.get("queued", 0) for variant in variants),
+        " | ".join(dict.fromkeys(_gpu(variant) for variant in variants)) or None,
+        age(endpoint.get("updated_ms")),
+    )
+
+
+def _moving_floors(endpoint: dict[str, Any]) -> str | None:
+    """Return the floors that are not the policy's own, or will not be; None: none is such."""
+    floors = [variant["floor"] for variant in endpoint.get("variants", ()) if "floor" in variant]
+    moving = [floor for floor in floors if floor["reason"] is not None or floor["next"] is not None]
+    return " | ".join(map(_floor, moving)) or None
+
+
+def _floor(floor: dict[str, Any]) -> str:
+    """Return what holds, why, and what is next."""
+    reason = "" if floor["reason"] is None else f" ({floor['reason']})"
+    then, edge = "", floor["next"]
+    if edge is not None:
+        then = f", then {edge['min']} to {edge['max']} from {minute_time(edge['at_ms'])}"
+    return f"{floor['min']} to {floor['max']}{reason}{then}"
+
+
+def _gpu(variant: dict[str, Any]) -> str:
+    return str(variant.get("gpu") or "cpu")
+
+
+_APART = ("name", "weight", "replicas", "decisions", "warmth", "floor")
+
+
+def _describe_variant(variant: dict[str, Any]) -> None:
+    output.heading(f"variant {variant['name']} (weight {variant.get('weight', 1):g})")
+    shown = {
+        key: value
+        for key, value in variant.items()
+        if key not in _APART and value not in (None, {}, [])
+    }
+    warmth = variant.get("warmth")
+    words = {} if warmth is None else {"warmth": warmth_in_words(warmth)}
+    if (floor := variant.get("floor")) is not None:
+        words["floor"] = _floor(floor)
+    output.pairs({key: output.shown(key, value) for key, value in shown.items()} | words)
+    if variant.get("replicas"):
+        output.heading("replicas")
+        headers = ("replica", "state", "running", "age", "devices", "started by")
+        output.table(headers, [_replica_row(replica) for replica in variant["replicas"]])
+    if variant.get("decisions"):
+        output.heading("latest decisions")
+        for decision in variant["decisions"]:
+            at = clock_time(decision["at_ms"])
+            output.out(f"{at}  {decision['what']}: {decision['reason']}")
+
+
+def _replica_row(replica: dict[str, Any]) -> tuple[object, ...]:
+    return (
+        replica["replica"],
+        replica["state"],
+        replica["running"],
+        f"{replica['age_s']:.0f} s",
+        ", ".join(replica.get("devices", ())) or "cpu",
+        replica.get("template"),
+    )
+
+
+def _log_line(line: dict[str, Any]) -> str:
+    mark = "" if line["stream"] == "stdout" else f" [{line['stream']}]"
+    return f"{clock_time(line['at_ms'])} {line['replica']}{mark} {line['text']}"
+
+
+def _records(reply: "Reply") -> Iterator[dict[str, Any]]:
+    """Yield JSON objects of a stream, one a line; server-sent events' ``data:`` is understood."""
+    rest = b""
+    for chunk in reply.chunks():
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            text = line.removeprefix(b"data:").strip()
+            if text.startswith(b"{"):
+                yield json.loads(text)
+
+
+def _count(replicas: list[dict[str, Any]]) -> str:
+    """Return how many replicas there are; parked ones run nothing and are told apart."""
+    parked = sum(replica.get("state") == "parked" for replica in replicas)
+    awake = str(len(replicas) - parked)
+    return f"{awake} (+{parked} parked)" if parked else awake

@@ -1,0 +1,53 @@
+"""Alarms of the lead as another router hears of them: those that are in ALARM, and each change."""
+
+from collections.abc import Callable, Iterable
+
+from coldspark.cluster.messages import AlarmMoved, AlarmsRaised, Message
+from coldspark.platform.metric_ports import OnAlarm
+from coldspark.spec.types import AlarmState
+
+
+class HeardAlarms:
+    """Implements ``AlarmStates``. Of those that are not in ALARM it knows nothing."""
+
+    def __init__(self) -> None:
+        self._raised: set[str] = set()
+        self._watchers: list[OnAlarm] = []
+
+    def hear(self, message: Message) -> bool:
+        """Take what the lead says of alarms; return whether this was that."""
+        match message:
+            case AlarmsRaised(names):
+                self._raised = set(names)
+            case AlarmMoved(name, state, reason):
+                self._note(name, state is AlarmState.ALARM)
+                for watcher in list(self._watchers):
+                    watcher(name, state, reason)
+            case _:
+                return False
+        return True
+
+    def correct(self, names: Iterable[str], raised: Iterable[str]) -> None:
+        """Hear how some alarms are now: one may have been deleted, and made anew."""
+        for name in names:
+            self._note(name, name in raised)
+
+    def state(self, name: str) -> AlarmState | None:
+        """Return ALARM for an alarm that is in it."""
+        return AlarmState.ALARM if name in self._raised else None
+
+    def watch(self, on_alarm: OnAlarm) -> Callable[[], None]:
+        """Call ``on_alarm`` at every change of state; return what ends that."""
+        self._watchers.append(on_alarm)
+
+        def end() -> None:
+            if on_alarm in self._watchers:
+                self._watchers.remove(on_alarm)
+
+        return end
+
+    def _note(self, name: str, is_raised: bool) -> None:
+        if is_raised:
+            self._raised.add(name)
+        else:
+            self._raised.discard(name)

@@ -1,0 +1,223 @@
+"""Placement for several routers: one machine of asks and grants, in the lead.
+
+The lead's ``SharedRooms`` is the placement itself, with the replicas of other routers among those
+that it knows. A router's ``RemoteRooms`` asks it over the link, and keeps a copy of what it was
+granted. An answer carries its ask's number: one that was taken back meanwhile is not mistaken for
+the next.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import assert_never
+
+from coldspark.cluster.messages import (
+    AskedRoom,
+    Evict,
+    Granted,
+    Message,
+    Refused,
+    ReleasedRoom,
+    YieldedRoom,
+)
+from coldspark.fleet.fleet import Advice
+from coldspark.fleet.placement import AdviceOf, Placement, SmallestType
+from coldspark.spec.messages import (
+    AskEviction,
+    Grant,
+    GrantRoom,
+    NodeJoined,
+    PlacementEffect,
+    PlacementEvent,
+    RefuseRoom,
+    RoomAsked,
+    RoomReleased,
+    RoomYielded,
+    Ticked,
+    WakeAt,
+)
+from coldspark.spec.types import ReplicaId, Resources
+
+
+class SharedRooms:
+    """The lead's ``PlacementPort``: what its steps return concerns the lead's replicas.
+
+    Who may be asked to go for others is decided on fresh advice: a step that leaves somebody
+    waiting asks nobody to go as long as other routers hold rooms, but calls ``on_short``. What
+    comes of that is given to ``advised``, and the step after it decides.
+    """
+
+    def __init__(
+        self,
+        advice_of: AdviceOf,
+        smallest_type: SmallestType,
+        *,
+        deliver: Callable[[int, Message], None],
+        on_short: Callable[[], None],
+    ) -> None:
+        self._own_advice = advice_of
+        self._placement = Placement(self._advise, smallest_type)
+        self._deliver = deliver
+        self._on_short = on_short
+        self._owners: dict[ReplicaId, tuple[int, int]] = {}
+        """Router and the number of its latest ask, of each replica that is not the lead's."""
+        self._advice: dict[ReplicaId, Advice] | None = None
+        """Of other routers' replicas; None: it would have to be asked for."""
+
+    def step(self, event: PlacementEvent, now: float) -> list[PlacementEffect]:
+        """Take an event of any router's; tell the others what is theirs, return the lead's."""
+        effects = self._placement.step(event, now)
+        if isinstance(event, RoomReleased):
+            self._owners.pop(event.replica, None)
+        is_advised = self._advice is not None or not self._owners
+        self._advice = None
+        mine = [
+            effect
+            for effect in effects
+            if (is_advised or not isinstance(effect, AskEviction)) and not self._is_told(effect)
+        ]
+        if self._placement.is_short and not is_advised:
+            self._on_short()
+        return mine
+
+    def grant(self, replica: ReplicaId) -> Grant | None:
+        """Return the room that a replica holds."""
+        return self._placement.grant(replica)
+
+    def refusal(self, resources: Resources) -> str | None:
+        """Say why no node could ever hold this."""
+        return self._placement.refusal(resources)
+
+    def holds_together(self, wanted: Iterable[Resources]) -> bool:
+        """Return whether the nodes could hold all of these at once if they were empty."""
+        return self._placement.holds_together(wanted)
+
+    def event_of(self, router: int, message: Message) -> PlacementEvent | None:
+        """Return what a router's word means to placement, if anything."""
+        match message:
+            case AskedRoom(number, asked):
+                self._owners[asked.replica] = router, number
+                return asked
+            case ReleasedRoom(replica):
+                return RoomReleased(replica)
+            case YieldedRoom(replica):
+                return RoomYielded(replica)
+            case _:
+                return None
+
+    def held_by(self, router: int) -> list[ReplicaId]:
+        """Return the replicas of a router that hold room or ask for it."""
+        return [name for name, (owner, _) in self._owners.items() if owner == router]
+
+    def advised(self, advice: dict[ReplicaId, Advice]) -> None:
+        """Take what is known now of other routers' replicas, for the next step alone."""
+        self._advice = advice
+
+    def check(self) -> None:
+        """Assert what must hold after every step."""
+        self._placement.check()
+
+    def _advise(self, replica: ReplicaId) -> Advice | None:
+        if replica in self._owners:
+            # One that said nothing counts as busy.
+            return None if self._advice is None else self._advice.get(replica)
+        return self._own_advice(replica)
+
+    def _is_told(self, effect: PlacementEffect) -> bool:
+        """Tell a router what is for it."""
+        match effect:
+            case GrantRoom(grant):
+                replica = grant.replica
+            case RefuseRoom(replica, _) | AskEviction(replica, _):
+                pass
+            case WakeAt():
+                return False
+            case _:
+                assert_never(effect)
+        owner = self._owners.get(replica)
+        if owner is None:
+            return False
+        router, number = owner
+        self._deliver(router, _message(effect, number))
+        if isinstance(effect, RefuseRoom):
+            del self._owners[replica]
+        return True
+
+
+def _message(effect: GrantRoom | RefuseRoom | AskEviction, number: int) -> Message:
+    match effect:
+        case GrantRoom(grant):
+            return Granted(number, grant)
+        case RefuseRoom(replica, reason):
+            return Refused(number, replica, reason)
+        case AskEviction(replica, reason):
+            return Evict(replica, reason)
+        case _:
+            assert_never(effect)
+
+
+class RemoteRooms:
+    """A router's ``PlacementPort``: steps return nothing, answers come by the link."""
+
+    def __init__(self, smallest_type: SmallestType, send: Callable[[Message], None]) -> None:
+        self._empty = Placement(lambda replica: None, smallest_type)
+        """Holds nothing: it knows the node, and so what can never fit."""
+        self._send = send
+        self._grants: dict[ReplicaId, Grant] = {}
+        self._asks: dict[ReplicaId, int] = {}
+        self._asked = 0
+
+    def step(self, event: PlacementEvent, now: float) -> list[PlacementEffect]:
+        """Pass an event on to the lead."""
+        match event:
+            case NodeJoined():
+                self._empty.step(event, now)
+            case RoomAsked():
+                self._asked += 1
+                self._asks[event.replica] = self._asked
+                self._send(AskedRoom(self._asked, event))
+            case RoomReleased(replica):
+                self._asks.pop(replica, None)
+                self._grants.pop(replica, None)
+                self._send(ReleasedRoom(replica))
+            case RoomYielded(replica):
+                self._asks.pop(replica, None)
+                if replica in self._grants:
+                    self._grants[replica] = replace(self._grants[replica], devices=())
+                self._send(YieldedRoom(replica))
+            case Ticked():
+                pass
+            case _:
+                assert_never(event)
+        return []
+
+    def grant(self, replica: ReplicaId) -> Grant | None:
+        """Return the room that a replica holds."""
+        return self._grants.get(replica)
+
+    def refusal(self, resources: Resources) -> str | None:
+        """Say why no node could ever hold this."""
+        return self._empty.refusal(resources)
+
+    def holds_together(self, wanted: Iterable[Resources]) -> bool:
+        """Return whether the nodes could hold all of these at once if they were empty."""
+        return self._empty.holds_together(wanted)
+
+    @property
+    def holders(self) -> list[ReplicaId]:
+        """Return the replicas that hold room."""
+        return list(self._grants)
+
+    def effect_of(self, message: Message) -> PlacementEffect | None:
+        """Return what the lead's word means here, if anything."""
+        match message:
+            case Granted(number, grant) if self._asks.get(grant.replica) == number:
+                del self._asks[grant.replica]
+                self._grants[grant.replica] = grant
+                return GrantRoom(grant)
+            case Refused(number, replica, reason) if self._asks.get(replica) == number:
+                del self._asks[replica]
+                return RefuseRoom(replica, reason)
+            case Evict(replica, reason):
+                return AskEviction(replica, reason)
+            case _:
+                return None

@@ -1,0 +1,338 @@
+"""The lead's side: start the other routers, hear them, and put things right when one dies."""
+
+import asyncio
+import logging
+import os
+import socket
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from coldspark import clock
+from coldspark.billing.ledger import LedgerKeeper
+from coldspark.billing.replica_accounts import Accounts
+from coldspark.cluster.fd_channel import Mailbox, turn_away
+from coldspark.cluster.messages import (
+    Advices,
+    Advise,
+    Drain,
+    Message,
+    Question,
+    Ready,
+    Settle,
+    Shares,
+    Welcome,
+)
+from coldspark.cluster.ownership import LEAD, owner_of
+from coldspark.cluster.placement import SharedRooms
+from coldspark.cluster.router_process import end, instance_of, reap, spawn
+from coldspark.cluster.rpc import Link
+from coldspark.cluster.usage_totals import Books
+from coldspark.config import ServerConfig
+from coldspark.database.data_directory import DataDirectory
+from coldspark.errors import ColdsparkError, RouterGone, StartFailed
+from coldspark.fleet.placement import AdviceOf, SmallestType
+from coldspark.platform.controller import Controller
+from coldspark.spec.messages import NodeJoined, RoomReleased, Ticked
+from coldspark.tasks import Tasks
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+_READY_S = 60.0
+_ADVICE_S = 0.1
+"""A router that says nothing by then keeps its replicas."""
+_SETTLE_S = 2.0
+_END_S = 15.0
+_SOUND_S = 5.0
+"""One that lived so long is started anew at once."""
+_PAUSE_S, _PAUSE_MAX_S = 0.2, 30.0
+_PATIENCE_S = 20.0
+"""How long callers wait for a router to be started anew: twice what a busy machine takes."""
+
+
+@dataclass(slots=True, eq=False)
+class _Member:
+    router: int
+    boot: int
+    process: subprocess.Popen[bytes]
+    since_s: float
+    link: Link | None = None
+    is_ready: bool = False
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once it is ready, or gone."""
+
+
+class Lead:
+    """All routers of a server but the lead itself."""
+
+    def __init__(
+        self, config: ServerConfig, node: NodeJoined, directory: DataDirectory, cgroup: str
+    ) -> None:
+        """Take what every router is told. ``cgroup`` is this process's, before it moved itself."""
+        self.routers = config.routers
+        self._config = config
+        self._node = node
+        self._directory = directory
+        self._cgroup = cgroup
+        self.mailboxes = [Mailbox() for _ in range(config.routers)]
+        self._books = Books()
+        self._members: dict[int, _Member] = {}
+        self._pauses_s: dict[int, float] = {}
+        self._tasks = Tasks()
+        self._listeners: list[socket.socket] = []
+        self._rooms: SharedRooms | None = None
+        self._controller: Controller | None = None
+        self._ledger: LedgerKeeper | None = None
+        self._is_ending = False
+        self._is_asking_advice = False
+        self._hearers: dict[type[Any], Callable[[Any], object]] = {}
+        self._greeting: Callable[[], Sequence[Message]] = tuple
+
+    # --- what the lead's controller is made of ------------------------------------------------
+
+    def rooms(self, advice_of: AdviceOf, smallest_type: SmallestType) -> SharedRooms:
+        """Make the placement of all."""
+        self._rooms = SharedRooms(
+            advice_of, smallest_type, deliver=self._deliver, on_short=self._seek_advice
+        )
+        return self._rooms
+
+    def accounts(self) -> Accounts:
+        """Make the accounts of the lead, which have the machine's overhead."""
+        rate = self._config.machine_cost.nanos_per_hour
+        return Accounts(rate, on_shares=lambda ppm: self._hold(LEAD, ppm))
+
+    # --- who else hears and says what ---------------------------------------------------------
+
+    def hear(self, kind: type[T], hearer: Callable[[T], object]) -> None:
+        """Let somebody hear what routers say of one kind."""
+        self._hearers[kind] = hearer
+
+    def greet(self, greeting: Callable[[], Sequence[Message]]) -> None:
+        """Say this to every router that is started from here on, before all else."""
+        self._greeting = greeting
+
+    def tell_all(self, message: Message) -> None:
+        """Say something to every router."""
+        for router in self._members:
+            self._deliver(router, message)
+
+    # --- begin and end ------------------------------------------------------------------------
+
+    async def open(
+        self, controller: Controller, ledger: LedgerKeeper, listeners: Sequence[Any]
+    ) -> None:
+        """Start all; on return all take requests. Raises StartFailed."""
+        self._controller, self._ledger = controller, ledger
+        # The event loop owns the listeners: what is handed on are descriptors of our own.
+        self._listeners = [socket.socket(fileno=os.dup(each.fileno())) for each in listeners]
+        started = [await self._start(router) for router in range(1, self.routers)]
+        async with asyncio.timeout(_READY_S):
+            for member in started:
+                await member.settled.wait()
+        for member in started:
+            if not member.is_ready:
+                raise StartFailed(f"router {member.router} did not start; its log says why")
+
+    def drain(self) -> None:
+        """Let every router finish what runs, and end."""
+        self._is_ending = True
+        for member in self._members.values():
+            if member.link is not None:
+                member.link.send(Drain())
+
+    async def close(self) -> None:
+        """Wait until all routers are gone and their books closed."""
+        self.drain()
+        for member in list(self._members.values()):
+            within_s = self._config.drain_timeout_s + _END_S
+            await asyncio.to_thread(end, member.process, within_s)
+        await self._tasks.drain(_END_S)
+        await self._tasks.close(_END_S)
+        for listener in self._listeners:
+            listener.close()
+        for mailbox in self.mailboxes:
+            mailbox.close()
+
+    # --- questions ----------------------------------------------------------------------------
+
+    def owner(self, endpoint: str) -> int:
+        """Return which router an endpoint belongs to."""
+        return owner_of(endpoint, self.routers)
+
+    async def ask(self, router: int, question: Question, kind: Any, timeout_s: float) -> Any:
+        """Ask one router. Raises RouterGone, and what it raised."""
+        member = self._members.get(router)
+        if member is None or member.link is None or not member.is_ready:
+            raise RouterGone(f"router {router} is being started anew; try again")
+        return await member.link.ask(question, kind, timeout_s)
+
+    async def ask_all(self, question: Question, kind: Any, timeout_s: float) -> dict[int, Any]:
+        """Ask all routers at once; return the answers of those that gave one."""
+        routers = list(self._members)
+        answers = await asyncio.gather(
+            *(self.ask(router, question, kind, timeout_s) for router in routers),
+            return_exceptions=True,
+        )
+        found: dict[int, Any] = {}
+        for router, answer in zip(routers, answers, strict=True):
+            if isinstance(answer, ColdsparkError):
+                _log.debug("router %d: %s", router, answer.message)
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                found[router] = answer
+        return found
+
+    async def settle(self) -> None:
+        """Write down what was held everywhere since the last settlement, overhead last."""
+        boots = {router: member.boot for router, member in self._members.items()}
+        for router, nanos in (await self.ask_all(Settle(), int, _SETTLE_S)).items():
+            self._books.charged(boots[router], nanos)
+        self.settle_own()
+
+    def settle_own(self) -> None:
+        """Write down the lead's own part, and the overhead of all."""
+        assert self._controller is not None
+        self._controller.accounts.charge_elsewhere(self._books.nanos)
+        self._controller.settle()
+
+    # --- one router ---------------------------------------------------------------------------
+
+    def _journal(self, router: int) -> Path:
+        return self._directory.routers / str(router) / "journal"
+
+    async def _start(self, router: int) -> _Member:
+        assert self._ledger is not None
+        boot = await asyncio.to_thread(self._directory.next_boot)
+        await self._ledger.add_part(boot)
+        ours, theirs = socket.socketpair()
+        inlets = [mailbox.inlet.fileno() for mailbox in self.mailboxes]
+        listeners = [each.fileno() for each in self._listeners]
+        outlet = self.mailboxes[router].outlet.fileno()
+        mark = instance_of(self._directory.instance_id, router)
+        with theirs:
+            process = spawn(mark, theirs, [*listeners, *inlets, outlet])
+        member = _Member(router, boot, process, clock.monotonic_s())
+        self._members[router] = member
+        link = Link(lambda message: self._hear(member, message), lambda: self._lost(member))
+        member.link = await Link.over(ours, link)
+        link.send(
+            Welcome(
+                router=router,
+                config=self._config,
+                node=self._node,
+                boot=boot,
+                instance=mark,
+                cgroup=self._cgroup,
+                listeners=listeners,
+                inlets=inlets,
+                outlet=outlet,
+            )
+        )
+        for message in self._greeting():
+            link.send(message)
+        return member
+
+    def _hear(self, member: _Member, message: Message) -> None:
+        assert self._rooms is not None
+        assert self._controller is not None
+        match message:
+            case Ready():
+                member.is_ready = True
+                member.settled.set()
+            case Shares(ppm):
+                self._hold(member.router, ppm)
+            case _ if type(message) in self._hearers:
+                self._hearers[type(message)](message)
+            case _:
+                event = self._rooms.event_of(member.router, message)
+                if event is not None:
+                    self._controller.driver.place(event)
+
+    def _lost(self, member: _Member) -> None:
+        self._tasks.spawn(self._bury(member))
+
+    async def _bury(self, member: _Member) -> None:
+        """Put right what a router left, then start it anew."""
+        assert self._ledger is not None
+        if not self._is_ending:
+            _log.error("router %d (pid %d) has ended", member.router, member.process.pid)
+            member.process.kill()
+        await asyncio.to_thread(end, member.process, _END_S)
+        await asyncio.to_thread(reap, self._directory.instance_id, member.router, self._cgroup)
+        nanos = await self._ledger.take_over_part(self._journal(member.router), member.boot)
+        self._books.ended(member.boot, nanos)
+        self._release(member.router)
+        del self._members[member.router]
+        member.is_ready = False
+        is_known = member.settled.is_set()
+        member.settled.set()
+        if is_known and not self._is_ending:
+            await self._start_anew(member)
+
+    def _release(self, router: int) -> None:
+        assert self._rooms is not None
+        assert self._controller is not None
+        for replica in self._rooms.held_by(router):
+            self._controller.driver.place(RoomReleased(replica))
+        self._tell(self._books.forget(router))
+
+    async def _start_anew(self, member: _Member) -> None:
+        router = member.router
+        is_sound = member.is_ready or clock.monotonic_s() - member.since_s >= _SOUND_S
+        before_s = 0.0 if is_sound else self._pauses_s.get(router, 0.0)
+        pause_s = 0.0 if is_sound else min(_PAUSE_MAX_S, 2 * before_s or _PAUSE_S)
+        self._pauses_s[router] = pause_s
+        await asyncio.sleep(pause_s)
+        if self._is_ending:
+            return
+        anew = await self._start(router)
+        while not anew.settled.is_set():
+            try:
+                async with asyncio.timeout(_PATIENCE_S):
+                    await anew.settled.wait()
+            except TimeoutError:
+                turn_away(self.mailboxes[router].outlet)
+        if anew.is_ready:
+            _log.warning("router %d was started anew (pid %d)", router, anew.process.pid)
+        elif not self._is_ending:
+            turn_away(self.mailboxes[router].outlet)
+            await self._start_anew(anew)
+
+    # --- between routers ----------------------------------------------------------------------
+
+    def _deliver(self, router: int, message: Message) -> None:
+        member = self._members.get(router)
+        if member is not None and member.link is not None:
+            member.link.send(message)
+
+    def _hold(self, router: int, shares_ppm: int) -> None:
+        self._tell(self._books.hold(router, shares_ppm))
+
+    def _tell(self, news: dict[int, int]) -> None:
+        for router, elsewhere_ppm in news.items():
+            if router != LEAD:
+                self._deliver(router, Shares(elsewhere_ppm))
+            elif self._controller is not None:
+                self._controller.accounts.hold_elsewhere(elsewhere_ppm)
+
+    def _seek_advice(self) -> None:
+        if not self._is_asking_advice:
+            self._is_asking_advice = True
+            self._tasks.spawn(self._take_advice())
+
+    async def _take_advice(self) -> None:
+        assert self._rooms is not None
+        assert self._controller is not None
+        try:
+            answers = await self.ask_all(Advise(), Advices, _ADVICE_S)
+        finally:
+            self._is_asking_advice = False
+        advice: Advices = {}
+        for each in answers.values():
+            advice |= each
+        self._rooms.advised(advice)
+        self._controller.driver.place(Ticked())

@@ -1,0 +1,139 @@
+"""The line between the lead and one router: messages, questions, and the word that one is gone.
+
+It is a pair of Unix sockets that nobody else holds, so its end is the other process's end.
+"""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from coldspark import errors
+from coldspark.cluster.frames import BadFrame, Frames, frame
+from coldspark.cluster.messages import Answered, Asked, Message, Problem, Question, to_hook, write
+from coldspark.errors import ColdsparkError, RouterGone
+from coldspark.tasks import Tasks
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+_CLASSES: dict[str, type[ColdsparkError]] = {
+    kind.code: kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, ColdsparkError)
+}
+
+
+class Link(asyncio.Protocol):
+    """One side of the line. ``on_message`` hears what is neither question nor answer."""
+
+    def __init__(
+        self,
+        on_message: Callable[[Message], None],
+        on_lost: Callable[[], None],
+        answer: Callable[[Question], Awaitable[object]] | None = None,
+    ) -> None:
+        self._on_message = on_message
+        self._on_lost = on_lost
+        self._answer = answer
+        self._frames = Frames()
+        self._transport: asyncio.Transport | None = None
+        self._open: dict[int, asyncio.Future[Answered]] = {}
+        self._asked = 0
+        self._tasks = Tasks()
+
+    @classmethod
+    async def over(cls, end: socket.socket, link: "Link") -> "Link":
+        """Begin to speak over one end of a socket pair."""
+        end.setblocking(False)
+        await asyncio.get_running_loop().create_unix_connection(lambda: link, sock=end)
+        return link
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether the other side is there, as far as is known."""
+        return self._transport is not None
+
+    def send(self, message: Message) -> None:
+        """Say something. Said to nobody, it is lost."""
+        if self._transport is not None:
+            self._transport.write(frame(message))
+
+    async def ask(self, question: Question, kind: type[T] | Any, timeout_s: float) -> T:
+        """Return the answer to a question. Raises RouterGone, and what the other side raised."""
+        if self._transport is None:
+            raise RouterGone("the router that owns it is being started anew; try again")
+        self._asked += 1
+        number = self._asked
+        answer = self._open[number] = asyncio.get_running_loop().create_future()
+        self.send(Asked(number, question))
+        try:
+            async with asyncio.timeout(timeout_s):
+                answered = await answer
+        except TimeoutError:
+            raise RouterGone(
+                f"the router that owns it did not answer within {timeout_s:g} s; try again"
+            ) from None
+        finally:
+            self._open.pop(number, None)
+        if answered.problem is not None:
+            raise _error(answered.problem)
+        return cast(T, msgspec.msgpack.decode(answered.value, type=kind, dec_hook=to_hook))
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to hear."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass of it.
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the other side says."""
+        try:
+            for message in self._frames.feed(data):
+                self._take(message)
+        except BadFrame:
+            _log.exception("a router's link is broken")
+            assert self._transport is not None
+            self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nobody answers any more."""
+        self._transport = None
+        for answer in self._open.values():
+            if not answer.done():
+                answer.set_exception(RouterGone("the router that owns it has ended; try again"))
+        self._on_lost()
+
+    def _take(self, message: Message) -> None:
+        if isinstance(message, Asked):
+            self._tasks.spawn(self._answered(message))
+        elif isinstance(message, Answered):
+            answer = self._open.get(message.number)
+            if answer is not None and not answer.done():
+                answer.set_result(message)
+        else:
+            self._on_message(message)
+
+    async def _answered(self, asked: Asked) -> None:
+        assert self._answer is not None, "only routers are asked"
+        try:
+            value = write(await self._answer(asked.question))
+            self.send(Answered(asked.number, msgspec.Raw(value)))
+        except ColdsparkError as error:
+            problem = Problem(error.code, error.message, error.field)
+            self.send(Answered(asked.number, problem=problem))
+        except Exception:  # noqa: BLE001
+            # The task's edge: the asker is told, and this side's log says what it was.
+            _log.exception("a question of the lead met a bug")
+            problem = Problem("Internal", "the platform made a mistake; its log says which")
+            self.send(Answered(asked.number, problem=problem))
+
+
+def _error(problem: Problem) -> ColdsparkError:
+    """Return an error of the other process as one of this."""
+    return _CLASSES.get(problem.code, ColdsparkError)(problem.message, field=problem.field)

@@ -1,0 +1,58 @@
+"""What the routers of one machine have charged and hold, so that its bill is split exactly once.
+
+Each router charges its own replicas for their shares. The lead alone has overhead: the bill less
+what it charged itself and less what all others did, so the sum over all is the bill by definition.
+While the shares of all pass the whole machine, each is told of the others': every replica then pays
+its part of the sum, as within one router.
+"""
+
+from coldspark.billing.meter import WHOLE_PPM
+
+
+class Books:
+    """The figures that the lead keeps of all routers, itself included. Pure."""
+
+    def __init__(self) -> None:
+        self._living: dict[int, int] = {}
+        """Nanos charged so far, by boot."""
+        self._ended: dict[int, int] = {}
+        self._shares_ppm: dict[int, int] = {}
+        self._told_ppm: dict[int, int] = {}
+
+    @property
+    def nanos(self) -> int:
+        """Return what the routers beside the lead have charged since the lead began."""
+        return sum(self._living.values()) + sum(self._ended.values())
+
+    def charged(self, boot: int, nanos: int) -> None:
+        """Note what a router says; of one that has ended, what its lines say counts."""
+        if boot not in self._ended:
+            self._living[boot] = nanos
+
+    def ended(self, boot: int, nanos: int) -> None:
+        """Note what the lines of a router that is gone add up to."""
+        self._living.pop(boot, None)
+        self._ended[boot] = nanos
+
+    def hold(self, router: int, shares_ppm: int) -> dict[int, int]:
+        """Note what a router's replicas hold; return what others must be told that all others do.
+
+        Worked number: of 700_000 and 500_000 ppm the first is told 500_000, the second 700_000;
+        of 300_000 and 500_000 nobody is told anything, as there is room for both.
+        """
+        self._shares_ppm[router] = shares_ppm
+        total_ppm = sum(self._shares_ppm.values())
+        news: dict[int, int] = {}
+        for each, own_ppm in self._shares_ppm.items():
+            elsewhere_ppm = total_ppm - own_ppm if total_ppm > WHOLE_PPM else 0
+            if elsewhere_ppm != self._told_ppm.get(each, 0):
+                self._told_ppm[each] = news[each] = elsewhere_ppm
+        return news
+
+    def forget(self, router: int) -> dict[int, int]:
+        """Note that a router is gone, and with it what it held; return news as ``hold`` does."""
+        news = self.hold(router, 0)
+        del self._shares_ppm[router]
+        self._told_ppm.pop(router, None)
+        news.pop(router, None)
+        return news

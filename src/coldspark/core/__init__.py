@@ -1,1 +1,0 @@
-"""Decisions, pure: no I/O, no clock, no randomness, no logging, no async."""

@@ -1,1 +1,0 @@
-"""The scaling rules of the field, one pure function each, behind one interface."""

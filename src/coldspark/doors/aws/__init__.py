@@ -1,0 +1,1 @@
+"""AWS's doors: one folder per service, over ``protocol``, which all of them share."""

@@ -1,0 +1,56 @@
+"""Application Auto Scaling as a service: ``X-Amz-Target: AnyScaleFrontendService.<Op>``, JSON 1.1.
+
+A caller needs the scope ``deploy`` for every endpoint that the request mentions, also to look.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+
+from coldspark.autoscaling.service import Scaling
+from coldspark.doors.aws.autoscaling import policies, scheduled_actions, shapes, targets
+from coldspark.doors.aws.autoscaling.request import Call
+from coldspark.doors.aws.autoscaling.target_ids import names_in
+from coldspark.doors.aws.protocol.errors import DEFAULT_TYPES
+from coldspark.doors.aws.protocol.operations import Asked, Body, Service, operations
+from coldspark.doors.aws.protocol.shapes import Structure
+
+Run = Callable[[Call], Awaitable[Body]]
+
+_TYPES = {
+    **DEFAULT_TYPES,
+    "NotFound": "ObjectNotFoundException",
+    "Conflict": "LimitExceededException",
+}
+_READS: dict[str, tuple[Run, Structure]] = {
+    "DescribeScalableTargets": (targets.describe, shapes.TARGETS_LISTED),
+    "DescribeScalingPolicies": (policies.describe, shapes.POLICIES_LISTED),
+    "DescribeScheduledActions": (scheduled_actions.describe, shapes.ACTIONS_LISTED),
+    "DescribeScalingActivities": (scheduled_actions.activities, shapes.ACTIVITIES_LISTED),
+    "ListTagsForResource": (targets.list_tags, shapes.TAGS_LISTED),
+}
+_CHANGES: dict[str, tuple[Run, Structure]] = {
+    "RegisterScalableTarget": (targets.register, shapes.REGISTER),
+    "DeregisterScalableTarget": (targets.deregister, shapes.TARGET_NAMED),
+    "PutScalingPolicy": (policies.put, shapes.PUT_POLICY),
+    "DeleteScalingPolicy": (policies.delete, shapes.POLICY_NAMED),
+    "PutScheduledAction": (scheduled_actions.put, shapes.PUT_ACTION),
+    "DeleteScheduledAction": (scheduled_actions.delete, shapes.ACTION_NAMED),
+    "TagResource": (targets.tag, shapes.TAG),
+    "UntagResource": (targets.untag, shapes.UNTAG),
+}
+
+
+def application_autoscaling(scaling: Scaling) -> Service:
+    """Return the service over the targets."""
+
+    def call_of(asked: Asked) -> Call:
+        return Call(scaling=scaling, region=asked.region, body=asked.body)
+
+    def names(body: Body) -> Iterable[str]:
+        return names_in(scaling.platform, body)
+
+    return Service(
+        signing_name="application-autoscaling",
+        target="AnyScaleFrontendService.",
+        operations=operations(_READS, _CHANGES, call_of, names),
+        types=_TYPES,
+    )

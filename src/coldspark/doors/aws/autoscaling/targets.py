@@ -1,0 +1,115 @@
+"""Scalable targets and their tags."""
+
+from coldspark.autoscaling import operations
+from coldspark.autoscaling.operations import TargetChange
+from coldspark.autoscaling.scalable_target import Target
+from coldspark.doors.aws.autoscaling.pages import page
+from coldspark.doors.aws.autoscaling.request import Call, member, structure, texts
+from coldspark.doors.aws.autoscaling.target_ids import (
+    described,
+    target_arn,
+    target_id,
+    unknown_resource,
+)
+from coldspark.doors.aws.protocol.credential_scope import ACCOUNT
+from coldspark.doors.aws.protocol.errors import AwsError, invalid
+from coldspark.doors.aws.protocol.operations import Body, Moment
+from coldspark.errors import Conflict, NotFound
+
+_ROLE = (
+    f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com/"
+    "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
+)
+_SUSPENDED = {
+    "DynamicScalingInSuspended": "going_in",
+    "DynamicScalingOutSuspended": "going_out",
+    "ScheduledScalingSuspended": "scheduled",
+}
+
+
+async def register(call: Call) -> Body:
+    """RegisterScalableTarget: what is not given stays as it is."""
+    body = call.body
+    suspended = structure(body, "SuspendedState")
+    tags = {key: str(value) for key, value in structure(body, "Tags").items()}
+    if tags and call.scaling.book.find(call.place) is not None:
+        invalid("Tags can be given when a target is registered first: use TagResource.")
+    target = await operations.register(
+        call.scaling,
+        call.place,
+        TargetChange(
+            least=member(body, "MinCapacity", int),
+            most=member(body, "MaxCapacity", int),
+            role=member(body, "RoleARN", str),
+            suspended={
+                field: bool(suspended[name])
+                for name, field in _SUSPENDED.items()
+                if name in suspended
+            },
+            tags=tags,
+        ),
+    )
+    return {"ScalableTargetARN": target_arn(target, call.region)}
+
+
+async def deregister(call: Call) -> Body:
+    """DeregisterScalableTarget."""
+    await operations.deregister(call.scaling, call.place)
+    return {}
+
+
+async def describe(call: Call) -> Body:
+    """DescribeScalableTargets."""
+    return page(
+        "ScalableTargets",
+        await call.targets(),
+        lambda target: (0, target.place.key),
+        lambda target: _shown(target, call.region),
+        call.body,
+    )
+
+
+async def list_tags(call: Call) -> Body:
+    """ListTagsForResource."""
+    arn = str(call.body["ResourceARN"])
+    for target in call.scaling.book.all():
+        if target.id == target_id(arn):
+            return {"Tags": dict(target.tags)}
+    raise unknown_resource(arn)
+
+
+async def tag(call: Call) -> Body:
+    """TagResource: a key that is there gets the new value."""
+    tags = {key: str(value) for key, value in structure(call.body, "Tags").items()}
+    return await _set_tags(call, dict(tags))
+
+
+async def untag(call: Call) -> Body:
+    """UntagResource: keys that are not there are no error."""
+    return await _set_tags(call, dict.fromkeys(texts(call.body, "TagKeys")))
+
+
+async def _set_tags(call: Call, tags: "dict[str, str | None]") -> Body:
+    arn = str(call.body["ResourceARN"])
+    try:
+        await operations.set_tags(call.scaling, target_id(arn), tags)
+    except NotFound:
+        raise unknown_resource(arn) from None
+    except Conflict as error:
+        raise AwsError("TooManyTagsException", error.message) from None
+    return {}
+
+
+def _shown(target: Target, region: str) -> Body:
+    suspended = target.suspended
+    return {
+        **described(target.place),
+        "ScalableTargetARN": target_arn(target, region),
+        "MinCapacity": target.bounds.least,
+        "MaxCapacity": target.bounds.most,
+        "RoleARN": target.role or _ROLE,
+        "CreationTime": Moment(target.created_ms),
+        "SuspendedState": {
+            name: bool(getattr(suspended, field)) for name, field in _SUSPENDED.items()
+        },
+    }

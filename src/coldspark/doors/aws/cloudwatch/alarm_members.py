@@ -1,0 +1,140 @@
+"""Alarms between AWS's members and our definitions."""
+
+from coldspark.doors.aws.cloudwatch.metric_queries import read_queries, shown_query
+from coldspark.doors.aws.cloudwatch.request import (
+    Body,
+    arn,
+    bad_combination,
+    bad_value,
+    metric_of,
+    not_valid,
+    shown_dimensions,
+)
+from coldspark.doors.aws.protocol.errors import AwsError
+from coldspark.doors.aws.protocol.operations import Moment
+from coldspark.telemetry.alarm_changes import Alarm
+from coldspark.telemetry.alarm_definition import Actions, AlarmDefinition, single
+from coldspark.telemetry.alarm_rules import Missing
+from coldspark.telemetry.metric_queries import STATISTICS, Query, Stat, is_statistic
+
+_OF_ONE_METRIC = (
+    "MetricName",
+    "Namespace",
+    "Dimensions",
+    "Period",
+    "Unit",
+    "Statistic",
+    "ExtendedStatistic",
+)
+_LOW_SAMPLES = ("evaluate", "ignore")
+
+
+def read_alarm(body: Body) -> AlarmDefinition:
+    """Return what PutMetricAlarm asks for. Raises AwsError."""
+    for member in ("EvaluationPeriods", "ComparisonOperator", "Threshold"):
+        if member not in body:
+            raise AwsError("MissingParameter", f"The parameter {member} is required.")
+    missing, low_samples = (
+        body.get("TreatMissingData"),
+        body.get("EvaluateLowSampleCountPercentile"),
+    )
+    if missing is not None and missing not in tuple(Missing):
+        bad_value(f"The value {missing} is not supported for TreatMissingData parameter.")
+    if low_samples is not None and low_samples not in _LOW_SAMPLES:
+        not_valid(
+            f"Option {low_samples} is not supported. Supported options for parameter"
+            " EvaluateLowSampleCountPercentile are evaluate and ignore."
+        )
+    return AlarmDefinition(
+        name=str(body["AlarmName"]),
+        queries=_queries(body),
+        is_expression="Metrics" in body,
+        evaluation_periods=int(body["EvaluationPeriods"]),
+        datapoints_to_alarm=body.get("DatapointsToAlarm"),
+        threshold=float(body["Threshold"]),
+        comparison=str(body["ComparisonOperator"]),
+        missing=missing,
+        low_samples=low_samples,
+        description=body.get("AlarmDescription"),
+        actions=_actions(body),
+        is_acting=bool(body.get("ActionsEnabled", True)),
+    )
+
+
+def _actions(body: Body) -> Actions:
+    """Return who hears of an alarm's changes."""
+    return Actions(
+        ok=tuple(body.get("OKActions", ())),
+        alarm=tuple(body.get("AlarmActions", ())),
+        insufficient_data=tuple(body.get("InsufficientDataActions", ())),
+    )
+
+
+def _queries(body: Body) -> tuple[Query, ...]:
+    if "Metrics" in body:
+        both = [member for member in _OF_ONE_METRIC if member in body]
+        if both:
+            bad_combination(f"An alarm with Metrics takes no {both[0]}: it stands in each query.")
+        return read_queries(body["Metrics"], "Metrics")
+    for member in ("MetricName", "Namespace", "Period"):
+        if member not in body:
+            raise AwsError("MissingParameter", f"The parameter {member} is required.")
+    statistic, extended = body.get("Statistic"), body.get("ExtendedStatistic")
+    if (statistic is None) == (extended is None):
+        bad_combination("Must specify either Statistic or ExtendedStatistic, and not both.")
+    if extended is not None and not is_statistic(str(extended)):
+        bad_value(f"The value {extended} for parameter ExtendedStatistic is not supported.")
+    stat = Stat(
+        metric=metric_of(body),
+        statistic=str(statistic or extended),
+        period_s=int(body["Period"]),
+        unit=body.get("Unit"),
+    )
+    return single(stat)
+
+
+def shown_alarm(alarm: Alarm, region: str) -> Body:
+    """Return an alarm as DescribeAlarms has it."""
+    definition, stored = alarm.definition, alarm.stored
+    row: Body = {
+        "AlarmName": alarm.name,
+        "AlarmArn": arn(alarm.name, region),
+        "AlarmConfigurationUpdatedTimestamp": Moment(stored.updated_ms),
+        "ActionsEnabled": definition.is_acting,
+        "OKActions": list(definition.actions.ok),
+        "AlarmActions": list(definition.actions.alarm),
+        "InsufficientDataActions": list(definition.actions.insufficient_data),
+        "StateValue": stored.state.value,
+        "StateReason": stored.reason[:1_023],
+        "StateUpdatedTimestamp": Moment(stored.state_ms),
+        "StateTransitionedTimestamp": Moment(stored.moved_ms),
+        "EvaluationPeriods": definition.evaluation_periods,
+        "Threshold": definition.threshold,
+        "ComparisonOperator": definition.comparison,
+    }
+    given = {
+        "AlarmDescription": definition.description,
+        "StateReasonData": stored.reason_data,
+        "DatapointsToAlarm": definition.datapoints_to_alarm,
+        "TreatMissingData": definition.missing,
+        "EvaluateLowSampleCountPercentile": definition.low_samples,
+    }
+    row |= {member: value for member, value in given.items() if value is not None}
+    return row | _watched(definition)
+
+
+def _watched(definition: AlarmDefinition) -> Body:
+    stat = definition.watched.stat
+    if definition.is_expression or stat is None:
+        return {"Metrics": [shown_query(query) for query in definition.queries]}
+    row: Body = {
+        "MetricName": stat.metric.name,
+        "Namespace": stat.metric.namespace,
+        "Dimensions": shown_dimensions(stat.metric.dimensions),
+        "Period": stat.period_s,
+    }
+    kind = "Statistic" if stat.statistic in STATISTICS else "ExtendedStatistic"
+    row[kind] = stat.statistic
+    if stat.unit is not None:
+        row["Unit"] = stat.unit
+    return row

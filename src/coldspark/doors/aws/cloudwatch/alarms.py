@@ -1,0 +1,173 @@
+"""The operations on alarms."""
+
+import json
+from collections.abc import Awaitable, Callable
+
+from coldspark.doors.aws.cloudwatch import tags
+from coldspark.doors.aws.cloudwatch.alarm_members import read_alarm, shown_alarm
+from coldspark.doors.aws.cloudwatch.request import (
+    Body,
+    Call,
+    arn,
+    dimensions_of,
+    milliseconds,
+    place_of,
+    token,
+)
+from coldspark.doors.aws.protocol.errors import AwsError
+from coldspark.doors.aws.protocol.operations import Moment
+from coldspark.errors import Conflict, NotFound
+from coldspark.spec.types import AlarmState
+from coldspark.telemetry.alarm_changes import Alarm
+from coldspark.telemetry.alarms_table import HistoryQuestion
+
+_PAGE = 50
+_HISTORY_PAGE = 100
+_KIND = "MetricAlarm"
+"""The one of AWS's types of alarms that there is here."""
+
+
+async def put_metric_alarm(call: Call) -> None:
+    """Create or replace an alarm. Tags count at its creation alone, as on AWS."""
+    definition = read_alarm(call.body)
+    is_new = call.alarms.state(definition.name) is None
+    try:
+        await call.alarms.define(definition)
+    except Conflict as error:
+        raise AwsError("ResourceConflict", error.message, status=409) from None
+    if is_new:
+        resource = arn(definition.name, call.region)
+        await tags.put(call.documents, resource, call.body.get("Tags", []))
+
+
+async def describe_alarms(call: Call) -> Body:
+    """Return alarms by name."""
+    body = call.body
+    rows = [one for one in call.alarms.alarms() if _fits(one, body)]
+    after = place_of(body)
+    if after is not None:
+        rows = [alarm for alarm in rows if alarm.name > after]
+    shown = rows[: int(body.get("MaxRecords", _PAGE))]
+    answered: Body = {
+        # Clients index it without asking whether it is there.
+        "CompositeAlarms": [],
+        "MetricAlarms": [shown_alarm(one, call.region) for one in shown],
+    }
+    if len(shown) < len(rows):
+        answered["NextToken"] = token(body, shown[-1].name)
+    return answered
+
+
+def _fits(alarm: Alarm, body: Body) -> bool:
+    actions = alarm.definition.actions
+    addresses = (*actions.ok, *actions.alarm, *actions.insufficient_data)
+    prefix = body.get("ActionPrefix", "")
+    return (
+        _KIND in body.get("AlarmTypes", [_KIND])
+        and alarm.name in body.get("AlarmNames", [alarm.name])
+        and alarm.name.startswith(body.get("AlarmNamePrefix", ""))
+        and alarm.stored.state == body.get("StateValue", alarm.stored.state)
+        and (not prefix or any(one.startswith(prefix) for one in addresses))
+    )
+
+
+async def describe_alarms_for_metric(call: Call) -> Body:
+    """Return the alarms over one metric."""
+    body, dimensions = call.body, dimensions_of(call.body)
+    rows = []
+    for alarm in call.alarms.alarms():
+        stat = alarm.definition.watched.stat
+        if stat is None or alarm.definition.is_expression:
+            continue
+        metric = stat.metric
+        asked: tuple[tuple[str, object], ...] = (
+            ("Statistic", stat.statistic),
+            ("ExtendedStatistic", stat.statistic),
+            ("Period", stat.period_s),
+            ("Unit", stat.unit),
+        )
+        is_of_it = (metric.namespace, metric.name) == (body["Namespace"], body["MetricName"])
+        is_of_them = "Dimensions" not in body or metric.dimensions == dimensions
+        if is_of_it and is_of_them and all(body.get(name, has) == has for name, has in asked):
+            rows.append(shown_alarm(alarm, call.region))
+    return {"MetricAlarms": rows}
+
+
+async def describe_alarm_history(call: Call) -> Body:
+    """Return what happened to alarms, also to those that are gone."""
+    body = call.body
+    limit = int(body.get("MaxRecords", _HISTORY_PAGE))
+    found = await call.alarms.history(
+        HistoryQuestion(
+            alarm=body.get("AlarmName"),
+            kind=body.get("HistoryItemType"),
+            since_ms=_moment(body, "StartDate"),
+            until_ms=_moment(body, "EndDate"),
+            is_ascending=body.get("ScanBy") == "TimestampAscending",
+            after_id=place_of(body),
+            limit=limit + 1,
+        )
+    )
+    shown = found[:limit]
+    answered: Body = {
+        "AlarmHistoryItems": [
+            {
+                "AlarmName": one.alarm,
+                "AlarmType": _KIND,
+                "Timestamp": Moment(one.at_ms),
+                "HistoryItemType": one.kind,
+                "HistorySummary": one.summary[:255],
+                "HistoryData": one.data[:4_095],
+            }
+            for one in shown
+            if _KIND in body.get("AlarmTypes", [_KIND])
+        ]
+    }
+    if len(found) > limit:
+        answered["NextToken"] = token(body, shown[-1].id)
+    return answered
+
+
+def _moment(body: Body, member: str) -> int | None:
+    return milliseconds(body[member]) if member in body else None
+
+
+async def delete_alarms(call: Call) -> None:
+    """Delete alarms. Names that are not there are passed over, as AWS says it does."""
+    names = [name for name in call.body.get("AlarmNames", ()) if call.alarms.state(name)]
+    try:
+        await call.alarms.drop_all(names)
+    except Conflict as error:
+        raise AwsError("ResourceConflict", error.message, status=409) from None
+    for name in names:
+        await tags.put(call.documents, arn(name, call.region), [])
+
+
+async def set_alarm_state(call: Call) -> None:
+    """Put an alarm into a state until it is next evaluated."""
+    body = call.body
+    data = body.get("StateReasonData")
+    if data is not None and not _is_json(data):
+        raise AwsError("InvalidFormat", "StateReasonData must be JSON.")
+    state, reason = AlarmState(body["StateValue"]), str(body["StateReason"])
+    try:
+        await call.alarms.set_state(str(body["AlarmName"]), state, reason, data)
+    except NotFound as error:
+        raise AwsError("ResourceNotFound", error.message, status=404) from None
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def acting(is_acting: bool) -> Callable[[Call], Awaitable[None]]:
+    """Return EnableAlarmActions or DisableAlarmActions."""
+
+    async def run(call: Call) -> None:
+        await call.alarms.set_acting(call.body.get("AlarmNames", ()), is_acting)
+
+    return run

@@ -1,0 +1,74 @@
+"""CloudWatch as a service: ``GraniteServiceVersion20100801`` in JSON, and query."""
+
+from collections.abc import Awaitable, Callable
+
+from coldspark import clock
+from coldspark.doors.aws.cloudwatch import alarms, get_metrics, put_metrics, shapes, tags
+from coldspark.doors.aws.cloudwatch.request import TYPES, Body, Call
+from coldspark.doors.aws.protocol.operations import Asked, Service, operations
+from coldspark.doors.aws.protocol.shapes import Structure
+from coldspark.platform.ports import Documents
+from coldspark.telemetry.alarm_service import AlarmKeeper
+from coldspark.telemetry.metric_service import MetricKeeper
+
+Run = Callable[[Call], Awaitable[Body | None]]
+
+_READS: dict[str, tuple[Run, Structure]] = {
+    "GetMetricData": (get_metrics.get_metric_data, shapes.GET_METRIC_DATA),
+    "GetMetricStatistics": (get_metrics.get_metric_statistics, shapes.GET_METRIC_STATISTICS),
+    "ListMetrics": (get_metrics.list_metrics, shapes.LIST_METRICS),
+    "PutMetricData": (put_metrics.put_metric_data, shapes.PUT_METRIC_DATA),
+    "DescribeAlarms": (alarms.describe_alarms, shapes.DESCRIBE_ALARMS),
+    "DescribeAlarmsForMetric": (
+        alarms.describe_alarms_for_metric,
+        shapes.DESCRIBE_ALARMS_FOR_METRIC,
+    ),
+    "DescribeAlarmHistory": (alarms.describe_alarm_history, shapes.DESCRIBE_ALARM_HISTORY),
+    "ListTagsForResource": (tags.list_tags, shapes.TAGS_LISTED),
+}
+"""Also PutMetricData: measurements add up in any order, so they need not wait for each other."""
+_CHANGES: dict[str, tuple[Run, Structure]] = {
+    "PutMetricAlarm": (alarms.put_metric_alarm, shapes.PUT_METRIC_ALARM),
+    "DeleteAlarms": (alarms.delete_alarms, shapes.ALARMS_NAMED),
+    "SetAlarmState": (alarms.set_alarm_state, shapes.SET_ALARM_STATE),
+    "EnableAlarmActions": (alarms.acting(True), shapes.ALARMS_NAMED),
+    "DisableAlarmActions": (alarms.acting(False), shapes.ALARMS_NAMED),
+    "TagResource": (tags.tag_resource, shapes.TAG_RESOURCE),
+    "UntagResource": (tags.untag_resource, shapes.UNTAG_RESOURCE),
+}
+_DRAW = "a program that draws GetMetricData, or GET /metrics, and keeps its own dashboards"
+_INSTEAD = {
+    "PutCompositeAlarm": "PutMetricAlarm with Metrics whose expression joins several with AND, OR",
+    **dict.fromkeys(("PutDashboard", "GetDashboard", "ListDashboards", "DeleteDashboards"), _DRAW),
+}
+
+
+def cloudwatch(
+    metrics: MetricKeeper,
+    alarms: AlarmKeeper,
+    documents: Documents,
+    wall_ms: Callable[[], int] = clock.wall_ms,
+) -> Service:
+    """Return the service over its neighbours."""
+
+    def call_of(asked: Asked) -> Call:
+        return Call(
+            metrics=metrics,
+            alarms=alarms,
+            documents=documents,
+            now_ms=wall_ms(),
+            region=asked.region,
+            body=asked.body,
+        )
+
+    return Service(
+        signing_name="monitoring",
+        target="GraniteServiceVersion20100801.",
+        json_version="1.0",
+        query_version="2010-08-01",
+        namespace="http://monitoring.amazonaws.com/doc/2010-08-01/",
+        operations=operations(_READS, _CHANGES, call_of),
+        instead=_INSTEAD,
+        types=TYPES,
+        invalid_type="ValidationError",
+    )

@@ -1,0 +1,93 @@
+"""IAM: a role is a name, and whether an action is allowed is what the caller's key says."""
+
+from coldspark.doors.aws.protocol.credential_scope import ACCOUNT
+from coldspark.doors.aws.protocol.operations import Asked, Body, Moment, Operation, Service
+from coldspark.doors.aws.protocol.shapes import Sequence, Structure, Text, Unsupported
+from coldspark.http.auth.scopes import Action, is_allowed
+
+_ACTIONS_MAX = 200
+_ROLE_NAME = Text(r"[\w+=,.@-]+", max=64, min=1)
+_ARN = Text(r"arn:aws[a-z-]*:(iam|sts)::\d{12}:(role|user|assumed-role)/.+|arn:.+", max=2_048)
+_LIST = Sequence(Text(max=2_048), max=_ACTIONS_MAX)
+_MADE_MS = 0
+"""Nobody made the role, so its date is the epoch."""
+_NOBODY_ASSUMES = (
+    '{"Version":"2012-10-17","Statement":[{"Effect":"Allow",'
+    '"Principal":{"Service":"sagemaker.amazonaws.com"},"Action":"sts:AssumeRole"}]}'
+)
+_NO_POLICIES = Unsupported("there are no policies here: what counts is the key's scopes.")
+_ONE_PAGE = Unsupported("all results come at once. Leave it out.")
+SIMULATE = Structure(
+    {
+        "PolicySourceArn": _ARN,
+        "ActionNames": _LIST,
+        "ResourceArns": Unsupported("a key's scopes are looked at without a resource."),
+        "PolicyInputList": _NO_POLICIES,
+        "ContextEntries": _NO_POLICIES,
+        "CallerArn": Unsupported("the answer is about the key that asks."),
+        "ResourcePolicy": _NO_POLICIES,
+        "ResourceOwner": _NO_POLICIES,
+        "ResourceHandlingOption": _NO_POLICIES,
+        "PermissionsBoundaryPolicyInputList": _NO_POLICIES,
+        "MaxItems": _ONE_PAGE,
+        "Marker": _ONE_PAGE,
+    },
+    ("PolicySourceArn", "ActionNames"),
+)
+
+
+def iam() -> Service:
+    """Return the service."""
+    return Service(
+        signing_name="iam",
+        query_version="2010-05-08",
+        namespace="https://iam.amazonaws.com/doc/2010-05-08/",
+        operations={
+            "GetRole": Operation(
+                run=_role,
+                shape=Structure({"RoleName": _ROLE_NAME}, ("RoleName",)),
+                is_open=True,
+            ),
+            "SimulatePrincipalPolicy": Operation(run=_simulate, shape=SIMULATE, is_open=True),
+        },
+        invalid_type="ValidationError",
+    )
+
+
+async def _role(asked: Asked) -> Body:
+    """GetRole: the SDKs turn a role's name into its ARN with it."""
+    name = str(asked.body["RoleName"])
+    return {
+        "Role": {
+            "Path": "/",
+            "RoleName": name,
+            "RoleId": "AROACOLDSPARKHASNOROLES",
+            "Arn": f"arn:aws:iam::{ACCOUNT}:role/{name}",
+            "CreateDate": Moment(_MADE_MS),
+            "AssumeRolePolicyDocument": _NOBODY_ASSUMES,
+            "Description": "A name only: this server has no roles, what counts is the API key.",
+        }
+    }
+
+
+async def _simulate(asked: Asked) -> Body:
+    """SimulatePrincipalPolicy: what the caller's own key may do, whatever the role."""
+    actions = asked.body["ActionNames"]
+    assert isinstance(actions, list)
+    return {
+        "EvaluationResults": [
+            {
+                "EvalActionName": str(action),
+                "EvalResourceName": "*",
+                "EvalDecision": _decision(asked, str(action)),
+            }
+            for action in actions
+        ],
+        "IsTruncated": False,
+    }
+
+
+def _decision(asked: Asked, action: str) -> str:
+    """Invoking needs one scope, all else the other."""
+    wanted = Action.INVOKE if action.startswith("sagemaker:InvokeEndpoint") else Action.DEPLOY
+    return "allowed" if is_allowed(asked.key, wanted, None) else "implicitDeny"

@@ -1,0 +1,34 @@
+"""STS: who the caller is."""
+
+from coldspark.doors.aws.protocol.credential_scope import ACCOUNT
+from coldspark.doors.aws.protocol.operations import Asked, Body, Operation, Service
+from coldspark.doors.aws.protocol.shapes import Structure
+
+ANYBODY = "anybody"
+"""The caller where the server has no keys."""
+
+
+def sts() -> Service:
+    """Return the service."""
+    return Service(
+        signing_name="sts",
+        query_version="2011-06-15",
+        namespace="https://sts.amazonaws.com/doc/2011-06-15/",
+        operations={"GetCallerIdentity": Operation(run=_caller, shape=Structure({}), is_open=True)},
+    )
+
+
+async def _caller(asked: Asked) -> Body:
+    """GetCallerIdentity: the key, as a user of the one account."""
+    key = asked.key
+    name = ANYBODY if key is None else key.name
+    return {
+        "UserId": ANYBODY if key is None else key.id,
+        "Account": ACCOUNT,
+        "Arn": f"arn:aws:iam::{ACCOUNT}:user/{_spelt(name)}",
+    }
+
+
+def _spelt(name: str) -> str:
+    """Return a key's name as an ARN may spell it."""
+    return "".join(letter if letter.isalnum() or letter in "+=,.@-_/" else "-" for letter in name)

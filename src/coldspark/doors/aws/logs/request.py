@@ -1,0 +1,91 @@
+"""One call of an operation with its neighbours, and the group that it is about."""
+
+import asyncio
+from dataclasses import dataclass
+
+from coldspark import clock
+from coldspark.doors.aws.logs.identifiers import group_name, no_group, no_stream, refuse
+from coldspark.doors.aws.protocol.operations import Body
+from coldspark.platform.ports import Platform
+from coldspark.telemetry.log_records import LogGroup, LogStream, Span
+from coldspark.telemetry.log_store import DAY_MS, LogStore, endpoint_of, living
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What an operation works on."""
+
+    platform: Platform
+    logs: LogStore
+    region: str
+    body: Body
+
+    def text(self, member: str) -> str | None:
+        """Return a text member."""
+        value = self.body.get(member)
+        return None if value is None else str(value)
+
+    def whole(self, member: str, default: int) -> int:
+        """Return an integer member."""
+        value = self.body.get(member, default)
+        assert isinstance(value, int)
+        return value
+
+    def living(self, endpoint: str) -> frozenset[str]:
+        """Return the streams that an endpoint's replicas still write."""
+        return living(self.platform, endpoint)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group that exists."""
+
+    kept: LogGroup
+    endpoint: str | None
+    """Whose replicas' files its streams are; None: they are in the database."""
+
+    def seen(self, span: Span) -> Span:
+        """Return what of a span is within the group's retention."""
+        if self.kept.retention_days is None:
+            return span
+        return span.after(clock.wall_ms() - self.kept.retention_days * DAY_MS)
+
+
+async def group_named(call: Call, name: str | None = None) -> Group:
+    """Return the group that a call is about; raises AWS's words where there is none."""
+    name = group_name(call.body) if name is None else name
+    kept, endpoint = await call.logs.events.group(name), endpoint_of(name)
+    if endpoint is not None:
+        created_ms = await asyncio.to_thread(call.logs.files.created_ms, endpoint)
+        if kept is None and created_ms is not None:
+            kept = LogGroup(name=name, created_ms=created_ms)
+    if kept is None:
+        no_group()
+    return Group(kept, endpoint)
+
+
+async def own_group(call: Call) -> Group:
+    """Return a group that callers may write to."""
+    group = await group_named(call)
+    if group.endpoint is not None:
+        refuse(
+            f"Log group {group.kept.name} holds what the replicas of endpoint {group.endpoint} "
+            "print, and nothing else: put other events into a group of your own."
+        )
+    return group
+
+
+async def streams_of(call: Call, group: Group) -> list[LogStream]:
+    """Return a group's streams by name."""
+    if group.endpoint is None:
+        return await call.logs.events.streams(group.kept)
+    return await asyncio.to_thread(call.logs.files.streams, group.endpoint)
+
+
+async def stream_named(call: Call, group: Group, name: str) -> LogStream:
+    """Return a stream; raises AWS's words where there is none."""
+    if group.endpoint is None:
+        stream = await call.logs.events.stream(group.kept, name)
+    else:
+        stream = await asyncio.to_thread(call.logs.files.stream, group.endpoint, name)
+    return no_stream() if stream is None else stream

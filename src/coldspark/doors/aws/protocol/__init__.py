@@ -1,0 +1,1 @@
+"""What AWS's services share: wire protocols, shapes, errors, pages."""

@@ -1,0 +1,40 @@
+"""What a bucket may be called, and what it may not because the path is another door's."""
+
+import re
+
+from coldspark.doors.aws.s3.errors import S3Error
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_ADDRESS = re.compile(r"\d{1,3}(\.\d{1,3}){3}")
+_AFFIXES = ("xn--", "sthree-", "-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
+_VERSION = re.compile(r"\d{4}-\d\d-\d\d")
+RESERVED = frozenset({"docs", "endpoints", "healthz", "metrics", "openapi.json", "service", "v1"})
+"""First words of paths that other doors answer."""
+
+
+def is_reserved(word: str) -> bool:
+    """Return whether paths that begin with this word are another door's."""
+    return word in RESERVED or _VERSION.fullmatch(word) is not None
+
+
+def is_name(name: str) -> bool:
+    """Return whether S3 would take a bucket's name."""
+    if not _NAME.fullmatch(name) or ".." in name or _ADDRESS.fullmatch(name):
+        return False
+    return not name.startswith(_AFFIXES[:2]) and not name.endswith(_AFFIXES[2:])
+
+
+def check_name(name: str) -> None:
+    """Refuse what no bucket may be called. Raises S3Error."""
+    if is_reserved(name):
+        raise S3Error(
+            "InvalidBucketName",
+            f"A bucket cannot be called {name!r}: the path /{name} belongs to another API of this"
+            " server. Choose another name.",
+        )
+    if not is_name(name):
+        raise S3Error(
+            "InvalidBucketName",
+            f"The specified bucket is not valid: {name[:80]!r}. A name has 3 to 63 lower-case"
+            " letters, digits, dots and hyphens, and is no IP address.",
+        )

@@ -1,0 +1,88 @@
+"""What AWS's words say of an endpoint beyond what runs: kept in its definition's labels, as JSON.
+
+So it changes together with what runs, in the platform's one write: no crash can part the two, and
+an endpoint has no document of its own.
+"""
+
+from dataclasses import replace
+
+import msgspec
+
+from coldspark.doors.aws.sagemaker.records import (
+    Container,
+    DataCapture,
+    ManagedScaling,
+    ProductionVariant,
+    ServerlessConfig,
+)
+from coldspark.spec.types import EndpointDefinition, VariantDefinition
+
+_LABEL = "sagemaker"
+
+
+class VariantNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What AWS's words say of a variant beyond its spec."""
+
+    image: str | None = None
+    serverless: ServerlessConfig | None = None
+    instances: int | None = None
+    scaling: ManagedScaling | None = None
+    routing: dict[str, object] | None = None
+    instance_type: str | None = None
+    """Of a variant without a model, whose instances components share."""
+
+    def pool(self, name: str) -> ProductionVariant:
+        """Return a variant without a model as it was sent, with the instances it has now."""
+        return ProductionVariant(
+            variant_name=name,
+            instance_type=self.instance_type,
+            initial_instance_count=self.instances,
+            managed_instance_scaling=self.scaling,
+        )
+
+
+class ComponentNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What AWS's words say of an inference component beyond its spec."""
+
+    variant: str
+    """Whose instances it shares."""
+    specification: dict[str, object]
+    """As it was sent."""
+    container: Container = Container()
+    """What it runs: a model may change or go."""
+    gpu_tags: dict[str, str] = {}
+    created_ms: int
+    updated_ms: int
+    deployment: dict[str, object] | None = None
+    """The DeploymentConfig of its last update that had one."""
+
+
+class EndpointNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What AWS's words say of an endpoint: the value of its label."""
+
+    config: str
+    variants: dict[str, VariantNote]
+    shadows: dict[str, VariantNote] = {}
+    deployment: dict[str, object] | None = None
+    capture: DataCapture | None = None
+    asynchronous: dict[str, object] | None = None
+    """Its AsyncInferenceConfig, as it was sent."""
+    components: dict[str, ComponentNote] = {}
+
+
+def note_of(definition: EndpointDefinition) -> EndpointNote | None:
+    """Return the note that this door left, or None for an endpoint of another door."""
+    text = dict(definition.labels).get(_LABEL)
+    return None if text is None else msgspec.json.decode(text, type=EndpointNote)
+
+
+def with_note(
+    definition: EndpointDefinition, variants: tuple[VariantDefinition, ...], note: EndpointNote
+) -> EndpointDefinition:
+    """Return the definition with other variants and the note that goes with them."""
+    return replace(definition, variants=variants, labels=labels(note))
+
+
+def labels(note: EndpointNote) -> tuple[tuple[str, str], ...]:
+    """Return the labels that hold a note."""
+    return ((_LABEL, msgspec.json.encode(note).decode()),)

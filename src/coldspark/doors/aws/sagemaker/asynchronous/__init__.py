@@ -1,0 +1,1 @@
+"""InvokeEndpointAsync: a job by S3 addresses, and the events that tell its end."""

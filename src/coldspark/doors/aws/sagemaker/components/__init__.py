@@ -1,0 +1,1 @@
+"""Inference components: variants of an endpoint that share its GPUs."""

@@ -1,0 +1,134 @@
+"""The control plane as a service: ``X-Amz-Target: SageMaker.<Op>``, JSON 1.1.
+
+A caller needs the scope ``deploy`` for every name that the request mentions, also to look: a
+model's environment may hold secrets. A list needs ``deploy`` without a name.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+
+from coldspark.autoscaling.replica_capacity import endpoint_of_component
+from coldspark.config import NO_LIMITS, AwsLimits
+from coldspark.doors.aws.protocol.operations import Asked, Service, operations
+from coldspark.doors.aws.protocol.shapes import Structure
+from coldspark.doors.aws.sagemaker import (
+    endpoint_configs,
+    endpoints,
+    models,
+    shapes,
+    tags,
+    variant_weights,
+)
+from coldspark.doors.aws.sagemaker.arns import parse_arn
+from coldspark.doors.aws.sagemaker.asynchronous.jobs import AsyncJobs
+from coldspark.doors.aws.sagemaker.components import operations as components
+from coldspark.doors.aws.sagemaker.components import shapes as component_shapes
+from coldspark.doors.aws.sagemaker.endpoint_configs import CONFIGS
+from coldspark.doors.aws.sagemaker.errors import TYPES
+from coldspark.doors.aws.sagemaker.images import Images
+from coldspark.doors.aws.sagemaker.model_data import ModelData
+from coldspark.doors.aws.sagemaker.models import MODELS
+from coldspark.doors.aws.sagemaker.request import Body, Call
+from coldspark.platform.catalogue import Catalogue
+from coldspark.platform.metric_ports import Alarms
+from coldspark.platform.ports import Documents, Platform
+
+_NAMES = ("ModelName", "EndpointConfigName", "EndpointName", "InferenceComponentName")
+_VARIANTS = ("ProductionVariants", "ShadowProductionVariants")
+
+Run = Callable[[Call], Awaitable[Body | None]]
+
+_READS: dict[str, tuple[Run, Structure]] = {
+    "DescribeModel": (models.describe, shapes.MODEL_NAMED),
+    "ListModels": (MODELS.list_page, shapes.LISTED),
+    "DescribeEndpointConfig": (CONFIGS.describe, shapes.ENDPOINT_CONFIG_NAMED),
+    "ListEndpointConfigs": (CONFIGS.list_page, shapes.LISTED),
+    "DescribeEndpoint": (endpoints.describe, shapes.ENDPOINT_NAMED),
+    "ListEndpoints": (endpoints.list_page, shapes.ENDPOINTS_LISTED),
+    "DescribeInferenceComponent": (components.describe, component_shapes.COMPONENT_NAMED),
+    "ListInferenceComponents": (components.list_page, component_shapes.COMPONENTS_LISTED),
+    "ListTags": (tags.list_tags, shapes.LIST_TAGS),
+}
+_CHANGES: dict[str, tuple[Run, Structure]] = {
+    "CreateModel": (models.create, shapes.CREATE_MODEL),
+    "DeleteModel": (MODELS.delete, shapes.MODEL_NAMED),
+    "CreateEndpointConfig": (endpoint_configs.create, shapes.CREATE_ENDPOINT_CONFIG),
+    "DeleteEndpointConfig": (CONFIGS.delete, shapes.ENDPOINT_CONFIG_NAMED),
+    "CreateEndpoint": (endpoints.create, shapes.CREATE_ENDPOINT),
+    "UpdateEndpoint": (endpoints.update, shapes.UPDATE_ENDPOINT),
+    "DeleteEndpoint": (endpoints.delete, shapes.ENDPOINT_NAMED),
+    "UpdateEndpointWeightsAndCapacities": (variant_weights.update, shapes.UPDATE_WEIGHTS),
+    "CreateInferenceComponent": (components.create, component_shapes.CREATE),
+    "UpdateInferenceComponent": (components.update, component_shapes.UPDATE),
+    "UpdateInferenceComponentRuntimeConfig": (
+        components.update_copies,
+        component_shapes.UPDATE_COPIES,
+    ),
+    "DeleteInferenceComponent": (components.delete, component_shapes.COMPONENT_NAMED),
+    "AddTags": (tags.add_tags, shapes.ADD_TAGS),
+    "DeleteTags": (tags.delete_tags, shapes.DELETE_TAGS),
+}
+
+
+def sagemaker(
+    platform: Platform,
+    documents: Documents,
+    catalogue: Catalogue,
+    alarms: Alarms | None = None,
+    jobs: AsyncJobs | None = None,
+    limits: AwsLimits = NO_LIMITS,
+    images: Images | None = None,
+    data: ModelData | None = None,
+) -> Service:
+    """Return the service over its neighbours. ``limits``: of what models may ask for."""
+    known = images or Images()
+
+    def call_of(asked: Asked) -> Call:
+        return Call(
+            platform=platform,
+            documents=documents,
+            catalogue=catalogue,
+            alarms=alarms,
+            jobs=jobs,
+            images=known,
+            data=data,
+            region=asked.region,
+            body=asked.body,
+            limits=limits,
+        )
+
+    return Service(
+        signing_name="sagemaker",
+        target="SageMaker.",
+        operations=operations(_READS, _CHANGES, call_of, partial(_names, platform)),
+        types=TYPES,
+    )
+
+
+def _names(platform: Platform, body: Body) -> Iterator[str]:
+    """Yield every name of a resource that a checked request mentions.
+
+    Who changes a component changes its endpoint, so that one's name counts too.
+    """
+    for member in _NAMES:
+        if member in body:
+            yield str(body[member])
+    for member in _VARIANTS:
+        variants = body.get(member, [])
+        assert isinstance(variants, list)
+        for variant in variants:
+            if "ModelName" in variant:
+                yield str(variant["ModelName"])
+    specification = body.get("Specification", {})
+    assert isinstance(specification, dict)
+    if "ModelName" in specification:
+        yield str(specification["ModelName"])
+    resource = parse_arn(str(body.get("ResourceArn", "")))
+    named = [body["InferenceComponentName"]] if "InferenceComponentName" in body else []
+    if resource is not None:
+        yield resource.name
+        named += [resource.name] if resource.noun == components.NOUN else []
+    for component in named:
+        endpoint = endpoint_of_component(platform, str(component))
+        if endpoint is not None:
+            yield endpoint

@@ -1,0 +1,52 @@
+"""What an operation is given: the rooms that it may ask, and the request as it was checked."""
+
+from dataclasses import dataclass, field
+
+from coldspark.config import NO_LIMITS, AwsLimits
+from coldspark.doors.aws.sagemaker.arns import arn
+from coldspark.doors.aws.sagemaker.asynchronous.jobs import AsyncJobs
+from coldspark.doors.aws.sagemaker.images import Images
+from coldspark.doors.aws.sagemaker.model_data import ModelData
+from coldspark.platform.catalogue import Catalogue
+from coldspark.platform.metric_ports import Alarms
+from coldspark.platform.ports import Documents, Platform
+
+DOOR = "sagemaker"
+
+Body = dict[str, object]
+"""A JSON object as AWS's clients send and read it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call of one operation."""
+
+    platform: Platform
+    documents: Documents
+    catalogue: Catalogue
+    alarms: Alarms | None
+    """None: nobody watches alarms."""
+    jobs: AsyncJobs | None
+    """None: asynchronous invocations are not served."""
+    images: Images = field(default_factory=Images)
+    data: ModelData | None = None
+    """None: model data is not looked at."""
+    region: str
+    body: Body
+    """Checked against the operation's shape."""
+    limits: AwsLimits = NO_LIMITS
+
+    def name(self, member: str) -> str:
+        """Return a member that the shape says is a string and required."""
+        value = self.body[member]
+        assert isinstance(value, str)
+        return value
+
+    def arn(self, noun: str, name: str) -> str:
+        """Return an ARN in the caller's region."""
+        return arn(noun, name, self.region)
+
+
+def seconds(at_ms: int) -> float:
+    """Return a timestamp as JSON 1.1 writes it: seconds since the epoch."""
+    return at_ms / 1_000

@@ -1,0 +1,1 @@
+"""OpenAI's door: ``/v1/chat/completions`` and its neighbours."""

@@ -1,0 +1,85 @@
+"""``/v1/models``: endpoints as models, and what else OpenAI's clients ask for in vain."""
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from coldspark.doors.openai.errors import ErrorBody, ErrorDetail, error_reply
+from coldspark.errors import ColdsparkError, NotFound
+from coldspark.http.auth.scopes import Action, is_allowed
+from coldspark.platform.ports import EndpointView, Key, Platform
+from coldspark.spec.types import EndpointName
+
+Identify = Callable[[Request], Key | None]
+
+
+class Model(msgspec.Struct):
+    """One model, as OpenAI lists it."""
+
+    id: str
+    created: int
+    """Seconds since the epoch."""
+    object: str = "model"
+    owned_by: str = "coldspark"
+
+
+class Models(msgspec.Struct):
+    """The list of models."""
+
+    data: list[Model]
+    object: str = "list"
+
+
+def routes(platform: Platform, identify: Identify) -> list[Route]:
+    """Return the door's routes but those of the hot path."""
+
+    async def list_models(request: Request) -> Response:
+        try:
+            key = identify(request)
+        except ColdsparkError as error:
+            return error_response(error)
+        views = platform.endpoints()
+        allowed = [view for view in views if is_allowed(key, Action.INVOKE, view.name)]
+        return _answer(Models([_model(view) for view in allowed]))
+
+    async def get_model(request: Request) -> Response:
+        name = EndpointName(request.path_params["model"].partition("/")[0])
+        try:
+            if not is_allowed(identify(request), Action.INVOKE, name):
+                raise NotFound(f"the model {name!r} does not exist, or your key may not use it")
+            return _answer(_model(platform.endpoint(name)))
+        except ColdsparkError as error:
+            return error_response(error)
+
+    return [
+        Route("/v1/models", list_models, methods=["GET"]),
+        Route("/v1/models/{model:path}", get_model, methods=["GET"]),
+    ]
+
+
+def error_response(error: ColdsparkError) -> Response:
+    """Return an error as a response."""
+    status, headers, body = error_reply(error)
+    return Response(body, status, dict(headers))
+
+
+def unknown_url(request: Request, known: Iterable[str]) -> Response:
+    """Answer a path that does not exist, as OpenAI does, and say which do."""
+    detail = ErrorDetail(
+        f"Invalid URL ({request.method} {request.url.path[:200]}); there is {', '.join(known)}",
+        "invalid_request_error",
+        param=None,
+        code=None,
+    )
+    return _answer(ErrorBody(detail), 404)
+
+
+def _model(view: EndpointView) -> Model:
+    return Model(id=view.name, created=view.created_ms // 1_000)
+
+
+def _answer(body: object, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(body), status, media_type="application/json")

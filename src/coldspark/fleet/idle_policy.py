@@ -1,0 +1,299 @@
+"""Until when the replicas of one fleet rest on a rung while nobody needs them.
+
+What the policy fixes is kept by each replica's own clock, and so is everything until a start was
+measured. The rest is learned: each level of demand has its descent (``gaps``, ``descent``), worked
+out anew when an eighth more gaps are known, or wakes take a tenth less or more.
+"""
+
+from dataclasses import dataclass
+
+from coldspark.fleet.deadlines import NEVER
+from coldspark.fleet.idle_intervals import FIRST_S, Gaps
+from coldspark.fleet.keep_alive_plan import Descent, Rest, Rung, beside_others, beyond_all, cheapest
+from coldspark.fleet.replica import ReplicaState
+from coldspark.fleet.state import FleetState
+from coldspark.spec.scaling_rules import Histogram, Learned
+from coldspark.spec.types import Revision, Warmth
+
+PARKED_HOLD = 0.002
+"""A second parked costs so many seconds ready: memory that anybody may reclaim at any time."""
+_UNUSED = Rung(hold=2.0, wake_s=0.0)
+"""Dearer than being ready: no descent leads over it."""
+_THAW_FIRST_S = 0.05
+"""Taken for a thaw until one was measured."""
+_ANEW_SHARE = 0.125
+_ALIKE_SHARE = 0.1
+_AHEAD = 2.0
+"""How many requests, itself included, one that waits has to see off."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Learned:
+    descent: Descent
+    gaps: int
+    """How many were known."""
+    prices: int = 0
+    """The number of what rungs cost then; 0 for a rule that does not ask."""
+    is_worth_starting: bool = False
+    """Having it costs less from use to use than each use spares."""
+    highest: int = 0
+    """Of a level that was never up: the highest that was; else 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Priced:
+    rungs: tuple[Rung, Rung, Rung]
+    wakes: int
+    """How many had been measured."""
+    revision: Revision
+    number: int
+    """From 1 on; the same until a wake takes a tenth less or more.
+
+    Compiled code makes a tuple anew whenever it is read, so that ``is`` says nothing of one.
+    """
+
+
+class Resting:
+    """When the replicas of one fleet go a rung down, and when one is woken ahead."""
+
+    def __init__(self, state: FleetState) -> None:
+        self._state = state
+        self._learned: dict[int, _Learned] = {}
+        self._ruling = state.ruling
+        self._priced: _Priced | None = None
+        self._woken_ahead: dict[int, float] = {}
+        """By level: the gap, by its beginning, in which a replica was woken ahead."""
+
+    def idle_ends_s(self, now: float) -> float:
+        """Return when the replica that has been idle longest leaves READY."""
+        roster, scale = self._state.roster, self._state.scale
+        if roster.ready <= scale.replicas_min:
+            return NEVER
+        replica = roster.longest_idle()
+        if replica is None or replica.idle_since_s is None:
+            return NEVER
+        ruling = self._state.ruling
+        if not ruling.rests_by_level:
+            verdict = ruling.verdict
+            return NEVER if roster.ready <= verdict.floor else replica.idle_since_s + verdict.keep_s
+        if not self._is_learning:
+            return replica.idle_since_s + scale.first_idle_s
+        # Every warm request asks this, so what is cheap to say comes first.
+        if now < replica.idle_since_s + FIRST_S:
+            return replica.idle_since_s + FIRST_S
+        return self._leaves_s(Rest.READY, roster.ready, replica.idle_since_s, now)
+
+    def rest_after_idle(self, now: float) -> Rest:
+        """Return the rung that a replica goes down to when it leaves READY."""
+        scale = self._state.scale
+        if not scale.may_park:
+            return Rest.ENDED
+        level = self._state.roster.ready
+        since_s = self._state.levels.down_since_s(level)
+        if not self._is_learning or scale.park_timeout_s is not None or since_s is None:
+            return Rest.PARKED
+        return max(Rest.PARKED, self._of(level).descent.at(now - since_s))
+
+    def parked_ends_s(self, now: float) -> float:
+        """Return when the replica that has been parked longest ends."""
+        roster, scale = self._state.roster, self._state.scale
+        replica = next(iter(roster.parked.values()), None)
+        if replica is None or replica.parked_s is None:
+            return NEVER
+        if not self._is_learning or scale.park_timeout_s is not None:
+            return replica.parked_s + scale.first_parked_s
+        level = roster.ready + len(roster.starting) + len(roster.parked)
+        return self._leaves_s(Rest.PARKED, level, replica.parked_s, now)
+
+    def _leaves_s(self, rest: Rest, level: int, own_s: float, now: float) -> float:
+        """Return when a level's replica goes below ``rest``.
+
+        ``own_s`` is the replica's own clock, for a level that demand never reached.
+        """
+        levels = self._state.levels
+        if level <= levels.level:
+            return NEVER
+        since_s = self._unneeded_since_s(level)
+        since_s = own_s if since_s is None else since_s
+        descent = self._of(level).descent
+        age_s = max(0.0, now - since_s)
+        while age_s < NEVER and descent.at(age_s) <= rest:
+            age_s = descent.next_s(age_s)
+        return max(now, since_s + age_s)
+
+    def wakes_ahead_s(self, now: float) -> float:
+        """Return when a replica is to be woken ahead of a request that is expected."""
+        level, since_s = self._next_level()
+        if since_s is None or self._woken_ahead.get(level) == since_s:
+            return NEVER
+        age_s = self._of(level).descent.raise_s(self._spare, max(0.0, now - since_s))
+        return max(now, since_s + age_s)
+
+    def worth_starting(self) -> int:
+        """Return how many replicas are worth having, of those that demand fills now.
+
+        Not for the requests that wait, but for those that will come to the same height again.
+        """
+        state = self._state
+        scale = state.revision.spec.scale
+        if not self._is_learning or scale.waste_budget:
+            return 0
+        # What just came is not measured yet.
+        height = min(scale.replicas_max, -(-state.book.open // scale.concurrency))
+        level = state.roster.ready + len(state.roster.starting) + 1
+        while level <= height and self._of(level).is_worth_starting:
+            level += 1
+        return level - 1
+
+    @property
+    def _spare(self) -> Rest:
+        """Return the rung of the replica that would be woken next."""
+        roster = self._state.roster
+        is_parking = any(replica.state is ReplicaState.PARKING for replica in roster)
+        return Rest.PARKED if roster.parked or is_parking else Rest.ENDED
+
+    def wake_ahead(self) -> str:
+        """Note that a replica is woken ahead, once in a gap; return the reason."""
+        level, since_s = self._next_level()
+        assert since_s is not None
+        self._woken_ahead[level] = since_s
+        known = self._state.levels.gaps(level).measured
+        return f"a request is expected: {known} gaps between uses of replica {level} were measured"
+
+    def _next_level(self) -> tuple[int, float | None]:
+        """Return the level that no replica is there for, and since when it is not needed."""
+        state = self._state
+        level = state.roster.ready + len(state.roster.starting) + 1
+        if not self._is_learning or level > state.scale.replicas_max:
+            return level, None
+        return level, self._unneeded_since_s(level)
+
+    def _is_beyond(self, level: int) -> bool:
+        """Return whether a level was never up, though others have shown how heights spread.
+
+        Where there was never more than one request at a time, there is no telling.
+        """
+        if not level > self._state.levels.highest > 1:
+            return False
+        return isinstance(self._state.ruling.rule, Learned)
+
+    def _unneeded_since_s(self, level: int) -> float | None:
+        """Return since when a level is not needed; of one that never was, since the beginning."""
+        levels = self._state.levels
+        return levels.began_s if self._is_beyond(level) else levels.down_since_s(level)
+
+    def evicted(self) -> None:
+        """Note that a replica was given up for others: none is woken ahead in its place."""
+        levels = self._state.levels
+        level = self._state.roster.ready + len(self._state.roster.starting) + 1
+        for each, since_s in enumerate(levels.down()[level - levels.level - 1 :], level):
+            self._woken_ahead[each] = since_s
+
+    @property
+    def expected(self) -> int:
+        """Return how many replicas there shall be for requests that are expected."""
+        woken, since = self._woken_ahead.items(), self._unneeded_since_s
+        return max((k for k, since_s in woken if since(k) == since_s), default=0)
+
+    @property
+    def _is_learning(self) -> bool:
+        scale = self._state.scale
+        if isinstance(scale.rule, Histogram):
+            return True
+        is_open = scale.idle_timeout_s is None and scale.warmth is not Warmth.READY
+        return is_open and isinstance(scale.rule, Learned) and self._state.starts_s.taken > 0
+
+    def _of(self, level: int) -> _Learned:
+        """Return what is known of a level."""
+        state = self._state
+        if state.ruling is not self._ruling:
+            # What another rule said of a level says nothing now.
+            self._ruling = state.ruling
+            self._learned.clear()
+        if isinstance(state.ruling.rule, Histogram):
+            return self._counted(level)
+        if self._is_beyond(level):
+            return self._reserve(level)
+        gaps, priced = state.levels.gaps(level), self._price()
+        known = self._learned.get(level)
+        if (
+            known is not None
+            and known.prices == priced.number
+            and not known.highest
+            and gaps.measured <= known.gaps * (1.0 + _ANEW_SHARE)
+        ):
+            return known
+        descent, is_worth_starting = self._learn(level, gaps, priced.rungs)
+        found = _Learned(descent, gaps.measured, priced.number, is_worth_starting)
+        self._learned[level] = found
+        return found
+
+    def _learn(
+        self, level: int, gaps: Gaps, rungs: tuple[Rung, Rung, Rung]
+    ) -> tuple[Descent, bool]:
+        """Work out what is known of a level."""
+        scale, service_s = self._state.scale, self._state.services_s.mean()
+        if level == 1 or service_s is None:
+            return cheapest(gaps, rungs, scale.wait_value), True
+        up_s = gaps.up_s(self._turn_s(level, service_s))
+        return beside_others(gaps, rungs, scale.wait_value, up_s)
+
+    def _turn_s(self, level: int, service_s: float) -> float:
+        """Return how long a request waits that misses a level (from 2) of which nothing is known.
+
+        About one waits before it, and ``level - 1`` replicas become free once in S each.
+        """
+        return _AHEAD * service_s / ((level - 1) * self._state.scale.concurrency)
+
+    def _reserve(self, level: int) -> _Learned:
+        """Return what is known of a level that was never up."""
+        highest, priced = self._state.levels.highest, self._price()
+        known = self._learned.get(level)
+        if known is not None and known.prices == priced.number and known.highest == highest:
+            return known
+        turn_s = self._turn_s(level, self._state.services_s.mean() or 0.0)
+        value = self._state.scale.wait_value
+        descent = beyond_all(highest, level, priced.rungs, value, turn_s)
+        self._learned[level] = _Learned(descent, 0, priced.number, highest=highest)
+        return self._learned[level]
+
+    def _counted(self, level: int) -> _Learned:
+        """Return what the histogram rule says of a level."""
+        times = self._state.ruling.idle_times(level)
+        known = self._learned.get(level)
+        if known is None or known.gaps != times.measured:
+            descent = times.descent()
+            known = _Learned(descent, times.measured)
+            self._learned[level] = known
+        return known
+
+    def _price(self) -> _Priced:
+        """Return what each rung costs: as before until a wake takes a tenth less or more."""
+        state = self._state
+        revision, wakes = state.revision, state.starts_s.taken + state.thaws_s.taken
+        known = self._priced
+        if known is not None and known.wakes == wakes and known.revision is revision:
+            return known
+        rungs, number = self._rungs(), 1 if known is None else known.number + 1
+        if known is not None and known.revision is revision and _is_alike(known.rungs, rungs):
+            rungs, number = known.rungs, known.number
+        self._priced = _Priced(rungs, wakes, revision, number)
+        return self._priced
+
+    def _rungs(self) -> tuple[Rung, Rung, Rung]:
+        """Return what each rung costs; medians of what was measured."""
+        scale = self._state.scale
+        start_s = self._state.starts_s.quantile(0.5) or 0.0
+        thaw_s = self._state.thaws_s.quantile(0.5)
+        thaw_s = _THAW_FIRST_S if thaw_s is None else thaw_s
+        parked = Rung(PARKED_HOLD, min(thaw_s, start_s)) if scale.may_park else _UNUSED
+        # Pinned to PARKED, ending spares nothing.
+        ended = Rung(PARKED_HOLD if scale.warmth is Warmth.PARKED else 0.0, start_s)
+        return (Rung(1.0, 0.0), parked, ended)
+
+
+def _is_alike(old: tuple[Rung, ...], new: tuple[Rung, ...]) -> bool:
+    return all(
+        a.hold == b.hold and abs(a.wake_s - b.wake_s) <= _ALIKE_SHARE * a.wake_s
+        for a, b in zip(old, new, strict=True)
+    )

@@ -1,0 +1,433 @@
+"""Which node and devices a replica gets, and who must go when there is no room.
+
+Several fleets share the machines through this one machine of asks, grants and evictions.
+
+1. First come, first served among those who want the same kind of room: a later ask never takes
+   what an earlier one waits for.
+2. An ask that no node could hold even when empty is refused at once, with the cure.
+3. When room is short, replicas that could be spared are asked to go: superseded ones first, then
+   idle ones, the one whose loss is cheapest (seconds to start it again, per second it has idled)
+   first. Busy ones are asked only after the ask has waited ``PATIENCE_S``; they finish their work
+   first. Provisioned ones are never asked. Parked ones hold memory alone, and count as idle.
+4. A modest ask is served after all others, has nobody go for it, and holds nobody up.
+5. What a parked replica had on its devices counts as its memory. One for which there is no room
+   is asked to go. When it wakes, its former devices come first: with others it starts anew.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import assert_never
+
+from coldspark.fleet.fleet import Advice
+from coldspark.spec.messages import (
+    AskEviction,
+    Device,
+    Grant,
+    GrantRoom,
+    NodeJoined,
+    PlacementEffect,
+    PlacementEvent,
+    RefuseRoom,
+    RoomAsked,
+    RoomReleased,
+    RoomYielded,
+    Ticked,
+    WakeAt,
+)
+from coldspark.spec.types import (
+    GIB,
+    DeviceId,
+    FleetId,
+    GpuAsk,
+    NodeId,
+    ReplicaId,
+    Resources,
+    usable_bytes,
+)
+
+PATIENCE_S = 2.0
+_BUSY = 1e6
+"""Added to the price of a busy replica: any number of idle ones goes first."""
+_WHOLE = 1_000_000
+"""Shares of a device are counted in millionths."""
+
+AdviceOf = Callable[[ReplicaId], Advice | None]
+SmallestType = Callable[[int], str | None]
+"""Name the smallest device type that holds so many bytes of model, or None."""
+
+
+@dataclass(slots=True)
+class _Slot:
+    device: Device
+    holders: dict[ReplicaId, int] = field(default_factory=dict)
+
+    @property
+    def free(self) -> int:
+        return _WHOLE - sum(self.holders.values())
+
+
+@dataclass(slots=True)
+class _Node:
+    joined: NodeJoined
+    slots: dict[DeviceId, _Slot]
+    memory: dict[ReplicaId, int] = field(default_factory=dict)
+
+    @property
+    def free_bytes(self) -> int:
+        return self.joined.memory_bytes - sum(self.memory.values())
+
+
+@dataclass(slots=True)
+class _Ask:
+    asked: RoomAsked
+    since_s: float
+
+
+class Placement:
+    """All nodes, what they hold, and who waits for room."""
+
+    def __init__(self, advice_of: AdviceOf, smallest_type: SmallestType) -> None:
+        self._advice_of = advice_of
+        self._smallest_type = smallest_type
+        self._nodes: dict[NodeId, _Node] = {}
+        self._grants: dict[ReplicaId, Grant] = {}
+        self._fleets: dict[ReplicaId, FleetId] = {}
+        self._former: dict[ReplicaId, tuple[Device, ...]] = {}
+        """What parked replicas had."""
+        self._asks: OrderedDict[ReplicaId, _Ask] = OrderedDict()
+
+    def step(self, event: PlacementEvent, now: float) -> list[PlacementEffect]:
+        """Take one event at ``now`` (monotonic seconds); return what shall be done, in order."""
+        effects: list[PlacementEffect] = []
+        match event:
+            case NodeJoined():
+                slots = {device.id: _Slot(device) for device in event.devices}
+                self._nodes[event.node] = _Node(event, slots)
+            case RoomAsked():
+                refusal = self.refusal(event.resources)
+                if refusal is not None:
+                    return [RefuseRoom(event.replica, refusal)]
+                self._asks[event.replica] = _Ask(event, now)
+            case RoomReleased(replica):
+                self._release(replica)
+            case RoomYielded():
+                self._yield(event, effects)
+            case Ticked():
+                pass
+            case _:
+                assert_never(event)
+        self._serve(now, effects)
+        return effects
+
+    def grant(self, replica: ReplicaId) -> Grant | None:
+        """Return the room that a replica holds."""
+        return self._grants.get(replica)
+
+    @property
+    def is_short(self) -> bool:
+        """Return whether somebody waits for room."""
+        return bool(self._asks)
+
+    def waiting(self, replica: ReplicaId) -> str | None:
+        """Say what a replica waits for, or None when it does not wait."""
+        ask = self._asks.get(replica)
+        if ask is None:
+            return None
+        wanted = _describe(ask.asked.resources)
+        holders = ", ".join(sorted({str(name) for name in self._grants})) or "nobody"
+        return f"waits for {wanted}; room is held by {holders}"
+
+    def refusal(self, resources: Resources) -> str | None:
+        """Say why no node could ever hold this, and what would; None when one could."""
+        if not self._nodes:
+            return "no node has joined"
+        if any(self._could_hold(node, resources) for node in self._nodes.values()):
+            return None
+        largest = max(node.joined.memory_bytes for node in self._nodes.values())
+        if resources.memory_bytes > largest:
+            return (
+                f"needs {_gib(resources.memory_bytes)} of memory; the largest node has"
+                f" {_gib(largest)}: lower `memory`"
+            )
+        return self._device_refusal(resources)
+
+    def holds_together(self, wanted: Iterable[Resources]) -> bool:
+        """Return whether the nodes could hold all of these at once if they were empty."""
+        trial = Placement(lambda replica: None, self._smallest_type)
+        for node in self._nodes.values():
+            trial.step(node.joined, 0.0)
+        for number, resources in enumerate(wanted):
+            name = ReplicaId(str(number))
+            asked = RoomAsked(replica=name, fleet=FleetId(name), resources=resources)
+            if not any(isinstance(effect, GrantRoom) for effect in trial.step(asked, 0.0)):
+                return False
+        return True
+
+    def _device_refusal(self, resources: Resources) -> str:
+        wanted = " or ".join(str(gpu) for gpu in resources.gpus)
+        present = self._present()
+        need = resources.gpu_memory_bytes
+        known = {slot.device.type for node in self._nodes.values() for slot in node.slots.values()}
+        if need is not None and any(gpu.type in known for gpu in resources.gpus):
+            smallest = self._smallest_type(need)
+            cure = (
+                f"the smallest type that fits is {smallest}"
+                if smallest
+                else ("no single type fits: spread it over several (such as A100:4)")
+            )
+            return (
+                f"a model of {_gb(need)} does not fit {wanted} (90 % of a device's memory is"
+                f" usable); {cure}; this machine has {present}"
+            )
+        return f"no node has {wanted}; there is {present}: ask for a type that is there"
+
+    def _present(self) -> str:
+        counts: dict[str, int] = {}
+        for node in self._nodes.values():
+            for slot in node.slots.values():
+                label = slot.device.type + (" (simulated)" if slot.device.is_simulated else "")
+                counts[label] = counts.get(label, 0) + 1
+        return ", ".join(f"{count}×{label}" for label, count in sorted(counts.items())) or "no GPU"
+
+    def _could_hold(self, node: _Node, resources: Resources) -> bool:
+        if resources.memory_bytes > node.joined.memory_bytes:
+            return False
+        return not resources.gpus or any(
+            len(_eligible(node, gpu, resources)) >= gpu.count for gpu in resources.gpus
+        )
+
+    def _release(self, replica: ReplicaId) -> None:
+        self._asks.pop(replica, None)
+        grant = self._grants.pop(replica, None)
+        if grant is None:
+            return
+        node = self._nodes[grant.node]
+        del node.memory[replica], self._fleets[replica]
+        self._former.pop(replica, None)
+        for device in grant.devices:
+            del node.slots[device.id].holders[replica]
+
+    def _yield(self, event: RoomYielded, effects: list[PlacementEffect]) -> None:
+        """Leave a parked replica its memory alone, with what came into it from its devices."""
+        replica = event.replica
+        self._asks.pop(replica, None)
+        grant = self._grants.get(replica)
+        if grant is None or not grant.devices:
+            return
+        node = self._nodes[grant.node]
+        for device in grant.devices:
+            del node.slots[device.id].holders[replica]
+        self._grants[replica] = replace(grant, devices=())
+        self._former[replica] = grant.devices
+        missing_bytes = event.device_bytes - node.free_bytes
+        node.memory[replica] += min(event.device_bytes, node.free_bytes)
+        advice = self._advice_of(replica)
+        if missing_bytes > 0 and advice is not None and not advice.is_leaving:
+            reason = f"its {_gb(event.device_bytes)} of device memory do not fit the node's memory"
+            effects.append(AskEviction(replica, reason))
+
+    def _serve(self, now: float, effects: list[PlacementEffect]) -> None:
+        """Grant in order of arrival; ask for evictions for the first of each kind that waits."""
+        blocked: set[str] = set()
+        wake_s = float("inf")
+        for replica, ask in sorted(self._asks.items(), key=lambda one: one[1].asked.is_modest):
+            kinds = {gpu.type for gpu in ask.asked.resources.gpus} or {"memory"}
+            grant = None if kinds & blocked else self._find(ask.asked)
+            if grant is not None:
+                self._hold(grant, ask.asked)
+                del self._asks[replica]
+                effects.append(GrantRoom(grant))
+                continue
+            if ask.asked.is_modest:
+                continue
+            if not kinds & blocked:
+                wake_s = min(wake_s, self._make_room(ask, now, effects))
+            blocked |= kinds
+        if wake_s < float("inf"):
+            effects.append(WakeAt(wake_s))
+
+    def _find(self, asked: RoomAsked) -> Grant | None:
+        former = self._former.get(asked.replica, ())
+        types = {device.type for device in former}
+        choices = sorted(asked.resources.gpus, key=lambda gpu: gpu.type not in types)
+        for gpu in choices or (None,):
+            for node in self._able(asked):
+                if self._short_bytes(node, asked) > 0:
+                    continue
+                slots = _pick(node, gpu, asked.resources, former)
+                if slots is not None:
+                    return Grant(
+                        replica=asked.replica,
+                        node=node.joined.node,
+                        devices=tuple(slot.device for slot in slots),
+                        fraction=gpu.fraction if gpu else 1.0,
+                    )
+        return None
+
+    def _able(self, asked: RoomAsked) -> list[_Node]:
+        """Return the nodes that come into question: a parked replica stays where it is."""
+        parked = self._grants.get(asked.replica)
+        return list(self._nodes.values()) if parked is None else [self._nodes[parked.node]]
+
+    def _short_bytes(self, node: _Node, asked: RoomAsked) -> int:
+        """Return how much memory is missing, if any."""
+        needed = asked.resources.memory_bytes - node.memory.get(asked.replica, 0)
+        return needed - node.free_bytes
+
+    def _hold(self, grant: Grant, asked: RoomAsked) -> None:
+        node = self._nodes[grant.node]
+        node.memory[grant.replica] = asked.resources.memory_bytes
+        self._fleets[grant.replica] = asked.fleet
+        for device in grant.devices:
+            node.slots[device.id].holders[grant.replica] = _share(grant.fraction)
+        self._grants[grant.replica] = grant
+        self._former.pop(grant.replica, None)
+
+    def _make_room(self, ask: _Ask, now: float, effects: list[PlacementEffect]) -> float:
+        """Ask the cheapest victims to go; return when to look again."""
+        may_be_busy = now >= ask.since_s + PATIENCE_S
+        told = {effect.replica for effect in effects if isinstance(effect, AskEviction)}
+        for victim in self._victims(ask, now, may_be_busy):
+            advice = self._advice_of(victim)
+            if advice is not None and not advice.is_leaving and victim not in told:
+                reason = f"{ask.asked.fleet} needs {_describe(ask.asked.resources)}"
+                effects.append(AskEviction(victim, reason))
+        return max(ask.since_s, now if may_be_busy else 0.0) + PATIENCE_S
+
+    def _victims(self, ask: _Ask, now: float, may_be_busy: bool) -> list[ReplicaId]:
+        """Return the cheapest set of replicas whose going makes room, or [] when none does."""
+        best: tuple[float, list[ReplicaId]] | None = None
+        for gpu in ask.asked.resources.gpus or (None,):
+            for node in self._able(ask.asked):
+                costs = self._costs(node, ask.asked, now, may_be_busy)
+                short_bytes = self._short_bytes(node, ask.asked)
+                found = _victims_on(node, gpu, ask.asked.resources, short_bytes, costs)
+                if found is not None and (best is None or found[0] < best[0]):
+                    best = found
+        return [] if best is None else best[1]
+
+    def _costs(
+        self, node: _Node, asked: RoomAsked, now: float, may_be_busy: bool
+    ) -> dict[ReplicaId, float]:
+        """Price the going of each replica that may be asked; a fleet never evicts its own peers."""
+        costs: dict[ReplicaId, float] = {}
+        for replica in node.memory:
+            advice = self._advice_of(replica)
+            if advice is None or replica == asked.replica:
+                continue
+            is_peer = self._fleets[replica] == asked.fleet and not advice.is_superseded
+            cost = None if is_peer and not advice.is_leaving else _cost(advice, now, may_be_busy)
+            if cost is not None:
+                costs[replica] = cost
+        return costs
+
+    def check(self) -> None:
+        """Assert what must hold after every step."""
+        for node in self._nodes.values():
+            assert node.free_bytes >= 0
+            for slot in node.slots.values():
+                assert slot.free >= 0
+                assert slot.holders.keys() <= node.memory.keys()
+        held = {replica for node in self._nodes.values() for replica in node.memory}
+        assert held == self._grants.keys()
+        assert self._former.keys() <= held
+        # A parked replica that asks holds its memory meanwhile, and nothing else.
+        for replica in held & self._asks.keys():
+            assert not self._grants[replica].devices
+
+
+def _cost(advice: Advice, now: float, may_be_busy: bool) -> float | None:
+    """Price the loss of one replica, in seconds to start it again; None: it may not be asked."""
+    if advice.is_leaving:
+        return 0.0
+    if not advice.is_evictable:
+        return None
+    if advice.idle_since_s is not None:
+        idle_s = max(0.0, now - advice.idle_since_s)
+        return 0.0 if advice.is_superseded else advice.start_s / (1.0 + idle_s)
+    return _BUSY + advice.start_s if may_be_busy else None
+
+
+def _share(fraction: float) -> int:
+    return round(fraction * _WHOLE)
+
+
+def _eligible(node: _Node, gpu: GpuAsk, resources: Resources) -> list[_Slot]:
+    """Return the devices of the right type that could hold the model if they were empty."""
+    need = 0 if resources.gpu_memory_bytes is None else resources.gpu_memory_bytes / gpu.count
+    return [
+        slot
+        for slot in node.slots.values()
+        if slot.device.type == gpu.type
+        and usable_bytes(slot.device.memory_bytes) * gpu.fraction >= need
+    ]
+
+
+def _pick(
+    node: _Node, gpu: GpuAsk | None, resources: Resources, former: tuple[Device, ...] = ()
+) -> list[_Slot] | None:
+    """Return free devices: former ones first, then the fullest; None when there are too few."""
+    if gpu is None:
+        return []
+    share = _share(gpu.fraction)
+    free = [slot for slot in _eligible(node, gpu, resources) if slot.free >= share]
+    free.sort(key=lambda slot: (slot.device not in former, slot.free))
+    return free[: gpu.count] if len(free) >= gpu.count else None
+
+
+def _clear(slot: _Slot, share: int, costs: dict[ReplicaId, float]) -> dict[ReplicaId, float] | None:
+    """Return the cheapest holders whose going frees ``share`` of a device, or None."""
+    victims: dict[ReplicaId, float] = {}
+    free = slot.free
+    for holder in sorted(slot.holders.keys() & costs.keys(), key=lambda name: costs[name]):
+        if free >= share:
+            break
+        victims[holder] = costs[holder]
+        free += slot.holders[holder]
+    return victims if free >= share else None
+
+
+def _victims_on(
+    node: _Node,
+    gpu: GpuAsk | None,
+    resources: Resources,
+    short_bytes: int,
+    costs: dict[ReplicaId, float],
+) -> tuple[float, list[ReplicaId]] | None:
+    victims: dict[ReplicaId, float] = {}
+    if gpu is not None:
+        cleared = sorted(
+            (
+                found
+                for slot in _eligible(node, gpu, resources)
+                if (found := _clear(slot, _share(gpu.fraction), costs)) is not None
+            ),
+            key=lambda found: sum(found.values()),
+        )
+        if len(cleared) < gpu.count:
+            return None
+        for found in cleared[: gpu.count]:
+            victims.update(found)
+    short = short_bytes - sum(node.memory[victim] for victim in victims)
+    for victim in sorted(costs, key=lambda name: costs[name]):
+        if short <= 0:
+            break
+        if victim not in victims:
+            victims[victim] = costs[victim]
+            short -= node.memory[victim]
+    return None if short > 0 else (sum(victims.values()), list(victims))
+
+
+def _describe(resources: Resources) -> str:
+    if resources.gpus:
+        return " or ".join(str(gpu) for gpu in resources.gpus)
+    return f"{_gib(resources.memory_bytes)} of memory"
+
+
+def _gib(size_bytes: int) -> str:
+    return f"{size_bytes / GIB:.3g} GiB"
+
+
+def _gb(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.3g} GB"

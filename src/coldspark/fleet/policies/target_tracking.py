@@ -1,0 +1,65 @@
+"""AWS Application Auto Scaling's target tracking, on the share of a variant's slots in use.
+
+Once a minute m = mean open requests over the last minute / (r c), with r replicas of c slots:
+
+    out  when m > target for 3 datapoints in a row:       want = ceil(r m / target)
+    in   when m < 0.9 target for 15 datapoints in a row:  want = ceil(r m / target)
+
+each followed by its cooldown. From nothing it cannot scale (0 times anything is 0): the first
+request starts one, as a managed endpoint with a step policy on its backlog would.
+Worked number: r=2, c=1, m=1.0, target 0.7 for three minutes: ceil(2 * 1.0 / 0.7) = 3.
+"""
+
+from dataclasses import dataclass
+
+from coldspark.fleet.deadlines import NEVER
+from coldspark.fleet.policies.observation import Observed, Verdict
+from coldspark.fleet.step_scaling import tracked
+from coldspark.spec.scaling_rules import TargetTracking
+
+DATAPOINT_S = 60.0
+_IN_SHARE = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class TargetTrackingMemory:
+    """What the two alarms have seen."""
+
+    want: int = 0
+    next_s: float = 0.0
+    over: int = 0
+    under: int = 0
+    quiet_until_s: float = 0.0
+
+
+def decide(
+    rule: TargetTracking, seen: Observed, memory: TargetTrackingMemory
+) -> tuple[Verdict, TargetTrackingMemory]:
+    """Return how many replicas target tracking would have, and what it remembers."""
+    if memory.want == 0 and seen.open:
+        memory = TargetTrackingMemory(1, seen.now + DATAPOINT_S)
+    elif memory.want and seen.now >= memory.next_s:
+        memory = _datapoint(rule, seen, memory)
+    verdict = Verdict(
+        memory.want,
+        f"target-tracking: wants {memory.want}",
+        floor=memory.want,
+        look_again_s=memory.next_s if memory.want else NEVER,
+    )
+    return verdict, memory
+
+
+def _datapoint(
+    rule: TargetTracking, seen: Observed, memory: TargetTrackingMemory
+) -> TargetTrackingMemory:
+    share = seen.demand.mean(DATAPOINT_S, seen.now) / (memory.want * seen.slots)
+    over = memory.over + 1 if share > rule.target else 0
+    under = memory.under + 1 if share < _IN_SHARE * rule.target else 0
+    next_s = seen.now + DATAPOINT_S
+    want = tracked(memory.want, share, rule.target)
+    if seen.now >= memory.quiet_until_s:
+        if over >= rule.out_minutes:
+            return TargetTrackingMemory(want, next_s, 0, 0, seen.now + rule.out_cooldown_s)
+        if under >= rule.in_minutes:
+            return TargetTrackingMemory(want, next_s, 0, 0, seen.now + rule.in_cooldown_s)
+    return TargetTrackingMemory(memory.want, next_s, over, under, memory.quiet_until_s)

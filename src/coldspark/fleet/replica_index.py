@@ -1,0 +1,154 @@
+"""The replicas of one fleet, indexed so that a warm request scans none of them."""
+
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+
+from coldspark.fleet.replica import Replica, ReplicaState
+from coldspark.spec.types import ReplicaId, RevisionId
+
+_STARTS = (ReplicaState.PLACING, ReplicaState.STARTING)
+_LIVE = (*_STARTS, ReplicaState.READY)
+
+
+class Roster:
+    """Who there is, who is ready, who has a free slot, who idles since when."""
+
+    def __init__(self) -> None:
+        self._all: dict[ReplicaId, Replica] = {}
+        self._free: dict[ReplicaId, Replica] = {}
+        self._idle: OrderedDict[ReplicaId, Replica] = OrderedDict()
+        self.starting: dict[ReplicaId, Replica] = {}
+        """Placing or starting, oldest first. Read only."""
+        self.ready = 0
+        """How many take requests. Read only."""
+        self.failing = 0
+        """How many starts were given up whose processes have not ended yet. Read only.
+
+        Those who waited for them are told when they have, with the end of their log.
+        """
+        self._live: dict[RevisionId, int] = {}
+        self.parked: OrderedDict[ReplicaId, Replica] = OrderedDict()
+        """Frozen ones, longest parked first. Read only."""
+
+    def __iter__(self) -> Iterator[Replica]:
+        return iter(list(self._all.values()))
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def find(self, name: ReplicaId) -> Replica | None:
+        """Return a replica that is not gone."""
+        return self._all.get(name)
+
+    def add(self, replica: Replica) -> None:
+        """Take a replica that asks for room."""
+        self._all[replica.id] = replica
+        self.starting[replica.id] = replica
+        self._live[replica.revision.id] = self.live(replica.revision.id) + 1
+
+    def ready_ones(self) -> list[Replica]:
+        """Return those that take requests."""
+        return [r for r in self._all.values() if r.state is ReplicaState.READY]
+
+    def live(self, revision: RevisionId) -> int:
+        """Return how many of a revision are ready or on their way."""
+        return self._live.get(revision, 0)
+
+    def give_up(self, replica: Replica, reason: str) -> None:
+        """Mark a start as failed by the platform itself; its process is to be ended."""
+        assert replica.failed_start is None
+        replica.failed_start = reason
+        self.failing += 1
+
+    def become_ready(self, replica: Replica, now: float) -> None:
+        """Let a started replica take requests."""
+        replica.move(ReplicaState.READY, now)
+        replica.ready_s, replica.parked_s = now, None
+        del self.starting[replica.id]
+        self.ready += 1
+
+    def park(self, replica: Replica, now: float) -> None:
+        """Move a replica that is being parked, or is needed no more, among the parked."""
+        self._uncount(replica)
+        replica.move(ReplicaState.PARKED, now)
+        replica.parked_s = now
+        self.parked[replica.id] = replica
+
+    def unpark(self, replica: Replica, now: float) -> None:
+        """Let a parked replica ask for room again."""
+        del self.parked[replica.id]
+        replica.move(ReplicaState.PLACING, now)
+        replica.asked_s = now
+        self.add(replica)
+
+    def leave(self, replica: Replica, state: ReplicaState, now: float) -> None:
+        """Move a replica to PARKING, DRAINING, STOPPING or GONE; it takes no more requests."""
+        if replica.state is ReplicaState.READY:
+            self.ready -= 1
+            self._free.pop(replica.id, None)
+            self.wake(replica)
+        self._uncount(replica)
+        self.parked.pop(replica.id, None)
+        replica.move(state, now)
+        if state is ReplicaState.GONE:
+            del self._all[replica.id]
+            self.failing -= replica.failed_start is not None
+
+    def _uncount(self, replica: Replica) -> None:
+        """Take a replica out of those that are ready or on their way."""
+        self.starting.pop(replica.id, None)
+        if replica.state in _LIVE:
+            revision = replica.revision.id
+            self._live[revision] -= 1
+            if not self._live[revision]:
+                del self._live[revision]
+
+    def offer(self, replica: Replica) -> None:
+        """Note that a ready replica has a free slot."""
+        self._free[replica.id] = replica
+
+    def take_free(self) -> Replica | None:
+        """Return the replica that was freed last: the others grow idle and can go.
+
+        Whoever takes it offers it again if it still has room.
+        """
+        return self._free.popitem()[1] if self._free else None
+
+    def take_free_with(self, target: str) -> Replica | None:
+        """Return one that was asked for the model before, else whoever is free."""
+        for replica in reversed(self._free.values()):
+            if target in replica.targets:
+                return self._free.pop(replica.id)
+        return self.take_free()
+
+    def rest(self, replica: Replica, now: float) -> None:
+        """Start the idle clock of a replica that works on nothing."""
+        if replica.idle_since_s is None:
+            replica.idle_since_s = now
+            self._idle[replica.id] = replica
+
+    def wake(self, replica: Replica) -> None:
+        """Stop its idle clock."""
+        self._idle.pop(replica.id, None)
+        replica.idle_since_s = None
+
+    def longest_idle(self) -> Replica | None:
+        """Return the replica that has been idle longest."""
+        return next(iter(self._idle.values()), None)
+
+    def check(self) -> None:
+        """Assert that every index agrees with the replicas."""
+        ready = self.ready_ones()
+        assert self.ready == len(ready)
+        assert set(self._idle) == {r.id for r in ready if not r.running}
+        assert set(self._free) == {r.id for r in ready if r.has_room}
+        assert self.failing == sum(1 for r in self._all.values() if r.failed_start is not None)
+        live = Counter(r.revision.id for r in self._all.values() if r.state in _LIVE)
+        assert self._live == dict(live)
+        parked = {r.id for r in self._all.values() if r.state is ReplicaState.PARKED}
+        assert set(self.parked) == parked
+        assert set(self.starting) == {r.id for r in self._all.values() if r.state in _STARTS}
+        for replica in self._all.values():
+            assert replica.state is not ReplicaState.GONE
+            assert len(replica.running) <= replica.slots
+            assert not (replica.running and replica.state in _STARTS)

@@ -1,1 +1,0 @@
-"""The hot path and the doors."""

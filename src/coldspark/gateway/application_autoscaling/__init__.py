@@ -1,1 +1,0 @@
-"""Application Auto Scaling: what callers say of scalable targets, in AWS's words."""

@@ -1,1 +1,0 @@
-"""Who is calling: API keys as bearer tokens or AWS signatures, and what each key may do."""

@@ -1,1 +1,0 @@
-"""CloudWatch Logs: what replicas printed, and what callers put there themselves."""

@@ -1,1 +1,0 @@
-"""The OpenAI door: ``model`` in the body is the endpoint's name."""

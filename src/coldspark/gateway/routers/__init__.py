@@ -1,1 +1,0 @@
-"""The doors' neighbours where a server has several routers."""

@@ -1,1 +1,0 @@
-"""The S3 door: buckets that this server keeps itself, path style, rest-xml."""

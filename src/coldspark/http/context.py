@@ -1,0 +1,140 @@
+"""What all connections of one gateway share."""
+
+import asyncio
+import email.utils
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from starlette.types import ASGIApp
+
+from coldspark import clock
+from coldspark.http.auth.authentication import Gate
+from coldspark.http.body_spool import SpoolRoom
+from coldspark.http.counters import Tally
+from coldspark.http.disconnect_watcher import HangUps
+from coldspark.http.door_match import Dispatch
+from coldspark.http.request_ids import request_ids
+from coldspark.http.retries import Retries
+from coldspark.platform.ports import Platform
+from coldspark.spec.types import RequestId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How much, and how slowly, a client may send."""
+
+    head_bytes_max: int = 64 * 1024
+    connections_max: int = 10_000
+    pipeline_max: int = 16
+    """Requests of one connection that wait their turn before it is read no further."""
+    head_timeout_s: float = 30.0
+    body_timeout_s: float = 60.0
+    """Without a byte of progress."""
+    idle_timeout_s: float = 75.0
+    linger_timeout_s: float = 5.0
+    """To read a refusal, once it was sent."""
+
+
+class Held(Protocol):
+    """A connection, as the server holds it."""
+
+    def expire(self, now_s: float) -> None:
+        """Act on a time limit that has passed."""
+
+    def drain(self) -> None:
+        """Close once what runs is answered."""
+
+    def abort(self) -> None:
+        """Close now."""
+
+
+class Ending:
+    """The word that the server ends, for replies that would never end by themselves."""
+
+    def __init__(self) -> None:
+        self.has_come = False
+        self._wakes: set[Callable[[], None]] = set()
+
+    def come(self) -> None:
+        """Tell everyone who watches."""
+        self.has_come = True
+        for wake in list(self._wakes):
+            wake()
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        """Call ``wake`` when the server ends."""
+        self._wakes.add(wake)
+
+    def unwatch(self, wake: Callable[[], None]) -> None:
+        """Watch no more."""
+        self._wakes.discard(wake)
+
+
+@dataclass(slots=True, kw_only=True)
+class Context:
+    """One gateway's shared state. Used on the event loop's thread only."""
+
+    platform: Platform
+    dispatch: Dispatch
+    gate: Gate
+    app: ASGIApp
+    """What answers every route that is no invocation."""
+    tally: Tally
+    bounds: Bounds = field(default_factory=Bounds)
+    connections: set[Held] = field(default_factory=set)
+    ids: Iterator[RequestId] = field(default_factory=request_ids)
+    tasks: asyncio.TaskGroup | None = None
+    running: set[asyncio.Task[None]] = field(default_factory=set)
+    """The app's requests."""
+    ending: Ending = field(default_factory=Ending)
+    retries: Retries = field(default_factory=Retries)
+    spool_room: SpoolRoom = field(default_factory=SpoolRoom)
+    hang_ups: HangUps = field(default_factory=HangUps)
+    is_draining: bool = False
+    date_line: str = ""
+    """``date: …`` with its line end; the server renews it every second."""
+    _is_empty: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def spawn(self, coroutine: Coroutine[object, object, None]) -> None:
+        """Run a request of the app in the server's task group."""
+        assert self.tasks is not None, "the server is not running"
+        task = self.tasks.create_task(coroutine)
+        self.running.add(task)
+        task.add_done_callback(self._ended)
+
+    def forget(self, held: Held) -> None:
+        """Let go of a connection that is closed."""
+        self.connections.discard(held)
+        self._check_empty()
+
+    def emptied(self) -> asyncio.Event:
+        """Return the event that nothing is left, neither connection nor task (set while so)."""
+        self._is_empty.clear()
+        self._check_empty()
+        return self._is_empty
+
+    def drain(self) -> None:
+        """Let every connection end with what it is doing."""
+        self.is_draining = True
+        self.ending.come()
+        for held in list(self.connections):
+            held.drain()
+
+    def sweep(self, now_s: float) -> None:
+        """Enforce the time limits, and renew the date."""
+        self.renew_date()
+        for held in list(self.connections):
+            held.expire(now_s)
+
+    def renew_date(self) -> None:
+        """Take the date from the clock."""
+        self.date_line = f"date: {email.utils.formatdate(clock.wall_ms() / 1000, usegmt=True)}\r\n"
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self.running.discard(task)
+        self._check_empty()
+
+    def _check_empty(self) -> None:
+        if not self.connections and not self.running:
+            self._is_empty.set()

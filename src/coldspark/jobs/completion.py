@@ -1,0 +1,134 @@
+"""The end of a job: the words of a failure at their place, the final state, the notice of it.
+
+In this order, and the last two in one transaction: whoever sees the final state finds what it
+promises, and a server that is killed in between does it again.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+
+from coldspark import clock
+from coldspark.errors import ColdsparkError
+from coldspark.jobs.attempt import Broken, Succeeded
+from coldspark.jobs.messages import EndJob, JobState
+from coldspark.jobs.ports import (
+    TOLD_BYTES_MAX,
+    Ended,
+    JobDoor,
+    JobResult,
+    JobStore,
+    Notice,
+    StoredJob,
+)
+from coldspark.platform.storage_ports import ObjectStorage
+from coldspark.spec.types import Failure, FailureKind
+
+_log = logging.getLogger(__name__)
+
+_TRIES = 4
+_PAUSE_S = 0.5
+_DATABASE_PAUSE_S = 1.0
+
+
+class Ending:
+    """Ends jobs."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        storage: ObjectStorage | None,
+        doors: Mapping[str, JobDoor],
+        on_notice: Callable[[], None],
+        notice_id: Callable[[], str],
+    ) -> None:
+        self._store = store
+        self._storage = storage
+        self._doors = doors
+        self._on_notice = on_notice
+        self._notice_id = notice_id
+
+    async def end(
+        self, effect: EndJob, job: StoredJob | None, outcome: Succeeded | Broken | None
+    ) -> None:
+        """Do all that a final state takes. It ends only when that is durable.
+
+        ``job`` None: it is looked up.
+        """
+        while True:
+            try:
+                await self._end(effect, job, outcome)
+                return
+            except Exception:  # noqa: BLE001
+                # Only the disk can refuse; until it does not, the job has no final state, and a
+                # server that ends meanwhile leaves it to the next.
+                _log.exception("job %s: its end could not be written; trying again", effect.id)
+                await asyncio.sleep(_DATABASE_PAUSE_S)
+
+    async def _end(
+        self, effect: EndJob, job: StoredJob | None, outcome: Succeeded | Broken | None
+    ) -> None:
+        job = job or await self._store.find(effect.id)
+        if job is None or job.finished_ms is not None:
+            return
+        result, body = _result(effect, outcome)
+        told = body if body is not None and len(body) <= TOLD_BYTES_MAX else None
+        now_ms = clock.wall_ms()
+        ended = Ended(job=job, state=effect.state, result=result, finished_ms=now_ms, body=told)
+        if effect.state is not JobState.COMPLETED:
+            await self._place_failure(ended)
+        notice = self._notice(ended)
+        kept = None if job.order.output_url is not None else body
+        await self._store.end(job.id, effect.state, result, now_ms, body=kept, notice=notice)
+        if notice is not None:
+            self._on_notice()
+
+    async def _place_failure(self, ended: Ended) -> None:
+        url = ended.job.order.failure_url
+        if url is None or self._storage is None:
+            return
+        content_type, body = self._doors[ended.job.order.door].failure_words(ended)
+        for attempt in range(_TRIES):
+            try:
+                await self._storage.write(url, body, content_type=content_type)
+                return
+            except ColdsparkError as error:
+                _log.warning("job %s: %s could not be written: %s", ended.job.id, url, error)
+            await asyncio.sleep(_PAUSE_S * 2**attempt)
+        _log.error("job %s: its failure is not at %s, only with the job", ended.job.id, url)
+
+    def _notice(self, ended: Ended) -> Notice | None:
+        id = self._notice_id()
+        words = self._doors[ended.job.order.door].notice_words(ended, id)
+        if words is None:
+            return None
+        return Notice(
+            id=id,
+            endpoint=ended.job.endpoint,
+            job=ended.job.id,
+            url=words.url,
+            headers=words.headers,
+            body=words.body,
+            created_ms=ended.finished_ms,
+            due_ms=ended.finished_ms,
+        )
+
+
+def _result(effect: EndJob, outcome: Succeeded | Broken | None) -> tuple[JobResult, bytes | None]:
+    if effect.state is JobState.COMPLETED:
+        assert isinstance(outcome, Succeeded)
+        return outcome.result, outcome.body
+    failure = effect.failure or Failure(kind=FailureKind.CANCELLED, message="it was given up")
+    if isinstance(outcome, Broken) and outcome.failure is failure:
+        return outcome.result, None
+    last = outcome.result if isinstance(outcome, Broken) else JobResult()
+    return (
+        JobResult(
+            code=failure.kind.value,
+            message=failure.message,
+            log_tail=last.log_tail or failure.log_tail,
+            replica=last.replica,
+            request=last.request,
+        ),
+        None,
+    )

@@ -1,0 +1,102 @@
+"""The body of a job: kept with it, or fetched from where it lies.
+
+A short body is read before the request is handed in. A long one is read from the store while a
+replica takes it, and not before: a request may wait for hours, and an open download cannot.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from coldspark import clock
+from coldspark.errors import ArtifactUnavailable, ColdsparkError
+from coldspark.platform.body_stream import BodyStream
+from coldspark.platform.storage_ports import ObjectStorage
+
+WHOLE_BYTES_MAX = 1024 * 1024
+_FETCH_S = 60.0
+"""For each silence of the store."""
+
+
+class FetchedBody(BodyStream):
+    """A body that begins to be fetched when somebody begins to take it."""
+
+    __slots__ = ("_on_attached",)
+
+    def __init__(
+        self, size_bytes: int, on_room: Callable[[], None], on_attached: Callable[[], None]
+    ) -> None:
+        super().__init__(size_bytes, size_bytes, on_room)
+        self._on_attached = on_attached
+
+    def attach(self, on_more: Callable[[], None]) -> None:
+        """Let it be fetched."""
+        super().attach(on_more)
+        self._on_attached()
+
+
+@dataclass(slots=True)
+class Input:
+    """A job's body, whole or to be fetched."""
+
+    body: bytes = b""
+    stream: FetchedBody | None = None
+    content_type: str | None = None
+    fetch_us: int | None = None
+
+
+class Fetch:
+    """Fetches one long body while it is taken."""
+
+    def __init__(self, storage: ObjectStorage, url: str, size_bytes: int) -> None:
+        self._storage = storage
+        self._url = url
+        self._room = asyncio.Event()
+        self._wanted = asyncio.Event()
+        self.error: ColdsparkError | None = None
+        self.stream = FetchedBody(size_bytes, self._room.set, self._wanted.set)
+
+    async def run(self, on_error: Callable[[], None]) -> None:
+        """Fetch, once it is wanted; ``on_error`` is called when the store breaks off."""
+        await self._wanted.wait()
+        try:
+            async with asyncio.timeout(_FETCH_S):
+                _, pieces = await self._storage.stream(self._url)
+            await self._pass_on(pieces)
+        except ColdsparkError as error:
+            self.error = error
+            on_error()
+        except TimeoutError:
+            self.error = ArtifactUnavailable(f"{self._url}: nothing came for {_FETCH_S:g} s")
+            on_error()
+
+    async def _pass_on(self, pieces: AsyncIterator[bytes]) -> None:
+        stream, size = self.stream, self.stream.size_bytes
+        while True:
+            async with asyncio.timeout(_FETCH_S):
+                piece = await anext(pieces, None)
+            if piece is None:
+                break
+            if stream.fed_bytes + len(piece) > (size or 0):
+                raise ArtifactUnavailable(f"{self._url} was replaced while it was read: try again")
+            stream.feed(piece)
+            while stream.is_full:
+                self._room.clear()
+                # Bounded by the request's deadline, which ends this task.
+                await self._room.wait()
+        if stream.fed_bytes != size:
+            raise ArtifactUnavailable(f"{self._url} ended after {stream.fed_bytes} of {size} bytes")
+        stream.end()
+
+
+async def fetch(storage: ObjectStorage, url: str, bytes_max: int) -> tuple[Input, Fetch | None]:
+    """Return a body, or the way to it. Raises what the store raises, and BodyTooLarge."""
+    began_us = clock.monotonic_us()
+    async with asyncio.timeout(_FETCH_S):
+        found = await storage.head(url)
+        if found.size_bytes <= WHOLE_BYTES_MAX:
+            body = await storage.read(url, bytes_max=min(WHOLE_BYTES_MAX, bytes_max))
+            fetch_us = clock.monotonic_us() - began_us
+            return Input(body, None, found.content_type, fetch_us), None
+    way = Fetch(storage, url, found.size_bytes)
+    return Input(b"", way.stream, found.content_type, clock.monotonic_us() - began_us), way

@@ -1,0 +1,402 @@
+"""Run jobs as there is room: one backlog per endpoint decides, this performs.
+
+- A job is journaled before anything follows from it: kept before its caller is told, begun before
+  it is handed in, its answer put in place before it is completed.
+- So kill -9 at any point loses nothing: an attempt that was under way is made again, and puts its
+  answer over the one before it.
+- Few requests are handed in at a time, so that the backlog stays on disk and not in the fleet's
+  queue: as many as all replicas together can run, and some ahead.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+
+from coldspark import clock
+from coldspark.errors import BY_CODE, ColdsparkError, Conflict, NotFound
+from coldspark.jobs.attempt import Attempt, Broken, Succeeded
+from coldspark.jobs.completion import Ending
+from coldspark.jobs.endpoint_queue import Kept, Line, refuse_components, slots_of
+from coldspark.jobs.jobs_table import job_of, numbers_from
+from coldspark.jobs.messages import (
+    Again,
+    AttemptFailed,
+    AttemptSucceeded,
+    BeginJob,
+    CancelAsked,
+    EndJob,
+    EndpointGone,
+    Job,
+    JobArrived,
+    JobEffect,
+    JobEvent,
+    JobId,
+    JobKept,
+    JobLost,
+    JobPolicy,
+    JobRestored,
+    JobState,
+    JobsTicked,
+    KeepJob,
+    PostponeJob,
+    RefuseJob,
+    SlotsSeen,
+    StopJob,
+    WakeAt,
+)
+from coldspark.jobs.ports import (
+    Counted,
+    Depth,
+    JobMeasures,
+    JobOrder,
+    JobPlatform,
+    JobStore,
+    StoredJob,
+    Times,
+)
+from coldspark.jobs.rules import Backlog
+from coldspark.platform.storage_ports import ObjectStorage
+from coldspark.spec.types import EndpointName, Failure, FailureKind, RequestId, VariantName
+from coldspark.tasks import Tasks
+
+_log = logging.getLogger(__name__)
+
+JOBS_MAX = 1_000_000
+"""That have no final state, of all endpoints together: each takes some 300 bytes of memory."""
+_LOOK_S = 1.0
+_DEPTH_EVERY_S = 10.0
+_QUIET_S = 900.0
+"""An endpoint without jobs is measured for so much longer: a graph that ends says nothing."""
+_PURGE_EVERY_S = 60.0
+_CLOSE_S = 5.0
+
+
+class JobRunner:
+    """The jobs of those endpoints that this process owns."""
+
+    def __init__(
+        self,
+        *,
+        platform: JobPlatform,
+        store: JobStore,
+        storage: ObjectStorage | None,
+        ending: Ending,
+        measures: JobMeasures,
+        ids: Iterator[RequestId],
+        owns: Callable[[EndpointName], bool] = lambda name: True,
+        policy: JobPolicy | None = None,
+        kept: Kept | None = None,
+        open_max: int = JOBS_MAX,
+        forgets: bool = True,
+    ) -> None:
+        """Take the neighbours. ``storage`` None: bodies and answers are kept here alone.
+
+        ``forgets``: whether ended jobs of all endpoints, not of its own alone, are purged here.
+        """
+        self._platform = platform
+        self._store = store
+        self._storage = storage
+        self._ending = ending
+        self._measures = measures
+        self._ids = ids
+        self._owns = owns
+        self._policy = policy or JobPolicy()
+        self._kept = kept or Kept()
+        self._open_max = open_max
+        self._forgets = forgets
+        self._lines: dict[EndpointName, Line] = {}
+        self._number = numbers_from(())
+        self._open = 0
+        self._refusals: dict[JobId, Failure] = {}
+        self._tasks = Tasks()
+        self._is_closing = False
+
+    @property
+    def has_storage(self) -> bool:
+        """Return whether bodies and answers may lie elsewhere."""
+        return self._storage is not None
+
+    async def open(self) -> None:
+        """Go on with every job that has no final state."""
+        found = await self._store.unfinished(self._owns)
+        self._number = numbers_from(found)
+        for stored in found:
+            self._post(self._line(stored.endpoint), JobRestored(job_of(stored)))
+        for line in list(self._lines.values()):
+            self._look(line)
+        if found:
+            _log.info("jobs: going on with %d", len(found))
+        self._tasks.spawn(self._measure_for_ever())
+        if self._forgets:
+            self._tasks.spawn(self._purge_for_ever())
+
+    async def close(self) -> None:
+        """Begin nothing more, give up what runs: it is made again by the next server."""
+        self._is_closing = True
+        for line in self._lines.values():
+            if line.timer is not None:
+                line.timer.cancel()
+        await self._tasks.close(_CLOSE_S)
+
+    async def accept(
+        self,
+        endpoint: EndpointName,
+        order: JobOrder,
+        body: bytes,
+        *,
+        id: JobId | None = None,
+        ttl_s: float,
+        timeout_s: float,
+    ) -> JobId:
+        """Take a job; it is durable on return.
+
+        Raises NotFound for an unknown endpoint, ComponentNeeded for one whose components a job
+        cannot name, and QueueFull when too much waits.
+        """
+        refuse_components(self._platform.endpoint(endpoint))
+        if self._is_closing:
+            raise Conflict("the server is stopping: send the job again")
+        now_ms = clock.wall_ms()
+        job = Job(
+            id=id or JobId(next(self._ids)),
+            number=self._number(),
+            size_bytes=len(body),
+            accepted_ms=now_ms,
+            expires_ms=now_ms + round(ttl_s * 1_000),
+            timeout_ms=round(timeout_s * 1_000),
+        )
+        line = self._line(endpoint)
+        self._post(line, JobArrived(job))
+        refusal = self._refusals.pop(job.id, None)
+        if refusal is not None:
+            raise _error(refusal)
+        # In a task of its own: a caller who hangs up now does not leave the job half taken.
+        await asyncio.shield(self._tasks.spawn(self._keep(line, job, order, body)))
+        refusal = self._refusals.pop(job.id, None)
+        if refusal is not None:
+            raise _error(refusal)
+        return job.id
+
+    async def _keep(self, line: Line, job: Job, order: JobOrder, body: bytes) -> None:
+        try:
+            await self._store.keep(job, line.endpoint, order, body)
+        except Exception:  # noqa: BLE001
+            # The store's edge: its caller is told.
+            _log.exception("jobs: one could not be kept")
+            words = "the disk refuses the job: free space in the data directory"
+            self._refusals[job.id] = Failure(kind=FailureKind.STORAGE_FULL, message=words)
+            self._post(line, JobLost(job.id))
+        else:
+            self._post(line, JobKept(job.id))
+
+    async def cancel(self, endpoint: EndpointName, id: JobId) -> None:
+        """Cancel a job. Raises NotFound for one that has no final state to be kept from."""
+        line = self._lines.get(endpoint)
+        if line is None or line.backlog.find(id) is None:
+            raise NotFound(f"endpoint {endpoint} has no job {id} that waits or runs")
+        self._post(line, CancelAsked(id))
+
+    async def find(self, id: JobId) -> StoredJob | None:
+        """Return a job."""
+        return await self._store.find(id)
+
+    async def output(self, id: JobId) -> bytes:
+        """Return the answer that is kept with a job."""
+        return await self._store.output(id)
+
+    async def newest(
+        self, endpoint: EndpointName | None, state: JobState | None, limit: int
+    ) -> list[StoredJob]:
+        """Return the newest jobs, newest first."""
+        return await self._store.newest(endpoint, state, limit)
+
+    # --- one step -----------------------------------------------------------------------------
+
+    def _line(self, endpoint: EndpointName) -> Line:
+        line = self._lines.get(endpoint)
+        if line is None:
+            line = self._lines[endpoint] = Line(endpoint, Backlog(self._policy))
+        return line
+
+    def _post(self, line: Line, event: JobEvent) -> None:
+        """Let a backlog take an event, and do what comes of it."""
+        if self._is_closing and not isinstance(event, AttemptSucceeded | JobKept | JobLost):
+            return
+        before = line.backlog.waiting + line.backlog.running
+        effects = line.backlog.step(event, clock.wall_ms())
+        self._open += line.backlog.waiting + line.backlog.running - before
+        for effect in effects:
+            self._perform(line, effect)
+        now_s = clock.monotonic_s()
+        line.busy_s = now_s
+        if not isinstance(event, SlotsSeen | JobRestored) and now_s - line.looked_s >= _LOOK_S:
+            self._look(line)
+        self._tell(line)
+
+    def _perform(self, line: Line, effect: JobEffect) -> None:
+        match effect:
+            case KeepJob(id):
+                if self._open >= self._open_max:
+                    self._post(line, JobLost(id))
+                    words = f"{self._open} jobs of all endpoints wait already: retry later"
+                    self._refusals[id] = Failure(kind=FailureKind.QUEUE_FULL, message=words)
+            case RefuseJob(id, failure):
+                self._refusals[id] = failure
+            case BeginJob():
+                if not self._is_closing:
+                    self._tasks.spawn(self._attempt(line, effect))
+            case PostponeJob():
+                self._tasks.spawn(self._postpone(line, effect))
+            case StopJob(id):
+                if id in line.attempts:
+                    line.attempts[id].stop()
+            case EndJob():
+                line.ending += 1
+                self._tasks.spawn(self._end(line, effect))
+            case WakeAt(at_ms):
+                self._arm(line, at_ms)
+
+    def _arm(self, line: Line, at_ms: float) -> None:
+        if line.timer is not None:
+            line.timer.cancel()
+        delay_s = max(0.001, (at_ms - clock.wall_ms()) / 1_000 + 0.001)
+        loop = asyncio.get_running_loop()
+        line.timer = loop.call_later(delay_s, self._post, line, JobsTicked())
+
+    def _look(self, line: Line) -> None:
+        """See how many jobs of an endpoint may run now."""
+        line.looked_s = clock.monotonic_s()
+        try:
+            view = self._platform.endpoint(line.endpoint)
+        except NotFound as error:
+            words = f"endpoint {line.endpoint} was deleted: {error.message}"
+            failure = Failure(kind=FailureKind.ENDPOINT_RETIRED, message=words)
+            self._post(line, EndpointGone(failure))
+            return
+        slots = slots_of(view)
+        if slots != line.slots:
+            line.slots = slots
+            self._post(line, SlotsSeen(slots))
+
+    def _tell(self, line: Line) -> None:
+        """Tell the platform how deep the backlog is, when that has changed by a tenth."""
+        waiting = line.backlog.waiting
+        if abs(waiting - line.told) * 10 > line.told or (not waiting and line.told):
+            line.told = waiting
+            self._platform.see_backlog(line.endpoint, waiting)
+
+    # --- what effects lead to -----------------------------------------------------------------
+
+    async def _attempt(self, line: Line, begin: BeginJob) -> None:
+        event: AttemptSucceeded | AttemptFailed
+        try:
+            event = await self._attempted(line, begin)
+        except Exception as error:  # noqa: BLE001
+            # The attempt's edge: the job is on disk, and is tried again some times.
+            _log.exception("job %s: attempt %d failed", begin.id, begin.attempt)
+            words = f"the platform made a mistake: {type(error).__name__}"
+            failure = Failure(kind=FailureKind.REPLICA_DIED, message=words)
+            event = AttemptFailed(begin.id, begin.attempt, failure, Again.COUNTED)
+        self._post(line, event)
+
+    async def _attempted(self, line: Line, begin: BeginJob) -> AttemptSucceeded | AttemptFailed:
+        id, began_ms = begin.id, clock.wall_ms()
+        found = await self._store.begin(id, begin.attempt, begin.lease_ms, began_ms)
+        if found is None:
+            failure = Failure(kind=FailureKind.CANCELLED, message="the job has ended already")
+            return AttemptFailed(id, begin.attempt, failure, Again.NEVER)
+        job, body = found
+        attempt = Attempt(self._platform, self._storage, job, body, next(self._ids))
+        line.attempts[id] = attempt
+        try:
+            outcome = await attempt.run()
+        finally:
+            if line.attempts.get(id) is attempt:
+                del line.attempts[id]
+        if line.backlog.find(id) is not None:
+            line.outcomes[id] = job, outcome
+        if isinstance(outcome, Succeeded):
+            self._time(job, outcome, began_ms)
+            return AttemptSucceeded(id, begin.attempt)
+        if outcome.counted is not None:
+            self._measures.count(line.endpoint, _variant(outcome), outcome.counted)
+        if outcome.is_gone:
+            line.looked_s = float("-inf")
+        return AttemptFailed(id, begin.attempt, outcome.failure, outcome.again)
+
+    def _time(self, job: StoredJob, outcome: Succeeded, began_ms: int) -> None:
+        times = Times(
+            waited_ms=began_ms - job.accepted_ms,
+            total_ms=clock.wall_ms() - job.accepted_ms,
+            fetch_us=outcome.fetch_us,
+            write_us=outcome.write_us,
+        )
+        self._measures.times(job.endpoint, outcome.receipt.usage.variant, times)
+
+    async def _postpone(self, line: Line, effect: PostponeJob) -> None:
+        # Not known to the next server if this is lost: it then begins the job a little early.
+        await self._store.postpone(effect.id, effect.failures, effect.due_ms)
+
+    async def _end(self, line: Line, effect: EndJob) -> None:
+        job, outcome = line.outcomes.pop(effect.id, (None, None))
+        try:
+            await self._ending.end(effect, job, outcome)
+        finally:
+            line.ending -= 1
+        variant = None if outcome is None else _variant(outcome)
+        for what in _COUNTED.get(effect.state, ()):
+            self._measures.count(line.endpoint, variant, what)
+
+    # --- now and then -------------------------------------------------------------------------
+
+    async def _measure_for_ever(self) -> None:
+        while True:
+            for line in list(self._lines.values()):
+                self._look(line)
+                self._measure(line)
+            await asyncio.sleep(_DEPTH_EVERY_S)
+
+    def _measure(self, line: Line) -> None:
+        backlog, now_s = line.backlog, clock.monotonic_s()
+        if not (backlog.is_empty and not line.ending):
+            line.busy_s = now_s
+        elif now_s - line.busy_s > _QUIET_S:
+            if line.timer is not None:
+                line.timer.cancel()
+            del self._lines[line.endpoint]
+            return
+        oldest_ms = backlog.oldest_ms
+        age_s = 0.0 if oldest_ms is None else (clock.wall_ms() - oldest_ms) / 1_000
+        try:
+            view = self._platform.endpoint(line.endpoint)
+        except NotFound:
+            return
+        states = [replica.state for variant in view.variants for replica in variant.replicas]
+        replicas = sum(state in ("ready", "busy") for state in states)
+        depth = Depth(waiting=backlog.waiting, oldest_s=age_s, replicas=replicas)
+        self._measures.depth(line.endpoint, depth)
+
+    async def _purge_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(_PURGE_EVERY_S)
+            before_ms = clock.wall_ms() - round(self._kept.jobs_s * 1_000)
+            try:
+                await self._store.purge(before_ms, self._kept.jobs_max, self._kept.bytes_max)
+            except Exception:  # noqa: BLE001
+                # The task's edge: the next round tries again.
+                _log.exception("jobs: old ones could not be forgotten")
+
+
+_COUNTED = {
+    JobState.COMPLETED: (Counted.PROCESSED,),
+    JobState.FAILED: (Counted.PROCESSED, Counted.FAILED),
+    JobState.EXPIRED: (Counted.EXPIRED,),
+}
+
+
+def _variant(outcome: Succeeded | Broken) -> VariantName | None:
+    return None if outcome.receipt is None else outcome.receipt.usage.variant
+
+
+def _error(failure: Failure) -> ColdsparkError:
+    return BY_CODE[failure.kind](failure.message, retry_after_s=failure.retry_after_s)

@@ -1,0 +1,1 @@
+"""GPUs of this machine: found, shared, and their memory released while a replica is parked."""

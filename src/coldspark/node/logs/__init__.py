@@ -1,0 +1,1 @@
+"""What replicas print: pipes, lines, and the newest of them in memory."""

@@ -1,0 +1,1 @@
+"""What a replica has of its own on this machine: its scratch directory."""

@@ -1,0 +1,134 @@
+"""Which model data goes when there is too much: the least recently used that nobody may ask for.
+
+Sizes go by inode: what two directories share is counted once, and is free only when both went.
+"""
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from coldspark.objects.blobs import Weights
+
+_EVICTABLE = ("objects", "files")
+"""An upload stays: there may be no other copy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A directory of model data, a blob that none of them holds, or what came of a download."""
+
+    path: Path
+    used_ns: int
+    is_living: bool
+    files: Mapping[int, int]
+    """Bytes on the disk by inode."""
+
+
+def to_evict(kept: Sequence[Kept], bytes_max: int) -> list[Kept]:
+    """Return what to remove, least recently used first, so that at most ``bytes_max`` stay.
+
+    What lives stays, even if it alone is more than that.
+    """
+    holders = Counter(inode for one in kept for inode in one.files)
+    total = sum({inode: size for one in kept for inode, size in one.files.items()}.values())
+    evicted = []
+    for one in sorted(kept, key=lambda one: (one.used_ns, one.path)):
+        if total <= bytes_max:
+            break
+        if not one.is_living:
+            holders.subtract(one.files.keys())
+            total -= sum(size for inode, size in one.files.items() if not holders[inode])
+            evicted.append(one)
+    return evicted
+
+
+def held_bytes(root: Path) -> int:
+    """Return what downloaded model data takes on the disk; what is shared counts once."""
+    rooms = (root / room for room in (*_EVICTABLE, "blobs", "partial"))
+    paths = (path for room in rooms for path in _children(room))
+    return sum(dict(file for path in paths for file in _files(path)).values())
+
+
+def survey(root: Path, living: Collection[str], in_flight: Collection[Path]) -> list[Kept]:
+    """Return all that is kept. ``living`` are sources as the manifests name them."""
+    weights = Weights(root)
+    kept = [_kept(path, is_living=True) for path in _children(root / "uploads")]
+    for directory in (path for room in _EVICTABLE for path in _children(root / room)):
+        manifest = weights.manifest(directory)
+        # Of unknown source, it may be anybody's.
+        is_living = manifest is None or manifest.source in living
+        is_linked = manifest is not None and manifest.is_linked
+        kept.append(_kept(directory, is_living=is_living, is_linked=is_linked))
+    kept += [_kept(blob, is_living=False) for blob in _children(root / "blobs") if _is_alone(blob)]
+    for path in _children(root / "partial"):
+        is_living = path in in_flight or path.with_suffix("") in in_flight
+        kept.append(_kept(path, is_living=is_living))
+    return kept
+
+
+def remove(root: Path, evicted: Iterable[Kept]) -> list[Path]:
+    """Remove what was chosen, and the blobs that nobody holds then; return what went.
+
+    A directory leaves its name before its files go: what has its name is whole.
+    """
+    weights = Weights(root)
+    removed: list[Path] = []
+    freed: set[int] = set()
+    for one in evicted:
+        if _is_unused_since(one) and _take_away(one.path, root / "incoming"):
+            weights.forget(one.path)
+            removed.append(one.path)
+            freed.update(one.files)
+    for blob in _children(root / "blobs"):
+        if blob.lstat().st_ino in freed and _is_alone(blob):
+            blob.unlink()
+    weights.unsee_missing()
+    return removed
+
+
+def _is_unused_since(one: Kept) -> bool:
+    """Return whether nobody asked for it after it was chosen."""
+    try:
+        return one.path.lstat().st_mtime_ns == one.used_ns
+    except FileNotFoundError:
+        return False
+
+
+def _take_away(path: Path, incoming: Path) -> bool:
+    leaving = incoming / f"leaving-{path.name}"
+    try:
+        path.rename(leaving)
+    except FileNotFoundError:
+        return False
+    if leaving.is_dir():
+        shutil.rmtree(leaving)
+    else:
+        leaving.unlink()
+    return True
+
+
+def _kept(path: Path, *, is_living: bool, is_linked: bool = False) -> Kept:
+    state = path.lstat()
+    # What a bucket holds as well is not freed; once the object is gone, it is.
+    files = dict(_files(path, links_max=1 if is_linked else None))
+    return Kept(path=path, used_ns=state.st_mtime_ns, is_living=is_living, files=files)
+
+
+def _files(path: Path, links_max: int | None = None) -> Iterator[tuple[int, int]]:
+    tree = [(str(path.parent), [], [path.name])] if path.is_file() else os.walk(path)
+    for folder, _, names in tree:
+        for name in names:
+            state = os.lstat(os.path.join(folder, name))
+            if links_max is None or state.st_nlink <= links_max:
+                yield state.st_ino, state.st_blocks * 512
+
+
+def _is_alone(blob: Path) -> bool:
+    return blob.lstat().st_nlink == 1
+
+
+def _children(room: Path) -> list[Path]:
+    return sorted(room.iterdir()) if room.is_dir() else []

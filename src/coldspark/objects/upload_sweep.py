@@ -1,0 +1,48 @@
+"""End uploads in parts that were left alone: once an hour, those that nobody touched for a week."""
+
+import asyncio
+import logging
+from typing import Protocol
+
+from coldspark.tasks import Tasks
+
+_log = logging.getLogger(__name__)
+UNTOUCHED_MS = 7 * 24 * 3_600_000
+_EVERY_S = 3_600.0
+_CLOSE_WITHIN_S = 5.0
+
+
+class SweptUploads(Protocol):
+    """What holds uploads."""
+
+    async def sweep(self, untouched_ms: int) -> int:
+        """End what nobody touched for so long; return how many that were."""
+
+
+class UploadSweep:
+    """Sweeps while the server runs."""
+
+    def __init__(self, uploads: SweptUploads, every_s: float = _EVERY_S) -> None:
+        self._uploads = uploads
+        self._every_s = every_s
+        self._tasks = Tasks()
+
+    def open(self) -> None:
+        """Sweep now, and from now on."""
+        self._tasks.spawn(self._sweep_for_ever())
+
+    async def close(self) -> None:
+        """Sweep no more."""
+        await self._tasks.close(_CLOSE_WITHIN_S)
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            try:
+                ended = await self._uploads.sweep(UNTOUCHED_MS)
+            except Exception:  # noqa: BLE001
+                # The task's outermost edge: the next sweep may find the disk in order.
+                _log.exception("abandoned uploads could not be swept")
+            else:
+                if ended:
+                    _log.info("%d abandoned uploads were ended", ended)
+            await asyncio.sleep(self._every_s)

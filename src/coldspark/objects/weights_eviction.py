@@ -1,0 +1,64 @@
+"""Keep downloaded model data within its bound: at the start, and after whatever was brought here.
+
+What a deployed endpoint names, and what a living replica was started from, stays, even where that
+alone is more than the bound.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Protocol
+
+from coldspark.spec.units import format_size
+from coldspark.tasks import Tasks
+
+_log = logging.getLogger(__name__)
+_CLOSE_WITHIN_S = 5.0
+
+
+class EvictingStore(Protocol):
+    """Where model data lies."""
+
+    on_made: Callable[[], None]
+    """Called when something was brought here."""
+
+    async def evict(self, living: Collection[str], bytes_max: int) -> list[Path]:
+        """Remove what is not living and was not used for longest; return what went."""
+
+
+class WeightsBound:
+    """Enforces one bound on one store."""
+
+    def __init__(
+        self, store: EvictingStore, bytes_max: int, living: Callable[[], Collection[str]]
+    ) -> None:
+        """Take the neighbours. ``living`` tells the URLs that must stay, whenever asked."""
+        self._store = store
+        self._bytes_max = bytes_max
+        self._living = living
+        self._is_due = asyncio.Event()
+        self._tasks = Tasks()
+
+    def open(self) -> None:
+        """Enforce it from now on."""
+        self._store.on_made = self._is_due.set
+        self._is_due.set()
+        self._tasks.spawn(self._enforce_for_ever())
+
+    async def close(self) -> None:
+        """Enforce it no more."""
+        await self._tasks.close(_CLOSE_WITHIN_S)
+
+    async def _enforce_for_ever(self) -> None:
+        while True:
+            await self._is_due.wait()
+            self._is_due.clear()
+            try:
+                gone = await self._store.evict(self._living(), self._bytes_max)
+            except OSError as error:
+                _log.warning("model data could not be evicted: %s", error)
+                continue
+            if gone:
+                most = format_size(self._bytes_max)
+                _log.info("%d of model data were evicted: at most %s are kept", len(gone), most)

@@ -1,0 +1,1 @@
+"""Requests and replies that are written down: which, as what, and where."""

@@ -1,0 +1,376 @@
+"""The single writer: performs in the real world what the driver's fleets want done.
+
+Everything runs on the event loop's thread; what happens to a replica comes back as an event.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import assert_never
+
+from coldspark import clock
+from coldspark.billing.replica_accounts import Account, Accounts
+from coldspark.billing.usage import Usage
+from coldspark.fleet.driver import Driver, PlacementPort, StepListener
+from coldspark.fleet.fleet import Fleet
+from coldspark.fleet.placement import AdviceOf, Placement, SmallestType
+from coldspark.platform.call import Call
+from coldspark.platform.hosted_fleet import Cell
+from coldspark.platform.ports import Engine, Invocation, Ledger, Sink, StartOrder
+from coldspark.platform.start_timelines import Starts
+from coldspark.spec import failures
+from coldspark.spec.messages import (
+    Abort,
+    AskRoom,
+    FleetEvent,
+    NodeJoined,
+    ParkFailed,
+    ParkReplica,
+    RareEffect,
+    Reject,
+    ReleaseRoom,
+    ReplicaExited,
+    ReplicaReady,
+    RequestArrived,
+    RequestCancelled,
+    RequestFinished,
+    RolledBack,
+    RolledOut,
+    StartReplica,
+    StopReplica,
+    Ticked,
+    UnparkReplica,
+    YieldRoom,
+)
+from coldspark.spec.types import (
+    EndpointName,
+    Exit,
+    Failure,
+    FailureKind,
+    FleetId,
+    ReplicaId,
+    RequestId,
+    Revision,
+    VariantName,
+    fleet_id,
+)
+from coldspark.spec.waterfall import StartTimeline
+
+_TIMER_SLACK_S = 0.001
+"""The loop's timers count whole milliseconds and may fire that much early."""
+_NAME_CHARS = 40
+
+
+class Controller:
+    """All fleets of this process, and the calls to them. Implements the driver's ``Performer``."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        ledger: Ledger,
+        node: NodeJoined,
+        rate_nanos_per_hour: int,
+        boot: int,
+        smallest_type: SmallestType,
+        on_rollback: Callable[[Cell, Revision], None],
+        placement: Callable[[AdviceOf], PlacementPort] | None = None,
+        accounts: Accounts | None = None,
+        on_step: StepListener | None = None,
+    ) -> None:
+        """Take the neighbours. ``on_step`` is called with every step of every fleet.
+
+        ``placement`` makes it where it is not this controller's alone, ``accounts`` are given
+        where the machine has further meters.
+        """
+        self._engine = engine
+        self._ledger = ledger
+        self._node = node
+        self._boot = boot
+        self._on_rollback = on_rollback
+        self._cells: dict[FleetId, Cell] = {}
+        self._born = self._asides = 0
+        self._calls: dict[RequestId, Call] = {}
+        self._starts = Starts()
+        self.accounts = accounts or Accounts(rate_nanos_per_hour)
+        self._placement_timer: asyncio.TimerHandle | None = None
+        self.driver: Driver[Cell] = Driver(
+            self,
+            placement or (lambda advice_of: Placement(advice_of, smallest_type)),
+            clock.monotonic_s,
+            on_step=on_step,
+            on_change=_changed,
+            on_gone=self._forget,
+        )
+        self.placement = self.driver.placement
+        self.post = self.driver.post
+        self.driver.place(node)
+
+    def cell(self, endpoint: EndpointName, variant: VariantName) -> Cell | None:
+        """Return the cell of a variant."""
+        return self._cells.get(fleet_id(endpoint, variant))
+
+    def cells(self) -> Iterator[Cell]:
+        """Return all cells, those that are being retired included."""
+        return iter(list(self._cells.values()))
+
+    def open_cell(
+        self,
+        endpoint: EndpointName,
+        variant: VariantName,
+        revision: Revision,
+        first: FleetEvent | None = None,
+        *,
+        is_beside: bool = False,
+        is_shadow: bool = False,
+    ) -> Cell:
+        """Begin to run a variant; its provisioned replicas start at once.
+
+        ``first`` is what its fleet hears first, such as another floor than the revision's.
+        ``is_beside``: another cell has the variant's name, and keeps it until ``install``.
+        ``is_shadow``: its replicas take only room that nobody else wants.
+        """
+        self._born += 1
+        prefix = f"{endpoint[:_NAME_CHARS]}-{self._boot}x{self._born}."
+        fleet = Fleet(fleet_id(endpoint, variant), revision, replica_prefix=prefix)
+        cell = Cell(endpoint, variant, fleet)
+        cell.is_shadow = is_shadow
+        if is_beside:
+            cell.id = self._aside(cell)
+        assert cell.id not in self._cells
+        self._cells[cell.id] = cell
+        self.driver.post(cell, first or Ticked())
+        return cell
+
+    def install(self, cell: Cell) -> None:
+        """Give a cell that was opened beside another its variant's name, which must be free."""
+        assert cell.fleet.id not in self._cells
+        self._rename(cell, cell.fleet.id)
+
+    def set_aside(self, cell: Cell) -> None:
+        """Free a cell's name: the same variant may be opened anew while this one serves on."""
+        self._rename(cell, self._aside(cell))
+
+    def _aside(self, cell: Cell) -> FleetId:
+        self._asides += 1
+        return FleetId(f"{cell.fleet.id}#{self._asides}")
+
+    def _rename(self, cell: Cell, id: FleetId) -> None:
+        self._cells[id] = self._cells.pop(cell.id)
+        cell.id = id
+
+    def retire(self, cell: Cell) -> None:
+        """Refuse what waits, let finish what runs, then forget the variant.
+
+        Its name is free at once.
+        """
+        self.set_aside(cell)
+        self.driver.retire(cell)
+
+    def close(self) -> None:
+        """Retire every variant: no replica that ends from here on is replaced."""
+        for cell in self.cells():
+            self.retire(cell)
+
+    def submit(self, cell: Cell, invocation: Invocation, sink: Sink) -> Call:
+        """Hand a request to a variant; every outcome reaches the sink."""
+        spec = cell.fleet.revision.spec
+        limits, target = spec.limits, invocation.target
+        terms = invocation.job
+        timeout_s = limits.request_timeout_s if terms is None else terms.wait_s
+        run_s = None if terms is None else terms.run_s
+        call = Call(self, cell, invocation, sink, timeout_s)
+        size_bytes = len(invocation.body)
+        if (stream := invocation.stream) is not None:
+            stream.limit_bytes = limits.body_bytes_max
+            size_bytes = stream.fed_bytes if stream.size_bytes is None else stream.size_bytes
+        if size_bytes > limits.body_bytes_max:
+            call.fail(_too_large(size_bytes, limits.body_bytes_max))
+            return call
+        if target is not None or spec.multi_model is not None:
+            refusal = failures.no_target(target, has_many=spec.multi_model is not None)
+            if refusal is not None:
+                call.fail(refusal)
+                return call
+        if not self._ledger.is_writable:
+            call.refuse(failures.storage_full())
+            return call
+        self._calls[invocation.request] = call
+        arrived = RequestArrived(
+            invocation.request, call.deadline_s, size_bytes, target=target, run_s=run_s
+        )
+        self.driver.post(cell, arrived)
+        return call
+
+    def _forget(self, cell: Cell) -> None:
+        self._cells.pop(cell.id, None)
+        self._starts.forget_fleet(cell.fleet)
+        if cell.timer is not None:
+            cell.timer.cancel()
+
+    def forward(self, cell: Cell, request: RequestId, replica: ReplicaId, now: float) -> None:
+        """Send the request to the replica."""
+        call = self._calls[request]
+        call.forwarded_s = now
+        if call.invocation.job is not None:
+            call.deadline_s = now + call.invocation.job.run_s
+        call.account = self.accounts.begin(request, replica, now)
+        call.sent(self._engine.call(replica, call.invocation, call.deadline_s, call))
+
+    def wake(self, cell: Cell | None, at_s: float) -> None:
+        """Send ``Ticked`` then, to placement where no fleet is given; a later call replaces it."""
+        timer = self._placement_timer if cell is None else cell.timer
+        if timer is not None:
+            timer.cancel()
+        loop = asyncio.get_running_loop()
+        delay_s = max(0.0, at_s - clock.monotonic_s()) + _TIMER_SLACK_S
+        if cell is None:
+            self._placement_timer = loop.call_later(delay_s, self.driver.place, Ticked())
+        else:
+            cell.timer = loop.call_later(delay_s, self.driver.post, cell, Ticked())
+
+    def perform(self, cell: Cell, effect: RareEffect) -> None:
+        """Do what else a fleet wants."""
+        match effect:
+            case Reject(request, failure):
+                self._reject(request, failure)
+            case Abort(request, replica):
+                self._engine.abort(replica, request)
+            case AskRoom(replica, _, _):
+                self._starts.asked(replica)
+            case StartReplica(replica, revision):
+                self._start(cell, replica, revision)
+            case ParkReplica(replica):
+                self._engine.park(replica)
+            case UnparkReplica(replica):
+                self._unpark(replica)
+            case YieldRoom(replica):
+                self.accounts.park(replica)
+            case StopReplica(replica, grace_s, _):
+                self._engine.stop(replica, grace_s)
+            case ReleaseRoom(replica):
+                self._starts.forget(replica)
+                self.accounts.release(replica)
+            case RolledBack(revision, _):
+                self._on_rollback(cell, revision)
+            case RolledOut():
+                _changed(cell)
+            case _:
+                assert_never(effect)
+
+    def _reject(self, request: RequestId, failure: Failure) -> None:
+        call = self._calls.pop(request, None)
+        if call is not None:
+            call.fail(failure)
+
+    def _start(self, cell: Cell, replica: ReplicaId, revision: Revision) -> None:
+        self._starts.granted(replica)
+        grant = self.placement.grant(replica)
+        assert grant is not None
+        self.accounts.place(cell.endpoint, cell.variant, revision, self._node, grant)
+        environment = {
+            "COLDSPARK_ENDPOINT": cell.endpoint,
+            "COLDSPARK_VARIANT": cell.variant,
+            "COLDSPARK_REVISION": revision.id,
+        }
+        order = StartOrder(
+            replica=replica,
+            fleet=cell.fleet.id,
+            revision=revision,
+            grant=grant,
+            environment=environment,
+        )
+        self._engine.start(order)
+
+    def _unpark(self, replica: ReplicaId) -> None:
+        grant = self.placement.grant(replica)
+        assert grant is not None
+        self.accounts.unpark(replica, self._node, grant)
+        self._starts.granted(replica)
+        # Nothing is fetched, nothing is started: what it takes from here on is the thaw.
+        self._starts.fetched(replica)
+        self._starts.booted(replica)
+        self._engine.unpark(replica, grant)
+
+    def on_fetched(self, replica: ReplicaId) -> None:
+        """Model data and environment are here."""
+        self._starts.fetched(replica)
+
+    def on_booted(self, replica: ReplicaId) -> None:
+        """The process exists."""
+        self._starts.booted(replica)
+
+    def on_ready(self, replica: ReplicaId) -> None:
+        """The replica takes calls."""
+        self._starts.ready(replica)
+        self.accounts.ready(replica)
+        self.driver.tell(replica, ReplicaReady(replica))
+
+    def on_parked(self, replica: ReplicaId, device_bytes: int) -> None:
+        """The replica is frozen; so much of its devices' memory is in the host's."""
+        self.driver.parked(replica, device_bytes)
+
+    def on_park_failed(self, replica: ReplicaId, reason: str) -> None:
+        """The replica cannot be parked."""
+        self.driver.tell(replica, ParkFailed(replica, reason))
+
+    def on_exited(self, replica: ReplicaId, exit: Exit) -> None:
+        """The process is gone."""
+        self.driver.tell(replica, ReplicaExited(replica, exit))
+
+    def settle_call(self, call: Call, now_s: float) -> int:
+        """Stop the request's meter; return its nanos."""
+        request = call.invocation.request
+        self._calls.pop(request, None)
+        return 0 if call.account is None else self.accounts.finish(request, call.account, now_s)
+
+    def charge_start(self, account: Account) -> int:
+        """Return what a replica's start cost, once, in nanos."""
+        return self.accounts.take_start(account)
+
+    def timeline_of(self, call: Call) -> StartTimeline | None:
+        """Return the start that the call waited for, or None when it waited for none."""
+        if call.account is not None:
+            return self._starts.timeline(call.account.replica, since_s=call.arrived_s)
+        return self._starts.latest(call.cell.fleet, since_s=call.arrived_s)
+
+    def record(self, usage: Usage) -> None:
+        """Write the ledger's line."""
+        self._ledger.record(usage)
+
+    def record_then(self, usage: Usage, done: Callable[[], None]) -> None:
+        """Write the ledger's line at the end of this turn of the loop, then call ``done``."""
+        self._ledger.record_then(usage, done)
+
+    def let_go(self, call: Call) -> None:
+        """Tell the fleet that the replica is done with the request."""
+        self.driver.post(call.cell, RequestFinished(call.invocation.request))
+
+    def cancel(self, call: Call) -> None:
+        """Tell the fleet that the caller hung up."""
+        self.driver.post(call.cell, RequestCancelled(call.invocation.request))
+
+    def settle(self) -> None:
+        """Write down what was held without a request since the last settlement."""
+        if not self._ledger.is_writable:
+            # The meter keeps it until then.
+            return
+        provisioned = frozenset(
+            replica.id
+            for cell in self._cells.values()
+            if (floor := cell.fleet.floor)
+            for replica in cell.fleet.replicas()[:floor]
+        )
+        self._ledger.hold(self.accounts.settle(provisioned))
+
+
+def _changed(cell: Cell) -> None:
+    if cell.watch is not None:
+        cell.watch()
+
+
+def _too_large(size_bytes: int, limit_bytes: int) -> Failure:
+    return Failure(
+        kind=FailureKind.BODY_TOO_LARGE,
+        message=f"the body has {size_bytes} bytes; the limit is {limit_bytes} (body_bytes_max)."
+        " Raise the endpoint's limit, or send a reference to the data instead",
+    )

@@ -1,0 +1,353 @@
+"""One endpoint that is deployed: the cells that serve it, and what becomes of them in a change."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from coldspark import clock
+from coldspark.database.records import StoredEndpoint
+from coldspark.platform.capture.capture import Capture, Captures
+from coldspark.platform.capture.records import Counted
+from coldspark.platform.controller import Controller
+from coldspark.platform.deployments import Change, Shift
+from coldspark.platform.hosted_fleet import Cell
+from coldspark.platform.metric_ports import AlarmStates
+from coldspark.platform.ports import Invocation, Sink, TapsView, Ticket
+from coldspark.platform.scale_bounds import Floors
+from coldspark.platform.shadow import Shadow
+from coldspark.platform.traffic_split import Lineup
+from coldspark.spec.messages import RevisionAdopted
+from coldspark.spec.types import EndpointDefinition, Revision, VariantDefinition, VariantName
+from coldspark.tasks import Tasks
+
+_log = logging.getLogger(__name__)
+_DRAIN_LOOK_S = 0.1
+
+
+@dataclass(slots=True, kw_only=True)
+class Neighbours:
+    """What every endpoint needs."""
+
+    controller: Controller
+    floors: Floors
+    tasks: Tasks
+    captures: Captures | None
+    """None: there is no object storage."""
+    save: Callable[["Deployed"], None]
+    """Write the definition down, soon."""
+    alarms: AlarmStates | None = None
+    """None: nobody watches alarms here, or not yet."""
+
+
+class Taps:
+    """What else becomes of an endpoint's requests: copies for its shadow, lines of its capture."""
+
+    __slots__ = ("_controller", "capture", "shadow")
+
+    def __init__(
+        self, controller: Controller, capture: Capture | None, shadow: Shadow | None
+    ) -> None:
+        self._controller = controller
+        self.capture = capture
+        self.shadow = shadow
+
+    def submit(self, cell: Cell, invocation: Invocation, sink: Sink) -> Ticket:
+        """Hand a request in, and then what it is copied to."""
+        if self.capture is not None:
+            sink = self.capture.tap(cell.variant, invocation, sink)
+        ticket = self._controller.submit(cell, invocation, sink)
+        if self.shadow is not None:
+            self.shadow.offer(cell, invocation)
+        return ticket
+
+
+class Deployed:
+    """One endpoint. Implements ``shifts.Owner`` for its change."""
+
+    __slots__ = (
+        "_before",
+        "_counted",
+        "_neighbours",
+        "failure",
+        "lineup",
+        "shift",
+        "stored",
+        "taken_back",
+        "taps",
+    )
+
+    def __init__(self, stored: StoredEndpoint, neighbours: Neighbours) -> None:
+        self._neighbours = neighbours
+        self.stored = stored
+        self.lineup = Lineup(())
+        self.shift: Shift | None = None
+        self.failure: str | None = None
+        """Why its last change was taken back."""
+        self.taken_back: tuple[VariantName, ...] = ()
+        """Of which variants that change was."""
+        self.taps: Taps | None = None
+        """None for most: requests go straight to their cell."""
+        self._counted = Counted()
+        self._before: EndpointDefinition | None = None
+        """What it was before the last change in place, which its fleets may take back."""
+
+    @property
+    def definition(self) -> EndpointDefinition:
+        """Return what it shall be."""
+        return self.stored.definition
+
+    def cell_for(self, invocation: Invocation) -> Cell | None:
+        """Return who takes a request, or None when there is no such variant."""
+        variant, shift = invocation.variant, self.shift
+        lineup = self.lineup if shift is None else shift.lineup_for(variant)
+        return lineup.cells.get(variant or lineup.choose())
+
+    def cells_of(self, variant: VariantName) -> list[Cell]:
+        """Return the cells of a variant: while a change is under way there may be two."""
+        lineups = [self.lineup] if self.shift is None else [self.lineup, self.shift.green]
+        cells = [one.cells[variant] for one in lineups if variant in one.cells]
+        return list(dict.fromkeys(cells))
+
+    def open(self) -> None:
+        """Run what the definition says; a change that was under way begins anew."""
+        previous = self.definition.previous
+        self._run((previous or self.definition).variants)
+        self._tap()
+        if previous is not None:
+            self._begin(previous)
+
+    def adopt(self, stored: StoredEndpoint) -> None:
+        """Become what a new definition says, at once or by steps."""
+        self._before = self.definition
+        self.stored, self.failure, self.taken_back = stored, None, ()
+        previous = stored.definition.previous
+        if previous is None:
+            self._run(stored.definition.variants)
+        else:
+            self._begin(previous)
+        self._tap()
+
+    def watch_alarms(self) -> None:
+        """Hear of alarms from here on, where a change is under way."""
+        if self.shift is not None:
+            self.shift.watch_alarms(self._neighbours.alarms)
+
+    def end_change(self) -> None:
+        """End a change that is under way: another one comes."""
+        if self.shift is not None:
+            self.shift.supersede()
+
+    def stop_change(self) -> None:
+        """Leave a change as it is: the process ends, and the next one begins it anew."""
+        if self.shift is not None:
+            self.shift.close()
+
+    def retire(self) -> None:
+        """Refuse what waits, let finish what runs: the endpoint is deleted."""
+        cells = dict.fromkeys([*self.lineup.cells.values(), *self._shadow_cells()])
+        if self.shift is not None:
+            self.shift.close()
+            cells |= dict.fromkeys(self.shift.green.cells.values())
+        for cell in cells:
+            self._neighbours.floors.forget(cell)
+            self._neighbours.controller.retire(cell)
+
+    def rolled_back(self, cell: Cell, revision: Revision) -> None:
+        """Hear that a fleet took a revision back by itself."""
+        if cell.is_shadow:
+            return
+        if self.shift is not None:
+            self.shift.rolled_back(cell)
+            return
+        variants = tuple(
+            replace(variant, revision=revision) if variant.name == cell.variant else variant
+            for variant in self.definition.variants
+        )
+        definition, before = replace(self.definition, variants=variants), self._before
+        if before is not None and _replicas(before) == _replicas(definition):
+            # All of the change is taken back, so its weights and labels are too.
+            definition = before
+        self._become(definition)
+        self.lineup.variants = definition.variants
+
+    # --- Owner: what a change does ----------------------------------------------------------------
+
+    def replace_in_place(self, definition: EndpointDefinition) -> None:
+        """Let the cells that serve run a definition's revisions."""
+        self._run(definition.variants)
+        assert self.shift is not None
+        self.shift.follow(self.lineup)
+
+    def take_back(self) -> None:
+        """Write down that the former definition is what shall be."""
+        assert self.definition.previous is not None
+        self._become(self.definition.previous)
+
+    def conclude(self) -> None:
+        """Let green be the lineup, and blue go."""
+        shift, self.shift = self.shift, None
+        assert shift is not None
+        self._become(replace(self.definition, previous=None, changed_ms=None))
+        if not shift.view().is_in_place:
+            for cell in shift.blue.own(shift.green):
+                self._let_go(cell)
+            self._install(shift.green)
+
+    def revert(self, reason: str) -> None:
+        """Let blue stay the lineup, and green go."""
+        shift, self.shift = self.shift, None
+        assert shift is not None
+        self.failure, self.taken_back = f"the change was taken back: {reason}", shift.changed
+        _log.warning("endpoint %s: %s", self.definition.name, self.failure)
+        if shift.view().is_in_place:
+            self._run(self.definition.variants)
+            return
+        for cell in shift.green.own(shift.blue):
+            self._let_go(cell)
+
+    # --- taps -------------------------------------------------------------------------------------
+
+    def shadows(self) -> Lineup:
+        """Return its shadows with their cells."""
+        return Lineup(self.definition.shadows, self._shadow_cells())
+
+    def taps_view(self) -> TapsView | None:
+        """Count what was copied and captured; None where neither is done."""
+        if self.taps is None:
+            return None
+        shadow, counted = self.taps.shadow, self._counted
+        return TapsView(
+            copied=0 if shadow is None else shadow.copied,
+            uncopied=() if shadow is None else tuple(sorted(shadow.uncopied.items())),
+            captured=counted.captured,
+            uncaptured=tuple(sorted(counted.uncaptured.items())),
+        )
+
+    def _shadow_cells(self) -> list[Cell]:
+        shadow = None if self.taps is None else self.taps.shadow
+        return [] if shadow is None else [shadow.cell]
+
+    def _tap(self) -> None:
+        """Copy and capture what the definition says."""
+        shadow, capture = self._shadow(), self._capture()
+        if shadow is None and capture is None:
+            self.taps = None
+        else:
+            self.taps = Taps(self._neighbours.controller, capture, shadow)
+
+    def _capture(self) -> Capture | None:
+        rule, captures = self.definition.capture, self._neighbours.captures
+        if rule is None or captures is None:
+            return None
+        return Capture(captures, self.definition.name, rule, self._counted)
+
+    def _shadow(self) -> Shadow | None:
+        """Return the shadow that shall be: the one that is, if it only moves."""
+        old = None if self.taps is None else self.taps.shadow
+        wanted = next(iter(self.definition.shadows), None)
+        if old is not None and (wanted is None or wanted.name != old.cell.variant):
+            self._let_go(old.cell)
+            old = None
+        if wanted is None:
+            return None
+        ratio = min(1.0, wanted.weight / sum(one.weight for one in self.definition.variants))
+        if old is not None:
+            old.ratio = ratio
+            if old.cell.fleet.revision != wanted.revision:
+                self._move(old.cell, wanted.revision)
+            return old
+        controller, floors = self._neighbours.controller, self._neighbours.floors
+        cell = controller.open_cell(
+            self.definition.name,
+            wanted.name,
+            wanted.revision,
+            floors.first(wanted.revision),
+            is_beside=True,
+            is_shadow=True,
+        )
+        floors.watch(cell)
+        return Shadow(controller, cell, ratio)
+
+    # --- cells ------------------------------------------------------------------------------------
+
+    def _begin(self, previous: EndpointDefinition) -> None:
+        definition, neighbours = self.definition, self._neighbours
+        asked_ms = definition.changed_ms
+        elapsed_s = 0.0 if asked_ms is None else max(0, clock.wall_ms() - asked_ms) / 1_000
+        change = Change(old=previous, new=definition, elapsed_s=elapsed_s)
+        self.shift = Shift(
+            change,
+            self.lineup,
+            controller=neighbours.controller,
+            floors=neighbours.floors,
+            owner=self,
+            alarms=neighbours.alarms,
+        )
+        self.shift.begin()
+
+    def _become(self, definition: EndpointDefinition) -> None:
+        self.stored = replace(self.stored, definition=definition)
+        self._neighbours.save(self)
+        self._tap()
+
+    def _run(self, variants: tuple[VariantDefinition, ...]) -> None:
+        """Make the cells what the variants say, each in its place."""
+        controller, floors = self._neighbours.controller, self._neighbours.floors
+        old = self.lineup.cells
+        wanted = {variant.name: variant for variant in variants}
+        for name in old.keys() - wanted.keys():
+            self._let_go(old[name])
+        lineup = Lineup(variants)
+        for name, variant in wanted.items():
+            cell = old.get(name)
+            if cell is None:
+                first = floors.first(variant.revision)
+                cell = controller.open_cell(self.definition.name, name, variant.revision, first)
+                floors.watch(cell)
+            lineup.cells[name] = cell
+        self.lineup = lineup
+        for name, variant in wanted.items():
+            if lineup.cells[name].fleet.revision != variant.revision:
+                self._move(lineup.cells[name], variant.revision)
+
+    def _move(self, cell: Cell, revision: Revision) -> None:
+        """Let a cell run another revision, or the same one within other bounds."""
+        floors = self._neighbours.floors
+        moved = floors.adopting(cell, revision)
+        self._neighbours.controller.post(cell, RevisionAdopted(revision, moved))
+        floors.adopted(cell)
+
+    def _install(self, lineup: Lineup) -> None:
+        """Let a lineup serve alone."""
+        self.lineup = lineup
+        for cell in lineup.cells.values():
+            if cell.id != cell.fleet.id:
+                self._neighbours.controller.install(cell)
+
+    def _let_go(self, cell: Cell) -> None:
+        """Retire a cell as soon as nobody waits in it; no request comes to it any more."""
+        cell.watch = None
+        self._neighbours.floors.forget(cell)
+        if not cell.fleet.queued:
+            self._neighbours.controller.retire(cell)
+            return
+        self._neighbours.controller.set_aside(cell)
+        self._neighbours.tasks.spawn(self._drained(cell))
+
+    async def _drained(self, cell: Cell) -> None:
+        # Every request has a deadline, so this ends.
+        while True:
+            await asyncio.sleep(_DRAIN_LOOK_S)
+            if not cell.fleet.queued:
+                break
+        self._neighbours.controller.retire(cell)
+
+
+def is_gradual(old: EndpointDefinition, new: EndpointDefinition) -> bool:
+    """Return whether a change goes by steps: it has a policy, and other replicas."""
+    return new.shift is not None and _replicas(old) != _replicas(new)
+
+
+def _replicas(definition: EndpointDefinition) -> set[tuple[VariantName, str]]:
+    return {(variant.name, variant.revision.id) for variant in definition.variants}

@@ -1,0 +1,432 @@
+"""One change of an endpoint as it happens: what ``core/shifting`` decides, done with cells.
+
+Blue is the lineup that serves, green the one that is to replace it. A variant whose revision stays
+the same has one cell in both. While the change is under way, floors keep what blue has and what
+green was started with from being idled or evicted away. What windows and bounds say is noted
+meanwhile, and holds again when the change is over.
+"""
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol, assert_never
+
+from coldspark import clock
+from coldspark.fleet.deployment import (
+    AlarmRaised,
+    BlueReady,
+    ChangeBegun,
+    Conclude,
+    GreenFailed,
+    GreenReady,
+    ReplacedInPlace,
+    ReplaceInPlace,
+    ReplacementFailed,
+    RestoreInPlace,
+    Revert,
+    RoomMissing,
+    Scale,
+    Share,
+    ShiftEffect,
+    ShiftEvent,
+    Shifting,
+    ShiftPhase,
+    Superseded,
+    TakeBack,
+)
+from coldspark.fleet.replica import Replica, ReplicaState
+from coldspark.platform.controller import Controller
+from coldspark.platform.hosted_fleet import Cell
+from coldspark.platform.metric_ports import AlarmStates
+from coldspark.platform.ports import ShiftView
+from coldspark.platform.scale_bounds import Floors
+from coldspark.platform.traffic_split import Lineup
+from coldspark.spec.deployment_policy import ShiftKind
+from coldspark.spec.messages import EvictionAsked, FloorMoved, Ticked, WakeAt
+from coldspark.spec.types import (
+    AlarmState,
+    EndpointDefinition,
+    EndpointStatus,
+    VariantDefinition,
+    VariantName,
+)
+
+_log = logging.getLogger(__name__)
+ROOM_PATIENCE_S = 10.0
+"""For how long green may wait for room beside blue."""
+_TIMER_SLACK_S = 0.001
+_SLACK = 1e-6
+_PRESENT = (ReplicaState.PLACING, ReplicaState.STARTING, ReplicaState.READY)
+
+
+class Owner(Protocol):
+    """What a change asks of its endpoint."""
+
+    def replace_in_place(self, definition: EndpointDefinition) -> None:
+        """Let the cells that serve run a definition's revisions."""
+
+    def take_back(self) -> None:
+        """Write down that the former definition is what shall be."""
+
+    def conclude(self) -> None:
+        """Let green be the lineup, and blue go."""
+
+    def revert(self, reason: str) -> None:
+        """Let blue stay the lineup, and green go."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """From which definition to which."""
+
+    old: EndpointDefinition
+    new: EndpointDefinition
+    elapsed_s: float
+    """Since it was asked for: a restart in the middle begins it anew, but not its deadline."""
+
+
+class Shift:
+    """One change, from its begin to its end."""
+
+    def __init__(
+        self,
+        change: Change,
+        blue: Lineup,
+        *,
+        controller: Controller,
+        floors: Floors,
+        owner: Owner,
+        alarms: AlarmStates | None,
+    ) -> None:
+        policy = change.new.shift
+        assert policy is not None
+        self._change = change
+        self._policy = policy
+        self._controller = controller
+        self._floors = floors
+        self._owner = owner
+        self._alarms = alarms
+        self.changed = _changed(change)
+        """Which variants are other ones, by name; the rest serves on as it is."""
+        self.blue = blue
+        self.green = Lineup(change.new.variants)
+        self._blue_counts = {name: _present(cell) for name, cell in blue.cells.items()}
+        self._green_counts = self._wanted()
+        replicas = max(1, sum(self._blue_counts.values()))
+        within_s = max(0.0, policy.within_s(replicas) - change.elapsed_s)
+        self._machine = Shifting(policy, replicas, within_s)
+        self._credit = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._room_timer: asyncio.TimerHandle | None = None
+        self._unwatch: Callable[[], None] | None = None
+        self._is_looking = False
+
+    # --- the hot path ---------------------------------------------------------------------------
+
+    def lineup_for(self, variant: VariantName | None) -> Lineup:
+        """Return whose request this is: green's by its share, unless only one has the variant."""
+        blue, green = self.blue, self.green
+        if variant is not None and (variant in blue.cells) is not (variant in green.cells):
+            return blue if variant in blue.cells else green
+        self._credit += self._machine.share
+        if self._credit < 1.0 - _SLACK:
+            return blue
+        self._credit -= 1.0
+        return green
+
+    # --- what happens ---------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Begin it."""
+        reason = self._in_place()
+        self._watch(self.blue.cells.values())
+        self._post(ChangeBegun(reason))
+        self.watch_alarms(self._alarms)
+
+    def watch_alarms(self, alarms: AlarmStates | None) -> None:
+        """Hear of alarms from here on; after a restart they come later than the change."""
+        if alarms is None or not self._policy.alarms or self._machine.is_over:
+            return
+        self._unwatch = alarms.watch(self._on_alarm)
+        for name in self._policy.alarms:
+            if alarms.state(name) is AlarmState.ALARM:
+                self._post(AlarmRaised(name, "it was in ALARM when the change began"))
+
+    def supersede(self) -> None:
+        """End it at once, as another change is asked for."""
+        self._post(Superseded())
+
+    def rolled_back(self, cell: Cell) -> None:
+        """Hear that a fleet took a revision back by itself, in place."""
+        self._post(ReplacementFailed(cell.fleet.failure or "it cannot start"))
+
+    def close(self) -> None:
+        """Stop watching. Idempotent; called when it is over, or its endpoint goes."""
+        for timer in (self._timer, self._room_timer):
+            if timer is not None:
+                timer.cancel()
+        if self._unwatch is not None:
+            self._unwatch()
+            self._unwatch = None
+        for lineup in (self.blue, self.green):
+            for cell in lineup.cells.values():
+                cell.watch = None
+
+    def view(self) -> ShiftView:
+        """Say where it is."""
+        machine = self._machine
+        step, steps = machine.steps
+        return ShiftView(
+            phase=machine.phase,
+            share=machine.share,
+            step=step,
+            steps=steps,
+            reason=machine.reason,
+            is_in_place=machine.is_in_place,
+            since_ms=clock.wall_ms() - round((clock.monotonic_s() - machine.since_s) * 1_000),
+            variants=(),
+        )
+
+    def _on_alarm(self, name: str, state: AlarmState, reason: str) -> None:
+        if state is AlarmState.ALARM and name in self._policy.alarms:
+            self._post(AlarmRaised(name, reason))
+
+    def _post(self, event: ShiftEvent) -> None:
+        for effect in self._machine.step(event, clock.monotonic_s()):
+            self._perform(effect)
+        if self._machine.is_over:
+            self.close()
+
+    def _perform(self, effect: ShiftEffect) -> None:
+        match effect:
+            case Scale(blue, green):
+                self._scale(self.blue.own(self.green), self._blue_counts, blue)
+                self._open_green(green)
+                self._look_soon()
+            case Share():
+                self._credit = 0.0
+            case ReplaceInPlace():
+                self._replace_in_place()
+            case RestoreInPlace():
+                self._owner.replace_in_place(self._change.old)
+                self._look_soon()
+            case TakeBack():
+                self._owner.take_back()
+            case Conclude():
+                if not self._machine.is_in_place:
+                    self._release(self.green)
+                self._owner.conclude()
+            case Revert(reason):
+                if not self._machine.is_in_place:
+                    self._release(self.blue)
+                self._owner.revert(reason)
+            case WakeAt(at_s):
+                self._arm(at_s)
+            case _:
+                assert_never(effect)
+
+    # --- replicas -------------------------------------------------------------------------------
+
+    def _wanted(self) -> dict[VariantName, int]:
+        """Return how many replicas of each of green's variants make up for blue's."""
+        return {
+            variant.name: _within(variant, self._blue_counts.get(variant.name, 0))
+            for variant in self._change.new.variants
+        }
+
+    def _in_place(self) -> str | None:
+        """Say why green cannot run beside blue, if so; start fewer of it where that helps."""
+        if self._holds(self._green_counts):
+            return None
+        fewest = dict.fromkeys(self._green_counts, 1)
+        if self._holds(fewest):
+            self._green_counts = fewest
+            return None
+        return "the devices do not hold the new replicas beside the old ones"
+
+    def _holds(self, counts: dict[VariantName, int]) -> bool:
+        first = self._policy.shares(max(1, sum(self._blue_counts.values())))[0]
+        part = first if self._policy.kind is ShiftKind.ROLLING else 1.0
+        old = [
+            cell.fleet.revision.spec.resources
+            for name, cell in self.blue.cells.items()
+            for _ in range(max(1, self._blue_counts[name]))
+        ]
+        new = [
+            variant.revision.spec.resources
+            for variant in self._change.new.variants
+            if not self._is_shared(variant)
+            for _ in range(_floor(part, counts[variant.name]))
+        ]
+        return self._controller.placement.holds_together([*old, *new])
+
+    def _is_shared(self, variant: VariantDefinition) -> bool:
+        cell = self.blue.cells.get(variant.name)
+        return cell is not None and cell.fleet.revision.id == variant.revision.id
+
+    def _open_green(self, part: float) -> None:
+        """Start green, or more of it."""
+        for variant in self._change.new.variants:
+            name = variant.name
+            cell = self.green.cells.get(name)
+            if cell is None and self._is_shared(variant):
+                self.green.cells[name] = self.blue.cells[name]
+            elif cell is None:
+                self._open(variant, _floor(part, self._green_counts[name]))
+        self._scale(self.green.own(self.blue), self._green_counts, part)
+        if self._room_timer is not None:
+            self._room_timer.cancel()
+        self._room_timer = asyncio.get_running_loop().call_later(ROOM_PATIENCE_S, self._look_room)
+
+    def _open(self, variant: VariantDefinition, floor: int) -> None:
+        name = variant.name
+        former = self.blue.cells.get(name)
+        cell = self._controller.open_cell(
+            self._change.new.name,
+            name,
+            variant.revision,
+            _kept(floor),
+            is_beside=former is not None,
+        )
+        self.green.cells[name] = cell
+        self._floors.watch(cell)
+        self._floors.hold(cell)
+        if former is not None:
+            self._floors.inherit(cell, former)
+        self._watch([cell])
+
+    def _scale(self, cells: Iterable[Cell], counts: dict[VariantName, int], part: float) -> None:
+        for cell in cells:
+            self._keep(cell, _floor(part, counts[cell.variant]))
+
+    def _keep(self, cell: Cell, floor: int) -> None:
+        """Keep so many of a cell's replicas ready; more than there shall be are let go."""
+        before = cell.fleet.floor
+        self._floors.hold(cell)
+        self._controller.post(cell, _kept(floor))
+        if floor < before:
+            over = _idlest(cell)[: max(0, _ready(cell) - floor)]
+            for replica in over:
+                event = EvictionAsked(replica.id, "its share of the requests has moved on")
+                self._controller.post(cell, event)
+
+    def _release(self, lineup: Lineup) -> None:
+        """Give the variants their own floors back."""
+        for cell in lineup.cells.values():
+            self._floors.release(cell)
+
+    def _replace_in_place(self) -> None:
+        for cell in self.green.own(self.blue):
+            cell.watch = None
+            self._floors.forget(cell)
+            self._controller.retire(cell)
+        self._release(self.blue)
+        self.green.cells.clear()
+        self._owner.replace_in_place(self._change.new)
+        self._look_soon()
+
+    # --- looking --------------------------------------------------------------------------------
+
+    def follow(self, lineup: Lineup) -> None:
+        """Watch the cells that serve after a replacement in place."""
+        self.blue = lineup
+        self._watch(lineup.cells.values())
+
+    def _watch(self, cells: Iterable[Cell]) -> None:
+        for cell in cells:
+            cell.watch = self._look_soon
+
+    def _look_soon(self) -> None:
+        """Look once the controller has done what it does now."""
+        if not self._is_looking:
+            self._is_looking = True
+            asyncio.get_running_loop().call_soon(self._look)
+
+    def _look(self) -> None:
+        self._is_looking = False
+        machine = self._machine
+        if machine.is_over:
+            return
+        if machine.is_in_place:
+            self._look_in_place()
+            return
+        green, blue = self.green.own(self.blue), self.blue.own(self.green)
+        failed = next((c for c in green if c.fleet.status is EndpointStatus.FAILED), None)
+        if failed is not None:
+            self._post(GreenFailed(failed.fleet.failure or "it cannot start"))
+        elif machine.phase is ShiftPhase.REVERTING:
+            if all(_is_up(cell) or cell.fleet.status is EndpointStatus.FAILED for cell in blue):
+                self._post(BlueReady())
+        elif machine.is_waiting and all(map(_is_up, green)):
+            self._post(GreenReady())
+
+    def _look_in_place(self) -> None:
+        # One that stays as it is, and does not work, is no fault of the change.
+        fleets = [cell.fleet for name, cell in self.blue.cells.items() if name in self.changed]
+        failed = next((f for f in fleets if f.status is EndpointStatus.FAILED), None)
+        if failed is not None and self._machine.phase is ShiftPhase.BAKING:
+            self._post(GreenFailed(failed.failure or "it cannot start"))
+        elif all(fleet.status is not EndpointStatus.UPDATING for fleet in fleets):
+            self._post(ReplacedInPlace())
+
+    def _look_room(self) -> None:
+        """Give up the room beside blue when nothing of green got any."""
+        for cell in self.green.own(self.blue):
+            states = {replica.state for replica in cell.fleet.replicas()}
+            if ReplicaState.PLACING in states and not states & set(_PRESENT[1:]):
+                self._post(RoomMissing("there is no room for the new replicas beside the old ones"))
+                return
+
+    def _arm(self, at_s: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        delay_s = max(0.0, at_s - clock.monotonic_s()) + _TIMER_SLACK_S
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(delay_s, self._post, Ticked())
+
+
+def _changed(change: Change) -> tuple[VariantName, ...]:
+    """Return the variants whose revision is another one."""
+    old = {variant.name: variant.revision.id for variant in change.old.variants}
+    return tuple(
+        variant.name
+        for variant in change.new.variants
+        if old.get(variant.name) != variant.revision.id
+    )
+
+
+def _present(cell: Cell) -> int:
+    """Return how many replicas a cell has or shall have."""
+    present = sum(replica.state in _PRESENT for replica in cell.fleet.replicas())
+    return min(max(present, cell.fleet.floor), cell.fleet.ceiling)
+
+
+def _within(variant: VariantDefinition, count: int) -> int:
+    """Return a count within a variant's bounds, and at least one: it must be seen to start."""
+    scale = variant.revision.spec.scale
+    return min(max(count, scale.replicas_min, 1), scale.replicas_max)
+
+
+def _floor(part: float, count: int) -> int:
+    return math.ceil(part * count - _SLACK)
+
+
+def _kept(floor: int) -> FloorMoved:
+    """Return the word by which a change keeps replicas; a ceiling is left to the policy."""
+    return FloorMoved(floor, None, "kept while a change is under way")
+
+
+def _ready(cell: Cell) -> int:
+    return sum(replica.state is ReplicaState.READY for replica in cell.fleet.replicas())
+
+
+def _is_up(cell: Cell) -> bool:
+    return _ready(cell) >= cell.fleet.floor
+
+
+def _idlest(cell: Cell) -> list[Replica]:
+    """Return the ready replicas, the least busy first."""
+    ready = [one for one in cell.fleet.replicas() if one.state is ReplicaState.READY]
+    return sorted(ready, key=lambda replica: len(replica.running))

@@ -1,0 +1,92 @@
+"""Endpoints, variants and replicas as they are now, for whoever asks."""
+
+from typing import Protocol
+
+from coldspark import clock
+from coldspark.fleet.fleet import Note
+from coldspark.fleet.replica import Replica, ReplicaState
+from coldspark.platform.controller import Controller
+from coldspark.platform.hosted_fleet import Cell
+from coldspark.platform.ports import Decision, LogLine, ReplicaView, VariantView
+from coldspark.platform.scale_bounds import Floors
+from coldspark.platform.traffic_split import Lineup
+from coldspark.spec.types import EndpointName, EndpointStatus, ReplicaId, VariantDefinition
+
+
+class ReplicaHost(Protocol):
+    """What the views ask of the engine."""
+
+    def logs(self, endpoint: EndpointName, lines: int) -> list[LogLine]:
+        """Return the newest lines."""
+
+    def template(self, replica: ReplicaId) -> str | None:
+        """Say what a replica was started from."""
+
+
+class Views:
+    """Looks at cells; it changes nothing and wakes nothing."""
+
+    def __init__(self, controller: Controller, host: ReplicaHost, floors: Floors) -> None:
+        self._controller = controller
+        self._floors = floors
+        self._host = host
+
+    def of(self, lineup: Lineup) -> tuple[VariantView, ...]:
+        """Return the variants of a lineup; those that are not opened yet are left out."""
+        cells = lineup.cells
+        return tuple(
+            self._variant(variant, cells[variant.name])
+            for variant in lineup.variants
+            if variant.name in cells
+        )
+
+    def _variant(self, variant: VariantDefinition, cell: Cell) -> VariantView:
+        fleet = cell.fleet
+        return VariantView(
+            name=variant.name,
+            weight=variant.weight,
+            revision=fleet.revision,
+            status=fleet.status,
+            failure=fleet.failure,
+            queued=fleet.queued,
+            replicas=tuple(self._replica(replica) for replica in fleet.replicas()),
+            decisions=tuple(_decision(note) for note in fleet.notes),
+            floor=self._floors.view(cell),
+            has_started=fleet.has_started,
+        )
+
+    def _replica(self, replica: Replica) -> ReplicaView:
+        now_s = clock.monotonic_s()
+        grant = self._controller.placement.grant(replica.id)
+        state = replica.state.value
+        if replica.state is ReplicaState.READY and replica.running:
+            state = "busy"
+        return ReplicaView(
+            replica=replica.id,
+            revision=replica.revision.id,
+            state=state,
+            running=len(replica.running),
+            age_s=now_s - replica.asked_s,
+            idle_s=None if replica.idle_since_s is None else now_s - replica.idle_since_s,
+            node=None if grant is None else grant.node,
+            devices=()
+            if grant is None
+            else tuple(
+                f"{device.type} (simulated)" if device.is_simulated else device.type
+                for device in grant.devices
+            ),
+            template=self._host.template(replica.id),
+        )
+
+
+def _decision(note: Note) -> Decision:
+    at_ms = clock.wall_ms() - round((clock.monotonic_s() - note.at_s) * 1000)
+    return Decision(at_ms=at_ms, what=note.what, reason=note.reason)
+
+
+def worst(statuses: list[EndpointStatus]) -> EndpointStatus:
+    """Return what an endpoint is whose variants are these."""
+    for status in (EndpointStatus.FAILED, EndpointStatus.RETIRING, EndpointStatus.UPDATING):
+        if status in statuses:
+            return status
+    return EndpointStatus.READY

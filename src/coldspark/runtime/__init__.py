@@ -1,1 +1,0 @@
-"""The machine: clock, controller, supervisor, templates, workers, devices, environments."""

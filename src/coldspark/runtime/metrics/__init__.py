@@ -1,1 +1,0 @@
-"""Metrics and alarms: what was measured is kept, added up, and watched."""

@@ -1,1 +1,0 @@
-"""Scalable targets: variants whose capacity follows policies, schedules and bounds."""

@@ -1,0 +1,245 @@
+"""The rooms of one server process: the whole server's, or one router's among several."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import msgspec
+
+from coldspark import clock
+from coldspark.billing.ledger import LedgerKeeper
+from coldspark.billing.replica_accounts import Accounts, overhead
+from coldspark.billing.service import Billing, TotalsSource
+from coldspark.billing.usage import Holding
+from coldspark.cluster.ownership import LEAD
+from coldspark.config import ServerConfig
+from coldspark.database.data_directory import DataDirectory
+from coldspark.database.database import Database
+from coldspark.database.documents import Documents
+from coldspark.doors.native.ports import BillQuestion, Services
+from coldspark.errors import InvalidRequest
+from coldspark.fleet.driver import PlacementPort
+from coldspark.fleet.placement import AdviceOf, SmallestType
+from coldspark.http.auth.key_store import Keys
+from coldspark.node import doctor
+from coldspark.node.engine import LocalEngine
+from coldspark.node.environments import Environments
+from coldspark.node.gpu import devices
+from coldspark.objects.artifacts import Artifacts
+from coldspark.objects.local_buckets import OwnBuckets
+from coldspark.objects.object_store import ObjectStore
+from coldspark.platform.capture.capture import Captures
+from coldspark.platform.capture.spool import CaptureSpool
+from coldspark.platform.catalogue import Catalogue
+from coldspark.platform.controller import Controller
+from coldspark.platform.endpoints_table import Endpoints
+from coldspark.platform.hosted_fleet import Cell
+from coldspark.platform.platform import EndpointStore, LocalPlatform
+from coldspark.spec.messages import NodeJoined
+from coldspark.spec.types import NodeId, Revision
+from coldspark.telemetry.log_store import LogStore
+
+log = logging.getLogger("coldspark")
+_HOUR_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """State on disk."""
+
+    database: Database
+    ledger: LedgerKeeper
+    endpoints: EndpointStore
+    documents: Documents
+    keys: Keys
+    artifacts: Artifacts
+    objects: ObjectStore
+    environments: Environments
+    logs: LogStore | None = None
+    """None in the routers beside the first: its doors are not there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What is different where a process is one router among several."""
+
+    router: int
+    rooms: Callable[[AdviceOf, SmallestType], PlacementPort]
+    accounts: Accounts
+    settle: Callable[[], Awaitable[None]]
+
+
+async def open_store(
+    config: ServerConfig, directory: DataDirectory, stack: AsyncExitStack
+) -> Store:
+    """Open the store of a server."""
+    database = await asyncio.to_thread(Database.open, directory.database)
+    stack.callback(database.close)
+    ledger = LedgerKeeper(directory.journal, database, boot=directory.boot, wall_ms=clock.wall_ms)
+    await ledger.open()
+    stack.push_async_callback(ledger.close)
+    keys = Keys(database, directory.master_key, clock.wall_ms)
+    await keys.refresh()
+    own_buckets = OwnBuckets(database, directory.buckets, clock.wall_ms)
+    await own_buckets.open()
+    return Store(
+        database=database,
+        ledger=ledger,
+        endpoints=Endpoints(database, clock.wall_ms),
+        documents=Documents(database, clock.wall_ms),
+        keys=keys,
+        artifacts=Artifacts(directory.artifacts, s3_options=config.s3.options(), own=own_buckets),
+        objects=ObjectStore(own_buckets, config.s3.options()),
+        environments=Environments(directory.environments),
+        logs=LogStore.of(database, directory.logs),
+    )
+
+
+def node_of(config: ServerConfig, catalogue: Catalogue) -> NodeJoined:
+    """Describe this machine to placement; simulated devices stand beside real ones."""
+    machine = devices.machine()
+    found = devices.discover(catalogue)
+    try:
+        declared = devices.simulated(config.simulate, catalogue)
+    except ValueError as error:
+        raise InvalidRequest(str(error), field="simulate") from error
+    return NodeJoined(
+        node=NodeId("local"),
+        memory_bytes=config.memory or machine.memory_bytes,
+        vcpus=config.vcpus or machine.vcpus,
+        devices=found.devices + declared,
+    )
+
+
+async def close_crashed_boots(ledger: LedgerKeeper, config: ServerConfig) -> None:
+    """Give every moment of a run that was killed its line: what no line explains is overhead."""
+    for boot in await ledger.crashed():
+        covered_ms = boot.last_ms - boot.opened_ms
+        bill = config.machine_cost.nanos_per_hour * covered_ms // _HOUR_MS
+        line: Holding | None = None
+        if covered_ms > 0:
+            line = overhead(0, bill - boot.nanos, until_ms=boot.last_ms)
+        await ledger.close_crashed(boot, line)
+        log.info("run %d had been killed: its books are closed", boot.boot)
+
+
+def template_bytes_max(config: ServerConfig, node: NodeJoined) -> int:
+    """Return what the templates of one process may hold."""
+    return (config.template_memory or node.memory_bytes // 4) // config.routers
+
+
+def has_gpus(node: NodeJoined) -> bool:
+    """Return whether there is a device that is no rehearsal."""
+    return any(not device.is_simulated for device in node.devices)
+
+
+def platform_of(
+    config: ServerConfig,
+    store: Store,
+    catalogue: Catalogue,
+    node: NodeJoined,
+    engine: LocalEngine,
+    boot: int,
+    part: Part | None = None,
+) -> LocalPlatform:
+    """Return the platform over an engine."""
+    known = catalogue.including(node.devices)
+
+    def smallest_type(size_bytes: int) -> str | None:
+        found = known.smallest_that_fits(size_bytes)
+        return None if found is None else found.name
+
+    def controller(on_rollback: Callable[[Cell, Revision], None]) -> Controller:
+        return Controller(
+            engine=engine,
+            ledger=store.ledger,
+            node=node,
+            rate_nanos_per_hour=config.machine_cost.nanos_per_hour,
+            boot=boot,
+            smallest_type=smallest_type,
+            on_rollback=on_rollback,
+            placement=None if part is None else lambda advise: part.rooms(advise, smallest_type),
+            accounts=None if part is None else part.accounts,
+        )
+
+    async def prepare(revision: Revision) -> None:
+        await engine.prepare(revision.spec, log.info)
+
+    return LocalPlatform(
+        controller,
+        store.endpoints,
+        engine,
+        prepare,
+        settle=None if part is None else part.settle,
+        router=None if part is None else part.router,
+        captures=Captures(store.objects, _spool(config, LEAD if part is None else part.router)),
+    )
+
+
+def _spool(config: ServerConfig, router: int) -> CaptureSpool:
+    """Return where a router keeps captured lines; the lead takes over what all others left."""
+    root = config.data / "captures"
+    return CaptureSpool(root / str(router), adopts_from=root if router == LEAD else None)
+
+
+def services_of(
+    config: ServerConfig,
+    store: Store,
+    catalogue: Catalogue,
+    node: NodeJoined,
+    engine: LocalEngine,
+    platform: LocalPlatform,
+) -> Services:
+    """Return what the native API needs besides the platform."""
+
+    async def examine() -> dict[str, object]:
+        question = doctor.Question(
+            data=config.data,
+            catalogue=catalogue,
+            simulated=tuple(device for device in node.devices if device.is_simulated),
+            address=None,
+            weights_bytes_max=config.weights_bytes_max,
+        )
+        report = await asyncio.to_thread(doctor.examine, question)
+        return {"status": report.status.value, "checks": msgspec.to_builtins(report.checks)}
+
+    return Services(
+        artifacts=store.artifacts,
+        usages=store.ledger,
+        keys=store.keys,
+        logs=engine,
+        warmth=engine,
+        bill=billing_of(config, store.ledger, platform.controller.settle, catalogue),
+        doctor=examine,
+    )
+
+
+def billing_of(
+    config: ServerConfig,
+    ledger: TotalsSource,
+    settle: Callable[[], None],
+    catalogue: Catalogue,
+) -> Callable[[BillQuestion], Awaitable[dict[str, object]]]:
+    """Return what prices a stretch of the ledger."""
+
+    def type_of(text: str) -> str | None:
+        found = catalogue.gpu(text)
+        return None if found is None else found.name
+
+    billing = Billing(ledger, settle, config.machine_cost.assumption, type_of)
+
+    async def bill(asked: BillQuestion) -> dict[str, object]:
+        priced = await billing.bill(
+            asked.endpoint,
+            asked.book,
+            asked.since_ms,
+            asked.until_ms,
+            asked.as_gpu,
+            asked.memory_bytes,
+        )
+        plain: dict[str, object] = msgspec.to_builtins(priced)
+        return plain
+
+    return bill

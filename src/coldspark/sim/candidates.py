@@ -1,0 +1,115 @@
+"""The policies that a plan sweeps, and one of them as the ``[scale]`` block of a deploy file."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from coldspark.spec.scaling_rules import (
+    Histogram,
+    KeepAlive,
+    Knative,
+    Learned,
+    QueueDelay,
+    RayServe,
+    RequestCount,
+    Rule,
+    TargetTracking,
+    name_of,
+    setting_names,
+)
+from coldspark.spec.scheduled_scaling import Window
+from coldspark.spec.types import DEFAULT_WAIT_VALUE, ScalePolicy
+
+WAIT_VALUES = (DEFAULT_WAIT_VALUE, 0.0, 1.0, 3.0, 30.0, 100.0, 300.0, 1000.0)
+"""The default is first: of equals the first is taken."""
+KEEPS_S = (1.0, 10.0, 60.0, 300.0, 600.0, 1800.0)
+_RULES: tuple[Rule, ...] = (
+    Histogram(),
+    Knative(),
+    Knative(target=1.0),
+    RayServe(),
+    RayServe(target=1.0),
+    QueueDelay(),
+    RequestCount(),
+    RequestCount(requests=1.0),
+    TargetTracking(),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A way to scale, under the name that tables give it."""
+
+    name: str
+    scale: ScalePolicy
+
+
+def candidates(bounds: ScalePolicy, windows: tuple[Window, ...] = ()) -> Iterator[Policy]:
+    """Yield the policies to try, within the bounds (min, max, concurrency, parking) of one.
+
+    With windows, two of them are tried with another floor in those as well.
+    """
+    for value in WAIT_VALUES:
+        scale = replace(bounds, rule=Learned(), wait_value=value)
+        yield Policy(f"learned, wait_value {value:g}", scale)
+    for keep_s in KEEPS_S:
+        yield Policy(f"keep-alive, {keep_s:g} s", replace(bounds, rule=KeepAlive(keep_s=keep_s)))
+    for rule in _RULES:
+        yield Policy(_named(rule), replace(bounds, rule=rule))
+    for count in range(
+        bounds.replicas_min + 1, min(bounds.replicas_max, bounds.replicas_min + 2) + 1
+    ):
+        yield Policy(f"learned, min {count}", replace(bounds, replicas_min=count))
+    if windows:
+        yield Policy("learned, by window", replace(bounds, windows=windows))
+        kept = replace(bounds, windows=windows, rule=KeepAlive(keep_s=60.0))
+        yield Policy("keep-alive, 60 s, by window", kept)
+
+
+def _named(rule: Rule) -> str:
+    plain = type(rule)()
+    changed = [
+        f"{key.removesuffix('_s')} {getattr(rule, key):g}"
+        for key in setting_names(type(rule))
+        if getattr(rule, key) != getattr(plain, key)
+    ]
+    return ", ".join([name_of(rule), *changed])
+
+
+def as_toml(scale: ScalePolicy) -> str:
+    """Return the block that ``coldspark deploy`` reads."""
+    lines = ["[scale]"]
+    plain = ScalePolicy()
+    if scale.replicas_min:
+        lines.append(f"min = {scale.replicas_min}")
+    lines.append(f"max = {scale.replicas_max}")
+    if scale.concurrency != plain.concurrency:
+        lines.append(f"concurrency = {scale.concurrency}")
+    if scale.park_timeout_s is not None:
+        lines.append(f'park_timeout = "{scale.park_timeout_s:g}s"')
+    if isinstance(scale.rule, Learned):
+        lines.append(f"wait_value = {scale.wait_value:g}")
+    else:
+        lines.append(f"rule = {_rule_toml(scale.rule)}")
+    for window in scale.windows:
+        lines += ["", "[[scale.windows]]", *_window_toml(window)]
+    return "\n".join(lines) + "\n"
+
+
+def _window_toml(window: Window) -> Iterator[str]:
+    yield f'cron = "{window.cron}"'
+    if window.time_zone != "UTC":
+        yield f'time_zone = "{window.time_zone}"'
+    yield f'lasts = "{window.lasts_s:g}s"'
+    yield f"min = {window.replicas_min}"
+    if window.replicas_max is not None:
+        yield f"max = {window.replicas_max}"
+
+
+def _rule_toml(rule: Rule) -> str:
+    parts = [f'name = "{name_of(rule)}"']
+    for key in setting_names(type(rule)):
+        value = getattr(rule, key)
+        if value != getattr(type(rule)(), key):
+            short = key.removesuffix("_s")
+            parts.append(f'{short} = "{value:g}s"' if short != key else f"{short} = {value:g}")
+    return f'"{name_of(rule)}"' if len(parts) == 1 else f"{{{', '.join(parts)}}}"

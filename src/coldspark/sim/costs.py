@@ -1,0 +1,128 @@
+"""What an outcome costs a month under a price book, component by component."""
+
+from dataclasses import dataclass
+
+from coldspark.billing.price_book import Book, Component
+from coldspark.billing.pricing import price
+from coldspark.billing.usage import HoldingState, HoldingTotals, Totals, UsageTotals
+from coldspark.sim.simulation import Outcome
+from coldspark.spec.money import charge_nanos
+from coldspark.spec.types import EndpointName, VariantName
+
+MONTH_S = 30 * 86_400.0
+"""Thirty days, as the guide has it."""
+_NAME = EndpointName("planned")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """A month's cost."""
+
+    parts: tuple[tuple[str, int], ...]
+    """Nano-dollars by component."""
+    missing: tuple[str, ...] = ()
+    """What the book cannot price: the sum is too low by it."""
+    is_hollow: bool = False
+    """What takes most of the money is missing: there is no sum to compare."""
+    is_estimated: bool = False
+
+    @property
+    def nanos(self) -> int:
+        """Return the sum of what is priced."""
+        return sum(nanos for _, nanos in self.parts)
+
+
+def own_cost(outcome: Outcome) -> Cost:
+    """Return what the replicas cost on a machine of one's own, for the time that they hold it."""
+    parts = {
+        "busy": outcome.busy_nanos,
+        "starting": outcome.starting_nanos,
+        "idle": outcome.idle_nanos,
+    }
+    return Cost(parts=_monthly(parts, outcome.period_s))
+
+
+def book_cost(
+    outcome: Outcome,
+    book: Book,
+    gpu: str | None,
+    *,
+    provisioned: int = 0,
+    memory_bytes: int | None = None,
+    round_up_s: float = 0.0,
+) -> Cost:
+    """Return what a book asks for it.
+
+    Rounding a life up to ``round_up_s`` adds half of that for each, as lengths are arbitrary.
+    """
+    bill = price(
+        book,
+        _totals(outcome, gpu, provisioned, round_up_s),
+        wall_ms=round(MONTH_S * 1000),
+        as_gpu=gpu,
+        memory_bytes=memory_bytes,
+    )
+    parts: dict[str, int] = {}
+    for line in bill.lines:
+        if line.nanos:
+            parts[line.component.value] = parts.get(line.component.value, 0) + line.nanos
+    return Cost(
+        parts=tuple(parts.items()),
+        missing=tuple(f"{row.component.value}: {row.why}" for row in bill.missing),
+        is_hollow=any(row.component is Component.COMPUTE for row in bill.missing),
+        is_estimated=any(line.is_estimated and line.nanos for line in bill.lines),
+    )
+
+
+def instances_cost(hour_nanos: int, instances: int, *, is_estimated: bool) -> Cost:
+    """Return what so many whole instances cost, used or not."""
+    nanos = charge_nanos(round(MONTH_S) * instances, hour_nanos, 3600)
+    return Cost(parts=(("dedicated instance", nanos),), is_estimated=is_estimated)
+
+
+def _monthly(parts: dict[str, int], period_s: float) -> tuple[tuple[str, int], ...]:
+    period_ms, month_ms = round(period_s * 1000), round(MONTH_S * 1000)
+    return tuple((name, charge_nanos(nanos, month_ms, period_ms)) for name, nanos in parts.items())
+
+
+def _totals(outcome: Outcome, gpu: str | None, provisioned: int, round_up_s: float) -> Totals:
+    """Return what a month uses."""
+    months = MONTH_S / outcome.period_s
+    usage = UsageTotals(
+        endpoint=_NAME,
+        variant=VariantName("main"),
+        gpu=gpu,
+        gpu_count=0.0 if gpu is None else 1.0,
+        is_simulated=False,
+        requests=round(months * outcome.served),
+        errors=0,
+        cold=round(months * outcome.cold),
+        busy_ms=round(months * outcome.busy_s * 1000),
+        duration_ms=round(months * outcome.latency.mean_s * outcome.served * 1000),
+        busy_nanos=0,
+        bytes_in=0,
+        bytes_out=0,
+    )
+    slots_s = provisioned * outcome.period_s
+    idle_s = outcome.idle_s + 0.5 * round_up_s * outcome.starts
+    held = (
+        (HoldingState.STARTING, False, outcome.starting_s),
+        # A provisioned slot is billed all the time; its busy part is among the requests'.
+        (HoldingState.IDLE, True, slots_s),
+        (HoldingState.IDLE, False, 0.0 if provisioned else idle_s),
+    )
+    holdings = tuple(
+        HoldingTotals(
+            endpoint=_NAME,
+            gpu=gpu,
+            gpu_count=0.0 if gpu is None else 1.0,
+            is_simulated=False,
+            state=state,
+            is_provisioned=is_provisioned,
+            duration_ms=round(months * seconds * 1000),
+            nanos=0,
+        )
+        for state, is_provisioned, seconds in held
+        if seconds
+    )
+    return Totals(usages=(usage,), holdings=holdings)

@@ -1,0 +1,160 @@
+"""A plan as plain data: what ``--json`` prints, and what tables and the report are made of."""
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
+
+from coldspark.sim.bootstrap import Interval, block_s
+from coldspark.sim.candidates import as_toml
+from coldspark.sim.plan_request import DAY_S, Question, Row
+from coldspark.sim.planner import Plan
+from coldspark.sim.policy_results import Swept
+from coldspark.sim.simulation import Outcome, Spread, spread_of
+from coldspark.spec.units import format_duration
+
+Json = dict[str, Any]
+_BARS_MAX = 168
+_FEW_A_DAY = 10
+
+
+def told(plan: Plan, remarks: Sequence[str] = ()) -> Json:
+    """Return the plan; money in nano-dollars a month of 30 days, times in seconds."""
+    question, chosen = plan.question, plan.choice.chosen
+    runner_up = plan.choice.runner_up
+    best = [id(one) for one in plan.choice.frontier]
+    return {
+        "traffic": {
+            "requests": len(question.traffic),
+            "period_s": question.period_s,
+            "requests_a_day": question.requests_a_day,
+            "service": _spread(spread_of(question.traffic.services_s)),
+            "start_p50_s": question.start.quantile(0.5),
+            "start_p95_s": question.start.quantile(0.95),
+            "histogram": histogram(question.traffic.arrivals_s, question.period_s),
+        },
+        "platforms": [_row(row) for row in plan.rows],
+        "policies": [
+            _swept(one) | {"is_on_frontier": id(one) in best, "is_chosen": one is chosen}
+            for one in plan.swept
+        ],
+        "dedicated": {
+            "replicas": plan.dedicated_replicas,
+            "p95_wait_max_s": plan.dedicated_wait_s,
+        },
+        "recommended": {
+            "policy": chosen.policy.name,
+            "toml": as_toml(chosen.policy.scale),
+            "reason": plan.choice.reason,
+            "sureness": plan.choice.sureness,
+            "runner_up": None if runner_up is None else runner_up.policy.name,
+            "is_within_noise": plan.choice.is_within_noise,
+        },
+        "seeds": _seeds(question),
+        "remarks": list(remarks),
+    }
+
+
+def requests_of(traffic: Json) -> str:
+    """Write how many requests there were."""
+    count = traffic["requests"]
+    return f"{count:,} request{'' if count == 1 else 's'}"
+
+
+def rate_of(traffic: Json) -> str:
+    """Write how many come in a day: few are not none."""
+    rate = traffic["requests_a_day"]
+    return f"{rate:,.0f}" if rate >= _FEW_A_DAY else f"{rate:.2g}"
+
+
+def _seeds(question: Question) -> Json:
+    if question.seeds == 1:
+        return {"plays": 1, "block_s": None, "told": None}
+    length_s = block_s(question.period_s)
+    words = (
+        f"means of {question.seeds} plays: the traffic as it is, which the table of platforms"
+        f" shows alone, and made anew of its blocks of {format_duration(length_s)};"
+        " 90 %: where nine of ten such plays would lie"
+    )
+    return {"plays": question.seeds, "block_s": length_s, "told": words}
+
+
+def histogram(arrivals_s: Sequence[float], period_s: float) -> Json:
+    """Return how many requests came in each of at most 168 equal windows, of an hour or more."""
+    bars = max(1, min(_BARS_MAX, round(period_s / 3600)))
+    counts = [0] * bars
+    for arrived_s in arrivals_s:
+        counts[min(bars - 1, int(arrived_s / period_s * bars))] += 1
+    return {"window_s": period_s / bars, "counts": counts}
+
+
+def _row(row: Row) -> Json:
+    cost, even = row.cost, row.break_even
+    return {
+        "platform": row.platform,
+        "title": row.title,
+        "as_of": row.as_of,
+        "gpu": row.gpu,
+        "month_nanos": None if cost is None else cost.nanos,
+        "parts": {} if cost is None else dict(cost.parts),
+        "is_estimated": cost is not None and cost.is_estimated,
+        "missing": list(row.missing),
+        "replicas": row.replicas,
+        "break_even": None
+        if even is None
+        else {"requests_a_day": even.requests_a_day, "why": even.why},
+        "assumptions": list(row.assumptions),
+    } | (_outcome(row.outcome) if row.outcome is not None else {"wait": None})
+
+
+def _swept(one: Swept) -> Json:
+    """Return the means of all plays, with the interval of nine in ten."""
+    count = len(one.outcomes)
+    return {
+        "policy": one.policy.name,
+        "month_nanos": one.cost.nanos,
+        "month_nanos_90": _interval(one.cost_nanos_90),
+        "parts": dict(one.cost.parts),
+        "toml": as_toml(one.policy.scale),
+        "wait": _means([outcome.wait for outcome in one.outcomes]),
+        "latency": _means([outcome.latency for outcome in one.outcomes]),
+        "latency_p95_s_90": _interval(one.p95_s_90),
+        "cold_share": one.cold_share,
+        "utilisation": fmean(outcome.utilisation for outcome in one.outcomes),
+        "starts": sum(outcome.starts for outcome in one.outcomes) / count,
+        "starts_a_day": fmean(map(_starts_a_day, one.outcomes)),
+        "unserved": one.unserved,
+    }
+
+
+def _outcome(outcome: Outcome) -> Json:
+    return {
+        "wait": _spread(outcome.wait),
+        "latency": _spread(outcome.latency),
+        "cold_share": outcome.cold_share,
+        "utilisation": outcome.utilisation,
+        "starts": outcome.starts,
+        "starts_a_day": _starts_a_day(outcome),
+        "unserved": outcome.unserved,
+    }
+
+
+def _starts_a_day(outcome: Outcome) -> float:
+    return outcome.starts * DAY_S / outcome.period_s
+
+
+def _interval(found: Interval | None) -> list[float] | None:
+    return None if found is None else [found.low, found.high]
+
+
+def _means(spreads: Sequence[Spread]) -> Json:
+    told = [_spread(spread) for spread in spreads]
+    return {name: fmean(each[name] for each in told) for name in told[0]}
+
+
+def _spread(spread: Spread) -> Json:
+    return {
+        "mean_s": spread.mean_s,
+        "p50_s": spread.p50_s,
+        "p95_s": spread.p95_s,
+        "p99_s": spread.p99_s,
+    }

@@ -1,0 +1,110 @@
+"""What is to be planned, and a row of the answer: one way to serve it."""
+
+from dataclasses import dataclass, field
+
+from coldspark.sim.bootstrap import SEEDS_MAX
+from coldspark.sim.costs import Cost
+from coldspark.sim.frontier import Objective
+from coldspark.sim.simulation import Outcome, Trial
+from coldspark.sim.traffic import Durations, Traffic
+from coldspark.spec.messages import FloorMoved
+from coldspark.spec.scaling_rules import KeepAlive
+from coldspark.spec.scheduled_scaling import Window
+from coldspark.spec.types import ScalePolicy
+
+DAY_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is to be planned."""
+
+    traffic: Traffic
+    period_s: float
+    gpus: tuple[str, ...]
+    """Types to compare, those that fit the model; none: it runs on CPU."""
+    start: Durations
+    """Of a replica here, from room granted to ready."""
+    thaw: Durations | None = None
+    """None: nothing is parked here."""
+    bounds: ScalePolicy = field(default_factory=lambda: ScalePolicy(replicas_max=4))
+    """Min, max and concurrency for every policy and platform."""
+    own_hour_nanos: int
+    """What a replica's hour here costs."""
+    memory_bytes: int
+    """Of a replica: what is billed where memory is."""
+    objective: Objective = field(default_factory=Objective)
+    windows: tuple[Window, ...] = ()
+    """Times at which another floor might hold."""
+    moves: tuple[tuple[float, FloorMoved], ...] = ()
+    """What a fleet with those windows is told, and when."""
+    seed: int = 0
+    seeds: int = 1
+    """So often every policy is played here: on the traffic as it is, and as it might have come."""
+    with_break_even: bool = True
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.seeds <= SEEDS_MAX:
+            raise ValueError(f"seeds={self.seeds} must lie in 1..{SEEDS_MAX}")
+
+    @property
+    def requests_a_day(self) -> float:
+        """Return the mean."""
+        return len(self.traffic) * DAY_S / self.period_s
+
+    @property
+    def wait_max_s(self) -> float:
+        """Return the wait that 95 % must keep: of the bound, or of a long request's own time."""
+        services = sorted(self.traffic.services_s)
+        long_s = services[min(len(services) - 1, int(0.95 * len(services)))]
+        bound_s = self.objective.p95_s
+        return long_s if bound_s is None else max(0.0, bound_s - long_s)
+
+    def trial(self, scale: ScalePolicy, start: Durations, thaw: Durations | None = None) -> Trial:
+        """Return the traffic as it is under one policy."""
+        return Trial(
+            traffic=self.traffic,
+            period_s=self.period_s,
+            scale=scale,
+            start=start,
+            thaw=thaw,
+            hour_nanos=self.own_hour_nanos,
+            seed=self.seed,
+            moves=self.moves if scale.windows else (),
+        )
+
+    def plain_scale(self) -> ScalePolicy:
+        """Return bounds under a plain rule: what others do is not learned, nor parked."""
+        return ScalePolicy(
+            replicas_max=self.bounds.replicas_max,
+            concurrency=self.bounds.concurrency,
+            park_timeout_s=0.0,
+            rule=KeepAlive(),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakEven:
+    """Where a platform begins to cost more than dedicated instances."""
+
+    requests_a_day: float | None
+    """None: nowhere in the range, and ``why`` says on which side it stays."""
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One platform with one type of device."""
+
+    platform: str
+    title: str
+    as_of: str
+    gpu: str | None
+    outcome: Outcome | None
+    """None: it was not played, and ``missing`` says why."""
+    cost: Cost | None
+    replicas: int | None = None
+    """Of dedicated instances: how many it takes."""
+    break_even: BreakEven | None = None
+    missing: tuple[str, ...] = ()
+    assumptions: tuple[str, ...] = ()

@@ -1,0 +1,186 @@
+"""Play one policy against traffic in virtual time, and say what came of it."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import inf
+
+from coldspark.sim.simulator import Behaviour, Endpoint, Lane, World
+from coldspark.sim.traffic import Durations, Traffic
+from coldspark.spec.messages import Device, FloorMoved, NodeJoined
+from coldspark.spec.types import (
+    Command,
+    DeviceId,
+    GpuAsk,
+    Limits,
+    NodeId,
+    Resources,
+    Revision,
+    RevisionId,
+    ScalePolicy,
+    Spec,
+)
+
+_GPU = "simulated"
+_DEADLINE_S = 7 * 86_400.0
+"""Whoever waits is not refused: that they waited shall be seen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What is played."""
+
+    traffic: Traffic
+    period_s: float
+    """Until when; idling up to it counts."""
+    scale: ScalePolicy
+    start: Durations
+    thaw: Durations | None = None
+    """None: nothing is parked (the policy must say so)."""
+    hour_nanos: int = 0
+    """What a replica's hour costs."""
+    seed: int = 0
+    moves: tuple[tuple[float, FloorMoved], ...] = ()
+    """When the floor moves, in order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """How long something took, in seconds."""
+
+    mean_s: float
+    p50_s: float
+    p95_s: float
+    p99_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of a trial."""
+
+    period_s: float
+    requests: int
+    unserved: int
+    """No replica had taken them when the period ended; not in any quantile."""
+    cold: int
+    """Waited for a start or a thaw."""
+    starts: int
+    unused: int
+    """Replicas that never served a request."""
+    wait: Spread
+    """From arrival to a replica."""
+    latency: Spread
+    """From arrival to the reply."""
+    busy_s: float
+    idle_s: float
+    starting_s: float
+    parked_s: float
+    busy_nanos: int
+    idle_nanos: int
+    """Idle or parked."""
+    starting_nanos: int
+
+    @property
+    def served(self) -> int:
+        """Return how many requests a replica took."""
+        return self.requests - self.unserved
+
+    @property
+    def cold_share(self) -> float:
+        """Return the share of served requests that waited for a start or a thaw."""
+        return self.cold / self.served if self.served else 0.0
+
+    @property
+    def held_s(self) -> float:
+        """Return the replica-seconds that held a device."""
+        return self.busy_s + self.idle_s + self.starting_s
+
+    @property
+    def utilisation(self) -> float:
+        """Return the share of the held time in which a request ran."""
+        return self.busy_s / self.held_s if self.held_s else 0.0
+
+    @property
+    def nanos(self) -> int:
+        """Return what all of it cost, at the trial's rate."""
+        return self.busy_nanos + self.idle_nanos + self.starting_nanos
+
+
+def play(trial: Trial, on_progress: Callable[[int, int], None] | None = None) -> Outcome:
+    """Return what comes of a trial; the same trial always comes to the same."""
+    count = max([trial.scale.replicas_max, *(one.ceiling or 0 for _, one in trial.moves)])
+    world = World(
+        [_endpoint(trial)],
+        [_node(count)],
+        rate_nanos_per_hour=trial.hour_nanos * count,
+        seed=trial.seed,
+        on_progress=on_progress,
+    )
+    world.run(trial.period_s)
+    return _outcome(world.lanes[0], trial)
+
+
+def _endpoint(trial: Trial) -> Endpoint:
+    spec = Spec(
+        command=Command(argv=("simulated",)),
+        resources=Resources(gpus=(GpuAsk(type=_GPU),)),
+        scale=trial.scale,
+        limits=Limits(
+            queue_max=max(1, len(trial.traffic)),
+            request_timeout_s=_DEADLINE_S,
+            start_timeout_s=_DEADLINE_S,
+        ),
+    )
+    behaviour = Behaviour(start=trial.start)
+    if trial.thaw is not None:
+        behaviour = Behaviour(start=trial.start, thaw=trial.thaw)
+    revision = Revision(id=RevisionId("simulated"), spec=spec)
+    return Endpoint(
+        name="e", revision=revision, traffic=trial.traffic, behaviour=behaviour, moves=trial.moves
+    )
+
+
+def _node(count: int) -> NodeJoined:
+    """Return a machine on which only devices are short, one for each replica."""
+    devices = (
+        Device(id=DeviceId(str(index)), type=_GPU, memory_bytes=24 * 10**9)
+        for index in range(count)
+    )
+    return NodeJoined(
+        node=NodeId("n"), memory_bytes=count * 10**12, vcpus=1000.0 * count, devices=tuple(devices)
+    )
+
+
+def _outcome(lane: Lane, trial: Trial) -> Outcome:
+    served = [(wait_s, i) for i, wait_s in enumerate(lane.waits_s) if wait_s < inf]
+    services = trial.traffic.services_s
+    return Outcome(
+        period_s=trial.period_s,
+        requests=len(trial.traffic),
+        unserved=len(trial.traffic) - len(served),
+        cold=sum(lane.cold),
+        starts=lane.starts,
+        unused=lane.unused,
+        wait=spread_of([wait_s for wait_s, _ in served]),
+        latency=spread_of([wait_s + services[i] for wait_s, i in served]),
+        busy_s=lane.busy_s,
+        idle_s=lane.idle_s,
+        starting_s=lane.starting_s,
+        parked_s=lane.parked_s,
+        busy_nanos=lane.busy_nanos,
+        idle_nanos=lane.idle_nanos,
+        starting_nanos=lane.starting_nanos,
+    )
+
+
+def spread_of(values_s: Sequence[float]) -> Spread:
+    """Return mean and nearest-rank quantiles; all zero of nothing."""
+    if not values_s:
+        return Spread(mean_s=0.0, p50_s=0.0, p95_s=0.0, p99_s=0.0)
+    ordered = sorted(values_s)
+
+    def rank(share: float) -> float:
+        return ordered[math.ceil(share * len(ordered)) - 1]
+
+    mean_s = sum(ordered) / len(ordered)
+    return Spread(mean_s=mean_s, p50_s=rank(0.5), p95_s=rank(0.95), p99_s=rank(0.99))

@@ -1,0 +1,415 @@
+"""Machines and callers in virtual time, under the driver and around the meter of ``core``.
+
+The world performs what the controller performs live: a start takes a drawn time, a request takes
+its own. Nothing here decides anything. Deterministic by its seed.
+"""
+
+import random
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import accumulate, count, repeat
+from math import inf
+from operator import itemgetter
+from typing import ClassVar, assert_never
+
+from coldspark.billing.meter import WHOLE_PPM, Meter, Stretch, share_ppm
+from coldspark.billing.usage import HoldingState
+from coldspark.fleet.driver import Driver
+from coldspark.fleet.fleet import Fleet
+from coldspark.fleet.placement import Placement
+from coldspark.sim.traffic import Durations, Traffic
+from coldspark.spec.messages import (
+    Abort,
+    AskRoom,
+    FleetEvent,
+    FloorMoved,
+    Grant,
+    NodeJoined,
+    ParkReplica,
+    RareEffect,
+    Reject,
+    ReleaseRoom,
+    ReplicaExited,
+    ReplicaParked,
+    ReplicaReady,
+    RequestArrived,
+    RequestFinished,
+    RolledBack,
+    RolledOut,
+    StartReplica,
+    StopReplica,
+    Ticked,
+    UnparkReplica,
+    YieldRoom,
+)
+from coldspark.spec.types import Exit, FleetId, ReplicaId, RequestId, Revision, RootCause
+
+_STOPPED = Exit(cause=RootCause.UNKNOWN, message="stopped", exit_status=0)
+_CRASHED = Exit(cause=RootCause.UNKNOWN, message="simulated failure", exit_status=1)
+_PROGRESS_EVERY = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behaviour:
+    """How long the replicas of an endpoint take for what is not a request."""
+
+    start: Durations
+    """From room granted to ready."""
+    thaw: Durations = field(default_factory=lambda: Durations.fixed(0.005))
+    """From room granted to ready, of a parked one."""
+    failed_starts: float = 0.0
+    """The share of starts that end in a crash."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """What is simulated: a revision, its requests, and how it behaves."""
+
+    name: str
+    revision: Revision
+    traffic: Traffic
+    behaviour: Behaviour
+    moves: tuple[tuple[float, FloorMoved], ...] = ()
+    """When its floor moves, in order."""
+
+
+@dataclass(slots=True, eq=False)
+class _Held:
+    """One replica: since when it does what it does, and what it has been."""
+
+    since_s: float
+    state: HoldingState | None = HoldingState.STARTING
+    """None while it works."""
+    is_parked: bool = False
+    is_new: bool = True
+    """It was never ready."""
+    ready_s: float = inf
+    running: int = 0
+    served: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """One endpoint while it is simulated, and what came of its requests."""
+
+    is_shadow: ClassVar[bool] = False
+
+    endpoint: Endpoint
+    fleet: Fleet
+    first: int
+    """The number of its first request: numbers are the world's, as one meter knows them all."""
+    waits_s: "array[float]"
+    """From arrival to a replica, by request; inf where none ever took it."""
+    cold: bytearray
+    """1 where the request waited for a start or a thaw."""
+    armed_s: float = inf
+    held: dict[ReplicaId, _Held] = field(default_factory=dict)
+    running: dict[RequestId, _Held] = field(default_factory=dict)
+    busy_s: float = 0.0
+    """Replica-seconds with at least one request."""
+    idle_s: float = 0.0
+    starting_s: float = 0.0
+    parked_s: float = 0.0
+    busy_nanos: int = 0
+    idle_nanos: int = 0
+    """Idle or parked."""
+    starting_nanos: int = 0
+    starts: int = 0
+    thaws: int = 0
+    unused: int = 0
+    """Replicas that never served a request."""
+    rejected: int = 0
+    arrivals_s: Sequence[float] = field(init=False)
+    services_s: Sequence[float] = field(init=False)
+    timeout_s: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.arrivals_s = self.endpoint.traffic.arrivals_s
+        self.services_s = self.endpoint.traffic.services_s
+        self.timeout_s = self.endpoint.revision.spec.limits.request_timeout_s
+
+    @property
+    def held_s(self) -> float:
+        """Return the replica-seconds that held a device: starting, idle or busy."""
+        return self.busy_s + self.idle_s + self.starting_s
+
+    def pass_time(self, replica: _Held, now: float) -> None:
+        """Count the time since the replica's last change."""
+        elapsed_s = now - replica.since_s
+        replica.since_s = now
+        if replica.is_parked:
+            self.parked_s += elapsed_s
+        elif replica.state is HoldingState.STARTING:
+            self.starting_s += elapsed_s
+        elif replica.state is HoldingState.IDLE:
+            self.idle_s += elapsed_s
+        else:
+            self.busy_s += elapsed_s
+
+    def pay(self, stretch: Stretch | None) -> None:
+        """Count what a stretch without a request cost."""
+        if stretch is None:
+            return
+        if stretch.state is HoldingState.STARTING:
+            self.starting_nanos += stretch.nanos
+        else:
+            self.idle_nanos += stretch.nanos
+
+
+class World:
+    """Endpoints, nodes and a clock. Implements the driver's ``Performer``."""
+
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        nodes: Sequence[NodeJoined],
+        *,
+        rate_nanos_per_hour: int,
+        seed: int = 0,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """Take what is there. ``on_progress`` hears (done, all) requests; it may raise to cancel.
+
+        ``rate_nanos_per_hour`` is what all nodes together cost.
+        """
+        self._chance = random.Random(seed)
+        self._on_progress = on_progress
+        self.driver: Driver[Lane] = Driver(
+            self,
+            lambda advice_of: Placement(advice_of, lambda size_bytes: None),
+            lambda: self.now,
+        )
+        self.placement = self.driver.placement
+        self._post = self.driver.post
+        self._nodes = {node.node: node for node in nodes}
+        self.meter = Meter(rate_nanos_per_hour, 0)
+        self.now = 0.0
+        firsts = accumulate((len(endpoint.traffic) for endpoint in endpoints), initial=0)
+        self.lanes = list(map(self._lane, endpoints, firsts))
+        self._agenda: list[tuple[float, int, Lane | None, FleetEvent | RequestId | None]] = []
+        """When, in which order, whose, and what: an event, a request that is done, a tick."""
+        self._count = 0
+        self.overhead_nanos = 0
+        """What the nodes cost beyond all that anybody held; known after ``run``."""
+        self._armed_placement_s = inf
+        for node in nodes:
+            self.driver.place(node)
+        for lane in self.lanes:
+            first: FleetEvent = Ticked()
+            for at_s, moved in lane.endpoint.moves:
+                if at_s > 0:
+                    self._at(at_s, lane, moved)
+                else:
+                    first = moved
+            self._post(lane, first)
+
+    def _lane(self, endpoint: Endpoint, first: int) -> Lane:
+        fleet = Fleet(FleetId(endpoint.name), endpoint.revision, replica_prefix=f"{endpoint.name}.")
+        count = len(endpoint.traffic)
+        return Lane(endpoint, fleet, first, array("d", [inf]) * count, bytearray(count))
+
+    def run(self, until_s: float | None = None) -> None:
+        """Play all requests, then go on until ``until_s`` or until nothing is left to happen."""
+        order, agenda = self._order(), self._agenda
+        total = sum(len(lane.arrivals_s) for lane in self.lanes)
+        for done, (arrived_s, lane, index) in enumerate(order, 1):
+            while agenda and agenda[0][0] <= arrived_s:
+                self._next()
+            self.now = arrived_s
+            number = RequestId(str(lane.first + index))
+            arrived = RequestArrived(number, arrived_s + lane.timeout_s)
+            self._post(lane, arrived)
+            if self._on_progress is not None and done % _PROGRESS_EVERY == 0:
+                self._on_progress(done, total)
+        last_s = inf if until_s is None else until_s
+        while agenda and agenda[0][0] <= last_s and (until_s is not None or self._is_busy()):
+            self._next()
+        if until_s is not None:
+            self.now = max(self.now, until_s)
+        self._close()
+        if self._on_progress is not None:
+            self._on_progress(total, total)
+
+    def _order(self) -> Iterable[tuple[float, Lane, int]]:
+        if len(self.lanes) == 1:
+            lane = self.lanes[0]
+            return zip(lane.arrivals_s, repeat(lane), count(), strict=False)
+        rows = [
+            (arrived_s, lane, index)
+            for lane in self.lanes
+            for index, arrived_s in enumerate(lane.endpoint.traffic.arrivals_s)
+        ]
+        rows.sort(key=itemgetter(0))
+        return rows
+
+    def _is_busy(self) -> bool:
+        return any(lane.held or lane.fleet.queued for lane in self.lanes)
+
+    def _next(self) -> None:
+        """Let the next thing on the agenda happen."""
+        at_s, _, lane, event = heappop(self._agenda)
+        if at_s > self.now:
+            self.now = at_s
+        if lane is None:
+            if at_s == self._armed_placement_s:
+                self._armed_placement_s = inf
+                self.driver.place(Ticked())
+        elif type(event) is str:
+            request = RequestId(event)
+            # One that was given up meanwhile is not running any more.
+            if (held := lane.running.pop(request, None)) is not None:
+                self._let_go(lane, request, held)
+                self._post(lane, RequestFinished(request))
+        elif event is None:
+            if at_s == lane.armed_s:
+                lane.armed_s = inf
+                self._post(lane, Ticked())
+        else:
+            assert not isinstance(event, str)
+            self._before(lane, event)
+            self._post(lane, event)
+
+    def _at(self, at_s: float, lane: Lane | None, event: FleetEvent | None) -> None:
+        self._count += 1
+        heappush(self._agenda, (at_s, self._count, lane, event))
+
+    def forward(self, lane: Lane, request: RequestId, replica: ReplicaId, now: float) -> None:
+        """Let the replica work on the request for its service time."""
+        index, held = int(request) - lane.first, lane.held[replica]
+        arrived_s = lane.arrivals_s[index]
+        lane.waits_s[index] = now - arrived_s
+        if held.ready_s > arrived_s:
+            lane.cold[index] = 1
+        stretch = self.meter.begin(request, replica, round(now * 1e6))
+        if not held.running:
+            # A replica that takes requests was idle.
+            assert stretch is not None
+            lane.idle_nanos += stretch.nanos
+            lane.idle_s += now - held.since_s
+            held.since_s, held.state = now, None
+        held.running += 1
+        held.served += 1
+        lane.running[request] = held
+        self._count += 1
+        done_s = now + lane.services_s[index]
+        heappush(self._agenda, (done_s, self._count, lane, request))
+
+    def _let_go(self, lane: Lane, request: RequestId, held: _Held) -> None:
+        now = self.now
+        lane.busy_nanos += self.meter.finish(request, round(now * 1e6))
+        held.running -= 1
+        if not held.running:
+            lane.busy_s += now - held.since_s
+            held.since_s, held.state = now, HoldingState.IDLE
+
+    def _before(self, lane: Lane, event: FleetEvent) -> None:
+        """Bring the books to where the event says that the replica is."""
+        if isinstance(event, ReplicaReady):
+            held = lane.held[event.replica]
+            lane.pass_time(held, self.now)
+            held.state, held.ready_s = HoldingState.IDLE, self.now
+            if held.is_new:
+                held.is_new = False
+                lane.pay(self.meter.ready(event.replica, round(self.now * 1e6)))
+        elif isinstance(event, ReplicaExited):
+            gone = lane.held.get(event.replica)
+            for request, held in list(lane.running.items()):
+                if held is gone:
+                    del lane.running[request]
+                    self._let_go(lane, request, held)
+
+    def wake(self, lane: Lane | None, at_s: float) -> None:
+        """Send ``Ticked`` then, to placement where no fleet is given; a later call replaces it."""
+        if lane is None:
+            self._armed_placement_s = at_s
+        else:
+            lane.armed_s = at_s
+        self._at(at_s, lane, None)
+
+    def perform(self, lane: Lane, effect: RareEffect) -> None:
+        """Do what else a fleet wants."""
+        match effect:
+            case Reject(request, _):
+                lane.rejected += 1
+                # One that was running is given up at once: ``Abort`` follows.
+                lane.waits_s[int(request) - lane.first] = inf
+            case Abort(request, _):
+                if (held := lane.running.pop(request, None)) is not None:
+                    self._let_go(lane, request, held)
+                self._post(lane, RequestFinished(request))
+            case StartReplica(replica, _):
+                self._start(lane, replica)
+            case UnparkReplica(replica):
+                self._unpark(lane, replica)
+            case ParkReplica(replica):
+                self._post(lane, ReplicaParked(replica))
+            case YieldRoom(replica):
+                self._yield(lane, replica)
+            case StopReplica(replica, _, _):
+                self._at(self.now, lane, ReplicaExited(replica, _STOPPED))
+            case ReleaseRoom(replica):
+                self._release(lane, replica)
+            case AskRoom() | RolledOut() | RolledBack():
+                pass
+            case _:
+                assert_never(effect)
+
+    def _start(self, lane: Lane, replica: ReplicaId) -> None:
+        grant, behaviour = self.placement.grant(replica), lane.endpoint.behaviour
+        assert grant is not None
+        self.meter.place(replica, self._share_ppm(lane, grant), round(self.now * 1e6))
+        lane.held[replica] = _Held(self.now)
+        lane.starts += 1
+        ready_s = self.now + behaviour.start.draw(self._chance)
+        if behaviour.failed_starts and self._chance.random() < behaviour.failed_starts:
+            self._at(ready_s, lane, ReplicaExited(replica, _CRASHED))
+        else:
+            self._at(ready_s, lane, ReplicaReady(replica))
+
+    def _unpark(self, lane: Lane, replica: ReplicaId) -> None:
+        grant = self.placement.grant(replica)
+        assert grant is not None
+        held = lane.held[replica]
+        lane.pass_time(held, self.now)
+        held.is_parked, held.state = False, HoldingState.IDLE
+        share = self._share_ppm(lane, grant)
+        lane.pay(self.meter.reshare(replica, share, round(self.now * 1e6)))
+        lane.thaws += 1
+        thaw_s = lane.endpoint.behaviour.thaw.draw(self._chance)
+        self._at(self.now + thaw_s, lane, ReplicaReady(replica))
+
+    def _yield(self, lane: Lane, replica: ReplicaId) -> None:
+        held = lane.held.get(replica)
+        if held is not None:
+            lane.pass_time(held, self.now)
+            held.is_parked = True
+            share = self._parked_ppm(lane)
+            lane.pay(self.meter.reshare(replica, share, round(self.now * 1e6)))
+
+    def _release(self, lane: Lane, replica: ReplicaId) -> None:
+        held = lane.held.pop(replica, None)
+        if held is not None:
+            lane.pass_time(held, self.now)
+            lane.pay(self.meter.release(replica, round(self.now * 1e6)))
+            lane.unused += not held.served
+
+    def _share_ppm(self, lane: Lane, grant: Grant) -> int:
+        return share_ppm(self._nodes[grant.node], grant, lane.endpoint.revision.spec.resources)
+
+    def _parked_ppm(self, lane: Lane) -> int:
+        resources = lane.endpoint.revision.spec.resources
+        largest = max(node.memory_bytes for node in self._nodes.values())
+        return min(WHOLE_PPM, round(WHOLE_PPM * resources.memory_bytes / largest))
+
+    def _close(self) -> None:
+        """Count the time of what is held still."""
+        for lane in self.lanes:
+            for held in lane.held.values():
+                lane.pass_time(held, self.now)
+        stretches, self.overhead_nanos = self.meter.settle(round(self.now * 1e6))
+        for stretch in stretches:
+            lane_of = self.driver.owner(stretch.replica)
+            assert lane_of is not None
+            lane_of.pay(stretch)

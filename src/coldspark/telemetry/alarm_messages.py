@@ -1,0 +1,80 @@
+"""What an alarm's topic is told: the message that CloudWatch publishes to SNS."""
+
+import json
+
+from coldspark.telemetry.alarm_changes import Change
+from coldspark.telemetry.alarm_definition import AlarmDefinition
+from coldspark.telemetry.alarm_reasons import moment
+from coldspark.telemetry.metric_queries import STATISTICS, Stat
+
+_ACCOUNT, _REGION = "123456789012", "us-east-1"
+_ARN_REGION, _ARN_ACCOUNT, _ARN_PARTS = 3, 4, 6
+_STATISTIC_WORDS = {"SampleCount": "SAMPLE_COUNT"}
+
+
+def subject_of(change: Change) -> str:
+    """Return the notification's subject."""
+    return f'{change.alarm.stored.state.value}: "{change.alarm.name}"'
+
+
+def message_of(address: str, change: Change) -> str:
+    """Return the notification's message as JSON; region and account are those of the topic."""
+    definition, stored = change.alarm.definition, change.alarm.stored
+    parts = address.split(":")
+    is_arn = len(parts) >= _ARN_PARTS and parts[0] == "arn"
+    region = (parts[_ARN_REGION] if is_arn else "") or _REGION
+    account = (parts[_ARN_ACCOUNT] if is_arn else "") or _ACCOUNT
+    message: dict[str, object] = {
+        "AlarmName": stored.name,
+        "AlarmDescription": definition.description,
+        "AWSAccountId": account,
+        "AlarmConfigurationUpdatedTimestamp": moment(stored.updated_ms),
+        "NewStateValue": stored.state.value,
+        "NewStateReason": stored.reason,
+        "StateChangeTime": moment(stored.moved_ms),
+        "Region": region,
+        "AlarmArn": f"arn:aws:cloudwatch:{region}:{account}:alarm:{stored.name}",
+        "OldStateValue": change.before.value,
+        "OKActions": list(definition.actions.ok),
+        "AlarmActions": list(definition.actions.alarm),
+        "InsufficientDataActions": list(definition.actions.insufficient_data),
+        "Trigger": _trigger(definition),
+    }
+    return json.dumps(message)
+
+
+def _trigger(definition: AlarmDefinition) -> dict[str, object]:
+    trigger: dict[str, object] = {
+        "Period": definition.period_s,
+        "EvaluationPeriods": definition.evaluation_periods,
+        "DatapointsToAlarm": definition.test.datapoints_to_alarm,
+        "ComparisonOperator": definition.comparison,
+        "Threshold": definition.threshold,
+        "TreatMissingData": definition.missing or "missing",
+        "EvaluateLowSampleCountPercentile": definition.low_samples or "",
+    }
+    if not definition.is_expression and definition.watched.stat is not None:
+        return _measured(definition.watched.stat) | trigger
+    metrics = [
+        {
+            "Id": query.id,
+            "ReturnData": query.is_returned,
+            **({} if query.expression is None else {"Expression": query.expression}),
+            **({} if query.stat is None else {"MetricStat": _measured(query.stat)}),
+        }
+        for query in definition.queries
+    ]
+    return {"Metrics": metrics} | trigger
+
+
+def _measured(stat: Stat) -> dict[str, object]:
+    is_plain = stat.statistic in STATISTICS
+    word = _STATISTIC_WORDS.get(stat.statistic, stat.statistic.upper())
+    return {
+        "MetricName": stat.metric.name,
+        "Namespace": stat.metric.namespace,
+        "StatisticType": "Statistic" if is_plain else "ExtendedStatistic",
+        **({"Statistic": word} if is_plain else {"ExtendedStatistic": stat.statistic}),
+        "Unit": stat.unit,
+        "Dimensions": [{"value": value, "name": name} for name, value in stat.metric.dimensions],
+    }

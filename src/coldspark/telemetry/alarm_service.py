@@ -1,0 +1,352 @@
+"""Alarms as time passes: each is looked at when one of its periods ends, and acts when it changes.
+
+Alarms and their states are on disk; after a restart they go on from there. One that cannot be
+evaluated keeps its state, says why in the log, and stops no other.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from msgspec.structs import replace as with_fields
+
+from coldspark.database.database import Database
+from coldspark.errors import ColdsparkError, Conflict, InvalidRequest, NotFound
+from coldspark.platform.metric_ports import AlarmRule, OnAlarm
+from coldspark.spec.types import AlarmState
+from coldspark.tasks import Tasks
+from coldspark.telemetry import alarm_reasons
+from coldspark.telemetry import alarms_table as disk
+from coldspark.telemetry.alarm_changes import Alarm, Change, Notify, moved_to
+from coldspark.telemetry.alarm_definition import AlarmDefinition, of_rule, read_definition, written
+from coldspark.telemetry.alarm_rules import evaluate
+from coldspark.telemetry.alarms_table import Happening, HistoryQuestion, StoredAlarm
+from coldspark.telemetry.metric_math import Series
+from coldspark.telemetry.metric_queries import STATISTICS, Query, Span, answer
+from coldspark.telemetry.metric_service import MetricKeeper
+
+_log = logging.getLogger(__name__)
+
+ALARMS_MAX = 5_000
+_SETTLE_S = 1.0
+"""How long after the end of a period it is looked at: clients send its last values by then."""
+_HISTORY_MS = 30 * 86_400_000
+_CLOSE_WITHIN_S = 5.0
+_ROWS_MAX = 2_000
+_COUNT_ID = "sampleCount"
+_SAMPLES_MIN = 10 * (1 - 1e-9)
+
+
+async def _tell_nobody(address: str, change: Change) -> None:
+    raise NotFound(f"nothing is configured that delivers to {address}")
+
+
+class AlarmKeeper:
+    """Implements ``Alarms``. All calls are made on the event loop's thread."""
+
+    def __init__(
+        self,
+        database: Database,
+        metrics: MetricKeeper,
+        *,
+        wall_ms: Callable[[], int],
+        notify: Notify = _tell_nobody,
+    ) -> None:
+        """Take the neighbours. ``notify`` does what alarms' actions say."""
+        self._database = database
+        self._metrics = metrics
+        self._wall_ms = wall_ms
+        self._notify = notify
+        self._deliverers: dict[str, Notify] = {}
+        self._alarms: dict[str, Alarm] = {}
+        self._watchers: list[OnAlarm] = []
+        self._changed = asyncio.Event()
+        self._tasks = Tasks()
+        self._looked_ms = 0
+        """Up to when alarms were looked at."""
+        self._turn = asyncio.Lock()
+
+    def deliver(self, mark: str, notify: Notify) -> None:
+        """Let ``notify`` do what actions say whose address has this mark in it."""
+        self._deliverers[mark] = notify
+
+    async def open(self, *, is_timed: bool = True) -> None:
+        """Take up the alarms there are, and look at them from now on."""
+        for stored in await self._database.run(disk.load_alarms):
+            self._alarms[stored.name] = Alarm(definition=read_definition(stored), stored=stored)
+        self._looked_ms = self._wall_ms()
+        if is_timed:
+            self._tasks.spawn(self._look_for_ever())
+
+    async def close(self) -> None:
+        """Look at them no more. Idempotent."""
+        await self._tasks.close(_CLOSE_WITHIN_S)
+
+    async def put(self, rule: AlarmRule) -> None:
+        """Create or replace an alarm; durable on return."""
+        await self.define(of_rule(rule))
+
+    async def define(self, definition: AlarmDefinition) -> None:
+        """Create or replace an alarm; one that was there keeps its state. Raises InvalidRequest."""
+        definition.refuse_if_invalid()
+        async with self._turn:
+            before = self._alarms.get(definition.name)
+            if before is None and len(self._alarms) >= ALARMS_MAX:
+                raise InvalidRequest(f"there are {ALARMS_MAX} alarms already: delete some")
+            if before is not None and before.definition.owner != definition.owner:
+                raise Conflict(_owned(before))
+            await self._store(definition, before)
+
+    async def _store(self, definition: AlarmDefinition, before: Alarm | None) -> None:
+        now_ms = self._wall_ms()
+        stored = StoredAlarm(
+            name=definition.name,
+            body=written(definition),
+            state=AlarmState.INSUFFICIENT_DATA,
+            reason="Unchecked: Initial alarm creation",
+            reason_data=None,
+            state_ms=now_ms,
+            moved_ms=now_ms,
+            updated_ms=now_ms,
+        )
+        verb = "created"
+        if before is not None:
+            old, verb = before.stored, "updated"
+            stored = replace(
+                stored,
+                state=old.state,
+                reason=old.reason,
+                reason_data=old.reason_data,
+                state_ms=old.state_ms,
+                moved_ms=old.moved_ms,
+            )
+        happening = Happening(
+            alarm=stored.name,
+            at_ms=now_ms,
+            kind="ConfigurationUpdate",
+            summary=f'Alarm "{stored.name}" {verb}',
+            data=json.dumps({"version": "1.0", "type": verb.removesuffix("d").title()}),
+        )
+        await self._database.run(disk.put_alarm, stored, happening)
+        self._alarms[stored.name] = Alarm(definition=definition, stored=stored)
+        self._changed.set()
+
+    async def drop(self, name: str) -> None:
+        """Delete an alarm; one that is not there is no error."""
+        await self._forget([name])
+
+    async def drop_all(self, names: Sequence[str]) -> None:
+        """Delete alarms, all or none. Raises NotFound, and Conflict for one that has an owner."""
+        missing = [name for name in names if name not in self._alarms]
+        if missing:
+            raise NotFound(f"there is no alarm named {missing[0]!r}")
+        for name in names:
+            if self._alarms[name].definition.owner is not None:
+                raise Conflict(_owned(self._alarms[name]))
+        await self._forget(names)
+
+    async def _forget(self, names: Iterable[str]) -> None:
+        async with self._turn:
+            known = [name for name in dict.fromkeys(names) if name in self._alarms]
+            if known:
+                await self._database.run(disk.drop_alarms, known, self._wall_ms())
+                for name in known:
+                    del self._alarms[name]
+
+    def state(self, name: str) -> AlarmState | None:
+        """Return an alarm's state, or None where there is no such alarm."""
+        alarm = self._alarms.get(name)
+        return None if alarm is None else alarm.stored.state
+
+    def alarms(self) -> list[Alarm]:
+        """Return all alarms by name."""
+        return [self._alarms[name] for name in sorted(self._alarms)]
+
+    def alarm(self, name: str) -> Alarm:
+        """Return one alarm. Raises NotFound."""
+        alarm = self._alarms.get(name)
+        if alarm is None:
+            raise NotFound(f"there is no alarm named {name!r}")
+        return alarm
+
+    def watch(self, on_alarm: OnAlarm) -> Callable[[], None]:
+        """Call ``on_alarm`` at every change of state; return what ends that."""
+        self._watchers.append(on_alarm)
+
+        def end() -> None:
+            if on_alarm in self._watchers:
+                self._watchers.remove(on_alarm)
+
+        return end
+
+    async def set_state(
+        self, name: str, state: AlarmState, reason: str, reason_data: str | None
+    ) -> None:
+        """Put an alarm into a state until it is next looked at. Raises NotFound."""
+        async with self._turn:
+            await self._move(self.alarm(name), state, reason, reason_data)
+
+    async def set_acting(self, names: Sequence[str], is_acting: bool) -> None:
+        """Let alarms act, or not. Names that are not there are passed over, as AWS does."""
+        async with self._turn:
+            for name in names:
+                alarm = self._alarms.get(name)
+                if alarm is None or alarm.definition.is_acting == is_acting:
+                    continue
+                definition = replace_acting(alarm.definition, is_acting)
+                await self._store(definition, alarm)
+
+    async def history(self, asked: HistoryQuestion) -> list[Happening]:
+        """Return what happened to alarms, also to those that are gone."""
+        return await self._database.run(disk.find_history, asked)
+
+    def next_look_ms(self, now_ms: int) -> int | None:
+        """Return when the next period of an alarm ends; None without alarms."""
+        periods = {alarm.definition.period_s * 1_000 for alarm in self._alarms.values()}
+        return min((now_ms // one * one + one for one in periods), default=None)
+
+    async def look(self, now_ms: int) -> None:
+        """Evaluate every alarm of which a period ended since the last look."""
+        since_ms, self._looked_ms = self._looked_ms, max(now_ms, self._looked_ms)
+        for name in list(self._alarms):
+            async with self._turn:
+                alarm = self._alarms.get(name)
+                if alarm is None:
+                    continue
+                period_ms = alarm.definition.period_s * 1_000
+                edge_ms = now_ms // period_ms * period_ms
+                if edge_ms <= since_ms:
+                    continue
+                try:
+                    await self._evaluate(alarm, edge_ms)
+                except ColdsparkError as error:
+                    _log.warning("alarm %s: %s", name, error.message)
+                except Exception:  # noqa: BLE001
+                    # One alarm's edge: the others are looked at all the same.
+                    _log.exception("alarm %s could not be evaluated", name)
+
+    async def _evaluate(self, alarm: Alarm, edge_ms: int) -> None:
+        definition = alarm.definition
+        test, period_ms = definition.test, definition.period_s * 1_000
+        span = Span(start_ms=edge_ms - test.periods_looked_at * period_ms, end_ms=edge_ms)
+        found = await answer(self._metrics, (*definition.queries, *_counts(definition)), span)
+        values: Series = found[definition.watched.id][1]
+        if _is_thin(definition, found.get(_COUNT_ID, (0, {}))[1]):
+            return
+        times = range(span.start_ms, span.end_ms, period_ms)
+        points = [values.get(at_ms) for at_ms in times]
+        state = evaluate(test, points, alarm.stored.state)
+        if state is not alarm.stored.state:
+            looked = alarm_reasons.Looked(points=points, times=times, test=test)
+            reason, data = alarm_reasons.explain(definition, state, looked, self._wall_ms())
+            await self._move(alarm, state, reason, data)
+
+    async def _move(
+        self, alarm: Alarm, state: AlarmState, reason: str, reason_data: str | None
+    ) -> None:
+        """Write a state down, then tell of it."""
+        before = alarm.stored
+        stored, happening = moved_to(before, state, reason, reason_data, self._wall_ms())
+        await self._database.run(disk.put_alarm, stored, happening)
+        moved = replace(alarm, stored=stored)
+        self._alarms[alarm.name] = moved
+        if happening is not None:
+            await self._tell(Change(alarm=moved, before=before.state))
+
+    async def _tell(self, change: Change) -> None:
+        """Let everybody hear of a change that was written down, and do what actions say."""
+        alarm, stored = change.alarm, change.alarm.stored
+        _log.info("alarm %s: %s to %s: %s", alarm.name, change.before, stored.state, stored.reason)
+        for watcher in list(self._watchers):
+            try:
+                watcher(alarm.name, stored.state, stored.reason)
+            except Exception:  # noqa: BLE001
+                # A listener's edge: the others hear of it all the same.
+                _log.exception("alarm %s: a listener failed", alarm.name)
+        if not alarm.definition.is_acting:
+            return
+        for address in alarm.definition.actions.of(stored.state):
+            await self._act(address, change)
+
+    async def _act(self, address: str, change: Change) -> None:
+        summary, trouble = f"Successfully executed action {address}", None
+        marked = (one for mark, one in self._deliverers.items() if mark in address)
+        try:
+            await next(marked, self._notify)(address, change)
+        except ColdsparkError as error:
+            summary, trouble = f"Failed to execute action {address}", error.message
+            _log.warning("alarm %s: %s: %s", change.alarm.name, summary, trouble)
+        data = {
+            "actionState": "Failed" if trouble else "Succeeded",
+            "notificationResource": address,
+        }
+        if trouble:
+            data["error"] = trouble
+        happening = Happening(
+            alarm=change.alarm.name,
+            at_ms=self._wall_ms(),
+            kind="Action",
+            summary=summary,
+            data=json.dumps(data),
+        )
+        await self._database.run(disk.add_happening, happening)
+
+    async def _look_for_ever(self) -> None:
+        while True:
+            self._changed.clear()
+            now_ms = self._wall_ms()
+            # From the last look on: an edge in the time that a look took is not missed.
+            edge_ms = self.next_look_ms(self._looked_ms)
+            if edge_ms is None:
+                await self._changed.wait()
+                self._looked_ms = self._wall_ms()
+                continue
+            due_s = (edge_ms - now_ms) / 1_000 + _SETTLE_S
+            try:
+                async with asyncio.timeout(max(0.0, due_s)):
+                    # A new alarm may have a shorter period.
+                    await self._changed.wait()
+            except TimeoutError:
+                await self.look(self._wall_ms())
+                await self._drop_old()
+
+    async def _drop_old(self) -> None:
+        try:
+            before_ms = self._wall_ms() - _HISTORY_MS
+            await self._database.run(disk.drop_history, before_ms, _ROWS_MAX)
+        except Exception:  # noqa: BLE001
+            _log.exception("alarms: old history could not be dropped")
+
+
+def _counts(definition: AlarmDefinition) -> tuple[Query, ...]:
+    """Return what else to ask where percentiles of few samples are not to count."""
+    stat = definition.watched.stat
+    if definition.low_samples != "ignore" or stat is None or stat.statistic in STATISTICS:
+        return ()
+    return (Query(id=_COUNT_ID, stat=with_fields(stat, statistic="SampleCount")),)
+
+
+def _is_thin(definition: AlarmDefinition, samples: Series) -> bool:
+    """Return whether a period has too few samples for its percentile, by AWS's rule.
+
+    That is 10 / (1 - p) for p from 0.5 on, 10 / p below. Worked: p99 needs 1000, p10 needs 100.
+    """
+    if not samples:
+        return False
+    stat = definition.watched.stat
+    assert stat is not None
+    share = float(stat.statistic.removeprefix("p")) / 100
+    rest = min(share, 1 - share)
+    return min(samples.values()) * rest < _SAMPLES_MIN
+
+
+def replace_acting(definition: AlarmDefinition, is_acting: bool) -> AlarmDefinition:
+    """Return the same alarm, acting or not."""
+    return with_fields(definition, is_acting=is_acting)
+
+
+def _owned(alarm: Alarm) -> str:
+    owner = alarm.definition.owner or "a caller"
+    return f"the alarm {alarm.name!r} belongs to {owner}, which alone changes or deletes it"

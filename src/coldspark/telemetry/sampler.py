@@ -1,0 +1,147 @@
+"""What is measured by looking now and then: concurrency each 10 s, the machine's use each minute.
+
+A variant without a replica and without a waiting request measures nothing: its metrics are absent,
+not zero. What cannot be measured here (a shared GPU's share, a simulated one) is absent, too.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+from coldspark import clock
+from coldspark.node.replica_usage import ReplicaUse
+from coldspark.platform.metric_ports import Dimensions, Metric
+from coldspark.platform.ports import EndpointView, VariantView
+from coldspark.spec.types import ReplicaId
+from coldspark.tasks import Tasks
+from coldspark.telemetry.endpoint_metrics import NAMESPACE, Standing, Standings, dimensions_of
+from coldspark.telemetry.metric_service import MetricKeeper
+
+_log = logging.getLogger(__name__)
+
+MACHINE_NAMESPACE = "/aws/sagemaker/Endpoints"
+_LOOK_EVERY_S = 10
+_MEASURE_EVERY_S = 60
+_SERVING = ("ready", "busy")
+_CLOSE_WITHIN_S = 5.0
+
+See = Callable[[], Awaitable[Sequence[EndpointView]]]
+Measure = Callable[[], Awaitable[Sequence[ReplicaUse]]]
+
+
+def standings_of(views: Iterable[EndpointView]) -> Standings:
+    """Return how variants stand, for what the ledger's lines do not say."""
+    return {
+        (view.name, variant.name): Standing(
+            serving=sum(one.state in _SERVING for one in variant.replicas),
+            is_provisioned=variant.floor.min > 0,
+            is_component=view.definition.has_components,
+        )
+        for view in views
+        for variant in view.variants
+    }
+
+
+class Sampler:
+    """Looks at the platform and the machine, and measures."""
+
+    def __init__(
+        self, metrics: MetricKeeper, see: See, measure: Measure, wall_ms: Callable[[], int]
+    ) -> None:
+        """Take the neighbours: who tells of endpoints, and who measures replicas."""
+        self._metrics = metrics
+        self._see = see
+        self._measure = measure
+        self._wall_ms = wall_ms
+        self._tasks = Tasks()
+        self._cpu: dict[ReplicaId, tuple[float, int]] = {}
+        """When each replica was measured last, and its processor time then."""
+
+    def open(self) -> None:
+        """Look from now on."""
+        self._tasks.spawn(self._for_ever(_LOOK_EVERY_S, self.look))
+        self._tasks.spawn(self._for_ever(_MEASURE_EVERY_S, self.measure))
+
+    async def close(self) -> None:
+        """Look no more. Idempotent."""
+        await self._tasks.close(_CLOSE_WITHIN_S)
+
+    async def look(self) -> None:
+        """Measure each variant's concurrency."""
+        now_ms = self._wall_ms()
+        for view in await self._see():
+            for variant in view.variants:
+                if variant.replicas or variant.queued:
+                    self._concurrency(view, variant, now_ms)
+
+    def _concurrency(self, view: EndpointView, variant: VariantView, now_ms: int) -> None:
+        is_component = view.definition.has_components
+        dimensions = dimensions_of(view.name, variant.name, is_component=is_component)
+        scale = variant.revision.spec.scale
+        running = sum(one.running for one in variant.replicas)
+
+        def add(name: str, value: float, unit: str, count: int = 1) -> None:
+            metric = Metric(namespace=NAMESPACE, name=name, dimensions=dimensions)
+            self._metrics.add(
+                metric, value, now_ms, unit=unit, count=count, resolution_s=_LOOK_EVERY_S
+            )
+
+        # As each instance would tell of itself: the average is per replica, the sum is of all.
+        serving = max(1, sum(one.state in _SERVING for one in variant.replicas))
+        each = "ConcurrentRequestsPerCopy" if is_component else "ConcurrentRequestsPerModel"
+        add(each, (running + variant.queued) / serving, "None", serving)
+        if is_component:
+            return
+        most = scale.replicas_max * scale.concurrency
+        add("ServerlessConcurrentExecutionsUtilization", running / most, "None")
+        provisioned = variant.floor.min * scale.concurrency
+        if provisioned:
+            within = min(running, provisioned)
+            add("ServerlessProvisionedConcurrencyExecutions", within, "Count")
+            add("ServerlessProvisionedConcurrencyUtilization", within / provisioned, "None")
+
+    async def measure(self) -> None:
+        """Measure what running replicas use of the machine."""
+        uses = await self._measure()
+        now_s, now_ms = clock.monotonic_s(), self._wall_ms()
+        before, self._cpu = self._cpu, {use.replica: (now_s, use.cpu_us) for use in uses}
+        for use in uses:
+            endpoint, _, variant = use.fleet.partition("/")
+            # One that is seen for the first time is measured over all its life.
+            since = before.get(use.replica, (now_s - use.age_s, 0))
+            self._use(dimensions_of(endpoint, variant), use, since, now_ms)
+
+    def _use(
+        self,
+        dimensions: Dimensions,
+        use: ReplicaUse,
+        since: tuple[float, int],
+        now_ms: int,
+    ) -> None:
+        passed_us = (self._cpu[use.replica][0] - since[0]) * 1e6
+        used_us = max(0, use.cpu_us - since[1])
+        values = {
+            "CPUUtilization": 100 * used_us / passed_us if passed_us > 0 else None,
+            "MemoryUtilization": use.memory_percent,
+            "GPUUtilization": use.gpu_percent,
+            "GPUMemoryUtilization": use.gpu_memory_percent,
+        }
+        for name, value in values.items():
+            if value is not None:
+                metric = Metric(namespace=MACHINE_NAMESPACE, name=name, dimensions=dimensions)
+                self._metrics.add(metric, value, now_ms, unit="Percent")
+
+    async def _for_ever(self, every_s: int, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await asyncio.sleep(_until_next(self._wall_ms(), every_s))
+            try:
+                await work()
+            except Exception:  # noqa: BLE001
+                # The task's edge: the next look is another chance.
+                _log.exception("metrics: a look failed")
+
+
+def _until_next(now_ms: int, every_s: int) -> float:
+    """Return the seconds until half of the next period: at its edge clocks disagree."""
+    period_ms = every_s * 1_000
+    return (period_ms - (now_ms - period_ms // 2) % period_ms) / 1_000

@@ -1,0 +1,87 @@
+"""Scheduled actions and activities of a target: what is due, and what is kept."""
+
+from msgspec.structs import replace
+
+from coldspark.autoscaling.capacity import Bounds
+from coldspark.autoscaling.scalable_target import Action, Dimension, Place, Status, Target
+from coldspark.autoscaling.scheduled_actions import due, next_edge_ms
+from coldspark.autoscaling.transitions import ACTIVITIES_MAX, bounded, moved, scheduled
+from coldspark.spec.types import EndpointName, VariantName
+
+NOON_MS = 1_800_000_000_000
+MINUTE_MS = 60_000
+
+
+def action(name: str, schedule: str, **members: object) -> Action:
+    whole = {"id": "i", "least": 2, "created_ms": NOON_MS, "done_ms": NOON_MS, **members}
+    return Action(name=name, schedule=schedule, **whole)  # type: ignore[arg-type]
+
+
+def target(*actions: Action) -> Target:
+    place = Place(
+        endpoint=EndpointName("e"), variant=VariantName("v"), dimension=Dimension.INSTANCES
+    )
+    return Target(
+        place=place,
+        id="t",
+        created_ms=0,
+        endpoint_ms=0,
+        bounds=Bounds(1, 4),
+        capacity=1,
+        own=(1, 1),
+        reason="",
+        actions=actions,
+    )
+
+
+def test_of_what_was_missed_the_last_time_counts_in_the_order_of_time() -> None:
+    """A server that was down for an hour does each action once, and the latest one last."""
+    often = action("often", "rate(5 minutes)")
+    once = action("once", "at(2027-01-15T08:30:00)")
+    later = action("later", "rate(1 day)")
+
+    found = due(target(often, once, later), NOON_MS + 59 * MINUTE_MS)
+
+    assert [(at_ms - NOON_MS, one.name) for at_ms, one in found] == [
+        (30 * MINUTE_MS, "once"),
+        (55 * MINUTE_MS, "often"),
+    ]
+
+
+def test_a_recurring_action_keeps_to_its_start_and_end() -> None:
+    """Both included; afterwards nothing is due for ever."""
+    start_ms, end_ms = NOON_MS + 10 * MINUTE_MS, NOON_MS + 20 * MINUTE_MS
+    bounded_one = action("a", "rate(5 minutes)", start_ms=start_ms, end_ms=end_ms)
+
+    assert next_edge_ms([target(bounded_one)]) == start_ms
+    ((at_ms, _),) = due(target(bounded_one), NOON_MS + 60 * MINUTE_MS)
+    assert at_ms == end_ms
+    assert next_edge_ms([target(replace(bounded_one, done_ms=end_ms))]) is None
+
+
+def test_bounds_that_cannot_be_are_a_failed_activity() -> None:
+    """A minimum over the maximum that was registered changes nothing."""
+    found = scheduled(target(), action("a", "rate(1 day)", least=9), ("x", "y"), NOON_MS)
+
+    assert (found.bounds, found.capacity) == (Bounds(1, 4), 1)
+    assert [one.status for one in found.activities] == [Status.FAILED]
+
+
+def test_the_newest_activities_are_kept_and_one_is_under_way() -> None:
+    """A target that moves for ever does not grow for ever."""
+    found = target()
+    for number in range(ACTIVITIES_MAX + 20):
+        found = moved(found, 1 + number % 3, f"cause {number}", f"id{number}", NOON_MS + number)
+
+    assert len(found.activities) == ACTIVITIES_MAX
+    assert found.activities[-1].cause == f"cause {ACTIVITIES_MAX + 19}"
+    statuses = [one.status for one in found.activities]
+    assert statuses == [Status.OVERRIDDEN] * (ACTIVITIES_MAX - 1) + [Status.IN_PROGRESS]
+
+
+def test_a_capacity_within_its_bounds_does_not_move() -> None:
+    """And one outside goes to the nearest."""
+    assert bounded(target(), "i", NOON_MS) == target()
+    assert bounded(replace(target(), bounds=Bounds(3, 4)), "i", NOON_MS).capacity == 3
+    down = replace(target(), bounds=Bounds(0, 4), capacity=6)
+    assert bounded(down, "i", NOON_MS).activities[0].cause == "maximum capacity was set to 4"

@@ -1,0 +1,76 @@
+"""Several processes write to one database in turn."""
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection
+
+from coldspark.database import write_lock
+from coldspark.database.database import Database
+
+WRITES = """
+import asyncio, sys
+from pathlib import Path
+from coldspark.database.database import Database
+
+def put(connection, writer, number):
+    connection.exec_driver_sql(
+        "INSERT INTO marks (name, place) VALUES (?, ?)", (f"{writer}-{number}", number)
+    )
+
+async def main(path, writer):
+    database = Database.open(path)
+    for number in range(300):
+        await database.run(put, writer, number)
+    database.close()
+
+asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
+"""
+
+
+def opened(path: Path) -> sqlite3.Connection:
+    """Return a connection that takes turns."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute(write_lock.SETTING)
+    return connection
+
+
+@pytest.mark.process
+def test_processes_that_write_all_the_time_all_come_to_their_turn(tmp_path: Path) -> None:
+    """None is told that the database is locked, and every row is there."""
+    path = tmp_path / "coldspark.db"
+    argv = [sys.executable, "-c", WRITES, str(path)]
+    writers = [subprocess.Popen([*argv, str(writer)]) for writer in range(3)]
+    assert [writer.wait(60) for writer in writers] == [0] * 3
+
+    def count(connection: Connection) -> int:
+        found = connection.exec_driver_sql("SELECT count(*) FROM marks").scalar()
+        assert isinstance(found, int)
+        return found
+
+    database = Database.open(path)
+    assert asyncio.run(database.run(count)) == 3 * 300
+    database.close()
+
+
+def test_a_turn_that_does_not_come_is_told(tmp_path: Path) -> None:
+    """Patience is bounded; afterwards the connection is as good as before."""
+    first, second = opened(tmp_path / "db"), opened(tmp_path / "db")
+    write_lock.begin(first)
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        write_lock.begin(second, patience_ms=30)
+    first.execute("COMMIT")
+    write_lock.begin(second, patience_ms=30)
+    second.execute("COMMIT")
+
+
+def test_what_is_no_matter_of_turns_is_told_at_once(tmp_path: Path) -> None:
+    """Waiting would not help."""
+    connection = opened(tmp_path / "db")
+    write_lock.begin(connection)
+    with pytest.raises(sqlite3.OperationalError, match="within a transaction"):
+        write_lock.begin(connection)
