@@ -2,32 +2,11 @@
 
 from dataclasses import replace
 
+from coldspark.fleet.driver import Driver
 from coldspark.fleet.fleet import Fleet
-from coldspark.spec.messages import (
-    AskRoom,
-    FleetEffect,
-    FleetEvent,
-    ReplicaExited,
-    ReplicaReady,
-    RequestArrived,
-    RoomGranted,
-    StartReplica,
-    StopReplica,
-)
-from coldspark.spec.types import (
-    Command,
-    Exit,
-    FleetId,
-    Limits,
-    ReplicaId,
-    RequestId,
-    Resources,
-    Revision,
-    RevisionId,
-    RootCause,
-    ScalePolicy,
-    Spec,
-)
+from coldspark.spec.messages import (FleetEffect, FleetEvent, NodeJoined, RareEffect, ReplicaExited, ReplicaReady, RequestArrived, StartReplica, StopReplica)
+from coldspark.fleet.placement import Placement
+from coldspark.spec.types import (Command, Exit, FleetId, Limits, NodeId, ReplicaId, RequestId, Resources, Revision, RevisionId, RootCause, ScalePolicy, Spec)
 
 CRASH = Exit(cause=RootCause.UNKNOWN, message="exit status 1", exit_status=1, log_tail=("boom",))
 
@@ -67,27 +46,53 @@ def arrive(fleet: Fleet, number: int, now: float, timeout_s: float = 100.0) -> l
 
 
 class World:
-    """Do what a fleet wants: grants come by themselves, readiness on demand."""
+    """One fleet under a driver, on a node with room for all: readiness comes on demand.
+
+    It is the fleet's owner and the driver's ``Performer``, and records what it is to perform.
+    """
+
+    is_shadow = False
 
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
+        self.now = 0.0
         self.effects: list[FleetEffect] = []
         self.started: list[ReplicaId] = []
         self.stopping: list[ReplicaId] = []
+        self.driver: Driver[World] = Driver(
+            self,
+            lambda advice_of: Placement(advice_of, lambda size_bytes: None),
+            lambda: self.now,
+            on_step=self.stepped,
+        )
+        self.driver.place(NodeJoined(node=NodeId("n"), memory_bytes=2**60, vcpus=1.0))
 
     def step(self, event: FleetEvent, now: float) -> list[FleetEffect]:
-        """Step, grant room for whatever asks, and return all effects."""
-        effects = self.fleet.step(event, now)
+        """Post an event, let room be granted to whatever asks, and return all effects."""
+        self.now, before = now, len(self.effects)
+        self.driver.post(self, event)
+        self.driver.check()
+        return self.effects[before:]
+
+    def stepped(
+        self, fleet: FleetId, event: FleetEvent, now: float, effects: list[FleetEffect]
+    ) -> None:
+        """Record what the fleet wants."""
         self.fleet.check()
-        for effect in list(effects):
-            if isinstance(effect, AskRoom):
-                effects += self.step(RoomGranted(effect.replica), now)
-            elif isinstance(effect, StartReplica):
-                self.started.append(effect.replica)
-            elif isinstance(effect, StopReplica):
-                self.stopping.append(effect.replica)
         self.effects += effects
-        return effects
+
+    def forward(self, owner: object, request: RequestId, replica: ReplicaId, now: float) -> None:
+        """Do nothing: a test finishes its requests itself."""
+
+    def wake(self, owner: object, at_s: float) -> None:
+        """Do nothing: a test ticks by itself."""
+
+    def perform(self, owner: object, effect: RareEffect) -> None:
+        """Note who is to start and who to stop."""
+        if isinstance(effect, StartReplica):
+            self.started.append(effect.replica)
+        elif isinstance(effect, StopReplica):
+            self.stopping.append(effect.replica)
 
     def ready(self, now: float) -> list[FleetEffect]:
         """Let the oldest start become ready."""
