@@ -9,6 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import ledger_lines
 import pytest
 from ledger_lines import holding, usage
 from sqlalchemy import Connection, text

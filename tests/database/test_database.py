@@ -40,7 +40,7 @@ def test_the_migrations_make_the_tables_that_the_code_expects(tmp_path: Path) ->
 def test_a_ledger_table_has_the_records_fields_in_their_order() -> None:
     """Rows are made of a record's values as they stand in it."""
     usage = Usage.__struct_fields__
-    assert schema.usages.columns.keys() == [usage[0], "boot", *usage[1:-1], *STAGES]
+    assert schema.usages.columns.keys() == ["number", usage[0], "boot", *usage[1:-1], *STAGES]
     holding = [field.name for field in fields(Holding)]
     assert schema.holdings.columns.keys() == ["boot", "segment", "position", *holding]
 

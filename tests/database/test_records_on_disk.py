@@ -78,17 +78,21 @@ def test_the_id_of_a_revision_that_was_stored_long_ago_is_what_it_was() -> None:
     assert read_revision(found.id, spec_json(windowed).decode()) == found
 
 
-def test_a_database_of_a_newer_coldspark_is_refused(tmp_path: Path) -> None:
-    """An old program must not touch what it does not understand."""
+@pytest.mark.parametrize("version", ["v9999", "0001", "0005"], ids=["newer", "first", "unreleased"])
+def test_a_database_of_another_coldspark_is_refused(tmp_path: Path, version: str) -> None:
+    """No program may touch what it does not understand; it says which file, and what to do."""
 
     def age(connection: Connection) -> None:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(text("UPDATE alembic_version SET version_num = :v"), {"v": version})
 
-    database = Database.open(tmp_path / "coldspark.db")
+    file = tmp_path / "coldspark.db"
+    database = Database.open(file)
     asyncio.run(database.run(age))
     database.close()
-    with pytest.raises(Conflict, match="9999"):
-        Database.open(tmp_path / "coldspark.db")
+    with pytest.raises(Conflict, match=version) as refused:
+        Database.open(file)
+    assert str(file) in refused.value.message
+    assert "move the file away" in refused.value.message
 
 
 def test_a_data_directory_has_one_server_and_counts_its_boots(tmp_path: Path) -> None:

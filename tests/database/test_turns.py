@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from coldspark.database import write_lock
+from coldspark.database import sqlite
 from coldspark.database.database import Database
 
 WRITES = """
@@ -34,9 +34,7 @@ asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
 
 def opened(path: Path) -> sqlite3.Connection:
     """Return a connection that takes turns."""
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute(write_lock.SETTING)
-    return connection
+    return sqlite.connect(str(path), is_synced=False)
 
 
 @pytest.mark.process
@@ -60,17 +58,17 @@ def test_processes_that_write_all_the_time_all_come_to_their_turn(tmp_path: Path
 def test_a_turn_that_does_not_come_is_told(tmp_path: Path) -> None:
     """Patience is bounded; afterwards the connection is as good as before."""
     first, second = opened(tmp_path / "db"), opened(tmp_path / "db")
-    write_lock.begin(first)
+    sqlite.begin(first)
     with pytest.raises(sqlite3.OperationalError, match="locked"):
-        write_lock.begin(second, patience_ms=30)
+        sqlite.begin(second, patience_ms=30)
     first.execute("COMMIT")
-    write_lock.begin(second, patience_ms=30)
+    sqlite.begin(second, patience_ms=30)
     second.execute("COMMIT")
 
 
 def test_what_is_no_matter_of_turns_is_told_at_once(tmp_path: Path) -> None:
     """Waiting would not help."""
     connection = opened(tmp_path / "db")
-    write_lock.begin(connection)
+    sqlite.begin(connection)
     with pytest.raises(sqlite3.OperationalError, match="within a transaction"):
-        write_lock.begin(connection)
+        sqlite.begin(connection)

@@ -4,9 +4,33 @@ from dataclasses import replace
 
 from coldspark.fleet.driver import Driver
 from coldspark.fleet.fleet import Fleet
-from coldspark.spec.messages import (FleetEffect, FleetEvent, NodeJoined, RareEffect, ReplicaExited, ReplicaReady, RequestArrived, StartReplica, StopReplica)
 from coldspark.fleet.placement import Placement
-from coldspark.spec.types import (Command, Exit, FleetId, Limits, NodeId, ReplicaId, RequestId, Resources, Revision, RevisionId, RootCause, ScalePolicy, Spec)
+from coldspark.spec.messages import (
+    FleetEffect,
+    FleetEvent,
+    NodeJoined,
+    RareEffect,
+    ReplicaExited,
+    ReplicaReady,
+    RequestArrived,
+    StartReplica,
+    StopReplica,
+)
+from coldspark.spec.types import (
+    Command,
+    Exit,
+    FleetId,
+    Limits,
+    NodeId,
+    ReplicaId,
+    RequestId,
+    Resources,
+    Revision,
+    RevisionId,
+    RootCause,
+    ScalePolicy,
+    Spec,
+)
 
 CRASH = Exit(cause=RootCause.UNKNOWN, message="exit status 1", exit_status=1, log_tail=("boom",))
 

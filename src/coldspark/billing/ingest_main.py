@@ -9,15 +9,15 @@ import ctypes
 import os
 import signal
 import socket
-import sqlite3
 import sys
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from coldspark.billing.journal import Place
-from coldspark.billing.ledger_lines import Statements, insert_stretch
-from coldspark.database import write_lock
+from coldspark.billing.ledger_lines import Inserts, insert_stretch
+from coldspark.database import sqlite
 
 ORDER_BYTES_MAX = 64 * 1024
 _SET_PDEATHSIG = 1
@@ -28,9 +28,11 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """A stretch of the journal, and where it goes. Each order stands for itself."""
 
     database: str
-    settings: list[str]
-    """Statements that a connection begins with."""
-    statements: Statements
+    is_synced: bool
+    """Whether a commit waits for the disk."""
+    insert_usages: str
+    """What inserts a row unless it exists, in SQL."""
+    insert_holdings: str
     directory: str
     boot: int
     segment: int
@@ -56,27 +58,22 @@ def _end_with(parent: int) -> None:
 
 
 def _serve(link: socket.socket) -> None:
-    connection: sqlite3.Connection | None = None
+    connection: sqlite.Connection | None = None
     while message := link.recv(ORDER_BYTES_MAX):
         order = msgspec.json.decode(message, type=Order)
-        connection = connection or _open(order)
+        connection = connection or sqlite.connect(order.database, is_synced=order.is_synced)
         link.send(_carry_out(connection, order))
 
 
-def _open(order: Order) -> sqlite3.Connection:
-    connection = sqlite3.connect(order.database, isolation_level=None)
-    for setting in (*order.settings, write_lock.SETTING):
-        connection.execute(setting)
-    return connection
-
-
-def _carry_out(connection: sqlite3.Connection, order: Order) -> bytes:
-    write_lock.begin(connection)
-    start = Place(order.boot, order.segment, order.offset)
-    taken = insert_stretch(
-        connection.executemany, order.statements, Path(order.directory), start, order.end
+def _carry_out(connection: sqlite.Connection, order: Order) -> bytes:
+    inserts = Inserts(
+        usages=partial(connection.executemany, order.insert_usages),
+        holdings=partial(connection.executemany, order.insert_holdings),
     )
-    connection.execute("COMMIT")
+    sqlite.begin(connection)
+    start = Place(order.boot, order.segment, order.offset)
+    taken = insert_stretch(inserts, Path(order.directory), start, order.end)
+    sqlite.commit(connection)
     return msgspec.json.encode(taken)
 
 

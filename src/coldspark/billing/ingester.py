@@ -7,6 +7,7 @@ the event loop.
 
 import asyncio
 import logging
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -15,9 +16,10 @@ from coldspark.billing import journal
 from coldspark.billing.ingest_main import Order
 from coldspark.billing.ingest_process import AbsorberProcess
 from coldspark.billing.journal import Place
-from coldspark.billing.ledger_lines import Statements, Taken, holding_row, insert_stretch
+from coldspark.billing.ledger_lines import Inserts, Taken, holding_row, insert_stretch
 from coldspark.billing.usage import Holding
-from coldspark.database.database import Database, insert_new, settings
+from coldspark.database.database import Database
+from coldspark.database.dialect import insert_new, sqlite_text
 from coldspark.database.schema import holdings, usages
 
 _log = logging.getLogger(__name__)
@@ -25,7 +27,7 @@ _log = logging.getLogger(__name__)
 BUSY_BYTES = 256 * 1024
 """Some 500 lines: fewer than 1000 requests a second are not worth another process."""
 IDLE_S = 30.0
-_STATEMENTS = Statements(usage=insert_new(usages), holding=insert_new(holdings))
+_USAGES, _HOLDINGS = insert_new(usages), insert_new(holdings)
 
 
 class Absorption:
@@ -147,8 +149,9 @@ class Absorption:
     def _order(self, file: Path, start: Place, end: int) -> Order:
         return Order(
             database=str(file),
-            settings=settings(self._database.is_synced),
-            statements=_STATEMENTS,
+            is_synced=self._database.is_synced,
+            insert_usages=sqlite_text(_USAGES),
+            insert_holdings=sqlite_text(_HOLDINGS),
             directory=str(self._directory.absolute()),
             boot=start.boot,
             segment=start.segment,
@@ -159,8 +162,11 @@ class Absorption:
 
 def insert_holding(connection: Connection, holding: Holding, place: Place) -> None:
     """Insert what no journal holds."""
-    connection.exec_driver_sql(_STATEMENTS.holding, [holding_row(holding, place)])
+    _HOLDINGS.run(connection, holding_row(holding, place))
 
 
 def _insert(connection: Connection, directory: Path, start: Place, end: int | None) -> Taken:
-    return insert_stretch(connection.exec_driver_sql, _STATEMENTS, directory, start, end)
+    inserts = Inserts(
+        usages=partial(_USAGES.run, connection), holdings=partial(_HOLDINGS.run, connection)
+    )
+    return insert_stretch(inserts, directory, start, end)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import fields
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 from msgspec.structs import astuple
@@ -21,8 +21,6 @@ USAGE, HOLDING = b"U", b"H"
 
 RowOfValues: TypeAlias = tuple[Any, ...]
 """Values in the order of a table's columns."""
-Insert: TypeAlias = Callable[[str, list[RowOfValues]], object]
-"""Run a statement once for each row."""
 
 _HOLDING_FIELDS = tuple(field.name for field in fields(Holding))
 _holding_values = attrgetter(*_HOLDING_FIELDS)
@@ -31,11 +29,11 @@ _read_holding = msgspec.json.Decoder(Holding).decode
 _encode = msgspec.json.Encoder().encode
 
 
-class Statements(msgspec.Struct, frozen=True):
-    """What inserts a row unless it exists, in SQL."""
+class Inserts(NamedTuple):
+    """What inserts rows unless they exist."""
 
-    usage: str
-    holding: str
+    usages: Callable[[list[RowOfValues]], object]
+    holdings: Callable[[list[RowOfValues]], object]
 
 
 def usage_line(usage: Usage) -> bytes:
@@ -48,9 +46,7 @@ def holding_line(holding: Holding) -> bytes:
     return journal.line(HOLDING, _encode(holding))
 
 
-def insert_lines(
-    insert: Insert, statements: Statements, segment: Place, lines: Iterable[Line]
-) -> int:
+def insert_lines(inserts: Inserts, segment: Place, lines: Iterable[Line]) -> int:
     """Insert a segment's lines that are not there yet; return how many cannot be understood."""
     usages: list[RowOfValues] = []
     holdings: list[RowOfValues] = []
@@ -65,9 +61,9 @@ def insert_lines(
         except msgspec.MsgspecError:
             strange += 1
     if usages:
-        insert(statements.usage, usages)
+        inserts.usages(usages)
     if holdings:
-        insert(statements.holding, holdings)
+        inserts.holdings(holdings)
     return strange
 
 
@@ -90,13 +86,11 @@ class Taken(msgspec.Struct, frozen=True):
     """Lines whose checksum is wrong, or that another version of coldspark wrote."""
 
 
-def insert_stretch(
-    insert: Insert, statements: Statements, directory: Path, start: Place, end: int | None
-) -> Taken:
+def insert_stretch(inserts: Inserts, directory: Path, start: Place, end: int | None) -> Taken:
     """Insert a segment's lines from ``start`` up to ``end``, or to its last byte."""
     lines = torn = unread = 0
     for chunk in journal.read(directory, start, end):
-        unread += chunk.damaged + insert_lines(insert, statements, start, chunk.lines)
+        unread += chunk.damaged + insert_lines(inserts, start, chunk.lines)
         lines += len(chunk.lines)
         torn += chunk.torn
     return Taken(lines, torn, unread)

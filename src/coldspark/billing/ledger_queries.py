@@ -18,6 +18,7 @@ from sqlalchemy import (
 )
 
 from coldspark.billing.usage import HoldingState, HoldingTotals, Totals, Usage, UsageTotals
+from coldspark.database.dialect import total
 from coldspark.database.records import Boot
 from coldspark.database.schema import boots, holdings, usages
 from coldspark.spec.types import EndpointName
@@ -112,7 +113,7 @@ def _holding_totals(connection: Connection, range: Range) -> list[HoldingTotals]
 
 
 def _sum(column: ColumnElement[Any], name: str) -> ColumnElement[int]:
-    return func.coalesce(func.sum(column), 0).label(name)
+    return total(column).label(name)
 
 
 def open_boot(connection: Connection, boot: int, now_ms: int) -> None:
@@ -161,10 +162,10 @@ def find_nanos(connection: Connection, boot: int) -> int:
 
 def _run(connection: Connection, boot: int, end: int, opened_ms: int) -> Boot:
     used = select(
-        func.coalesce(func.sum(usages.c.busy_nanos), 0),
+        total(usages.c.busy_nanos),
         func.max(usages.c.arrived_ms + usages.c.duration_ms),
     ).where(usages.c.boot >= boot, usages.c.boot < end)
-    held = select(func.coalesce(func.sum(holdings.c.nanos), 0), func.max(holdings.c.to_ms)).where(
+    held = select(total(holdings.c.nanos), func.max(holdings.c.to_ms)).where(
         holdings.c.boot >= boot, holdings.c.boot < end
     )
     used_nanos, used_ms = connection.execute(used).one()
@@ -173,5 +174,5 @@ def _run(connection: Connection, boot: int, end: int, opened_ms: int) -> Boot:
         boot=boot,
         opened_ms=opened_ms,
         last_ms=max(opened_ms, used_ms or 0, held_ms or 0),
-        nanos=int(used_nanos) + int(held_nanos),
+        nanos=used_nanos + held_nanos,
     )

@@ -1,6 +1,6 @@
 """The database: one SQLite file, one connection, and one thread that alone uses it.
 
-A single writer in a process needs no locks, and several processes take turns (see ``turns``); the
+A single writer in a process needs no locks, and several processes take turns (see ``sqlite``); the
 event loop never waits for a disk. WAL with ``synchronous=NORMAL`` survives kill -9 of this process
 at any point; a power cut may take the last transactions with it, unless the database is opened
 with ``fsync=True``.
@@ -15,17 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, event
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
 
-from coldspark.database import migrate, write_lock
+from coldspark.database import migrate, sqlite
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-_BUSY_MS = 5_000
 
 
 class Database:
@@ -88,26 +85,6 @@ class Database:
         self._worker.shutdown()
 
 
-def settings(fsync: bool) -> list[str]:
-    """Return the statements that every connection to the file begins with."""
-    return [
-        f"PRAGMA busy_timeout={_BUSY_MS}",
-        "PRAGMA journal_mode=WAL",
-        f"PRAGMA synchronous={'FULL' if fsync else 'NORMAL'}",
-        "PRAGMA foreign_keys=ON",
-    ]
-
-
-def insert_new(table: Table) -> str:
-    """Return the statement that inserts rows (tuples in column order) unless they exist.
-
-    Compiled once, so that a row costs no SQL building. Postgres spells it alike, but for its
-    placeholders.
-    """
-    statement = sqlite_insert(table).values({column.name: None for column in table.columns})
-    return str(statement.on_conflict_do_nothing().compile())
-
-
 def _open(path: Path, fsync: bool) -> Engine:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _turn(path):
@@ -152,16 +129,13 @@ def _engine(path: Path, fsync: bool) -> Engine:
 
     @event.listens_for(engine, "connect")
     def configure(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
-        # Python's own transaction handling would commit before each CREATE TABLE, and half a
-        # migration would stay. Without it, BEGIN is ours.
-        connection.isolation_level = None
-        for setting in (*settings(fsync), write_lock.SETTING):
-            connection.execute(setting)
+        assert isinstance(connection, sqlite.Connection)
+        sqlite.configure(connection, is_synced=fsync)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         driver = connection.connection.driver_connection
-        assert driver is not None
-        write_lock.begin(driver)
+        assert isinstance(driver, sqlite.Connection)
+        sqlite.begin(driver)
 
     return engine

@@ -2,18 +2,20 @@
 
 from pathlib import Path
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, column, inspect, select, table
 
 from coldspark.database import schema
 from coldspark.errors import Conflict
 
 _SCRIPTS = Path(__file__).parent / "migrations"
+_VERSIONS = table("alembic_version")
 
 
 def upgrade(connection: Connection) -> None:
     """Run the migrations that are missing, inside the caller's transaction.
 
-    Raises Conflict when the database was made by a newer coldspark.
+    Raises Conflict when another coldspark made the database: a newer one, or one from before the
+    first release.
     """
     version = current(connection)
     if version == schema.HEAD:
@@ -29,9 +31,10 @@ def upgrade(connection: Connection) -> None:
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if version is not None and version not in known:
         raise Conflict(
-            f"the database is at version {version}, made by a newer coldspark; this one knows"
-            f" versions up to {schema.HEAD}. Install the newer coldspark, or use another data"
-            " directory."
+            f"the database {connection.engine.url.database} is at version {version}, which this"
+            f" coldspark does not know (its own is {schema.HEAD}): a newer one made it, or one from"
+            " before the first release. Install the coldspark that made it, use another data"
+            " directory, or move the file away to begin anew."
         )
     command.upgrade(config, "head")
 
@@ -40,4 +43,5 @@ def current(connection: Connection) -> str | None:
     """Return the database's version, or None for an empty one."""
     if not inspect(connection).has_table("alembic_version"):
         return None
-    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    version: str | None = connection.scalar(select(column("version_num")).select_from(_VERSIONS))
+    return version

@@ -1,4 +1,4 @@
-"""The tables as the code sees them; ``migrations/`` makes them on disk.
+"""The tables as the code sees them; the first migration makes them on disk as they stand here.
 
 Only types that SQLite and Postgres both have: money and bytes are 64-bit integers, JSON is text.
 """
@@ -13,13 +13,13 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Table,
-    Text,
     UniqueConstraint,
 )
 
+from coldspark.database.dialect import ROW_NUMBER, Text
 from coldspark.spec.waterfall import STAGES
 
-HEAD = "0005"
+HEAD = "v0001"
 """The newest migration: a database at this version needs nothing done."""
 
 metadata = MetaData()
@@ -73,7 +73,8 @@ boots = Table(
 usages = Table(
     "usages",
     metadata,
-    Column("request", Text, primary_key=True),
+    Column("number", ROW_NUMBER, primary_key=True),
+    Column("request", Text, nullable=False, unique=True),
     Column("boot", Integer, nullable=False),
     Column("endpoint", Text, nullable=False),
     Column("variant", Text, nullable=False),
@@ -269,7 +270,7 @@ alarms = Table(
 alarm_history = Table(
     "alarm_history",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", ROW_NUMBER, primary_key=True),
     Column("alarm", Text, nullable=False),
     Column("at_ms", BigInteger, nullable=False),
     Column("kind", Text, nullable=False),
@@ -305,7 +306,7 @@ log_streams = Table(
 log_events = Table(
     "log_events",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", ROW_NUMBER, primary_key=True),
     Column("log_group", Integer, nullable=False),
     Column("stream", Integer, nullable=False),
     Column("at_ms", BigInteger, nullable=False),

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, delete, func, select
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from coldspark.database import schema
-from coldspark.database.database import Database, insert_new
+from coldspark.database.database import Database
+from coldspark.database.dialect import Prepared, insert_new, total
 from coldspark.database.group_commit import GroupCommit
 from coldspark.jobs.messages import FINAL, Job, JobId, JobState
 from coldspark.jobs.outbox import insert_notice
@@ -22,25 +22,19 @@ from coldspark.spec.types import EndpointName
 _TABLE, _BODIES = schema.jobs, schema.job_bodies
 _INPUT, _OUTPUT = "input", "output"
 _OPEN = (JobState.ACCEPTED.value, JobState.RUNNING.value)
-_INSERT = insert_new(_TABLE)
-_PUT_BODY = insert_new(_BODIES)
-# Written out, as building them would take most of the time of a transaction with hundreds of them.
-_BEGIN = (
-    "UPDATE jobs SET state = ?, attempt = ?, due_ms = ?, started_ms = ?"
-    " WHERE id = ? AND state IN ('accepted', 'running')"
-)
-_POSTPONE = (
-    "UPDATE jobs SET state = ?, failures = ?, due_ms = ?"
-    " WHERE id = ? AND state IN ('accepted', 'running')"
-)
-_END = (
-    "UPDATE jobs SET state = ?, finished_ms = ?, kept_bytes = ?, result = ?"
-    " WHERE id = ? AND state IN ('accepted', 'running')"
-)
+_CHANGE = update(_TABLE).where(_TABLE.c.id == bindparam("job"), _TABLE.c.finished_ms.is_(None))
+"""The first final state stays."""
+_OF_JOB = _BODIES.c.job == bindparam("job")
+_INSERT, _PUT_BODY = insert_new(_TABLE), insert_new(_BODIES)
+_BEGIN = Prepared(_CHANGE, ("state", "attempt", "due_ms", "started_ms", "job"))
+_POSTPONE = Prepared(_CHANGE, ("state", "failures", "due_ms", "job"))
+_END = Prepared(_CHANGE, ("state", "finished_ms", "kept_bytes", "result", "job"))
 _COLUMNS = tuple(_TABLE.columns.keys())
-_FIND = str(select(_TABLE).where(_TABLE.c.id == "").compile(dialect=sqlite.dialect()))
-_FIND_BODY = "SELECT body FROM job_bodies WHERE job = ? AND kind = ?"
-_DROP_BODIES = "DELETE FROM job_bodies WHERE job = ?"
+_FIND = Prepared(select(_TABLE).where(_TABLE.c.id == bindparam("job")), ("job",))
+_FIND_BODY = Prepared(
+    select(_BODIES.c.body).where(_OF_JOB, _BODIES.c.kind == bindparam("kind")), ("job", "kind")
+)
+_DROP_BODIES = Prepared(delete(_BODIES).where(_OF_JOB), ("job",))
 _PURGED_AT_ONCE = 500
 
 
@@ -61,7 +55,7 @@ class Jobs:
         )
 
         def work(connection: Connection) -> None:
-            connection.exec_driver_sql(_INSERT, row)
+            _INSERT.run(connection, row)
             if body:
                 _put_body(connection, job.id, _INPUT, body)
 
@@ -74,7 +68,7 @@ class Jobs:
 
         def work(connection: Connection) -> tuple[StoredJob, bytes] | None:
             values = (JobState.RUNNING.value, attempt, lease_ms, now_ms, id)
-            if not connection.exec_driver_sql(_BEGIN, values).rowcount:
+            if not _BEGIN.run(connection, values).rowcount:
                 return None
             job = _find(connection, id)
             assert job is not None
@@ -85,7 +79,7 @@ class Jobs:
     async def postpone(self, id: JobId, failures: int, due_ms: int) -> None:
         """Write down that a job waits for its next attempt."""
         values = (JobState.ACCEPTED.value, failures, due_ms, id)
-        await self._group.run(lambda connection: connection.exec_driver_sql(_POSTPONE, values))
+        await self._group.run(lambda connection: _POSTPONE.run(connection, values))
 
     async def end(
         self,
@@ -106,9 +100,9 @@ class Jobs:
         values = (state.value, now_ms, len(body or b""), text, id)
 
         def work(connection: Connection) -> bool:
-            if not connection.exec_driver_sql(_END, values).rowcount:
+            if not _END.run(connection, values).rowcount:
                 return False
-            connection.exec_driver_sql(_DROP_BODIES, (id,))
+            _DROP_BODIES.run(connection, (id,))
             if body:
                 _put_body(connection, id, _OUTPUT, body)
             if notice is not None:
@@ -182,11 +176,11 @@ def numbers_from(jobs: Sequence[StoredJob]) -> Callable[[], int]:
 
 
 def _put_body(connection: Connection, id: JobId, kind: str, body: bytes) -> None:
-    connection.exec_driver_sql(_PUT_BODY, (id, kind, body))
+    _PUT_BODY.run(connection, (id, kind, body))
 
 
 def _body(connection: Connection, id: JobId, kind: str) -> bytes:
-    row = connection.exec_driver_sql(_FIND_BODY, (id, kind)).first()
+    row = _FIND_BODY.run(connection, (id, kind)).first()
     return b"" if row is None else bytes(row[0])
 
 
@@ -197,7 +191,7 @@ def _unfinished(connection: Connection, owns: Callable[[EndpointName], bool]) ->
 
 
 def _find(connection: Connection, id: JobId) -> StoredJob | None:
-    row = connection.exec_driver_sql(_FIND, (id,)).first()
+    row = _FIND.run(connection, (id,)).first()
     return None if row is None else _read(tuple(row))
 
 
@@ -222,7 +216,7 @@ def _counts(connection: Connection, endpoint: EndpointName) -> dict[JobState, in
 def _purge(connection: Connection, ended_before_ms: int, jobs_max: int, bytes_max: int) -> int:
     ended = _TABLE.c.finished_ms.is_not(None)
     count, kept_bytes = connection.execute(
-        select(func.count(), func.coalesce(func.sum(_TABLE.c.kept_bytes), 0)).where(ended)
+        select(func.count(), total(_TABLE.c.kept_bytes)).where(ended)
     ).one()
     old = select(_TABLE.c.id, _TABLE.c.finished_ms, _TABLE.c.kept_bytes).where(ended)
     rows = connection.execute(old.order_by(_TABLE.c.finished_ms).limit(_PURGED_AT_ONCE)).all()

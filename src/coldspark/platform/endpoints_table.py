@@ -5,7 +5,8 @@ from collections.abc import Callable
 from sqlalchemy import Connection, delete, insert, select, update
 
 from coldspark.database import schema
-from coldspark.database.database import Database, insert_new
+from coldspark.database.database import Database
+from coldspark.database.dialect import insert_new
 from coldspark.database.records import StoredEndpoint
 from coldspark.platform.spec_json import definition_json, read_definition, read_revision, spec_json
 from coldspark.spec.types import EndpointDefinition, EndpointName, Revision, RevisionId
@@ -52,7 +53,7 @@ def _save(connection: Connection, definition: EndpointDefinition, now_ms: int) -
     revisions = [variant.revision for variant in (*definition.variants, *definition.shadows)]
     rows = [(revision.id, spec_json(revision.spec).decode(), now_ms) for revision in revisions]
     if rows:
-        connection.exec_driver_sql(_REVISIONS, rows)
+        _REVISIONS.run(connection, rows)
     return StoredEndpoint(definition=definition, created_ms=created_ms, updated_ms=now_ms)
 
 

@@ -9,10 +9,8 @@ from collections.abc import Callable, Sequence
 import msgspec
 from sqlalchemy import (
     Connection,
-    LargeBinary,
     Row,
     and_,
-    cast,
     delete,
     func,
     insert,
@@ -23,6 +21,7 @@ from sqlalchemy import (
 
 from coldspark.database import schema
 from coldspark.database.database import Database
+from coldspark.database.dialect import insert_rows, total, utf8_bytes
 from coldspark.errors import AlreadyExists, NotFound
 from coldspark.telemetry.log_records import Bounds, LogEvent, LogGroup, LogStream, Position, Span
 
@@ -31,6 +30,7 @@ EVENT_OVERHEAD_BYTES = 26
 CHUNK_EVENTS = 2_000
 _DAY_MS = 86_400_000
 _GROUPS, _STREAMS, _EVENTS = schema.log_groups, schema.log_streams, schema.log_events
+_INSERT_EVENTS = insert_rows(_EVENTS)
 
 
 class LogEvents:
@@ -126,8 +126,8 @@ def _groups(connection: Connection) -> list[LogGroup]:
 
 
 def _sizes(connection: Connection) -> dict[int, int]:
-    total = func.sum(_STREAMS.c.stored_bytes)
-    wanted = select(_STREAMS.c.log_group, total).where(_STREAMS.c.name.is_not(None))
+    stored = total(_STREAMS.c.stored_bytes)
+    wanted = select(_STREAMS.c.log_group, stored).where(_STREAMS.c.name.is_not(None))
     return {row[0]: row[1] for row in connection.execute(wanted.group_by(_STREAMS.c.log_group))}
 
 
@@ -135,10 +135,10 @@ def _group(connection: Connection, name: str) -> LogGroup | None:
     row = connection.execute(select(_GROUPS).where(_GROUPS.c.name == name)).first()
     if row is None:
         return None
-    total = select(func.sum(_STREAMS.c.stored_bytes)).where(
+    stored = select(total(_STREAMS.c.stored_bytes)).where(
         _STREAMS.c.log_group == row.id, _STREAMS.c.name.is_not(None)
     )
-    return _read_group(row, connection.scalar(total) or 0)
+    return _read_group(row, connection.scalar(stored) or 0)
 
 
 def _read_group(row: Row[tuple[object, ...]], stored_bytes: int) -> LogGroup:
@@ -211,11 +211,7 @@ def _put(
     if stream is None:
         raise NotFound(f"no log stream named {name!r}")
     rows = [(group, stream.id, at_ms, now_ms, message) for at_ms, message in events]
-    connection.exec_driver_sql(
-        "INSERT INTO log_events (log_group, stream, at_ms, ingested_ms, message)"
-        " VALUES (?, ?, ?, ?, ?)",
-        rows,
-    )
+    _INSERT_EVENTS.run(connection, rows)
     times = [at_ms for at_ms, _ in events]
     first, last = min(times), max(times)
     size_bytes = sum(size_of(message) for _, message in events)
@@ -229,7 +225,7 @@ def _put(
 
 
 def _stored_bytes(connection: Connection) -> int:
-    return connection.scalar(select(func.sum(_STREAMS.c.stored_bytes))) or 0
+    return connection.scalar(select(total(_STREAMS.c.stored_bytes))) or 0
 
 
 def _page(
@@ -309,7 +305,7 @@ def _expire_old(connection: Connection, now_ms: int) -> bool:
 
 def _expire_group(connection: Connection, group: int, until_ms: int) -> bool:
     table = _EVENTS.c
-    size = func.length(cast(table.message, LargeBinary)) + EVENT_OVERHEAD_BYTES
+    size = utf8_bytes(table.message) + EVENT_OVERHEAD_BYTES
     old = (
         select(table.id, table.stream, size)
         .where(table.log_group == group, table.at_ms < until_ms)

@@ -9,21 +9,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, select, update
 
+from coldspark.database.dialect import Prepared, insert_or_replace
 from coldspark.database.schema import marks, measurements, series
 from coldspark.telemetry.value_sketch import Measured
 
 _DAY_MS = 86_400_000
 RESOLUTIONS_S = (1, 10, 60, 300, 3_600)
 """What rows there are. The first two hold high-resolution measurements while these are young."""
-_PUT = str(
-    sqlite_insert(measurements)
-    .values({column.name: None for column in measurements.columns})
-    .prefix_with("OR REPLACE")
-    .compile()
+_KEY = ("series", "resolution_s", "at_ms")
+_KEYS = tuple(f"{name}_of_row" for name in _KEY)
+_IS_ROW = and_(
+    *(measurements.c[name] == bindparam(key) for name, key in zip(_KEY, _KEYS, strict=True))
 )
+_PUT = insert_or_replace(measurements)
+_DROP = Prepared(delete(measurements).where(_IS_ROW), _KEYS)
+_SUMS = (measurements.c[name] for name in ("samples", "total", "least", "most", "counts"))
+_FIND = Prepared(select(*_SUMS).where(_IS_ROW), _KEYS)
+_TOUCH = Prepared(update(series).where(series.c.id == bindparam("number")), ("last_ms", "number"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,9 +90,8 @@ def merge(connection: Connection, batch: Iterable[Entry], ids: Ids, now_ms: int)
             whole.merge(entry.measured)
         rows.append(_row(number, entry.resolution_s, entry.at_ms, whole))
     if rows:
-        connection.exec_driver_sql(_PUT, rows)
-        seen = [(now_ms, number) for number in touched]
-        connection.exec_driver_sql("UPDATE series SET last_ms = ? WHERE id = ?", seen)
+        _PUT.run(connection, rows)
+        _TOUCH.run(connection, [(now_ms, number) for number in touched])
 
 
 def _series(connection: Connection, key: SeriesKey, now_ms: int) -> int:
@@ -116,11 +119,7 @@ def _series(connection: Connection, key: SeriesKey, now_ms: int) -> int:
 def _find_one(
     connection: Connection, number: int, resolution_s: int, at_ms: int
 ) -> Measured | None:
-    row = connection.exec_driver_sql(
-        "SELECT samples, total, least, most, counts FROM measurements"
-        " WHERE series = ? AND resolution_s = ? AND at_ms = ?",
-        (number, resolution_s, at_ms),
-    ).first()
+    row = _FIND.run(connection, (number, resolution_s, at_ms)).first()
     return None if row is None else _read(row)
 
 
@@ -197,11 +196,8 @@ def coarsen(connection: Connection, step: Step, rows_max: int) -> int:
     ).all()
     if step.into_s is not None:
         _put_coarser(connection, old, step.into_s)
-    gone = [(row.series, row.resolution_s, row.at_ms) for row in old]
-    if gone:
-        connection.exec_driver_sql(
-            "DELETE FROM measurements WHERE series = ? AND resolution_s = ? AND at_ms = ?", gone
-        )
+    if old:
+        _DROP.run(connection, [(row.series, row.resolution_s, row.at_ms) for row in old])
     return len(old)
 
 
@@ -216,7 +212,7 @@ def _put_coarser(connection: Connection, old: Sequence[Row[Any]], into_s: int) -
         whole.merge(_read(row))
     rows = [_row(number, into_s, at_ms, whole) for (number, at_ms), whole in wholes.items()]
     if rows:
-        connection.exec_driver_sql(_PUT, rows)
+        _PUT.run(connection, rows)
 
 
 def drop_series(connection: Connection, before_ms: int, rows_max: int) -> int:

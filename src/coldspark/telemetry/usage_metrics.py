@@ -26,13 +26,12 @@ from sqlalchemy import (
     select,
 )
 
+from coldspark.database.dialect import total
 from coldspark.database.schema import usages
 from coldspark.spec.waterfall import STAGES
 from coldspark.telemetry.metrics_table import Entry, Ids, mark, merge, set_mark
 
 _MARK = "usages"
-_PLACE: ColumnElement[int] = column("rowid", Integer)
-"""SQLite's own: it grows with every line, as none is ever deleted."""
 _MINUTE_MS = 60_000
 _CANCELLED = 499
 _MODEL_STAGES = ("inferred_us", "unaccounted_us")
@@ -44,10 +43,13 @@ Row: TypeAlias = Any
 Fold: TypeAlias = Callable[[Sequence[Row], Sequence[Row]], Iterable[Entry]]
 
 _table = usages.c
+_PLACE = _table.number
 _at_ms: ColumnElement[int] = (
     (_table.arrived_ms + _table.duration_ms) // literal(_MINUTE_MS, Integer) * _MINUTE_MS
 )
 _GROUP = (_table.endpoint, _table.variant, _at_ms.label("at_ms"))
+# By name: Postgres does not take an expression with parameters for the one that is selected.
+_BY: tuple[ColumnElement[Any], ...] = (_table.endpoint, _table.variant, column("at_ms"))
 _is_reached = _table.replica.is_not(None)
 _is_4xx = and_(_table.status >= 400, _table.status < 500, _table.status != _CANCELLED)
 _is_failure = and_(_is_reached, not_(_table.status.between(200, 299)), _table.status != _CANCELLED)
@@ -65,15 +67,15 @@ _COUNTS = select(
     _sum(_table.status >= 500).label("server_errors"),
     _sum(_is_failure).label("model_errors"),
     _sum(_table.is_cold).label("cold"),
-).group_by(*_GROUP)
+).group_by(*_BY)
 
 
 def _stages(names: Iterable[str]) -> ColumnElement[int]:
     first, *rest = (_table[name] for name in names)
-    total: ColumnElement[int] = first
+    together: ColumnElement[int] = first
     for stage in rest:
-        total = total + stage
-    return total
+        together = together + stage
+    return together
 
 
 def _rounded(value: ColumnElement[int]) -> ColumnElement[int]:
@@ -98,10 +100,10 @@ def _times(value: ColumnElement[int]) -> Select[Any]:
         *_GROUP,
         rounded,
         func.count().label("samples"),
-        func.sum(value).label("total"),
+        total(value).label("total"),
         func.min(value).label("least"),
         func.max(value).label("most"),
-    ).group_by(*_GROUP, rounded)
+    ).group_by(*_BY, column("value"))
 
 
 _TIMES: dict[str, Select[Any]] = {
