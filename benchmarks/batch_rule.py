@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Iterator
 from itertools import count
 
-from coldspark.node.worker.batching import Gathering
+from coldspark.node.worker.batching import BatchQueue
 
 _SIZE_MAX, _WAIT_S = 16, 0.005
 _FIXED_S, _EACH_S, _SPREAD = 0.005, 0.0001, (0.97, 1.1)
@@ -21,7 +21,7 @@ CALLERS = (1, 2, 4, 8, 16, 24, 64)
 RATES = (50, 200, 400, 800, 1_500)
 
 
-class Eager(Gathering[int]):
+class Eager(BatchQueue[int]):
     """Waits for all that were there, whatever came of it the last time."""
 
     def delay_s(self, now_s: float) -> float | None:
@@ -36,7 +36,7 @@ class Eager(Gathering[int]):
 class Run:
     """One device, and those who ask it: ``callers`` who come again, or ``rate`` a second."""
 
-    def __init__(self, gathering: Gathering[int], callers: int = 0, rate: float = 0.0) -> None:
+    def __init__(self, gathering: BatchQueue[int], callers: int = 0, rate: float = 0.0) -> None:
         self._gathering = gathering
         self._rate = rate
         self._random = random.Random(1)
@@ -90,9 +90,9 @@ class Run:
 
 def _rows(callers: int, rate: float) -> Iterator[str]:
     rules = {
-        "no lingering": Gathering[int](_SIZE_MAX, 0.0),
+        "no lingering": BatchQueue[int](_SIZE_MAX, 0.0),
         "learns nothing": Eager(_SIZE_MAX, _WAIT_S),
-        "the worker's": Gathering[int](_SIZE_MAX, _WAIT_S),
+        "the worker's": BatchQueue[int](_SIZE_MAX, _WAIT_S),
     }
     for name, gathering in rules.items():
         run = Run(gathering, callers, rate).play()

@@ -23,7 +23,7 @@ from coldspark.spec.messages import (
     ReplicaReady,
     RequestArrived,
     RequestFinished,
-    RoomGranted,
+    ReservationGranted,
     Ticked,
 )
 from coldspark.spec.types import (
@@ -38,7 +38,7 @@ from coldspark.spec.types import (
     Spec,
     VariantName,
 )
-from coldspark.spec.waterfall import Marks, Waterfall, attribute
+from coldspark.spec.waterfall import RequestTimeline, Waterfall, to_waterfall
 
 RUNS = 9
 REQUESTS = 20_000
@@ -64,7 +64,7 @@ def warm_lane(name: str, replicas: int, held: int) -> Lane:
     fleet = Fleet(FleetId(f"{name}/main"), Revision(id=RevisionId("r"), spec=spec))
     fleet.step(Ticked(), 0.0)
     for replica in [replica.id for replica in fleet.replicas()]:
-        fleet.step(RoomGranted(replica), 0.0)
+        fleet.step(ReservationGranted(replica), 0.0)
         fleet.step(ReplicaReady(replica), 0.0)
     lane = Lane(fleet, deque())
     for number in range(held):
@@ -142,8 +142,11 @@ RECORDS: dict[str, Callable[[], object]] = {
     "Forward": lambda: Forward(RequestId("r"), ReplicaId("e.1")),
     "Waterfall": lambda: Waterfall(queued_us=1, inferred_us=2, returned_us=3),
     "Usage": a_usage,
-    "attribute": lambda: attribute(
-        Marks(started_s=0.0, arrived_s=0.1, forwarded_s=0.2, answered_s=0.3, returned_s=0.4), None
+    "attribute": lambda: to_waterfall(
+        RequestTimeline(
+            started_s=0.0, arrived_s=0.1, forwarded_s=0.2, answered_s=0.3, returned_s=0.4
+        ),
+        None,
     ),
 }
 

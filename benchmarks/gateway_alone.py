@@ -30,11 +30,11 @@ def gateway_server(port: int) -> None:
     """Serve the gateway over a platform that echoes inside ``submit``."""
     from coldspark.billing.usage import Usage
     from coldspark.doors.native.door import NativeDoor
-    from coldspark.http.auth.authentication import Gate
+    from coldspark.http.auth.authentication import Authentication
     from coldspark.http.auth.authenticator import Authenticator
-    from coldspark.http.context import Context
-    from coldspark.http.counters import Tally
-    from coldspark.http.door_match import Dispatch
+    from coldspark.http.context import HttpContext
+    from coldspark.http.counters import RequestCounters
+    from coldspark.http.door_match import DoorMatcher
     from coldspark.http.server import serve
     from coldspark.platform.ports import Invocation, Key, Receipt, Sink
     from coldspark.spec.types import ReplicaId, RevisionId, VariantName
@@ -87,12 +87,12 @@ def gateway_server(port: int) -> None:
     async def app(scope: object, receive: object, send: object) -> None: ...
 
     async def main() -> None:
-        context = Context(
+        context = HttpContext(
             platform=Echo(),  # type: ignore[arg-type]
-            dispatch=Dispatch([NativeDoor()]),
-            gate=Gate(Authenticator(NoKeys())),
+            door_matcher=DoorMatcher([NativeDoor()]),
+            authentication=Authentication(Authenticator(NoKeys())),
             app=app,
-            tally=Tally(),
+            counters=RequestCounters(),
         )
         async with serve(context, "127.0.0.1", port):
             await asyncio.Event().wait()

@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.gpu_parts import MODEL_BYTES, ROUNDS
 from benchmarks.report import Report
 from coldspark.node.gpu import devices
-from coldspark.node.gpu.cuda_checkpoint import Unavailable
+from coldspark.node.gpu.cuda_checkpoint import CheckpointUnavailable
 from coldspark.node.gpu.cuda_suspension import SuspensionFailed, open_suspension
 from coldspark.node.gpu.gpu_parking import HELD_BYTES_MAX
 from coldspark.platform import catalogue
@@ -80,7 +80,7 @@ async def _measure_parking(report: Report, device: Device) -> None:
         before = _ask(process, None)
         report.add("device memory of a torch model's process", "MB", [_held(device, process) / 1e6])
         rounds = [await _park_once(device, process, before) for _ in range(ROUNDS)]
-    except (Unavailable, SuspensionFailed) as reason:
+    except (CheckpointUnavailable, SuspensionFailed) as reason:
         report.remark(f"park and resume: NOT MEASURED: {reason}")
         return
     finally:

@@ -50,7 +50,7 @@ def cold_share(traffic: Traffic) -> float:
     """Return which part of the requests waited for a start under Knative's rule."""
     world = a_world(traffic, START_S, Setting("knative", Knative()))
     world.run(traffic.span_s + AFTER_S)
-    return sum(world.lanes[0].cold) / len(traffic)
+    return sum(world.runs[0].cold) / len(traffic)
 
 
 def main() -> None:

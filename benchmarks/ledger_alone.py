@@ -21,7 +21,7 @@ import uvloop
 from msgspec.structs import replace
 
 from benchmarks.report import Report
-from coldspark.billing.ledger import LedgerKeeper
+from coldspark.billing.ledger import LedgerStore
 from coldspark.billing.usage import Usage
 from coldspark.database.database import Database
 from coldspark.spec.types import EndpointName, ReplicaId, RequestId, RevisionId, VariantName
@@ -70,7 +70,7 @@ def _id(arrived_ms: int, digits: random.Random, is_timed: bool) -> RequestId:
     return RequestId(f"{begin:016x}-{digits.getrandbits(76):019x}")
 
 
-async def _turns(ledger: LedgerKeeper, usages: list[Usage], batch: int) -> None:
+async def _turns(ledger: LedgerStore, usages: list[Usage], batch: int) -> None:
     told = 0
 
     def tell() -> None:
@@ -117,7 +117,7 @@ def _cpu_s(pid: int) -> float:
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
-async def _record(report: Report, ledger: LedgerKeeper, lines: int) -> None:
+async def _record(report: Report, ledger: LedgerStore, lines: int) -> None:
     found: dict[str, list[float]] = {}
     meter = Meter(lines)
     for seed in range(ROUNDS):
@@ -133,13 +133,13 @@ async def _record(report: Report, ledger: LedgerKeeper, lines: int) -> None:
             read = meter.thread()
             await _turns(ledger, usages, batch)
             found.setdefault(f"record_then, {batch} a turn", []).append(read() - empty)
-        await ledger.absorb()
+        await ledger.ingest()
     for what, values in found.items():
         report.add(what, "µs/line", values)
 
 
 async def _absorb(
-    report: Report, ledger: LedgerKeeper, lines: int, what: str, rows: int = 0, timed: bool = False
+    report: Report, ledger: LedgerStore, lines: int, what: str, rows: int = 0, timed: bool = False
 ) -> None:
     router: list[float] = []
     beside: list[float] = []
@@ -149,22 +149,22 @@ async def _absorb(
     for number in range(before + ROUNDS):
         for usage in _usages(lines, ROUNDS + number, is_timed=timed):
             ledger.record(usage)
-        router_us, beside_us = meter.process(), meter.child(ledger.absorber_pid)
-        await ledger.absorb()
+        router_us, beside_us = meter.process(), meter.child(ledger.ingest_pid)
+        await ledger.ingest()
         if number >= before:
             router.append(router_us())
             beside.append(beside_us())
     report.add(f"{what}: the router's process", "µs/line", router)
-    if ledger.absorber_pid is not None:
+    if ledger.ingest_pid is not None:
         report.add(f"{what}: the other process", "µs/line", beside)
 
 
 @asynccontextmanager
-async def _ledger(busy_bytes: int) -> AsyncIterator[LedgerKeeper]:
+async def _ledger(busy_bytes: int) -> AsyncIterator[LedgerStore]:
     """Open a ledger that absorbs when it is asked: rounds must not run into each other."""
     with tempfile.TemporaryDirectory() as root:
         database = Database.open(Path(root) / "ledger.db")
-        ledger = LedgerKeeper(
+        ledger = LedgerStore(
             Path(root) / "journal",
             database,
             boot=1,

@@ -12,13 +12,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from coldspark.billing.ledger import LedgerKeeper
+from coldspark.billing.ledger import LedgerStore
 from coldspark.billing.usage import Usage
 from coldspark.database.database import Database
 from coldspark.platform.metric_ports import Metric
 from coldspark.spec.types import EndpointName, ReplicaId, RequestId, VariantName
 from coldspark.spec.waterfall import Waterfall
-from coldspark.telemetry.metric_service import MetricKeeper
+from coldspark.telemetry.metric_service import MetricService
 
 NOON_MS = 1_800_000_000_000
 _ROLL_UPS, _FLUSHES = 6, 30
@@ -52,15 +52,15 @@ def _usage(number: int, endpoint: int, at_ms: int, rng: random.Random) -> Usage:
 async def _minute(path: Path, requests: int, endpoints: int, customs: int) -> dict[str, float]:
     rng = random.Random(1)
     database = Database.open(path / "coldspark.db")
-    ledger = LedgerKeeper(path / "journal", database, boot=1, wall_ms=lambda: NOON_MS)
+    ledger = LedgerStore(path / "journal", database, boot=1, wall_ms=lambda: NOON_MS)
     await ledger.open()
-    metrics = MetricKeeper(database, wall_ms=lambda: NOON_MS)
+    metrics = MetricService(database, wall_ms=lambda: NOON_MS)
     spent = {"derive": 0.0, "flush": 0.0}
     for part in range(_ROLL_UPS):
         for number in range(part * requests // _ROLL_UPS, (part + 1) * requests // _ROLL_UPS):
             at_ms = NOON_MS + number * 60_000 // requests
             ledger.record(_usage(number, number % endpoints, at_ms, rng))
-        await ledger.absorb()
+        await ledger.ingest()
         begun_s = time.process_time()
         await metrics.roll_up()
         spent["derive"] += time.process_time() - begun_s

@@ -20,7 +20,7 @@ from typing import Self
 
 from benchmarks.simulated import one_endpoint
 from benchmarks.swept import Setting
-from coldspark.sim.simulator import World
+from coldspark.sim.simulator import Simulator
 from coldspark.sim.traffic import Traffic, resampled
 from coldspark.spec.types import Limits, ScalePolicy
 
@@ -77,7 +77,7 @@ def a_policy(traffic: Traffic, setting: Setting) -> ScalePolicy:
     )
 
 
-def a_world(traffic: Traffic, start_s: float, setting: Setting) -> World:
+def a_world(traffic: Traffic, start_s: float, setting: Setting) -> Simulator:
     """Return one endpoint that scales by a setting."""
     limits = Limits(queue_max=10**9, request_timeout_s=1e7, start_timeout_s=3600)
     return one_endpoint(traffic, a_policy(traffic, setting), limits, start_s)
@@ -88,7 +88,7 @@ def play(traffic: Traffic, start_s: float, setting: Setting) -> Played:
     until_s, begun_s = traffic.span_s + AFTER_S, time.process_time()
     world = a_world(traffic, start_s, setting)
     world.run(until_s)
-    lane = world.lanes[0]
+    lane = world.runs[0]
     # One that nobody has taken by then has waited until then.
     waits = (
         until_s - arrived_s if wait_s == inf else wait_s

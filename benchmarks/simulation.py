@@ -16,7 +16,7 @@ from array import array
 from dataclasses import dataclass
 
 from benchmarks.simulated import one_endpoint
-from coldspark.sim.simulator import World
+from coldspark.sim.simulator import Simulator
 from coldspark.sim.traffic import Traffic
 from coldspark.spec.types import Limits, ScalePolicy
 
@@ -52,7 +52,7 @@ def poisson(case: Case) -> Traffic:
     return Traffic(arrivals, array("d", [case.service_s]) * case.requests)
 
 
-def a_world(case: Case, traffic: Traffic) -> World:
+def a_world(case: Case, traffic: Traffic) -> Simulator:
     """Return one endpoint on a node with as many GPUs as it may have replicas."""
     scale = ScalePolicy(replicas_max=case.replicas_max, park_timeout_s=None if case.parks else 0.0)
     limits = Limits(queue_max=10**6, request_timeout_s=86_400)

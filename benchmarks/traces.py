@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from coldspark.sim.traffic import Durations, Traffic, spread
+from coldspark.sim.traffic import Durations, Traffic, spread_over_windows
 
 REQUESTS_MIN = 100
 _FIRST_S, _TOKEN_S = 0.5, 0.02
@@ -94,7 +94,7 @@ def _windows(path: Path, column: str, share: float, most: int) -> Traffic:
             break
         total += count
         windows.append((float(row["t_s"]), float(row["window_s"]), count))
-    return spread(windows, SERVICE)
+    return spread_over_windows(windows, SERVICE)
 
 
 def _functions(path: Path, few: int) -> Iterator[tuple[str, Traffic]]:
@@ -108,4 +108,4 @@ def _functions(path: Path, few: int) -> Iterator[tuple[str, Traffic]]:
                 for row in found
                 if row["key"] == key
             ]
-            yield f"azure-2019 {key}", spread(windows, SERVICE)
+            yield f"azure-2019 {key}", spread_over_windows(windows, SERVICE)

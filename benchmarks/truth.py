@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks.servers import Platform, platform
 from benchmarks.wakes import EXAMPLES
 from coldspark.sdk.deploy import deploy
-from coldspark.sim.simulator import Behaviour, Endpoint, World
+from coldspark.sim.simulator import ReplicaBehaviour, SimulatedEndpoint, Simulator
 from coldspark.sim.traffic import Durations, Traffic
 from coldspark.spec.messages import NodeJoined
 from coldspark.spec.scaling_rules import Learned
@@ -110,16 +110,16 @@ def simulated(lines: Sequence[dict[str, Any]]) -> Outcome:
         rule=Learned(), replicas_max=REPLICAS_MAX, idle_timeout_s=IDLE_S, park_timeout_s=0.0
     )
     spec = Spec(command=Command(argv=("serve",)), resources=Resources(), scale=scale)
-    endpoint = Endpoint(
+    endpoint = SimulatedEndpoint(
         name="e",
         revision=Revision(id=RevisionId("r"), spec=spec),
         traffic=Traffic(arrivals, services),
-        behaviour=Behaviour(start=Durations(list(longest.values()))),
+        behaviour=ReplicaBehaviour(start=Durations(list(longest.values()))),
     )
     node = NodeJoined(node=NodeId("n"), memory_bytes=10**12, vcpus=64.0)
-    world = World([endpoint], [node], rate_nanos_per_hour=10**9)
+    world = Simulator([endpoint], [node], rate_nanos_per_hour=10**9)
     world.run()
-    lane = world.lanes[0]
+    lane = world.runs[0]
     waits = sorted(
         (wait_s + service_s) * 1000
         for wait_s, service_s in zip(lane.waits_s, services, strict=True)

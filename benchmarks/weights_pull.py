@@ -26,7 +26,7 @@ import obstore
 from obstore.store import S3Store
 
 from benchmarks.report import Report
-from coldspark.objects.artifacts import Artifacts
+from coldspark.objects.artifacts import ArtifactDirectory
 
 OBJECT_BYTES = 512 * 1024**2
 ROUNDS = 5
@@ -70,7 +70,7 @@ def _pull(root: Path, port: int, ranges: int) -> None:
     """Download once, in this process, and print what it took."""
     before, start = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     if ranges:
-        artifacts = Artifacts(root, s3_options=_options(port), ranges_at_once=ranges)
+        artifacts = ArtifactDirectory(root, s3_options=_options(port), ranges_at_once=ranges)
         asyncio.run(artifacts.fetch(_URL))
     else:
         asyncio.run(_one_stream(root / "weights.bin", port))
@@ -181,7 +181,7 @@ def _sharing(report: Report, file: Path, folder: Path) -> None:
 
 
 def _fetched(root: Path, port: int, url: str) -> Path:
-    artifacts = Artifacts(root, s3_options=_options(port))
+    artifacts = ArtifactDirectory(root, s3_options=_options(port))
     return asyncio.run(artifacts.fetch(url)) / "weights.bin"
 
 

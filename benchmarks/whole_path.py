@@ -24,17 +24,17 @@ from typing import Any, cast
 import uvloop
 
 from coldspark.billing.journal import Journal
-from coldspark.billing.journal_writer import LineWriter
+from coldspark.billing.journal_writer import JournalWriter
 from coldspark.billing.ledger_lines import usage_line
-from coldspark.billing.usage import Holding, Usage
+from coldspark.billing.usage import IdleUsage, Usage
 from coldspark.doors.native.door import NativeDoor
-from coldspark.http.auth.authentication import Gate
+from coldspark.http.auth.authentication import Authentication
 from coldspark.http.auth.authenticator import Authenticator
 from coldspark.http.connection import Connection
-from coldspark.http.context import Context
-from coldspark.http.counters import Tally
+from coldspark.http.context import HttpContext
+from coldspark.http.counters import RequestCounters
 from coldspark.http.door import Door
-from coldspark.http.door_match import Dispatch
+from coldspark.http.door_match import DoorMatcher
 from coldspark.node.transport.channel import Channel
 from coldspark.node.transport.http_connection import HttpConnection
 from coldspark.node.transport.http_upstream import HttpUpstream
@@ -92,13 +92,13 @@ class Book:
     is_writable = True
 
     def __init__(self, folder: Path) -> None:
-        self._writer = LineWriter(Journal(folder, 1, segment_bytes=1 << 40))
+        self._writer = JournalWriter(Journal(folder, 1, segment_bytes=1 << 40))
 
     def record_then(self, usage: Usage, done: Callable[[], None]) -> None:
         """Write a line with the others of this turn, then call ``done``."""
         self._writer.write_then(usage_line(usage), done)
 
-    def hold(self, holdings: list[Holding]) -> None:
+    def hold(self, holdings: list[IdleUsage]) -> None:
         """Nothing is settled here."""
 
 
@@ -183,12 +183,12 @@ class Bench:
         self._asked: list[Callable[[], None]] = []
         self._engine.upstream = self._http() if way == "http" else self._channel()
         self.sent = 0
-        self._context = Context(
+        self._context = HttpContext(
             platform=cast(Any, front),
-            dispatch=Dispatch([door or NativeDoor()]),
-            gate=Gate(Authenticator(NoKeys())),
+            door_matcher=DoorMatcher([door or NativeDoor()]),
+            authentication=Authentication(Authenticator(NoKeys())),
             app=cast(Any, None),
-            tally=Tally(),
+            counters=RequestCounters(),
         )
         self._context.renew_date()
         self._callers = [self._caller() for _ in range(CONCURRENCY)]

@@ -17,8 +17,8 @@ import time
 from types import ModuleType
 
 from coldspark.node.worker import frames
-from coldspark.node.worker.handler import Handler
-from coldspark.node.worker.server import Server
+from coldspark.node.worker.handler import ProgramHandler
+from coldspark.node.worker.server import HandlerServer
 
 BODY = json.dumps({"text": "x" * 1_000}).encode()
 CALLS = 20_000
@@ -36,9 +36,9 @@ def serve(channel: socket.socket, concurrency: int) -> None:
     module = ModuleType("echo")
     module.transform_fn = lambda model, data, content_type, accept: (data, accept)  # type: ignore[attr-defined]
     module.model_fn = lambda model_dir: None  # type: ignore[attr-defined]
-    handler = Handler(module)
+    handler = ProgramHandler(module)
     handler.load("")
-    Server(channel, handler, concurrency).run()
+    HandlerServer(channel, handler, concurrency).run()
 
 
 def play(ours: socket.socket, depth: int) -> None:

@@ -7,18 +7,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from coldspark.autoscaling.capacity import (
-    Ask,
-    Bounds,
-    Holding,
-    Move,
-    Quiet,
-    Stepping,
-    Suspended,
-    Tracking,
-    Wish,
-    decide,
+    CapacityBounds,
+    CapacityChange,
+    CooldownState,
+    PolicyProposal,
+    PolicyResult,
+    ScaleInBlocked,
+    StepScalingResult,
+    SuspendedScaling,
+    TargetTrackingResult,
+    decide_capacity,
 )
-from coldspark.fleet.step_scaling import AdjustmentType, Step, Steps
+from coldspark.fleet.step_scaling import AdjustmentType, StepAdjustment, StepAdjustments
 
 
 @dataclass
@@ -26,44 +26,48 @@ class Target:
     """A target that moves where it is decided."""
 
     capacity: int = 2
-    bounds: Bounds = field(default_factory=lambda: Bounds(1, 10))
-    suspended: Suspended = field(default_factory=Suspended)
-    quiet: Quiet = field(default_factory=Quiet)
+    bounds: CapacityBounds = field(default_factory=lambda: CapacityBounds(1, 10))
+    suspended: SuspendedScaling = field(default_factory=SuspendedScaling)
+    quiet: CooldownState = field(default_factory=CooldownState)
 
     def at(
-        self, now_ms: int, *wishes: Wish, out_ms: int = 60_000, in_ms: int = 60_000
-    ) -> Move | None:
+        self, now_ms: int, *wishes: PolicyResult, out_ms: int = 60_000, in_ms: int = 60_000
+    ) -> CapacityChange | None:
         """Decide, and move."""
         asks = [
-            Ask(policy=f"p{place}", wish=wish, out_cooldown_ms=out_ms, in_cooldown_ms=in_ms)
+            PolicyProposal(
+                policy=f"p{place}", result=wish, out_cooldown_ms=out_ms, in_cooldown_ms=in_ms
+            )
             for place, wish in enumerate(wishes)
         ]
-        move = decide(self.capacity, self.bounds, self.suspended, asks, self.quiet, now_ms)
+        move = decide_capacity(self.capacity, self.bounds, self.suspended, asks, self.quiet, now_ms)
         if move is not None:
-            self.capacity, self.quiet = move.capacity, move.quiet
+            self.capacity, self.quiet = move.capacity, move.cooldown
         return move
 
 
-def over(metric: float, target: float = 0.5) -> Tracking:
-    return Tracking(metric, target, is_out=True)
+def over(metric: float, target: float = 0.5) -> TargetTrackingResult:
+    return TargetTrackingResult(metric, target, is_out=True)
 
 
-def under(metric: float, target: float = 0.5) -> Tracking:
-    return Tracking(metric, target, is_out=False)
+def under(metric: float, target: float = 0.5) -> TargetTrackingResult:
+    return TargetTrackingResult(metric, target, is_out=False)
 
 
-def by(change: int) -> Stepping:
-    steps = (Step(lower=0, adjustment=change),)
-    return Stepping(Steps(kind=AdjustmentType.CHANGE, steps=steps), 1.0)
+def by(change: int) -> StepScalingResult:
+    steps = (StepAdjustment(lower=0, adjustment=change),)
+    return StepScalingResult(StepAdjustments(kind=AdjustmentType.CHANGE, steps=steps), 1.0)
 
 
 def test_the_largest_capacity_wins_out_and_in() -> None:
     """AWS's example: of +3 and 200 percent at 10, it is 30."""
-    target = Target(10, Bounds(1, 100))
-    percent = Steps(kind=AdjustmentType.PERCENT, steps=(Step(lower=0, adjustment=200),))
-    move = target.at(0, by(3), Stepping(percent, 1.0))
+    target = Target(10, CapacityBounds(1, 100))
+    percent = StepAdjustments(
+        kind=AdjustmentType.PERCENT, steps=(StepAdjustment(lower=0, adjustment=200),)
+    )
+    move = target.at(0, by(3), StepScalingResult(percent, 1.0))
     assert move is not None
-    assert (target.capacity, move.ask.policy) == (30, "p1")
+    assert (target.capacity, move.proposal.policy) == (30, "p1")
 
     target = Target(10)
     target.at(0, by(-5), by(-2))
@@ -81,12 +85,12 @@ def test_who_goes_out_comes_before_who_goes_in() -> None:
 def test_target_tracking_goes_in_only_when_all_of_it_is_ready() -> None:
     """A step policy asks nobody."""
     target = Target(6)
-    target.at(0, under(0.1), Holding())
+    target.at(0, under(0.1), ScaleInBlocked())
     assert target.capacity == 6
     target.at(0, under(0.1), under(0.2))
     assert target.capacity == 3
     target = Target(6)
-    target.at(0, by(-1), Holding())
+    target.at(0, by(-1), ScaleInBlocked())
     assert target.capacity == 5
 
 
@@ -119,11 +123,11 @@ def test_nothing_goes_in_before_a_cooldown_ends_and_out_does_at_once() -> None:
 
 def test_a_suspended_direction_is_not_taken() -> None:
     """And the other one is."""
-    target = Target(5, suspended=Suspended(going_out=True))
+    target = Target(5, suspended=SuspendedScaling(going_out=True))
     target.at(0, by(1))
     target.at(0, by(-1))
     assert target.capacity == 4
-    target = Target(5, suspended=Suspended(going_in=True))
+    target = Target(5, suspended=SuspendedScaling(going_in=True))
     target.at(0, by(-1))
     target.at(0, over(1.0))
     assert target.capacity == 10
@@ -131,7 +135,7 @@ def test_a_suspended_direction_is_not_taken() -> None:
 
 def test_nothing_leaves_the_bounds() -> None:
     """Neither way."""
-    target = Target(2, Bounds(1, 4))
+    target = Target(2, CapacityBounds(1, 4))
     target.at(0, by(50))
     target.at(100_000, by(-50))
     assert target.capacity == 1
@@ -140,7 +144,7 @@ def test_nothing_leaves_the_bounds() -> None:
 
 def test_from_nothing_target_tracking_goes_to_one() -> None:
     """Where the minimum is 0."""
-    target = Target(0, Bounds(0, 4))
+    target = Target(0, CapacityBounds(0, 4))
     target.at(0, over(1.0))
     assert target.capacity == 1
     target.at(60_000, under(0.0))
@@ -164,13 +168,13 @@ class AnyHistory(RuleBasedStateMachine):
                 st.builds(by, st.integers(-12, 12)),
                 st.builds(over, st.floats(0, 5)),
                 st.builds(under, st.floats(0, 5)),
-                st.builds(Holding),
+                st.builds(ScaleInBlocked),
             ),
             max_size=4,
         ),
         cooldown_ms=st.sampled_from([0, 1_000, 60_000]),
     )
-    def ask(self, passed_ms: int, wishes: list[Wish], cooldown_ms: int) -> None:
+    def ask(self, passed_ms: int, wishes: list[PolicyResult], cooldown_ms: int) -> None:
         self.now_ms += passed_ms
         before, quiet = self.target.capacity, self.target.quiet
         move = self.target.at(self.now_ms, *wishes, out_ms=cooldown_ms, in_ms=cooldown_ms)
@@ -180,19 +184,21 @@ class AnyHistory(RuleBasedStateMachine):
         if move.capacity < before:
             assert not self.target.suspended.going_in
             assert self.now_ms >= self.moved_ms + self.cooldown_ms
-            assert not any(isinstance(wish, Holding) for wish in wishes) or not isinstance(
-                move.ask.wish, Tracking
+            assert not any(isinstance(wish, ScaleInBlocked) for wish in wishes) or not isinstance(
+                move.proposal.result, TargetTrackingResult
             )
         else:
             assert not self.target.suspended.going_out
-            if self.now_ms < quiet.out_until_ms and isinstance(move.ask.wish, Stepping):
-                asked = move.ask.wish.steps.steps[0].adjustment
+            if self.now_ms < quiet.out_until_ms and isinstance(
+                move.proposal.result, StepScalingResult
+            ):
+                asked = move.proposal.result.steps.steps[0].adjustment
                 assert move.capacity <= quiet.base + asked
         self.moved_ms, self.cooldown_ms = self.now_ms, cooldown_ms
 
     @rule(going_in=st.booleans(), going_out=st.booleans())
     def suspend(self, going_in: bool, going_out: bool) -> None:
-        self.target.suspended = Suspended(going_in=going_in, going_out=going_out)
+        self.target.suspended = SuspendedScaling(going_in=going_in, going_out=going_out)
 
     @invariant()
     def check(self) -> None:

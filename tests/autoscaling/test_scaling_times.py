@@ -2,31 +2,42 @@
 
 from msgspec.structs import replace
 
-from coldspark.autoscaling.capacity import Bounds
-from coldspark.autoscaling.scalable_target import Action, Dimension, Place, Status, Target
-from coldspark.autoscaling.scheduled_actions import due, next_edge_ms
-from coldspark.autoscaling.transitions import ACTIVITIES_MAX, bounded, moved, scheduled
+from coldspark.autoscaling.capacity import CapacityBounds
+from coldspark.autoscaling.scalable_target import (
+    ActivityStatus,
+    ScalableDimension,
+    ScalableTarget,
+    ScheduledAction,
+    TargetId,
+)
+from coldspark.autoscaling.scheduled_actions import due, next_action_ms
+from coldspark.autoscaling.transitions import (
+    ACTIVITIES_MAX,
+    after_action,
+    with_capacity,
+    within_bounds,
+)
 from coldspark.spec.types import EndpointName, VariantName
 
 NOON_MS = 1_800_000_000_000
 MINUTE_MS = 60_000
 
 
-def action(name: str, schedule: str, **members: object) -> Action:
+def action(name: str, schedule: str, **members: object) -> ScheduledAction:
     whole = {"id": "i", "least": 2, "created_ms": NOON_MS, "done_ms": NOON_MS, **members}
-    return Action(name=name, schedule=schedule, **whole)  # type: ignore[arg-type]
+    return ScheduledAction(name=name, schedule=schedule, **whole)  # type: ignore[arg-type]
 
 
-def target(*actions: Action) -> Target:
-    place = Place(
-        endpoint=EndpointName("e"), variant=VariantName("v"), dimension=Dimension.INSTANCES
+def target(*actions: ScheduledAction) -> ScalableTarget:
+    place = TargetId(
+        endpoint=EndpointName("e"), variant=VariantName("v"), dimension=ScalableDimension.INSTANCES
     )
-    return Target(
+    return ScalableTarget(
         place=place,
         id="t",
         created_ms=0,
         endpoint_ms=0,
-        bounds=Bounds(1, 4),
+        bounds=CapacityBounds(1, 4),
         capacity=1,
         own=(1, 1),
         reason="",
@@ -53,35 +64,39 @@ def test_a_recurring_action_keeps_to_its_start_and_end() -> None:
     start_ms, end_ms = NOON_MS + 10 * MINUTE_MS, NOON_MS + 20 * MINUTE_MS
     bounded_one = action("a", "rate(5 minutes)", start_ms=start_ms, end_ms=end_ms)
 
-    assert next_edge_ms([target(bounded_one)]) == start_ms
+    assert next_action_ms([target(bounded_one)]) == start_ms
     ((at_ms, _),) = due(target(bounded_one), NOON_MS + 60 * MINUTE_MS)
     assert at_ms == end_ms
-    assert next_edge_ms([target(replace(bounded_one, done_ms=end_ms))]) is None
+    assert next_action_ms([target(replace(bounded_one, done_ms=end_ms))]) is None
 
 
 def test_bounds_that_cannot_be_are_a_failed_activity() -> None:
     """A minimum over the maximum that was registered changes nothing."""
-    found = scheduled(target(), action("a", "rate(1 day)", least=9), ("x", "y"), NOON_MS)
+    found = after_action(target(), action("a", "rate(1 day)", least=9), ("x", "y"), NOON_MS)
 
-    assert (found.bounds, found.capacity) == (Bounds(1, 4), 1)
-    assert [one.status for one in found.activities] == [Status.FAILED]
+    assert (found.bounds, found.capacity) == (CapacityBounds(1, 4), 1)
+    assert [one.status for one in found.activities] == [ActivityStatus.FAILED]
 
 
 def test_the_newest_activities_are_kept_and_one_is_under_way() -> None:
     """A target that moves for ever does not grow for ever."""
     found = target()
     for number in range(ACTIVITIES_MAX + 20):
-        found = moved(found, 1 + number % 3, f"cause {number}", f"id{number}", NOON_MS + number)
+        found = with_capacity(
+            found, 1 + number % 3, f"cause {number}", f"id{number}", NOON_MS + number
+        )
 
     assert len(found.activities) == ACTIVITIES_MAX
     assert found.activities[-1].cause == f"cause {ACTIVITIES_MAX + 19}"
     statuses = [one.status for one in found.activities]
-    assert statuses == [Status.OVERRIDDEN] * (ACTIVITIES_MAX - 1) + [Status.IN_PROGRESS]
+    assert statuses == [ActivityStatus.OVERRIDDEN] * (ACTIVITIES_MAX - 1) + [
+        ActivityStatus.IN_PROGRESS
+    ]
 
 
 def test_a_capacity_within_its_bounds_does_not_move() -> None:
     """And one outside goes to the nearest."""
-    assert bounded(target(), "i", NOON_MS) == target()
-    assert bounded(replace(target(), bounds=Bounds(3, 4)), "i", NOON_MS).capacity == 3
-    down = replace(target(), bounds=Bounds(0, 4), capacity=6)
-    assert bounded(down, "i", NOON_MS).activities[0].cause == "maximum capacity was set to 4"
+    assert within_bounds(target(), "i", NOON_MS) == target()
+    assert within_bounds(replace(target(), bounds=CapacityBounds(3, 4)), "i", NOON_MS).capacity == 3
+    down = replace(target(), bounds=CapacityBounds(0, 4), capacity=6)
+    assert within_bounds(down, "i", NOON_MS).activities[0].cause == "maximum capacity was set to 4"

@@ -16,8 +16,8 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
 from coldspark.billing import ingester
-from coldspark.billing.ingest_process import AbsorberProcess
-from coldspark.billing.ledger import LedgerKeeper
+from coldspark.billing.ingest_process import IngestProcess
+from coldspark.billing.ledger import LedgerStore
 from coldspark.database.database import Database
 
 pytestmark = pytest.mark.process
@@ -28,7 +28,7 @@ LINES = 20
 class Recorder:
     """A ledger that asks the process for every line, and what was recorded in it."""
 
-    def __init__(self, ledger: LedgerKeeper, database: Database) -> None:
+    def __init__(self, ledger: LedgerStore, database: Database) -> None:
         self.ledger = ledger
         self.database = database
         self.count = 0
@@ -43,16 +43,16 @@ class Recorder:
     async def absorb(self) -> None:
         """Record some lines and absorb them; check that all so far are there, once."""
         self.record()
-        await self.ledger.absorb()
+        await self.ledger.ingest()
         assert await self.database.run(counted) == (self.count, self.count)
 
     async def started(self) -> int:
         """Absorb until a process did it; return its id."""
         await self.absorb()
-        pid = self.ledger.absorber_pid
+        pid = self.ledger.ingest_pid
         assert pid is not None
         await self.absorb()
-        assert self.ledger.absorber_pid == pid
+        assert self.ledger.ingest_pid == pid
         return pid
 
 
@@ -90,7 +90,7 @@ def play(
 
     async def run() -> None:
         database = Database.open(root / "ledger.db")
-        ledger = LedgerKeeper(
+        ledger = LedgerStore(
             root / "journal",
             database,
             boot=1,
@@ -104,11 +104,11 @@ def play(
         try:
             await act(recorder)
         finally:
-            pid = ledger.absorber_pid
+            pid = ledger.ingest_pid
             await ledger.close()
             assert await database.run(counted) == (recorder.count, recorder.count)
             database.close()
-        assert ledger.absorber_pid is None
+        assert ledger.ingest_pid is None
         assert not exists(pid)
 
     asyncio.run(run())
@@ -142,7 +142,7 @@ def test_a_busy_ledger_is_absorbed_by_another_process(tmp_path: Path) -> None:
         before = await recorder.database.run(changes)
         await recorder.absorb()
         assert await recorder.database.run(changes) == before
-        assert recorder.ledger.absorber_pid == pid
+        assert recorder.ledger.ingest_pid == pid
         assert os.getpriority(os.PRIO_PROCESS, pid) > os.getpriority(os.PRIO_PROCESS, 0)
 
     play(tmp_path, act)
@@ -153,7 +153,7 @@ def test_a_quiet_ledger_starts_no_process(tmp_path: Path) -> None:
 
     async def act(recorder: Recorder) -> None:
         await recorder.absorb()
-        assert recorder.ledger.absorber_pid is None
+        assert recorder.ledger.ingest_pid is None
 
     play(tmp_path, act, busy_bytes=ingester.BUSY_BYTES)
 
@@ -165,7 +165,7 @@ def test_a_process_killed_between_rounds_is_replaced(tmp_path: Path) -> None:
         first = await recorder.started()
         kill(first)
         await recorder.absorb()
-        assert recorder.ledger.absorber_pid is None
+        assert recorder.ledger.ingest_pid is None
         await recorder.absorb()
         assert await recorder.started() != first
 
@@ -178,10 +178,10 @@ def test_a_process_killed_while_it_inserts_loses_and_doubles_nothing(tmp_path: P
     async def act(recorder: Recorder) -> None:
         pid = await recorder.started()
         recorder.record(6_000)
-        round = asyncio.ensure_future(recorder.ledger.absorb())
+        round = asyncio.ensure_future(recorder.ledger.ingest())
         await asyncio.to_thread(killed_while_it_reads, pid, round.done)
         await round
-        assert recorder.ledger.absorber_pid is None
+        assert recorder.ledger.ingest_pid is None
         await recorder.absorb()
 
     play(tmp_path, act)
@@ -209,7 +209,7 @@ def test_a_process_that_does_not_answer_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped, it still has the lines from the thread, and writes nothing later."""
-    monkeypatch.setattr(ingester, "AbsorberProcess", lambda: AbsorberProcess(answer_s=2.0))
+    monkeypatch.setattr(ingester, "AbsorberProcess", lambda: IngestProcess(answer_s=2.0))
 
     async def act(recorder: Recorder) -> None:
         pid = await recorder.started()
@@ -225,14 +225,14 @@ def test_an_idle_process_is_ended(tmp_path: Path) -> None:
 
     async def act(recorder: Recorder) -> None:
         recorder.record()
-        await recorder.ledger.absorb()
-        pid = recorder.ledger.absorber_pid
+        await recorder.ledger.ingest()
+        pid = recorder.ledger.ingest_pid
         assert pid is not None
         # The ledger's own rounds end it: lines are not needed for that.
         await asyncio.to_thread(ended, pid)
         recorder.record()
-        await recorder.ledger.absorb()
-        assert recorder.ledger.absorber_pid != pid
+        await recorder.ledger.ingest()
+        assert recorder.ledger.ingest_pid != pid
 
     play(tmp_path, act, idle_s=0.5, absorb_every_s=0.01)
 
@@ -248,7 +248,7 @@ def test_a_database_that_refuses_is_told_as_by_the_thread(tmp_path: Path) -> Non
         await recorder.database.run(rename, "usages", "away")
         recorder.record()
         with pytest.raises(OperationalError):
-            await recorder.ledger.absorb()
+            await recorder.ledger.ingest()
         await recorder.database.run(rename, "away", "usages")
         await recorder.absorb()
 

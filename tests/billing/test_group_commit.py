@@ -10,16 +10,16 @@ import pytest
 from ledger_lines import holding, usage
 
 from coldspark.billing.journal_writer import _WAITING_LINES_MAX
-from coldspark.billing.ledger import LedgerKeeper
+from coldspark.billing.ledger import LedgerStore
 from coldspark.database.database import Database
 
 
-def play(root: Path, act: Callable[[LedgerKeeper], Awaitable[None]]) -> None:
+def play(root: Path, act: Callable[[LedgerStore], Awaitable[None]]) -> None:
     """Open a ledger that absorbs nothing unasked, act, and close it."""
 
     async def run() -> None:
         database = Database.open(root / "ledger.db")
-        ledger = LedgerKeeper(
+        ledger = LedgerStore(
             root / "journal", database, boot=1, wall_ms=lambda: 9, absorb_every_s=3_600
         )
         await ledger.open()
@@ -44,7 +44,7 @@ def test_lines_of_one_turn_are_written_together_before_anyone_is_told(tmp_path: 
     def tell(number: int) -> None:
         told.append((number, written(tmp_path)))
 
-    async def act(ledger: LedgerKeeper) -> None:
+    async def act(ledger: LedgerStore) -> None:
         for number in range(3):
             ledger.record_then(usage(number), partial(tell, number))
         assert (written(tmp_path), told) == (0, [])
@@ -62,7 +62,7 @@ def test_what_is_recorded_at_once_takes_the_waiting_lines_along(tmp_path: Path) 
     """Lines stay in order, and nobody is called back from within ``record``."""
     told: list[int] = []
 
-    async def act(ledger: LedgerKeeper) -> None:
+    async def act(ledger: LedgerStore) -> None:
         ledger.record_then(usage(0), partial(told.append, 0))
         ledger.hold([holding(0)])
         assert (written(tmp_path), told) == (2, [])
@@ -77,7 +77,7 @@ def test_a_long_turn_does_not_pile_up_lines(tmp_path: Path) -> None:
     """Beyond a bound they are written within the turn; who waits is still told after it."""
     told: list[int] = []
 
-    async def act(ledger: LedgerKeeper) -> None:
+    async def act(ledger: LedgerStore) -> None:
         for number in range(_WAITING_LINES_MAX + 1):
             ledger.record_then(usage(number), partial(told.append, number))
         assert (written(tmp_path), told) == (_WAITING_LINES_MAX, [])
@@ -97,7 +97,7 @@ def test_one_who_fails_keeps_no_reply_from_the_others(
     """The failure is logged."""
     told: list[int] = []
 
-    async def act(ledger: LedgerKeeper) -> None:
+    async def act(ledger: LedgerStore) -> None:
         ledger.record_then(usage(0), lambda: told.append(1 // 0))
         ledger.record_then(usage(1), partial(told.append, 1))
         await asyncio.sleep(0)
@@ -111,7 +111,7 @@ def test_a_disk_that_refuses_keeps_no_reply(tmp_path: Path) -> None:
     """The line is kept and written later; no more work is taken until then."""
     told: list[int] = []
 
-    async def act(ledger: LedgerKeeper) -> None:
+    async def act(ledger: LedgerStore) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         try:
             resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
@@ -132,7 +132,7 @@ def test_closing_tells_who_still_waits(tmp_path: Path) -> None:
     """Their lines are in the database by then."""
     told: list[int] = []
 
-    async def act(ledger: LedgerKeeper) -> None:
+    async def act(ledger: LedgerStore) -> None:
         ledger.record_then(usage(0), partial(told.append, 0))
 
     play(tmp_path, act)

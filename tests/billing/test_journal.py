@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from coldspark.billing.journal import Journal, Place, line, read, segment_name, segments
+from coldspark.billing.journal import Journal, JournalPosition, line, read, segment_name, segments
 
 
 def payloads(directory: Path, segment: int = 1) -> list[bytes]:
     """Return what can be read of a segment of boot 1."""
-    chunks = read(directory, Place(1, segment, 0), None)
+    chunks = read(directory, JournalPosition(1, segment, 0), None)
     return [each.payload for chunk in chunks for each in chunk.lines]
 
 
@@ -29,7 +29,7 @@ def test_a_file_cut_at_any_byte_keeps_every_line_before_the_cut(tmp_path: Path) 
     content = written(tmp_path, 6).read_bytes()
     for cut in range(len(content)):
         (tmp_path / segment_name(1, 1)).write_bytes(content[:cut])
-        (chunk,) = list(read(tmp_path, Place(1, 1, 0), None)) or (None,)
+        (chunk,) = list(read(tmp_path, JournalPosition(1, 1, 0), None)) or (None,)
         whole = content[:cut].count(b"\n")
         assert (0 if chunk is None else len(chunk.lines)) == whole
         is_torn = cut > 0 and content[cut - 1 : cut] != b"\n"
@@ -42,7 +42,7 @@ def test_any_damaged_byte_costs_one_line_and_is_reported(tmp_path: Path) -> None
     content = path.read_bytes()
     for at in range(len(content) - 1):
         path.write_bytes(content[:at] + bytes([content[at] ^ 0x80]) + content[at + 1 :])
-        (chunk,) = read(tmp_path, Place(1, 1, 0), None)
+        (chunk,) = read(tmp_path, JournalPosition(1, 1, 0), None)
         assert chunk.damaged == 1
         assert len(chunk.lines) == (2 if content[at : at + 1] == b"\n" else 3)
 
@@ -59,8 +59,10 @@ def test_segments_roll_and_lines_know_their_place(tmp_path: Path) -> None:
     assert len(segments(tmp_path)) == 5 + 1
     lines = [each for segment in range(1, 6) for each in payloads(tmp_path, segment)]
     assert lines == [b"%s%d" % (sign, n) for n in range(10) for sign in (b"", b"-")]
-    first, second = (each for chunk in read(tmp_path, Place(1, 1, 0), 27) for each in chunk.lines)
-    (again, *_) = next(read(tmp_path, Place(1, 1, second.offset), 27)).lines
+    first, second = (
+        each for chunk in read(tmp_path, JournalPosition(1, 1, 0), 27) for each in chunk.lines
+    )
+    (again, *_) = next(read(tmp_path, JournalPosition(1, 1, second.offset), 27)).lines
     assert again == second
     assert (first.kind, second.kind) == (b"U", b"H")
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from coldspark.billing.ingester import BUSY_BYTES
 from coldspark.billing.journal import line
-from coldspark.billing.ledger import LedgerKeeper
+from coldspark.billing.ledger import LedgerStore
 from coldspark.database.database import Database
 from coldspark.errors import Conflict, InvalidRequest
 from coldspark.spec.types import EndpointName
@@ -22,12 +22,12 @@ from coldspark.spec.types import EndpointName
 LINES_BEFORE_KILL = 3_000
 
 
-def play(root: Path, boot: int, act: Callable[[LedgerKeeper], Awaitable[None]]) -> None:
+def play(root: Path, boot: int, act: Callable[[LedgerStore], Awaitable[None]]) -> None:
     """Open the ledger, act, and close it."""
 
     async def run() -> None:
         database = Database.open(root / "ledger.db")
-        ledger = LedgerKeeper(root / "journal", database, boot=boot, wall_ms=lambda: 9)
+        ledger = LedgerStore(root / "journal", database, boot=boot, wall_ms=lambda: 9)
         await ledger.open()
         try:
             await act(ledger)
@@ -59,7 +59,7 @@ def test_every_acknowledged_line_is_there_once_after_kill_9(
     """Two boots die while they absorb; the third has all lines that either acknowledged."""
     last = {boot: killed(tmp_path, boot, busy_bytes) for boot in (1, 2)}
 
-    async def check(ledger: LedgerKeeper) -> None:
+    async def check(ledger: LedgerStore) -> None:
         for boot, number in last.items():
             first = boot * 1_000_000
             acknowledged = number - first + 1
@@ -79,7 +79,7 @@ def test_a_torn_last_line_is_dropped_and_the_others_stay(tmp_path: Path) -> None
     async def crash() -> None:
         database = Database.open(tmp_path / "ledger.db")
         # Absorbed by nobody: the lines are in the journal alone.
-        ledger = LedgerKeeper(
+        ledger = LedgerStore(
             tmp_path / "journal", database, boot=1, wall_ms=lambda: 9, absorb_every_s=3_600
         )
         await ledger.open()
@@ -91,7 +91,7 @@ def test_a_torn_last_line_is_dropped_and_the_others_stay(tmp_path: Path) -> None
     (segment,) = (tmp_path / "journal").iterdir()
     segment.write_bytes(segment.read_bytes()[:-5])
 
-    async def check(ledger: LedgerKeeper) -> None:
+    async def check(ledger: LedgerStore) -> None:
         assert await ledger.usages() == [usage(1)]
 
     play(tmp_path, 2, check)
@@ -100,7 +100,7 @@ def test_a_torn_last_line_is_dropped_and_the_others_stay(tmp_path: Path) -> None
 def test_lines_are_found_newest_first_and_add_up(tmp_path: Path) -> None:
     """A range holds what began in it; an endpoint's totals are its own."""
 
-    async def check(ledger: LedgerKeeper) -> None:
+    async def check(ledger: LedgerStore) -> None:
         for number in range(4):
             ledger.record(usage(number, error="TimedOut" if number == 3 else None))
         ledger.record(usage(10, endpoint="other"))
@@ -121,9 +121,9 @@ def test_lines_are_found_newest_first_and_add_up(tmp_path: Path) -> None:
 def test_a_line_recorded_twice_counts_once(tmp_path: Path) -> None:
     """A usage is known by its request."""
 
-    async def check(ledger: LedgerKeeper) -> None:
+    async def check(ledger: LedgerStore) -> None:
         ledger.record(usage(1))
-        await ledger.absorb()
+        await ledger.ingest()
         ledger.record(usage(1))
         assert (await ledger.totals()).nanos == 7
 
@@ -134,7 +134,7 @@ def test_a_crashed_boot_ends_once_with_its_overhead(tmp_path: Path) -> None:
     """The second end adds nothing."""
     killed(tmp_path, 1)
 
-    async def check(ledger: LedgerKeeper) -> None:
+    async def check(ledger: LedgerStore) -> None:
         (boot,) = await ledger.crashed()
         await ledger.close_crashed(boot, holding(7, nanos=11))
         await ledger.close_crashed(boot, holding(7, nanos=11))
@@ -148,7 +148,7 @@ def test_a_crashed_boot_ends_once_with_its_overhead(tmp_path: Path) -> None:
 def test_a_boot_that_was_here_before_is_refused(tmp_path: Path) -> None:
     """A copied data directory must not write over what it holds."""
 
-    async def nothing(ledger: LedgerKeeper) -> None:
+    async def nothing(ledger: LedgerStore) -> None:
         pass
 
     play(tmp_path, 5, nothing)
@@ -164,7 +164,7 @@ def test_a_database_that_refuses_costs_no_line(tmp_path: Path) -> None:
 
     async def run() -> None:
         database = Database.open(tmp_path / "ledger.db")
-        ledger = LedgerKeeper(
+        ledger = LedgerStore(
             tmp_path / "journal", database, boot=1, wall_ms=lambda: 9, segment_bytes=2_000
         )
         await ledger.open()
@@ -172,7 +172,7 @@ def test_a_database_that_refuses_costs_no_line(tmp_path: Path) -> None:
         for number in range(50):
             ledger.record(usage(number))
         with pytest.raises(OperationalError):
-            await ledger.absorb()
+            await ledger.ingest()
         assert len(list((tmp_path / "journal").iterdir())) > 5
         await database.run(rename, "away", "usages")
         assert (await ledger.totals()).usages[0].requests == 50
@@ -186,7 +186,7 @@ def test_a_database_that_refuses_costs_no_line(tmp_path: Path) -> None:
 def test_a_line_that_the_disk_spoiled_is_kept_aside(tmp_path: Path) -> None:
     """It was acknowledged: only a person may throw it away. The others count."""
 
-    async def spoil(ledger: LedgerKeeper) -> None:
+    async def spoil(ledger: LedgerStore) -> None:
         for number in range(3):
             ledger.record(usage(number))
         (segment,) = (tmp_path / "journal").iterdir()
@@ -201,7 +201,7 @@ def test_lines_of_another_version_are_kept_aside(tmp_path: Path) -> None:
     """What cannot be understood is money, too."""
 
     async def crash() -> None:
-        ledger = LedgerKeeper(
+        ledger = LedgerStore(
             tmp_path / "journal",
             Database.open(tmp_path / "ledger.db"),
             boot=1,
@@ -213,7 +213,7 @@ def test_lines_of_another_version_are_kept_aside(tmp_path: Path) -> None:
 
     asyncio.run(crash())
 
-    async def check(ledger: LedgerKeeper) -> None:
+    async def check(ledger: LedgerStore) -> None:
         assert await ledger.usages() == []
 
     play(tmp_path, 2, check)

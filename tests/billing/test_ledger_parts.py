@@ -7,7 +7,7 @@ from ledger_lines import holding
 from test_ledger import killed
 
 from coldspark.billing.journal import segments
-from coldspark.billing.ledger import LedgerKeeper
+from coldspark.billing.ledger import LedgerStore
 from coldspark.database.database import Database
 
 
@@ -19,15 +19,15 @@ def test_a_killed_part_is_taken_over_and_belongs_to_its_run(tmp_path: Path) -> N
 
     async def lead() -> int:
         database = Database.open(database_of_part)
-        ledger = LedgerKeeper(tmp_path / "journal", database, boot=3, wall_ms=lambda: 9)
+        ledger = LedgerStore(tmp_path / "journal", database, boot=3, wall_ms=lambda: 9)
         await ledger.open()
         await ledger.add_part(4)
-        member = LedgerKeeper(part / "more", database, boot=4, wall_ms=lambda: 9)
+        member = LedgerStore(part / "more", database, boot=4, wall_ms=lambda: 9)
         await member.open(is_part=True)
         member.hold([holding(1, nanos=7)])
         await member.close()
         ledger.hold([holding(2, nanos=5)])
-        await ledger.absorb()
+        await ledger.ingest()
         first = await ledger.take_over_part(part / "journal", 2)
         assert first == await ledger.take_over_part(part / "journal", 2)
         assert segments(part / "journal") == []
@@ -37,7 +37,7 @@ def test_a_killed_part_is_taken_over_and_belongs_to_its_run(tmp_path: Path) -> N
 
     async def next_start(before: int) -> None:
         database = Database.open(database_of_part)
-        ledger = LedgerKeeper(tmp_path / "journal", database, boot=5, wall_ms=lambda: 9)
+        ledger = LedgerStore(tmp_path / "journal", database, boot=5, wall_ms=lambda: 9)
         await ledger.open()
         runs = await ledger.crashed()
         assert [(run.boot, run.nanos) for run in runs] == [(2, before), (3, 12)]

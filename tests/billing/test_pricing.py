@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from coldspark.billing import prices
 from coldspark.billing.bill import Bill
-from coldspark.billing.price_book import CPU, BookKind, Component
+from coldspark.billing.price_book import CPU, Component, PriceBookKind
 from coldspark.billing.pricing import price
-from coldspark.billing.usage import HoldingState, HoldingTotals, Totals, UsageTotals
+from coldspark.billing.usage import IdleUsageState, IdleUsageTotals, LedgerTotals, UsageTotals
 from coldspark.errors import NotFound
 from coldspark.platform import catalogue
 from coldspark.spec.money import charge_nanos, format_dollars
@@ -42,14 +42,14 @@ def usage(gpu: str | None, requests: int, busy_ms: int, **changes: object) -> Us
     return UsageTotals(**(values | changes))  # type: ignore[arg-type]
 
 
-def idle(gpu: str | None, duration_ms: int, *, is_provisioned: bool = True) -> HoldingTotals:
+def idle(gpu: str | None, duration_ms: int, *, is_provisioned: bool = True) -> IdleUsageTotals:
     """Return what idled."""
-    return HoldingTotals(
+    return IdleUsageTotals(
         endpoint=NAME,
         gpu=gpu,
         gpu_count=1.0,
         is_simulated=False,
-        state=HoldingState.IDLE,
+        state=IdleUsageState.IDLE,
         is_provisioned=is_provisioned,
         duration_ms=duration_ms,
         nanos=7,
@@ -64,11 +64,12 @@ def by_component(bill: Bill) -> dict[Component, int]:
     return sums
 
 
-def guide_example() -> Totals:
+def guide_example() -> LedgerTotals:
     """Return 1,000 requests a day of 2 s for 30 days on A10G with two provisioned slots."""
     busy_ms = 30_000 * 2_000
-    return Totals(
-        usages=(usage("A10G", 30_000, busy_ms),), holdings=(idle("A10G", 2 * MONTH_MS - busy_ms),)
+    return LedgerTotals(
+        usages=(usage("A10G", 30_000, busy_ms),),
+        idle_usages=(idle("A10G", 2 * MONTH_MS - busy_ms),),
     )
 
 
@@ -102,7 +103,7 @@ def test_a_dedicated_a10g_costs_547_dollars_a_month() -> None:
 
 def test_data_transfer_is_listed_as_not_priced() -> None:
     """The guide names the component but no rate: the bill says so instead of charging zero."""
-    bill = price(GUIDE, Totals(usages=(usage("A10G", 1, 1, bytes_in=5),), holdings=()))
+    bill = price(GUIDE, LedgerTotals(usages=(usage("A10G", 1, 1, bytes_in=5),), idle_usages=()))
     assert [(row.component, row.why) for row in bill.missing] == [
         (Component.TRANSFER, "not priced by the guide")
     ]
@@ -111,7 +112,7 @@ def test_data_transfer_is_listed_as_not_priced() -> None:
 
 def test_cpu_usage_is_priced_as_a_named_gpu() -> None:
     """The assumption is printed."""
-    totals = Totals(usages=(usage(None, 10, 3_600_000),), holdings=())
+    totals = LedgerTotals(usages=(usage(None, 10, 3_600_000),), idle_usages=())
     bill = price(GUIDE, totals, as_gpu="T4")
     assert by_component(bill)[Component.INVOCATIONS] == 3_500_000
     assert bill.assumptions == ("assumed: what ran here on CPU would have taken as long on T4",)
@@ -120,27 +121,27 @@ def test_cpu_usage_is_priced_as_a_named_gpu() -> None:
 
 def test_without_a_substitute_unpriced_usage_is_missing() -> None:
     """An L4 has no rate in the guide."""
-    bill = price(GUIDE, Totals(usages=(usage("L4", 1, 10),), holdings=()), as_gpu=None)
+    bill = price(GUIDE, LedgerTotals(usages=(usage("L4", 1, 10),), idle_usages=()), as_gpu=None)
     assert bill.total_nanos == 0
     assert {row.component for row in bill.missing} >= {Component.INVOCATIONS, Component.COMPUTE}
 
 
 def test_own_book_adds_up_to_the_ledger() -> None:
     """Nothing is added to, or lost from, what the meter recorded."""
-    totals = Totals(
+    totals = LedgerTotals(
         usages=(usage("A10G", 3, 100, busy_nanos=1_000),),
-        holdings=(idle("A10G", 5), idle(None, 5, is_provisioned=False)),
+        idle_usages=(idle("A10G", 5), idle(None, 5, is_provisioned=False)),
     )
     bill = price(prices.load("own"), totals)
-    assert bill.kind is BookKind.ALLOCATED
+    assert bill.kind is PriceBookKind.ALLOCATED
     assert bill.total_nanos == totals.nanos == 1_014
 
 
 def test_a_book_that_bills_held_time_charges_idling() -> None:
     """RunPod bills from start to stop."""
-    totals = Totals(
+    totals = LedgerTotals(
         usages=(usage("RTX-4090", 1, 1_000),),
-        holdings=(idle("RTX-4090", 9_000, is_provisioned=False),),
+        idle_usages=(idle("RTX-4090", 9_000, is_provisioned=False),),
     )
     assert price(prices.load("runpod-2026-10"), totals).total_nanos == 10 * 310_000
 
@@ -148,16 +149,18 @@ def test_a_book_that_bills_held_time_charges_idling() -> None:
 def test_shares_and_several_devices_are_billed_as_whole_devices() -> None:
     """Half a GPU is one there; two are two."""
     modal = prices.load("modal-2026-07")
-    half = price(modal, Totals(usages=(usage("T4", 1, 1_000, gpu_count=0.5),), holdings=()))
-    two = price(modal, Totals(usages=(usage("T4", 1, 1_000, gpu_count=2.0),), holdings=()))
+    half = price(
+        modal, LedgerTotals(usages=(usage("T4", 1, 1_000, gpu_count=0.5),), idle_usages=())
+    )
+    two = price(modal, LedgerTotals(usages=(usage("T4", 1, 1_000, gpu_count=2.0),), idle_usages=()))
     assert (half.total_nanos, two.total_nanos) == (164_000, 328_000)
     assert "assumed: a share of a GPU is billed as a whole one" in half.assumptions
 
 
 def test_provisioned_time_never_exceeds_the_slots_that_idled() -> None:
     """A burst over one provisioned slot does not make it two."""
-    totals = Totals(
-        usages=(usage("A10G", 1, 10 * MONTH_MS),), holdings=(idle("A10G", MONTH_MS // 2),)
+    totals = LedgerTotals(
+        usages=(usage("A10G", 1, 10 * MONTH_MS),), idle_usages=(idle("A10G", MONTH_MS // 2),)
     )
     bill = price(GUIDE, totals, wall_ms=MONTH_MS)
     assert by_component(bill)[Component.PROVISIONED] == 19_080_000_000
@@ -165,11 +168,11 @@ def test_provisioned_time_never_exceeds_the_slots_that_idled() -> None:
 
 def test_lambda_bills_starts_and_requests_by_memory() -> None:
     """2 GiB x 3 s at $0.0000166667 and two requests at $0.20 a million; idling is free."""
-    totals = Totals(
+    totals = LedgerTotals(
         usages=(usage(None, 2, 2_000),),
-        holdings=(
+        idle_usages=(
             idle(None, 60_000, is_provisioned=False),
-            replace(idle(None, 1_000, is_provisioned=False), state=HoldingState.STARTING),
+            replace(idle(None, 1_000, is_provisioned=False), state=IdleUsageState.STARTING),
         ),
     )
     bill = price(prices.load("lambda"), totals, memory_bytes=2 * 2**30)
@@ -189,14 +192,14 @@ def test_what_lambda_cannot_do_is_missing_not_free(
     memory_bytes: int | None, gpu: str | None, why: str
 ) -> None:
     """Nothing is silently zero."""
-    totals = Totals(usages=(usage(gpu, 1, 1_000),), holdings=())
+    totals = LedgerTotals(usages=(usage(gpu, 1, 1_000),), idle_usages=())
     bill = price(prices.load("lambda"), totals, memory_bytes=memory_bytes)
     assert why in [row.why for row in bill.missing]
 
 
 def test_sagemaker_serverless_as_aws_bills_it_has_no_charge_for_each_invocation() -> None:
     """1,000 s with 2 GB are $0.04, and 1 GB of data $0.016."""
-    totals = Totals(usages=(usage(None, 500, 1_000_000, bytes_in=10**9),), holdings=())
+    totals = LedgerTotals(usages=(usage(None, 500, 1_000_000, bytes_in=10**9),), idle_usages=())
     bill = price(prices.load("sagemaker-serverless"), totals, memory_bytes=2 * 2**30)
     assert bill.total_nanos == 56_000_000
 
@@ -206,13 +209,17 @@ def test_whole_instances_are_billed_by_the_hour_used_or_not() -> None:
     book = prices.load("ec2-on-demand")
     bill = price(book, guide_example(), wall_ms=MONTH_MS)
     assert bill.total_nanos == 724_320_000_000
-    none = price(book, Totals(usages=(usage("L4", 1, 1),), holdings=()), wall_ms=1, as_gpu="L4")
+    none = price(
+        book, LedgerTotals(usages=(usage("L4", 1, 1),), idle_usages=()), wall_ms=1, as_gpu="L4"
+    )
     assert [row.component for row in none.missing] == [Component.DEDICATED]
 
 
 def test_simulated_devices_are_named() -> None:
     """A rehearsal never looks like hardware."""
-    bill = price(GUIDE, Totals(usages=(usage("T4", 4, 1, is_simulated=True),), holdings=()))
+    bill = price(
+        GUIDE, LedgerTotals(usages=(usage("T4", 4, 1, is_simulated=True),), idle_usages=())
+    )
     assert "simulated: 4 requests ran on simulated devices, not on GPUs" in bill.assumptions
 
 

@@ -16,7 +16,7 @@ from coldspark.doors.native.definitions import _scale
 from coldspark.doors.native.shapes import ScaleBody
 from coldspark.platform.scheduled_scaling import read_window
 from coldspark.sdk.project import read_project
-from coldspark.sim.candidates import Policy, as_toml, candidates
+from coldspark.sim.candidates import CandidatePolicy, as_toml, candidates
 from coldspark.sim.planner import Planner
 from coldspark.spec.money import format_dollars
 from coldspark.spec.types import ScalePolicy
@@ -341,7 +341,7 @@ BOUNDS = ScalePolicy(replicas_min=1, replicas_max=3, concurrency=2, park_timeout
     ids=lambda policy: policy.name,
 )
 def test_every_policy_that_can_be_recommended_can_be_deployed(
-    policy: Policy, tmp_path: Path
+    policy: CandidatePolicy, tmp_path: Path
 ) -> None:
     """The block reads back as the very policy that was played."""
     (tmp_path / "inference.py").touch()

@@ -12,11 +12,11 @@ from shell import Shell
 
 from coldspark.billing import prices
 from coldspark.billing.pricing import price
-from coldspark.billing.usage import HoldingState, HoldingTotals, Totals, UsageTotals
+from coldspark.billing.usage import IdleUsageState, IdleUsageTotals, LedgerTotals, UsageTotals
 from coldspark.cli import output
 from coldspark.database.data_directory import DataDirectory
 from coldspark.database.database import Database
-from coldspark.http.auth.key_store import Keys
+from coldspark.http.auth.key_store import KeyStore
 from coldspark.spec.types import EndpointName, VariantName
 
 REQUEST = {
@@ -164,17 +164,17 @@ def bill(book: str) -> object:
         bytes_in=10**9,
         bytes_out=0,
     )
-    overhead = HoldingTotals(
+    overhead = IdleUsageTotals(
         endpoint=None,
         gpu=None,
         gpu_count=0.0,
         is_simulated=False,
-        state=HoldingState.OVERHEAD,
+        state=IdleUsageState.OVERHEAD,
         is_provisioned=False,
         duration_ms=1000,
         nanos=700,
     )
-    totals = Totals(usages=(usage,), holdings=(overhead,))
+    totals = LedgerTotals(usages=(usage,), idle_usages=(overhead,))
     return msgspec.to_builtins(price(prices.load(book), totals, wall_ms=7_200_000))
 
 
@@ -255,7 +255,7 @@ def test_a_key_can_be_made_before_any_server_ran(
     assert api.asked == []
     directory = DataDirectory.open(data)
     with closing(directory), closing(Database.open(directory.database)) as database:
-        keys = Keys(database, directory.master_key, lambda: 0)
+        keys = KeyStore(database, directory.master_key, lambda: 0)
         asyncio.run(keys.refresh())
         assert [(key.id, key.name, key.scopes) for key in keys.list()] == [
             (made["id"], "me", ("admin",))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coldspark.billing.meter import WHOLE_PPM, Meter
-from coldspark.cluster.usage_totals import Books
+from coldspark.cluster.usage_totals import RouterUsageTotals
 from coldspark.spec.types import ReplicaId
 
 STEPS = st.lists(
@@ -27,7 +27,7 @@ class Machine:
         self.rate = rate
         self.now = 0
         self.lines = 0
-        self.books = Books()
+        self.books = RouterUsageTotals()
         self.meters = [Meter(rate, 0) for _ in range(3)]
         self.written = [0, 0, 0]
         """Of the present boot of each router."""
@@ -42,34 +42,34 @@ class Machine:
     def place(self, router: int, share: int) -> None:
         self.born += 1
         name = ReplicaId(str(self.born))
-        self.meters[router].place(name, share, self.now)
+        self.meters[router].add_replica(name, share, self.now)
         self.replicas[router][name] = False
         self.tell(router)
 
     def ready(self, router: int) -> None:
         for name, is_ready in self.replicas[router].items():
             if not is_ready:
-                self.write(router, self.meters[router].ready(name, self.now).nanos)
+                self.write(router, self.meters[router].mark_ready(name, self.now).nanos)
                 self.replicas[router][name] = True
                 return
 
     def release(self, router: int) -> None:
         if self.replicas[router]:
             name, _ = self.replicas[router].popitem()
-            stretch = self.meters[router].release(name, self.now)
+            stretch = self.meters[router].remove_replica(name, self.now)
             self.write(router, stretch.nanos if stretch else 0)
             self.tell(router)
 
     def tell(self, router: int) -> None:
-        news = self.books.hold(router, self.meters[router].shares_ppm)
+        news = self.books.set_shares(router, self.meters[router].shares_ppm)
         for each, elsewhere in news.items():
-            self.meters[each].hold_elsewhere(elsewhere, self.now)
+            self.meters[each].set_elsewhere_share(elsewhere, self.now)
 
     def settle(self) -> None:
         for router in (1, 2):
             stretches, _ = self.meters[router].settle(self.now)
             self.write(router, sum(stretch.nanos for stretch in stretches))
-            self.books.charged(self.boots[router], self.meters[router].charged_nanos)
+            self.books.record_charged(self.boots[router], self.meters[router].charged_nanos)
         self.settle_lead()
 
     def settle_lead(self) -> None:
@@ -81,10 +81,10 @@ class Machine:
         """End a router without a word: what it had not written is gone."""
         if router == 0:
             return
-        self.books.ended(self.boots[router], self.written[router])
-        self.books.charged(self.boots[router], 10**15)  # An answer that comes too late.
-        for each, elsewhere in self.books.forget(router).items():
-            self.meters[each].hold_elsewhere(elsewhere, self.now)
+        self.books.record_ended(self.boots[router], self.written[router])
+        self.books.record_charged(self.boots[router], 10**15)  # An answer that comes too late.
+        for each, elsewhere in self.books.remove_router(router).items():
+            self.meters[each].set_elsewhere_share(elsewhere, self.now)
         self.boots[router] = max(self.boots) + 1
         self.written[router] = 0
         self.replicas[router] = {}
@@ -130,8 +130,8 @@ def test_routers_that_hold_more_than_the_machine_are_not_charged_for_more(
 
 def test_shares_are_told_only_while_they_pass_the_whole_machine() -> None:
     """The worked numbers of ``hold``."""
-    books = Books()
-    assert books.hold(0, 300_000) == {}
-    assert books.hold(1, 500_000) == {}
-    assert books.hold(0, 700_000) == {0: 500_000, 1: 700_000}
-    assert books.hold(0, 100_000) == {0: 0, 1: 0}
+    books = RouterUsageTotals()
+    assert books.set_shares(0, 300_000) == {}
+    assert books.set_shares(1, 500_000) == {}
+    assert books.set_shares(0, 700_000) == {0: 500_000, 1: 700_000}
+    assert books.set_shares(0, 100_000) == {0: 0, 1: 0}

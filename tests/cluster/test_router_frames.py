@@ -7,26 +7,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coldspark.cluster.frames import FRAME_BYTES_MAX, BadFrame, Frames, frame
+from coldspark.cluster.frames import FRAME_BYTES_MAX, BadFrame, FrameBuffer, encode_frame
 from coldspark.cluster.messages import (
-    Asked,
-    AskedRoom,
     Evict,
-    Granted,
     Message,
     Ready,
+    ReservationGrant,
+    ReservationRequest,
+    RpcRequest,
     Settle,
     Shares,
     Welcome,
 )
 from coldspark.config import ServerConfig
-from coldspark.spec.messages import Device, Grant, NodeJoined, RoomAsked
-from coldspark.spec.types import DeviceId, FleetId, GpuAsk, NodeId, ReplicaId, Resources
+from coldspark.spec.messages import Device, NodeJoined, Reservation, ReservationRequested
+from coldspark.spec.types import DeviceId, FleetId, GpuRequest, NodeId, ReplicaId, Resources
 
 DEVICE = Device(id=DeviceId("gpu0"), type="T4", memory_bytes=16 * 10**9, is_simulated=True)
 NODE = NodeJoined(node=NodeId("local"), memory_bytes=10**10, vcpus=2.0, devices=(DEVICE,))
-GRANT = Grant(replica=ReplicaId("e-1x1.1"), node=NODE.node, devices=(DEVICE,), fraction=0.5)
-RESOURCES = replace(Resources(), gpus=(GpuAsk(type="T4"),))
+GRANT = Reservation(replica=ReplicaId("e-1x1.1"), node=NODE.node, devices=(DEVICE,), fraction=0.5)
+RESOURCES = replace(Resources(), gpus=(GpuRequest(type="T4"),))
 WELCOME = Welcome(
     router=1,
     config=ServerConfig(data=Path("/srv/data"), routers=2),
@@ -41,11 +41,13 @@ WELCOME = Welcome(
 MESSAGES: list[Message] = [
     WELCOME,
     Ready(),
-    AskedRoom(3, RoomAsked(replica=GRANT.replica, fleet=FleetId("e/main"), resources=RESOURCES)),
-    Granted(3, GRANT),
+    ReservationRequest(
+        3, ReservationRequested(replica=GRANT.replica, fleet=FleetId("e/main"), resources=RESOURCES)
+    ),
+    ReservationGrant(3, GRANT),
     Evict(GRANT.replica, "somebody needs it"),
     Shares(500_000),
-    Asked(1, Settle()),
+    RpcRequest(1, Settle()),
 ]
 
 
@@ -57,8 +59,8 @@ def test_messages_come_out_as_they_went_in_however_the_stream_is_cut(
     picks: list[int], cuts: list[int]
 ) -> None:
     """Also several at once, and one byte at a time."""
-    stream = b"".join(frame(MESSAGES[pick]) for pick in picks)
-    frames, found, at, turn = Frames(), [], 0, 0
+    stream = b"".join(encode_frame(MESSAGES[pick]) for pick in picks)
+    frames, found, at, turn = FrameBuffer(), [], 0, 0
     while at < len(stream):
         size = cuts[turn % len(cuts)]
         found += frames.feed(stream[at : at + size])
@@ -70,7 +72,7 @@ def test_messages_come_out_as_they_went_in_however_the_stream_is_cut(
 def test_noise_is_waited_for_or_refused_and_never_taken(noise: bytes) -> None:
     """A link that breaks is cut: nothing is guessed."""
     try:
-        assert Frames().feed(noise) == []
+        assert FrameBuffer().feed(noise) == []
     except BadFrame:
         pass
 
@@ -78,4 +80,4 @@ def test_noise_is_waited_for_or_refused_and_never_taken(noise: bytes) -> None:
 def test_a_frame_that_says_it_is_too_long_is_refused_before_it_is_read() -> None:
     """Memory is bounded whatever comes."""
     with pytest.raises(BadFrame, match="at most"):
-        Frames().feed((FRAME_BYTES_MAX + 1).to_bytes(4, "big"))
+        FrameBuffer().feed((FRAME_BYTES_MAX + 1).to_bytes(4, "big"))

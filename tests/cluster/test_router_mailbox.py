@@ -5,18 +5,23 @@ from contextlib import closing
 
 import pytest
 
-from coldspark.cluster.fd_channel import Mailbox, post, take, turn_away
+from coldspark.cluster.fd_channel import (
+    FdChannel,
+    receive_connection,
+    reject_pending,
+    send_connection,
+)
 
 
 @pytest.mark.parametrize("size", [0, 100, 32 * 1024, 32 * 1024 + 1, 5_000_000])
 def test_a_connection_arrives_with_all_that_was_read(size: int) -> None:
     """The receiver speaks to the caller; the sender's own descriptor may be closed."""
     caller, accepted = socket.socketpair()
-    with closing(Mailbox()) as mailbox, caller:
+    with closing(FdChannel()) as mailbox, caller:
         data = bytes(range(256)) * (size // 256 + 1)
         with accepted:
-            assert post(mailbox.inlet, accepted.fileno(), data[:size])
-        letter = take(mailbox.outlet)
+            assert send_connection(mailbox.write_end, accepted.fileno(), data[:size])
+        letter = receive_connection(mailbox.read_end)
         assert letter is not None
         connection, read = letter
         with connection:
@@ -24,19 +29,19 @@ def test_a_connection_arrives_with_all_that_was_read(size: int) -> None:
             connection.send(b"hello")
             assert caller.recv(10) == b"hello"
         assert caller.recv(10) == b""
-        assert take(mailbox.outlet) is None
+        assert receive_connection(mailbox.read_end) is None
 
 
 def test_a_full_mailbox_says_so_and_what_lies_in_it_can_be_turned_away() -> None:
     """Nobody waits for a router that does not come back."""
     caller, accepted = socket.socketpair()
-    with closing(Mailbox()) as mailbox, caller:
+    with closing(FdChannel()) as mailbox, caller:
         with accepted:
             posted = 0
-            while post(mailbox.inlet, accepted.fileno(), b"x" * 30_000):
+            while send_connection(mailbox.write_end, accepted.fileno(), b"x" * 30_000):
                 posted += 1
                 assert posted < 10_000
         assert posted > 0
-        turn_away(mailbox.outlet)
+        reject_pending(mailbox.read_end)
         assert caller.recv(100).startswith(b"HTTP/1.1 503 ")
-        assert take(mailbox.outlet) is None
+        assert receive_connection(mailbox.read_end) is None

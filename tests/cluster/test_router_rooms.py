@@ -8,31 +8,33 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from coldspark.cluster.messages import Evict, Message
-from coldspark.cluster.placement import RemoteRooms, SharedRooms
-from coldspark.fleet.fleet import Advice
+from coldspark.cluster.placement import RemotePlacement, SharedPlacement
+from coldspark.fleet.fleet import EvictionCandidate
 from coldspark.spec.messages import (
-    AskEviction,
     Device,
-    GrantRoom,
+    DevicesYielded,
+    GrantReservation,
     NodeJoined,
-    RefuseRoom,
-    RoomAsked,
-    RoomReleased,
-    RoomYielded,
+    RefuseReservation,
+    RequestEviction,
+    ReservationReleased,
+    ReservationRequested,
     Ticked,
 )
-from coldspark.spec.types import DeviceId, FleetId, GpuAsk, NodeId, ReplicaId, Resources
+from coldspark.spec.types import DeviceId, FleetId, GpuRequest, NodeId, ReplicaId, Resources
 
 DEVICE = Device(id=DeviceId("gpu0"), type="T4", memory_bytes=16 * 10**9, is_simulated=True)
 NODE = NodeJoined(node=NodeId("local"), memory_bytes=10**11, vcpus=2.0, devices=(DEVICE,))
-IDLE = Advice(
-    idle_since_s=0.0, is_evictable=True, is_superseded=False, is_leaving=False, start_s=1.0
+IDLE = EvictionCandidate(
+    idle_since_s=0.0, is_evictable=True, is_superseded=False, is_terminating=False, start_s=1.0
 )
 
 
-def asked(replica: str, gpu: str = "T4") -> RoomAsked:
-    resources = Resources(gpus=(GpuAsk(type=gpu),), memory_bytes=10**8)
-    return RoomAsked(replica=ReplicaId(replica), fleet=FleetId(replica), resources=resources)
+def asked(replica: str, gpu: str = "T4") -> ReservationRequested:
+    resources = Resources(gpus=(GpuRequest(type=gpu),), memory_bytes=10**8)
+    return ReservationRequested(
+        replica=ReplicaId(replica), fleet=FleetId(replica), resources=resources
+    )
 
 
 class Pair:
@@ -42,13 +44,13 @@ class Pair:
         self.up: deque[Message] = deque()
         self.down: deque[Message] = deque()
         self.is_short = False
-        self.lead = SharedRooms(
+        self.lead = SharedPlacement(
             lambda replica: IDLE,
             lambda size: None,
             deliver=lambda router, message: self.down.append(message),
             on_short=self.short,
         )
-        self.router = RemoteRooms(lambda size: None, self.up.append)
+        self.router = RemotePlacement(lambda size: None, self.up.append)
         self.lead.step(NODE, 0.0)
         self.router.step(NODE, 0.0)
         self.told: list[Any] = []
@@ -76,12 +78,12 @@ def test_a_router_is_granted_room_and_refused_what_can_never_be() -> None:
     assert pair.rise() == []
     pair.fall()
     [granted] = pair.told
-    assert granted == GrantRoom(pair.lead.grant(ReplicaId("a")))
+    assert granted == GrantReservation(pair.lead.grant(ReplicaId("a")))
     assert pair.router.grant(ReplicaId("a")) == granted.grant
     pair.router.step(asked("b", "A100"), 0.0)
     pair.rise()
     pair.fall()
-    assert isinstance(pair.told[1], RefuseRoom)
+    assert isinstance(pair.told[1], RefuseReservation)
     assert pair.router.refusal(asked("b", "A100").resources) == pair.told[1].reason
 
 
@@ -91,15 +93,15 @@ def test_an_idle_replica_of_another_router_is_asked_to_go_on_fresh_advice_alone(
     pair.router.step(asked("theirs"), 0.0)
     pair.rise()
     pair.fall()
-    assert not any(isinstance(each, AskEviction) for each in pair.lead.step(asked("ours"), 9.0))
+    assert not any(isinstance(each, RequestEviction) for each in pair.lead.step(asked("ours"), 9.0))
     assert pair.is_short
     assert not pair.down
     pair.lead.advised({ReplicaId("theirs"): IDLE})
     pair.lead.step(Ticked(), 9.0)
     assert isinstance(pair.down[0], Evict)
     pair.fall()
-    pair.router.step(RoomReleased(ReplicaId("theirs")), 9.0)
-    assert [type(each) for each in pair.rise(9.0)] == [GrantRoom]
+    pair.router.step(ReservationReleased(ReplicaId("theirs")), 9.0)
+    assert [type(each) for each in pair.rise(9.0)] == [GrantReservation]
 
 
 def test_a_router_that_says_nothing_keeps_its_replicas() -> None:
@@ -119,7 +121,7 @@ def test_an_answer_to_an_ask_that_was_taken_back_is_not_taken_for_the_next() -> 
     pair = Pair()
     pair.router.step(asked("a"), 0.0)
     pair.rise()
-    pair.router.step(RoomReleased(ReplicaId("a")), 0.0)
+    pair.router.step(ReservationReleased(ReplicaId("a")), 0.0)
     pair.router.step(asked("a"), 0.0)
     pair.fall()
     assert pair.told == []
@@ -135,7 +137,7 @@ def test_what_a_dead_router_held_is_known() -> None:
     pair.router.step(asked("a"), 0.0)
     pair.rise()
     assert pair.lead.held_by(1) == ["a"]
-    pair.lead.step(RoomReleased(ReplicaId("a")), 0.0)
+    pair.lead.step(ReservationReleased(ReplicaId("a")), 0.0)
     assert pair.lead.held_by(1) == []
 
 
@@ -154,9 +156,9 @@ class Crossing(RuleBasedStateMachine):
         if kind == "a" and not is_waiting and (held is None or not held.devices):
             self.pair.router.step(asked(name), 0.0)
         elif kind == "r":
-            self.pair.router.step(RoomReleased(replica), 0.0)
+            self.pair.router.step(ReservationReleased(replica), 0.0)
         elif kind == "y" and held is not None:
-            self.pair.router.step(RoomYielded(replica), 0.0)
+            self.pair.router.step(DevicesYielded(replica), 0.0)
 
     @rule()
     def up(self) -> None:

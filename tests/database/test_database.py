@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, text
 
-from coldspark.billing.usage import Holding, Usage
+from coldspark.billing.usage import IdleUsage, Usage
 from coldspark.database import schema
 from coldspark.database.database import Database
 from coldspark.spec.waterfall import STAGES
@@ -41,7 +41,7 @@ def test_a_ledger_table_has_the_records_fields_in_their_order() -> None:
     """Rows are made of a record's values as they stand in it."""
     usage = Usage.__struct_fields__
     assert schema.usages.columns.keys() == ["number", usage[0], "boot", *usage[1:-1], *STAGES]
-    holding = [field.name for field in fields(Holding)]
+    holding = [field.name for field in fields(IdleUsage)]
     assert schema.holdings.columns.keys() == ["boot", "segment", "position", *holding]
 
 

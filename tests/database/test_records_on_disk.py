@@ -11,16 +11,16 @@ from coldspark.database.data_directory import DataDirectory
 from coldspark.database.database import Database
 from coldspark.database.documents import Documents
 from coldspark.errors import AlreadyExists, Conflict, InvalidRequest
-from coldspark.http.auth.key_store import Keys
+from coldspark.http.auth.key_store import KeyStore
 from coldspark.platform.endpoints_table import Endpoints
 from coldspark.platform.spec_json import read_revision, revision_of, spec_json
 from coldspark.spec.scaling_rules import KeepAlive
-from coldspark.spec.scheduled_scaling import Window
+from coldspark.spec.scheduled_scaling import ScheduledWindow
 from coldspark.spec.types import (
     Command,
     EndpointDefinition,
     EndpointName,
-    Handler,
+    HandlerProgram,
     ScalePolicy,
     Spec,
     VariantDefinition,
@@ -30,7 +30,7 @@ from coldspark.spec.types import (
 
 def definition(program: str = "inference.py") -> EndpointDefinition:
     """Return an endpoint of one variant."""
-    revision = revision_of(Spec(handler=Handler(program=program), environment=(("A", "1"),)))
+    revision = revision_of(Spec(handler=HandlerProgram(program=program), environment=(("A", "1"),)))
     variant = VariantDefinition(name=VariantName("main"), revision=revision)
     return EndpointDefinition(name=EndpointName("echo"), variants=(variant,))
 
@@ -71,7 +71,7 @@ def test_the_id_of_a_revision_that_was_stored_long_ago_is_what_it_was() -> None:
     command = Spec(command=Command(argv=("serve", "--fast")), scale=scale)
     assert definition().variants[0].revision.id == "7bb7856f94e2fd79"
     assert revision_of(command).id == "0b76060ef50e0c99"
-    window = Window(cron="0 8 * * *", lasts_s=3600.0, replicas_min=2)
+    window = ScheduledWindow(cron="0 8 * * *", lasts_s=3600.0, replicas_min=2)
     windowed = replace(command, scale=replace(scale, windows=(window,)))
     found = revision_of(windowed)
     assert found.id != "0b76060ef50e0c99"
@@ -132,7 +132,7 @@ def test_a_key_verifies_until_it_is_revoked(tmp_path: Path) -> None:
     """Its token is derived: another server with the same master key takes it, too."""
 
     async def check(database: Database) -> None:
-        keys, other = (Keys(database, b"k" * 32, lambda: 10) for _ in range(2))
+        keys, other = (KeyStore(database, b"k" * 32, lambda: 10) for _ in range(2))
         assert keys.is_empty()
         key = await keys.create("ci", ["invoke:echo"])
         token = keys.token(key.id)

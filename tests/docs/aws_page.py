@@ -14,16 +14,16 @@ from types import ModuleType
 from doc_pages import ROOT
 
 import coldspark.doors.aws
-from coldspark.doors.aws.protocol.operations import Operation, Service
+from coldspark.doors.aws.protocol.operations import AwsOperation, Service
 from coldspark.doors.aws.protocol.shapes import (
-    Choice,
+    Boolean,
     Dictionary,
-    Flag,
+    Enumeration,
+    Integer,
     Sequence,
     Shape,
     Structure,
     Unsupported,
-    Whole,
 )
 
 PAGE = ROOT / "docs/reference/aws-compatibility.md"
@@ -110,7 +110,7 @@ def _instead(service: Service) -> str:
     return "\n".join(["\n### Refused\n", "| operation | use instead |", "|---|---|", *rows, ""])
 
 
-def _operation(name: str, operation: Operation, kept: frozenset[str]) -> str:
+def _operation(name: str, operation: AwsOperation, kept: frozenset[str]) -> str:
     rows = list(_rows(operation.shape, "", kept, {}))
     if not rows:
         return f"\n### {name}\n\nIt takes nothing.\n"
@@ -149,12 +149,12 @@ def _fate(name: str, shape: Shape, kept: frozenset[str]) -> str:
     match shape:
         case Unsupported(why):
             return _cell(f"refused: {why}")
-        case Flag(only=bool() as only):
+        case Boolean(only=bool() as only):
             return f"works with {str(only).lower()}, else refused"
-        case Choice(values, tuple() as supported) if set(supported) != set(values):
+        case Enumeration(values, tuple() as supported) if set(supported) != set(values):
             rest = ", ".join(value for value in values if value not in supported)
             return f"works with {', '.join(supported)}; refused: {rest}"
-        case Whole(int() as least, int() as most):
+        case Integer(int() as least, int() as most):
             return f"works, {least:,} to {most:,}" if least < most else f"works with {most:,}"
         case _:
             return "kept" if name in kept else "works"

@@ -17,7 +17,7 @@ from coldspark.doors.native.shapes import LimitsBody, ScaleBody, WindowBody
 from coldspark.doors.openai.door import PATHS
 from coldspark.doors.openai.errors import error_json
 from coldspark.sdk import project
-from coldspark.spec.scaling_rules import RULES, Rule, name_of, setting_names
+from coldspark.spec.scaling_rules import RULES, Rule, rule_name, setting_names
 from coldspark.spec.types import RootCause
 from coldspark.spec.units import parse_duration, parse_size
 
@@ -219,11 +219,11 @@ def test_the_default_rule_is_on_its_page() -> None:
     assert row("configuration.md", "rule", width=3)[1] == ScaleBody().rule
 
 
-@pytest.mark.parametrize("kind", RULES, ids=name_of)
+@pytest.mark.parametrize("kind", RULES, ids=rule_name)
 def test_every_rule_has_its_section_with_its_settings(kind: type[Rule]) -> None:
     """As a file writes them, with the code's defaults."""
     text = (REFERENCE / "scaling-rules.md").read_text(encoding="utf-8")
-    _, heading, rest = text.partition(f"## `{name_of(kind)}`\n")
+    _, heading, rest = text.partition(f"## `{rule_name(kind)}`\n")
     assert heading
     lines = [line for line in rest.partition("\n## ")[0].splitlines() if line.startswith("| `")]
     cells = [[cell.strip().strip("`") for cell in line.split("|")[1:3]] for line in lines]

@@ -24,7 +24,7 @@ def test_any_history_agrees_with_a_plain_table(steps: list[tuple[str, int, int]]
             deadlines.add(name, now + amount)
         elif kind == "drop":
             table.pop(name, None)
-            deadlines.drop(name)
+            deadlines.remove(name)
         elif kind == "wait":
             now += amount
             due = {name for name, at_s in table.items() if at_s <= now}
@@ -41,7 +41,7 @@ def test_many_short_ones_behind_a_long_one_do_not_pile_up() -> None:
     deadlines.add("long", 1.0)
     for number in range(2_000):
         deadlines.add(str(number), 2.0 + number)
-        deadlines.drop(str(number))
+        deadlines.remove(str(number))
         deadlines.check()
     assert deadlines.next_s() == 1.0
 
@@ -50,7 +50,7 @@ def test_a_name_that_comes_again_has_its_new_moment_only() -> None:
     """The stale entry of its first life is not mistaken for it."""
     deadlines: Deadlines[str] = Deadlines()
     deadlines.add("a", 1.0)
-    deadlines.drop("a")
+    deadlines.remove("a")
     deadlines.add("a", 5.0)
     assert list(deadlines.due(4.0)) == []
     assert list(deadlines.due(5.0)) == ["a"]

@@ -8,23 +8,23 @@ from coldspark.fleet.fleet import Fleet
 from coldspark.fleet.replica import IllegalTransition, Replica, ReplicaState
 from coldspark.spec.messages import (
     Abort,
-    AskRoom,
-    EvictionAsked,
+    EvictionRequested,
     FleetEffect,
     Forward,
     Reject,
-    ReleaseRoom,
+    ReleaseReservation,
     ReplicaExited,
     ReplicaReady,
     RequestArrived,
     RequestCancelled,
     RequestFinished,
+    RequestReservation,
+    ReservationGranted,
+    ReservationRefused,
     Retired,
     RevisionAdopted,
     RolledBack,
     RolledOut,
-    RoomGranted,
-    RoomRefused,
     StartReplica,
     StopReplica,
     Ticked,
@@ -68,8 +68,8 @@ def test_first_request_asks_for_room_starts_one_replica_and_waits_for_it() -> No
     one = ReplicaId("chat/main.1")
 
     asked = arrive(fleet, 1, 0.0)
-    assert [e.replica for e in asked if isinstance(e, AskRoom)] == [one]
-    assert fleet.step(RoomGranted(one), 0.5)[0] == StartReplica(one, fleet.revision)
+    assert [e.replica for e in asked if isinstance(e, RequestReservation)] == [one]
+    assert fleet.step(ReservationGranted(one), 0.5)[0] == StartReplica(one, fleet.revision)
     assert forwards(fleet.step(ReplicaReady(one), 7.0)) == [("1", one)]
 
 
@@ -148,7 +148,7 @@ def test_a_caller_who_hangs_up_while_waiting_leaves_and_the_ask_is_withdrawn() -
     arrive(fleet, 1, 0.0)
     effects = fleet.step(RequestCancelled(RequestId("1")), 1.0)
     assert rejects(effects) == [("1", FailureKind.CANCELLED)]
-    assert ReleaseRoom in kinds(effects)
+    assert ReleaseReservation in kinds(effects)
     assert not fleet.replicas()
 
 
@@ -240,7 +240,7 @@ def test_during_back_off_a_request_waits_and_a_tick_starts_the_replica() -> None
     effects = world.step(RequestArrived(RequestId("2"), 100.0), 0.2)
     wake_s = min(e.at_s for e in effects if isinstance(e, WakeAt))
     assert wake_s == pytest.approx(0.6)
-    assert AskRoom in kinds(world.step(Ticked(), wake_s))
+    assert RequestReservation in kinds(world.step(Ticked(), wake_s))
 
 
 def test_a_start_over_its_limit_is_killed_and_told_as_such() -> None:
@@ -257,7 +257,7 @@ def test_no_room_anywhere_is_told_at_once() -> None:
     """Placement's reason reaches the caller."""
     fleet = a_fleet()
     arrive(fleet, 1, 0.0)
-    effects = fleet.step(RoomRefused(ReplicaId("chat/main.1"), "needs an A10G"), 0.0)
+    effects = fleet.step(ReservationRefused(ReplicaId("chat/main.1"), "needs an A10G"), 0.0)
     (lost,) = [e for e in effects if isinstance(e, Reject)]
     assert (lost.failure.kind, lost.failure.message) == (FailureKind.NO_ROOM, "needs an A10G")
 
@@ -265,11 +265,13 @@ def test_no_room_anywhere_is_told_at_once() -> None:
 def test_eviction_stops_an_idle_replica_and_drains_a_busy_one() -> None:
     """A busy replica finishes its work first."""
     world = a_warm_world()
-    assert StopReplica in kinds(world.step(EvictionAsked(ReplicaId("chat/main.1"), "x"), 2.0))
+    assert StopReplica in kinds(world.step(EvictionRequested(ReplicaId("chat/main.1"), "x"), 2.0))
 
     busy = a_warm_world()
     busy.step(RequestArrived(RequestId("a"), 100.0), 2.0)
-    assert StopReplica not in kinds(busy.step(EvictionAsked(ReplicaId("chat/main.1"), "x"), 2.0))
+    assert StopReplica not in kinds(
+        busy.step(EvictionRequested(ReplicaId("chat/main.1"), "x"), 2.0)
+    )
     assert StopReplica in kinds(busy.step(RequestFinished(RequestId("a")), 3.0))
 
 
@@ -340,9 +342,9 @@ def test_an_exit_of_a_replica_nobody_knows_is_ignored() -> None:
 def test_an_illegal_step_of_a_replica_crashes_with_its_story() -> None:
     """The table is the machine."""
     replica = Replica(ReplicaId("x"), revision(), 0.0)
-    replica.move(ReplicaState.STARTING, 1.0)
+    replica.transition(ReplicaState.STARTING, 1.0)
     with pytest.raises(IllegalTransition, match=r"starting -> draining after starting@1\.000"):
-        replica.move(ReplicaState.DRAINING, 2.0)
+        replica.transition(ReplicaState.DRAINING, 2.0)
 
 
 def test_slots_of_one_replica_are_filled_before_another_is_started() -> None:
@@ -365,7 +367,7 @@ def test_a_start_that_may_be_tried_but_has_no_room_is_not_ticked_for_again_and_a
     world = World(a_fleet(replicas_max=1, idle_timeout_s=0.0))
     world.step(RequestArrived(RequestId("a"), 100.0), 0.0)
     world.ready(0.0)
-    world.step(EvictionAsked(ReplicaId("chat/main.1"), "room"), 0.0)
+    world.step(EvictionRequested(ReplicaId("chat/main.1"), "room"), 0.0)
     world.step(RequestArrived(RequestId("b"), 100.0), 0.0)
     world.ready(0.0)
     world.crash(ReplicaId("chat/main.1"), 0.0)

@@ -8,34 +8,34 @@ from worlds import CRASH, revision
 from coldspark.fleet.fleet import Fleet
 from coldspark.spec.messages import (
     Abort,
-    AskRoom,
-    BacklogSeen,
-    EvictionAsked,
+    BacklogChanged,
+    EvictionRequested,
     FleetEffect,
     FleetEvent,
-    FloorMoved,
     Forward,
     ParkFailed,
     ParkReplica,
     Reject,
-    ReleaseRoom,
+    ReleaseReservation,
     ReplicaExited,
     ReplicaParked,
     ReplicaReady,
     RequestArrived,
     RequestCancelled,
     RequestFinished,
+    RequestReservation,
+    ReservationGranted,
+    ReservationRefused,
     Retired,
     RevisionAdopted,
     RolledBack,
-    RoomGranted,
-    RoomRefused,
+    ScaleBoundsChanged,
     StartReplica,
     StopReplica,
     Ticked,
     UnparkReplica,
     WakeAt,
-    YieldRoom,
+    YieldDevices,
 )
 from coldspark.spec.scaling_rules import (
     Histogram,
@@ -95,7 +95,7 @@ RULED = st.builds(
 )
 POLICIES = LEARNED | RULED
 MOVES = st.builds(
-    lambda floor, extra: FloorMoved(
+    lambda floor, extra: ScaleBoundsChanged(
         floor, None if extra is None else max(1, (floor or 0) + extra), "window"
     ),
     st.none() | st.integers(0, 3),
@@ -156,9 +156,9 @@ class FleetHistory(RuleBasedStateMachine):
                     self.aborted[request] = replica
             case Abort(request, replica):
                 assert self.aborted[request] == replica
-            case AskRoom(replica):
+            case RequestReservation(replica):
                 self.placing.append(replica)
-            case ReleaseRoom(replica):
+            case ReleaseReservation(replica):
                 if replica in self.placing:
                     self.placing.remove(replica)
             case StartReplica(replica):
@@ -167,7 +167,7 @@ class FleetHistory(RuleBasedStateMachine):
                 assert replica not in self.at.values()
                 self.ready.remove(replica)
                 self.parking.append(replica)
-            case YieldRoom(replica):
+            case YieldDevices(replica):
                 assert replica in self.parked
                 if replica in self.placing:
                     self.placing.remove(replica)
@@ -206,7 +206,7 @@ class FleetHistory(RuleBasedStateMachine):
 
     @rule(jobs=st.sampled_from([0, 1, 7, 1_000]))
     def see_backlog(self, jobs: int) -> None:
-        self.step(BacklogSeen(jobs))
+        self.step(BacklogChanged(jobs))
 
     @rule(name=consumes(requests))
     def hang_up(self, name: RequestId) -> None:
@@ -233,13 +233,13 @@ class FleetHistory(RuleBasedStateMachine):
     def place(self, refuse: bool) -> None:
         if self.placing:
             replica = self.placing.pop(0)
-            event = RoomRefused(replica, "full") if refuse else RoomGranted(replica)
+            event = ReservationRefused(replica, "full") if refuse else ReservationGranted(replica)
             self.step(event)
 
     @rule()
     def grant_all(self) -> None:
         while self.placing:
-            self.step(RoomGranted(self.placing.pop(0)))
+            self.step(ReservationGranted(self.placing.pop(0)))
 
     @rule()
     def become_ready(self) -> None:
@@ -295,20 +295,20 @@ class FleetHistory(RuleBasedStateMachine):
     def evict(self, pick: int) -> None:
         holders = self.ready + self.parking + sorted(self.parked)
         if holders:
-            self.step(EvictionAsked(holders[pick % len(holders)], "room"))
+            self.step(EvictionRequested(holders[pick % len(holders)], "room"))
 
     @rule(policy=POLICIES, moved=st.none() | MOVES)
-    def update(self, policy: ScalePolicy, moved: FloorMoved | None) -> None:
+    def update(self, policy: ScalePolicy, moved: ScaleBoundsChanged | None) -> None:
         name = f"r{len(self.revisions) + 1}"
         self.revisions.append(revision(name, scale=policy, limits=self.limits))
         self.step(RevisionAdopted(self.revisions[-1], moved))
 
     @rule(moved=MOVES)
-    def move_floor(self, moved: FloorMoved) -> None:
+    def move_floor(self, moved: ScaleBoundsChanged) -> None:
         self.step(moved)
-        floor, ceiling = self.fleet.floor, self.fleet.ceiling
-        assert moved.floor in (None, floor)
-        assert moved.ceiling in (None, ceiling)
+        floor, ceiling = self.fleet.replicas_min, self.fleet.replicas_max
+        assert moved.replicas_min in (None, floor)
+        assert moved.replicas_max in (None, ceiling)
         assert 0 <= floor <= ceiling
 
     @rule(pick=st.integers(0, 99))
@@ -353,15 +353,15 @@ class FleetHistory(RuleBasedStateMachine):
         # As the controller does when it opens one, in case that nothing has happened at all.
         self.step(Ticked())
         # What is provisioned stays, under rules that look every second: a while says it all.
-        for _ in range(30 if self.fleet.floor == 0 else 6):
+        for _ in range(30 if self.fleet.replicas_min == 0 else 6):
             self.settle()
             self.tick_until(self.now + DAY_S / 10)
             self.fleet.check()
         self.settle()
         assert self.fleet.queued == 0
         if not self.is_retired and self.fleet.status is not EndpointStatus.FAILED:
-            assert len(self.ready) >= self.fleet.floor, "below the floor for ever"
-        if self.fleet.floor == 0 or self.is_retired:
+            assert len(self.ready) >= self.fleet.replicas_min, "below the floor for ever"
+        if self.fleet.replicas_min == 0 or self.is_retired:
             held = [r for r in self.ready if r not in self.parked]
             assert not held, f"kept for nobody: {held}"
             assert self.tick_until(self.now + DAY_S) <= 2

@@ -3,7 +3,7 @@
 from worlds import World, a_fleet
 
 from coldspark.spec.messages import (
-    BacklogSeen,
+    BacklogChanged,
     Forward,
     Reject,
     RequestArrived,
@@ -52,7 +52,7 @@ def test_the_backlog_behind_the_requests_counts_for_the_number_of_replicas() -> 
     arrive_for_a_job(world, 1, 0.0, wait_s=1_000.0, run_s=10.0)
     assert len(world.started) == 1
 
-    world.step(BacklogSeen(999), 0.1)
+    world.step(BacklogChanged(999), 0.1)
 
     assert len(world.started) == 4
 
@@ -61,6 +61,6 @@ def test_a_backlog_alone_starts_nothing() -> None:
     """Jobs that wait for their next try are no work yet."""
     world = World(a_fleet(replicas_max=4))
 
-    world.step(BacklogSeen(999), 0.0)
+    world.step(BacklogChanged(999), 0.0)
 
     assert world.started == []

@@ -4,31 +4,31 @@ import pytest
 from worlds import CRASH, World, a_fleet, arrive, rescaled
 
 from coldspark.spec.messages import (
-    AskRoom,
     FleetEffect,
-    FloorMoved,
     Forward,
     ReplicaParked,
     ReplicaReady,
     RequestFinished,
+    RequestReservation,
+    ReservationGranted,
     RevisionAdopted,
     RolledBack,
-    RoomGranted,
+    ScaleBoundsChanged,
     StartReplica,
     StopReplica,
     Ticked,
     WakeAt,
 )
-from coldspark.spec.scaling_rules import RULES, KeepAlive, Rule, name_of
-from coldspark.spec.scheduled_scaling import Window, prevailing
+from coldspark.spec.scaling_rules import RULES, KeepAlive, Rule, rule_name
+from coldspark.spec.scheduled_scaling import ScheduledWindow, effective_window
 from coldspark.spec.types import RequestId, ScalePolicy, Warmth
 
-UP = FloorMoved(2, 8, "window 0 8 * * MON-FRI UTC: 2 replicas until 18:00")
-BACK = FloorMoved(None, None, "window 0 8 * * MON-FRI UTC ended")
+UP = ScaleBoundsChanged(2, 8, "window 0 8 * * MON-FRI UTC: 2 replicas until 18:00")
+BACK = ScaleBoundsChanged(None, None, "window 0 8 * * MON-FRI UTC ended")
 
 
 def asked(effects: list[FleetEffect]) -> list[str]:
-    return [one.reason for one in effects if isinstance(one, AskRoom)]
+    return [one.reason for one in effects if isinstance(one, RequestReservation)]
 
 
 def warm(world: World, count: int) -> None:
@@ -36,18 +36,18 @@ def warm(world: World, count: int) -> None:
         world.ready(1.0)
 
 
-@pytest.mark.parametrize("kind", RULES, ids=name_of)
+@pytest.mark.parametrize("kind", RULES, ids=rule_name)
 def test_a_floor_that_rises_starts_replicas_whatever_the_rule(kind: type[Rule]) -> None:
     """Each start, and the move itself, says which window it is for."""
     world = World(a_fleet(replicas_max=1, rule=kind()))
     assert asked(world.step(UP, 0.0)) == [UP.reason, UP.reason]
-    assert [(note.what, note.reason) for note in world.fleet.notes] == [
+    assert [(note.what, note.reason) for note in world.fleet.decisions] == [
         ("floor 2, ceiling 8", UP.reason),
         ("start 2 of r1", UP.reason),
     ]
 
 
-@pytest.mark.parametrize("kind", RULES, ids=name_of)
+@pytest.mark.parametrize("kind", RULES, ids=rule_name)
 def test_a_raised_floor_is_kept_whatever_the_rule(kind: type[Rule]) -> None:
     """Nobody comes for a day: both stay, and nothing is asked for anew."""
     world = World(a_fleet(replicas_max=1, rule=kind()))
@@ -76,7 +76,7 @@ def test_a_floor_under_the_policys_own_lets_replicas_go() -> None:
     world = World(a_fleet(replicas_min=2, replicas_max=4, rule=rule, park_timeout_s=0.0))
     world.step(Ticked(), 0.0)
     warm(world, 2)
-    world.step(FloorMoved(0, None, "night"), 10.0)
+    world.step(ScaleBoundsChanged(0, None, "night"), 10.0)
     world.step(Ticked(), 10.0)
     assert len(world.stopping) == 2
 
@@ -90,10 +90,10 @@ def test_a_ceiling_that_falls_ends_starts_first_then_idle_ones_and_drains_busy_o
     idle = {each.id for each in world.fleet.replicas() if each.idle_since_s is not None}
     starting = set(world.started)
 
-    world.step(FloorMoved(None, 2, "night"), 2.0)
+    world.step(ScaleBoundsChanged(None, 2, "night"), 2.0)
     assert starting < set(world.stopping)
     assert len(set(world.stopping) & idle) == 1
-    world.step(FloorMoved(None, 1, "late night"), 3.0)
+    world.step(ScaleBoundsChanged(None, 1, "late night"), 3.0)
     assert set(world.stopping) == starting | idle
     assert arrive(world.fleet, 2, 3.0) == []
     (first,) = forwarded
@@ -104,7 +104,7 @@ def test_a_ceiling_that_falls_ends_starts_first_then_idle_ones_and_drains_busy_o
 def test_requests_may_use_a_ceiling_that_rose() -> None:
     """And no more than it: the others wait."""
     world = World(a_fleet(replicas_max=1))
-    world.step(FloorMoved(0, 3, "window"), 0.0)
+    world.step(ScaleBoundsChanged(0, 3, "window"), 0.0)
     for number in range(5):
         arrive(world.fleet, number, 0.0)
     assert len(world.fleet.replicas()) == 3
@@ -114,9 +114,9 @@ def test_the_same_move_twice_is_told_once() -> None:
     """Who applies a bound again after a restart fills no list of decisions."""
     world = World(a_fleet())
     world.step(UP, 0.0)
-    notes = list(world.fleet.notes)
+    notes = list(world.fleet.decisions)
     assert world.step(UP, 1.0) == []
-    assert list(world.fleet.notes) == notes
+    assert list(world.fleet.decisions) == notes
 
 
 def test_an_update_within_a_window_keeps_the_floor() -> None:
@@ -153,7 +153,7 @@ def test_an_update_that_is_taken_back_keeps_the_floor() -> None:
     assert any(isinstance(one, RolledBack) for one in effects)
     ready = [each for each in world.fleet.replicas() if each.state == "ready"]
     assert [each.revision.id for each in ready] == ["r1", "r1"]
-    assert world.fleet.floor == 2
+    assert world.fleet.replicas_min == 2
 
 
 def test_a_ceiling_that_falls_amid_an_update_lets_it_end() -> None:
@@ -163,7 +163,7 @@ def test_a_ceiling_that_falls_amid_an_update_lets_it_end() -> None:
     warm(world, 3)
     world.step(RevisionAdopted(rescaled(world.fleet.revision, wait_value=1.0)), 2.0)
     world.ready(3.0)
-    world.step(FloorMoved(1, 1, "night"), 4.0)
+    world.step(ScaleBoundsChanged(1, 1, "night"), 4.0)
     kept = [each for each in world.fleet.replicas() if each.state == "ready"]
     assert [each.revision.id for each in kept] == ["r1x"]
 
@@ -174,26 +174,26 @@ def test_a_raised_floor_wakes_parked_replicas_first() -> None:
     arrive(world.fleet, 1, 0.0)
     first = next(iter(world.fleet.replicas()))
     fleet = world.fleet
-    fleet.step(RoomGranted(first.id), 0.0)
+    fleet.step(ReservationGranted(first.id), 0.0)
     fleet.step(ReplicaReady(first.id), 1.0)
     fleet.step(RequestFinished(RequestId("1")), 2.0)
     fleet.step(Ticked(), 60.0)
     fleet.step(ReplicaParked(first.id), 60.0)
-    effects = fleet.step(FloorMoved(1, None, "window"), 61.0)
-    assert [one.replica for one in effects if isinstance(one, AskRoom)] == [first.id]
+    effects = fleet.step(ScaleBoundsChanged(1, None, "window"), 61.0)
+    assert [one.replica for one in effects if isinstance(one, RequestReservation)] == [first.id]
     assert not [one for one in effects if isinstance(one, StartReplica | StopReplica)]
 
 
-def window(least: int, most: int | None = None) -> Window:
-    return Window(cron="0 8 * * *", lasts_s=3600.0, replicas_min=least, replicas_max=most)
+def window(least: int, most: int | None = None) -> ScheduledWindow:
+    return ScheduledWindow(cron="0 8 * * *", lasts_s=3600.0, replicas_min=least, replicas_max=most)
 
 
 def test_of_open_windows_the_highest_floor_wins_then_the_highest_ceiling() -> None:
     """One without a ceiling has the policy's."""
-    assert prevailing([], 4) is None
-    assert prevailing([window(1, 9), window(2), window(0, 20)], 4) == window(2)
-    assert prevailing([window(2), window(2, 3), window(2, 5)], 4) == window(2, 5)
-    assert prevailing([window(2, 3), window(2)], 4) == window(2)
+    assert effective_window([], 4) is None
+    assert effective_window([window(1, 9), window(2), window(0, 20)], 4) == window(2)
+    assert effective_window([window(2), window(2, 3), window(2, 5)], 4) == window(2, 5)
+    assert effective_window([window(2, 3), window(2)], 4) == window(2)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_a_window_that_cannot_be_is_refused(changes: dict[str, object], said: st
     """The message names the field and the value."""
     given = {"cron": "0 8 * * *", "lasts_s": 60.0, "replicas_min": 2, **changes}
     with pytest.raises(ValueError, match=said):
-        Window(**given)  # type: ignore[arg-type]
+        ScheduledWindow(**given)  # type: ignore[arg-type]
 
 
 def test_a_policy_refuses_windows_that_it_cannot_hold() -> None:
@@ -228,4 +228,4 @@ def test_a_policy_refuses_windows_that_it_cannot_hold() -> None:
 def test_a_move_that_cannot_be_is_refused(floor: int | None, ceiling: int | None) -> None:
     """It is refused where it is made: a fleet hears none such."""
     with pytest.raises(ValueError, match=r"floor=|ceiling="):
-        FloorMoved(floor, ceiling, "")
+        ScaleBoundsChanged(floor, ceiling, "")

@@ -8,18 +8,18 @@ from coldspark.fleet.fleet import Fleet
 from coldspark.fleet.replica import _TARGETS_MAX, Replica
 from coldspark.spec import failures
 from coldspark.spec.messages import (
-    AskRoom,
     Forward,
     ReplicaReady,
     RequestArrived,
     RequestFinished,
-    RoomGranted,
+    RequestReservation,
+    ReservationGranted,
 )
 from coldspark.spec.multi_model import MultiModel, target_problem
 from coldspark.spec.types import (
     FailureKind,
     FleetId,
-    Handler,
+    HandlerProgram,
     ReplicaId,
     RequestId,
     Revision,
@@ -29,7 +29,7 @@ from coldspark.spec.types import (
 )
 
 MANY = Spec(
-    handler=Handler(),
+    handler=HandlerProgram(),
     multi_model=MultiModel(prefix="s3://b/m/"),
     scale=ScalePolicy(replicas_min=2, replicas_max=2),
 )
@@ -39,10 +39,12 @@ def fleet() -> tuple[Fleet, list[ReplicaId]]:
     """Return a fleet with two ready replicas of one slot."""
     made = Fleet(FleetId("e/v"), Revision(id=RevisionId("r"), spec=MANY))
     asked = [
-        e for e in made.step(RequestArrived(R(0), 99.0, 0, "x"), 0.0) if isinstance(e, AskRoom)
+        e
+        for e in made.step(RequestArrived(R(0), 99.0, 0, "x"), 0.0)
+        if isinstance(e, RequestReservation)
     ]
     for effect in asked:
-        made.step(RoomGranted(effect.replica), 0.0)
+        made.step(ReservationGranted(effect.replica), 0.0)
     for effect in asked:
         made.step(ReplicaReady(effect.replica), 1.0)
     made.step(RequestFinished(R(0)), 1.0)
@@ -82,7 +84,7 @@ def test_what_is_remembered_of_a_replica_is_bounded() -> None:
     """Callers choose the names."""
     replica = Replica(ReplicaId("r"), Revision(id=RevisionId("r"), spec=MANY), 0.0)
     for number in range(_TARGETS_MAX + 10):
-        replica.note_target(str(number))
+        replica.record_target(str(number))
     assert len(replica.targets) == _TARGETS_MAX
     assert "9" not in replica.targets
 
@@ -116,4 +118,4 @@ def test_a_prefix_ends_in_a_slash_and_has_no_model_beside_it() -> None:
     with pytest.raises(ValueError, match="slash at its end"):
         MultiModel(prefix="s3://b/m.tar.gz")
     with pytest.raises(ValueError, match="either a model or many"):
-        Spec(handler=Handler(), model="s3://b/m", multi_model=MANY.multi_model)
+        Spec(handler=HandlerProgram(), model="s3://b/m", multi_model=MANY.multi_model)

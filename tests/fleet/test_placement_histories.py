@@ -6,20 +6,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from coldspark.fleet.fleet import Advice
-from coldspark.fleet.placement import PATIENCE_S, Placement
+from coldspark.fleet.fleet import EvictionCandidate
+from coldspark.fleet.placement import EVICTION_PATIENCE_S, Placement
 from coldspark.spec.messages import (
-    AskEviction,
     Device,
-    Grant,
-    GrantRoom,
+    DevicesYielded,
+    GrantReservation,
     NodeJoined,
     PlacementEffect,
     PlacementEvent,
-    RefuseRoom,
-    RoomAsked,
-    RoomReleased,
-    RoomYielded,
+    RefuseReservation,
+    RequestEviction,
+    Reservation,
+    ReservationReleased,
+    ReservationRequested,
     Ticked,
     WakeAt,
 )
@@ -27,7 +27,7 @@ from coldspark.spec.types import (
     GIB,
     DeviceId,
     FleetId,
-    GpuAsk,
+    GpuRequest,
     NodeId,
     ReplicaId,
     Resources,
@@ -57,8 +57,10 @@ NODES = st.lists(
     max_size=3,
 )
 GPUS = st.one_of(
-    st.builds(GpuAsk, type=st.sampled_from(sorted(MEMORY)), count=st.integers(1, 2)),
-    st.builds(GpuAsk, type=st.sampled_from(["T4", "A10G"]), fraction=st.sampled_from([0.3, 0.5])),
+    st.builds(GpuRequest, type=st.sampled_from(sorted(MEMORY)), count=st.integers(1, 2)),
+    st.builds(
+        GpuRequest, type=st.sampled_from(["T4", "A10G"]), fraction=st.sampled_from([0.3, 0.5])
+    ),
 )
 WANTED = st.builds(
     Resources,
@@ -77,10 +79,10 @@ class PlacementHistory(RuleBasedStateMachine):
         self.born = 0
         self.wake_s: float | None = None
         self.nodes: dict[NodeId, NodeJoined] = {}
-        self.asked: dict[ReplicaId, RoomAsked] = {}
-        self.held: dict[ReplicaId, Grant] = {}
-        self.advice: dict[ReplicaId, Advice] = {}
-        self.parked: dict[ReplicaId, Grant] = {}
+        self.asked: dict[ReplicaId, ReservationRequested] = {}
+        self.held: dict[ReplicaId, Reservation] = {}
+        self.advice: dict[ReplicaId, EvictionCandidate] = {}
+        self.parked: dict[ReplicaId, Reservation] = {}
         self.placement = Placement(self.advice.get, smallest_type)
         for gigabytes, types in nodes:
             self.join(gigabytes, types)
@@ -89,15 +91,15 @@ class PlacementHistory(RuleBasedStateMachine):
         effects = self.placement.step(event, self.now)
         for effect in effects:
             match effect:
-                case GrantRoom(grant):
+                case GrantReservation(grant):
                     assert grant.replica in self.asked
                     parked = self.parked.pop(grant.replica, None)
                     assert parked is None or parked.node == grant.node
                     self.held[grant.replica] = grant
                     self.tell(grant.replica)
-                case RefuseRoom(replica):
+                case RefuseReservation(replica):
                     del self.asked[replica]
-                case AskEviction(replica):
+                case RequestEviction(replica):
                     assert self.advice[replica].is_evictable
                     self.tell(replica, is_evictable=False, is_leaving=True)
                 case WakeAt(at_s):
@@ -113,7 +115,7 @@ class PlacementHistory(RuleBasedStateMachine):
             "is_leaving": False,
             "start_s": 1.0,
         }
-        self.advice[replica] = Advice(**{**known, **changes})  # type: ignore[arg-type]
+        self.advice[replica] = EvictionCandidate(**{**known, **changes})  # type: ignore[arg-type]
 
     @rule(gigabytes=st.integers(1, 8), types=st.lists(st.sampled_from(["T4", "A10G"]), max_size=3))
     def join(self, gigabytes: int, types: list[str]) -> None:
@@ -126,14 +128,14 @@ class PlacementHistory(RuleBasedStateMachine):
     def ask(self, fleet: str, wanted: Resources) -> None:
         self.born += 1
         replica = ReplicaId(f"{fleet}{self.born}")
-        event = RoomAsked(replica=replica, fleet=FleetId(fleet), resources=wanted)
+        event = ReservationRequested(replica=replica, fleet=FleetId(fleet), resources=wanted)
         self.asked[replica] = event
-        refused = [e for e in self.step(event) if isinstance(e, RefuseRoom)]
+        refused = [e for e in self.step(event) if isinstance(e, RefuseReservation)]
         assert bool(refused) == (not any(could_hold(node, wanted) for node in self.nodes.values()))
 
     @rule(pick=st.integers(0, 99), is_idle=st.booleans(), is_superseded=st.booleans())
     def become_ready(self, pick: int, is_idle: bool, is_superseded: bool) -> None:
-        awake = sorted(name for name in self.held if not self.advice[name].is_leaving)
+        awake = sorted(name for name in self.held if not self.advice[name].is_terminating)
         if awake:
             self.tell(
                 awake[pick % len(awake)],
@@ -149,9 +151,9 @@ class PlacementHistory(RuleBasedStateMachine):
         if awake:
             replica = awake[pick % len(awake)]
             self.parked[replica] = self.held[replica] = replace(self.held[replica], devices=())
-            if not self.advice[replica].is_leaving:
+            if not self.advice[replica].is_terminating:
                 self.tell(replica, is_evictable=True, idle_since_s=self.now)
-            self.step(RoomYielded(replica, gib * GIB))
+            self.step(DevicesYielded(replica, gib * GIB))
 
     @rule(pick=st.integers(0, 99))
     def ask_again(self, pick: int) -> None:
@@ -160,7 +162,7 @@ class PlacementHistory(RuleBasedStateMachine):
             replica = sorted(self.parked)[pick % len(self.parked)]
             self.step(self.asked[replica])
             if replica in self.parked and pick % 2:
-                self.step(RoomYielded(replica))
+                self.step(DevicesYielded(replica))
 
     @rule(pick=st.integers(0, 99))
     def release(self, pick: int) -> None:
@@ -169,7 +171,9 @@ class PlacementHistory(RuleBasedStateMachine):
 
     @rule()
     def evicted_ones_go(self) -> None:
-        for replica in sorted(name for name, advice in self.advice.items() if advice.is_leaving):
+        for replica in sorted(
+            name for name, advice in self.advice.items() if advice.is_terminating
+        ):
             self.leave(replica)
 
     def leave(self, replica: ReplicaId) -> None:
@@ -177,9 +181,9 @@ class PlacementHistory(RuleBasedStateMachine):
         self.held.pop(replica, None)
         self.parked.pop(replica, None)
         self.advice.pop(replica, None)
-        self.step(RoomReleased(replica))
+        self.step(ReservationReleased(replica))
 
-    @rule(seconds=st.sampled_from([0.5, PATIENCE_S, 60.0]))
+    @rule(seconds=st.sampled_from([0.5, EVICTION_PATIENCE_S, 60.0]))
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
         if self.wake_s is not None and self.wake_s <= self.now:
@@ -214,7 +218,7 @@ class PlacementHistory(RuleBasedStateMachine):
             assert fits(grant, self.asked[name].resources)
 
 
-def fits(grant: Grant, wanted: Resources) -> bool:
+def fits(grant: Reservation, wanted: Resources) -> bool:
     """Return whether a grant is one of the wanted alternatives, with memory enough."""
     if not wanted.gpus:
         return not grant.devices
@@ -253,28 +257,30 @@ def test_two_endpoints_that_compete_for_one_device_are_both_served(
     turns: list[str], slow_s: float
 ) -> None:
     """Each ask is granted within its patience once the holder's work is done."""
-    advice: dict[ReplicaId, Advice] = {}
+    advice: dict[ReplicaId, EvictionCandidate] = {}
     placement = Placement(advice.get, smallest_type)
     placement.step(a_node("n", 8, ["T4"]), 0.0)
     now, holder = 0.0, None
     for number, fleet in enumerate(turns):
         name = ReplicaId(f"{fleet}{number}")
-        wanted = Resources(gpus=(GpuAsk(type="T4"),))
-        asked = RoomAsked(replica=name, fleet=FleetId(f"{fleet}{number}"), resources=wanted)
+        wanted = Resources(gpus=(GpuRequest(type="T4"),))
+        asked = ReservationRequested(
+            replica=name, fleet=FleetId(f"{fleet}{number}"), resources=wanted
+        )
         effects = placement.step(asked, now)
         if holder is not None:
-            assert not any(isinstance(e, AskEviction) for e in effects), "it is busy"
-            effects = placement.step(Ticked(), now + PATIENCE_S)
-            assert [e.replica for e in effects if isinstance(e, AskEviction)] == [holder]
-            now += PATIENCE_S + slow_s
-            effects = placement.step(RoomReleased(holder), now)
-        assert [e.grant.replica for e in effects if isinstance(e, GrantRoom)] == [name]
+            assert not any(isinstance(e, RequestEviction) for e in effects), "it is busy"
+            effects = placement.step(Ticked(), now + EVICTION_PATIENCE_S)
+            assert [e.replica for e in effects if isinstance(e, RequestEviction)] == [holder]
+            now += EVICTION_PATIENCE_S + slow_s
+            effects = placement.step(ReservationReleased(holder), now)
+        assert [e.reservation.replica for e in effects if isinstance(e, GrantReservation)] == [name]
         holder = name
-        advice[name] = Advice(
+        advice[name] = EvictionCandidate(
             idle_since_s=None,
             is_evictable=True,
             is_superseded=False,
-            is_leaving=False,
+            is_terminating=False,
             start_s=1.0,
         )
         placement.check()
@@ -286,7 +292,7 @@ def test_a_refusal_names_the_smallest_type_that_fits(need_gigabytes: int, kind: 
     placement = Placement(lambda name: None, smallest_type)
     placement.step(a_node("n", 8, ["T4", "A10G"]), 0.0)
     need = need_gigabytes * 10**9
-    refusal = placement.refusal(Resources(gpus=(GpuAsk(type=kind),), gpu_memory_bytes=need))
+    refusal = placement.refusal(Resources(gpus=(GpuRequest(type=kind),), gpu_memory_bytes=need))
     if usable_bytes(MEMORY[kind]) >= need:
         assert refusal is None
         return

@@ -7,7 +7,7 @@ from worlds import revision
 
 from coldspark.fleet.deadlines import NEVER
 from coldspark.fleet.replica import Replica
-from coldspark.fleet.request_queue import Request, RequestBook
+from coldspark.fleet.request_queue import OpenRequest, RequestQueue
 from coldspark.spec.types import ReplicaId, RequestId
 
 PICK = st.integers(0, 99)
@@ -20,7 +20,7 @@ class BookHistory(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
-        self.book = RequestBook()
+        self.book = RequestQueue()
         self.replicas = [Replica(ReplicaId(name), revision(), 0.0) for name in ("a", "b")]
         self.waiting: list[RequestId] = []
         self.running: dict[RequestId, Replica] = {}
@@ -34,15 +34,15 @@ class BookHistory(RuleBasedStateMachine):
         if id in self.deadlines or id in self.aborting:
             return
         self.deadlines[id] = self.now + timeout_s
-        self.book.add(id, Request(self.now, self.now + timeout_s, size_bytes))
-        self.book.wait(id)
+        self.book.add(id, OpenRequest(self.now, self.now + timeout_s, size_bytes))
+        self.book.enqueue(id)
         self.waiting.append(id)
 
     @rule(pick=PICK)
     def run(self, pick: int) -> None:
         if not self.waiting:
             return
-        name, request = self.book.next()
+        name, request = self.book.dequeue()
         assert name == self.waiting.pop(0)
         request.replica = self.replicas[pick % 2]
         request.replica.running.add(name)
@@ -62,7 +62,7 @@ class BookHistory(RuleBasedStateMachine):
             self.drop(sorted(self.deadlines)[pick % len(self.deadlines)])
 
     def drop(self, name: RequestId) -> None:
-        replica = self.book.drop(name, self.now + GRACE_S)
+        replica = self.book.abort(name, self.now + GRACE_S)
         assert replica is self.running.pop(name, None)
         del self.deadlines[name]
         if replica is None:
@@ -75,7 +75,7 @@ class BookHistory(RuleBasedStateMachine):
         if self.aborting:
             name = sorted(self.aborting)[pick % len(self.aborting)]
             del self.aborting[name]
-            replica = self.book.given_up(name)
+            replica = self.book.complete_abort(name)
             assert replica is not None
             replica.running.discard(name)
 
@@ -94,7 +94,7 @@ class BookHistory(RuleBasedStateMachine):
         assert set(expired) == late
         for name in expired:
             self.drop(name)
-        for replica in self.book.overdue(self.now):
+        for replica in self.book.overdue_replicas(self.now):
             assert any(self.aborting.get(name, NEVER) <= self.now for name in replica.running)
         for replica in self.replicas:
             is_stuck = bool(replica.running) and all(

@@ -6,13 +6,13 @@ from worlds import World, a_fleet
 from coldspark.fleet.deadlines import NEVER
 from coldspark.fleet.replica import ReplicaState
 from coldspark.spec.messages import (
-    AskRoom,
     ParkReplica,
     ReplicaExited,
     ReplicaParked,
     ReplicaReady,
     RequestArrived,
     RequestFinished,
+    RequestReservation,
     StopReplica,
     Ticked,
     WakeAt,
@@ -39,7 +39,7 @@ class Endpoint:
 
     def _step(self, event: object) -> None:
         for effect in self.world.step(event, self.now):  # type: ignore[arg-type]
-            if isinstance(effect, AskRoom):
+            if isinstance(effect, RequestReservation):
                 self.asked_s.append(self.now)
                 self._due.append((self.now + self.start_s, ReplicaReady(effect.replica)))
             elif isinstance(effect, WakeAt):
@@ -142,7 +142,7 @@ def test_a_request_that_is_expected_finds_a_replica() -> None:
     assert endpoint.asked_s[-1] < arrived_s - 60.0
     # Woken once for this gap, and not kept all the time.
     assert 0.0 < arrived_s - endpoint.asked_s[-1] < 1800.0
-    assert "expected" in " ".join(note.reason for note in endpoint.world.fleet.notes)
+    assert "expected" in " ".join(note.reason for note in endpoint.world.fleet.decisions)
 
 
 def test_a_given_timeout_is_kept_to_whatever_was_learned() -> None:

@@ -3,10 +3,10 @@
 from worlds import World, a_fleet, arrive, rescaled, revision
 
 from coldspark.spec.messages import (
-    AskRoom,
-    EvictionAsked,
+    EvictionRequested,
     FleetEffect,
     RequestFinished,
+    RequestReservation,
     RevisionAdopted,
     RolledBack,
     RolledOut,
@@ -25,11 +25,11 @@ def a_provisioned_world(replicas: int, **scale: object) -> World:
 
 
 def asked(effects: list[FleetEffect]) -> list[str]:
-    return [e.replica for e in effects if isinstance(e, AskRoom)]
+    return [e.replica for e in effects if isinstance(e, RequestReservation)]
 
 
 def ready_revisions(world: World) -> list[str]:
-    return [replica.revision.id for replica in world.fleet.replicas() if replica.has_room]
+    return [replica.revision.id for replica in world.fleet.replicas() if replica.has_free_slot]
 
 
 def test_an_update_whose_new_replica_is_evicted_goes_on_by_itself() -> None:
@@ -38,7 +38,7 @@ def test_an_update_whose_new_replica_is_evicted_goes_on_by_itself() -> None:
     new = rescaled(world.fleet.revision, replicas_min=1)
     world.step(RevisionAdopted(new), 2.0)
     world.ready(3.0)
-    world.step(EvictionAsked(ReplicaId("chat/main.3"), "room"), 3.5)
+    world.step(EvictionRequested(ReplicaId("chat/main.3"), "room"), 3.5)
     world.crash(ReplicaId("chat/main.3"), 3.6)
     world.ready(4.0)
     assert asked(world.effects)[-1] == "chat/main.5"
@@ -52,7 +52,7 @@ def test_a_lost_new_replica_does_not_cost_a_second_old_one() -> None:
     world = a_provisioned_world(2)
     world.step(RevisionAdopted(rescaled(world.fleet.revision, idle_timeout_s=9.0)), 2.0)
     world.ready(3.0)
-    world.step(EvictionAsked(ReplicaId("chat/main.3"), "room"), 3.5)
+    world.step(EvictionRequested(ReplicaId("chat/main.3"), "room"), 3.5)
     world.ready(4.0)
     assert ready_revisions(world) == ["r1", "r1x"]
 

@@ -6,26 +6,26 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from worlds import revision
 
 from coldspark.fleet.replica import TRANSITIONS, Replica, ReplicaState
-from coldspark.fleet.replica_index import Roster
+from coldspark.fleet.replica_index import ReplicaIndex
 from coldspark.spec.types import ReplicaId, RequestId, Revision, ScalePolicy
 
 PICK = st.integers(0, 99)
 
 
-def a_ready_one(roster: Roster, number: int, now: float = 0.0) -> Replica:
+def a_ready_one(roster: ReplicaIndex, number: int, now: float = 0.0) -> Replica:
     """Add a replica that is ready, idle and offered."""
     replica = Replica(ReplicaId(str(number)), revision(), now)
     roster.add(replica)
-    replica.move(ReplicaState.STARTING, now)
-    roster.become_ready(replica, now)
-    roster.offer(replica)
-    roster.rest(replica, now)
+    replica.transition(ReplicaState.STARTING, now)
+    roster.mark_ready(replica, now)
+    roster.mark_free(replica)
+    roster.mark_idle(replica, now)
     return replica
 
 
 def test_who_was_freed_last_is_taken_first() -> None:
     """The others grow idle and can go."""
-    roster = Roster()
+    roster = ReplicaIndex()
     first, second = a_ready_one(roster, 1), a_ready_one(roster, 2)
     assert roster.take_free() is second
     assert roster.take_free() is first
@@ -34,11 +34,11 @@ def test_who_was_freed_last_is_taken_first() -> None:
 
 def test_replicas_that_left_do_not_pile_up_beneath_one_that_stays() -> None:
     """An endpoint that is never saturated forgets its old replicas too."""
-    roster = Roster()
+    roster = ReplicaIndex()
     for number in range(100):
         replica = a_ready_one(roster, number)
         if number:
-            roster.leave(replica, ReplicaState.GONE, 1.0)
+            roster.take_out_of_service(replica, ReplicaState.GONE, 1.0)
         roster.check()
     assert len(roster) == 1
 
@@ -50,7 +50,7 @@ class RosterHistory(RuleBasedStateMachine):
     def begin(self, slots: int) -> None:
         self.now = 0.0
         self.born = 0
-        self.roster = Roster()
+        self.roster = ReplicaIndex()
         scale = ScalePolicy(concurrency=slots, replicas_max=9)
         self.revisions: list[Revision] = [revision(name, scale=scale) for name in ("a", "b")]
 
@@ -68,27 +68,27 @@ class RosterHistory(RuleBasedStateMachine):
     def start(self, pick: int) -> None:
         replica = self.some(pick, ReplicaState.PLACING)
         if replica is not None:
-            replica.move(ReplicaState.STARTING, self.now)
+            replica.transition(ReplicaState.STARTING, self.now)
 
     @rule(pick=PICK)
     def become_ready(self, pick: int) -> None:
         replica = self.some(pick, ReplicaState.STARTING)
         if replica is not None:
-            self.roster.become_ready(replica, self.now)
-            self.roster.offer(replica)
-            self.roster.rest(replica, self.now)
+            self.roster.mark_ready(replica, self.now)
+            self.roster.mark_free(replica)
+            self.roster.mark_idle(replica, self.now)
 
     @rule()
     def serve(self) -> None:
-        had_room = [replica for replica in self.roster if replica.has_room]
+        had_room = [replica for replica in self.roster if replica.has_free_slot]
         replica = self.roster.take_free()
         assert (replica is None) == (not had_room)
         if replica is not None:
             self.born += 1
-            self.roster.wake(replica)
+            self.roster.mark_busy(replica)
             replica.running.add(RequestId(str(self.born)))
-            if replica.has_room:
-                self.roster.offer(replica)
+            if replica.has_free_slot:
+                self.roster.mark_free(replica)
 
     @rule(pick=PICK)
     def finish(self, pick: int) -> None:
@@ -97,23 +97,23 @@ class RosterHistory(RuleBasedStateMachine):
             return
         replica.running.pop()
         if replica.state is ReplicaState.READY:
-            self.roster.offer(replica)
+            self.roster.mark_free(replica)
             if not replica.running:
-                self.roster.rest(replica, self.now)
+                self.roster.mark_idle(replica, self.now)
 
     @rule(pick=PICK)
     def give_up(self, pick: int) -> None:
         replica = self.some(pick, ReplicaState.STARTING)
         if replica is not None:
-            self.roster.give_up(replica, "too slow")
-            self.roster.leave(replica, ReplicaState.STOPPING, self.now)
+            self.roster.fail_start(replica, "too slow")
+            self.roster.take_out_of_service(replica, ReplicaState.STOPPING, self.now)
 
     @rule(pick=PICK, state=st.sampled_from(ReplicaState))
     def leave(self, pick: int, state: ReplicaState) -> None:
         replica = self.some(pick, *ReplicaState)
         is_leaving = state in (ReplicaState.DRAINING, ReplicaState.STOPPING, ReplicaState.GONE)
         if replica is not None and is_leaving and state in TRANSITIONS[replica.state]:
-            self.roster.leave(replica, state, self.now)
+            self.roster.take_out_of_service(replica, state, self.now)
 
     @rule()
     def pass_time(self) -> None:

@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coldspark.fleet.deadlines import NEVER
-from coldspark.fleet.keep_alive_plan import NEVER_S, Rest
+from coldspark.fleet.keep_alive_plan import NEVER_S, WarmthLevel
 from coldspark.fleet.policies import knative, ray_serve, request_counting, target_tracking
-from coldspark.fleet.policies.demand import Demand
-from coldspark.fleet.policies.evaluation import decide, demand_of, first_memory
-from coldspark.fleet.policies.histogram import IdleTimes
+from coldspark.fleet.policies.demand import DemandWindow
+from coldspark.fleet.policies.evaluation import demand_window, evaluate, initial_memory
+from coldspark.fleet.policies.histogram import IdleTimeHistogram
 from coldspark.fleet.policies.knative import KnativeMemory
-from coldspark.fleet.policies.observation import Observed, Verdict
+from coldspark.fleet.policies.observation import Observation, ScaleDecision
 from coldspark.fleet.policies.ray_serve import RayServeMemory
 from coldspark.fleet.policies.request_counting import QueueDelayMemory
 from coldspark.fleet.policies.target_tracking import TargetTrackingMemory
@@ -40,13 +40,13 @@ def seen(
     starting: int = 0,
     slots: int = 1,
     oldest_wait_s: float = 0.0,
-    demand: Demand | None = None,
-) -> Observed:
+    demand: DemandWindow | None = None,
+) -> Observation:
     """Return what a fleet looks like; the demand has always been what it is, if none is given."""
     if demand is None:
-        demand = Demand(600.0)
-        demand.note(queued + running, now - 600.0)
-    return Observed(
+        demand = DemandWindow(600.0)
+        demand.record(queued + running, now - 600.0)
+    return Observation(
         now=now,
         queued=queued,
         running=running,
@@ -73,8 +73,8 @@ def test_keep_alive_has_a_slot_for_every_request_and_none_to_spare(
         KeepAlive(keep_s=7.0), seen(queued=queued, running=running, slots=slots)
     )
     assert verdict.replicas * slots >= queued + running > (verdict.replicas - 1) * slots
-    assert verdict.keep_s == 7.0
-    assert verdict.floor == 0
+    assert verdict.keep_alive_s == 7.0
+    assert verdict.replicas_min == 0
 
 
 @given(open=COUNTS, more=st.integers(0, 20), requests=st.floats(0.1, 20.0))
@@ -113,7 +113,7 @@ def test_queue_delay_says_when_it_is_due() -> None:
     view = seen(12.0, queued=1, ready=1, oldest_wait_s=1.0)
     verdict, after = request_counting.queue_delay(rule, view, memory)
     assert verdict.replicas == 1
-    assert verdict.look_again_s == 15.0, "the first arrived at 11"
+    assert verdict.evaluate_again_s == 15.0, "the first arrived at 11"
     assert after == memory
     verdict, _ = request_counting.queue_delay(
         rule, seen(15.0, queued=1, ready=1, oldest_wait_s=4.0), after
@@ -121,36 +121,36 @@ def test_queue_delay_says_when_it_is_due() -> None:
     assert verdict.replicas == 2
 
 
-def run_knative(rule: Knative, views: list[Observed]) -> list[int]:
+def run_knative(rule: Knative, views: list[Observation]) -> list[int]:
     """Ask Knative's rule at each view; return what it wanted."""
     memory, wanted = KnativeMemory(), []
     for view in views:
-        verdict, memory = knative.decide(rule, view, memory)
+        verdict, memory = knative.evaluate(rule, view, memory)
         wanted.append(verdict.replicas)
     return wanted
 
 
 def test_knative_starts_two_for_one_request_and_keeps_them_for_a_minute() -> None:
     """c=1: ceil(1/0.7) = 2, and 2/1 is panic. At 100 % it starts one."""
-    demand = Demand(60.0)
-    demand.note(1, 0.0)
+    demand = DemandWindow(60.0)
+    demand.record(1, 0.0)
     assert run_knative(Knative(), [seen(0.0, queued=1, demand=demand)]) == [2]
     assert run_knative(Knative(target=1.0), [seen(0.0, queued=1, demand=demand)]) == [1]
 
 
 def test_knative_does_not_go_down_in_panic_and_goes_to_zero_after_silence() -> None:
     """One request of five seconds: two replicas until 60 s after the last panic, then none."""
-    rule, memory, demand = Knative(), KnativeMemory(), Demand(60.0)
+    rule, memory, demand = Knative(), KnativeMemory(), DemandWindow(60.0)
     wanted: dict[int, int] = {}
-    demand.note(1, 0.0)
+    demand.record(1, 0.0)
     for now in range(0, 140, 2):
         if now == 6:
-            demand.note(0, 5.0)
+            demand.record(0, 5.0)
         is_open = now < 5
         view = seen(now, queued=int(is_open), ready=0 if now < 3 else 2, demand=demand)
-        verdict, memory = knative.decide(rule, view, memory)
+        verdict, memory = knative.evaluate(rule, view, memory)
         wanted[now] = verdict.replicas
-        assert verdict.floor == verdict.replicas
+        assert verdict.replicas_min == verdict.replicas
     assert {wanted[now] for now in range(0, 60, 2)} == {2}
     assert wanted[70] == 0
     assert wanted[138] == 0
@@ -158,8 +158,8 @@ def test_knative_does_not_go_down_in_panic_and_goes_to_zero_after_silence() -> N
 
 def test_knative_halves_at_most() -> None:
     """Out of panic, ten ready ones and hardly any demand: half of them at the next tick."""
-    demand = Demand(60.0)
-    demand.note(1, -100.0)
+    demand = DemandWindow(60.0)
+    demand.record(1, -100.0)
     view = seen(0.0, running=1, ready=10, demand=demand)
     assert run_knative(Knative(), [view]) == [5]
 
@@ -170,7 +170,7 @@ def test_knative_wants_something_exactly_when_something_was_asked_for(
 ) -> None:
     """Steady demand: between what serves it at the target and half of what is there."""
     view = seen(0.0, queued=open, ready=ready, slots=slots)
-    verdict, _ = knative.decide(Knative(), view, KnativeMemory())
+    verdict, _ = knative.evaluate(Knative(), view, KnativeMemory())
     exact = math.ceil(open / (0.7 * slots) - 1e-9)
     assert (verdict.replicas == 0) == (open == 0)
     if open:
@@ -179,12 +179,12 @@ def test_knative_wants_something_exactly_when_something_was_asked_for(
 
 def test_ray_serve_goes_up_only_after_its_delay() -> None:
     """Eight requests on one replica, two for each: four, thirty seconds later."""
-    rule, memory, demand = RayServe(), RayServeMemory(want=1), Demand(30.0)
-    demand.note(8, -100.0)
+    rule, memory, demand = RayServe(), RayServeMemory(want=1), DemandWindow(30.0)
+    demand.record(8, -100.0)
     wanted = []
     for now in range(40):
         view = seen(now, queued=7, running=1, ready=1, demand=demand)
-        verdict, memory = ray_serve.decide(rule, view, memory)
+        verdict, memory = ray_serve.evaluate(rule, view, memory)
         wanted.append(verdict.replicas)
     assert wanted == [1] * 30 + [4] * 10
 
@@ -194,21 +194,21 @@ def test_ray_serve_forgets_a_delay_that_was_interrupted() -> None:
     rule, memory = RayServe(), RayServeMemory(want=1)
     for now in range(50):
         open = 2 if 20 <= now < 30 else 8
-        verdict, memory = ray_serve.decide(rule, seen(now, queued=open, ready=1), memory)
+        verdict, memory = ray_serve.evaluate(rule, seen(now, queued=open, ready=1), memory)
         assert verdict.replicas == 1
 
 
 def test_ray_serve_starts_at_once_from_zero_and_goes_down_after_ten_minutes() -> None:
     """The first request is served at once; silence is believed after 600 s."""
-    rule, demand = RayServe(), Demand(30.0)
-    demand.note(3, 0.0)
-    verdict, memory = ray_serve.decide(rule, seen(0.0, queued=3, demand=demand), RayServeMemory())
+    rule, demand = RayServe(), DemandWindow(30.0)
+    demand.record(3, 0.0)
+    verdict, memory = ray_serve.evaluate(rule, seen(0.0, queued=3, demand=demand), RayServeMemory())
     assert verdict.replicas == 2
-    demand.note(0, 1.0)
+    demand.record(0, 1.0)
     # Silence is seen when its mean has gone: 30 s after the last.
     went_s = NEVER
     for now in range(1, 700):
-        verdict, memory = ray_serve.decide(rule, seen(now, ready=2, demand=demand), memory)
+        verdict, memory = ray_serve.evaluate(rule, seen(now, ready=2, demand=demand), memory)
         if verdict.replicas < 2:
             went_s = min(went_s, now)
     assert 600 <= went_s <= 640
@@ -217,9 +217,9 @@ def test_ray_serve_starts_at_once_from_zero_and_goes_down_after_ten_minutes() ->
 
 def minute(
     rule: TargetTracking, memory: TargetTrackingMemory, now: float, open: int, ready: int
-) -> tuple[Verdict, TargetTrackingMemory]:
+) -> tuple[ScaleDecision, TargetTrackingMemory]:
     """Ask target tracking at the end of a minute in which so many were open."""
-    return target_tracking.decide(rule, seen(now, running=open, ready=ready), memory)
+    return target_tracking.evaluate(rule, seen(now, running=open, ready=ready), memory)
 
 
 def test_target_tracking_scales_out_after_three_minutes_and_rests_for_five() -> None:
@@ -246,13 +246,13 @@ def test_target_tracking_scales_in_after_fifteen_minutes() -> None:
 
 def test_target_tracking_starts_one_from_nothing() -> None:
     """Nothing times anything is nothing: the first request is the way out."""
-    verdict, _ = target_tracking.decide(TargetTracking(), seen(queued=9), TargetTrackingMemory())
+    verdict, _ = target_tracking.evaluate(TargetTracking(), seen(queued=9), TargetTrackingMemory())
     assert verdict.replicas == 1
 
 
-def idle_times(rule: Histogram, idle_s: list[float]) -> IdleTimes:
+def idle_times(rule: Histogram, idle_s: list[float]) -> IdleTimeHistogram:
     """Return a histogram that has counted these."""
-    found = IdleTimes(rule)
+    found = IdleTimeHistogram(rule)
     for each in idle_s:
         found.add(each)
     return found
@@ -260,12 +260,12 @@ def idle_times(rule: Histogram, idle_s: list[float]) -> IdleTimes:
 
 def test_the_histogram_wakes_ahead_of_the_first_and_keeps_until_the_last() -> None:
     """The worked number: idle times of 30 to 31 minutes."""
-    descent = idle_times(Histogram(), [1800.0 + n for n in range(50)]).descent()
-    assert descent.at(1.0) is Rest.ENDED
-    assert descent.at(1619.0) is Rest.ENDED
-    assert descent.at(1621.0) is Rest.READY
-    assert descent.at(2045.0) is Rest.READY
-    assert descent.at(2047.0) is Rest.ENDED
+    descent = idle_times(Histogram(), [1800.0 + n for n in range(50)]).keep_alive_plan()
+    assert descent.level_at(1.0) is WarmthLevel.ENDED
+    assert descent.level_at(1619.0) is WarmthLevel.ENDED
+    assert descent.level_at(1621.0) is WarmthLevel.READY
+    assert descent.level_at(2045.0) is WarmthLevel.READY
+    assert descent.level_at(2047.0) is WarmthLevel.ENDED
     assert descent.starts_s == ((pytest.approx(1620.0), pytest.approx(2046.0)),)
 
 
@@ -273,16 +273,16 @@ def test_the_histogram_keeps_for_its_whole_range_while_it_knows_nothing() -> Non
     """Nothing counted; or spread evenly over every bin; or mostly beyond the range."""
     evenly = [60.0 * n + 1.0 for n in range(240)]
     for known in ([], evenly, [20_000.0] * 10 + [60.0] * 9):
-        descent = idle_times(Histogram(), known).descent()
-        assert descent.at(14_399.0) is Rest.READY
-        assert descent.at(14_401.0) is Rest.ENDED
+        descent = idle_times(Histogram(), known).keep_alive_plan()
+        assert descent.level_at(14_399.0) is WarmthLevel.READY
+        assert descent.level_at(14_401.0) is WarmthLevel.ENDED
         assert descent.starts_s == ()
 
 
 def test_the_histogram_does_not_end_what_comes_back_within_a_bin() -> None:
     """A head in the first bin: kept until the tail, and never woken ahead."""
-    descent = idle_times(Histogram(), [5.0] * 99 + [200.0]).descent()
-    assert descent.at(50.0) is Rest.READY
+    descent = idle_times(Histogram(), [5.0] * 99 + [200.0]).keep_alive_plan()
+    assert descent.level_at(50.0) is WarmthLevel.READY
     assert descent.next_s(0.0) <= 1.1 * 240.0 + 1e-9
     assert descent.starts_s == ()
 
@@ -291,9 +291,9 @@ def test_the_histogram_does_not_end_what_comes_back_within_a_bin() -> None:
 def test_the_histogram_is_ready_for_nine_in_ten_of_what_it_counted(idle_s: list[float]) -> None:
     """Where it counts, 5 % may come before the head and 1 % after the tail."""
     counted = idle_times(Histogram(), idle_s)
-    descent = counted.descent()
+    descent = counted.keep_alive_plan()
     inside = [each for each in idle_s if each < 14_400.0]
-    met = sum(descent.at(max(each, 1e-9)) is Rest.READY for each in inside)
+    met = sum(descent.level_at(max(each, 1e-9)) is WarmthLevel.READY for each in inside)
     assert met >= math.floor(0.94 * len(inside))
     assert descent.ages_s[0] == 0.0
     assert descent.next_s(descent.ages_s[-1]) == NEVER_S
@@ -305,16 +305,16 @@ def test_every_rule_answers_for_any_fleet(rule: type, open: int, ready: int, slo
     scale = ScalePolicy(rule=rule(), concurrency=slots, replicas_max=100)
     running = min(open, ready * slots)
     view = seen(50.0, queued=open - running, running=running, ready=ready, slots=slots)
-    verdict, memory = decide(scale, view, first_memory(scale.rule))
+    verdict, memory = evaluate(scale, view, initial_memory(scale.rule))
     assert verdict.replicas >= (1 if open and not ready else 0)
-    assert verdict.look_again_s > 50.0
+    assert verdict.evaluate_again_s > 50.0
     assert verdict.reason
-    again, _ = decide(scale, view, memory)
-    assert again.look_again_s > 50.0
+    again, _ = evaluate(scale, view, memory)
+    assert again.evaluate_again_s > 50.0
 
 
 def test_only_rules_that_look_back_measure_the_demand() -> None:
     """The others cost a request nothing."""
-    measuring = {rule for rule in RULES if demand_of(rule()) is not None}
+    measuring = {rule for rule in RULES if demand_window(rule()) is not None}
     assert measuring == {Knative, RayServe, TargetTracking}
-    assert demand_of(Learned()) is None
+    assert demand_window(Learned()) is None

@@ -3,9 +3,9 @@
 from worlds import CRASH, World, a_fleet, arrive, rescaled
 
 from coldspark.spec.messages import (
-    AskRoom,
     RequestArrived,
     RequestFinished,
+    RequestReservation,
     RevisionAdopted,
     StartReplica,
     StopReplica,
@@ -21,7 +21,7 @@ def test_knative_starts_for_the_first_request_at_once() -> None:
     world = World(fleet)
     world.step(Ticked(), 0.0)
     effects = arrive(fleet, 1, 100.0)
-    assert sum(isinstance(effect, AskRoom) for effect in effects) == 2
+    assert sum(isinstance(effect, RequestReservation) for effect in effects) == 2
 
 
 def test_an_update_that_is_taken_back_takes_its_rule_with_it() -> None:

@@ -21,8 +21,8 @@ def test_each_failure_in_a_row_doubles_the_wait_up_to_half_a_minute(
     """The worked numbers."""
     budget = StartBudget()
     for _ in range(failures):
-        budget.fail(10.0)
-    assert budget.wait_s(10.0) == wait_s
+        budget.record_failure(10.0)
+    assert budget.retry_in_s(10.0) == wait_s
 
 
 @given(steps=STEPS, starts=st.integers(0, 50))
@@ -35,17 +35,17 @@ def test_in_any_history_one_start_at_a_time_follows_a_failure(
         if kind == "wait":
             now += seconds
         elif kind == "fail":
-            budget.fail(now)
+            budget.record_failure(now)
             failed += 1
         elif kind == "give up" and failed:
-            budget.give_up(FAILURE, now)
+            budget.exhaust(FAILURE, now)
         elif kind == "forgive":
-            budget.forgive()
+            budget.reset()
             failed = 0
         budget.check()
         if not failed:
             assert budget.allowed(starts, now) == starts
         else:
-            is_time = budget.wait_s(now) == 0.0
+            is_time = budget.retry_in_s(now) == 0.0
             assert budget.allowed(starts, now) == (min(1, starts) if is_time else 0)
-        assert budget.wait_s(now) <= max(BACKOFF_MAX_S, FAILED_PAUSE_S)
+        assert budget.retry_in_s(now) <= max(BACKOFF_MAX_S, FAILED_PAUSE_S)

@@ -5,12 +5,12 @@ from hypothesis import strategies as st
 
 from coldspark.spec.waterfall import (
     STAGES,
-    Marks,
+    RequestTimeline,
     StartTimeline,
     Waterfall,
-    attribute,
-    attribute_warm,
-    queued_for_batch,
+    to_warm_waterfall,
+    to_waterfall,
+    with_batch_wait,
 )
 
 GAPS = st.lists(st.floats(0.0, 100.0), min_size=4, max_size=4)
@@ -18,14 +18,14 @@ MOMENT = st.none() | st.floats(0.0, 500.0)
 
 
 @st.composite
-def marks(draw: st.DrawFn) -> Marks:
+def marks(draw: st.DrawFn) -> RequestTimeline:
     """Marks in order, some never passed: a request that failed was perhaps never forwarded."""
     started = draw(st.floats(0.0, 100.0))
     gaps = draw(GAPS)
     arrived = started + gaps[0]
     forwarded = arrived + gaps[1]
     answered = forwarded + gaps[2]
-    return Marks(
+    return RequestTimeline(
         started_s=started,
         arrived_s=arrived,
         forwarded_s=draw(st.sampled_from([forwarded, None])),
@@ -51,20 +51,20 @@ def microseconds(seconds: float) -> int:
 
 @given(found=marks(), start=STARTS)
 def test_all_of_the_wall_time_is_attributed_and_no_stage_is_negative(
-    found: Marks, start: StartTimeline | None
+    found: RequestTimeline, start: StartTimeline | None
 ) -> None:
     """To the microsecond, whatever the start's timeline says."""
-    fall = attribute(found, start)
+    fall = to_waterfall(found, start)
     assert fall.total_us == microseconds(found.returned_s) - microseconds(found.started_s)
     assert all(duration_us >= 0 for duration_us in fall.stages().values())
 
 
 @given(found=marks(), start=STARTS)
 def test_what_the_handler_does_not_explain_is_shown_as_unaccounted(
-    found: Marks, start: StartTimeline | None
+    found: RequestTimeline, start: StartTimeline | None
 ) -> None:
     """A handler's own measurement never claims more than passed at the replica."""
-    fall = attribute(found, start)
+    fall = to_waterfall(found, start)
     if found.handler_us is None:
         assert fall.unaccounted_us == 0
     else:
@@ -74,10 +74,10 @@ def test_what_the_handler_does_not_explain_is_shown_as_unaccounted(
 
 @given(found=marks(), start=STARTS)
 def test_a_start_explains_only_the_wait_before_the_request_went_out(
-    found: Marks, start: StartTimeline | None
+    found: RequestTimeline, start: StartTimeline | None
 ) -> None:
     """Receiving, inference and return are the same with and without it."""
-    with_start, without = attribute(found, start), attribute(found, None)
+    with_start, without = to_waterfall(found, start), to_waterfall(found, None)
     waits = {"queued", "placed", "fetched", "booted", "loaded"}
     for name, duration_us in without.stages().items():
         if name not in waits:
@@ -91,7 +91,7 @@ def test_the_worked_number_of_a_cold_start() -> None:
     start = StartTimeline(
         asked_s=0.0, granted_s=0.001, fetched_s=0.001, booted_s=0.015, ready_s=0.02
     )
-    found = Marks(
+    found = RequestTimeline(
         started_s=-0.002,
         arrived_s=0.0,
         forwarded_s=0.02,
@@ -99,7 +99,7 @@ def test_the_worked_number_of_a_cold_start() -> None:
         returned_s=0.031,
         handler_us=9_000,
     )
-    assert attribute(found, start) == Waterfall(
+    assert to_waterfall(found, start) == Waterfall(
         received_us=2_000,
         placed_us=1_000,
         booted_us=14_000,
@@ -113,7 +113,9 @@ def test_the_worked_number_of_a_cold_start() -> None:
 def test_a_request_that_died_waiting_shows_how_far_its_start_had_come() -> None:
     """The leg that was under way takes the rest of the wait."""
     start = StartTimeline(asked_s=1.0, granted_s=2.0)
-    fall = attribute(Marks(started_s=0.0, arrived_s=0.0, returned_s=10.0, answered_s=10.0), start)
+    fall = to_waterfall(
+        RequestTimeline(started_s=0.0, arrived_s=0.0, returned_s=10.0, answered_s=10.0), start
+    )
     assert fall.stages() == {
         **dict.fromkeys((name.removesuffix("_us") for name in STAGES), 0),
         "queued": 1_000_000,
@@ -125,8 +127,10 @@ def test_a_request_that_died_waiting_shows_how_far_its_start_had_come() -> None:
 def test_a_start_that_was_over_before_the_request_came_explains_nothing() -> None:
     """A warm request was queued, not booted."""
     start = StartTimeline(asked_s=0.0, granted_s=0.1, fetched_s=0.2, booted_s=0.3, ready_s=0.4)
-    found = Marks(started_s=5.0, arrived_s=5.0, forwarded_s=6.0, answered_s=7.0, returned_s=7.0)
-    assert attribute(found, start) == Waterfall(queued_us=1_000_000, inferred_us=1_000_000)
+    found = RequestTimeline(
+        started_s=5.0, arrived_s=5.0, forwarded_s=6.0, answered_s=7.0, returned_s=7.0
+    )
+    assert to_waterfall(found, start) == Waterfall(queued_us=1_000_000, inferred_us=1_000_000)
 
 
 @given(
@@ -141,8 +145,8 @@ def test_the_short_way_says_what_the_long_one_does(
     arrived_s = started_s + steps_s[0]
     forwarded_s = arrived_s + steps_s[1]
     answered_s = forwarded_s + steps_s[2]
-    short = attribute_warm(started_s, arrived_s, forwarded_s, answered_s, handler_us)
-    found = Marks(
+    short = to_warm_waterfall(started_s, arrived_s, forwarded_s, answered_s, handler_us)
+    found = RequestTimeline(
         started_s=started_s,
         arrived_s=arrived_s,
         forwarded_s=forwarded_s,
@@ -150,7 +154,7 @@ def test_the_short_way_says_what_the_long_one_does(
         returned_s=answered_s,
         handler_us=handler_us,
     )
-    long = attribute(found, None)
+    long = to_waterfall(found, None)
     assert all(value >= 0 for value in short.stages().values())
     assert short.total_us == int((answered_s - started_s) * 1e6)
     for name, value in long.stages().items():
@@ -159,15 +163,17 @@ def test_the_short_way_says_what_the_long_one_does(
 
 def test_waiting_for_a_batch_is_queueing() -> None:
     """The docstring's own number."""
-    fall = attribute_warm(0.0, 0.0, 0.0, 0.009, 6_000)
+    fall = to_warm_waterfall(0.0, 0.0, 0.0, 0.009, 6_000)
     expected = Waterfall(queued_us=2_800, inferred_us=6_000, unaccounted_us=200)
-    assert queued_for_batch(fall, 2_800) == expected
+    assert with_batch_wait(fall, 2_800) == expected
 
 
 @given(found=marks(), waited_us=st.integers(0, 10**9))
-def test_waiting_for_a_batch_moves_time_and_makes_none(found: Marks, waited_us: int) -> None:
+def test_waiting_for_a_batch_moves_time_and_makes_none(
+    found: RequestTimeline, waited_us: int
+) -> None:
     """Whatever a replica claims, the sum is the wall time and no stage is negative."""
-    fall = attribute(found, None)
-    moved = queued_for_batch(fall, waited_us)
+    fall = to_waterfall(found, None)
+    moved = with_batch_wait(fall, waited_us)
     assert moved.total_us == fall.total_us
     assert all(value >= 0 for value in moved.stages().values())

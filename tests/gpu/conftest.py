@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from coldspark.node.gpu import cuda_suspension, devices
-from coldspark.node.gpu.cuda_checkpoint import Unavailable
+from coldspark.node.gpu.cuda_checkpoint import CheckpointUnavailable
 from coldspark.platform import catalogue
 from coldspark.spec.messages import Device
 
@@ -32,7 +32,7 @@ def checkpoints(gpu: Device) -> int:
     """Return the CUDA version of a driver that checkpoints."""
     try:
         return cuda_suspension.examine()
-    except Unavailable as reason:
+    except CheckpointUnavailable as reason:
         pytest.skip(f"NOT TRIED ON A GPU: {reason}")
 
 

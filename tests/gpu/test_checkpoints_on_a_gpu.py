@@ -11,8 +11,8 @@ from local_rig import Rig, play, spec, until
 from coldspark.node.gpu.cuda_suspension import SuspensionFailed, open_suspension
 from coldspark.node.gpu.devices import device_use
 from coldspark.node.gpu.gpu_parking import HELD_BYTES_MAX
-from coldspark.spec.messages import Device, Grant
-from coldspark.spec.types import GIB, Handler, NodeId, ReplicaId
+from coldspark.spec.messages import Device, Reservation
+from coldspark.spec.types import GIB, HandlerProgram, NodeId, ReplicaId
 
 pytestmark = [pytest.mark.gpu, pytest.mark.process]
 
@@ -89,8 +89,8 @@ def test_a_replica_on_a_gpu_is_parked_and_answers_as_before(
 
     async def scenario(rig: Rig) -> None:
         model = rig.model("m", {"code/inference.py": HANDLER})
-        what = spec(handler=Handler(), model=model, memory_bytes=2 * GIB)
-        room = Grant(replica=ReplicaId("r1"), node=NodeId("n"), devices=(gpu,))
+        what = spec(handler=HandlerProgram(), model=model, memory_bytes=2 * GIB)
+        room = Reservation(replica=ReplicaId("r1"), node=NodeId("n"), devices=(gpu,))
         replica = await rig.ready(rig.start(what, room))
         pid = rig.pid(replica)
         assert held(gpu, pid) >= memory_holder.SIZE_BYTES

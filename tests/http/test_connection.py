@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from wires import INVOKE, context, gateway, run
 
 from coldspark import clock
-from coldspark.http.context import Bounds
+from coldspark.http.context import HttpLimits
 from coldspark.platform.ports import Invocation, Sink
 
 
@@ -360,7 +360,7 @@ def test_too_many_connections_are_refused() -> None:
     """The bound is told, not felt."""
 
     async def main() -> None:
-        made = context(FakePlatform(), bounds=Bounds(connections_max=1))
+        made = context(FakePlatform(), bounds=HttpLimits(connections_max=1))
         async with gateway(made) as wired:
             first, second = await wired.connect(), await wired.connect()
             assert (await second.answer()).status == 503

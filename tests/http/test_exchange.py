@@ -345,7 +345,7 @@ def test_no_such_endpoint_is_404() -> None:
             answer = await client.answer()
         assert answer.status == 404
         assert b'"code":"NotFound"' in answer.body
-        assert made.tally.requests == {("", 404): 1}
+        assert made.counters.requests == {("", 404): 1}
 
     run(main())
 
@@ -440,9 +440,9 @@ def test_the_tally_counts_answers_and_wakes() -> None:
             client.send(post(b"") + post(b""))
             await client.answer()
             await client.answer()
-        assert made.tally.requests == {("churn", 200): 2}
-        assert made.tally.wakes[2] == 2
-        assert made.tally.wake_s_sum == pytest.approx(0.04)
+        assert made.counters.requests == {("churn", 200): 2}
+        assert made.counters.wakes[2] == 2
+        assert made.counters.wake_s_sum == pytest.approx(0.04)
 
     run(main())
 

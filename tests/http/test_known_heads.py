@@ -11,7 +11,7 @@ from coldspark.doors.native.door import NativeDoor
 from coldspark.http.connection import Connection
 from coldspark.http.door import Route
 from coldspark.http.head import read_head
-from coldspark.http.header_cache import know
+from coldspark.http.header_cache import cache_head
 from coldspark.spec.types import EndpointName
 
 from test_connection import Transport  # isort: skip
@@ -111,7 +111,7 @@ def test_what_needs_a_decision_is_not_kept(lines: list[bytes]) -> None:
     headers = [tuple(line.split(b": ", 1)) for line in lines]
     head = read_head("POST", "/", "", headers, 0.0)  # type: ignore[arg-type]
     data = LINE + b"".join(line + b"\r\n" for line in lines) + b"\r\n"
-    assert know(data, ROUTE, head) is None
+    assert cache_head(data, ROUTE, head) is None
 
 
 @pytest.mark.parametrize("length", [b"", b"-1", b"+1", b"1 1", b"0x1", b"1_0", b"1234567"])
@@ -119,7 +119,7 @@ def test_only_digits_are_a_length(length: bytes) -> None:
     """Whatever else stands there is the parser's to refuse."""
     data = post(b"x")
     head = read_head("POST", "/", "", [(b"content-length", b"1")], 0.0)
-    known = know(data, ROUTE, head)
+    known = cache_head(data, ROUTE, head)
     assert known is not None
     assert known.find(data, 0) == (b"1", len(data) - 1)
     assert known.find(data.replace(b": 1\r", b": " + length + b"\r"), 0) is None

@@ -82,7 +82,7 @@ class House:
         caller, retries = Caller(), self.retries
         run = retries.find(headers, invocation, None)
         if run is not None:
-            return run.attach(headers, caller), caller
+            return run.subscribe(headers, caller), caller
         ticket = retries.submit(
             self.platform, headers, invocation, caller, let_body_go=self._body_gone
         )
@@ -128,7 +128,7 @@ def test_a_retry_gets_the_answer_of_the_run_that_its_first_attempt_began() -> No
     assert run.said == []
     house.ring()
     assert run.said == []
-    assert house.retries.left == 0
+    assert house.retries.abandoned_count == 0
     assert house.bodies_gone == 1
 
 
@@ -186,7 +186,7 @@ def test_an_attempt_that_does_not_say_how_many_there_are_is_waited_for() -> None
     first, _ = house.attempt(7, of="")
     first.cancel()
     assert house.runs[0].said == []
-    assert house.retries.left == 1
+    assert house.retries.abandoned_count == 1
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_another_body_under_the_same_id_gives_up_what_nobody_listens_to() -> Non
     first.cancel()
     house.attempt(1, body=b"y")
     assert house.runs[0].said == ["cancel"]
-    assert house.retries.left == 0
+    assert house.retries.abandoned_count == 0
 
 
 def test_bodies_on_disk_are_told_apart_by_their_hash() -> None:
@@ -295,7 +295,7 @@ def test_what_is_held_is_bounded_and_the_oldest_goes_first(
     assert [run.said for run in house.runs] == [["cancel"], ["cancel"], [], [], []]
     house.answer(house.runs[2], bytes(60))
     house.answer(house.runs[3], bytes(60))
-    assert house.retries.left == 2
+    assert house.retries.abandoned_count == 2
     assert house.attempt(2, id="i-3")[1].heard == [("reply", bytes(60))]
     assert house.attempt(2, id="i-2")[1].heard == []
 
@@ -350,14 +350,14 @@ class Attempts(RuleBasedStateMachine):
     @invariant()
     def what_is_left_is_timed(self) -> None:
         due = sum(alarm.act is not None for alarm in self.house.alarms)
-        assert self.house.retries.left <= due
+        assert self.house.retries.abandoned_count <= due
 
     def teardown(self) -> None:
         for ticket, caller in self.open:
             if not caller.heard:
                 ticket.cancel()
         self.house.ring()
-        assert self.house.retries.left == 0
+        assert self.house.retries.abandoned_count == 0
         ended = [run for n, run in enumerate(self.house.runs) if n not in self.answered]
         assert all("cancel" in run.said for run in ended)
 

@@ -14,7 +14,7 @@ from fake_services import FakeKeys
 from gateway_fakes import FakePlatform, FakeTicket, definition, hold, receipt, view
 from wires import INVOKE, Client, context, gateway, run
 
-from coldspark.http.body_spool import SpoolRoom
+from coldspark.http.body_spool import SpoolQuota
 from coldspark.platform.body_stream import HELD_BYTES_MAX, BodyStream
 from coldspark.platform.ports import Key
 
@@ -251,7 +251,7 @@ def test_a_body_without_a_proof_reaches_nobody(body: bytes, secret: str) -> None
     run(main())
 
 
-class WatchedRoom(SpoolRoom):
+class WatchedRoom(SpoolQuota):
     """Says when bytes are counted, and when they are counted back."""
 
     def __init__(self, directory: Path, bytes_max: int) -> None:
@@ -273,7 +273,7 @@ def test_bodies_that_wait_for_their_proof_are_bounded_together(tmp_path: Path) -
     async def main() -> None:
         platform = Arrivals()
         made = context(platform, keys=FakeKeys([CALLER]))
-        made.spool_room = room = WatchedRoom(tmp_path, bytes_max=len(LONG) + HELD_BYTES_MAX)
+        made.spool_quota = room = WatchedRoom(tmp_path, bytes_max=len(LONG) + HELD_BYTES_MAX)
         async with gateway(made) as wired:
             client = await wired.connect()
             client.send(signed(3 * LONG, is_named=False) + 3 * LONG)

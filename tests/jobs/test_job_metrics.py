@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from coldspark.jobs.metrics import JobMetrics
-from coldspark.jobs.ports import Counted, Depth, Times
+from coldspark.jobs.ports import BacklogDepth, JobCounter, JobTimes
 from coldspark.platform.metric_ports import Metric, Period
 from coldspark.spec.types import EndpointName, VariantName
 
@@ -37,13 +37,13 @@ def test_depth_is_measured_of_the_endpoint() -> None:
     kept = Kept()
     metrics = JobMetrics(kept)
 
-    metrics.depth(ECHO, Depth(waiting=7, oldest_s=3.5, replicas=0))
+    metrics.depth(ECHO, BacklogDepth(waiting=7, oldest_s=3.5, replicas=0))
     assert kept.added == {
         ("ApproximateBacklogSize", OF_ENDPOINT): (7, "Count"),
         ("ApproximateAgeOfOldestRequest", OF_ENDPOINT): (3.5, "Seconds"),
         ("HasBacklogWithoutCapacity", OF_ENDPOINT): (1.0, "Count"),
     }
-    metrics.depth(ECHO, Depth(waiting=7, oldest_s=3.5, replicas=2))
+    metrics.depth(ECHO, BacklogDepth(waiting=7, oldest_s=3.5, replicas=2))
     assert kept.added["HasBacklogWithoutCapacity", OF_ENDPOINT] == (0.0, "Count")
     assert kept.added["ApproximateBacklogSizePerInstance", OF_ENDPOINT] == (3.5, "Count")
 
@@ -53,8 +53,8 @@ def test_times_and_counts_are_measured_of_the_variant() -> None:
     kept = Kept()
     metrics = JobMetrics(kept)
 
-    metrics.times(ECHO, MAIN, Times(waited_ms=5, total_ms=9, fetch_us=None, write_us=700))
-    metrics.count(ECHO, MAIN, Counted.PROCESSED)
+    metrics.times(ECHO, MAIN, JobTimes(waited_ms=5, total_ms=9, fetch_us=None, write_us=700))
+    metrics.count(ECHO, MAIN, JobCounter.PROCESSED)
 
     assert kept.added == {
         ("TimeInBacklog", OF_BOTH): (5, "Milliseconds"),

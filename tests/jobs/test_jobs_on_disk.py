@@ -11,8 +11,8 @@ from coldspark.database.database import Database
 from coldspark.database.group_commit import GroupCommit
 from coldspark.jobs.jobs_table import Jobs, job_of, numbers_from
 from coldspark.jobs.messages import Job, JobId, JobState
-from coldspark.jobs.outbox import Notices
-from coldspark.jobs.records import JobOrder, JobResult, Notice
+from coldspark.jobs.outbox import WebhookEventTable
+from coldspark.jobs.records import JobOrder, JobResult, WebhookEvent
 from coldspark.spec.types import EndpointName
 
 ECHO = EndpointName("echo")
@@ -28,10 +28,10 @@ def database(tmp_path: Path) -> Iterator[Database]:
     opened.close()
 
 
-def stores(database: Database) -> tuple[Jobs, Notices]:
+def stores(database: Database) -> tuple[Jobs, WebhookEventTable]:
     """Return the two stores over one group."""
     group = GroupCommit(database)
-    return Jobs(database, group), Notices(database, group)
+    return Jobs(database, group), WebhookEventTable(database, group)
 
 
 def job(number: int, **given: int) -> Job:
@@ -45,7 +45,7 @@ def test_a_job_is_read_back_as_it_was_kept(database: Database) -> None:
 
     async def play() -> None:
         jobs, _ = stores(database)
-        await jobs.keep(job(7), ECHO, ORDER, b"hi")
+        await jobs.add(job(7), ECHO, ORDER, b"hi")
 
         (found,) = await jobs.unfinished()
         assert found.order == ORDER
@@ -64,7 +64,7 @@ def test_the_first_final_state_stays(database: Database) -> None:
 
     async def play() -> None:
         jobs, _ = stores(database)
-        await jobs.keep(job(1), ECHO, ORDER, b"hi")
+        await jobs.add(job(1), ECHO, ORDER, b"hi")
         id = JobId("j1")
 
         assert await jobs.end(id, JobState.COMPLETED, DONE, 30, body=b"yes")
@@ -86,9 +86,11 @@ def test_a_notice_is_on_disk_exactly_if_the_end_is(database: Database) -> None:
 
     async def play() -> None:
         jobs, notices = stores(database)
-        await jobs.keep(job(1), ECHO, ORDER, b"")
+        await jobs.add(job(1), ECHO, ORDER, b"")
         for id in ("n1", "n2"):
-            notice = Notice(id=id, endpoint=ECHO, url="http://a", body=b"b", created_ms=3, due_ms=3)
+            notice = WebhookEvent(
+                id=id, endpoint=ECHO, url="http://a", body=b"b", created_ms=3, due_ms=3
+            )
             await jobs.end(JobId("j1"), JobState.COMPLETED, DONE, 30, notice=notice)
 
         assert [notice.id for notice in await notices.due(10)] == ["n1"]
@@ -109,7 +111,7 @@ def test_many_who_write_at_a_time_share_a_transaction(database: Database) -> Non
     async def play() -> None:
         jobs, _ = stores(database)
         await asyncio.gather(
-            *(jobs.keep(job(number), ECHO, ORDER, b"hi") for number in range(2_000))
+            *(jobs.add(job(number), ECHO, ORDER, b"hi") for number in range(2_000))
         )
         assert len(commits) <= 10
         assert len(await jobs.unfinished()) == 2_000
@@ -127,11 +129,11 @@ def test_a_group_whose_transaction_fails_fails_for_all_of_its_callers(database: 
         group = GroupCommit(database)
         jobs = Jobs(database, group)
         results = await asyncio.gather(
-            jobs.keep(job(1), ECHO, ORDER, b""), group.run(breaks), return_exceptions=True
+            jobs.add(job(1), ECHO, ORDER, b""), group.run(breaks), return_exceptions=True
         )
         assert all(isinstance(result, Exception) for result in results)
         assert await jobs.unfinished() == []
-        await jobs.keep(job(2), ECHO, ORDER, b"")
+        await jobs.add(job(2), ECHO, ORDER, b"")
         assert [one.id for one in await jobs.unfinished()] == ["j2"]
 
     asyncio.run(play())
@@ -143,7 +145,7 @@ def test_ended_jobs_are_kept_within_bounds(database: Database) -> None:
     async def play() -> None:
         jobs, _ = stores(database)
         for number in range(1, 7):
-            await jobs.keep(job(number), ECHO, ORDER, b"")
+            await jobs.add(job(number), ECHO, ORDER, b"")
         for number in range(1, 6):
             id = JobId(f"j{number}")
             await jobs.end(id, JobState.COMPLETED, DONE, number * 100, body=b"x" * 10)

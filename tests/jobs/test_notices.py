@@ -16,10 +16,15 @@ from coldspark.database.database import Database
 from coldspark.database.group_commit import GroupCommit
 from coldspark.errors import InvalidRequest
 from coldspark.jobs import webhook_client
-from coldspark.jobs.outbox import Notices
-from coldspark.jobs.ports import Counted, Notice
-from coldspark.jobs.webhook_client import AddressPolicy, NotDelivered, check_url, signing_secret
-from coldspark.jobs.webhook_sender import Notifier
+from coldspark.jobs.outbox import WebhookEventTable
+from coldspark.jobs.ports import JobCounter, WebhookEvent
+from coldspark.jobs.webhook_client import (
+    AddressPolicy,
+    WebhookNotDelivered,
+    check_url,
+    signing_secret,
+)
+from coldspark.jobs.webhook_sender import WebhookSender
 
 SECRET = signing_secret(b"k" * 32)
 LOOPBACK = AddressPolicy(allows_loopback=True)
@@ -62,7 +67,7 @@ async def receiving(*statuses: int) -> AsyncIterator[Receiver]:
         await server.wait_closed()
 
 
-class _Heard(Notices):
+class _Heard(WebhookEventTable):
     """Notices that say when one is dropped."""
 
     def __init__(self, database: Database) -> None:
@@ -86,7 +91,7 @@ class Telling:
         async def post(url: str, headers: tuple[tuple[str, str], ...], body: bytes) -> int:
             return await webhook_client.post(url, headers, body, policy)
 
-        self.notifier = Notifier(self.store, post, SECRET, self.measures)
+        self.notifier = WebhookSender(self.store, post, SECRET, self.measures)
 
     async def __aenter__(self) -> "Telling":
         self.notifier.open()
@@ -99,7 +104,7 @@ class Telling:
     async def tell(self, url: str, id: str = "n1") -> None:
         """Keep a notice and send it."""
         now_ms = clock.wall_ms()
-        notice = Notice(
+        notice = WebhookEvent(
             id=id,
             endpoint=ECHO,
             url=url,
@@ -108,7 +113,7 @@ class Telling:
             created_ms=now_ms,
             due_ms=now_ms,
         )
-        await self.notifier.announce(notice)
+        await self.notifier.publish(notice)
 
     async def emptied(self) -> None:
         """Wait until nothing is left to tell."""
@@ -159,7 +164,7 @@ def test_a_receiver_that_refuses_is_not_asked_again(tmp_path: Path) -> None:
             await telling.tell(receiver.url)
             await telling.emptied()
             assert len(receiver.bodies) == 1
-            assert telling.measures.counted == [Counted.NOTICE_FAILED]
+            assert telling.measures.counted == [JobCounter.NOTICE_FAILED]
 
     asyncio.run(play())
 
@@ -171,8 +176,8 @@ def test_a_notice_that_a_killed_server_left_is_told_by_the_next(tmp_path: Path) 
         async with receiving() as receiver:
             left = Telling(tmp_path)
             now_ms = clock.wall_ms()
-            await left.store.keep(
-                Notice(
+            await left.store.add(
+                WebhookEvent(
                     id="n1",
                     endpoint=ECHO,
                     url=receiver.url,
@@ -202,7 +207,7 @@ def test_a_name_is_judged_by_the_address_that_it_leads_to() -> None:
 
     async def play() -> None:
         check_url("http://localhost:1/hook", AddressPolicy())
-        with pytest.raises(NotDelivered, match="not a public address"):
+        with pytest.raises(WebhookNotDelivered, match="not a public address"):
             await webhook_client.post("http://localhost:1/hook", (), b"", AddressPolicy())
 
     asyncio.run(play())

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from coldspark.errors import NotFound, QueueFull
 from coldspark.jobs.messages import JobPolicy, JobState
-from coldspark.jobs.ports import Counted
+from coldspark.jobs.ports import JobCounter
 from coldspark.platform.ports import Invocation, Sink
 from coldspark.spec.types import FailureKind, ScalePolicy
 
@@ -110,7 +110,7 @@ def test_a_models_error_is_the_jobs_failure_and_lies_at_its_place(tmp_path: Path
         assert await rig.objects.read("s3://out/failed", bytes_max=100) == b"ValueError: no"
         with pytest.raises(NotFound):
             await rig.objects.head("s3://out/o")
-        assert rig.measures.counted == [Counted.PROCESSED, Counted.FAILED]
+        assert rig.measures.counted == [JobCounter.PROCESSED, JobCounter.FAILED]
 
     played(tmp_path, play, script=script)
 
@@ -127,7 +127,7 @@ def test_a_job_whose_input_is_missing_fails_at_once(tmp_path: Path) -> None:
         assert job.result.message is not None
         assert "s3://out/nothing" in job.result.message
         assert rig.platform.invocations == []
-        assert Counted.FETCH_FAILED in rig.measures.counted
+        assert JobCounter.FETCH_FAILED in rig.measures.counted
 
     played(tmp_path, play)
 

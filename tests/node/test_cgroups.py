@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from coldspark.node import processes
-from coldspark.node.cgroups import Bounds, Cgroup, Cgroups, detect
-from coldspark.node.orphans import reap_leftovers
+from coldspark.node.cgroups import Cgroup, CgroupLimits, Cgroups, detect
+from coldspark.node.orphans import reap_orphans
 from coldspark.spec.types import MIB, ReplicaId
 
 R = ReplicaId("r-1")
-BOUNDS = Bounds(memory_bytes=512 * MIB, vcpus=2.0, processes_max=64)
+BOUNDS = CgroupLimits(memory_bytes=512 * MIB, vcpus=2.0, processes_max=64)
 V2_FILES = ("memory.max", "memory.swap.max", "memory.oom.group", "cpu.weight", "pids.max")
 
 
@@ -96,7 +96,7 @@ def test_without_cgroups_everything_works_and_says_so(tmp_path: Path) -> None:
 
 def test_the_memory_limit_has_a_floor() -> None:
     """Less than 256 MiB would end most Python processes before they can say why."""
-    small = Bounds(memory_bytes=16 * MIB, vcpus=1, processes_max=1)
+    small = CgroupLimits(memory_bytes=16 * MIB, vcpus=1, processes_max=1)
 
     assert small.memory_max_bytes == 256 * MIB
     assert BOUNDS.memory_max_bytes == 512 * MIB
@@ -107,13 +107,13 @@ def real() -> Iterator[Cgroups]:
     """Cgroups of an installation that exists only for one test."""
     cgroups = detect(f"test-{uuid.uuid4().hex[:12]}")
     yield cgroups
-    for cgroup in cgroups.leftovers():
+    for cgroup in cgroups.orphans():
         cgroup.kill()
         cgroups.retire(cgroup)
     cgroups.remove()
 
 
-def created(cgroups: Cgroups, bounds: Bounds) -> Cgroup:
+def created(cgroups: Cgroups, bounds: CgroupLimits) -> Cgroup:
     """Return a real cgroup, or skip where this machine has none."""
     cgroup = cgroups.create(R, bounds)
     if cgroup is None:
@@ -169,7 +169,7 @@ def test_a_memory_limit_can_be_raised_and_lowered(real: Cgroups, then_bytes: int
 @pytest.mark.process
 def test_too_much_memory_is_killed_and_counted(real: Cgroups) -> None:
     """The kernel's count tells an out-of-memory kill from any other."""
-    cgroup = created(real, Bounds(memory_bytes=16 * MIB, vcpus=1, processes_max=64))
+    cgroup = created(real, CgroupLimits(memory_bytes=16 * MIB, vcpus=1, processes_max=64))
     if "memory limits" in real.describe():
         pytest.skip("no memory controller here")
 
@@ -206,7 +206,7 @@ def test_leftovers_are_found_by_cgroup_and_by_mark(real: Cgroups) -> None:
     command = [sys.executable, "-c", "print('in', flush=True); import time; time.sleep(60)"]
 
     def marked(value: str) -> "subprocess.Popen[bytes]":
-        environment = {**os.environ, processes.INSTANCE_MARK: value}
+        environment = {**os.environ, processes.INSTANCE_TAG: value}
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
         assert process.stdout is not None
         process.stdout.readline()
@@ -215,7 +215,7 @@ def test_leftovers_are_found_by_cgroup_and_by_mark(real: Cgroups) -> None:
     ours, stranger = marked(instance), marked(instance + "0")
     held = run_in(created(real, BOUNDS), "import time; time.sleep(60)")
 
-    assert reap_leftovers(instance, real) == 1
+    assert reap_orphans(instance, real) == 1
 
     assert ours.wait(10) == -signal.SIGKILL
     assert held.wait(10) == -signal.SIGKILL
@@ -223,7 +223,7 @@ def test_leftovers_are_found_by_cgroup_and_by_mark(real: Cgroups) -> None:
     stranger.kill()
     stranger.wait(10)
     real.sweep()
-    assert real.leftovers() == []
+    assert real.orphans() == []
 
 
 def test_no_secret_of_the_platform_is_inherited() -> None:
@@ -274,7 +274,7 @@ def test_a_cgroup_that_was_frozen_is_not_renewed(real: Cgroups) -> None:
 @pytest.mark.process
 def test_a_cgroup_with_a_kill_for_memory_is_not_renewed(real: Cgroups) -> None:
     """The next replica's end would be told as its own want of memory."""
-    cgroup = created(real, Bounds(memory_bytes=16 * MIB, vcpus=1, processes_max=64))
+    cgroup = created(real, CgroupLimits(memory_bytes=16 * MIB, vcpus=1, processes_max=64))
     if "memory limits" in real.describe():
         pytest.skip("no memory controller here")
     process = run_in(cgroup, "x = b'x' * (600 * 2**20)")

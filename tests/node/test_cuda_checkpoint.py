@@ -8,9 +8,15 @@ from pathlib import Path
 import pytest
 from stub_cuda import CHECKPOINTED, LOCKED, RUNNING, StubCuda
 
-from coldspark.node.doctor import Status, check_gpu_parking
+from coldspark.node.doctor import CheckStatus, check_gpu_parking
 from coldspark.node.gpu import cuda_checkpoint
-from coldspark.node.gpu.cuda_checkpoint import CallFailed, Driver, LockArgs, State, Unavailable
+from coldspark.node.gpu.cuda_checkpoint import (
+    CheckpointCallFailed,
+    CheckpointDriver,
+    CheckpointUnavailable,
+    CudaProcessState,
+    LockArgs,
+)
 from coldspark.node.gpu.cuda_suspension import Suspension, SuspensionFailed, open_suspension
 
 NOT_READY, NOT_SUPPORTED = 600, 801
@@ -49,7 +55,7 @@ def test_the_lock_s_arguments_are_laid_out_as_in_the_header() -> None:
 
 def test_a_process_goes_through_the_states_and_back(stub: StubCuda) -> None:
     """Lock, checkpoint, restore, unlock."""
-    driver = Driver(stub.library)
+    driver = CheckpointDriver(stub.library)
     driver.init()
     seen = [driver.state(PID)]
     driver.lock(PID, 50)
@@ -58,47 +64,51 @@ def test_a_process_goes_through_the_states_and_back(stub: StubCuda) -> None:
         step(PID)
     seen.append(driver.state(PID))
     assert seen == [
-        State.RUNNING,
-        State.LOCKED,
-        State.CHECKPOINTED,
-        State.LOCKED,
-        State.RUNNING,
+        CudaProcessState.RUNNING,
+        CudaProcessState.LOCKED,
+        CudaProcessState.CHECKPOINTED,
+        CudaProcessState.LOCKED,
+        CudaProcessState.RUNNING,
     ]
     assert driver.restore_thread(PID) == PID + 1
 
 
 def test_a_call_that_says_no_is_told_by_its_name(stub: StubCuda) -> None:
     """The driver's own word for it."""
-    driver = Driver(stub.library)
-    with pytest.raises(CallFailed, match="cuCheckpointProcessCheckpoint said CUDA_ERROR_ILLEGAL"):
+    driver = CheckpointDriver(stub.library)
+    with pytest.raises(
+        CheckpointCallFailed, match="cuCheckpointProcessCheckpoint said CUDA_ERROR_ILLEGAL"
+    ):
         driver.checkpoint(PID)
-    with pytest.raises(CallFailed, match="CUDA_ERROR_INVALID_VALUE"):
+    with pytest.raises(CheckpointCallFailed, match="CUDA_ERROR_INVALID_VALUE"):
         driver.state(1)
 
 
 def test_a_state_of_a_later_driver_counts_as_failed(stub: StubCuda) -> None:
     """Nobody here could go on from it."""
     stub.put(str(PID), 77)
-    assert Driver(stub.library).state(PID) is State.FAILED
+    assert CheckpointDriver(stub.library).state(PID) is CudaProcessState.FAILED
 
 
 def test_no_driver_an_old_one_and_no_driver_at_all_are_told_apart(tmp_path: Path) -> None:
     """In words that say what would help."""
-    with pytest.raises(Unavailable, match=r"libcuda-none\.so cannot be loaded"):
-        Driver(str(tmp_path / "libcuda-none.so"))
-    with pytest.raises(Unavailable, match="no CUDA driver"):
-        Driver("libm.so.6")
+    with pytest.raises(CheckpointUnavailable, match=r"libcuda-none\.so cannot be loaded"):
+        CheckpointDriver(str(tmp_path / "libcuda-none.so"))
+    with pytest.raises(CheckpointUnavailable, match="no CUDA driver"):
+        CheckpointDriver("libm.so.6")
     old = StubCuda(tmp_path / "old", version=12_040, is_old=True)
-    with pytest.raises(Unavailable, match=r"CUDA 12\.4\) lacks cuCheckpoint.*570 or newer"):
-        Driver(old.library)
+    with pytest.raises(
+        CheckpointUnavailable, match=r"CUDA 12\.4\) lacks cuCheckpoint.*570 or newer"
+    ):
+        CheckpointDriver(old.library)
     early = StubCuda(tmp_path / "early", version=12_060)
-    with pytest.raises(Unavailable, match=r"CUDA 12\.6\) is too old"):
-        Driver(early.library)
+    with pytest.raises(CheckpointUnavailable, match=r"CUDA 12\.6\) is too old"):
+        CheckpointDriver(early.library)
 
 
 def test_processes_are_all_locked_before_one_is_checkpointed(stub: StubCuda) -> None:
     """Those that work together stop together, and go on together."""
-    driver = Driver(stub.library)
+    driver = CheckpointDriver(stub.library)
     driver.init()
     cuda_checkpoint.suspend(driver, [PID, OTHER], 50)
     cuda_checkpoint.resume(driver, [PID, OTHER])
@@ -169,9 +179,9 @@ def test_why_it_is_unavailable_comes_from_the_other_process(tmp_path: Path) -> N
     """Also that cuInit found no device."""
     stub = StubCuda(tmp_path)
     stub.put("fail-init", 100)
-    with pytest.raises(Unavailable, match="cuInit said CUDA_ERROR_NO_DEVICE"):
+    with pytest.raises(CheckpointUnavailable, match="cuInit said CUDA_ERROR_NO_DEVICE"):
         asyncio.run(open_suspension(stub.library))
-    with pytest.raises(Unavailable, match="cannot be loaded"):
+    with pytest.raises(CheckpointUnavailable, match="cannot be loaded"):
         asyncio.run(open_suspension(str(tmp_path / "none.so")))
 
 
@@ -179,8 +189,8 @@ def test_why_it_is_unavailable_comes_from_the_other_process(tmp_path: Path) -> N
 def test_the_doctor_says_whether_device_memory_can_be_parked(tmp_path: Path) -> None:
     """And why not, where it cannot."""
     row = check_gpu_parking(StubCuda(tmp_path / "new", version=13_000).library)
-    assert row.status is Status.OK
+    assert row.status is CheckStatus.OK
     assert row.detail.startswith("CUDA 13.0 checkpoints device memory")
     row = check_gpu_parking(StubCuda(tmp_path / "old", version=12_040, is_old=True).library)
-    assert row.status is Status.WARN
+    assert row.status is CheckStatus.WARN
     assert "lacks cuCheckpointProcessGetState" in row.detail

@@ -157,8 +157,8 @@ def test_version_2_limits_of_any_ancestor_hold(tmp_path: Path) -> None:
             "sys/fs/cgroup/a/b/cpu.max": "50000 100000\n",
         },
     )
-    found = devices.machine(root)
-    assert found == devices.Machine(memory_bytes=1024**3, vcpus=0.5)
+    found = devices.host_capacity(root)
+    assert found == devices.HostCapacity(memory_bytes=1024**3, vcpus=0.5)
 
 
 def test_version_1_limits_hold(tmp_path: Path) -> None:
@@ -174,14 +174,14 @@ def test_version_1_limits_hold(tmp_path: Path) -> None:
             "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000\n",
         },
     )
-    found = devices.machine(root)
+    found = devices.host_capacity(root)
     assert found.memory_bytes == 1_000_000
     assert found.vcpus >= 1
 
 
 def test_this_machine_is_measured() -> None:
     """Whatever runs the tests has memory and processors."""
-    found = devices.machine()
+    found = devices.host_capacity()
     assert found.memory_bytes > 0
     assert found.vcpus > 0
 

@@ -8,14 +8,14 @@ import msgspec
 import pytest
 
 from coldspark.node import doctor
-from coldspark.node.doctor import Check, Question, Status
+from coldspark.node.doctor import CheckStatus, DoctorCheck, DoctorOptions
 from coldspark.node.gpu import devices
 from coldspark.platform import catalogue
 
 CATALOGUE = catalogue.load()
 
 
-def rows(question: Question) -> dict[str, Check]:
+def rows(question: DoctorOptions) -> dict[str, DoctorCheck]:
     """Examine, and return checks by name."""
     return {check.name: check for check in doctor.examine(question).checks}
 
@@ -23,18 +23,20 @@ def rows(question: Question) -> dict[str, Check]:
 @pytest.mark.process
 def test_this_machine_is_examined_and_nothing_that_is_needed_is_missing(tmp_path: Path) -> None:
     """A development machine runs the platform: no row says missing, each has a detail."""
-    found = rows(Question(data=tmp_path / "not-yet", catalogue=CATALOGUE))
+    found = rows(DoctorOptions(data=tmp_path / "not-yet", catalogue=CATALOGUE))
     assert {"python", "uv", "gpu", "machine", "cgroups", "fork templates"} <= set(found)
-    assert [row for row in found.values() if row.status is Status.MISSING] == []
+    assert [row for row in found.values() if row.status is CheckStatus.MISSING] == []
     assert all(row.detail for row in found.values())
-    assert found["fork templates"].status is Status.OK
+    assert found["fork templates"].status is CheckStatus.OK
     assert list(tmp_path.iterdir()) == []
 
 
 def test_simulated_devices_are_called_simulated(tmp_path: Path) -> None:
     """A rehearsal never looks like hardware."""
     declared = devices.simulated("A10G:2", CATALOGUE)
-    row = rows(Question(data=tmp_path, catalogue=CATALOGUE, simulated=declared))["simulated gpu"]
+    row = rows(DoctorOptions(data=tmp_path, catalogue=CATALOGUE, simulated=declared))[
+        "simulated gpu"
+    ]
     assert row.detail.startswith("2 x A10G (24.1 GB): simulated")
 
 
@@ -44,8 +46,8 @@ def test_a_taken_port_is_told_with_its_cure(tmp_path: Path) -> None:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         address = ("127.0.0.1", int(holder.getsockname()[1]))
-        row = rows(Question(data=tmp_path, catalogue=CATALOGUE, address=address))["port"]
-    assert row.status is Status.WARN
+        row = rows(DoctorOptions(data=tmp_path, catalogue=CATALOGUE, address=address))["port"]
+    assert row.status is CheckStatus.WARN
     assert row.cure is not None
 
 
@@ -62,7 +64,7 @@ def test_a_check_that_hangs_becomes_a_row(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_check_that_breaks_becomes_a_row() -> None:
     """The other rows are still shown."""
 
-    def broken() -> Check:
+    def broken() -> DoctorCheck:
         raise OSError("no such thing")
 
     row = doctor._bounded("pidfd", broken)
@@ -79,7 +81,7 @@ def test_cgroup_v2_without_delegation_warns(tmp_path: Path) -> None:
     (tmp_path / "proc/self").mkdir(parents=True)
     (tmp_path / "proc/self/cgroup").write_text("0::/mine\n")
     row = doctor.check_cgroups(tmp_path)
-    assert row.status is Status.WARN
+    assert row.status is CheckStatus.WARN
     assert row.detail == "v2; writable: memory, freezer; not enforced: cpu, pids"
 
 
@@ -93,12 +95,12 @@ def test_cgroup_v1_with_every_tree_is_fine(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "status"),
     [
-        ("always [madvise] never\n", Status.OK),
-        ("always madvise [never]\n", Status.WARN),
-        (None, Status.WARN),
+        ("always [madvise] never\n", CheckStatus.OK),
+        ("always madvise [never]\n", CheckStatus.WARN),
+        (None, CheckStatus.WARN),
     ],
 )
-def test_huge_pages_are_read(tmp_path: Path, text: str | None, status: Status) -> None:
+def test_huge_pages_are_read(tmp_path: Path, text: str | None, status: CheckStatus) -> None:
     """The word in brackets is in force."""
     if text is not None:
         folder = tmp_path / "sys/kernel/mm/transparent_hugepage"
@@ -109,13 +111,13 @@ def test_huge_pages_are_read(tmp_path: Path, text: str | None, status: Status) -
 
 def test_a_report_is_plain_data() -> None:
     """The API sends it as JSON; the worst row is its status."""
-    report = doctor.Report(
+    report = doctor.DoctorReport(
         checks=(
-            Check(name="a", status=Status.OK, detail="fine"),
-            Check(name="b", status=Status.WARN, detail="less so", cure="do it"),
+            DoctorCheck(name="a", status=CheckStatus.OK, detail="fine"),
+            DoctorCheck(name="b", status=CheckStatus.WARN, detail="less so", cure="do it"),
         )
     )
-    assert report.status is Status.WARN
+    assert report.status is CheckStatus.WARN
     assert msgspec.to_builtins(report.checks[1]) == {
         "name": "b",
         "status": "warn",
@@ -127,8 +129,8 @@ def test_a_report_is_plain_data() -> None:
 def test_uncompiled_is_told_with_its_cure() -> None:
     """Whoever runs plain Python learns what it costs and what to do."""
     plain, built = doctor.check_hot_path([]), doctor.check_hot_path(["fleet/fleet.py"])
-    assert plain.status is Status.WARN
+    assert plain.status is CheckStatus.WARN
     assert "plain Python" in plain.detail
     assert "make compile" in (plain.cure or "")
-    assert built.status is Status.OK
+    assert built.status is CheckStatus.OK
     assert built.detail == "compiled to machine code: 1 modules"

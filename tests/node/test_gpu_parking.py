@@ -14,8 +14,8 @@ from coldspark.node.cgroups import Cgroups
 from coldspark.node.gpu import gpu_parking
 from coldspark.node.gpu.devices import DeviceUse
 from coldspark.node.gpu.gpu_parking import GpuTools
-from coldspark.spec.messages import Device, Grant
-from coldspark.spec.types import GIB, MIB, DeviceId, Handler, NodeId, ReplicaId, RootCause
+from coldspark.spec.messages import Device, Reservation
+from coldspark.spec.types import GIB, MIB, DeviceId, HandlerProgram, NodeId, ReplicaId, RootCause
 
 pytestmark = pytest.mark.process
 MODEL_BYTES = 700 * MIB
@@ -38,9 +38,9 @@ def device(name: str = "GPU-1") -> Device:
     return Device(id=DeviceId(name), type="T4", memory_bytes=16 * GIB)
 
 
-def grant(name: str = "GPU-1") -> Grant:
+def grant(name: str = "GPU-1") -> Reservation:
     """Room on one device."""
-    return Grant(replica=ReplicaId("r1"), node=NodeId("n"), devices=(device(name),))
+    return Reservation(replica=ReplicaId("r1"), node=NodeId("n"), devices=(device(name),))
 
 
 class Gpu:
@@ -81,7 +81,7 @@ def played(gpu: Gpu, directory: Path, scenario: Callable[[Rig], Awaitable[None]]
 
 async def started(rig: Rig, text: str = ECHO) -> ReplicaId:
     """Start a replica on the device."""
-    what = spec(handler=Handler(), model=rig.model("m", {"code/inference.py": text}))
+    what = spec(handler=HandlerProgram(), model=rig.model("m", {"code/inference.py": text}))
     return await rig.ready(rig.start(what, grant()))
 
 

@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from coldspark.node.transport.http_connection import HttpConnection
-from coldspark.node.transport.http_headers import Heads, head
+from coldspark.node.transport.http_headers import HttpHeaderCache, request_head
 from coldspark.platform.ports import Invocation
 from coldspark.spec.types import EndpointName, RequestId
 
@@ -47,10 +47,10 @@ def test_a_request_whose_head_is_kept_reads_as_one_that_was_written_anew(
     invocations: list[Invocation],
 ) -> None:
     """Method, path, headers and length are this request's, whatever came before."""
-    heads = Heads(80)
+    heads = HttpHeaderCache(80)
     for invocation in (*invocations, *invocations):
         written = b"".join(heads.request(invocation, "/x"))
-        assert written == head(invocation, "/x", 80) + invocation.body
+        assert written == request_head(invocation, "/x", 80) + invocation.body
 
 
 class Wire:
@@ -118,7 +118,7 @@ def heard_of(reply: bytes, connection: HttpConnection, owner: Heard, cut: int | 
     return exchange
 
 
-def connected(heads: Heads) -> tuple[HttpConnection, Heard]:
+def connected(heads: HttpHeaderCache) -> tuple[HttpConnection, Heard]:
     """Return an open connection and its owner."""
     owner = Heard()
     connection = HttpConnection(owner, heads)
@@ -132,15 +132,15 @@ def test_a_reply_whose_head_is_known_is_told_as_one_that_is_parsed(
     replies: list[bytes], cuts: list[int | None]
 ) -> None:
     """However it is cut: the same status, headers and body, and the connection is free again."""
-    connection, owner = connected(Heads(80))
+    connection, owner = connected(HttpHeaderCache(80))
     for reply, cut in zip(replies, cuts, strict=False):
-        fresh = heard_of(reply, *connected(Heads(80)), cut=None)
+        fresh = heard_of(reply, *connected(HttpHeaderCache(80)), cut=None)
         assert heard_of(reply, connection, owner, cut).told == fresh.told
 
 
 def test_a_reply_to_head_teaches_nothing() -> None:
     """Its length speaks of a body that does not come."""
-    heads = Heads(80)
+    heads = HttpHeaderCache(80)
     connection, _ = connected(heads)
     connection.send((b"?",), Heard(), is_head=True)
     connection.data_received(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n")

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from http_rig import Answers, Rig, Visit, ended, play, request
 
-from coldspark.node.transport.health_check import status, until_healthy
-from coldspark.node.transport.http_upstream import head
+from coldspark.node.transport.health_check import status, wait_until_healthy
+from coldspark.node.transport.http_upstream import request_head
 from coldspark.spec.types import FailureKind, RequestId
 
 
@@ -35,13 +35,13 @@ def test_only_what_the_caller_said_is_sent() -> None:
     """Host, type, length and the invocation's own headers; hop-by-hop ones are dropped."""
     headers = (("x-a", "b"), ("connection", "close"), ("host", "evil"), ("x-b", "1\r\nx-c: 2"))
 
-    text = head(request(path="/v1/a b?c=d", headers=headers), "/v1/a b?c=d", 80).decode()
+    text = request_head(request(path="/v1/a b?c=d", headers=headers), "/v1/a b?c=d", 80).decode()
 
     assert text == (
         "POST /v1/a%20b?c=d HTTP/1.1\r\nhost: 127.0.0.1:80\r\ncontent-type: text/plain\r\n"
         "content-length: 2\r\nx-a: b\r\nx-b: 1  x-c: 2\r\n\r\n"
     )
-    assert "content-length" not in head(request(method="GET", body=b""), "/", 80).decode()
+    assert "content-length" not in request_head(request(method="GET", body=b""), "/", 80).decode()
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_health_waits_for_200() -> None:
 
     async def scenario() -> None:
         async with Rig(serve) as rig:
-            await until_healthy(rig.port, "/ping")
+            await wait_until_healthy(rig.port, "/ping")
             assert rig.connections == 3
         assert await status(rig.port, "/ping") is None
 

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from coldspark.node.launch_resolver import Progress, Resolver
-from coldspark.spec.types import OWN_REQUIREMENTS, ArtifactId, Handler, Spec
+from coldspark.node.launch_resolver import LaunchResolver, Progress
+from coldspark.spec.types import OWN_REQUIREMENTS, ArtifactId, HandlerProgram, Spec
 
 
 class Shelf:
@@ -43,8 +43,8 @@ def test_requirements_inside_a_model_archive_are_built_ahead(tmp_path: Path) -> 
     (tmp_path / "code").mkdir()
     (tmp_path / "code/requirements.txt").write_text("numpy  # arrays\n\n# not this\n")
     builder = Builder()
-    resolver = Resolver(environments=builder, artifacts=Shelf(tmp_path), instance="i")
-    spec = Spec(handler=Handler(program="inference.py"), model="s3://bucket/model.tar.gz")
+    resolver = LaunchResolver(environments=builder, artifacts=Shelf(tmp_path), instance="i")
+    spec = Spec(handler=HandlerProgram(program="inference.py"), model="s3://bucket/model.tar.gz")
 
     files = asyncio.run(resolver.gather(spec, print))
 
@@ -55,8 +55,8 @@ def test_requirements_inside_a_model_archive_are_built_ahead(tmp_path: Path) -> 
 def test_what_an_image_brings_is_built_with_the_codes_own_requirements(tmp_path: Path) -> None:
     """In one environment, from code in an archive of its own; no file is no line."""
     builder = Builder()
-    resolver = Resolver(environments=builder, artifacts=Shelf(tmp_path), instance="i")
-    handler = Handler(requirements=("torch==2.5", OWN_REQUIREMENTS))
+    resolver = LaunchResolver(environments=builder, artifacts=Shelf(tmp_path), instance="i")
+    handler = HandlerProgram(requirements=("torch==2.5", OWN_REQUIREMENTS))
     spec = Spec(handler=handler, code="s3://bucket/sourcedir.tar.gz")
 
     asyncio.run(resolver.gather(spec, print))
@@ -69,8 +69,8 @@ def test_what_an_image_brings_is_built_with_the_codes_own_requirements(tmp_path:
 
 def test_a_download_is_told_of_ten_times(tmp_path: Path) -> None:
     """Often enough to see that it goes on, seldom enough for a log."""
-    resolver = Resolver(environments=Builder(), artifacts=Shelf(tmp_path), instance="i")
-    spec = Spec(handler=Handler(program="inference.py"), model="s3://bucket/model.tar.gz")
+    resolver = LaunchResolver(environments=Builder(), artifacts=Shelf(tmp_path), instance="i")
+    spec = Spec(handler=HandlerProgram(program="inference.py"), model="s3://bucket/model.tar.gz")
     told: list[str] = []
 
     asyncio.run(resolver.gather(spec, told.append))

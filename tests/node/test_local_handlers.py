@@ -10,8 +10,16 @@ import pytest
 from local_rig import ECHO, SLOW, Rig, alive, gone, opened, play, spec, until
 
 from coldspark.errors import Conflict, StartFailed
-from coldspark.spec.messages import Device, Grant
-from coldspark.spec.types import MIB, DeviceId, EndpointName, Handler, NodeId, ReplicaId, RootCause
+from coldspark.spec.messages import Device, Reservation
+from coldspark.spec.types import (
+    MIB,
+    DeviceId,
+    EndpointName,
+    HandlerProgram,
+    NodeId,
+    ReplicaId,
+    RootCause,
+)
 
 pytestmark = pytest.mark.process
 
@@ -81,7 +89,7 @@ def transform_fn(model, data, content_type, accept):
             Device(id=DeviceId("0"), type="T4", memory_bytes=1, is_simulated=True),
             Device(id=DeviceId("GPU-1"), type="T4", memory_bytes=1),
         )
-        granted = Grant(replica=ReplicaId("r1"), node=NodeId("n"), devices=devices)
+        granted = Reservation(replica=ReplicaId("r1"), node=NodeId("n"), devices=devices)
         replica = await rig.ready(rig.start(what, granted))
         sink = await rig.call(replica).ended()
         seen = json.loads(sink.body)
@@ -133,13 +141,13 @@ def test_what_cannot_be_prepared_says_why(tmp_path: Path) -> None:
     """No model data, no environment, no program."""
 
     async def scenario(rig: Rig) -> None:
-        missing = rig.start(spec(handler=Handler(), model="file:///nowhere"))
+        missing = rig.start(spec(handler=HandlerProgram(), model="file:///nowhere"))
         url = rig.model("req", {"code/inference.py": ECHO, "code/requirements.txt": "impossible\n"})
-        unbuilt = rig.start(spec(handler=Handler(), model=url))
+        unbuilt = rig.start(spec(handler=HandlerProgram(), model=url))
         url = rig.model("model", {"code/inference.py": ECHO})
         long = rig.handler(ECHO, environment=(("A", "x" * 90_000), ("B", "x" * 90_000)))
         torn = rig.handler(ECHO, environment=(("TORN", "a\0b"),))
-        unnamed = rig.start(spec(handler=Handler(program="other.py"), model=url))
+        unnamed = rig.start(spec(handler=HandlerProgram(program="other.py"), model=url))
         end = await rig.exited(missing)
         assert (end.cause, end.exit_status) == (RootCause.ARTIFACT_UNAVAILABLE, None)
         end = await rig.exited(unbuilt)

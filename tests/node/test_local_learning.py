@@ -6,7 +6,7 @@ import pytest
 from local_rig import ECHO, Rig, play, until
 
 from coldspark.node.warmth import TemplateView
-from coldspark.spec.messages import Device, Grant
+from coldspark.spec.messages import Device, Reservation
 from coldspark.spec.types import DeviceId, NodeId, ReplicaId, Revision, RevisionId, Spec
 
 pytestmark = pytest.mark.process
@@ -205,7 +205,7 @@ def test_on_a_gpu_only_the_setup_runs_before_the_fork(tmp_path: Path) -> None:
     async def scenario(rig: Rig) -> None:
         what = rig.handler_spec(SETUP)
         device = Device(id=DeviceId("0"), type="T4", memory_bytes=16 * 2**30)
-        grant = Grant(replica=ReplicaId("r1"), node=NodeId("here"), devices=(device,))
+        grant = Reservation(replica=ReplicaId("r1"), node=NodeId("here"), devices=(device,))
         replica = await rig.ready(rig.start(what, grant))
         setter, loader = await answer(rig, replica)
         ((_, template, _),) = rig.engine.templates()

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from local_rig import ECHO, Rig, play, spec, until
 
-from coldspark.node.warmth import Rung, Warmth
-from coldspark.spec.types import Command, Handler, Revision, RevisionId, Spec
+from coldspark.node.warmth import NextStart, WakeLevel
+from coldspark.spec.types import Command, HandlerProgram, Revision, RevisionId, Spec
 
 pytestmark = pytest.mark.process
 
@@ -19,7 +19,7 @@ THREADED = (
 SOCKETED = "import socket\n" + ECHO.replace("return None", "return socket.socket()")
 
 
-def warmth(rig: Rig, what: Spec) -> Warmth:
+def warmth(rig: Rig, what: Spec) -> NextStart:
     """Return what the engine says of the revision that the rig starts."""
     return rig.engine.warmth(Revision(id=RevisionId("0" * 16), spec=what))
 
@@ -29,16 +29,16 @@ def test_a_wake_tells_the_rung_that_it_started_from(tmp_path: Path) -> None:
 
     async def scenario(rig: Rig) -> None:
         what = rig.handler_spec(SLEEPY)
-        assert warmth(rig, what).rung is Rung.REMOTE
+        assert warmth(rig, what).rung is WakeLevel.REMOTE
         first = await rig.ready(rig.start(what))
         begun = rig.engine.start_of(first)
         assert begun is not None
-        assert begun.rung is Rung.CACHED
-        await until(lambda: warmth(rig, what).rung is Rung.STANDBY)
+        assert begun.rung is WakeLevel.CACHED
+        await until(lambda: warmth(rig, what).rung is WakeLevel.STANDBY)
         second = await rig.ready(rig.start(what))
         again = rig.engine.start_of(second)
         assert again is not None
-        assert again.rung is Rung.STANDBY
+        assert again.rung is WakeLevel.STANDBY
         assert "with its model" in (again.started_by or "")
 
     play(tmp_path, scenario)
@@ -50,7 +50,7 @@ def test_what_is_prepared_wakes_from_a_standby(tmp_path: Path) -> None:
     async def scenario(rig: Rig) -> None:
         what = rig.handler_spec(SLEEPY)
         await rig.engine.prepare(what, print)
-        await until(lambda: warmth(rig, what).rung is Rung.STANDBY)
+        await until(lambda: warmth(rig, what).rung is WakeLevel.STANDBY)
 
     play(tmp_path, scenario)
 
@@ -90,12 +90,12 @@ def test_a_template_tells_the_private_memory_of_its_model(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("program", "rung", "words"),
     [
-        (THREADED, Rung.CACHED, "imported after the fork: the program started threads"),
-        (SOCKETED, Rung.STANDBY, "idle replicas end"),
+        (THREADED, WakeLevel.CACHED, "imported after the fork: the program started threads"),
+        (SOCKETED, WakeLevel.STANDBY, "idle replicas end"),
     ],
 )
 def test_what_cannot_be_shared_is_no_higher_rung(
-    tmp_path: Path, program: str, rung: Rung, words: str
+    tmp_path: Path, program: str, rung: WakeLevel, words: str
 ) -> None:
     """A template without the program spares no import; one without the model still does."""
 
@@ -130,9 +130,9 @@ def test_a_command_is_never_imported_ahead(tmp_path: Path) -> None:
         replica = await rig.ready(rig.start(what))
         begun = rig.engine.start_of(replica)
         assert begun is not None
-        assert begun.rung is Rung.CACHED
+        assert begun.rung is WakeLevel.CACHED
         told = warmth(rig, what)
-        assert (told.rung, told.template) == (Rung.CACHED, None)
+        assert (told.rung, told.template) == (WakeLevel.CACHED, None)
         assert "only a handler can be imported ahead" in told.why
 
     play(tmp_path, scenario)
@@ -148,7 +148,7 @@ def test_a_dropped_template_says_why_it_went(tmp_path: Path) -> None:
         await rig.exited(replica)
         await until(lambda: warmth(rig, what).template is None)
         told = warmth(rig, what)
-        assert told.rung is Rung.CACHED
+        assert told.rung is WakeLevel.CACHED
         assert told.why == "no template: it had no replica for 0.05 s"
         begun = rig.engine.start_of(replica)
         assert begun is not None
@@ -178,9 +178,9 @@ def test_sizes_are_measured_once_files_are_known(tmp_path: Path) -> None:
     async def scenario(rig: Rig) -> None:
         what = rig.handler_spec(ECHO)
         revision = Revision(id=RevisionId("0" * 16), spec=what)
-        assert (await rig.engine.stock(revision)).model_bytes is None
+        assert (await rig.engine.cached_files(revision)).model_bytes is None
         await rig.ready(rig.start(what))
-        stock = await rig.engine.stock(revision)
+        stock = await rig.engine.cached_files(revision)
         assert stock.model_bytes == len(ECHO)
         assert stock.has_own_environment is False
 
@@ -192,12 +192,12 @@ def test_an_environment_built_in_the_wake_is_told(tmp_path: Path) -> None:
 
     async def scenario(rig: Rig) -> None:
         url = rig.model("model", {"code/inference.py": ECHO})
-        what = Spec(handler=Handler(requirements=("numpy",)), model=url)
+        what = Spec(handler=HandlerProgram(requirements=("numpy",)), model=url)
         replica = await rig.ready(rig.start(what))
         begun = rig.engine.start_of(replica)
         assert begun is not None
         assert begun.is_environment_built
-        assert begun.rung is Rung.REMOTE
+        assert begun.rung is WakeLevel.REMOTE
 
     play(tmp_path, scenario)
 

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from coldspark.node.logs.log_pipe import LogPipe
-from coldspark.node.logs.replica_logs import ENDED_KEPT, FOLLOWER_LINES, TAIL_LINES, Logs
+from coldspark.node.logs.replica_logs import ENDED_MAX, FOLLOWER_LINES, TAIL_LINES, ReplicaLogs
 from coldspark.spec.types import EndpointName, FleetId, ReplicaId
 
 R, FLEET, ENDPOINT = ReplicaId("r-1"), FleetId("echo/main"), EndpointName("echo")
@@ -13,10 +13,10 @@ R, FLEET, ENDPOINT = ReplicaId("r-1"), FleetId("echo/main"), EndpointName("echo"
 
 def test_lines_are_read_from_memory_and_from_disk(tmp_path: Path) -> None:
     """The tail is the same before and after the end."""
-    logs = Logs(tmp_path)
+    logs = ReplicaLogs(tmp_path)
     log = logs.open(R, FLEET, 1_000_000)
     log.writer("stdout")(b"one\ntwo\n")
-    log.remark("said by us")
+    log.append("said by us")
     log.writer("stderr")(b"three\n")
 
     living = logs.tail(R, 10)
@@ -35,7 +35,7 @@ def test_lines_are_read_from_memory_and_from_disk(tmp_path: Path) -> None:
 
 def test_a_log_never_takes_more_than_its_share_of_the_disk(tmp_path: Path) -> None:
     """Two halves are kept; the newest lines are always among them."""
-    logs = Logs(tmp_path)
+    logs = ReplicaLogs(tmp_path)
     write = logs.open(R, FLEET, 20_000).writer("stdout")
     for number in range(5_000):
         write(b"line %d\n" % number)
@@ -49,45 +49,45 @@ def test_a_log_never_takes_more_than_its_share_of_the_disk(tmp_path: Path) -> No
 
 def test_the_oldest_ended_replicas_are_forgotten(tmp_path: Path) -> None:
     """A fleet keeps the logs of so many ended replicas."""
-    logs = Logs(tmp_path)
-    for number in range(ENDED_KEPT + 5):
+    logs = ReplicaLogs(tmp_path)
+    for number in range(ENDED_MAX + 5):
         replica = ReplicaId(f"r{number}")
-        logs.open(replica, FLEET, 1_000).remark(f"from {number}")
+        logs.open(replica, FLEET, 1_000).append(f"from {number}")
         os.utime(next(tmp_path.rglob(f"r{number}.log")), (number, number))
         logs.close(replica)
 
     texts = [line.text for line in logs.newest(ENDPOINT, 1_000)]
 
-    assert len(texts) == ENDED_KEPT
+    assert len(texts) == ENDED_MAX
     assert "from 0" not in texts
-    assert f"from {ENDED_KEPT + 4}" in texts
+    assert f"from {ENDED_MAX + 4}" in texts
 
 
 def test_the_logs_of_an_earlier_run_are_forgotten_first(tmp_path: Path) -> None:
     """A restart knows of what lies there, by age."""
-    for number in range(ENDED_KEPT):
-        earlier = Logs(tmp_path)
+    for number in range(ENDED_MAX):
+        earlier = ReplicaLogs(tmp_path)
         replica = ReplicaId(f"r{number}")
-        earlier.open(replica, FLEET, 1_000).remark(f"from {number}")
+        earlier.open(replica, FLEET, 1_000).append(f"from {number}")
         os.utime(next(tmp_path.rglob(f"r{number}.log")), (number, number))
         earlier.close(replica)
 
-    logs = Logs(tmp_path)
+    logs = ReplicaLogs(tmp_path)
     for name in ("new-a", "new-b"):
-        logs.open(ReplicaId(name), FLEET, 1_000).remark(f"from {name}")
+        logs.open(ReplicaId(name), FLEET, 1_000).append(f"from {name}")
         logs.close(ReplicaId(name))
     texts = [line.text for line in logs.newest(ENDPOINT, 1_000)]
 
-    assert len(texts) == ENDED_KEPT
+    assert len(texts) == ENDED_MAX
     assert {"from 0", "from 1"}.isdisjoint(texts)
     assert {"from 2", "from new-a", "from new-b"} <= set(texts)
 
 
 def test_names_climb_nowhere(tmp_path: Path) -> None:
     """A replica or variant with dots and slashes stays inside the directory."""
-    logs = Logs(tmp_path / "logs")
+    logs = ReplicaLogs(tmp_path / "logs")
     replica = ReplicaId("../../evil")
-    logs.open(replica, FleetId("echo/.."), 1_000).remark("hello")
+    logs.open(replica, FleetId("echo/.."), 1_000).append("hello")
 
     assert logs.tail(replica, 1) == ("hello",)
     assert [path.name for path in tmp_path.iterdir()] == ["logs"]
@@ -97,8 +97,8 @@ def test_names_climb_nowhere(tmp_path: Path) -> None:
 def test_a_disk_that_refuses_ends_nobody(tmp_path: Path) -> None:
     """The tail in memory still has the lines."""
     (tmp_path / "echo").write_text("a file where a directory should be")
-    logs = Logs(tmp_path)
-    logs.open(R, FLEET, 1_000).remark("hello")
+    logs = ReplicaLogs(tmp_path)
+    logs.open(R, FLEET, 1_000).append("hello")
 
     assert logs.tail(R, 1) == ("hello",)
     logs.close(R)
@@ -106,7 +106,7 @@ def test_a_disk_that_refuses_ends_nobody(tmp_path: Path) -> None:
 
 def test_a_slow_follower_loses_lines_and_is_told(tmp_path: Path) -> None:
     """Following never holds anybody up."""
-    logs, calls = Logs(tmp_path), []
+    logs, calls = ReplicaLogs(tmp_path), []
     follower = logs.follow(ENDPOINT, lambda: calls.append(1))
     write = logs.open(R, FLEET, 10_000_000).writer("stdout")
     for number in range(FOLLOWER_LINES + 7):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from coldspark.node.root_cause import Evidence, describe_status, diagnose
+from coldspark.node.root_cause import ExitEvidence, describe_status, diagnose
 from coldspark.spec.types import GIB, RootCause
 
 LOGS = [
@@ -57,7 +57,7 @@ LOGS = [
 @pytest.mark.parametrize(("line", "cause", "words"), LOGS)
 def test_a_log_line_names_cause_and_cure(line: str, cause: RootCause, words: str) -> None:
     """The last telling line decides, even with noise after it."""
-    evidence = Evidence(exit_status=1, log_tail=("loading", line, "bye"))
+    evidence = ExitEvidence(exit_status=1, log_tail=("loading", line, "bye"))
 
     found, message = diagnose(evidence)
 
@@ -68,7 +68,7 @@ def test_a_log_line_names_cause_and_cure(line: str, cause: RootCause, words: str
 
 def test_the_kernels_word_comes_first() -> None:
     """Out of memory by the cgroup's count beats what the log says, and states the limit."""
-    evidence = Evidence(
+    evidence = ExitEvidence(
         exit_status=-9, oom_limit_bytes=2 * GIB, log_tail=("ModuleNotFoundError: No module 'x'",)
     )
 
@@ -82,7 +82,7 @@ def test_the_replicas_own_word_is_kept_and_gets_its_cure() -> None:
     """BROKEN brings the cause; the message is completed, not replaced."""
     broken = (RootCause.IMPORT_ERROR, "ModuleNotFoundError: No module named 'sklearn'")
 
-    cause, message = diagnose(Evidence(exit_status=78, broken=broken))
+    cause, message = diagnose(ExitEvidence(exit_status=78, broken=broken))
 
     assert cause is RootCause.IMPORT_ERROR
     assert message.startswith("ModuleNotFoundError: No module named 'sklearn': Python found no")
@@ -90,7 +90,7 @@ def test_the_replicas_own_word_is_kept_and_gets_its_cure() -> None:
 
 def test_a_command_that_ends_without_a_port_is_told_to_bind_it() -> None:
     """Exit 0 before the port opened: it went to the background, or did nothing."""
-    cause, message = diagnose(Evidence(exit_status=0, unopened_port=4711))
+    cause, message = diagnose(ExitEvidence(exit_status=0, unopened_port=4711))
 
     assert cause is RootCause.PORT_NEVER_OPENED
     assert "4711" in message
@@ -99,14 +99,14 @@ def test_a_command_that_ends_without_a_port_is_told_to_bind_it() -> None:
 
 def test_a_command_stopped_while_its_port_is_closed_is_told_the_same() -> None:
     """The fleet's start timeout stops it; the cause is still the port."""
-    cause, _ = diagnose(Evidence(exit_status=-15, unopened_port=4711, was_stopped=True))
+    cause, _ = diagnose(ExitEvidence(exit_status=-15, unopened_port=4711, was_stopped=True))
 
     assert cause is RootCause.PORT_NEVER_OPENED
 
 
 def test_a_stop_is_no_failure() -> None:
     """What the platform asked for is called so, whatever the log holds."""
-    evidence = Evidence(exit_status=-15, was_ready=True, was_stopped=True, log_tail=("Killed",))
+    evidence = ExitEvidence(exit_status=-15, was_ready=True, was_stopped=True, log_tail=("Killed",))
 
     assert diagnose(evidence) == (
         RootCause.KILLED,
@@ -118,7 +118,7 @@ def test_an_old_log_line_does_not_explain_a_signal() -> None:
     """A replica that served and then crashed natively did not die of a missing file."""
     log = ("FileNotFoundError: [Errno 2] No such file or directory: 'a'",)
 
-    cause, message = diagnose(Evidence(exit_status=-11, was_ready=True, log_tail=log))
+    cause, message = diagnose(ExitEvidence(exit_status=-11, was_ready=True, log_tail=log))
 
     assert cause is RootCause.KILLED
     assert "native code crashed" in message
@@ -127,7 +127,7 @@ def test_an_old_log_line_does_not_explain_a_signal() -> None:
 
 def test_a_violation_of_the_channel_is_named() -> None:
     """Garbage on the channel is the handler's fault."""
-    cause, message = diagnose(Evidence(exit_status=-9, violation="sent what is no frame: x"))
+    cause, message = diagnose(ExitEvidence(exit_status=-9, violation="sent what is no frame: x"))
 
     assert cause is RootCause.HANDLER_INVALID
     assert "sent what is no frame" in message
@@ -140,11 +140,11 @@ def test_a_violation_of_the_channel_is_named() -> None:
 def test_every_status_has_words(status: int | None, words: str) -> None:
     """Also a signal without a name."""
     assert words in describe_status(status)
-    diagnose(Evidence(exit_status=status))
+    diagnose(ExitEvidence(exit_status=status))
 
 
 def test_messages_are_bounded() -> None:
     """A line of any length makes a message of at most 500 characters."""
-    _, message = diagnose(Evidence(exit_status=1, log_tail=("ImportError: " + "x" * 9_000,)))
+    _, message = diagnose(ExitEvidence(exit_status=1, log_tail=("ImportError: " + "x" * 9_000,)))
 
     assert len(message) <= 500

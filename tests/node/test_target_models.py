@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from coldspark.errors import ArtifactUnavailable
-from coldspark.node.models.model_load import Told
+from coldspark.node.models.model_load import TargetModelOutcome
 from coldspark.node.models.target_models import ModelMeter, TargetModels, url_of
 from coldspark.node.transport.channel import CANCELLED
 from coldspark.node.worker.multi_model_server import DIRECTORY, DOINGS
@@ -35,7 +35,7 @@ class House:
         self.flows: list[str] = []
         self.aborted: list[RequestId] = []
         self.fetched: list[str] = []
-        self.told: list[Told] = []
+        self.told: list[TargetModelOutcome] = []
         self.store: asyncio.Future[Path] = asyncio.get_running_loop().create_future()
         self.tasks: list[asyncio.Task[None]] = []
         self.models = TargetModels(
@@ -187,7 +187,7 @@ def test_what_became_of_a_model_is_measured_in_cloudwatchs_words() -> None:
         house.sent[1][1].on_reply(200, [], b"", None)
         meter = ModelMeter(metrics=Book(), endpoint="e", variant="v")  # type: ignore[arg-type]
         for told in house.told:
-            meter.hear(told)
+            meter.record(told)
         names = [name for name, _, _ in taken]
         assert names == [
             "ModelCacheHit",

@@ -11,8 +11,8 @@ import pytest
 from s3_proxy import S3
 
 from coldspark.errors import ArtifactUnavailable, BodyTooLarge, InvalidRequest
-from coldspark.objects.artifacts import Artifacts
-from coldspark.objects.remote_buckets import Bucket, Reading, Remote
+from coldspark.objects.artifacts import ArtifactDirectory
+from coldspark.objects.remote_buckets import RangeResponse, RemoteBucket, RemoteObject
 from coldspark.spec.types import ArtifactId
 
 
@@ -36,11 +36,11 @@ async def chunks(content: bytes, size: int = 7) -> AsyncIterator[bytes]:
 def test_an_upload_is_known_by_its_hash_and_read_as_a_directory(tmp_path: Path) -> None:
     """Twice the same is one; the code is there for the next server, too."""
     content = tar_gz(model="weights")
-    artifacts = Artifacts(tmp_path)
+    artifacts = ArtifactDirectory(tmp_path)
     id = asyncio.run(artifacts.put(chunks(content), 10_000))
     assert id == hashlib.sha256(content).hexdigest()
     assert asyncio.run(artifacts.put(chunks(content), 10_000, expected=id)) == id
-    again = Artifacts(tmp_path)
+    again = ArtifactDirectory(tmp_path)
     assert asyncio.run(again.has(id))
     assert (again.code_dir(id) / "model").read_text() == "weights"
     assert asyncio.run(again.fetch(f"artifact:{id}")) == again.code_dir(id)
@@ -49,7 +49,7 @@ def test_an_upload_is_known_by_its_hash_and_read_as_a_directory(tmp_path: Path) 
 
 def test_an_upload_that_is_wrong_leaves_nothing(tmp_path: Path) -> None:
     """Too large, of another hash, or no archive."""
-    artifacts = Artifacts(tmp_path)
+    artifacts = ArtifactDirectory(tmp_path)
     content = tar_gz(model="weights")
     with pytest.raises(BodyTooLarge, match="over the limit of 9 bytes"):
         asyncio.run(artifacts.put(chunks(content), 9))
@@ -67,7 +67,7 @@ def test_an_upload_that_is_wrong_leaves_nothing(tmp_path: Path) -> None:
 )
 def test_what_is_not_there_is_named_with_reason_and_cure(tmp_path: Path, url: str) -> None:
     """A person must see at once which URL was meant."""
-    artifacts = Artifacts(tmp_path)
+    artifacts = ArtifactDirectory(tmp_path)
     with pytest.raises(ArtifactUnavailable) as refused:
         asyncio.run(artifacts.fetch(url))
     assert url in refused.value.message
@@ -79,7 +79,7 @@ def test_a_local_directory_is_used_in_place(tmp_path: Path) -> None:
     """No copy of what may be many gigabytes."""
     model = tmp_path / "my model"
     model.mkdir()
-    artifacts = Artifacts(tmp_path / "root")
+    artifacts = ArtifactDirectory(tmp_path / "root")
     for url in (str(model), f"file://{tmp_path}/my%20model"):
         assert asyncio.run(artifacts.fetch(url)) == model
 
@@ -88,7 +88,7 @@ def test_a_local_archive_is_unpacked_once_until_it_changes(tmp_path: Path) -> No
     """The cache goes by path, size and modification time."""
     archive = tmp_path / "model.tar.gz"
     archive.write_bytes(tar_gz(model="one"))
-    artifacts = Artifacts(tmp_path / "root")
+    artifacts = ArtifactDirectory(tmp_path / "root")
     first = asyncio.run(artifacts.fetch(str(archive)))
     assert asyncio.run(artifacts.fetch(f"file://{archive}")) == first
     archive.write_bytes(tar_gz(model="other"))
@@ -99,7 +99,7 @@ def test_a_local_archive_is_unpacked_once_until_it_changes(tmp_path: Path) -> No
 
 def test_a_stamp_changes_with_the_data_alone(tmp_path: Path) -> None:
     """A file, a file within a directory; not what Python leaves beside code."""
-    artifacts = Artifacts(tmp_path / "artifacts")
+    artifacts = ArtifactDirectory(tmp_path / "artifacts")
     model = tmp_path / "models"
     (model / "code").mkdir(parents=True)
     program, packed = model / "code" / "inference.py", tmp_path / "m.tar.gz"
@@ -123,7 +123,7 @@ def test_a_stamp_changes_with_the_data_alone(tmp_path: Path) -> None:
 def test_a_local_single_file_lies_in_a_directory_of_its_own(tmp_path: Path) -> None:
     """Such as one GGUF file."""
     (tmp_path / "tiny.gguf").write_text("weights")
-    folder = asyncio.run(Artifacts(tmp_path / "root").fetch(str(tmp_path / "tiny.gguf")))
+    folder = asyncio.run(ArtifactDirectory(tmp_path / "root").fetch(str(tmp_path / "tiny.gguf")))
     assert [path.read_text() for path in folder.iterdir()] == ["weights"]
 
 
@@ -131,13 +131,15 @@ def test_a_local_single_file_lies_in_a_directory_of_its_own(tmp_path: Path) -> N
 def downloads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the keys as ranges of them are read."""
     keys: list[str] = []
-    read = Bucket.read
+    read = RemoteBucket.read
 
-    async def spied(self: Bucket, remote: Remote, start: int, end: int) -> Reading:
+    async def spied(
+        self: RemoteBucket, remote: RemoteObject, start: int, end: int
+    ) -> RangeResponse:
         keys.append(remote.key)
         return await read(self, remote, start, end)
 
-    monkeypatch.setattr(Bucket, "read", spied)
+    monkeypatch.setattr(RemoteBucket, "read", spied)
     return keys
 
 
@@ -149,7 +151,7 @@ def test_an_object_is_downloaded_once_until_it_changes(
     url = "s3://models/llm/model.tar.gz"
 
     async def ten() -> set[Path]:
-        artifacts = Artifacts(tmp_path, s3_options=s3.options)
+        artifacts = ArtifactDirectory(tmp_path, s3_options=s3.options)
         return set(await asyncio.gather(*(artifacts.fetch(url) for _ in range(10))))
 
     (first,) = asyncio.run(ten())
@@ -167,7 +169,7 @@ def test_a_prefix_brings_all_objects_and_a_plain_object_its_file(tmp_path: Path,
     s3.put("tree/config.json", b"{}")
     s3.put("tree/parts/weights.bin", large)
     s3.put("treetop", b"another")
-    artifacts = Artifacts(tmp_path, s3_options=s3.options)
+    artifacts = ArtifactDirectory(tmp_path, s3_options=s3.options)
     heard: list[tuple[int, int]] = []
     tree = asyncio.run(artifacts.fetch("s3://models/tree/", lambda *now: heard.append(now)))
     total = len(large) + 2
@@ -185,7 +187,7 @@ def test_a_prefix_brings_all_objects_and_a_plain_object_its_file(tmp_path: Path,
 def test_a_missing_object_is_unavailable(tmp_path: Path, s3: S3, url: str) -> None:
     """With the URL and a cure in the message."""
     with pytest.raises(ArtifactUnavailable, match=url):
-        asyncio.run(Artifacts(tmp_path, s3_options=s3.options).fetch(url))
+        asyncio.run(ArtifactDirectory(tmp_path, s3_options=s3.options).fetch(url))
     assert list((tmp_path / "objects").iterdir()) == []
 
 
@@ -193,19 +195,23 @@ def test_a_missing_object_is_unavailable(tmp_path: Path, s3: S3, url: str) -> No
 def test_a_url_that_the_client_cannot_write_is_refused(tmp_path: Path, s3: S3, url: str) -> None:
     """Whatever a caller types ends in our own error, not in the client's panic."""
     with pytest.raises(ArtifactUnavailable, match="is not available"):
-        asyncio.run(Artifacts(tmp_path, s3_options=s3.options).fetch(url))
+        asyncio.run(ArtifactDirectory(tmp_path, s3_options=s3.options).fetch(url))
 
 
 def test_an_unknown_s3_option_is_named(tmp_path: Path) -> None:
     """A slip in the server's configuration shows at the first download."""
     with pytest.raises(ArtifactUnavailable, match="nonsense"):
-        asyncio.run(Artifacts(tmp_path, s3_options={"nonsense": "1"}).fetch("s3://models/x"))
+        asyncio.run(
+            ArtifactDirectory(tmp_path, s3_options={"nonsense": "1"}).fetch("s3://models/x")
+        )
 
 
 def test_an_object_that_is_no_archive_leaves_nothing(tmp_path: Path, s3: S3) -> None:
     """The next try begins anew."""
     s3.put("fake.tar.gz", b"<html>not what you think</html>")
     with pytest.raises(ArtifactUnavailable, match="no whole tar"):
-        asyncio.run(Artifacts(tmp_path, s3_options=s3.options).fetch("s3://models/fake.tar.gz"))
+        asyncio.run(
+            ArtifactDirectory(tmp_path, s3_options=s3.options).fetch("s3://models/fake.tar.gz")
+        )
     for room in ("incoming", "objects"):
         assert list((tmp_path / room).iterdir()) == []

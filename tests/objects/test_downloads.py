@@ -15,10 +15,10 @@ from s3_proxy import HOLD_S, S3, Proxy
 
 from coldspark.errors import ArtifactUnavailable
 from coldspark.objects import partial_downloads
-from coldspark.objects.artifacts import Artifacts
+from coldspark.objects.artifacts import ArtifactDirectory
 from coldspark.objects.downloads import RANGE_BYTES, Downloads
-from coldspark.objects.partial_downloads import Partial
-from coldspark.objects.remote_buckets import Bucket, ObjectChanged, Remote
+from coldspark.objects.partial_downloads import PartialDownload
+from coldspark.objects.remote_buckets import ObjectChanged, RemoteBucket, RemoteObject
 
 FETCH = """
 import asyncio, json, sys
@@ -43,7 +43,7 @@ def the_file(folder: Path) -> bytes:
 
 def fetch(root: Path, proxy: Proxy, url: str, ranges_at_once: int = 8) -> Path:
     """Fetch as a new server would."""
-    artifacts = Artifacts(root, s3_options=proxy.options, ranges_at_once=ranges_at_once)
+    artifacts = ArtifactDirectory(root, s3_options=proxy.options, ranges_at_once=ranges_at_once)
     return asyncio.run(artifacts.fetch(url))
 
 
@@ -51,7 +51,7 @@ def interrupt(root: Path, proxy: Proxy, url: str) -> None:
     """Fetch until two ranges are held back, and give up."""
 
     async def give_up() -> None:
-        artifacts = Artifacts(root, s3_options=proxy.options, ranges_at_once=2)
+        artifacts = ArtifactDirectory(root, s3_options=proxy.options, ranges_at_once=2)
         async with asyncio.TaskGroup() as group:
             fetching = group.create_task(artifacts.fetch(url))
             for _ in range(2):
@@ -78,7 +78,7 @@ def test_after_a_kill_only_the_rest_is_transferred(tmp_path: Path, s3: S3, proxy
     assert not list((tmp_path / "objects").iterdir())
     before = len(proxy.reads)
     heard: list[tuple[int, int]] = []
-    artifacts = Artifacts(tmp_path, s3_options=proxy.options)
+    artifacts = ArtifactDirectory(tmp_path, s3_options=proxy.options)
     folder = asyncio.run(artifacts.fetch(url, lambda *now: heard.append(now)))
     assert the_file(folder) == content
     assert len(proxy.reads) - before == 2
@@ -157,11 +157,11 @@ def test_an_object_replaced_while_it_is_read_is_refused(
     """The bytes of two objects never make one file."""
 
     async def replace_between() -> None:
-        bucket = Bucket("models", proxy.options)
+        bucket = RemoteBucket("models", proxy.options)
         s3.put("replaced", b"one")
         remote = await bucket.head("replaced")
         s3.put("replaced", b"two")
-        await Downloads(tmp_path).bring(bucket, remote, lambda more: None)
+        await Downloads(tmp_path).download(bucket, remote, lambda more: None)
 
     with pytest.raises(ObjectChanged, match="replaced while it was read"):
         asyncio.run(replace_between())
@@ -175,10 +175,10 @@ def test_an_object_of_another_size_than_listed_is_refused(
     s3.put("sized", b"seven b")
 
     async def bring() -> None:
-        bucket = Bucket("models", proxy.options)
+        bucket = RemoteBucket("models", proxy.options)
         listed = await bucket.head("sized")
-        remote = Remote("sized", listed.etag, listed.size_bytes + wrong)
-        await Downloads(tmp_path).bring(bucket, remote, lambda more: None)
+        remote = RemoteObject("sized", listed.etag, listed.size_bytes + wrong)
+        await Downloads(tmp_path).download(bucket, remote, lambda more: None)
 
     with pytest.raises(ObjectChanged, match=f"is 7 bytes long, not {7 + wrong}"):
         asyncio.run(bring())
@@ -203,7 +203,7 @@ def test_two_urls_of_one_object_make_one_download(tmp_path: Path, s3: S3, proxy:
     urls = ["s3://models/once/", "s3://models/once/deep/", "s3://models/once/deep/weights.bin"]
 
     async def all_at_once() -> list[Path]:
-        artifacts = Artifacts(tmp_path, s3_options=proxy.options)
+        artifacts = ArtifactDirectory(tmp_path, s3_options=proxy.options)
         return list(await asyncio.gather(*map(artifacts.fetch, urls)))
 
     folders = asyncio.run(all_at_once())
@@ -246,8 +246,8 @@ def test_an_empty_object_is_an_empty_file(tmp_path: Path, s3: S3, proxy: Proxy) 
 
 def test_a_file_closed_during_a_write_is_closed_after_it(tmp_path: Path) -> None:
     """A cancelled task's thread goes on; its descriptor must not become another file's."""
-    remote = Remote(key="x", etag="e", size_bytes=4)
-    partial = Partial(tmp_path / "x", remote, range_bytes=4)
+    remote = RemoteObject(key="x", etag="e", size_bytes=4)
+    partial = PartialDownload(tmp_path / "x", remote, range_bytes=4)
     with partial._open() as fds:
         partial.close()
         os.pwrite(fds.content, b"late", 0)

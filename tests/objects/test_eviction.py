@@ -9,18 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from s3_proxy import S3, Proxy
 
-from coldspark.objects.artifacts import Artifacts
-from coldspark.objects.eviction import Kept, held_bytes, remove, survey, to_evict
+from coldspark.objects.artifacts import ArtifactDirectory
+from coldspark.objects.eviction import CachedModel, held_bytes, list_cached, remove, to_evict
 
 LARGE = 1024**2
 
 
-def kept(name: str, used_ns: int, files: dict[int, int], is_living: bool = False) -> Kept:
+def kept(name: str, used_ns: int, files: dict[int, int], is_living: bool = False) -> CachedModel:
     """Return a directory."""
-    return Kept(path=Path(name), used_ns=used_ns, is_living=is_living, files=files)
+    return CachedModel(path=Path(name), used_ns=used_ns, is_living=is_living, files=files)
 
 
-def names(evicted: list[Kept]) -> list[str]:
+def names(evicted: list[CachedModel]) -> list[str]:
     """Return what went."""
     return [str(one.path) for one in evicted]
 
@@ -68,7 +68,7 @@ def test_whatever_is_kept_the_rest_fits_or_is_living(
     evicted = to_evict(rooms, bytes_max)
     assert not any(one.is_living for one in evicted)
 
-    def left(without: list[Kept]) -> int:
+    def left(without: list[CachedModel]) -> int:
         return sum(
             {i: s for one in rooms if one not in without for i, s in one.files.items()}.values()
         )
@@ -86,7 +86,7 @@ def test_an_evicted_directory_goes_with_the_blobs_that_it_alone_held(
     s3.put("shed/a/both", b"b" * LARGE)
     s3.put("shed/b/both", b"b" * LARGE)
     a, b = "s3://models/shed/a/", "s3://models/shed/b/"
-    artifacts = Artifacts(tmp_path, s3_options=proxy.options)
+    artifacts = ArtifactDirectory(tmp_path, s3_options=proxy.options)
     idle, living = (asyncio.run(artifacts.fetch(url)) for url in (a, b))
     assert 2 * LARGE <= held_bytes(tmp_path) < 2.5 * LARGE
     assert asyncio.run(artifacts.evict([b], 10 * LARGE)) == []
@@ -105,7 +105,7 @@ def test_an_evicted_directory_goes_with_the_blobs_that_it_alone_held(
 
 def test_to_ask_for_a_directory_makes_it_young(tmp_path: Path, s3: S3) -> None:
     """Use, not age, decides."""
-    artifacts = Artifacts(tmp_path, s3_options=s3.options)
+    artifacts = ArtifactDirectory(tmp_path, s3_options=s3.options)
     folders = []
     for name in ("one", "two"):
         s3.put(f"age/{name}/own", os.urandom(LARGE))
@@ -121,7 +121,7 @@ def test_a_local_file_lives_however_its_path_is_written(tmp_path: Path, url: str
     """And the file itself is never ours to remove."""
     path = tmp_path / "tiny.gguf"
     path.write_bytes(b"x" * LARGE)
-    artifacts = Artifacts(tmp_path / "root")
+    artifacts = ArtifactDirectory(tmp_path / "root")
     folder = asyncio.run(artifacts.fetch(str(path)))
     (tmp_path / "root/partial/left").write_bytes(b"x" * LARGE)
     gone = asyncio.run(artifacts.evict([url.format(path=path)], 0))
@@ -133,10 +133,10 @@ def test_a_local_file_lives_however_its_path_is_written(tmp_path: Path, url: str
 def test_what_was_asked_for_after_it_was_chosen_stays(tmp_path: Path, s3: S3) -> None:
     """A deployment may come between the choice and the removal."""
     s3.put("raced/own", os.urandom(LARGE))
-    artifacts = Artifacts(tmp_path, s3_options=s3.options)
+    artifacts = ArtifactDirectory(tmp_path, s3_options=s3.options)
     folder = asyncio.run(artifacts.fetch("s3://models/raced/"))
     os.utime(folder, (1, 1))
-    chosen = to_evict(survey(tmp_path, [], []), 0)
+    chosen = to_evict(list_cached(tmp_path, [], []), 0)
     assert [one.path for one in chosen] == [folder]
     assert asyncio.run(artifacts.fetch("s3://models/raced/")) == folder
     assert remove(tmp_path, chosen) == []
@@ -145,7 +145,7 @@ def test_what_was_asked_for_after_it_was_chosen_stays(tmp_path: Path, s3: S3) ->
 
 def test_a_directory_of_unknown_source_stays(tmp_path: Path) -> None:
     """It may be what a living endpoint runs."""
-    artifacts = Artifacts(tmp_path)
+    artifacts = ArtifactDirectory(tmp_path)
     (tmp_path / "objects/unknown").mkdir()
     (tmp_path / "objects/unknown/weights").write_bytes(b"x" * LARGE)
     assert asyncio.run(artifacts.evict([], 0)) == []

@@ -13,7 +13,7 @@ from s3_proxy import S3
 
 from coldspark.database.database import Database
 from coldspark.errors import ArtifactUnavailable, BodyTooLarge, NotFound
-from coldspark.objects.local_buckets import OwnBuckets
+from coldspark.objects.local_buckets import LocalBuckets
 from coldspark.objects.object_store import ObjectStore
 from coldspark.platform.storage_ports import ObjectStorage
 
@@ -28,7 +28,7 @@ def played(root: Path, play: Play[T], options: dict[str, str] | None = None) -> 
     async def run() -> T:
         database = Database.open(root / "coldspark.db")
         ticks = itertools.count(1_000)
-        own = OwnBuckets(database, root / "buckets", lambda: next(ticks))
+        own = LocalBuckets(database, root / "buckets", lambda: next(ticks))
         try:
             await own.open()
             await own.create_bucket("models")
@@ -103,7 +103,7 @@ def test_who_reads_an_object_reads_it_to_its_end(tmp_path: Path) -> None:
 
     async def play(store: ObjectStore) -> None:
         await store.write("s3://models/key", b"a" * 3_000_000)
-        async with store.own.reading("models", "key") as reading:
+        async with store.local.open_reader("models", "key") as reading:
             blocks = reading.blocks(0, 3_000_000)
             first = await anext(blocks)
             await store.write("s3://models/key", b"new")

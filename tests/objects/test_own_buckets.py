@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from coldspark.database.database import Database
 from coldspark.errors import ArtifactUnavailable, StorageFull
-from coldspark.objects.artifacts import Artifacts
-from coldspark.objects.local_buckets import OwnBuckets
+from coldspark.objects.artifacts import ArtifactDirectory
+from coldspark.objects.local_buckets import LocalBuckets
 from coldspark.objects.multipart_uploads import Uploads
-from coldspark.objects.records import ALWAYS, Description, NoSuchKey, NoSuchUpload, OwnObject
+from coldspark.objects.records import ALWAYS, Description, LocalObject, NoSuchKey, NoSuchUpload
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ DAY_MS = 24 * 3_600_000
 
 def played(
     root: Path,
-    play: Callable[[OwnBuckets], Coroutine[object, object, T]],
+    play: Callable[[LocalBuckets], Coroutine[object, object, T]],
     wall_ms: Callable[[], int] | None = None,
 ) -> T:
     """Play with buckets on a data directory."""
@@ -38,7 +38,7 @@ def played(
     async def run() -> T:
         database = Database.open(root / "coldspark.db")
         ticks = itertools.count(1_000)
-        own = OwnBuckets(database, root / "buckets", wall_ms or (lambda: next(ticks)))
+        own = LocalBuckets(database, root / "buckets", wall_ms or (lambda: next(ticks)))
         try:
             await own.open()
             await own.create_bucket("models")
@@ -54,7 +54,7 @@ async def once(body: bytes) -> AsyncIterator[bytes]:
     yield body
 
 
-async def put(own: OwnBuckets, key: str, body: bytes) -> OwnObject:
+async def put(own: LocalBuckets, key: str, body: bytes) -> LocalObject:
     """Store an object."""
     draft = own.files.draft()
     try:
@@ -64,7 +64,7 @@ async def put(own: OwnBuckets, key: str, body: bytes) -> OwnObject:
         draft.discard()
 
 
-async def put_parts(own: OwnBuckets, key: str, *bodies: bytes) -> OwnObject:
+async def put_parts(own: LocalBuckets, key: str, *bodies: bytes) -> LocalObject:
     """Store an object that comes in parts."""
     uploads = Uploads(own)
     upload = await uploads.begin("models", key, Description())
@@ -76,9 +76,9 @@ async def put_parts(own: OwnBuckets, key: str, *bodies: bytes) -> OwnObject:
     return await uploads.complete(upload, parts, f"x-{len(parts)}", Description(), ALWAYS)
 
 
-async def read(own: OwnBuckets, key: str) -> bytes:
+async def read(own: LocalBuckets, key: str) -> bytes:
     """Return an object's bytes."""
-    async with own.reading("models", key) as reading:
+    async with own.open_reader("models", key) as reading:
         blocks = reading.blocks(0, reading.object.size_bytes)
         return b"".join([block async for block in blocks])
 
@@ -109,7 +109,7 @@ def test_any_key_comes_back_and_lists_are_in_order(
     delimiter = data.draw(st.sampled_from(["", "/", "a", "//"]))
     limit = data.draw(st.integers(1, 5))
 
-    async def play(own: OwnBuckets) -> None:
+    async def play(own: LocalBuckets) -> None:
         model: dict[str, bytes] = {}
         for is_put, key in steps:
             if is_put:
@@ -191,7 +191,7 @@ def test_a_server_that_is_killed_during_a_put_leaves_the_old_object(tmp_path: Pa
     server.wait()
     assert len(files(tmp_path)) == 3
 
-    async def play(own: OwnBuckets) -> None:
+    async def play(own: LocalBuckets) -> None:
         assert (await own.find("models", "key")).description.content_type is None
         assert await read(own, "key") == b"old"
 
@@ -213,7 +213,7 @@ def file_size_limit(size_bytes: int) -> Iterator[None]:
 def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
     """The object that was there stays."""
 
-    async def play(own: OwnBuckets) -> None:
+    async def play(own: LocalBuckets) -> None:
         await put(own, "key", b"old")
         with file_size_limit(2_000_000), pytest.raises(StorageFull, match="free disk space"):
             await put(own, "key", b"x" * 3_000_000)
@@ -226,8 +226,8 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
 def test_objects_leave_room_for_the_ledger(tmp_path: Path) -> None:
     """A disk without any would end the requests as well."""
 
-    async def play(own: OwnBuckets) -> None:
-        scarce = OwnBuckets(own.database, tmp_path / "buckets", own.wall_ms, reserve_bytes=2**62)
+    async def play(own: LocalBuckets) -> None:
+        scarce = LocalBuckets(own.database, tmp_path / "buckets", own.wall_ms, reserve_bytes=2**62)
         with pytest.raises(StorageFull, match="free disk space"):
             await put(scarce, "key", b"x")
 
@@ -239,7 +239,7 @@ def test_uploads_that_nobody_touches_are_ended(tmp_path: Path) -> None:
     """Their parts go; one that still grows stays."""
     now_ms = 0
 
-    async def play(own: OwnBuckets) -> None:
+    async def play(own: LocalBuckets) -> None:
         nonlocal now_ms
         uploads = Uploads(own)
         left = await uploads.begin("models", "left", Description())
@@ -262,10 +262,10 @@ def test_uploads_that_nobody_touches_are_ended(tmp_path: Path) -> None:
 def test_a_model_in_an_own_bucket_takes_no_further_byte(tmp_path: Path) -> None:
     """Its directory holds links, and keeps what it holds when the bucket lets it go."""
 
-    async def play(own: OwnBuckets) -> None:
+    async def play(own: LocalBuckets) -> None:
         await put(own, "llm/config.json", b"{}")
         await put_parts(own, "llm/deep/weights", b"a" * 1_000, b"b" * 1_000, b"c")
-        artifacts = Artifacts(tmp_path / "artifacts", own=own)
+        artifacts = ArtifactDirectory(tmp_path / "artifacts", own=own)
         model = await artifacts.fetch("s3://models/llm/")
         assert (model / "config.json").read_bytes() == b"{}"
         weights = model / "deep" / "weights"
@@ -291,9 +291,9 @@ def test_a_model_in_an_own_bucket_takes_no_further_byte(tmp_path: Path) -> None:
 def test_a_linked_model_counts_once_its_object_is_gone(tmp_path: Path) -> None:
     """Until then to evict it would free nothing."""
 
-    async def play(own: OwnBuckets) -> None:
+    async def play(own: LocalBuckets) -> None:
         await put(own, "llm/weights", b"a" * 1_000_000)
-        artifacts = Artifacts(tmp_path / "artifacts", own=own)
+        artifacts = ArtifactDirectory(tmp_path / "artifacts", own=own)
         model = await artifacts.fetch("s3://models/llm/")
         assert await artifacts.evict([], 0) == []
         await own.delete("models", "llm/weights")
@@ -308,9 +308,9 @@ def test_an_archive_in_an_own_bucket_is_unpacked(tmp_path: Path) -> None:
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
         archive.addfile(tarfile.TarInfo("model"), io.BytesIO())
 
-    async def play(own: OwnBuckets) -> int:
+    async def play(own: LocalBuckets) -> int:
         stored = await put(own, "model.tar.gz", packed.getvalue())
-        artifacts = Artifacts(tmp_path / "artifacts", own=own)
+        artifacts = ArtifactDirectory(tmp_path / "artifacts", own=own)
         model = await artifacts.fetch("s3://models/model.tar.gz")
         assert [path.name for path in model.iterdir()] == ["model"]
         return stored.size_bytes
@@ -323,19 +323,19 @@ def test_an_archive_in_an_own_bucket_is_unpacked(tmp_path: Path) -> None:
 def test_parts_are_joined_under_a_reader(tmp_path: Path) -> None:
     """Who reads the parts reads them to their end."""
 
-    async def play(own: OwnBuckets) -> None:
+    async def play(own: LocalBuckets) -> None:
         stored = await put_parts(own, "key", b"a" * 10, b"b" * 10)
-        async with own.reading("models", "key") as reading:
+        async with own.open_reader("models", "key") as reading:
             blocks = reading.blocks(0, 20)
             first = await anext(blocks)
-            await own.place(stored, tmp_path / "placed")
+            await own.link_to(stored, tmp_path / "placed")
             assert first + b"".join([block async for block in blocks]) == b"a" * 10 + b"b" * 10
         assert (tmp_path / "placed").read_bytes() == b"a" * 10 + b"b" * 10
         assert len(files(tmp_path)) == 1
         await own.delete("models", "key")
         assert files(tmp_path) == []
         with pytest.raises(NoSuchKey):
-            await own.place(stored, tmp_path / "again")
+            await own.link_to(stored, tmp_path / "again")
 
     played(tmp_path, play)
 
@@ -343,14 +343,16 @@ def test_parts_are_joined_under_a_reader(tmp_path: Path) -> None:
 def test_what_a_guest_replaces_stays_until_the_owners_readers_end(tmp_path: Path) -> None:
     """Another process cannot know who reads: it says so, and removes nothing itself."""
 
-    async def play(own: OwnBuckets) -> None:
+    async def play(own: LocalBuckets) -> None:
         fallen: list[str] = []
-        guest = OwnBuckets(own.database, tmp_path / "buckets", own.wall_ms, on_fallen=fallen.append)
+        guest = LocalBuckets(
+            own.database, tmp_path / "buckets", own.wall_ms, on_fallen=fallen.append
+        )
         old = await put(own, "key", b"a" * 10)
-        async with own.reading("models", "key") as reading:
+        async with own.open_reader("models", "key") as reading:
             await put(guest, "key", b"b" * 10)
             assert fallen == [old.body]
-            await own.let_fall(old.body)
+            await own.drop_body(old.body)
             assert b"".join([block async for block in reading.blocks(0, 10)]) == b"a" * 10
             assert len(files(tmp_path)) == 2
         assert await read(guest, "key") == b"b" * 10

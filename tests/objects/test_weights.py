@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from coldspark.objects.artifacts import Artifacts
-from coldspark.objects.blobs import SHARED_BYTES_MIN, Weights, sha256_of
+from coldspark.objects.artifacts import ArtifactDirectory
+from coldspark.objects.blobs import SHARED_BYTES_MIN, BlobStore, sha256_of
 
 LARGE = b"w" * SHARED_BYTES_MIN
 
@@ -27,7 +27,7 @@ def archive(path: Path, **files: bytes) -> Path:
 
 def fetch(root: Path, path: Path) -> Path:
     """Unpack an archive as a server would."""
-    return asyncio.run(Artifacts(root).fetch(str(path)))
+    return asyncio.run(ArtifactDirectory(root).fetch(str(path)))
 
 
 def test_two_archives_share_the_large_file_that_is_in_both(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_two_archives_share_the_large_file_that_is_in_both(tmp_path: Path) -> No
 
 def test_an_upload_shares_with_what_was_there(tmp_path: Path) -> None:
     """Whichever way it came."""
-    artifacts = Artifacts(tmp_path / "root")
+    artifacts = ArtifactDirectory(tmp_path / "root")
     one = asyncio.run(artifacts.fetch(str(archive(tmp_path / "a.tgz", weights=LARGE))))
     content = archive(tmp_path / "b.tgz", weights=LARGE, more=b"x").read_bytes()
 
@@ -68,7 +68,7 @@ def test_the_manifest_says_where_a_directory_came_from_and_what_lies_in_it(tmp_p
     odd = os.fsdecode(b"\xff")
     path = archive(tmp_path / "a.tgz", **{odd: LARGE})
     folder = fetch(tmp_path / "root", path)
-    manifest = Weights(tmp_path / "root").manifest(folder)
+    manifest = BlobStore(tmp_path / "root").manifest(folder)
     assert manifest is not None
     assert manifest.source == str(path)
     (entry,) = manifest.files
@@ -82,13 +82,13 @@ def test_a_damaged_blob_is_replaced_by_the_next_whole_file(tmp_path: Path, harm:
     root = tmp_path / "root"
     fetch(root, archive(tmp_path / "a.tgz", weights=LARGE))
     (blob,) = (root / "blobs").iterdir()
-    assert Weights(root).damaged() == []
+    assert BlobStore(root).damaged() == []
     blob.chmod(0o600)
     blob.write_bytes(harm)
-    assert Weights(root).damaged() == [blob]
+    assert BlobStore(root).damaged() == [blob]
     folder = fetch(root, archive(tmp_path / "b.tgz", weights=LARGE, more=b"x"))
     assert (folder / "weights").read_bytes() == LARGE
-    assert Weights(root).damaged() == []
+    assert BlobStore(root).damaged() == []
 
 
 def test_a_file_with_all_the_links_it_can_have_is_copied(

@@ -6,13 +6,13 @@ import tarfile
 from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 
-from coldspark.objects.artifacts import Artifacts
-from coldspark.objects.weights_eviction import WeightsBound
+from coldspark.objects.artifacts import ArtifactDirectory
+from coldspark.objects.weights_eviction import WeightsEvictor
 
 MODEL_BYTES = 1024**2
 
 
-class Watched(Artifacts):
+class Watched(ArtifactDirectory):
     """A store whose evictions can be waited for."""
 
     def __init__(self, root: Path) -> None:
@@ -42,7 +42,7 @@ def bounded(
     """Run the body while the bound is enforced, after the first time."""
 
     async def main() -> None:
-        bound = WeightsBound(store, bytes_max, lambda: living)
+        bound = WeightsEvictor(store, bytes_max, lambda: living)
         bound.open()
         try:
             async with asyncio.timeout(30):

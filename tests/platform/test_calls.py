@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from coldspark.billing.replica_accounts import Account
+from coldspark.billing.replica_accounts import ReplicaAccount
 from coldspark.billing.usage import Usage
 from coldspark.fleet.fleet import Fleet
 from coldspark.platform.call import Call
-from coldspark.platform.hosted_fleet import Cell
+from coldspark.platform.hosted_fleet import HostedFleet
 from coldspark.platform.ports import Invocation, Receipt
 from coldspark.spec.types import (
     Command,
@@ -33,7 +33,7 @@ class Desk:
         """Nothing was used."""
         return 0
 
-    def charge_start(self, account: Account) -> int:
+    def charge_start(self, account: ReplicaAccount) -> int:
         """Nothing was started."""
         return 0
 
@@ -128,7 +128,7 @@ def test_a_call_that_ended_leaves_no_cycle(end: Callable[[Call], None], is_early
     """Cycles of every request made the collector stop the router for tens of milliseconds."""
     spec = Spec(command=Command(argv=("serve",)))
     fleet = Fleet(FleetId("e/main"), Revision(id=RevisionId("0"), spec=spec))
-    cell = Cell(EndpointName("e"), VariantName("main"), fleet)
+    cell = HostedFleet(EndpointName("e"), VariantName("main"), fleet)
     caller = Caller()
     for number in range(10):
         request = RequestId(str(number))

@@ -4,7 +4,7 @@ import pytest
 
 from coldspark.platform import catalogue
 from coldspark.spec.messages import Device
-from coldspark.spec.types import GIB, DeviceId, GpuAsk, usable_bytes
+from coldspark.spec.types import GIB, DeviceId, GpuRequest, usable_bytes
 
 CATALOGUE = catalogue.load()
 
@@ -47,17 +47,17 @@ def test_an_unknown_type_is_none() -> None:
 @pytest.mark.parametrize(
     ("text", "asks"),
     [
-        ("A10G", (GpuAsk(type="A10G"),)),
-        ("A100:4", (GpuAsk(type="A100", count=4),)),
-        ("A10G/0.5", (GpuAsk(type="A10G", fraction=0.5),)),
-        ("L4, a10g", (GpuAsk(type="L4"), GpuAsk(type="A10G"))),
-        ("small", (GpuAsk(type="A10G"),)),
-        ("large", (GpuAsk(type="A100"),)),
+        ("A10G", (GpuRequest(type="A10G"),)),
+        ("A100:4", (GpuRequest(type="A100", count=4),)),
+        ("A10G/0.5", (GpuRequest(type="A10G", fraction=0.5),)),
+        ("L4, a10g", (GpuRequest(type="L4"), GpuRequest(type="A10G"))),
+        ("small", (GpuRequest(type="A10G"),)),
+        ("large", (GpuRequest(type="A100"),)),
         ("none", ()),
         ("", ()),
     ],
 )
-def test_a_wish_is_read(text: str, asks: tuple[GpuAsk, ...]) -> None:
+def test_a_wish_is_read(text: str, asks: tuple[GpuRequest, ...]) -> None:
     """Every notation of the guide and of the design is understood."""
     assert CATALOGUE.parse_gpu(text) == asks
 
@@ -140,4 +140,4 @@ def test_every_gpu_of_an_instance_is_in_the_catalogue() -> None:
 def test_an_unknown_device_of_this_machine_can_be_asked_for() -> None:
     """A type that the data file lacks is known by the machine's own inventory."""
     device = Device(id=DeviceId("GPU-1"), type="Quadro-9", memory_bytes=8 * GIB)
-    assert CATALOGUE.including([device]).parse_gpu("quadro-9") == (GpuAsk(type="Quadro-9"),)
+    assert CATALOGUE.including([device]).parse_gpu("quadro-9") == (GpuRequest(type="Quadro-9"),)

@@ -6,11 +6,18 @@ import pytest
 from msgspec.structs import replace
 from platform_rig import CHAT, WAIT_S, Caller, Rig, endpoint, revision, variant
 
-from coldspark.fleet.deployment import ShiftPhase
-from coldspark.spec.deployment_policy import ShiftKind, ShiftPolicy, SizeUnit, StepSize
+from coldspark.fleet.deployment import DeploymentPhase
+from coldspark.spec.deployment_policy import (
+    DeploymentPolicy,
+    DeploymentStrategy,
+    SizeUnit,
+    StepSize,
+)
 from coldspark.spec.types import EndpointStatus, VariantDefinition, VariantName
 
-ROLLING = ShiftPolicy(kind=ShiftKind.ROLLING, step=StepSize(50, SizeUnit.PERCENT), bake_s=0.3)
+ROLLING = DeploymentPolicy(
+    kind=DeploymentStrategy.ROLLING, step=StepSize(50, SizeUnit.PERCENT), bake_s=0.3
+)
 KEPT = {"replicas_min": 1, "replicas_max": 1}
 
 
@@ -20,7 +27,7 @@ def component(name: str, found: str, *, gpu: str | None = None) -> VariantDefini
 
 def is_baking(rig: Rig) -> bool:
     shift = rig.platform.endpoint(CHAT).shift
-    return shift is not None and shift.phase is ShiftPhase.BAKING
+    return shift is not None and shift.phase is DeploymentPhase.BAKING
 
 
 def test_a_request_names_its_component_and_the_weights_choose_none() -> None:
@@ -98,7 +105,7 @@ def test_a_component_that_does_not_work_takes_no_other_ones_change_back() -> Non
         assert await rig.ask("b") == "two"
         await rig.until(lambda: is_baking(rig))
         # A replica that starts lets the change look at how all of them are.
-        await rig.platform.bound(CHAT, VariantName("c"), 2, 2, "for a while")
+        await rig.platform.set_scale(CHAT, VariantName("c"), 2, 2, "for a while")
         await rig.until(lambda: rig.platform.endpoint(CHAT).shift is None)
         assert await rig.ask("b") == "two"
         assert rig.platform.endpoint(CHAT).taken_back == ()

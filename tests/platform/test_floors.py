@@ -10,19 +10,30 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from coldspark import clock
-from coldspark.billing.usage import Holding
+from coldspark.billing.usage import IdleUsage
 from coldspark.database.database import Database
 from coldspark.errors import InvalidRequest, NotFound
 from coldspark.platform import scale_bounds
 from coldspark.platform.controller import Controller
 from coldspark.platform.endpoints_table import Endpoints
 from coldspark.platform.platform import LocalPlatform
-from coldspark.platform.ports import EdgeView, EndpointView, FloorView, LogLine, StartOrder
-from coldspark.platform.scheduled_scaling import edges, look_ahead, moves, read_window
+from coldspark.platform.ports import (
+    EndpointView,
+    LogLine,
+    ScaleBoundsView,
+    ScaleTransitionView,
+    StartOrder,
+)
+from coldspark.platform.scheduled_scaling import (
+    bounds_events,
+    read_window,
+    schedule_period,
+    transitions,
+)
 from coldspark.platform.spec_json import revision_of
-from coldspark.spec.messages import Grant, NodeJoined
+from coldspark.spec.messages import NodeJoined, Reservation
 from coldspark.spec.scaling_rules import KeepAlive
-from coldspark.spec.scheduled_scaling import Window
+from coldspark.spec.scheduled_scaling import ScheduledWindow
 from coldspark.spec.types import (
     Command,
     EndpointDefinition,
@@ -42,7 +53,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
 CHAT, MAIN = EndpointName("chat"), VariantName("main")
 NODE = NodeJoined(node=NodeId("n"), memory_bytes=64 * 2**30, vcpus=64.0)
 STOPPED = Exit(cause=RootCause.UNKNOWN, message="stopped", exit_status=0)
-DAY = Window(
+DAY = ScheduledWindow(
     cron="0 8 * * MON-FRI",
     time_zone="Europe/Berlin",
     lasts_s=36_000.0,
@@ -94,7 +105,7 @@ class Instant:
     def park(self, replica: ReplicaId) -> None:
         raise AssertionError("nothing is parked here")
 
-    def unpark(self, replica: ReplicaId, grant: Grant | None = None) -> None:
+    def unpark(self, replica: ReplicaId, grant: Reservation | None = None) -> None:
         raise AssertionError("nothing is parked here")
 
     def call(self, *_: object) -> None:
@@ -123,7 +134,7 @@ class Lines:
 
     record_then = record
 
-    def hold(self, holdings: Sequence[Holding]) -> None:
+    def hold(self, holdings: Sequence[IdleUsage]) -> None:
         pass
 
 
@@ -144,7 +155,7 @@ class Rig:
                 await asyncio.sleep(0.005)
 
     @property
-    def floor(self) -> FloorView:
+    def floor(self) -> ScaleBoundsView:
         return self.platform.endpoint(CHAT).variants[0].floor
 
     @property
@@ -200,8 +211,8 @@ def test_a_deploy_within_a_window_has_its_floor_at_once(tmp_path: Path) -> None:
             await rig.deploy(windows=(DAY,))
             await rig.until(2)
             reason = "window 0 8 * * MON-FRI Europe/Berlin: 2 replicas until 18:00"
-            edge = EdgeView(at_ms=ms("2026-11-24T18:00"), min=0, max=4)
-            assert rig.floor == FloorView(min=2, max=8, reason=reason, next=edge)
+            edge = ScaleTransitionView(at_ms=ms("2026-11-24T18:00"), min=0, max=4)
+            assert rig.floor == ScaleBoundsView(min=2, max=8, reason=reason, next=edge)
             assert rig.decisions[0] == f"floor 2, ceiling 8: {reason}"
             assert rig.decisions[1].endswith(reason)
 
@@ -216,15 +227,18 @@ def test_the_edges_of_a_window_move_the_floor(tmp_path: Path) -> None:
         async with running(tmp_path, wall) as rig:
             wall.set("2026-11-24T08:00", early_ms=60)
             await rig.deploy(windows=(DAY,))
-            assert rig.floor.next == EdgeView(at_ms=ms("2026-11-24T08:00"), min=2, max=8)
+            assert rig.floor.next == ScaleTransitionView(at_ms=ms("2026-11-24T08:00"), min=2, max=8)
             assert not rig.engine.there
             await rig.until(2)
             wall.set("2026-11-24T18:00", early_ms=60)
             rig.platform._floors.refresh()
             assert len(rig.engine.there) == 2
             await rig.until(0)
-            assert rig.floor == FloorView(
-                min=0, max=4, reason=None, next=EdgeView(at_ms=ms("2026-11-25T08:00"), min=2, max=8)
+            assert rig.floor == ScaleBoundsView(
+                min=0,
+                max=4,
+                reason=None,
+                next=ScaleTransitionView(at_ms=ms("2026-11-25T08:00"), min=2, max=8),
             )
             assert "floor 0, ceiling 4: window 0 8 * * MON-FRI Europe/Berlin ended" in rig.decisions
 
@@ -233,7 +247,9 @@ def test_the_edges_of_a_window_move_the_floor(tmp_path: Path) -> None:
 
 def test_a_window_that_begins_while_nobody_runs_holds_after_the_start(tmp_path: Path) -> None:
     """And one that ended meanwhile does not: no replica is started for the policy's own floor."""
-    night = Window(cron="0 20 * * *", time_zone="Europe/Berlin", lasts_s=3600.0, replicas_min=0)
+    night = ScheduledWindow(
+        cron="0 20 * * *", time_zone="Europe/Berlin", lasts_s=3600.0, replicas_min=0
+    )
 
     async def scene() -> None:
         async with running(tmp_path, Wall("2026-11-24T07:00")) as rig:
@@ -272,7 +288,7 @@ def test_an_update_brings_its_windows_or_their_end(tmp_path: Path) -> None:
     async def scene() -> None:
         async with running(tmp_path, Wall("2026-11-24T09:00")) as rig:
             await rig.deploy()
-            assert rig.floor == FloorView(min=0, max=4, reason=None, next=None)
+            assert rig.floor == ScaleBoundsView(min=0, max=4, reason=None, next=None)
             await rig.deploy(windows=(DAY,))
             await rig.until(2)
             await rig.deploy()
@@ -290,21 +306,21 @@ def test_a_bound_wins_over_windows_until_it_is_lifted(tmp_path: Path) -> None:
         async with running(tmp_path, wall) as rig:
             await rig.deploy(windows=(DAY,))
             await rig.until(2)
-            view = await rig.platform.bound(CHAT, MAIN, 3, 3, "scalable target of chat")
-            assert view.variants[0].floor == FloorView(
+            view = await rig.platform.set_scale(CHAT, MAIN, 3, 3, "scalable target of chat")
+            assert view.variants[0].floor == ScaleBoundsView(
                 min=3, max=3, reason="scalable target of chat", next=None
             )
             await rig.until(3)
             await rig.deploy(windows=(DAY,), replicas_max=2)
             await rig.until(3)
             assert rig.floor.min == 3
-            await rig.platform.bound(CHAT, MAIN, None, 1, "less")
+            await rig.platform.set_scale(CHAT, MAIN, None, 1, "less")
             await rig.until(1)
-            await rig.platform.bound(CHAT, MAIN, None, None, "")
+            await rig.platform.set_scale(CHAT, MAIN, None, None, "")
             await rig.until(2)
             assert rig.floor.reason is not None
             assert rig.floor.reason.startswith("window 0 8")
-            await rig.platform.bound(CHAT, MAIN, 4, None, "more")
+            await rig.platform.set_scale(CHAT, MAIN, 4, None, "more")
             await rig.until(4)
         async with running(tmp_path, wall) as rig:
             await rig.until(2)
@@ -319,24 +335,30 @@ def test_a_bound_that_cannot_be_is_refused(tmp_path: Path) -> None:
         async with running(tmp_path, Wall("2026-11-24T09:00")) as rig:
             await rig.deploy()
             with pytest.raises(InvalidRequest, match=r"ceiling=1 must lie in 2\.\.10000"):
-                await rig.platform.bound(CHAT, MAIN, 2, 1, "")
+                await rig.platform.set_scale(CHAT, MAIN, 2, 1, "")
             with pytest.raises(NotFound, match="no variant 'other'"):
-                await rig.platform.bound(CHAT, VariantName("other"), 1, 1, "")
+                await rig.platform.set_scale(CHAT, VariantName("other"), 1, 1, "")
             with pytest.raises(NotFound, match="no endpoint named"):
-                await rig.platform.bound(EndpointName("none"), MAIN, 1, 1, "")
+                await rig.platform.set_scale(EndpointName("none"), MAIN, 1, 1, "")
             assert rig.floor.min == 0
 
     asyncio.run(scene())
 
 
 def told(scale: ScalePolicy, since: str, until: str) -> list[str]:
-    return [f"{local(at_ms)} {one.reason}" for at_ms, one in moves(scale, ms(since), ms(until))]
+    return [
+        f"{local(at_ms)} {one.reason}" for at_ms, one in bounds_events(scale, ms(since), ms(until))
+    ]
 
 
 def test_of_windows_that_overlap_the_highest_floor_holds() -> None:
     """Each edge is told once, where something changes."""
-    peak = Window(cron="0 12 * * *", time_zone="Europe/Berlin", lasts_s=7200.0, replicas_min=3)
-    low = Window(cron="0 9 * * *", time_zone="Europe/Berlin", lasts_s=7200.0, replicas_min=1)
+    peak = ScheduledWindow(
+        cron="0 12 * * *", time_zone="Europe/Berlin", lasts_s=7200.0, replicas_min=3
+    )
+    low = ScheduledWindow(
+        cron="0 9 * * *", time_zone="Europe/Berlin", lasts_s=7200.0, replicas_min=1
+    )
     scale = ScalePolicy(replicas_max=4, windows=(DAY, peak, low))
     assert told(scale, "2026-11-24T07:00", "2026-11-25T00:00") == [
         "2026-11-24T07:00+01:00 no window is open",
@@ -349,7 +371,9 @@ def test_of_windows_that_overlap_the_highest_floor_holds() -> None:
 
 def test_a_window_lasts_as_long_where_the_clocks_change_within_it() -> None:
     """It ends an hour later by the clock in spring, an hour earlier in autumn."""
-    night = Window(cron="0 22 * * *", time_zone="Europe/Berlin", lasts_s=36_000.0, replicas_min=1)
+    night = ScheduledWindow(
+        cron="0 22 * * *", time_zone="Europe/Berlin", lasts_s=36_000.0, replicas_min=1
+    )
     scale = ScalePolicy(windows=(night,))
     spring = told(scale, "2026-03-28T20:00", "2026-03-29T20:00")
     assert spring[1].endswith("1 replica until 09:00")
@@ -361,7 +385,9 @@ def test_a_window_lasts_as_long_where_the_clocks_change_within_it() -> None:
 
 def test_a_window_that_begins_in_a_skipped_hour_begins_after_it() -> None:
     """In a doubled hour it begins once, the first time."""
-    early = Window(cron="30 2 * * *", time_zone="Europe/Berlin", lasts_s=1800.0, replicas_min=1)
+    early = ScheduledWindow(
+        cron="30 2 * * *", time_zone="Europe/Berlin", lasts_s=1800.0, replicas_min=1
+    )
     scale = ScalePolicy(windows=(early,))
     spring = told(scale, "2026-03-29T00:00", "2026-03-29T20:00")
     assert [line[:22] for line in spring[1:]] == [
@@ -377,11 +403,11 @@ def test_a_window_that_begins_in_a_skipped_hour_begins_after_it() -> None:
 
 def test_windows_that_follow_each_other_without_a_gap_have_no_edge() -> None:
     """Every five minutes for ten: it never ends, and nothing is told; looking has a bound."""
-    always = Window(cron="*/5 * * * *", lasts_s=600.0, replicas_min=1)
+    always = ScheduledWindow(cron="*/5 * * * *", lasts_s=600.0, replicas_min=1)
     scale = ScalePolicy(windows=(always,))
-    assert list(edges(scale, ms("2026-11-24T09:00"), ms("2026-11-25T12:00"))) == []
-    ahead = look_ahead(scale, ms("2026-11-24T09:00"))
-    assert ahead.edge is None
+    assert list(transitions(scale, ms("2026-11-24T09:00"), ms("2026-11-25T12:00"))) == []
+    ahead = schedule_period(scale, ms("2026-11-24T09:00"))
+    assert ahead.next_transition is None
     assert ahead.until_ms is not None
     assert ahead.covers(ms("2026-11-24T16:00"))
     assert not ahead.covers(ms("2026-11-26T09:00"))
@@ -391,7 +417,7 @@ def test_windows_that_follow_each_other_without_a_gap_have_no_edge() -> None:
 def test_the_short_form_of_a_window() -> None:
     """What ``coldspark plan --window`` takes."""
     assert read_window("0 8 * * MON-FRI@Europe/Berlin 10h min=2 max=8") == DAY
-    plain = Window(cron="0 8 * * *", lasts_s=1800.0, replicas_min=1)
+    plain = ScheduledWindow(cron="0 8 * * *", lasts_s=1800.0, replicas_min=1)
     assert read_window("0 8 * * * 30m min=1") == plain
     for wrong in ("0 8 * * * 10h", "0 8 * * min=1", "0 8 * * * 10h min=x", "0 8 * * * x min=1"):
         with pytest.raises(ValueError, match="must be such as '0 8"):

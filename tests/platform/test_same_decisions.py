@@ -8,22 +8,22 @@ from random import Random
 
 import pytest
 
-from coldspark.billing.usage import Holding, Usage
+from coldspark.billing.usage import IdleUsage, Usage
 from coldspark.fleet.fleet import Fleet
 from coldspark.platform.controller import Controller
 from coldspark.platform.ports import Invocation, Receipt, ReplySink, StartOrder
-from coldspark.sim.simulator import Behaviour, Endpoint, World
+from coldspark.sim.simulator import ReplicaBehaviour, SimulatedEndpoint, Simulator
 from coldspark.sim.traffic import Durations, Traffic
 from coldspark.spec.messages import (
     FleetEffect,
     FleetEvent,
     Forward,
-    Grant,
     NodeJoined,
     ReplicaReady,
     RequestArrived,
     RequestFinished,
-    RoomGranted,
+    Reservation,
+    ReservationGranted,
     StartReplica,
     StopReplica,
 )
@@ -74,7 +74,7 @@ class Timers:
     def park(self, replica: ReplicaId) -> None:
         raise AssertionError("nothing is parked here")
 
-    def unpark(self, replica: ReplicaId, grant: Grant | None = None) -> None:
+    def unpark(self, replica: ReplicaId, grant: Reservation | None = None) -> None:
         raise AssertionError("nothing is parked here")
 
     def call(
@@ -108,7 +108,7 @@ class Lines:
     def record_then(self, usage: Usage, done: object) -> None:
         asyncio.get_running_loop().call_soon(done)  # type: ignore[arg-type]
 
-    def hold(self, holdings: Sequence[Holding]) -> None:
+    def hold(self, holdings: Sequence[IdleUsage]) -> None:
         pass
 
 
@@ -195,7 +195,7 @@ async def played_live(revision: Revision) -> tuple[Journal, str]:
     await asyncio.sleep(END_S)
     assert answers.taken == len(REQUESTS)
     assert cell.timer is None or not cell.fleet.replicas()
-    return journal, cell.fleet.prefix
+    return journal, cell.fleet.replica_prefix
 
 
 class InOrder(Durations):
@@ -213,7 +213,7 @@ def simulated(journal: Journal, revision: Revision, name: str) -> list[tuple[str
     """Give the simulator the measured arrivals, starts and services; return what it did."""
     begun_s = journal.steps[0][0]
     arrived, finished = journal.times_s(RequestArrived), journal.times_s(RequestFinished)
-    granted, ready = journal.times_s(RoomGranted), journal.times_s(ReplicaReady)
+    granted, ready = journal.times_s(ReservationGranted), journal.times_s(ReplicaReady)
     forwarded = {
         effect.request: now_s
         for now_s, _, effects in journal.steps
@@ -225,27 +225,27 @@ def simulated(journal: Journal, revision: Revision, name: str) -> list[tuple[str
         array("d", (finished[request] - forwarded[RequestId(request)] for request in arrived)),
     )
     starts_s = [ready[replica] - at_s for replica, at_s in granted.items()]
-    world = World(
+    world = Simulator(
         [
-            Endpoint(
+            SimulatedEndpoint(
                 name=name,
                 revision=revision,
                 traffic=traffic,
-                behaviour=Behaviour(start=InOrder(starts_s)),
+                behaviour=ReplicaBehaviour(start=InOrder(starts_s)),
             )
         ],
         [NODE],
         rate_nanos_per_hour=1_000_000_000,
     )
     played = Journal()
-    step = world.lanes[0].fleet.step
+    step = world.runs[0].fleet.step
 
     def heard(event: FleetEvent, now: float) -> list[FleetEffect]:
         effects = step(event, now)
         played.on_step(FleetId(name), event, now, effects)
         return effects
 
-    world.lanes[0].fleet.step = heard  # type: ignore[method-assign]
+    world.runs[0].fleet.step = heard  # type: ignore[method-assign]
     world.run()
     return played.lives()
 

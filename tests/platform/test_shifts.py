@@ -9,13 +9,18 @@ import pytest
 from platform_rig import CHAT, MAIN, Load, Rig, endpoint, revision, variant
 
 from coldspark.errors import InvalidRequest
-from coldspark.fleet.deployment import ShiftPhase
+from coldspark.fleet.deployment import DeploymentPhase
 from coldspark.platform.ports import EndpointView
-from coldspark.spec.deployment_policy import ShiftKind, ShiftPolicy, SizeUnit, StepSize
+from coldspark.spec.deployment_policy import (
+    DeploymentPolicy,
+    DeploymentStrategy,
+    SizeUnit,
+    StepSize,
+)
 from coldspark.spec.types import AlarmState, EndpointStatus, RevisionId
 
 HALF = StepSize(50, SizeUnit.PERCENT)
-LINEAR = ShiftPolicy(kind=ShiftKind.LINEAR, step=HALF, wait_s=0.1, bake_s=0.1)
+LINEAR = DeploymentPolicy(kind=DeploymentStrategy.LINEAR, step=HALF, wait_s=0.1, bake_s=0.1)
 OLD = revision("old", replicas_min=1, replicas_max=4)
 NEW = revision("new", replicas_min=1, replicas_max=4)
 BAD = revision("bad", replicas_min=1, replicas_max=4, failed_starts_max=1)
@@ -65,7 +70,7 @@ def test_a_linear_change_shifts_and_nobody_fails() -> None:
             view = rig.platform.endpoint(CHAT)
             assert view.status is EndpointStatus.UPDATING
             assert view.shift is not None
-            assert view.shift.phase is ShiftPhase.STARTING
+            assert view.shift.phase is DeploymentPhase.STARTING
             assert view.variants[0].revision.id == "old"
             # As routers tell each other.
             assert msgspec.json.decode(msgspec.json.encode(view), type=EndpointView) == view
@@ -108,7 +113,7 @@ def test_a_canary_gets_its_share() -> None:
         rig = Rig()
         async with serving(rig) as load:
             step = StepSize(25, SizeUnit.PERCENT)
-            policy = ShiftPolicy(kind=ShiftKind.CANARY, step=step, wait_s=5.0)
+            policy = DeploymentPolicy(kind=DeploymentStrategy.CANARY, step=step, wait_s=5.0)
             await rig.platform.deploy(endpoint(variant("main", NEW), shift=policy))
             await rig.until(lambda: "new" in load.answers)
             start = len(load.answers)
@@ -148,8 +153,8 @@ def test_an_alarm_takes_a_change_back() -> None:
         rig = Rig()
         rig.alarms.states["errors"] = AlarmState.OK
         async with serving(rig) as load:
-            policy = ShiftPolicy(
-                kind=ShiftKind.CANARY, step=HALF, wait_s=60.0, alarms=("errors", "others")
+            policy = DeploymentPolicy(
+                kind=DeploymentStrategy.CANARY, step=HALF, wait_s=60.0, alarms=("errors", "others")
             )
             await rig.platform.deploy(endpoint(variant("main", NEW), shift=policy))
             await rig.until(lambda: load.answers.count("new") > 3)
@@ -177,7 +182,7 @@ def test_alarms_that_nobody_watches_are_refused() -> None:
         await rig.platform.deploy(endpoint(variant("main", OLD)))
         with pytest.raises(InvalidRequest, match="alarms are not watched by the process"):
             await rig.platform.deploy(
-                endpoint(variant("main", NEW), shift=ShiftPolicy(alarms=("errors",)))
+                endpoint(variant("main", NEW), shift=DeploymentPolicy(alarms=("errors",)))
             )
         assert await rig.ask() == "old"
         await rig.close()
@@ -195,8 +200,11 @@ def test_a_rolling_change_moves_replicas_batch_by_batch() -> None:
         await rig.platform.deploy(endpoint(variant("main", revision("old", **four))))
         await rig.until(lambda: len(rig.platform.endpoint(CHAT).variants[0].replicas) == 4)
         await rig.ask()
-        policy = ShiftPolicy(
-            kind=ShiftKind.ROLLING, step=StepSize(2, SizeUnit.REPLICAS), wait_s=0.1, bake_s=0.1
+        policy = DeploymentPolicy(
+            kind=DeploymentStrategy.ROLLING,
+            step=StepSize(2, SizeUnit.REPLICAS),
+            wait_s=0.1,
+            bake_s=0.1,
         )
         async with Load(rig, callers=4) as load:
             await rig.platform.deploy(
@@ -350,9 +358,9 @@ def test_a_bound_that_is_set_in_a_change_holds_when_it_is_over() -> None:
     async def run() -> None:
         rig = Rig()
         async with serving(rig):
-            await rig.platform.bound(CHAT, MAIN, 1, 2, "target tracking")
+            await rig.platform.set_scale(CHAT, MAIN, 1, 2, "target tracking")
             await rig.platform.deploy(endpoint(variant("main", NEW), shift=LINEAR))
-            await rig.platform.bound(CHAT, MAIN, 3, 3, "target tracking")
+            await rig.platform.set_scale(CHAT, MAIN, 3, 3, "target tracking")
             await rig.until(lambda: is_settled(rig))
             floor = rig.platform.endpoint(CHAT).variants[0].floor
             assert (floor.min, floor.max, floor.reason) == (3, 3, "target tracking")
@@ -368,12 +376,12 @@ def test_a_server_killed_in_a_change_begins_it_anew() -> None:
         rig = Rig()
         await rig.open()
         await rig.platform.deploy(endpoint(variant("main", OLD)))
-        policy = ShiftPolicy(kind=ShiftKind.CANARY, step=HALF, wait_s=0.3)
+        policy = DeploymentPolicy(kind=DeploymentStrategy.CANARY, step=HALF, wait_s=0.3)
         await rig.platform.deploy(endpoint(variant("main", NEW), shift=policy))
-        await rig.until(lambda: _phase(rig) is ShiftPhase.SHIFTING)
+        await rig.until(lambda: _phase(rig) is DeploymentPhase.SHIFTING)
         await rig.crash()
         await rig.open()
-        assert _phase(rig) is ShiftPhase.STARTING
+        assert _phase(rig) is DeploymentPhase.STARTING
         assert await rig.ask() == "old"
         await rig.until(lambda: is_settled(rig))
         assert await rig.ask() == "new"
@@ -390,9 +398,11 @@ def test_a_server_killed_on_the_way_back_stays_taken_back() -> None:
         rig.alarms.states["errors"] = AlarmState.OK
         await rig.open()
         await rig.platform.deploy(endpoint(variant("main", OLD)))
-        policy = ShiftPolicy(kind=ShiftKind.ROLLING, step=HALF, wait_s=60.0, alarms=("errors",))
+        policy = DeploymentPolicy(
+            kind=DeploymentStrategy.ROLLING, step=HALF, wait_s=60.0, alarms=("errors",)
+        )
         await rig.platform.deploy(endpoint(variant("main", NEW), shift=policy))
-        await rig.until(lambda: _phase(rig) is ShiftPhase.SHIFTING)
+        await rig.until(lambda: _phase(rig) is DeploymentPhase.SHIFTING)
         rig.alarms.become("errors", AlarmState.ALARM)
         await rig.until(lambda: rig.definitions.stored[CHAT].definition.previous is None)
         await rig.crash()
@@ -411,7 +421,9 @@ def test_a_change_whose_time_passed_while_the_server_was_down_is_taken_back() ->
         rig = Rig()
         await rig.open()
         await rig.platform.deploy(endpoint(variant("main", OLD)))
-        policy = ShiftPolicy(kind=ShiftKind.CANARY, step=HALF, wait_s=60.0, timeout_s=0.2)
+        policy = DeploymentPolicy(
+            kind=DeploymentStrategy.CANARY, step=HALF, wait_s=60.0, timeout_s=0.2
+        )
         await rig.platform.deploy(endpoint(variant("main", NEW), shift=policy))
         await rig.crash()
         await asyncio.sleep(0.25)
@@ -440,6 +452,6 @@ def test_an_endpoint_deleted_in_a_change_leaves_nothing() -> None:
     asyncio.run(run())
 
 
-def _phase(rig: Rig) -> ShiftPhase | None:
+def _phase(rig: Rig) -> DeploymentPhase | None:
     shift = rig.platform.endpoint(CHAT).shift
     return None if shift is None else shift.phase

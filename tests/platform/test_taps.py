@@ -14,7 +14,7 @@ from coldspark.errors import ArtifactUnavailable, InvalidRequest
 from coldspark.platform import shadow
 from coldspark.platform.body_stream import whole
 from coldspark.platform.capture import capture
-from coldspark.platform.capture.capture import SIDE_BYTES_MAX, Captures
+from coldspark.platform.capture.capture import SIDE_BYTES_MAX, CaptureService
 from coldspark.platform.capture.spool import CaptureSpool
 from coldspark.platform.ports import TapsView
 from coldspark.platform.storage_ports import StoredObject
@@ -99,8 +99,8 @@ def test_a_shadow_gets_its_share_of_copies_and_nobody_hears_it() -> None:
         await rig.until(lambda: sum(one.variant == "dim" for one in rig.ledger.usages) == 5)
         copies = [one for one in rig.ledger.usages if one.variant == "dim"]
         originals = {one.request for one in rig.ledger.usages if one.variant == "main"}
-        assert {one.request.removesuffix(shadow.MARK) for one in copies} < originals
-        assert all(one.request.endswith(shadow.MARK) for one in copies)
+        assert {one.request.removesuffix(shadow.SHADOW_SUFFIX) for one in copies} < originals
+        assert all(one.request.endswith(shadow.SHADOW_SUFFIX) for one in copies)
         assert taps(rig) == TapsView(copied=5)
         assert [one.name for one in rig.platform.endpoint(CHAT).shadows] == ["dim"]
         assert (await rig.ask("dim")).startswith("InvalidRequest")
@@ -180,7 +180,7 @@ def test_requests_and_replies_are_written_by_the_hour(tmp_path: Path) -> None:
 
     async def run() -> None:
         bucket = Bucket()
-        rig = Rig(captures=Captures(bucket, CaptureSpool(tmp_path)))
+        rig = Rig(captures=CaptureService(bucket, CaptureSpool(tmp_path)))
         await rig.open()
         await rig.platform.deploy(endpoint(variant("main", PLAIN), capture=RULE))
         for _ in range(3):
@@ -217,7 +217,7 @@ def test_a_part_is_sampled_and_one_side_alone_in_base_64(tmp_path: Path) -> None
 
     async def run() -> None:
         bucket = Bucket()
-        rig = Rig(captures=Captures(bucket, CaptureSpool(tmp_path), flush_s=0.02))
+        rig = Rig(captures=CaptureService(bucket, CaptureSpool(tmp_path), flush_s=0.02))
         await rig.open()
         rule = CaptureRule(
             percent=20, destination="s3://captured", has_input=False, has_output=True
@@ -248,7 +248,7 @@ def test_a_store_that_does_not_keep_up_loses_lines_and_no_caller_waits(tmp_path:
         bucket = Bucket()
         bucket.is_open.clear()
         spool = CaptureSpool(tmp_path)
-        rig = Rig(captures=Captures(bucket, spool, flush_s=0.01, held_bytes_max=6_000))
+        rig = Rig(captures=CaptureService(bucket, spool, flush_s=0.01, held_bytes_max=6_000))
         await rig.open()
         await rig.platform.deploy(endpoint(variant("main", PLAIN), capture=RULE))
         for _ in range(30):
@@ -273,7 +273,7 @@ def test_a_store_that_refuses_three_times_loses_lines(
     async def run() -> None:
         bucket = Bucket()
         bucket.is_shut = True
-        rig = Rig(captures=Captures(bucket, CaptureSpool(tmp_path), flush_s=0.01))
+        rig = Rig(captures=CaptureService(bucket, CaptureSpool(tmp_path), flush_s=0.01))
         await rig.open()
         await rig.platform.deploy(endpoint(variant("main", PLAIN), capture=RULE))
         await rig.ask()
@@ -291,7 +291,7 @@ def test_what_a_store_does_not_take_before_the_end_is_sent_by_the_next_start(
 
     async def run(bucket: Bucket, asked: int) -> None:
         spool = CaptureSpool(tmp_path / "0", adopts_from=tmp_path)
-        rig = Rig(captures=Captures(bucket, spool))
+        rig = Rig(captures=CaptureService(bucket, spool))
         await rig.open()
         await rig.platform.deploy(endpoint(variant("main", PLAIN), capture=RULE))
         for _ in range(asked):
@@ -327,7 +327,7 @@ def test_a_disk_that_refuses_loses_lines_and_no_caller_waits(tmp_path: Path) -> 
 
     async def run() -> None:
         bucket = Bucket()
-        rig = Rig(captures=Captures(bucket, CaptureSpool(tmp_path / "0"), flush_s=0.02))
+        rig = Rig(captures=CaptureService(bucket, CaptureSpool(tmp_path / "0"), flush_s=0.02))
         await rig.open()
         await rig.platform.deploy(endpoint(variant("main", PLAIN), capture=RULE))
         (tmp_path / "0").rmdir()

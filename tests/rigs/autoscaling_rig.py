@@ -22,28 +22,28 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from coldspark import clock
-from coldspark.autoscaling.alarms import POLICY_MARK, KeptAlarms
-from coldspark.autoscaling.service import Scaling
-from coldspark.billing.ledger import LedgerKeeper
+from coldspark.autoscaling.alarms import POLICY_ARN_PART, LocalAlarmRepository
+from coldspark.autoscaling.service import AutoscalingService
+from coldspark.billing.ledger import LedgerStore
 from coldspark.database.database import Database
 from coldspark.database.documents import Documents
 from coldspark.doors.aws.autoscaling.operations import application_autoscaling
 from coldspark.doors.aws.cloudwatch.operations import cloudwatch
-from coldspark.doors.aws.protocol.routes import front
+from coldspark.doors.aws.protocol.routes import aws_endpoint
 from coldspark.doors.aws.sagemaker.operations import sagemaker
 from coldspark.doors.aws.sagemaker.runtime.door import SageMakerDoor
-from coldspark.http.auth.authentication import Gate
+from coldspark.http.auth.authentication import Authentication
 from coldspark.http.auth.authenticator import Authenticator
-from coldspark.http.context import Context
-from coldspark.http.counters import Tally
-from coldspark.http.door_match import Dispatch
+from coldspark.http.context import HttpContext
+from coldspark.http.counters import RequestCounters
+from coldspark.http.door_match import DoorMatcher
 from coldspark.http.server import serve
 from coldspark.platform import catalogue
 from coldspark.platform.controller import Controller
 from coldspark.platform.endpoints_table import Endpoints
 from coldspark.platform.platform import LocalPlatform
 from coldspark.platform.ports import EndpointView, Invocation, LogLine, ReplySink, StartOrder
-from coldspark.spec.messages import Grant, NodeJoined
+from coldspark.spec.messages import NodeJoined, Reservation
 from coldspark.spec.types import (
     EndpointName,
     Exit,
@@ -53,9 +53,9 @@ from coldspark.spec.types import (
     Revision,
     RootCause,
 )
-from coldspark.telemetry.alarm_service import AlarmKeeper
-from coldspark.telemetry.metric_service import MetricKeeper
-from coldspark.telemetry.sampler import Sampler, standings_of
+from coldspark.telemetry.alarm_service import AlarmService
+from coldspark.telemetry.metric_service import MetricService
+from coldspark.telemetry.sampler import MetricSampler, variant_contexts
 
 NOON_MS = 1_800_000_000_000
 """A whole hour, a Friday in 2027, 08:00 UTC."""
@@ -88,7 +88,7 @@ class HoldingEngine:
         assert self.controller is not None
         asyncio.get_running_loop().call_soon(self.controller.on_park_failed, replica, "no")
 
-    def unpark(self, replica: ReplicaId, grant: Grant | None = None) -> None:
+    def unpark(self, replica: ReplicaId, grant: Reservation | None = None) -> None:
         raise AssertionError("nothing is parked here")
 
     def call(
@@ -205,7 +205,7 @@ class World:
 
     def look(self) -> None:
         """Look at all targets, at the time that it is."""
-        self.run(self.scaling.look(self.now_ms))
+        self.run(self.scaling.evaluate_due(self.now_ms))
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Run something on the server's loop."""
@@ -224,15 +224,15 @@ class World:
 
     async def _period(self) -> None:
         self.now_ms += 5_000
-        await self.sampler.look()
+        await self.sampler.sample_concurrency()
         self.now_ms += 5_000
-        await self.alarms.look(self.now_ms)
-        await self.scaling.look(self.now_ms)
+        await self.alarms.evaluate_due(self.now_ms)
+        await self.scaling.evaluate_due(self.now_ms)
 
     async def listen(self) -> None:
         """Serve until it is over."""
         database = Database.open(self.path / "coldspark.db")
-        ledger = LedgerKeeper(
+        ledger = LedgerStore(
             self.path / "journal", database, boot=self.boot, wall_ms=self.wall_ms, absorb_every_s=60
         )
         await ledger.open()
@@ -240,33 +240,33 @@ class World:
         self.platform = self._platform(database, ledger)
         self.engine.controller = self.platform.controller
         documents = Documents(database, self.wall_ms)
-        self.metrics = MetricKeeper(
+        self.metrics = MetricService(
             database,
             wall_ms=self.wall_ms,
-            absorb=ledger.absorb,
-            standings=lambda: standings_of(self.platform.endpoints()),
+            absorb=ledger.ingest,
+            standings=lambda: variant_contexts(self.platform.endpoints()),
         )
-        self.alarms = AlarmKeeper(database, self.metrics, wall_ms=self.wall_ms)
-        self.sampler = Sampler(self.metrics, self._see, _measure_nothing, self.wall_ms)
-        kept = KeptAlarms(self.alarms, self.metrics)
-        self.scaling = Scaling(self.platform, documents, kept, wall_ms=self.wall_ms)
-        self.alarms.deliver(POLICY_MARK, self.scaling.on_action)
+        self.alarms = AlarmService(database, self.metrics, wall_ms=self.wall_ms)
+        self.sampler = MetricSampler(self.metrics, self._see, _measure_nothing, self.wall_ms)
+        kept = LocalAlarmRepository(self.alarms, self.metrics)
+        self.scaling = AutoscalingService(self.platform, documents, kept, wall_ms=self.wall_ms)
+        self.alarms.add_action_handler(POLICY_ARN_PART, self.scaling.on_action)
         await self.platform.open()
         await self.alarms.open(is_timed=False)
         await self.scaling.open(is_timed=False)
-        gate = Gate(Authenticator(FakeKeys()))
+        gate = Authentication(Authenticator(FakeKeys()))
         services = [
             sagemaker(self.platform, documents, catalogue.load()),
             cloudwatch(self.metrics, self.alarms, documents, self.wall_ms),
             application_autoscaling(self.scaling),
         ]
-        route = Route("/", front(services, gate.identify), methods=["POST"])
-        context = Context(
+        route = Route("/", aws_endpoint(services, gate.identify), methods=["POST"])
+        context = HttpContext(
             platform=self.platform,
-            dispatch=Dispatch([SageMakerDoor()]),
-            gate=gate,
+            door_matcher=DoorMatcher([SageMakerDoor()]),
+            authentication=gate,
             app=Starlette(routes=[route]),
-            tally=Tally(),
+            counters=RequestCounters(),
         )
         async with serve(context, "127.0.0.1", 0, grace_s=0.0) as listening:
             self.url = listening.url
@@ -279,7 +279,7 @@ class World:
         await ledger.close()
         database.close()
 
-    def _platform(self, database: Database, ledger: LedgerKeeper) -> LocalPlatform:
+    def _platform(self, database: Database, ledger: LedgerStore) -> LocalPlatform:
         async def prepare(revision: Revision) -> None:
             pass
 

@@ -15,13 +15,13 @@ from starlette.testclient import TestClient
 
 from coldspark import clock
 from coldspark.doors.aws.protocol.operations import Service
-from coldspark.doors.aws.protocol.routes import front
+from coldspark.doors.aws.protocol.routes import aws_endpoint
 from coldspark.doors.aws.sagemaker.operations import sagemaker
 from coldspark.doors.aws.sagemaker.runtime import invocations
 from coldspark.doors.aws.sagemaker.runtime.replies import Reply as AwsReply
 from coldspark.errors import ColdsparkError
 from coldspark.http.auth.authenticator import Authenticator
-from coldspark.http.auth.scopes import Action, authorize
+from coldspark.http.auth.scopes import KeyAction, authorize
 from coldspark.platform import catalogue
 from coldspark.platform.ports import Key, Receipt
 from coldspark.spec.types import Failure, RequestId
@@ -72,7 +72,7 @@ class Door:
     def serve(self, service: Service) -> None:
         """Let another service answer, such as one with other neighbours."""
         self.service = service
-        endpoint = front([service], self._identify)
+        endpoint = aws_endpoint([service], self._identify)
         self.app = Starlette(
             routes=[
                 Route("/", endpoint, methods=["POST"]),
@@ -122,7 +122,7 @@ class Door:
         try:
             headers = dict(request.headers.items())
             key = self._identify(request.method, raw_path, "", headers, body)
-            authorize(key, Action.INVOKE, name)
+            authorize(key, KeyAction.INVOKE, name)
             invocation = invocations.invocation(
                 name,
                 headers,

@@ -24,10 +24,10 @@ from service_model import error_problems, problems
 from starlette.testclient import TestClient
 
 from coldspark.doors.aws.sagemaker.runtime.door import SageMakerDoor
-from coldspark.http.auth.authentication import Gate
-from coldspark.http.context import Context
-from coldspark.http.counters import Tally
-from coldspark.http.door_match import Dispatch
+from coldspark.http.auth.authentication import Authentication
+from coldspark.http.context import HttpContext
+from coldspark.http.counters import RequestCounters
+from coldspark.http.door_match import DoorMatcher
 from coldspark.http.server import serve
 from coldspark.platform.ports import Key
 
@@ -117,12 +117,12 @@ def reached(way: str, keys: Iterable[Key] = ()) -> Iterator[Aws]:
 @contextmanager
 def _listening(door: Door) -> Iterator[str]:
     """Serve a door on the gateway's own server, in a thread with a loop of its own."""
-    context = Context(
+    context = HttpContext(
         platform=door.platform,
-        dispatch=Dispatch([SageMakerDoor()]),
-        gate=Gate(door.authenticator),
+        door_matcher=DoorMatcher([SageMakerDoor()]),
+        authentication=Authentication(door.authenticator),
         app=door.app,
-        tally=Tally(),
+        counters=RequestCounters(),
     )
     with _serving(context) as url:
         yield url
@@ -137,7 +137,7 @@ def served(keys: Iterable[Key] = ()) -> Iterator[str]:
 
 
 @contextmanager
-def _serving(context: Context) -> Iterator[str]:
+def _serving(context: HttpContext) -> Iterator[str]:
     found: list[str] = []
     is_up, is_over = threading.Event(), asyncio.Event()
     loop = asyncio.new_event_loop()

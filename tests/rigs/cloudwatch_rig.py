@@ -24,12 +24,12 @@ from starlette.routing import Route
 
 from coldspark.database.documents import Documents
 from coldspark.doors.aws.cloudwatch.operations import cloudwatch
-from coldspark.doors.aws.protocol.routes import CBOR_PATH, front
-from coldspark.http.auth.authentication import Gate
+from coldspark.doors.aws.protocol.routes import CBOR_PATH, aws_endpoint
+from coldspark.http.auth.authentication import Authentication
 from coldspark.http.auth.authenticator import Authenticator
-from coldspark.http.context import Context
-from coldspark.http.counters import Tally
-from coldspark.http.door_match import Dispatch
+from coldspark.http.context import HttpContext
+from coldspark.http.counters import RequestCounters
+from coldspark.http.door_match import DoorMatcher
 from coldspark.http.server import serve
 
 PROTOCOLS = ("json", "query")
@@ -93,16 +93,16 @@ def watched(path: Path) -> Iterator[Watched]:
     async def listen() -> None:
         async with keeping(path) as kept:
             documents = Documents(kept.database, lambda: kept.now_ms)
-            gate = Gate(Authenticator(NoKeys()))
+            gate = Authentication(Authenticator(NoKeys()))
             service = cloudwatch(kept.metrics, kept.alarms, documents, lambda: kept.now_ms)
-            door = front([service], gate.identify)
+            door = aws_endpoint([service], gate.identify)
             routes = [Route(path, door, methods=["POST"]) for path in ("/", CBOR_PATH)]
-            context = Context(
+            context = HttpContext(
                 platform=FakePlatform(),
-                dispatch=Dispatch([]),
-                gate=gate,
+                door_matcher=DoorMatcher([]),
+                authentication=gate,
                 app=Starlette(routes=routes),
-                tally=Tally(),
+                counters=RequestCounters(),
             )
             async with serve(context, "127.0.0.1", 0, grace_s=1.0) as listening:
                 found.append(Watched(kept, listening.url, loop))

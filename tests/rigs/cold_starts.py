@@ -7,8 +7,8 @@ from gateway_fakes import definition, receipt
 from msgspec import structs
 
 from coldspark.billing.usage import Usage
-from coldspark.doors.native.coldstart.facts import Facts, Wake
-from coldspark.node.warmth import PoolView, Rung, StartView, Stock, TemplateView
+from coldspark.doors.native.coldstart.facts import ColdstartFacts, Wake
+from coldspark.node.warmth import CachedFiles, PoolView, StartView, TemplateView, WakeLevel
 from coldspark.platform.ports import Invocation
 from coldspark.spec.types import EndpointName, ReplicaId, RequestId, ScalePolicy, Spec
 from coldspark.spec.waterfall import Waterfall
@@ -21,7 +21,9 @@ POOL = PoolView(
     memory_bytes_max=8 * 2**30,
     idle_timeout_s=300.0,
 )
-STOCK = Stock(code_bytes=900, model_bytes=None, environment_bytes=None, has_own_environment=False)
+STOCK = CachedFiles(
+    code_bytes=900, model_bytes=None, environment_bytes=None, has_own_environment=False
+)
 
 
 def template(**changes: Any) -> TemplateView:
@@ -46,7 +48,7 @@ def template(**changes: Any) -> TemplateView:
     return replace(plain, **changes)
 
 
-def start(rung: Rung, replica: str = "r-1", **changes: Any) -> StartView:
+def start(rung: WakeLevel, replica: str = "r-1", **changes: Any) -> StartView:
     """Return what a replica was started from."""
     plain = StartView(
         replica=ReplicaId(replica),
@@ -60,7 +62,7 @@ def start(rung: Rung, replica: str = "r-1", **changes: Any) -> StartView:
 
 
 def wake(
-    rung: Rung | None = Rung.STANDBY,
+    rung: WakeLevel | None = WakeLevel.STANDBY,
     *,
     gap_ms: int | None = None,
     is_built: bool = False,
@@ -75,10 +77,11 @@ def wake(
     )
 
 
-def facts(*wakes: Wake, spec: Spec = HANDLER, **changes: Any) -> Facts:
+def facts(*wakes: Wake, spec: Spec = HANDLER, **changes: Any) -> ColdstartFacts:
     """Return facts about these wakes."""
     return replace(
-        Facts(spec=spec, wakes=wakes, template=template(), stock=STOCK, pool=POOL), **changes
+        ColdstartFacts(spec=spec, wakes=wakes, template=template(), stock=STOCK, pool=POOL),
+        **changes,
     )
 
 

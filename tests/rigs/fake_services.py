@@ -9,11 +9,11 @@ from gateway_fakes import FakePlatform
 
 from coldspark.billing.usage import Usage
 from coldspark.database.records import Key as StoredKey
-from coldspark.doors.native.ports import BillQuestion, Services
+from coldspark.doors.native.ports import BillQuery, Services
 from coldspark.errors import AlreadyExists, BodyTooLarge, NotFound
 from coldspark.http.auth.authenticator import Authenticator
-from coldspark.http.context import Context
-from coldspark.node.warmth import PoolView, Rung, StartView, Stock, Warmth
+from coldspark.http.context import HttpContext
+from coldspark.node.warmth import CachedFiles, NextStart, PoolView, StartView, WakeLevel
 from coldspark.platform import catalogue
 from coldspark.platform.ports import Document, Key, LogLine
 from coldspark.server.doors import build_context
@@ -126,8 +126,8 @@ class FakeWarmth:
 
     def __init__(self) -> None:
         self.starts: dict[str, StartView] = {}
-        self.held = Warmth(rung=Rung.CACHED, template=None, why="no template: not started")
-        self.stocked = Stock(
+        self.held = NextStart(rung=WakeLevel.CACHED, template=None, why="no template: not started")
+        self.stocked = CachedFiles(
             code_bytes=1_000, model_bytes=None, environment_bytes=None, has_own_environment=False
         )
         self.pool = PoolView(
@@ -142,7 +142,7 @@ class FakeWarmth:
         """Return what a test put there."""
         return self.starts.get(replica)
 
-    def warmth(self, revision: Revision) -> Warmth:
+    def warmth(self, revision: Revision) -> NextStart:
         """Return what is held."""
         return self.held
 
@@ -150,7 +150,7 @@ class FakeWarmth:
         """Return the bounds."""
         return self.pool
 
-    async def stock(self, revision: Revision) -> Stock:
+    async def cached_files(self, revision: Revision) -> CachedFiles:
         """Return the sizes."""
         return self.stocked
 
@@ -243,10 +243,10 @@ class Rig:
     keys: FakeKeys = field(default_factory=FakeKeys)
     logs: FakeLogs = field(default_factory=FakeLogs)
     warmth: FakeWarmth = field(default_factory=FakeWarmth)
-    bills: list[BillQuestion] = field(default_factory=list)
+    bills: list[BillQuery] = field(default_factory=list)
     artifact_bytes_max: int = 1_000_000
 
-    async def bill(self, question: BillQuestion) -> dict[str, object]:
+    async def bill(self, question: BillQuery) -> dict[str, object]:
         """Note the question."""
         if question.book == "none":
             raise NotFound("there is no price book 'none'")
@@ -258,7 +258,7 @@ class Rig:
         check = {"name": "python", "status": "ok", "detail": "3.11", "cure": None}
         return {"status": "ok", "checks": [check]}
 
-    def context(self) -> Context:
+    def context(self) -> HttpContext:
         """Return the gateway with all its doors."""
         services = Services(
             artifacts=self.artifacts,

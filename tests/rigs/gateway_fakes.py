@@ -11,11 +11,11 @@ from coldspark.http.door import endpoint_body_bytes_max
 from coldspark.platform.body_stream import BodyStream
 from coldspark.platform.ports import (
     EndpointView,
-    FloorView,
     Invocation,
     LogLine,
     Receipt,
     ReplicaView,
+    ScaleBoundsView,
     Sink,
     VariantView,
 )
@@ -25,7 +25,7 @@ from coldspark.spec.types import (
     EndpointStatus,
     Failure,
     FailureKind,
-    Handler,
+    HandlerProgram,
     Limits,
     ReplicaId,
     Revision,
@@ -195,14 +195,14 @@ class FakePlatform:
     def _answer(self, invocation: Invocation, sink: Sink) -> None:
         self.script(invocation, sink)
 
-    def refuse_what_cannot_run(self, definition: EndpointDefinition) -> None:
+    def check_capacity(self, definition: EndpointDefinition) -> None:
         """Raise what a deploy would."""
         if self.refusal is not None:
             raise self.refusal
 
     async def deploy(self, definition: EndpointDefinition) -> EndpointView:
         """Create or change an endpoint."""
-        self.refuse_what_cannot_run(definition)
+        self.check_capacity(definition)
         now_ms = self._clock()
         old = self.views.get(definition.name)
         self.views[definition.name] = made = replace(
@@ -218,7 +218,7 @@ class FakePlatform:
         variants = tuple(replace(one, status=status, failure=failure) for one in old.variants)
         self.views[name] = replace(old, status=status, failure=failure, variants=variants)
 
-    async def bound(
+    async def set_scale(
         self,
         name: EndpointName,
         variant: VariantName,
@@ -230,7 +230,8 @@ class FakePlatform:
         old = self.endpoint(name)
         variants = tuple(
             replace(
-                one, floor=FloorView(min=floor or 0, max=ceiling or 1, reason=reason, next=None)
+                one,
+                floor=ScaleBoundsView(min=floor or 0, max=ceiling or 1, reason=reason, next=None),
             )
             if one.name == variant
             else one
@@ -262,7 +263,7 @@ class FakePlatform:
 
 def definition(name: str = "churn", **limits: int) -> EndpointDefinition:
     """Return an endpoint with one variant that runs a handler."""
-    spec = Spec(handler=Handler(), limits=Limits(**limits))  # type: ignore[arg-type]
+    spec = Spec(handler=HandlerProgram(), limits=Limits(**limits))  # type: ignore[arg-type]
     revision = Revision(id=RevisionId("0123456789abcdef"), spec=spec)
     return EndpointDefinition(
         name=EndpointName(name),
@@ -291,7 +292,7 @@ def view(
                 queued=3,
                 replicas=replicas,
                 decisions=(),
-                floor=FloorView(
+                floor=ScaleBoundsView(
                     min=variant.revision.spec.scale.replicas_min,
                     max=variant.revision.spec.scale.replicas_max,
                     reason=None,

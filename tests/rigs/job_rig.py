@@ -12,13 +12,21 @@ from coldspark import clock
 from coldspark.database.database import Database
 from coldspark.database.group_commit import GroupCommit
 from coldspark.http.request_ids import request_ids
-from coldspark.jobs.completion import Ending
+from coldspark.jobs.completion import JobCompletion
 from coldspark.jobs.jobs_table import Jobs
 from coldspark.jobs.messages import FINAL, JobId, JobPolicy
-from coldspark.jobs.outbox import Notices
-from coldspark.jobs.ports import Counted, Depth, Ended, JobOrder, StoredJob, Times, Words
+from coldspark.jobs.outbox import WebhookEventTable
+from coldspark.jobs.ports import (
+    BacklogDepth,
+    EndedJob,
+    JobCounter,
+    JobOrder,
+    JobTimes,
+    StoredJob,
+    WebhookMessage,
+)
 from coldspark.jobs.runner import JobRunner
-from coldspark.objects.local_buckets import OwnBuckets
+from coldspark.objects.local_buckets import LocalBuckets
 from coldspark.objects.object_store import ObjectStore
 from coldspark.spec.types import EndpointName, ScalePolicy, VariantName
 
@@ -35,7 +43,7 @@ class JobsPlatform(FakePlatform):
         self.came = asyncio.Event()
         self.on_submit = lambda ticket: self.came.set()
 
-    def see_backlog(self, name: EndpointName, jobs: int) -> None:
+    def set_backlog(self, name: EndpointName, jobs: int) -> None:
         """Note the depth."""
         self.told.append(jobs)
 
@@ -43,34 +51,34 @@ class JobsPlatform(FakePlatform):
 class PlainDoor:
     """Implements ``JobDoor`` in few words."""
 
-    def failure_words(self, ended: Ended) -> tuple[str, bytes]:
+    def render_failure(self, ended: EndedJob) -> tuple[str, bytes]:
         """Say the message."""
         return "text/plain", (ended.result.message or "").encode()
 
-    def notice_words(self, ended: Ended, notice_id: str) -> Words | None:
+    def render_webhook(self, ended: EndedJob, notice_id: str) -> WebhookMessage | None:
         """Say the state to whoever asked."""
         order = ended.job.order
         url = order.success_url if ended.state.value == "completed" else order.error_url
-        return None if url is None else Words(url=url, body=ended.state.value.encode())
+        return None if url is None else WebhookMessage(url=url, body=ended.state.value.encode())
 
 
 @dataclass
 class Measures:
     """Implements ``JobMeasures`` by keeping everything."""
 
-    counted: list[Counted] = field(default_factory=list)
-    timed: list[Times] = field(default_factory=list)
-    depths: list[Depth] = field(default_factory=list)
+    counted: list[JobCounter] = field(default_factory=list)
+    timed: list[JobTimes] = field(default_factory=list)
+    depths: list[BacklogDepth] = field(default_factory=list)
 
-    def count(self, endpoint: EndpointName, variant: VariantName | None, what: Counted) -> None:
+    def count(self, endpoint: EndpointName, variant: VariantName | None, what: JobCounter) -> None:
         """Keep it."""
         self.counted.append(what)
 
-    def times(self, endpoint: EndpointName, variant: VariantName | None, times: Times) -> None:
+    def times(self, endpoint: EndpointName, variant: VariantName | None, times: JobTimes) -> None:
         """Keep them."""
         self.timed.append(times)
 
-    def depth(self, endpoint: EndpointName, depth: Depth) -> None:
+    def depth(self, endpoint: EndpointName, depth: BacklogDepth) -> None:
         """Keep it."""
         self.depths.append(depth)
 
@@ -82,7 +90,7 @@ class Rig:
     runner: JobRunner
     platform: JobsPlatform
     jobs: Jobs
-    notices: Notices
+    notices: WebhookEventTable
     objects: ObjectStore
     measures: Measures
     ended: asyncio.Event
@@ -138,8 +146,8 @@ async def a_rig(
     """Open a runner on a directory; another may be opened on the same one later."""
     database = await asyncio.to_thread(Database.open, path / "coldspark.db")
     group, ended = GroupCommit(database), asyncio.Event()
-    jobs, notices = _Heard(database, group, ended), Notices(database, group)
-    own = OwnBuckets(database, path / "buckets", clock.wall_ms)
+    jobs, notices = _Heard(database, group, ended), WebhookEventTable(database, group)
+    own = LocalBuckets(database, path / "buckets", clock.wall_ms)
     await own.open()
     await own.create_bucket("out")
     objects, platform, measures = ObjectStore(own, {}), JobsPlatform(script), Measures()
@@ -151,7 +159,9 @@ async def a_rig(
         wanted = replace(wanted, variants=(variant,))
     await platform.deploy(wanted)
     ids = request_ids()
-    ending = Ending(jobs, objects, {"plain": PlainDoor()}, lambda: None, lambda: str(next(ids)))
+    ending = JobCompletion(
+        jobs, objects, {"plain": PlainDoor()}, lambda: None, lambda: str(next(ids))
+    )
     runner = JobRunner(
         platform=platform,
         store=jobs,

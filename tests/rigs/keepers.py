@@ -7,17 +7,17 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from coldspark.billing.ledger import LedgerKeeper
+from coldspark.billing.ledger import LedgerStore
 from coldspark.billing.usage import Usage
 from coldspark.database.database import Database
 from coldspark.errors import NotFound
 from coldspark.platform.metric_ports import Metric
 from coldspark.spec.types import EndpointName, ReplicaId, RequestId, VariantName
 from coldspark.spec.waterfall import Waterfall
-from coldspark.telemetry.alarm_changes import Change
-from coldspark.telemetry.alarm_service import AlarmKeeper
-from coldspark.telemetry.endpoint_metrics import Standing, dimensions_of
-from coldspark.telemetry.metric_service import MetricKeeper, Retention
+from coldspark.telemetry.alarm_changes import AlarmChange
+from coldspark.telemetry.alarm_service import AlarmService
+from coldspark.telemetry.endpoint_metrics import VariantContext, dimensions_of
+from coldspark.telemetry.metric_service import MetricRetention, MetricService
 
 NOON_MS = 1_800_000_000_000
 """A whole hour."""
@@ -28,9 +28,9 @@ HEAT = Metric(namespace="House", name="heat", dimensions=(("Room", "kitchen"),))
 class Kept:
     """All of it."""
 
-    metrics: MetricKeeper
-    alarms: AlarmKeeper
-    ledger: LedgerKeeper
+    metrics: MetricService
+    alarms: AlarmService
+    ledger: LedgerStore
     database: Database
     told: list[tuple[str, str]] = field(default_factory=list)
     """Addresses and states that were told."""
@@ -43,7 +43,7 @@ async def keeping(
     *,
     boot: int = 1,
     factor: float = 1.0,
-    standings: dict[tuple[str, str], Standing] | None = None,
+    standings: dict[tuple[str, str], VariantContext] | None = None,
 ) -> AsyncIterator[Kept]:
     """Keep them under ``path`` while the block runs. No timer runs."""
     database = Database.open(path / "coldspark.db")
@@ -52,20 +52,20 @@ async def keeping(
     def now() -> int:
         return kept.now_ms
 
-    async def notify(address: str, change: Change) -> None:
+    async def notify(address: str, change: AlarmChange) -> None:
         if not address.startswith("arn:"):
             raise NotFound(f"{address} is no topic")
         kept.told.append((address, change.alarm.stored.state.value))
 
-    ledger = LedgerKeeper(path / "journal", database, boot=boot, wall_ms=now, absorb_every_s=60)
-    metrics = MetricKeeper(
+    ledger = LedgerStore(path / "journal", database, boot=boot, wall_ms=now, absorb_every_s=60)
+    metrics = MetricService(
         database,
         wall_ms=now,
-        absorb=ledger.absorb,
+        absorb=ledger.ingest,
         standings=lambda: standings or {},
-        retention=Retention(factor=factor),
+        retention=MetricRetention(factor=factor),
     )
-    alarms = AlarmKeeper(database, metrics, wall_ms=now, notify=notify)
+    alarms = AlarmService(database, metrics, wall_ms=now, notify=notify)
     kept = Kept(metrics, alarms, ledger, database)
     await ledger.open()
     await alarms.open(is_timed=False)

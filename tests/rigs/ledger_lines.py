@@ -6,8 +6,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from coldspark.billing.ledger import LedgerKeeper
-from coldspark.billing.usage import Holding, HoldingState, Usage
+from coldspark.billing.ledger import LedgerStore
+from coldspark.billing.usage import IdleUsage, IdleUsageState, Usage
 from coldspark.database.database import Database
 from coldspark.spec.types import EndpointName, ReplicaId, RequestId, VariantName
 from coldspark.spec.waterfall import Waterfall
@@ -41,10 +41,10 @@ def usage(number: int, endpoint: str = "echo", error: str | None = None) -> Usag
     )
 
 
-def holding(number: int, nanos: int = 5) -> Holding:
+def holding(number: int, nanos: int = 5) -> IdleUsage:
     """Return an idle second from millisecond ``number`` on."""
-    return Holding(
-        state=HoldingState.IDLE,
+    return IdleUsage(
+        state=IdleUsageState.IDLE,
         endpoint=EndpointName("echo"),
         variant=VariantName("main"),
         replica=ReplicaId("p1"),
@@ -66,7 +66,7 @@ def say(number: int) -> None:
 
 async def record_for_ever(root: Path, boot: int, busy_bytes: int) -> None:
     """Record usages and holdings, and print each number once both are recorded."""
-    ledger = LedgerKeeper(
+    ledger = LedgerStore(
         root / "journal",
         Database.open(root / "ledger.db"),
         boot=boot,

@@ -13,7 +13,7 @@ from coldspark import clock
 from coldspark.errors import ArtifactUnavailable, EnvironmentFailed
 from coldspark.node.engine import LocalEngine
 from coldspark.platform.ports import Invocation, StartOrder
-from coldspark.spec.messages import Grant
+from coldspark.spec.messages import Reservation
 from coldspark.spec.types import (
     ArtifactId,
     Command,
@@ -21,7 +21,7 @@ from coldspark.spec.types import (
     Exit,
     Failure,
     FleetId,
-    Handler,
+    HandlerProgram,
     Limits,
     NodeId,
     ReplicaId,
@@ -268,7 +268,7 @@ class Rig:
     def handler_spec(self, text: str, name: str = "model", **options: object) -> Spec:
         """Return the spec of a handler in a model archive."""
         return spec(
-            handler=Handler(), model=self.model(name, {"code/inference.py": text}), **options
+            handler=HandlerProgram(), model=self.model(name, {"code/inference.py": text}), **options
         )
 
     def command(self, text: str, name: str = "model", **options: object) -> ReplicaId:
@@ -276,7 +276,7 @@ class Rig:
         url = self.model(name, {"code/serve.py": text})
         return self.start(spec(command=Command(argv=("python", "serve.py")), model=url, **options))
 
-    def start(self, what: Spec, grant: Grant | None = None) -> ReplicaId:
+    def start(self, what: Spec, grant: Reservation | None = None) -> ReplicaId:
         """Start a replica of a spec."""
         replica = ReplicaId(f"r{next(self._numbers)}")
         self.engine.start(
@@ -284,7 +284,7 @@ class Rig:
                 replica=replica,
                 fleet=FleetId("echo/main"),
                 revision=Revision(id=RevisionId("0" * 16), spec=what),
-                grant=grant or Grant(replica=replica, node=NodeId("here")),
+                grant=grant or Reservation(replica=replica, node=NodeId("here")),
                 environment={"COLDSPARK_ENDPOINT": "echo"},
             )
         )
@@ -336,7 +336,7 @@ class Rig:
 
 def spec(
     *,
-    handler: Handler | None = None,
+    handler: HandlerProgram | None = None,
     command: Command | None = None,
     model: str | None = None,
     concurrency: int = 1,

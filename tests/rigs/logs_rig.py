@@ -23,14 +23,14 @@ from starlette.routing import Route
 
 from coldspark.database.database import Database
 from coldspark.doors.aws.logs.operations import cloudwatch_logs
-from coldspark.doors.aws.protocol.routes import front
-from coldspark.http.auth.authentication import Gate
+from coldspark.doors.aws.protocol.routes import aws_endpoint
+from coldspark.http.auth.authentication import Authentication
 from coldspark.http.auth.authenticator import Authenticator
-from coldspark.http.context import Context
-from coldspark.http.counters import Tally
-from coldspark.http.door_match import Dispatch
+from coldspark.http.context import HttpContext
+from coldspark.http.counters import RequestCounters
+from coldspark.http.door_match import DoorMatcher
 from coldspark.http.server import serve
-from coldspark.node.logs.replica_logs import Logs
+from coldspark.node.logs.replica_logs import ReplicaLogs
 from coldspark.platform.ports import Key
 from coldspark.spec.types import FleetId, ReplicaId
 from coldspark.telemetry.log_store import LogRetention, LogStore
@@ -46,7 +46,7 @@ class Served:
     loop: asyncio.AbstractEventLoop
     platform: FakePlatform
     store: LogStore
-    logs: Logs
+    logs: ReplicaLogs
 
     def client(self, key: str = "ANYKEY") -> Any:
         """Return boto3's client."""
@@ -115,17 +115,17 @@ def served(path: Path, keys: Iterable[Key] = ()) -> Iterator[Served]:
     store, platform = LogStore.of(database, path / "logs"), FakePlatform()
 
     async def listen() -> None:
-        gate = Gate(Authenticator(FakeKeys(keys)))
-        endpoint = front([cloudwatch_logs(platform, store)], gate.identify)
-        context = Context(
+        gate = Authentication(Authenticator(FakeKeys(keys)))
+        endpoint = aws_endpoint([cloudwatch_logs(platform, store)], gate.identify)
+        context = HttpContext(
             platform=platform,
-            dispatch=Dispatch([]),
-            gate=gate,
+            door_matcher=DoorMatcher([]),
+            authentication=gate,
             app=Starlette(routes=[Route("/", endpoint, methods=["POST"])]),
-            tally=Tally(),
+            counters=RequestCounters(),
         )
         async with serve(context, "127.0.0.1", 0, grace_s=1.0) as listening:
-            logs = Logs(path / "logs")
+            logs = ReplicaLogs(path / "logs")
             found.append(Served(listening.url, loop, platform, store, logs))
             is_up.set()
             await is_over.wait()

@@ -5,8 +5,8 @@ from functools import cache
 
 from coldspark.billing import prices
 from coldspark.sim.frontier import Objective
-from coldspark.sim.plan_request import Question
-from coldspark.sim.planner import Plan, Planner
+from coldspark.sim.plan_request import PlanRequest
+from coldspark.sim.planner import CostPlan, Planner
 from coldspark.sim.traffic import Durations, Traffic
 from coldspark.spec.types import ScalePolicy
 
@@ -21,7 +21,7 @@ def every(gap_s: float, service_s: float, period_s: float = DAY_S) -> Traffic:
     return Traffic(arrivals, array("d", [service_s] * count))
 
 
-def question(**changes: object) -> Question:
+def question(**changes: object) -> PlanRequest:
     """Return the guide's example: 1,000 requests a day of 2 s on A10G; change what is named."""
     values: dict[str, object] = {
         "traffic": every(86.4, 2.0),
@@ -34,15 +34,15 @@ def question(**changes: object) -> Question:
         "objective": Objective(),
         "with_break_even": False,
     }
-    return Question(**(values | changes))  # type: ignore[arg-type]
+    return PlanRequest(**(values | changes))  # type: ignore[arg-type]
 
 
-def plan_of(asked: Question) -> Plan:
+def plan_of(asked: PlanRequest) -> CostPlan:
     """Return the plan."""
     return Planner(asked, BOOKS, lambda done, total, what: None).plan()
 
 
 @cache
-def the_guides_plan() -> Plan:
+def the_guides_plan() -> CostPlan:
     """Return the plan of the guide's example with its two provisioned slots."""
     return plan_of(question(bounds=ScalePolicy(replicas_min=2, replicas_max=4)))

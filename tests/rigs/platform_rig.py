@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from itertools import count, groupby
 
 from coldspark import clock
-from coldspark.billing.usage import Holding, Usage
+from coldspark.billing.usage import IdleUsage, Usage
 from coldspark.database.records import StoredEndpoint
 from coldspark.platform.body_stream import BodyStream
 from coldspark.platform.controller import Controller
 from coldspark.platform.metric_ports import AlarmRule, OnAlarm
 from coldspark.platform.platform import LocalPlatform
 from coldspark.platform.ports import Invocation, LogLine, Receipt, ReplySink, StartOrder
-from coldspark.spec.messages import Device, Grant, NodeJoined
+from coldspark.spec.messages import Device, NodeJoined, Reservation
 from coldspark.spec.types import (
     AlarmState,
     Command,
@@ -23,7 +23,7 @@ from coldspark.spec.types import (
     EndpointName,
     Exit,
     Failure,
-    GpuAsk,
+    GpuRequest,
     NodeId,
     ReplicaId,
     RequestId,
@@ -58,7 +58,7 @@ def revision(name: str, *, gpu: str | None = None, **scale: object) -> Revision:
     spec = Spec(
         command=Command(argv=(name,)),
         scale=ScalePolicy(**scale),  # type: ignore[arg-type]
-        resources=Resources(gpus=() if gpu is None else (GpuAsk(type=gpu),)),
+        resources=Resources(gpus=() if gpu is None else (GpuRequest(type=gpu),)),
     )
     return Revision(id=RevisionId(name), spec=spec)
 
@@ -107,7 +107,7 @@ class TimedEngine:
         assert self.controller is not None
         self._later(0.0, self.controller.on_park_failed, replica, "a timer cannot be frozen")
 
-    def unpark(self, replica: ReplicaId, grant: Grant | None = None) -> None:
+    def unpark(self, replica: ReplicaId, grant: Reservation | None = None) -> None:
         raise AssertionError("nothing is parked here")
 
     def call(
@@ -155,7 +155,7 @@ class Lines:
         self.usages.append(usage)
         asyncio.get_running_loop().call_soon(done)
 
-    def hold(self, holdings: Sequence[Holding]) -> None:
+    def hold(self, holdings: Sequence[IdleUsage]) -> None:
         pass
 
 

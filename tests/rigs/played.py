@@ -4,13 +4,13 @@ import random
 from array import array
 from collections.abc import Callable, Sequence
 
-from coldspark.sim.simulator import Behaviour, Endpoint, World
+from coldspark.sim.simulator import ReplicaBehaviour, SimulatedEndpoint, Simulator
 from coldspark.sim.traffic import Durations, Traffic
 from coldspark.spec.messages import Device, NodeJoined
 from coldspark.spec.types import (
     Command,
     DeviceId,
-    GpuAsk,
+    GpuRequest,
     Limits,
     NodeId,
     Resources,
@@ -46,29 +46,31 @@ def endpoint(
     failed_starts: float = 0.0,
     limits: Limits | None = None,
     **scale: object,
-) -> Endpoint:
+) -> SimulatedEndpoint:
     """Return an endpoint that takes one whole GPU for each replica, and 10 s to start it."""
     spec = Spec(
         command=Command(argv=("serve",)),
-        resources=Resources(gpus=(GpuAsk(type="A10G"),)),
+        resources=Resources(gpus=(GpuRequest(type="A10G"),)),
         scale=ScalePolicy(**scale),  # type: ignore[arg-type]
         limits=limits or Limits(queue_max=10_000, request_timeout_s=3600.0),
     )
-    behaviour = Behaviour(start=start or Durations.fixed(10.0), failed_starts=failed_starts)
+    behaviour = ReplicaBehaviour(start=start or Durations.fixed(10.0), failed_starts=failed_starts)
     revision = Revision(id=RevisionId("r"), spec=spec)
-    return Endpoint(name=name, revision=revision, traffic=played, behaviour=behaviour)
+    return SimulatedEndpoint(name=name, revision=revision, traffic=played, behaviour=behaviour)
 
 
 def world(
-    endpoints: Sequence[Endpoint],
+    endpoints: Sequence[SimulatedEndpoint],
     gpus: int = 4,
     *,
     seed: int = 0,
     on_progress: Callable[[int, int], None] | None = None,
-) -> World:
+) -> Simulator:
     """Return a world with one node."""
     devices = tuple(
         Device(id=DeviceId(str(n)), type="A10G", memory_bytes=24 * 10**9) for n in range(gpus)
     )
     node = NodeJoined(node=NodeId("n"), memory_bytes=10**12, vcpus=100.0, devices=devices)
-    return World(endpoints, [node], rate_nanos_per_hour=RATE, seed=seed, on_progress=on_progress)
+    return Simulator(
+        endpoints, [node], rate_nanos_per_hour=RATE, seed=seed, on_progress=on_progress
+    )

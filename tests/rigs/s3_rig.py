@@ -18,14 +18,14 @@ from xml_model import problems
 
 from coldspark import clock
 from coldspark.database.database import Database
-from coldspark.doors.aws.s3.routes import s3_or
-from coldspark.http.auth.authentication import Gate
+from coldspark.doors.aws.s3.routes import with_s3
+from coldspark.http.auth.authentication import Authentication
 from coldspark.http.auth.authenticator import Authenticator
-from coldspark.http.context import Context
-from coldspark.http.counters import Tally
-from coldspark.http.door_match import Dispatch
+from coldspark.http.context import HttpContext
+from coldspark.http.counters import RequestCounters
+from coldspark.http.door_match import DoorMatcher
 from coldspark.http.server import serve
-from coldspark.objects.local_buckets import OwnBuckets
+from coldspark.objects.local_buckets import LocalBuckets
 from coldspark.platform.ports import Key
 
 KEY = Key(id="CSKEY", name="me", scopes=("deploy",), created_ms=1)
@@ -37,7 +37,7 @@ class Door:
 
     url: str
     root: Path
-    own: OwnBuckets
+    own: LocalBuckets
 
     def client(self, *, key: str = "CSKEY", secret: str | None = None, **config: Any) -> Any:
         """Return boto3's client, unmodified."""
@@ -66,15 +66,15 @@ def listening(root: Path, keys: Iterable[Key] = ()) -> Iterator[Door]:
 
     async def listen() -> None:
         database = Database.open(root / "coldspark.db")
-        own = OwnBuckets(database, root / "buckets", clock.wall_ms)
+        own = LocalBuckets(database, root / "buckets", clock.wall_ms)
         await own.open()
-        gate = Gate(Authenticator(FakeKeys(keys)))
-        context = Context(
+        gate = Authentication(Authenticator(FakeKeys(keys)))
+        context = HttpContext(
             platform=FakePlatform(),
-            dispatch=Dispatch([]),
-            gate=gate,
-            app=s3_or(own, gate, Starlette()),
-            tally=Tally(),
+            door_matcher=DoorMatcher([]),
+            authentication=gate,
+            app=with_s3(own, gate, Starlette()),
+            counters=RequestCounters(),
         )
         try:
             async with serve(context, "127.0.0.1", 0, grace_s=1.0) as where:

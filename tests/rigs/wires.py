@@ -18,13 +18,13 @@ from starlette.types import ASGIApp
 
 from coldspark.doors.native.door import NativeDoor
 from coldspark.doors.openai.door import OpenAIDoor
-from coldspark.http.auth.authentication import Gate
+from coldspark.http.auth.authentication import Authentication
 from coldspark.http.auth.authenticator import Authenticator
-from coldspark.http.context import Bounds, Context
-from coldspark.http.counters import Tally
-from coldspark.http.door_match import Dispatch
+from coldspark.http.context import HttpContext, HttpLimits
+from coldspark.http.counters import RequestCounters
+from coldspark.http.door_match import DoorMatcher
 from coldspark.http.server import serve
-from coldspark.platform.ports import Keys
+from coldspark.platform.ports import ApiKeys
 
 T = TypeVar("T")
 INVOKE = b"POST /v1/endpoints/churn/invoke HTTP/1.1\r\nhost: localhost\r\n"
@@ -55,18 +55,18 @@ def small_app() -> ASGIApp:
 def context(
     platform: FakePlatform,
     *,
-    keys: Keys | None = None,
-    bounds: Bounds | None = None,
+    keys: ApiKeys | None = None,
+    bounds: HttpLimits | None = None,
     app: ASGIApp | None = None,
-) -> Context:
+) -> HttpContext:
     """Return a gateway with the native and the OpenAI door."""
-    return Context(
+    return HttpContext(
         platform=platform,
-        dispatch=Dispatch([NativeDoor(), OpenAIDoor()]),
-        gate=Gate(Authenticator(keys or FakeKeys())),
+        door_matcher=DoorMatcher([NativeDoor(), OpenAIDoor()]),
+        authentication=Authentication(Authenticator(keys or FakeKeys())),
         app=app or small_app(),
-        tally=Tally(),
-        bounds=bounds or Bounds(),
+        counters=RequestCounters(),
+        limits=bounds or HttpLimits(),
     )
 
 
@@ -155,7 +155,7 @@ class Client:
 class Wired:
     """A running gateway."""
 
-    context: Context
+    context: HttpContext
     port: int
     clients: list[Client] = field(default_factory=list)
 
@@ -177,7 +177,7 @@ class Wired:
 
 
 @asynccontextmanager
-async def gateway(context: Context, *, grace_s: float = 0.0) -> AsyncIterator[Wired]:
+async def gateway(context: HttpContext, *, grace_s: float = 0.0) -> AsyncIterator[Wired]:
     """Serve on a free port."""
     async with serve(context, "127.0.0.1", 0, grace_s=grace_s) as listening:
         wired = Wired(context, listening.port)

@@ -5,7 +5,7 @@ from array import array
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coldspark.sim.break_even import TOLERANCE, crossing, first_days, scaled
+from coldspark.sim.break_even import TOLERANCE, crossing, leading_days, scaled
 from coldspark.sim.traffic import Traffic
 
 DAY_S = 86_400.0
@@ -76,9 +76,9 @@ def test_what_is_left_out_at_a_rate_is_left_out_at_every_lower_one() -> None:
 def test_the_first_days_are_whole_and_at_least_one() -> None:
     """A day has its hours."""
     base = Traffic(array("d", range(0, 3 * 86_400, 864)), array("d", [1.0] * 300))
-    part, cut_s = first_days(base, 3 * DAY_S, 210)
+    part, cut_s = leading_days(base, 3 * DAY_S, 210)
     assert (len(part), cut_s) == (200, 2 * DAY_S)
-    part, cut_s = first_days(base, 3 * DAY_S, 5)
+    part, cut_s = leading_days(base, 3 * DAY_S, 5)
     assert (len(part), cut_s) == (100, DAY_S)
     short = Traffic(array("d", [1.0]), array("d", [1.0]))
-    assert first_days(short, 3600.0, 5)[1] == 3600.0
+    assert leading_days(short, 3600.0, 5)[1] == 3600.0

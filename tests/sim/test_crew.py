@@ -12,31 +12,31 @@ from pathlib import Path
 import pytest
 from plans import BOOKS, question
 
-from coldspark.cli.plan_processes import Processes, cores
+from coldspark.cli.plan_processes import ProcessPool, cores
 from coldspark.errors import InvalidRequest
-from coldspark.sim.executor import Alone, Crew, heed
-from coldspark.sim.plan_json import Json, told
+from coldspark.sim.executor import SerialExecutor, WorkExecutor, raise_if_cancelled
+from coldspark.sim.plan_json import Json, to_json
 from coldspark.sim.planner import Planner
-from coldspark.sim.traffic import Durations, described
+from coldspark.sim.traffic import Durations, synthetic_traffic
 
 
-def planned(crew: Crew) -> tuple[Json, list[tuple[int, int]]]:
+def planned(crew: WorkExecutor) -> tuple[Json, list[tuple[int, int]]]:
     """Return a plan with chance in everything, and what was heard of its steps."""
-    traffic = described(
+    traffic = synthetic_traffic(
         rate_per_hour=24, days=0.1, burst=2, service=Durations.lognormal(2, 9), seed=3
     )
     start = Durations.lognormal(10, 30)
     asked = question(traffic=traffic, period_s=8_640.0, start=start, seeds=2)
     heard: list[tuple[int, int]] = []
     planner = Planner(asked, BOOKS, lambda done, total, what: heard.append((done, total)), crew)
-    return told(planner.plan()), heard
+    return to_json(planner.plan()), heard
 
 
 @pytest.mark.process
 def test_any_number_of_processes_comes_to_the_same_plan() -> None:
     """To the last digit, and each step is told of once."""
-    alone, heard_alone = planned(Alone())
-    with Processes(2) as crew:
+    alone, heard_alone = planned(SerialExecutor())
+    with ProcessPool(2) as crew:
         together, heard_together = planned(crew)
     assert together == alone
     assert heard_together == heard_alone
@@ -47,29 +47,32 @@ def test_results_stand_in_the_order_of_the_pieces() -> None:
     """Whatever is done first."""
     heard: list[str] = []
     pieces = [(str(n), partial(mul, n, n)) for n in range(5)]
-    assert Alone().do(pieces, heard.append) == [0, 1, 4, 9, 16]
+    assert SerialExecutor().run(pieces, heard.append) == [0, 1, 4, 9, 16]
     assert heard == ["0", "1", "2", "3", "4"]
 
 
 def test_work_that_nobody_called_off_goes_on() -> None:
     """Outside of a crew there is nothing to heed."""
-    heed(1, 2)
+    raise_if_cancelled(1, 2)
 
 
 @pytest.mark.process
 def test_a_crew_that_is_called_off_ends_at_once() -> None:
     """The pieces that wait are dropped; those under way give up at their next look."""
     begun = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), Processes(2) as crew:
-        crew.do([("fast", _nothing), ("slow", _endless), ("never", _endless)], _interrupt)
+    with pytest.raises(KeyboardInterrupt), ProcessPool(2) as crew:
+        crew.run([("fast", _nothing), ("slow", _endless), ("never", _endless)], _interrupt)
     assert time.monotonic() - begun < 30.0
 
 
 @pytest.mark.process
 def test_a_process_that_is_killed_ends_the_plan_with_a_reason() -> None:
     """Not with a traceback, and not never."""
-    with pytest.raises(InvalidRequest, match="was killed, by lack of memory"), Processes(2) as crew:
-        crew.do([("killed", _killed), ("slow", _nothing)], lambda name: None)
+    with (
+        pytest.raises(InvalidRequest, match="was killed, by lack of memory"),
+        ProcessPool(2) as crew,
+    ):
+        crew.run([("killed", _killed), ("slow", _nothing)], lambda name: None)
 
 
 def _killed() -> None:
@@ -84,7 +87,7 @@ def _nothing() -> None:
 def _endless() -> None:
     """Go on until told not to."""
     for done in range(3_000):
-        heed(done, 3_000)
+        raise_if_cancelled(done, 3_000)
         time.sleep(0.02)
     raise AssertionError("nobody called it off")
 

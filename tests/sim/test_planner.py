@@ -4,15 +4,15 @@ import pytest
 from plans import every, plan_of, question, the_guides_plan
 
 from coldspark.sim.frontier import Objective
-from coldspark.sim.plan_request import Row
-from coldspark.sim.planner import Plan, Planner
-from coldspark.sim.traffic import Durations, described
+from coldspark.sim.plan_request import PlanRow
+from coldspark.sim.planner import CostPlan, Planner
+from coldspark.sim.traffic import Durations, synthetic_traffic
 from coldspark.spec.types import ScalePolicy
 
 DOLLAR = 1_000_000_000
 
 
-def row(plan: Plan, platform: str, gpu: str | None = "A10G") -> Row:
+def row(plan: CostPlan, platform: str, gpu: str | None = "A10G") -> PlanRow:
     """Return one row."""
     return next(one for one in plan.rows if (one.platform, one.gpu) == (platform, gpu))
 
@@ -96,7 +96,7 @@ def test_dedicated_instances_may_be_dearer_until_they_are_full() -> None:
 
 def test_dedicated_instances_are_as_few_as_keep_the_wait() -> None:
     """Ten at once, of 10 s each: with n of them the last waits for ceil(10/n) - 1 turns."""
-    bursts = described(rate_per_hour=60, days=0.2, burst=8, service=Durations.fixed(10.0))
+    bursts = synthetic_traffic(rate_per_hour=60, days=0.2, burst=8, service=Durations.fixed(10.0))
     asked = question(traffic=bursts, period_s=17_280.0, bounds=ScalePolicy(replicas_max=32))
     plan = plan_of(asked)
     served = row(plan, "dedicated").outcome
@@ -109,9 +109,9 @@ def test_a_bound_of_p95_is_kept_by_the_cheapest_that_can() -> None:
     """And every policy that is cheaper breaks it."""
     plan = plan_of(question(traffic=every(900.0, 2.0), objective=Objective(p95_s=5.0)))
     chosen = plan.choice.chosen
-    assert chosen.outcome.latency.p95_s <= 5.0
+    assert chosen.result.latency.p95_s <= 5.0
     cheaper = [one for one in plan.swept if one.cost.nanos < chosen.cost.nanos]
-    assert all(one.outcome.latency.p95_s > 5.0 for one in cheaper)
+    assert all(one.result.latency.p95_s > 5.0 for one in cheaper)
     assert "the cheapest of" in plan.choice.reason
 
 
@@ -129,12 +129,14 @@ def test_dear_waiting_keeps_replicas_and_cheap_waiting_does_not() -> None:
         for cost in (0.0, 10.0)
     )
     assert cheap.chosen.cost.nanos < dear.chosen.cost.nanos
-    assert cheap.chosen.outcome.wait.mean_s > dear.chosen.outcome.wait.mean_s
+    assert cheap.chosen.result.wait.mean_s > dear.chosen.result.wait.mean_s
 
 
 def test_the_same_question_has_the_same_answer() -> None:
     """Down to the nano-dollar."""
-    traffic = described(rate_per_hour=20, days=0.25, burst=3, service=Durations.lognormal(2, 9))
+    traffic = synthetic_traffic(
+        rate_per_hour=20, days=0.25, burst=3, service=Durations.lognormal(2, 9)
+    )
     asked = question(traffic=traffic, period_s=21_600.0, start=Durations.lognormal(10, 30))
     one, other = plan_of(asked), plan_of(asked)
     assert [r.cost for r in one.rows] == [r.cost for r in other.rows]

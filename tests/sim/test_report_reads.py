@@ -8,7 +8,7 @@ import pytest
 from plans import the_guides_plan
 
 from coldspark.sim import charts, report
-from coldspark.sim.plan_json import Json, told
+from coldspark.sim.plan_json import Json, to_json
 
 _SVG = "{http://www.w3.org/2000/svg}"
 
@@ -16,7 +16,7 @@ _SVG = "{http://www.w3.org/2000/svg}"
 @pytest.fixture(scope="module")
 def answer() -> Json:
     """Return the guide's example, told."""
-    return told(the_guides_plan())
+    return to_json(the_guides_plan())
 
 
 def _texts(picture: str) -> list[str]:

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plans import plan_of, question
 
-from coldspark.sim.bootstrap import SEEDS_MAX, block_s, drawn, interval
+from coldspark.sim.bootstrap import SEEDS_MAX, block_s, confidence_interval, resampled_copies
 from coldspark.sim.frontier import Objective
-from coldspark.sim.plan_json import told
-from coldspark.sim.traffic import Durations, Traffic, described
+from coldspark.sim.plan_json import to_json
+from coldspark.sim.traffic import Durations, Traffic, synthetic_traffic
 
 DAY_S = 86_400.0
 VALUES = st.lists(st.floats(0.0, 1e6), min_size=2, max_size=SEEDS_MAX)
@@ -18,24 +18,24 @@ VALUES = st.lists(st.floats(0.0, 1e6), min_size=2, max_size=SEEDS_MAX)
 
 def test_the_interval_is_students() -> None:
     """The worked number of the module."""
-    found = interval([10.0, 12.0, 14.0])
+    found = confidence_interval([10.0, 12.0, 14.0])
     assert found is not None
     assert (found.low, found.high) == (pytest.approx(6.16), pytest.approx(17.84))
 
 
 def test_one_play_says_nothing_of_chance() -> None:
     """An interval of nothing would look like certainty."""
-    assert interval([3.0]) is None
+    assert confidence_interval([3.0]) is None
 
 
 @given(VALUES)
 def test_the_interval_holds_the_mean(values: list[float]) -> None:
     """And closes on it where all plays agree."""
-    found = interval(values)
+    found = confidence_interval(values)
     assert found is not None
     mean = sum(values) / len(values)
     assert found.low - 1e-6 <= mean <= found.high + 1e-6
-    same = interval([values[0]] * len(values))
+    same = confidence_interval([values[0]] * len(values))
     assert same is not None
     assert same.high - same.low == pytest.approx(0.0, abs=1e-6)
 
@@ -49,7 +49,7 @@ def test_drawn_traffic_is_made_of_what_came(arrivals: list[float], seeds: int, s
     """The first is the traffic itself; no request lies beyond the period; services are known."""
     services = array("d", (1.0 + index for index in range(len(arrivals))))
     traffic = Traffic(array("d", arrivals), services)
-    copies = drawn(traffic, 5_000.0, seeds, seed)
+    copies = resampled_copies(traffic, 5_000.0, seeds, seed)
     assert len(copies) == seeds
     assert copies[0] is traffic
     for copy in copies:
@@ -63,8 +63,10 @@ def test_days_are_blocks_where_there_are_several() -> None:
     assert block_s(7 * DAY_S) == DAY_S
     assert block_s(DAY_S) == 3600.0
     assert block_s(1200.0) == 100.0
-    traffic = described(rate_per_hour=5, days=5, hours=(9, 10), service=Durations.fixed(1.0))
-    for copy in drawn(traffic, 5 * DAY_S, 4, 0):
+    traffic = synthetic_traffic(
+        rate_per_hour=5, days=5, hours=(9, 10), service=Durations.fixed(1.0)
+    )
+    for copy in resampled_copies(traffic, 5 * DAY_S, 4, 0):
         assert all(9 <= at_s % DAY_S / 3600 <= 10 for at_s in copy.arrivals_s)
 
 
@@ -73,14 +75,16 @@ def test_days_are_blocks_where_there_are_several() -> None:
 )
 def test_the_recommendation_says_how_sure_it_is(objective: Objective) -> None:
     """With intervals around both figures; what nothing tells apart is within the noise."""
-    traffic = described(rate_per_hour=30, days=0.1, burst=4, service=Durations.fixed(2.0), seed=5)
+    traffic = synthetic_traffic(
+        rate_per_hour=30, days=0.1, burst=4, service=Durations.fixed(2.0), seed=5
+    )
     asked = question(traffic=traffic, period_s=DAY_S / 10, seeds=4, objective=objective)
     plan = plan_of(asked)
-    choice, answer = plan.choice, told(plan)
+    choice, answer = plan.choice, to_json(plan)
     assert choice.runner_up is not None
     assert choice.is_within_noise in (True, False)
     words = "is within the noise" if choice.is_within_noise else "is beyond the noise"
-    assert f"{words} of 4 plays" in choice.sureness
+    assert f"{words} of 4 plays" in choice.confidence
     assert answer["seeds"]["plays"] == 4
     for one in answer["policies"]:
         low, high = one["month_nanos_90"]
@@ -91,24 +95,27 @@ def test_the_recommendation_says_how_sure_it_is(objective: Objective) -> None:
 
 def test_platforms_are_compared_on_the_traffic_as_it_is() -> None:
     """The row of this machine is no mean, as the others' are none."""
-    traffic = described(rate_per_hour=12, days=0.05, service=Durations.fixed(2.0), seed=1)
+    traffic = synthetic_traffic(rate_per_hour=12, days=0.05, service=Durations.fixed(2.0), seed=1)
     plan = plan_of(question(traffic=traffic, period_s=DAY_S / 20, seeds=3))
     here = plan.rows[0]
     assert here.cost == plan.choice.chosen.costs[0]
-    assert here.outcome == plan.choice.chosen.outcome
+    assert here.outcome == plan.choice.chosen.result
 
 
 def test_played_once_nothing_is_said_of_chance() -> None:
     """No interval, no claim, and the way to know."""
-    traffic = described(rate_per_hour=12, days=0.05, service=Durations.fixed(2.0), seed=1)
+    traffic = synthetic_traffic(rate_per_hour=12, days=0.05, service=Durations.fixed(2.0), seed=1)
     plan = plan_of(question(traffic=traffic, period_s=DAY_S / 20))
-    answer = told(plan)
+    answer = to_json(plan)
     assert plan.choice.is_within_noise is None
-    assert "Played once" in plan.choice.sureness
+    assert "Played once" in plan.choice.confidence
     assert {one["month_nanos_90"] for one in answer["policies"]} == {None}
 
 
 def test_more_seeds_than_the_table_has_are_refused() -> None:
     """Of Student's t."""
     with pytest.raises(ValueError, match=r"seeds=99 must lie in 1\.\.31"):
-        question(traffic=described(rate_per_hour=6, days=1, service=Durations.fixed(2.0)), seeds=99)
+        question(
+            traffic=synthetic_traffic(rate_per_hour=6, days=1, service=Durations.fixed(2.0)),
+            seeds=99,
+        )

@@ -8,13 +8,13 @@ import pytest
 from plans import the_guides_plan
 
 from coldspark.sim import charts, report
-from coldspark.sim.plan_json import Json, histogram, told
+from coldspark.sim.plan_json import Json, histogram, to_json
 
 
 @pytest.fixture(scope="module")
 def answer() -> Json:
     """Return the guide's example, told."""
-    return told(the_guides_plan(), ["assumed: <nothing> & no more"])
+    return to_json(the_guides_plan(), ["assumed: <nothing> & no more"])
 
 
 def test_it_survives_json(answer: Json) -> None:

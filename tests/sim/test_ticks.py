@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from played import endpoint, traffic, world
 
 from coldspark.fleet.policies import knative, ray_serve
-from coldspark.fleet.policies.demand import TICKS_MAX, caught_up_s, ticks_before
+from coldspark.fleet.policies.demand import TICKS_MAX, resume_tick_s, ticks_before
 from coldspark.sim.traffic import Durations
 from coldspark.spec.scaling_rules import Knative, RayServe, Rule
 
@@ -65,7 +65,7 @@ def played(
         park_timeout_s=0.0,
     )
     found = world([asked])
-    lane = found.lanes[0]
+    lane = found.runs[0]
     steps, step = 0, lane.fleet.step
 
     def counted(event, now):  # type: ignore[no-untyped-def]
@@ -78,7 +78,12 @@ def played(
     lane.fleet.check()
     times_s = (lane.busy_s, lane.idle_s, lane.starting_s, lane.parked_s)
     history = History(
-        list(lane.waits_s), bytes(lane.cold), lane.starts, lane.unused, times_s, [*lane.fleet.notes]
+        list(lane.waits_s),
+        bytes(lane.cold),
+        lane.starts,
+        lane.unused,
+        times_s,
+        [*lane.fleet.decisions],
     )
     return history, steps
 
@@ -132,5 +137,5 @@ def test_a_tick_that_falls_on_the_moment_is_not_before_it() -> None:
 
 def test_a_machine_that_slept_goes_on_now() -> None:
     """A week in which nothing ran is not worked out tick by tick."""
-    assert caught_up_s(10.0, 1.0, 700_000.0) == 700_000.0
-    assert caught_up_s(10.0, 1.0, 10.0 + TICKS_MAX) == 10.0
+    assert resume_tick_s(10.0, 1.0, 700_000.0) == 700_000.0
+    assert resume_tick_s(10.0, 1.0, 10.0 + TICKS_MAX) == 10.0

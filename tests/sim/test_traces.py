@@ -14,7 +14,7 @@ def test_requests_are_sorted_and_blank_durations_are_drawn() -> None:
     found = read_trace(lines, service=TWO_S)
     assert list(found.traffic.arrivals_s) == [10, 30, 3700]
     assert list(found.traffic.services_s) == [1.5, 2.0, 4.0]
-    assert (found.period_s, found.guessed) == (7200, 1)
+    assert (found.period_s, found.durations_drawn) == (7200, 1)
 
 
 def test_one_key_can_be_taken_alone() -> None:
@@ -37,7 +37,7 @@ def test_windows_are_spread_over_their_length() -> None:
     assert len(found.traffic) == 5
     assert [0 <= t < 60 for t in found.traffic.arrivals_s].count(True) == 3
     assert [120 <= t < 180 for t in found.traffic.arrivals_s].count(True) == 2
-    assert (found.period_s, found.guessed) == (180, 5)
+    assert (found.period_s, found.durations_drawn) == (180, 5)
 
 
 @pytest.mark.parametrize("header", [" Arrival_S , duration_s", "arrival_s;duration_s"])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from played import RATE, endpoint, poisson, traffic, world
 
 from coldspark.billing.meter import Meter
-from coldspark.sim.simulator import World
+from coldspark.sim.simulator import Simulator
 from coldspark.sim.traffic import Durations, Traffic
 from coldspark.spec.scaling_rules import RULES, Histogram, KeepAlive, Knative, Learned, RayServe
 from coldspark.spec.types import Limits
@@ -16,18 +16,18 @@ from coldspark.spec.types import Limits
 SPREAD = Durations.lognormal(5.0, 20.0)
 
 
-def bill(played: World) -> int:
+def bill(played: Simulator) -> int:
     """Return what the nodes cost until now."""
-    return Meter(RATE, 0).bill_nanos(round(played.now * 1e6))
+    return Meter(RATE, 0).total_nanos(round(played.now * 1e6))
 
 
-def accounted(played: World) -> int:
+def accounted(played: Simulator) -> int:
     """Return all that was charged to somebody, and what was charged to nobody."""
-    lanes = sum(lane.busy_nanos + lane.idle_nanos + lane.starting_nanos for lane in played.lanes)
+    lanes = sum(lane.busy_nanos + lane.idle_nanos + lane.starting_nanos for lane in played.runs)
     return lanes + played.overhead_nanos
 
 
-def summary(played: World) -> list[object]:
+def summary(played: Simulator) -> list[object]:
     """Return what came of every request, and what it cost."""
     return [
         (
@@ -39,7 +39,7 @@ def summary(played: World) -> list[object]:
             lane.starts,
             lane.rejected,
         )
-        for lane in played.lanes
+        for lane in played.runs
     ]
 
 
@@ -72,7 +72,7 @@ def test_the_bill_adds_up_and_every_request_ends(
         seed=seed,
     )
     played.run()
-    lane = played.lanes[0]
+    lane = played.runs[0]
     assert accounted(played) == bill(played)
     served = sum(wait_s < inf for wait_s in lane.waits_s)
     assert served + lane.rejected == len(lane.waits_s)
@@ -88,7 +88,7 @@ def test_what_was_held_is_what_was_paid() -> None:
     """One GPU of one: seconds and nano-dollars agree, and all of it is held or overhead."""
     played = world([endpoint(poisson(50, 40.0, 5.0), replicas_max=1, park_timeout_s=0.0)], gpus=1)
     played.run()
-    lane = played.lanes[0]
+    lane = played.runs[0]
     per_s = RATE / 3600
     assert lane.busy_nanos == pytest.approx(lane.busy_s * per_s, rel=1e-6)
     assert lane.idle_nanos == pytest.approx(lane.idle_s * per_s, rel=1e-6)
@@ -116,7 +116,7 @@ def test_a_wait_is_the_start_when_nothing_was_there() -> None:
         [endpoint(traffic((100.0, 7.0)), rule=KeepAlive(keep_s=20.0), park_timeout_s=0.0)]
     )
     played.run()
-    lane = played.lanes[0]
+    lane = played.runs[0]
     assert list(lane.waits_s) == [10.0]
     assert lane.cold[0] == 1
     assert (lane.starting_s, lane.busy_s, lane.idle_s) == (10.0, 7.0, 20.0)
@@ -131,10 +131,10 @@ def test_endpoints_that_share_one_gpu_are_both_served(rule: object) -> None:
     played = world([first, second], gpus=1)
     played.run()
     assert accounted(played) == bill(played)
-    for lane in played.lanes:
+    for lane in played.runs:
         assert max(lane.waits_s) < 600.0
         assert lane.rejected == 0
-    assert sum(lane.held_s for lane in played.lanes) <= played.now + 1e-6
+    assert sum(lane.held_s for lane in played.runs) <= played.now + 1e-6
 
 
 def test_requests_of_two_endpoints_are_in_work_at_the_same_time() -> None:
@@ -144,7 +144,7 @@ def test_requests_of_two_endpoints_are_in_work_at_the_same_time() -> None:
     played = world(both)
     played.run()
     assert accounted(played) == bill(played)
-    for lane in played.lanes:
+    for lane in played.runs:
         assert max(lane.waits_s) <= 10.0
         assert lane.busy_nanos > 0
 
@@ -153,7 +153,7 @@ def test_starts_that_always_fail_answer_everybody() -> None:
     """No request waits for ever: each is told that its start failed."""
     played = world([endpoint(poisson(30, 20.0, 3.0), failed_starts=1.0, replicas_max=2)])
     played.run()
-    lane = played.lanes[0]
+    lane = played.runs[0]
     assert lane.rejected == 30
     assert set(lane.waits_s) == {inf}
     assert lane.busy_nanos == 0
@@ -165,7 +165,7 @@ def test_starts_that_fail_now_and_then_are_tried_again() -> None:
     """Some are rejected with their start, the others are served."""
     played = world([endpoint(poisson(100, 30.0, 3.0), failed_starts=0.3, replicas_max=2)], seed=3)
     played.run()
-    lane = played.lanes[0]
+    lane = played.runs[0]
     served = sum(wait_s < inf for wait_s in lane.waits_s)
     assert served > 50
     assert served + lane.rejected == 100
@@ -176,7 +176,7 @@ def test_a_request_past_its_deadline_is_given_up() -> None:
     limits = Limits(request_timeout_s=20.0)
     played = world([endpoint(traffic((0.0, 100.0), (2.0, 1.0)), limits=limits, replicas_max=1)])
     played.run()
-    lane = played.lanes[0]
+    lane = played.runs[0]
     assert lane.rejected == 1
     assert lane.waits_s[0] == inf
     assert lane.waits_s[1] == pytest.approx(18.0, abs=1e-6)
@@ -189,7 +189,7 @@ def test_parked_replicas_hold_no_gpu_and_wake_in_a_moment() -> None:
     hours = traffic(*((3600.0 * n, 1.0) for n in range(12)))
     played = world([endpoint(hours, replicas_max=1)], gpus=1)
     played.run()
-    lane = played.lanes[0]
+    lane = played.runs[0]
     assert lane.thaws > 0
     assert lane.starts + lane.thaws <= 12
     assert lane.parked_s > 3600.0
@@ -231,7 +231,7 @@ def test_nothing_happens_without_requests() -> None:
     """No traffic, no floor: no start, and all of the bill is overhead."""
     played = world([endpoint(Traffic((), ()))])
     played.run(1000.0)
-    assert played.lanes[0].starts == 0
+    assert played.runs[0].starts == 0
     assert played.overhead_nanos == bill(played) > 0
 
 
@@ -240,7 +240,7 @@ def test_in_the_end_everything_is_gone(rule: object) -> None:
     """Without a floor the world comes to rest by itself."""
     played = world([endpoint(poisson(30, 20.0, 2.0), rule=rule, park_timeout_s=0.0)])
     played.run()
-    assert not played.lanes[0].held
+    assert not played.runs[0].replicas
     assert played.now < 30 * 40.0 + 15_000.0
 
 
@@ -253,6 +253,6 @@ def test_a_second_replica_is_not_kept_for_what_the_first_does_in_a_moment() -> N
         slow = Durations.fixed(30.0)
         played = world([endpoint(pairs, start=slow, replicas_max=4, park_timeout_s=0.0)])
         played.run(minutes[-1])
-        held_s[service_s] = played.lanes[0].held_s
+        held_s[service_s] = played.runs[0].held_s
     assert held_s[0.05] < 1.2 * minutes[-1]
     assert held_s[25.0] > 1.8 * minutes[-1]

@@ -11,15 +11,15 @@ from keepers import HEAT, NOON_MS, Kept, keeping, of_echo, served
 from coldspark.errors import Conflict, InvalidRequest, NotFound
 from coldspark.platform.metric_ports import AlarmRule, Metric
 from coldspark.spec.types import AlarmState
-from coldspark.telemetry.alarm_changes import Change
-from coldspark.telemetry.alarm_definition import Actions, AlarmDefinition, single
+from coldspark.telemetry.alarm_changes import AlarmChange
+from coldspark.telemetry.alarm_definition import AlarmActions, AlarmDefinition, single_metric_query
 from coldspark.telemetry.alarm_messages import message_of, subject_of
-from coldspark.telemetry.alarm_service import AlarmKeeper
-from coldspark.telemetry.alarms_table import HistoryQuestion
-from coldspark.telemetry.metric_queries import Query, Stat
+from coldspark.telemetry.alarm_service import AlarmService
+from coldspark.telemetry.alarms_table import AlarmHistoryQuery
+from coldspark.telemetry.metric_queries import MetricQuery, MetricStatistic
 
 MINUTE_MS = 60_000
-STAT = Stat(metric=HEAT, statistic="Average", period_s=60)
+STAT = MetricStatistic(metric=HEAT, statistic="Average", period_s=60)
 
 
 def play(path: Path, work: Callable[[Kept], Awaitable[None]], **settings: object) -> None:
@@ -52,7 +52,7 @@ async def pass_minute(kept: Kept, *values: float) -> AlarmState | None:
     for value in values:
         kept.metrics.add(HEAT, value, kept.now_ms)
     kept.now_ms += MINUTE_MS
-    await kept.alarms.look(kept.now_ms)
+    await kept.alarms.evaluate_due(kept.now_ms)
     return kept.alarms.state("hot")
 
 
@@ -129,15 +129,23 @@ def expression(**changes: object) -> AlarmDefinition:
     values: dict[str, object] = {
         "name": "hot",
         "queries": (
-            Query(id="h", stat=Stat(metric=HEAT, statistic="Sum", period_s=60), is_returned=False),
-            Query(id="c", stat=Stat(metric=cold, statistic="Sum", period_s=60), is_returned=False),
-            Query(id="e", expression="h / c"),
+            MetricQuery(
+                id="h",
+                stat=MetricStatistic(metric=HEAT, statistic="Sum", period_s=60),
+                is_returned=False,
+            ),
+            MetricQuery(
+                id="c",
+                stat=MetricStatistic(metric=cold, statistic="Sum", period_s=60),
+                is_returned=False,
+            ),
+            MetricQuery(id="e", expression="h / c"),
         ),
         "is_expression": True,
         "evaluation_periods": 1,
         "threshold": 2.0,
         "comparison": "GreaterThanThreshold",
-        "actions": Actions(alarm=("arn:topic", "nowhere"), ok=("arn:calm",)),
+        "actions": AlarmActions(alarm=("arn:topic", "nowhere"), ok=("arn:calm",)),
     }
     return AlarmDefinition(**values | changes)
 
@@ -151,12 +159,12 @@ def test_an_alarm_over_an_expression_tells_its_actions(tmp_path: Path) -> None:
         kept.metrics.add(cold, 10, kept.now_ms)
         assert await pass_minute(kept, 30) is AlarmState.ALARM
         assert kept.told == [("arn:topic", "ALARM")]
-        history = await kept.alarms.history(HistoryQuestion(alarm="hot", kind="Action"))
+        history = await kept.alarms.history(AlarmHistoryQuery(alarm="hot", kind="Action"))
         assert [one.summary for one in history] == [
             "Failed to execute action nowhere",
             "Successfully executed action arn:topic",
         ]
-        await kept.alarms.set_acting(["hot"], False)
+        await kept.alarms.set_actions_enabled(["hot"], False)
         kept.metrics.add(cold, 10, kept.now_ms)
         assert await pass_minute(kept, 10) is AlarmState.OK
         assert kept.told == [("arn:topic", "ALARM")]
@@ -171,14 +179,14 @@ def test_a_topic_is_told_what_cloudwatch_tells(tmp_path: Path) -> None:
         topic = "arn:aws:sns:eu-west-1:123456789012:fire"
         told: list[str] = []
 
-        async def notify(address: str, change: Change) -> None:
+        async def notify(address: str, change: AlarmChange) -> None:
             told.extend((subject_of(change), message_of(address, change)))
 
-        alarms = AlarmKeeper(
+        alarms = AlarmService(
             kept.database, kept.metrics, wall_ms=lambda: kept.now_ms, notify=notify
         )
-        await alarms.define(expression(queries=single(STAT), is_expression=False))
-        await alarms.define(expression(name="both", actions=Actions(alarm=(topic,))))
+        await alarms.define(expression(queries=single_metric_query(STAT), is_expression=False))
+        await alarms.define(expression(name="both", actions=AlarmActions(alarm=(topic,))))
         await alarms.set_state("both", AlarmState.ALARM, "a drill", None)
         subject, message = told
         plain = json.loads(message)
@@ -203,7 +211,7 @@ def test_a_state_that_was_set_lasts_until_the_next_look(tmp_path: Path) -> None:
         await kept.alarms.set_state("hot", AlarmState.ALARM, "a drill", None)
         assert kept.told == [("arn:topic", "ALARM")]
         assert await pass_minute(kept) is AlarmState.INSUFFICIENT_DATA
-        history = await kept.alarms.history(HistoryQuestion(alarm="hot", is_ascending=True))
+        history = await kept.alarms.history(AlarmHistoryQuery(alarm="hot", is_ascending=True))
         assert [one.kind for one in history] == [
             "ConfigurationUpdate",
             "StateUpdate",
@@ -219,8 +227,10 @@ def test_percentiles_of_few_samples_can_be_left_out(tmp_path: Path) -> None:
     """p90 needs 100 samples where low sample counts are ignored: the state stays."""
 
     async def work(kept: Kept) -> None:
-        stat = Stat(metric=HEAT, statistic="p90", period_s=60)
-        plain = expression(queries=single(stat), is_expression=False, low_samples="ignore")
+        stat = MetricStatistic(metric=HEAT, statistic="p90", period_s=60)
+        plain = expression(
+            queries=single_metric_query(stat), is_expression=False, low_samples="ignore"
+        )
         await kept.alarms.define(plain)
         assert await pass_minute(kept, *[40] * 99) is AlarmState.INSUFFICIENT_DATA
         kept.now_ms += 3 * MINUTE_MS
@@ -298,7 +308,7 @@ def test_an_alarm_goes_off_by_itself(tmp_path: Path) -> None:
             return NOON_MS + round((loop.time() - begun_s) * 1_000)
 
         heard = asyncio.Event()
-        alarms = AlarmKeeper(kept.database, kept.metrics, wall_ms=now)
+        alarms = AlarmService(kept.database, kept.metrics, wall_ms=now)
         await alarms.open()
         alarms.watch(lambda name, state, why: heard.set())
         kept.metrics.add(HEAT, 40, NOON_MS - 1)
@@ -314,9 +324,9 @@ def test_the_timer_looks_when_the_shortest_period_ends(tmp_path: Path) -> None:
     """No earlier, and for all alarms together."""
 
     async def work(kept: Kept) -> None:
-        assert kept.alarms.next_look_ms(NOON_MS + 1) is None
+        assert kept.alarms.next_evaluation_ms(NOON_MS + 1) is None
         await kept.alarms.put(hot())
         await kept.alarms.put(hot("quick", period_s=10))
-        assert kept.alarms.next_look_ms(NOON_MS + 1) == NOON_MS + 10_000
+        assert kept.alarms.next_evaluation_ms(NOON_MS + 1) == NOON_MS + 10_000
 
     play(tmp_path, work)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coldspark.spec.types import AlarmState
-from coldspark.telemetry.alarm_rules import COMPARISONS, Missing, Test, evaluate
+from coldspark.telemetry.alarm_rules import COMPARISONS, AlarmTest, MissingData, evaluate_alarm
 
 OK, ALARM, INSUFFICIENT = AlarmState.OK, AlarmState.ALARM, AlarmState.INSUFFICIENT_DATA
 STAYS = None
@@ -16,14 +16,14 @@ def points(text: str) -> list[float | None]:
     return [{"0": 0.0, "X": 1.0, "-": None}[word] for word in text.split()]
 
 
-def alarm(m: int, n: int, missing: str) -> Test:
+def alarm(m: int, n: int, missing: str) -> AlarmTest:
     """Return an alarm over 0.5."""
-    return Test(
+    return AlarmTest(
         threshold=0.5,
         comparison="GreaterThanThreshold",
         evaluation_periods=n,
         datapoints_to_alarm=m,
-        missing=Missing(missing),
+        missing=MissingData(missing),
     )
 
 
@@ -51,7 +51,7 @@ def test_missing_data_counts_as_the_table_says(
         ("missing", "ignore", "breaching", "notBreaching"), states, strict=True
     ):
         for before in AlarmState:
-            after = evaluate(alarm(m, 3, missing), points(shown), before)
+            after = evaluate_alarm(alarm(m, 3, missing), points(shown), before)
             assert after is (wanted or before), (missing, before)
 
 
@@ -59,7 +59,7 @@ def test_comparisons_meet_the_threshold_as_their_names_say() -> None:
     """Equal is beyond for the two that say so."""
     beyond = {
         name: [
-            Test(
+            AlarmTest(
                 threshold=5, comparison=name, evaluation_periods=1, datapoints_to_alarm=1
             ).breaches(value)
             for value in (4, 5, 6)
@@ -85,22 +85,22 @@ MAYBE = st.one_of(st.none(), st.sampled_from([0.0, 1.0]))
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> tuple[Test, list[float | None]]:
+def histories(draw: st.DrawFn) -> tuple[AlarmTest, list[float | None]]:
     """Return any alarm, and any run of periods."""
     n = draw(st.integers(1, 6))
     m = draw(st.integers(1, n))
-    test = alarm(m, n, draw(st.sampled_from([one.value for one in Missing])))
-    return test, draw(st.lists(MAYBE, min_size=test.periods_looked_at, max_size=40))
+    test = alarm(m, n, draw(st.sampled_from([one.value for one in MissingData])))
+    return test, draw(st.lists(MAYBE, min_size=test.periods_evaluated, max_size=40))
 
 
 @given(histories())
-def test_any_history_keeps_the_promises(played: tuple[Test, list[float | None]]) -> None:
+def test_any_history_keeps_the_promises(played: tuple[AlarmTest, list[float | None]]) -> None:
     """Period after period: M of the newest N alarm at once, N within are OK, and so on."""
     test, periods = played
-    state, looked_at = AlarmState.INSUFFICIENT_DATA, test.periods_looked_at
+    state, looked_at = AlarmState.INSUFFICIENT_DATA, test.periods_evaluated
     for end in range(looked_at, len(periods) + 1):
         window = periods[end - looked_at : end]
-        before, state = state, evaluate(test, window, state)
+        before, state = state, evaluate_alarm(test, window, state)
         newest = window[-test.evaluation_periods :]
         if newest.count(1.0) >= test.datapoints_to_alarm:
             assert state is ALARM
@@ -110,12 +110,12 @@ def test_any_history_keeps_the_promises(played: tuple[Test, list[float | None]])
             assert (
                 state
                 is {
-                    Missing.MISSING: INSUFFICIENT,
-                    Missing.IGNORE: before,
-                    Missing.BREACHING: ALARM,
-                    Missing.NOT_BREACHING: OK,
+                    MissingData.MISSING: INSUFFICIENT,
+                    MissingData.IGNORE: before,
+                    MissingData.BREACHING: ALARM,
+                    MissingData.NOT_BREACHING: OK,
                 }[test.missing]
             )
-        if state is ALARM and before is not ALARM and test.missing is not Missing.BREACHING:
+        if state is ALARM and before is not ALARM and test.missing is not MissingData.BREACHING:
             assert 1.0 in window
-        assert evaluate(test, window, state) is state, "looking twice changes nothing"
+        assert evaluate_alarm(test, window, state) is state, "looking twice changes nothing"

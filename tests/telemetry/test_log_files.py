@@ -8,17 +8,17 @@ from hypothesis import strategies as st
 
 from coldspark import clock
 from coldspark.node.logs.line_splitter import encode_records
-from coldspark.node.logs.replica_logs import Logs
+from coldspark.node.logs.replica_logs import ReplicaLogs
 from coldspark.spec.types import FleetId, ReplicaId
-from coldspark.telemetry.log_records import BEFORE_ALL, Bounds, LogEvent, Span
-from coldspark.telemetry.replica_log_files import LogFiles
+from coldspark.telemetry.log_records import BEFORE_ALL, LogEvent, ReadLimits, TimeRange
+from coldspark.telemetry.replica_log_files import ReplicaLogFiles
 
-ALL = Bounds(events=100_000, size_bytes=1_000_000_000)
+ALL = ReadLimits(events=100_000, size_bytes=1_000_000_000)
 NAME = "main/r.1"
 
 
-def files(path: Path) -> LogFiles:
-    return LogFiles(path, clock.monotonic_s)
+def files(path: Path) -> ReplicaLogFiles:
+    return ReplicaLogFiles(path, clock.monotonic_s)
 
 
 def write(path: Path, records: list[tuple[int, str]], older: list[tuple[int, str]] = ()) -> None:  # type: ignore[assignment]
@@ -38,11 +38,11 @@ def texts(events: list[LogEvent]) -> list[str]:
 
 def test_what_replicas_print_is_a_stream(tmp_path: Path) -> None:
     """Living and ended; the platform's own words are marked, empty lines are none."""
-    logs = Logs(tmp_path)
+    logs = ReplicaLogs(tmp_path)
     log = logs.open(ReplicaId("r.1"), FleetId("echo/main"), 1_000_000)
     began_ms = clock.wall_ms()
     log.writer("stdout")(b"one\n\ntwo\n")
-    log.remark("said by us")
+    log.append("said by us")
     log.writer("stderr")(b"cut sh")
 
     reader = files(tmp_path)
@@ -53,10 +53,10 @@ def test_what_replicas_print_is_a_stream(tmp_path: Path) -> None:
     assert stream.first_ms is not None
     assert began_ms <= stream.first_ms <= (stream.last_ms or 0) <= clock.wall_ms()
     assert stream.stored_bytes == reader.size_bytes("echo") > 0
-    page = reader.page("echo", NAME, Span(), ALL, after=BEFORE_ALL)
+    page = reader.page("echo", NAME, TimeRange(), ALL, after=BEFORE_ALL)
     assert texts(page) == ["one", "two", "[coldspark] said by us"]
     logs.close(ReplicaId("r.1"))
-    assert reader.page("echo", NAME, Span(), ALL, after=BEFORE_ALL) == page
+    assert reader.page("echo", NAME, TimeRange(), ALL, after=BEFORE_ALL) == page
 
 
 def test_there_is_nothing_where_nothing_was_printed(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_there_is_nothing_where_nothing_was_printed(tmp_path: Path) -> None:
     assert reader.endpoints() == []
     assert not reader.has("echo")
     assert reader.stream("echo", "main/../../x") is None
-    assert reader.page("echo", NAME, Span(), ALL) == []
+    assert reader.page("echo", NAME, TimeRange(), ALL) == []
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
@@ -85,7 +85,7 @@ def test_pages_are_what_the_whole_would_be(
     start = data.draw(st.integers(990, at + 10))
     end = data.draw(st.none() | st.integers(990, at + 10))
     count = data.draw(st.integers(1, 40))
-    span, bounds = Span(start_ms=start, end_ms=end), Bounds(events=count, size_bytes=10**9)
+    span, bounds = TimeRange(start_ms=start, end_ms=end), ReadLimits(events=count, size_bytes=10**9)
     expected = [text for ms, text in records if start <= ms and (end is None or ms < end)]
 
     reader, forwards, after = files(tmp_path), [], BEFORE_ALL
@@ -105,12 +105,20 @@ def test_reading_goes_on_where_a_log_turned_over(tmp_path: Path) -> None:
     """A place outlives the file that it was found in."""
     write(tmp_path, [(10, "a"), (10, "b"), (20, "c")])
     reader = files(tmp_path)
-    first = reader.page("echo", NAME, Span(), Bounds(events=2, size_bytes=999), after=BEFORE_ALL)
+    first = reader.page(
+        "echo", NAME, TimeRange(), ReadLimits(events=2, size_bytes=999), after=BEFORE_ALL
+    )
 
     write(tmp_path, [(30, "d")], [(10, "a"), (10, "b"), (20, "c")])
-    assert texts(reader.page("echo", NAME, Span(), ALL, after=first[-1].position)) == ["c", "d"]
+    assert texts(reader.page("echo", NAME, TimeRange(), ALL, after=first[-1].position)) == [
+        "c",
+        "d",
+    ]
     write(tmp_path, [(40, "e")], [(30, "d")])
-    assert texts(reader.page("echo", NAME, Span(), ALL, after=first[-1].position)) == ["d", "e"]
+    assert texts(reader.page("echo", NAME, TimeRange(), ALL, after=first[-1].position)) == [
+        "d",
+        "e",
+    ]
 
 
 def test_a_log_that_is_larger_than_memory_allows_is_not_read_for_its_end(tmp_path: Path) -> None:
@@ -120,11 +128,11 @@ def test_a_log_that_is_larger_than_memory_allows_is_not_read_for_its_end(tmp_pat
     with (folder / "r%2E1.log").open("wb") as file:
         for second in range(1_000):
             file.write(encode_records(1_000 * second, "stdout", [b"x" * 8_000] * 8))
-    reader, few = files(tmp_path), Bounds(events=8, size_bytes=10**9)
+    reader, few = files(tmp_path), ReadLimits(events=8, size_bytes=10**9)
     before = _read_bytes()
 
-    middle = reader.page("echo", NAME, Span(start_ms=500_000), few, after=BEFORE_ALL)
-    back = reader.page("echo", NAME, Span(end_ms=500_000), few)
+    middle = reader.page("echo", NAME, TimeRange(start_ms=500_000), few, after=BEFORE_ALL)
+    back = reader.page("echo", NAME, TimeRange(end_ms=500_000), few)
 
     assert {event.at_ms for event in middle} == {500_000}
     assert {event.at_ms for event in back} == {499_000}
@@ -149,9 +157,9 @@ def test_a_search_goes_through_streams_by_time_and_stops_at_its_bounds(tmp_path:
         return reader.search(
             "echo",
             names,
-            Span(),
+            TimeRange(),
             lambda message: text in message,
-            Bounds(events=events, size_bytes=10**6),
+            ReadLimits(events=events, size_bytes=10**6),
             resume=resume,  # type: ignore[arg-type]
             read_bytes_max=read,
             until_s=clock.monotonic_s() + 60,
@@ -187,8 +195,8 @@ def test_a_clock_that_is_set_back_puts_no_line_out_of_order(
     """Who reads by time must find every line."""
     times = iter([2_000, 1_000, 3_000])
     monkeypatch.setattr(clock, "wall_ms", lambda: next(times))
-    log = Logs(tmp_path).open(ReplicaId("r.1"), FleetId("echo/main"), 1_000_000)
+    log = ReplicaLogs(tmp_path).open(ReplicaId("r.1"), FleetId("echo/main"), 1_000_000)
     for word in ("one", "two", "three"):
-        log.remark(word)
-    page = files(tmp_path).page("echo", NAME, Span(), ALL, after=BEFORE_ALL)
+        log.append(word)
+    page = files(tmp_path).page("echo", NAME, TimeRange(), ALL, after=BEFORE_ALL)
     assert [event.at_ms for event in page] == [2_000, 2_000, 3_000]

@@ -9,7 +9,7 @@ from coldspark.telemetry.value_sketch import (
     ACCURACY,
     BUCKETS_MAX,
     VALUES_MAX,
-    Measured,
+    ValueSketch,
     percentile,
     rounded,
 )
@@ -18,9 +18,9 @@ SIZES = st.floats(min_value=1e-3, max_value=1e9)
 VALUES = st.one_of(SIZES, SIZES.map(lambda value: -value), st.just(0.0))
 
 
-def measured(values: list[float]) -> Measured:
+def measured(values: list[float]) -> ValueSketch:
     """Return a period that took these values."""
-    period = Measured()
+    period = ValueSketch()
     for value in values:
         period.add(value)
     return period
@@ -58,7 +58,7 @@ def test_percentiles_of_many_values_are_off_by_little(values: list[float]) -> No
 @given(st.lists(st.lists(VALUES, max_size=200), max_size=6))
 def test_merging_is_the_same_as_measuring_together(parts: list[list[float]]) -> None:
     """Count, least, most and every value's count do not depend on who took which."""
-    whole = Measured()
+    whole = ValueSketch()
     for part in parts:
         whole.merge(measured(part))
     together = measured([value for part in parts for value in part])

@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from coldspark.platform.metric_ports import Metric, Period
 from coldspark.spec.waterfall import Waterfall
-from coldspark.telemetry.endpoint_metrics import Standing
+from coldspark.telemetry.endpoint_metrics import VariantContext
 from coldspark.telemetry.metric_queries import value_of
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
@@ -124,7 +124,7 @@ def test_invocations_per_instance_are_shares_of_the_replicas_that_serve(tmp_path
             kept.ledger.record(served(number))
         assert await sums(kept, of_echo("InvocationsPerInstance")) == [(0, 4, 1)]
 
-    play(tmp_path, work, standings={("echo", "main"): Standing(4, False)})
+    play(tmp_path, work, standings={("echo", "main"): VariantContext(4, False)})
 
 
 def test_requests_that_waited_for_a_start_spill_over_provisioned_concurrency(
@@ -139,7 +139,7 @@ def test_requests_that_waited_for_a_start_spill_over_provisioned_concurrency(
         assert await sums(kept, of_echo(f"{prefix}Invocations")) == [(0, 1, 1)]
         assert await sums(kept, of_echo(f"{prefix}SpilloverInvocations")) == [(0, 1, 1)]
 
-    play(tmp_path, work, standings={("echo", "main"): Standing(1, True)})
+    play(tmp_path, work, standings={("echo", "main"): VariantContext(1, True)})
 
 
 def test_lines_are_derived_once_across_restarts(tmp_path: Path) -> None:

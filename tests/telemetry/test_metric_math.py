@@ -6,11 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coldspark.telemetry.metric_math import CannotCompute, Frame, Series, Value, parse
+from coldspark.telemetry.expressions import ExpressionError
+from coldspark.telemetry.metric_math import EvaluationContext, Series, Value, parse
 
 M1: Series = {0: 1.0, 60: 3.0}
 M2: Series = {60: 2.0}
-FRAME = Frame(series={"m1": M1, "m2": M2}, metrics=["m1", "m2"], times=[0, 60], period_s=60)
+FRAME = EvaluationContext(
+    series={"m1": M1, "m2": M2}, metrics=["m1", "m2"], times=[0, 60], period_s=60
+)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +73,7 @@ def test_expressions_mean_what_cloudwatch_means(text: str, value: Value) -> None
 )
 def test_all_else_is_refused_and_says_why(text: str, told: str) -> None:
     """Nothing is guessed, and no expression is too deep to read."""
-    with pytest.raises(CannotCompute, match=told.replace("(", "\\(").replace("+", "\\+")):
+    with pytest.raises(ExpressionError, match=told.replace("(", "\\(").replace("+", "\\+")):
         parse(text).compute(FRAME)
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from keepers import NOON_MS, keeping
 
-from coldspark.node.replica_usage import Hold, ReplicaUse, measure
+from coldspark.node.replica_usage import ReplicaUsage, UsageProbe, measure
 from coldspark.platform.metric_ports import Metric
-from coldspark.platform.ports import EndpointView, FloorView, ReplicaView, VariantView
-from coldspark.spec.messages import Device, Grant
+from coldspark.platform.ports import EndpointView, ReplicaView, ScaleBoundsView, VariantView
+from coldspark.spec.messages import Device, Reservation
 from coldspark.spec.types import (
     Command,
     DeviceId,
@@ -28,8 +28,8 @@ from coldspark.spec.types import (
     VariantDefinition,
     VariantName,
 )
-from coldspark.telemetry.endpoint_metrics import Standing, dimensions_of
-from coldspark.telemetry.sampler import MACHINE_NAMESPACE, Sampler, standings_of
+from coldspark.telemetry.endpoint_metrics import VariantContext, dimensions_of
+from coldspark.telemetry.sampler import MACHINE_NAMESPACE, MetricSampler, variant_contexts
 
 DIMENSIONS = dimensions_of("echo", "main")
 SCALE = ScalePolicy(replicas_min=1, replicas_max=4, concurrency=2)
@@ -63,7 +63,9 @@ def seen(*running: int, queued: int = 0) -> EndpointView:
         queued=queued,
         replicas=replicas,
         decisions=(),
-        floor=FloorView(min=SCALE.replicas_min, max=SCALE.replicas_max, reason=None, next=None),
+        floor=ScaleBoundsView(
+            min=SCALE.replicas_min, max=SCALE.replicas_max, reason=None, next=None
+        ),
     )
     return EndpointView(
         name=name,
@@ -78,20 +80,20 @@ def seen(*running: int, queued: int = 0) -> EndpointView:
     )
 
 
-def looked(path: Path, view: EndpointView, uses: list[ReplicaUse]) -> dict[str, float]:
+def looked(path: Path, view: EndpointView, uses: list[ReplicaUsage]) -> dict[str, float]:
     """Look once, and return the averages of all that was measured by metric."""
 
     async def run() -> dict[str, float]:
         async def see() -> list[EndpointView]:
             return [view]
 
-        async def use() -> list[ReplicaUse]:
+        async def use() -> list[ReplicaUsage]:
             return uses
 
         async with keeping(path) as kept:
-            sampler = Sampler(kept.metrics, see, use, lambda: kept.now_ms)
-            await sampler.look()
-            await sampler.measure()
+            sampler = MetricSampler(kept.metrics, see, use, lambda: kept.now_ms)
+            await sampler.sample_concurrency()
+            await sampler.sample_machine()
             return {
                 key.name: (
                     await kept.metrics.periods(
@@ -129,7 +131,7 @@ def test_what_sleeps_measures_nothing(tmp_path: Path) -> None:
 
 def test_what_cannot_be_measured_is_absent(tmp_path: Path) -> None:
     """A replica without a GPU has no GPU metrics; one seen first is measured over its life."""
-    use = ReplicaUse(
+    use = ReplicaUsage(
         replica=ReplicaId("p0"),
         fleet=FleetId("echo/main"),
         age_s=10.0,
@@ -145,18 +147,18 @@ def test_what_cannot_be_measured_is_absent(tmp_path: Path) -> None:
 
 def test_standings_tell_who_serves_and_what_is_provisioned() -> None:
     """For what the ledger's lines do not say."""
-    assert standings_of([seen(1, 0)]) == {("echo", "main"): Standing(2, True)}
+    assert variant_contexts([seen(1, 0)]) == {("echo", "main"): VariantContext(2, True)}
 
 
 def test_a_process_is_measured_by_the_kernels_count(tmp_path: Path) -> None:
     """This one: it has used processor time, is of some age, and has no cgroup of ours."""
-    hold = Hold(
+    hold = UsageProbe(
         replica=ReplicaId("p0"),
         fleet=FleetId("echo/main"),
         pid=os.getpid(),
         cgroup=None,
         memory_bytes_max=1,
-        grant=Grant(replica=ReplicaId("p0"), node=NodeId("local")),
+        grant=Reservation(replica=ReplicaId("p0"), node=NodeId("local")),
     )
     simulated = Device(id=DeviceId("sim"), type="T4", memory_bytes=1, is_simulated=True)
     rehearsed = replace(hold, grant=replace(hold.grant, devices=(simulated,)))

@@ -9,11 +9,11 @@ import pytest
 
 from coldspark.database.database import Database
 from coldspark.errors import AlreadyExists, NotFound
-from coldspark.telemetry.log_records import BEFORE_ALL, Bounds, LogGroup, LogStream, Span
+from coldspark.telemetry.log_records import BEFORE_ALL, LogGroup, LogStream, ReadLimits, TimeRange
 from coldspark.telemetry.logs_table import CHUNK_EVENTS, LogEvents, size_of
 
 DAY_MS = 86_400_000
-ALL = Bounds(events=10_000, size_bytes=1_000_000)
+ALL = ReadLimits(events=10_000, size_bytes=1_000_000)
 
 
 class Rig:
@@ -36,7 +36,7 @@ class Rig:
         return found
 
     def texts(self, **options: Any) -> list[str]:
-        span, bounds = options.pop("span", Span()), options.pop("bounds", ALL)
+        span, bounds = options.pop("span", TimeRange()), options.pop("bounds", ALL)
         page = self.do(self.logs.page(self.stream(), span, bounds, **options))
         return [event.message for event in page]
 
@@ -67,10 +67,10 @@ def test_events_are_read_in_order_of_time_both_ways(rig: Rig) -> None:
     rig.do(rig.logs.put(rig.group(), "s", [(10, "a"), (30, "c2")]))
 
     assert rig.texts(after=BEFORE_ALL) == ["a", "c", "c2", "d"]
-    assert rig.texts(bounds=Bounds(events=2, size_bytes=1_000)) == ["c2", "d"]
-    assert rig.texts(after=BEFORE_ALL, span=Span(start_ms=30, end_ms=40)) == ["c", "c2"]
-    assert rig.texts(after=BEFORE_ALL, bounds=Bounds(events=9, size_bytes=1)) == ["a"]
-    second = rig.do(rig.logs.page(rig.stream(), Span(), ALL, after=BEFORE_ALL))[1]
+    assert rig.texts(bounds=ReadLimits(events=2, size_bytes=1_000)) == ["c2", "d"]
+    assert rig.texts(after=BEFORE_ALL, span=TimeRange(start_ms=30, end_ms=40)) == ["c", "c2"]
+    assert rig.texts(after=BEFORE_ALL, bounds=ReadLimits(events=9, size_bytes=1)) == ["a"]
+    second = rig.do(rig.logs.page(rig.stream(), TimeRange(), ALL, after=BEFORE_ALL))[1]
     assert rig.texts(after=second.position) == ["c2", "d"]
     assert rig.texts(before=second.position) == ["a"]
 
@@ -92,8 +92,10 @@ def test_a_scan_goes_through_all_streams_by_time(rig: Rig) -> None:
     rig.do(rig.logs.put(rig.group(), "s", [(10, "a"), (30, "c")]))
     rig.do(rig.logs.put(rig.group(), "t", [(20, "b")]))
 
-    two = rig.do(rig.logs.scan(rig.group(), Span(), Bounds(events=2, size_bytes=99), BEFORE_ALL))
-    rest = rig.do(rig.logs.scan(rig.group(), Span(), ALL, two[-1][1].position))
+    two = rig.do(
+        rig.logs.scan(rig.group(), TimeRange(), ReadLimits(events=2, size_bytes=99), BEFORE_ALL)
+    )
+    rest = rig.do(rig.logs.scan(rig.group(), TimeRange(), ALL, two[-1][1].position))
     assert [event.message for _, event in [*two, *rest]] == ["a", "b", "c"]
     assert {stream for stream, _ in two} == {rig.stream("s").id, rig.stream("t").id}
 

@@ -7,16 +7,16 @@ from typing import Protocol
 from coldspark.platform.metric_ports import AlarmRule, OnAlarm
 from coldspark.platform.metric_ports import Alarms as AlarmPort
 from coldspark.spec.types import AlarmState
-from coldspark.telemetry.alarm_service import AlarmKeeper
-from coldspark.telemetry.metric_queries import Span, answer
-from coldspark.telemetry.metric_service import MetricKeeper
+from coldspark.telemetry.alarm_service import AlarmService
+from coldspark.telemetry.metric_queries import MetricTimeRange, evaluate_queries
+from coldspark.telemetry.metric_service import MetricService
 
-POLICY_MARK = ":scalingPolicy:"
+POLICY_ARN_PART = ":scalingPolicy:"
 """What stands in every policy's ARN, before its id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class AlarmDatapoints:
     """The data points that an alarm looks at."""
 
     points: tuple[tuple[int, float], ...]
@@ -30,25 +30,25 @@ class Reading:
         return [value for until_ms, value in self.points if until_ms > moved_ms]
 
 
-class AlarmBook(AlarmPort, Protocol):
+class AlarmRepository(AlarmPort, Protocol):
     """Alarms, and which of them act on a policy."""
 
-    def naming(self, policy_id: str) -> Sequence[str]:
+    def alarms_of_policy(self, policy_id: str) -> Sequence[str]:
         """Return the alarms of which an action for ALARM names a policy."""
 
-    async def reading(self, name: str, now_ms: int) -> Reading:
+    async def datapoints(self, name: str, now_ms: int) -> AlarmDatapoints:
         """Return the data points that an alarm looks at. Raises NotFound."""
 
 
 def names_policy(address: str, policy_id: str) -> bool:
     """Return whether an address is a policy's ARN, in whatever region."""
-    return f"{POLICY_MARK}{policy_id}:" in address
+    return f"{POLICY_ARN_PART}{policy_id}:" in address
 
 
-class KeptAlarms:
+class LocalAlarmRepository:
     """Implements ``AlarmBook`` over the alarms that are kept here."""
 
-    def __init__(self, alarms: AlarmKeeper, metrics: MetricKeeper) -> None:
+    def __init__(self, alarms: AlarmService, metrics: MetricService) -> None:
         self._alarms = alarms
         self._metrics = metrics
 
@@ -68,7 +68,7 @@ class KeptAlarms:
         """Call ``on_alarm`` at every change of state."""
         return self._alarms.watch(on_alarm)
 
-    def naming(self, policy_id: str) -> Sequence[str]:
+    def alarms_of_policy(self, policy_id: str) -> Sequence[str]:
         """Return the alarms of which an action for ALARM names a policy."""
         return [
             alarm.name
@@ -77,18 +77,18 @@ class KeptAlarms:
             and any(names_policy(one, policy_id) for one in alarm.definition.actions.alarm)
         ]
 
-    async def reading(self, name: str, now_ms: int) -> Reading:
+    async def datapoints(self, name: str, now_ms: int) -> AlarmDatapoints:
         """Return the data points that an alarm looks at. Raises NotFound."""
         definition = self._alarms.alarm(name).definition
         period_ms = definition.period_s * 1_000
         edge_ms = now_ms // period_ms * period_ms
-        span = Span(
-            start_ms=edge_ms - definition.test.periods_looked_at * period_ms, end_ms=edge_ms
+        span = MetricTimeRange(
+            start_ms=edge_ms - definition.test.periods_evaluated * period_ms, end_ms=edge_ms
         )
-        found = await answer(self._metrics, definition.queries, span)
+        found = await evaluate_queries(self._metrics, definition.queries, span)
         values = found[definition.watched.id][1]
         newest = sorted(values)[-definition.evaluation_periods :]
-        return Reading(
+        return AlarmDatapoints(
             points=tuple((at_ms + period_ms, values[at_ms]) for at_ms in newest),
             threshold=definition.threshold,
             edge_ms=edge_ms,

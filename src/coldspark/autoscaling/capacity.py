@@ -10,11 +10,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from coldspark.fleet.step_scaling import Steps, adjusted, tracked
+from coldspark.fleet.step_scaling import StepAdjustments, step_capacity, target_tracking_capacity
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class CapacityBounds:
     """The least and the most capacity."""
 
     least: int
@@ -30,7 +30,7 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Suspended:
+class SuspendedScaling:
     """What is not done for now."""
 
     going_in: bool = False
@@ -39,7 +39,7 @@ class Suspended:
 
 
 @dataclass(frozen=True, slots=True)
-class Tracking:
+class TargetTrackingResult:
     """Target tracking: the metric is over its target (out), or well under it (in)."""
 
     metric: float
@@ -48,27 +48,27 @@ class Tracking:
 
 
 @dataclass(frozen=True, slots=True)
-class Stepping:
+class StepScalingResult:
     """A step policy whose alarm alarms, so far beyond its threshold."""
 
-    steps: Steps
+    steps: StepAdjustments
     breach: float
 
 
 @dataclass(frozen=True, slots=True)
-class Holding:
+class ScaleInBlocked:
     """Target tracking that is content, or does not know: others of its kind do not go in."""
 
 
-Wish = Tracking | Stepping | Holding
+PolicyResult = TargetTrackingResult | StepScalingResult | ScaleInBlocked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class PolicyProposal:
     """What one policy asks for."""
 
     policy: str
-    wish: Wish
+    result: PolicyResult
     out_cooldown_ms: int = 0
     in_cooldown_ms: int = 0
     cause: str = ""
@@ -76,7 +76,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Quiet:
+class CooldownState:
     """What holds back the next move."""
 
     base: int = 0
@@ -86,48 +86,50 @@ class Quiet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Move:
+class CapacityChange:
     """A change of capacity, and the policy that made it."""
 
     capacity: int
-    ask: Ask
-    quiet: Quiet
+    proposal: PolicyProposal
+    cooldown: CooldownState
 
 
-def decide(
+def decide_capacity(
     capacity: int,
-    bounds: Bounds,
-    suspended: Suspended,
-    asks: Sequence[Ask],
-    quiet: Quiet,
+    bounds: CapacityBounds,
+    suspended: SuspendedScaling,
+    asks: Sequence[PolicyProposal],
+    quiet: CooldownState,
     now_ms: int,
-) -> Move | None:
+) -> CapacityChange | None:
     """Return where to move, or None to stay."""
     base = quiet.base if now_ms < quiet.out_until_ms else capacity
-    outs = [(want, ask) for ask in asks if (want := _out(ask.wish, base, capacity)) is not None]
+    outs = [(want, ask) for ask in asks if (want := _out(ask.result, base, capacity)) is not None]
     if outs:
         want, ask = max(outs, key=lambda one: one[0])
         want = bounds.within(want)
         if suspended.going_out or want <= capacity:
             return None
         until_ms = now_ms + ask.out_cooldown_ms
-        return Move(
+        return CapacityChange(
             capacity=want,
-            ask=ask,
-            quiet=Quiet(base=base, out_until_ms=until_ms, in_until_ms=until_ms),
+            proposal=ask,
+            cooldown=CooldownState(base=base, out_until_ms=until_ms, in_until_ms=until_ms),
         )
     if suspended.going_in or now_ms < quiet.in_until_ms:
         return None
     return _inwards(capacity, bounds, asks, now_ms)
 
 
-def _inwards(capacity: int, bounds: Bounds, asks: Sequence[Ask], now_ms: int) -> Move | None:
-    is_held = any(isinstance(ask.wish, Holding) for ask in asks)
+def _inwards(
+    capacity: int, bounds: CapacityBounds, asks: Sequence[PolicyProposal], now_ms: int
+) -> CapacityChange | None:
+    is_held = any(isinstance(ask.result, ScaleInBlocked) for ask in asks)
     ins = [
         (want, ask)
         for ask in asks
-        if not (is_held and isinstance(ask.wish, Tracking))
-        and (want := _wanted(ask.wish, capacity)) is not None
+        if not (is_held and isinstance(ask.result, TargetTrackingResult))
+        and (want := _wanted(ask.result, capacity)) is not None
         and want < capacity
     ]
     if not ins:
@@ -136,15 +138,17 @@ def _inwards(capacity: int, bounds: Bounds, asks: Sequence[Ask], now_ms: int) ->
     want = bounds.within(want)
     if want >= capacity:
         return None
-    return Move(capacity=want, ask=ask, quiet=Quiet(in_until_ms=now_ms + ask.in_cooldown_ms))
+    return CapacityChange(
+        capacity=want, proposal=ask, cooldown=CooldownState(in_until_ms=now_ms + ask.in_cooldown_ms)
+    )
 
 
-def _out(wish: Wish, base: int, capacity: int) -> int | None:
+def _out(wish: PolicyResult, base: int, capacity: int) -> int | None:
     """Return what a policy that would go out wants, reckoned from ``base``; None: it would not.
 
     One that is held back by its own earlier move still would, so nothing goes in meanwhile.
     """
-    if isinstance(wish, Tracking) and not wish.is_out:
+    if isinstance(wish, TargetTrackingResult) and not wish.is_out:
         return None
     want = _wanted(wish, base)
     if want is None or want <= base:
@@ -152,12 +156,12 @@ def _out(wish: Wish, base: int, capacity: int) -> int | None:
     return want
 
 
-def _wanted(wish: Wish, capacity: int) -> int | None:
+def _wanted(wish: PolicyResult, capacity: int) -> int | None:
     match wish:
-        case Tracking(metric, target, is_out):
-            want = tracked(capacity, metric, target)
+        case TargetTrackingResult(metric, target, is_out):
+            want = target_tracking_capacity(capacity, metric, target)
             return max(want, capacity) if is_out else min(want, capacity)
-        case Stepping(steps, breach):
-            return adjusted(steps, capacity, breach)
-        case Holding():
+        case StepScalingResult(steps, breach):
+            return step_capacity(steps, capacity, breach)
+        case ScaleInBlocked():
             return None

@@ -7,17 +7,17 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from coldspark.autoscaling import replica_capacity, scheduled_actions, target_tracking, transitions
-from coldspark.autoscaling.capacity import Bounds, Suspended
+from coldspark.autoscaling.capacity import CapacityBounds, SuspendedScaling
 from coldspark.autoscaling.scalable_target import (
-    Action,
-    Dimension,
-    Place,
-    Policy,
+    ScalableDimension,
+    ScalableTarget,
+    ScalingPolicy,
+    ScheduledAction,
     StepPolicy,
-    Target,
+    TargetId,
     TrackingPolicy,
 )
-from coldspark.autoscaling.service import Scaling, new_id, place_words
+from coldspark.autoscaling.service import AutoscalingService, new_id, target_label
 from coldspark.errors import ColdsparkError, Conflict, InvalidRequest, NotFound
 from coldspark.fleet.step_scaling import CAPACITY_MAX
 from coldspark.platform.ports import EndpointView, VariantView
@@ -36,7 +36,7 @@ class TargetChange(Struct, frozen=True, kw_only=True):
     tags: Mapping[str, str] = {}
 
 
-class ActionChange(Struct, frozen=True, kw_only=True):
+class ScheduledActionChange(Struct, frozen=True, kw_only=True):
     """What a scheduled action is to be; None is left as it is, but for start and end."""
 
     schedule: str | None = None
@@ -48,18 +48,20 @@ class ActionChange(Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundVariant:
     """A variant, as it stands."""
 
     endpoint: EndpointView
     view: VariantView
 
 
-async def register(scaling: Scaling, place: Place, change: TargetChange) -> Target:
+async def register(
+    scaling: AutoscalingService, place: TargetId, change: TargetChange
+) -> ScalableTarget:
     """Register a target, or change it. Raises InvalidRequest."""
     await scaling.drop_gone()
     async with scaling.turn_taken:
-        known = scaling.book.find(place)
+        known = scaling.targets.find(place)
         target = _new(scaling, place, change) if known is None else known
         now_ms = scaling.wall_ms()
         suspended = {**_fields(target.suspended), **change.suspended}
@@ -70,32 +72,32 @@ async def register(scaling: Scaling, place: Place, change: TargetChange) -> Targ
                 target.bounds.most if change.most is None else change.most,
             ),
             role=change.role or target.role,
-            suspended=Suspended(**suspended),
+            suspended=SuspendedScaling(**suspended),
         )
-        target = transitions.bounded(target, new_id(), now_ms)
+        target = transitions.within_bounds(target, new_id(), now_ms)
         await _save(scaling, target)
     return target
 
 
-async def deregister(scaling: Scaling, place: Place) -> None:
+async def deregister(scaling: AutoscalingService, place: TargetId) -> None:
     """Drop a target with all that belongs to it: the variant's own count holds again."""
     await scaling.drop_gone()
     async with scaling.turn_taken:
-        target = scaling.book.find(place)
+        target = scaling.targets.find(place)
         if target is None:
-            raise NotFound(f"No scalable target found for {place_words(place)}")
+            raise NotFound(f"No scalable target found for {target_label(place)}")
         await scaling.forget(target)
-        await scaling.platform.bound(place.endpoint, place.variant, None, None, "deregistered")
+        await scaling.platform.set_scale(place.endpoint, place.variant, None, None, "deregistered")
 
 
 async def put_policy(
-    scaling: Scaling,
-    place: Place,
+    scaling: AutoscalingService,
+    place: TargetId,
     name: str,
     *,
     tracked: TrackingPolicy | None = None,
     step: StepPolicy | None = None,
-) -> Policy:
+) -> ScalingPolicy:
     """Create or replace a policy, with its alarms. Raises NotFound, InvalidRequest, Conflict."""
     async with scaling.turn_taken:
         target = _target(scaling, place)
@@ -107,30 +109,32 @@ async def put_policy(
         _refuse_twin(target, policy)
         others = tuple(one for one in target.policies if one.name != name)
         changed = replace(target, policies=(*others, policy))
-        await scaling.book.save(changed)
+        await scaling.targets.save(changed)
         try:
             await _put_alarms(scaling, policy, known)
         except ColdsparkError:
-            await scaling.book.save(target)
+            await scaling.targets.save(target)
             raise
     scaling.wake()
     return policy
 
 
-async def delete_policy(scaling: Scaling, place: Place, name: str) -> None:
+async def delete_policy(scaling: AutoscalingService, place: TargetId, name: str) -> None:
     """Delete a policy and the alarms that were made for it. Raises NotFound."""
     async with scaling.turn_taken:
-        target = scaling.book.find(place)
+        target = scaling.targets.find(place)
         policy = None if target is None else target.policy(name)
         if target is None or policy is None:
-            words = f"{place_words(place)}, policy name: {name}"
+            words = f"{target_label(place)}, policy name: {name}"
             raise NotFound(f"No scaling policy found for {words}")
         await _drop_alarms(scaling, policy)
         others = tuple(one for one in target.policies if one.name != name)
-        await scaling.book.save(replace(target, policies=others))
+        await scaling.targets.save(replace(target, policies=others))
 
 
-async def put_action(scaling: Scaling, place: Place, name: str, change: ActionChange) -> Action:
+async def put_action(
+    scaling: AutoscalingService, place: TargetId, name: str, change: ScheduledActionChange
+) -> ScheduledAction:
     """Create or change a scheduled action. Raises NotFound, InvalidRequest, Conflict."""
     async with scaling.turn_taken:
         target = _target(scaling, place)
@@ -139,38 +143,40 @@ async def put_action(scaling: Scaling, place: Place, name: str, change: ActionCh
             raise Conflict(f"A scalable target has at most {ACTIONS_MAX} scheduled actions.")
         action = _action(name, known, change, scaling.wall_ms())
         others = tuple(one for one in target.actions if one.name != name)
-        await scaling.book.save(replace(target, actions=(*others, action)))
+        await scaling.targets.save(replace(target, actions=(*others, action)))
     scaling.wake()
     return action
 
 
-async def delete_action(scaling: Scaling, place: Place, name: str) -> None:
+async def delete_action(scaling: AutoscalingService, place: TargetId, name: str) -> None:
     """Delete a scheduled action. Raises NotFound."""
     async with scaling.turn_taken:
-        target = scaling.book.find(place)
+        target = scaling.targets.find(place)
         if target is None or target.action(name) is None:
-            words = f"{place_words(place)}, scheduled action name: {name}"
+            words = f"{target_label(place)}, scheduled action name: {name}"
             raise NotFound(f"No scheduled action found for {words}")
         others = tuple(one for one in target.actions if one.name != name)
-        await scaling.book.save(replace(target, actions=others))
+        await scaling.targets.save(replace(target, actions=others))
 
 
-async def set_tags(scaling: Scaling, target_id: str, tags: Mapping[str, str | None]) -> None:
+async def set_tags(
+    scaling: AutoscalingService, target_id: str, tags: Mapping[str, str | None]
+) -> None:
     """Set tags, and drop those that are None. Raises NotFound and Conflict."""
     async with scaling.turn_taken:
-        target = next((one for one in scaling.book.all() if one.id == target_id), None)
+        target = next((one for one in scaling.targets.all() if one.id == target_id), None)
         if target is None:
             raise NotFound(f"There is no scalable target with the id {target_id}")
         merged = {**dict(target.tags), **tags}
         kept = tuple((key, value) for key, value in merged.items() if value is not None)
         if len(kept) > TAGS_MAX:
             raise Conflict(f"A scalable target has at most {TAGS_MAX} tags, not {len(kept)}.")
-        await scaling.book.save(replace(target, tags=kept))
+        await scaling.targets.save(replace(target, tags=kept))
 
 
-def _new(scaling: Scaling, place: Place, change: TargetChange) -> Target:
+def _new(scaling: AutoscalingService, place: TargetId, change: TargetChange) -> ScalableTarget:
     found = _found(scaling, place)
-    for other in scaling.book.of_variant(place):
+    for other in scaling.targets.of_variant(place):
         raise InvalidRequest(
             f"{place.resource} is registered with the scalable dimension {other.place.dimension}"
             " already: deregister that first, as both set how many replicas there are.",
@@ -178,46 +184,46 @@ def _new(scaling: Scaling, place: Place, change: TargetChange) -> Target:
         )
     if change.least is None or change.most is None:
         raise InvalidRequest("MinCapacity and MaxCapacity are required for a new scalable target.")
-    if len(scaling.book.all()) >= TARGETS_MAX:
+    if len(scaling.targets.all()) >= TARGETS_MAX:
         raise Conflict(f"There are {TARGETS_MAX} scalable targets already: deregister some.")
     bounds = _bounds(change.least, change.most)
-    return Target(
+    return ScalableTarget(
         place=place,
         id=new_id().replace("-", ""),
         created_ms=scaling.wall_ms(),
         endpoint_ms=found.endpoint.created_ms,
         bounds=bounds,
         capacity=replica_capacity.capacity_of(place, found.view, found.view.floor.min),
-        own=replica_capacity.own(found.view),
-        reason=replica_capacity.reason(
+        own=replica_capacity.own_counts(found.view),
+        reason=replica_capacity.scale_reason(
             found.view.floor.min, "it was when the target was registered"
         ),
         tags=tuple(change.tags.items()),
     )
 
 
-def _found(scaling: Scaling, place: Place) -> Found:
+def _found(scaling: AutoscalingService, place: TargetId) -> FoundVariant:
     found = replica_capacity.find(scaling.platform, place)
     if found is None:
-        what = "inference component" if place.dimension is Dimension.COPIES else "variant"
+        what = "inference component" if place.dimension is ScalableDimension.COPIES else "variant"
         raise InvalidRequest(f"SageMaker {what} doesn't exist: {place.resource}")
-    return Found(*found)
+    return FoundVariant(*found)
 
 
-def _target(scaling: Scaling, place: Place) -> Target:
-    target = scaling.book.find(place)
+def _target(scaling: AutoscalingService, place: TargetId) -> ScalableTarget:
+    target = scaling.targets.find(place)
     if target is None:
-        raise NotFound(f"No scalable target registered for {place_words(place)}")
+        raise NotFound(f"No scalable target registered for {target_label(place)}")
     return target
 
 
-async def _save(scaling: Scaling, target: Target) -> None:
-    await scaling.book.save(target)
+async def _save(scaling: AutoscalingService, target: ScalableTarget) -> None:
+    await scaling.targets.save(target)
     await scaling.apply(target)
     scaling.wake()
 
 
-def _bounds(least: int, most: int) -> Bounds:
+def _bounds(least: int, most: int) -> CapacityBounds:
     if least < 0 or most > CAPACITY_MAX:
         raise InvalidRequest(
             f"MinCapacity {least} and MaxCapacity {most} must lie in 0..{CAPACITY_MAX}."
@@ -226,10 +232,10 @@ def _bounds(least: int, most: int) -> Bounds:
         raise InvalidRequest(
             f"Maximum capacity cannot be less than minimum capacity: {most} is less than {least}."
         )
-    return Bounds(least, most)
+    return CapacityBounds(least, most)
 
 
-def _fields(suspended: Suspended) -> dict[str, bool]:
+def _fields(suspended: SuspendedScaling) -> dict[str, bool]:
     return {
         "going_in": suspended.going_in,
         "going_out": suspended.going_out,
@@ -238,18 +244,22 @@ def _fields(suspended: Suspended) -> dict[str, bool]:
 
 
 def _policy(
-    place: Place, name: str, known: Policy | None, tracked: TrackingPolicy | None, now_ms: int
-) -> Policy:
+    place: TargetId,
+    name: str,
+    known: ScalingPolicy | None,
+    tracked: TrackingPolicy | None,
+    now_ms: int,
+) -> ScalingPolicy:
     id, created_ms = (new_id(), now_ms) if known is None else (known.id, known.created_ms)
     if tracked is not None:
         names = target_tracking.alarm_names(
             place, id, is_in_disabled=tracked.is_in_disabled is True
         )
         tracked = replace(tracked, alarms=names)
-    return Policy(name=name, id=id, created_ms=created_ms, tracking=tracked)
+    return ScalingPolicy(name=name, id=id, created_ms=created_ms, tracking=tracked)
 
 
-def _refuse_twin(target: Target, policy: Policy) -> None:
+def _refuse_twin(target: ScalableTarget, policy: ScalingPolicy) -> None:
     """Two policies that track one metric to two values would fight."""
     for other in target.policies:
         if other.name == policy.name or other.tracking is None or policy.tracking is None:
@@ -261,7 +271,9 @@ def _refuse_twin(target: Target, policy: Policy) -> None:
             )
 
 
-async def _put_alarms(scaling: Scaling, policy: Policy, before: Policy | None) -> None:
+async def _put_alarms(
+    scaling: AutoscalingService, policy: ScalingPolicy, before: ScalingPolicy | None
+) -> None:
     if before is not None:
         kept = () if policy.tracking is None else policy.tracking.alarms
         await _drop_alarms(scaling, before, but=kept)
@@ -270,14 +282,18 @@ async def _put_alarms(scaling: Scaling, policy: Policy, before: Policy | None) -
             await scaling.alarms.put(rule)
 
 
-async def _drop_alarms(scaling: Scaling, policy: Policy, but: tuple[str, ...] = ()) -> None:
+async def _drop_alarms(
+    scaling: AutoscalingService, policy: ScalingPolicy, but: tuple[str, ...] = ()
+) -> None:
     if policy.tracking is not None:
         for name in policy.tracking.alarms:
             if name not in but:
                 await scaling.alarms.drop(name)
 
 
-def _action(name: str, known: Action | None, change: ActionChange, now_ms: int) -> Action:
+def _action(
+    name: str, known: ScheduledAction | None, change: ScheduledActionChange, now_ms: int
+) -> ScheduledAction:
     bounds = change.bounds or (None if known is None else (known.least, known.most))
     if bounds is None or bounds == (None, None):
         raise InvalidRequest(
@@ -288,7 +304,7 @@ def _action(name: str, known: Action | None, change: ActionChange, now_ms: int) 
     if schedule is None:
         raise InvalidRequest("Schedule is required for a new scheduled action.", field="Schedule")
     _bounds(bounds[0] or 0, CAPACITY_MAX if bounds[1] is None else bounds[1])
-    action = Action(
+    action = ScheduledAction(
         name=name,
         id=new_id() if known is None else known.id,
         schedule=schedule,
@@ -304,7 +320,7 @@ def _action(name: str, known: Action | None, change: ActionChange, now_ms: int) 
     return action
 
 
-def _refuse_never(action: Action, change: ActionChange, now_ms: int) -> None:
+def _refuse_never(action: ScheduledAction, change: ScheduledActionChange, now_ms: int) -> None:
     start_ms, end_ms = action.start_ms, action.end_ms
     if start_ms is not None and end_ms is not None and start_ms >= end_ms:
         raise InvalidRequest("EndTime must be later than StartTime.", field="EndTime")

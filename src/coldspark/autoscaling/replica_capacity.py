@@ -3,7 +3,7 @@
 import math
 from typing import assert_never
 
-from coldspark.autoscaling.scalable_target import Dimension, Place, Target
+from coldspark.autoscaling.scalable_target import ScalableDimension, ScalableTarget, TargetId
 from coldspark.errors import NotFound
 from coldspark.platform.ports import EndpointView, Platform, VariantView
 from coldspark.spec.types import EndpointName, EndpointStatus, VariantName
@@ -22,7 +22,7 @@ def endpoint_of_component(platform: Platform, component: str) -> EndpointName | 
     return None
 
 
-def find(platform: Platform, place: Place) -> tuple[EndpointView, VariantView] | None:
+def find(platform: Platform, place: TargetId) -> tuple[EndpointView, VariantView] | None:
     """Return a place's endpoint and variant, or None where there is no such thing."""
     try:
         endpoint = platform.endpoint(EndpointName(place.endpoint))
@@ -30,53 +30,53 @@ def find(platform: Platform, place: Place) -> tuple[EndpointView, VariantView] |
         return None
     if endpoint.status is EndpointStatus.RETIRING:
         return None
-    if endpoint.definition.has_components is not (place.dimension is Dimension.COPIES):
+    if endpoint.definition.has_components is not (place.dimension is ScalableDimension.COPIES):
         return None
     named = (one for one in endpoint.variants if one.name == VariantName(place.variant))
     variant = next(named, None)
     return None if variant is None else (endpoint, variant)
 
 
-def own(view: VariantView) -> tuple[int, int]:
+def own_counts(view: VariantView) -> tuple[int, int]:
     """Return the variant's own fewest and most replicas."""
     scale = view.revision.spec.scale
     return scale.replicas_min, scale.replicas_max
 
 
-def capacity_of(place: Place, view: VariantView, replicas: int) -> int:
+def capacity_of(place: TargetId, view: VariantView, replicas: int) -> int:
     """Return what so many replicas come to."""
     if place.dimension.is_replicas:
         return replicas
     return replicas * view.revision.spec.scale.concurrency
 
 
-def replicas_of(target: Target, view: VariantView) -> tuple[int, int | None]:
+def replicas_of(target: ScalableTarget, view: VariantView) -> tuple[int, int | None]:
     """Return the floor and the ceiling that a target's capacity is. 5 of 4 slots each are 2."""
     if target.place.dimension.is_replicas:
         return target.capacity, max(1, target.capacity)
     return math.ceil(target.capacity / view.revision.spec.scale.concurrency), None
 
 
-def is_reached(target: Target, view: VariantView) -> bool:
+def is_reached(target: ScalableTarget, view: VariantView) -> bool:
     """Return whether the variant has what was asked for, ready."""
     floor, ceiling = replicas_of(target, view)
     ready = sum(one.state in _SERVING for one in view.replicas)
     return floor <= ready and (ceiling is None or ready <= ceiling)
 
 
-def reason(capacity: int, cause: str) -> str:
+def scale_reason(capacity: int, cause: str) -> str:
     """Return what the platform says of a bound that is scaling's."""
     return f"Application Auto Scaling: {capacity}, as {cause}"[:_REASON_CHARS_MAX]
 
 
-def noun(place: Place) -> str:
+def capacity_unit(place: TargetId) -> str:
     """Return what is counted, in words."""
     match place.dimension:
-        case Dimension.INSTANCES:
+        case ScalableDimension.INSTANCES:
             return "instance count"
-        case Dimension.COPIES:
+        case ScalableDimension.COPIES:
             return "copy count"
-        case Dimension.CONCURRENCY:
+        case ScalableDimension.CONCURRENCY:
             return "provisioned concurrency"
         case _:
             assert_never(place.dimension)

@@ -4,13 +4,13 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from coldspark.autoscaling.capacity import Bounds, Quiet, Suspended
-from coldspark.fleet.step_scaling import Steps
+from coldspark.autoscaling.capacity import CapacityBounds, CooldownState, SuspendedScaling
+from coldspark.fleet.step_scaling import StepAdjustments
 from coldspark.platform.metric_ports import Metric
 from coldspark.spec.types import EndpointName, VariantName
 
 
-class Dimension(StrEnum):
+class ScalableDimension(StrEnum):
     """What of a variant is scaled."""
 
     CONCURRENCY = "sagemaker:variant:DesiredProvisionedConcurrency"
@@ -23,20 +23,20 @@ class Dimension(StrEnum):
     @property
     def is_replicas(self) -> bool:
         """Return whether capacity counts replicas, not slots."""
-        return self is not Dimension.CONCURRENCY
+        return self is not ScalableDimension.CONCURRENCY
 
 
-class Place(Struct, frozen=True, kw_only=True):
+class TargetId(Struct, frozen=True, kw_only=True):
     """Which target."""
 
     endpoint: EndpointName
     variant: VariantName
-    dimension: Dimension
+    dimension: ScalableDimension
 
     @property
     def resource(self) -> str:
         """Return AWS's ResourceId."""
-        if self.dimension is Dimension.COPIES:
+        if self.dimension is ScalableDimension.COPIES:
             return f"inference-component/{self.variant}"
         return f"endpoint/{self.endpoint}/variant/{self.variant}"
 
@@ -46,7 +46,7 @@ class Place(Struct, frozen=True, kw_only=True):
         return f"{self.resource}/{self.dimension}"
 
 
-class Tracked(Struct, frozen=True, kw_only=True):
+class TrackedMetric(Struct, frozen=True, kw_only=True):
     """Which metric a policy tracks, and how it is read."""
 
     metric: Metric
@@ -62,7 +62,7 @@ class Tracked(Struct, frozen=True, kw_only=True):
 class TrackingPolicy(Struct, frozen=True, kw_only=True):
     """Keep a metric at its target."""
 
-    tracked: Tracked
+    tracked: TrackedMetric
     target: float
     out_cooldown_s: int | None = None
     in_cooldown_s: int | None = None
@@ -75,14 +75,14 @@ class TrackingPolicy(Struct, frozen=True, kw_only=True):
 class StepPolicy(Struct, frozen=True, kw_only=True):
     """Do what the step says, while an alarm that names the policy alarms."""
 
-    steps: Steps
+    steps: StepAdjustments
     has_magnitude: bool = False
     cooldown_s: int | None = None
     aggregation: str | None = None
     """``Average``, ``Minimum`` or ``Maximum`` of the alarm's data points."""
 
 
-class Policy(Struct, frozen=True, kw_only=True):
+class ScalingPolicy(Struct, frozen=True, kw_only=True):
     """A scaling policy."""
 
     name: str
@@ -92,7 +92,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     step: StepPolicy | None = None
 
 
-class Action(Struct, frozen=True, kw_only=True):
+class ScheduledAction(Struct, frozen=True, kw_only=True):
     """New bounds at times."""
 
     name: str
@@ -109,7 +109,7 @@ class Action(Struct, frozen=True, kw_only=True):
     """Up to when its times have been looked at."""
 
 
-class Status(StrEnum):
+class ActivityStatus(StrEnum):
     """How an activity stands."""
 
     IN_PROGRESS = "InProgress"
@@ -118,7 +118,7 @@ class Status(StrEnum):
     FAILED = "Failed"
 
 
-class Activity(Struct, frozen=True, kw_only=True):
+class ScalingActivity(Struct, frozen=True, kw_only=True):
     """Something that was done to a target, and why."""
 
     id: str
@@ -126,40 +126,40 @@ class Activity(Struct, frozen=True, kw_only=True):
     cause: str
     start_ms: int
     end_ms: int | None = None
-    status: Status = Status.IN_PROGRESS
+    status: ActivityStatus = ActivityStatus.IN_PROGRESS
     message: str | None = None
 
 
-class Target(Struct, frozen=True, kw_only=True):
+class ScalableTarget(Struct, frozen=True, kw_only=True):
     """A scalable target, with all that belongs to it."""
 
-    place: Place
+    place: TargetId
     id: str
     created_ms: int
     endpoint_ms: int
     """When its endpoint was created: another one of the same name is another one."""
-    bounds: Bounds
+    bounds: CapacityBounds
     capacity: int
     """What was set last."""
     own: tuple[int, int]
     """The variant's own fewest and most replicas when the capacity was taken from there."""
     reason: str
     """What the platform is told with the capacity."""
-    suspended: Suspended = Suspended()
+    suspended: SuspendedScaling = SuspendedScaling()
     role: str | None = None
-    quiet: Quiet = Quiet()
+    quiet: CooldownState = CooldownState()
     moved_ms: int = 0
     """When the capacity changed last: older measurements are of another capacity."""
-    policies: tuple[Policy, ...] = ()
-    actions: tuple[Action, ...] = ()
-    activities: tuple[Activity, ...] = ()
+    policies: tuple[ScalingPolicy, ...] = ()
+    actions: tuple[ScheduledAction, ...] = ()
+    activities: tuple[ScalingActivity, ...] = ()
     """The newest last."""
     tags: tuple[tuple[str, str], ...] = ()
 
-    def policy(self, name: str) -> Policy | None:
+    def policy(self, name: str) -> ScalingPolicy | None:
         """Return a policy by its name."""
         return next((one for one in self.policies if one.name == name), None)
 
-    def action(self, name: str) -> Action | None:
+    def action(self, name: str) -> ScheduledAction | None:
         """Return a scheduled action by its name."""
         return next((one for one in self.actions if one.name == name), None)

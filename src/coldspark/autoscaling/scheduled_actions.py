@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from functools import lru_cache
 
-from coldspark.autoscaling.scalable_target import Action, Target
+from coldspark.autoscaling.scalable_target import ScalableTarget, ScheduledAction
 from coldspark.platform.schedule_expressions import Schedule, parse_schedule
 
 
-def schedule_of(action: Action) -> Schedule:
+def schedule_of(action: ScheduledAction) -> Schedule:
     """Return an action's schedule. Raises ValueError."""
     since_ms = action.created_ms if action.start_ms is None else action.start_ms
     return _parsed(action.schedule, action.time_zone or "UTC", since_ms)
@@ -19,7 +19,7 @@ def _parsed(schedule: str, time_zone: str, since_ms: int) -> Schedule:
 
 
 @lru_cache(maxsize=10_000)
-def next_ms(action: Action, after_ms: int) -> int | None:
+def next_ms(action: ScheduledAction, after_ms: int) -> int | None:
     """Return when an action is due next after a moment. Raises ValueError.
 
     It is kept: at every look each action is asked the same.
@@ -30,12 +30,12 @@ def next_ms(action: Action, after_ms: int) -> int | None:
     return None if at_ms is None or _is_over(action, at_ms) else at_ms
 
 
-def due(target: Target, now_ms: int) -> list[tuple[int, Action]]:
+def due(target: ScalableTarget, now_ms: int) -> list[tuple[int, ScheduledAction]]:
     """Return what is due since it was last looked at, oldest first.
 
     Of an action that missed several of its times, the last one counts: bounds hold until others do.
     """
-    found: list[tuple[int, Action]] = []
+    found: list[tuple[int, ScheduledAction]] = []
     for action in target.actions:
         first = next_ms(action, action.done_ms)
         if first is None or first > now_ms:
@@ -46,11 +46,11 @@ def due(target: Target, now_ms: int) -> list[tuple[int, Action]]:
     return sorted(found, key=lambda one: (one[0], one[1].name))
 
 
-def next_edge_ms(targets: Iterable[Target]) -> int | None:
+def next_action_ms(targets: Iterable[ScalableTarget]) -> int | None:
     """Return when the next scheduled action of all targets is due."""
     edges = [next_ms(action, action.done_ms) for one in targets for action in one.actions]
     return min((edge for edge in edges if edge is not None), default=None)
 
 
-def _is_over(action: Action, at_ms: int) -> bool:
+def _is_over(action: ScheduledAction, at_ms: int) -> bool:
     return action.end_ms is not None and at_ms > action.end_ms

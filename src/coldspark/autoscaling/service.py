@@ -16,20 +16,20 @@ from collections.abc import Awaitable, Callable
 from msgspec.structs import replace
 
 from coldspark.autoscaling import replica_capacity, scheduled_actions, target_tracking, transitions
-from coldspark.autoscaling.alarms import AlarmBook, names_policy
-from coldspark.autoscaling.capacity import decide
-from coldspark.autoscaling.policy_evaluation import asks
-from coldspark.autoscaling.repository import Book
-from coldspark.autoscaling.scalable_target import Place, Status, Target
+from coldspark.autoscaling.alarms import AlarmRepository, names_policy
+from coldspark.autoscaling.capacity import decide_capacity
+from coldspark.autoscaling.policy_evaluation import evaluate_policies
+from coldspark.autoscaling.repository import TargetRepository
+from coldspark.autoscaling.scalable_target import ActivityStatus, ScalableTarget, TargetId
 from coldspark.errors import ColdsparkError, NotFound, RouterGone
-from coldspark.platform.ports import Documents, Platform, VariantView
+from coldspark.platform.ports import DocumentStore, Platform, VariantView
 from coldspark.spec.types import AlarmState
 from coldspark.tasks import Tasks
-from coldspark.telemetry.alarm_changes import Change
+from coldspark.telemetry.alarm_changes import AlarmChange
 
 _log = logging.getLogger(__name__)
 
-LOOK_EVERY_MS = 10_000
+EVALUATE_EVERY_MS = 10_000
 _SETTLE_MS = 1_500
 """So long after a data point's end its alarm has been looked at."""
 _UNDER_WAY_MS = 1_000
@@ -49,14 +49,14 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
-class Scaling:
+class AutoscalingService:
     """All scalable targets. All calls are made on the event loop's thread."""
 
     def __init__(
         self,
         platform: Platform,
-        documents: Documents,
-        alarms: AlarmBook,
+        documents: DocumentStore,
+        alarms: AlarmRepository,
         *,
         wall_ms: Callable[[], int],
         see: Callable[[], Awaitable[None]] = _nothing,
@@ -69,7 +69,7 @@ class Scaling:
         self.platform = platform
         self.alarms = alarms
         self.wall_ms = wall_ms
-        self.book = Book(documents)
+        self.targets = TargetRepository(documents)
         self.turn_taken = asyncio.Lock()
         """Held by whoever changes a target."""
         self._see = see
@@ -79,8 +79,8 @@ class Scaling:
 
     async def open(self, *, is_timed: bool = True) -> None:
         """Take up the targets there are: their capacity holds on return."""
-        await self.book.open()
-        for target in self.book.all():
+        await self.targets.open()
+        for target in self.targets.all():
             await self._safely(target, self._restore)
         self._end_watch = self.alarms.watch(self._on_alarm)
         if is_timed:
@@ -97,51 +97,51 @@ class Scaling:
         """Look at all targets soon."""
         self._woken.set()
 
-    async def on_action(self, address: str, change: Change) -> None:
+    async def on_action(self, address: str, change: AlarmChange) -> None:
         """Hear that an alarm's action names a policy. Raises NotFound for one that is gone."""
-        policies = (policy for target in self.book.all() for policy in target.policies)
+        policies = (policy for target in self.targets.all() for policy in target.policies)
         if not any(names_policy(address, policy.id) for policy in policies):
             raise NotFound(f"there is no scaling policy {address}")
         self.wake()
 
-    async def look(self, now_ms: int) -> None:
+    async def evaluate_due(self, now_ms: int) -> None:
         """Do for every target what is due."""
         await self._see()
-        for target in self.book.all():
+        for target in self.targets.all():
             await self._safely(target, self._look_at, now_ms)
 
     async def drop_gone(self) -> None:
         """Forget targets whose variant is gone."""
         await self._see()
         async with self.turn_taken:
-            for target in self.book.all():
+            for target in self.targets.all():
                 if self._view(target) is None:
                     await self.forget(target)
 
-    async def apply(self, target: Target) -> None:
+    async def apply(self, target: ScalableTarget) -> None:
         """Tell the platform what a target's capacity is. Raises NotFound and InvalidRequest."""
         found = replica_capacity.find(self.platform, target.place)
         if found is None:
             raise NotFound(f"{target.place.resource} is gone")
         floor, ceiling = replica_capacity.replicas_of(target, found[1])
         place = target.place
-        await self.platform.bound(place.endpoint, place.variant, floor, ceiling, target.reason)
+        await self.platform.set_scale(place.endpoint, place.variant, floor, ceiling, target.reason)
 
-    async def forget(self, target: Target) -> None:
+    async def forget(self, target: ScalableTarget) -> None:
         """Drop a target, its policies, their alarms and its scheduled actions."""
         for policy in target.policies:
             if policy.tracking is not None:
                 for name in policy.tracking.alarms:
                     await self.alarms.drop(name)
-        await self.book.drop(target.place)
+        await self.targets.drop(target.place)
 
-    def next_look_ms(self, now_ms: int) -> int | None:
+    def next_evaluation_ms(self, now_ms: int) -> int | None:
         """Return when something is due next; None while there is no target."""
-        targets = self.book.all()
+        targets = self.targets.all()
         if not targets:
             return None
-        moments = [now_ms // LOOK_EVERY_MS * LOOK_EVERY_MS + LOOK_EVERY_MS + _SETTLE_MS]
-        edge = scheduled_actions.next_edge_ms(targets)
+        moments = [now_ms // EVALUATE_EVERY_MS * EVALUATE_EVERY_MS + EVALUATE_EVERY_MS + _SETTLE_MS]
+        edge = scheduled_actions.next_action_ms(targets)
         if edge is not None:
             moments.append(edge)
         if any(_is_under_way(target, now_ms) for target in targets):
@@ -149,11 +149,11 @@ class Scaling:
         return min(moments)
 
     async def _safely(
-        self, target: Target, work: Callable[..., Awaitable[None]], *arguments: int
+        self, target: ScalableTarget, work: Callable[..., Awaitable[None]], *arguments: int
     ) -> None:
         place = target.place
         async with self.turn_taken:
-            current = self.book.find(place)
+            current = self.targets.find(place)
             if current is None:
                 return
             try:
@@ -164,7 +164,7 @@ class Scaling:
                 # One target's edge: the others are looked at all the same.
                 _log.exception("scaling of %s failed", place.resource)
 
-    async def _restore(self, target: Target) -> None:
+    async def _restore(self, target: ScalableTarget) -> None:
         """Let hold what was set last, and make alarms that a crash left unmade.
 
         A variant that is not there yet may belong to a router that is still starting.
@@ -179,27 +179,27 @@ class Scaling:
                     if self.alarms.state(rule.name) is None:
                         await self.alarms.put(rule)
 
-    async def _look_at(self, target: Target, now_ms: int) -> None:
+    async def _look_at(self, target: ScalableTarget, now_ms: int) -> None:
         view = self._view(target)
         if view is None:
             _log.info("scaling of %s: it is gone, and so is its target", target.place.resource)
             await self.forget(target)
             return
         before = target
-        if replica_capacity.own(view) != target.own:
+        if replica_capacity.own_counts(view) != target.own:
             capacity = replica_capacity.capacity_of(
                 target.place, view, view.revision.spec.scale.replicas_min
             )
-            target = transitions.adopted(target, view, capacity, new_id(), now_ms)
-        target = transitions.finished(target, view, now_ms)
+            target = transitions.with_own_counts(target, view, capacity, new_id(), now_ms)
+        target = transitions.with_finished_activity(target, view, now_ms)
         target = self._scheduled(target, now_ms)
         await self._keep(before, target)
         await self._keep(target, await self._asked(target, view, now_ms))
 
-    async def _keep(self, before: Target, target: Target) -> None:
+    async def _keep(self, before: ScalableTarget, target: ScalableTarget) -> None:
         """Write down what has changed, and tell the platform what it does not know."""
         if target != before:
-            await self.book.save(target)
+            await self.targets.save(target)
         view = self._view(target)
         if view is None:
             return
@@ -207,13 +207,13 @@ class Scaling:
         if (view.floor.min, view.floor.reason) != (floor, target.reason):
             await self.apply(target)
 
-    def _view(self, target: Target) -> VariantView | None:
+    def _view(self, target: ScalableTarget) -> VariantView | None:
         found = replica_capacity.find(self.platform, target.place)
         if found is None or found[0].created_ms != target.endpoint_ms:
             return None
         return found[1]
 
-    def _scheduled(self, target: Target, now_ms: int) -> Target:
+    def _scheduled(self, target: ScalableTarget, now_ms: int) -> ScalableTarget:
         due = scheduled_actions.due(target, now_ms)
         if not due:
             return target
@@ -225,25 +225,27 @@ class Scaling:
         if target.suspended.scheduled:
             return target
         for _, action in due:
-            target = transitions.scheduled(target, action, (new_id(), new_id()), now_ms)
+            target = transitions.after_action(target, action, (new_id(), new_id()), now_ms)
         return target
 
-    async def _asked(self, target: Target, view: VariantView, now_ms: int) -> Target:
+    async def _asked(
+        self, target: ScalableTarget, view: VariantView, now_ms: int
+    ) -> ScalableTarget:
         if not target.policies:
             return target
-        move = decide(
+        move = decide_capacity(
             target.capacity,
             target.bounds,
             target.suspended,
-            await asks(target, view, self.alarms, now_ms),
+            await evaluate_policies(target, view, self.alarms, now_ms),
             target.quiet,
             now_ms,
         )
         if move is None:
             return target
-        _log.info("%s: %d, as %s", target.place.resource, move.capacity, move.ask.cause)
-        return transitions.moved(
-            target, move.capacity, move.ask.cause, new_id(), now_ms, move.quiet
+        _log.info("%s: %d, as %s", target.place.resource, move.capacity, move.proposal.cause)
+        return transitions.with_capacity(
+            target, move.capacity, move.proposal.cause, new_id(), now_ms, move.cooldown
         )
 
     def _on_alarm(self, name: str, state: AlarmState, reason: str) -> None:
@@ -260,7 +262,7 @@ class Scaling:
             # Before the look: what wakes it meanwhile wakes it again.
             self._woken.clear()
             try:
-                await self.look(self.wall_ms())
+                await self.evaluate_due(self.wall_ms())
             except RouterGone as error:
                 _log.info("scaling waits: %s", error.message)
                 await asyncio.sleep(_UNDER_WAY_MS / 1_000)
@@ -272,22 +274,22 @@ class Scaling:
 
     def _delay_s(self) -> float | None:
         now_ms = self.wall_ms()
-        at_ms = self.next_look_ms(now_ms)
+        at_ms = self.next_evaluation_ms(now_ms)
         if at_ms is None:
             return None
         # A millisecond late is on time: one early would find that nothing is due.
         return min(max(0, at_ms - now_ms) + 1, _SLEEP_MAX_MS) / 1_000
 
 
-def _is_under_way(target: Target, now_ms: int) -> bool:
+def _is_under_way(target: ScalableTarget, now_ms: int) -> bool:
     """Return whether an activity is, that may end at any moment."""
     return any(
-        one.status is Status.IN_PROGRESS and now_ms - one.start_ms < _PROMPT_MS
+        one.status is ActivityStatus.IN_PROGRESS and now_ms - one.start_ms < _PROMPT_MS
         for one in target.activities
     )
 
 
-def place_words(place: Place) -> str:
+def target_label(place: TargetId) -> str:
     """Return a place as AWS's sentences name it."""
     return (
         f"service namespace: sagemaker, resource ID: {place.resource}, scalable dimension:"

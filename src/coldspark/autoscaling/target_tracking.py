@@ -7,14 +7,19 @@ derived from requests is 0 where nothing was measured: AWS leaves such a target 
 
 from collections.abc import Sequence
 
-from coldspark.autoscaling.alarms import AlarmBook
-from coldspark.autoscaling.capacity import Ask, Holding, Tracking, Wish
+from coldspark.autoscaling.alarms import AlarmRepository
+from coldspark.autoscaling.capacity import (
+    PolicyProposal,
+    PolicyResult,
+    ScaleInBlocked,
+    TargetTrackingResult,
+)
 from coldspark.autoscaling.scalable_target import (
-    Dimension,
-    Place,
-    Policy,
-    Target,
-    Tracked,
+    ScalableDimension,
+    ScalableTarget,
+    ScalingPolicy,
+    TargetId,
+    TrackedMetric,
     TrackingPolicy,
 )
 from coldspark.platform.metric_ports import AlarmRule, Metric
@@ -35,17 +40,17 @@ CONCURRENCY = "SageMakerVariantConcurrentRequestsPerModelHighResolution"
 COPY_INVOCATIONS = "SageMakerInferenceComponentInvocationsPerCopy"
 COPY_CONCURRENCY = "SageMakerInferenceComponentConcurrentRequestsPerCopyHighResolution"
 
-PREDEFINED: dict[str, Dimension] = {
-    UTILIZATION: Dimension.CONCURRENCY,
-    INVOCATIONS: Dimension.INSTANCES,
-    CONCURRENCY: Dimension.INSTANCES,
-    COPY_INVOCATIONS: Dimension.COPIES,
-    COPY_CONCURRENCY: Dimension.COPIES,
+PREDEFINED: dict[str, ScalableDimension] = {
+    UTILIZATION: ScalableDimension.CONCURRENCY,
+    INVOCATIONS: ScalableDimension.INSTANCES,
+    CONCURRENCY: ScalableDimension.INSTANCES,
+    COPY_INVOCATIONS: ScalableDimension.COPIES,
+    COPY_CONCURRENCY: ScalableDimension.COPIES,
 }
 """The metrics that AWS has a name for, and what each scales."""
 
 
-def predefined(name: str, place: Place) -> Tracked:
+def predefined(name: str, place: TargetId) -> TrackedMetric:
     """Return how a predefined metric is read."""
     metric, statistic, period_s = {
         UTILIZATION: ("ServerlessProvisionedConcurrencyUtilization", "Average", 10),
@@ -55,9 +60,9 @@ def predefined(name: str, place: Place) -> Tracked:
         COPY_CONCURRENCY: ("ConcurrentRequestsPerCopy", "Average", 10),
     }[name]
     dimensions = dimensions_of(
-        place.endpoint, place.variant, is_component=place.dimension is Dimension.COPIES
+        place.endpoint, place.variant, is_component=place.dimension is ScalableDimension.COPIES
     )
-    return Tracked(
+    return TrackedMetric(
         metric=Metric(namespace=_NAMESPACE, name=metric, dimensions=dimensions),
         statistic=statistic,
         predefined=name,
@@ -66,13 +71,13 @@ def predefined(name: str, place: Place) -> Tracked:
     )
 
 
-def alarm_names(place: Place, new_id: str, *, is_in_disabled: bool) -> tuple[str, ...]:
+def alarm_names(place: TargetId, new_id: str, *, is_in_disabled: bool) -> tuple[str, ...]:
     """Return the names of a policy's alarms: high, and low unless it never goes in."""
     words = ("High",) if is_in_disabled else ("High", "Low")
     return tuple(f"TargetTracking-{place.resource}-Alarm{word}-{new_id}" for word in words)
 
 
-def alarm_rules(policy: Policy) -> Sequence[AlarmRule]:
+def alarm_rules(policy: ScalingPolicy) -> Sequence[AlarmRule]:
     """Return a target tracking policy's alarms."""
     tracking = policy.tracking
     assert tracking is not None
@@ -80,7 +85,9 @@ def alarm_rules(policy: Policy) -> Sequence[AlarmRule]:
     return [high, *(_rule(policy, tracking, name, is_high=False) for name in tracking.alarms[1:])]
 
 
-def _rule(policy: Policy, tracking: TrackingPolicy, name: str, *, is_high: bool) -> AlarmRule:
+def _rule(
+    policy: ScalingPolicy, tracking: TrackingPolicy, name: str, *, is_high: bool
+) -> AlarmRule:
     tracked = tracking.tracked
     points = _HIGH_POINTS if is_high else _LOW_POINTS
     is_zero = tracked.is_zero_without_data and not is_high
@@ -99,9 +106,13 @@ def _rule(policy: Policy, tracking: TrackingPolicy, name: str, *, is_high: bool)
     )
 
 
-async def ask(
-    policy: Policy, target: Target, view: VariantView, alarms: AlarmBook, now_ms: int
-) -> Ask | None:
+async def evaluate_tracking(
+    policy: ScalingPolicy,
+    target: ScalableTarget,
+    view: VariantView,
+    alarms: AlarmRepository,
+    now_ms: int,
+) -> PolicyProposal | None:
     """Return what target tracking asks for; None: nothing, and it stands in nobody's way.
 
     What was measured before the capacity changed last is of another capacity, and does not count.
@@ -109,12 +120,12 @@ async def ask(
     tracking = policy.tracking
     assert tracking is not None
     wish, cause = await _wish(tracking, target, view, alarms, now_ms)
-    if isinstance(wish, Holding) and len(tracking.alarms) == 1:
+    if isinstance(wish, ScaleInBlocked) and len(tracking.alarms) == 1:
         return None
     out_s, in_s = tracking.out_cooldown_s, tracking.in_cooldown_s
-    return Ask(
+    return PolicyProposal(
         policy=policy.name,
-        wish=wish,
+        result=wish,
         out_cooldown_ms=(COOLDOWN_S if out_s is None else out_s) * 1_000,
         in_cooldown_ms=(COOLDOWN_S if in_s is None else in_s) * 1_000,
         cause=f"{cause} triggered policy {policy.name}",
@@ -122,34 +133,42 @@ async def ask(
 
 
 async def _wish(
-    tracking: TrackingPolicy, target: Target, view: VariantView, alarms: AlarmBook, now_ms: int
-) -> tuple[Wish, str]:
+    tracking: TrackingPolicy,
+    target: ScalableTarget,
+    view: VariantView,
+    alarms: AlarmRepository,
+    now_ms: int,
+) -> tuple[PolicyResult, str]:
     """Return what is asked for, and which alarm says so."""
     moved_ms = target.moved_ms
     if target.capacity == 0 and _open(view):
         # Without a replica that is held ready there is no metric that a formula could work on.
-        return Tracking(float(_open(view)), tracking.target, is_out=True), "a request at capacity 0"
+        return TargetTrackingResult(
+            float(_open(view)), tracking.target, is_out=True
+        ), "a request at capacity 0"
     for name, is_out in zip(tracking.alarms, (True, False), strict=False):
         if alarms.state(name) is not AlarmState.ALARM:
             continue
         metric = await _metric(tracking.tracked, view, alarms, name, moved_ms, now_ms, is_out)
         if metric is None:
             break
-        return Tracking(metric, tracking.target, is_out), f"monitor alarm {name} in state ALARM"
-    return Holding(), ""
+        return TargetTrackingResult(
+            metric, tracking.target, is_out
+        ), f"monitor alarm {name} in state ALARM"
+    return ScaleInBlocked(), ""
 
 
 async def _metric(
-    tracked: Tracked,
+    tracked: TrackedMetric,
     view: VariantView,
-    alarms: AlarmBook,
+    alarms: AlarmRepository,
     name: str,
     moved_ms: int,
     now_ms: int,
     is_out: bool,
 ) -> float | None:
     """Return the value to scale by: out by the newest data point, in by the largest of all."""
-    reading = await alarms.reading(name, now_ms)
+    reading = await alarms.datapoints(name, now_ms)
     fresh = reading.since(moved_ms)
     if fresh:
         return fresh[-1] if is_out else max(fresh)
@@ -158,7 +177,7 @@ async def _metric(
     return None if reading.points else _known_now(tracked, view)
 
 
-def _known_now(tracked: Tracked, view: VariantView) -> float | None:
+def _known_now(tracked: TrackedMetric, view: VariantView) -> float | None:
     """Return what the platform itself knows of a metric that is not measured yet."""
     slots = view.floor.min * view.revision.spec.scale.concurrency
     match tracked.predefined:

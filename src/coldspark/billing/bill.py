@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from coldspark.billing.price_book import BookKind, Component, Correction
+from coldspark.billing.price_book import Component, Correction, PriceBookKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class BillLine:
     """One line of a bill. ``nanos`` is None when the book has no rate for it."""
 
     component: Component
@@ -21,7 +21,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Missing:
+class MissingRate:
     """Something used that the book does not price, so the total is too low."""
 
     component: Component
@@ -35,13 +35,13 @@ class Bill:
 
     book: str
     title: str
-    kind: BookKind
+    kind: PriceBookKind
     as_of: str
     source: str
     total_nanos: int
-    lines: tuple[Line, ...]
-    missing: tuple[Missing, ...] = ()
+    lines: tuple[BillLine, ...]
+    missing: tuple[MissingRate, ...] = ()
     assumptions: tuple[str, ...] = ()
     corrections: tuple[Correction, ...] = ()
-    dedicated: Line | None = None
+    dedicated: BillLine | None = None
     """What one dedicated instance would have cost over the same wall time."""

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import msgspec
 
-from coldspark.billing.journal import Place
-from coldspark.billing.ledger_lines import Inserts, insert_stretch
+from coldspark.billing.journal import JournalPosition
+from coldspark.billing.ledger_lines import Inserts, insert_segment_range
 from coldspark.database import sqlite
 
 ORDER_BYTES_MAX = 64 * 1024
@@ -24,7 +24,7 @@ _SET_PDEATHSIG = 1
 _NICER = 5
 
 
-class Order(msgspec.Struct, frozen=True, kw_only=True):
+class IngestOrder(msgspec.Struct, frozen=True, kw_only=True):
     """A stretch of the journal, and where it goes. Each order stands for itself."""
 
     database: str
@@ -60,19 +60,19 @@ def _end_with(parent: int) -> None:
 def _serve(link: socket.socket) -> None:
     connection: sqlite.Connection | None = None
     while message := link.recv(ORDER_BYTES_MAX):
-        order = msgspec.json.decode(message, type=Order)
+        order = msgspec.json.decode(message, type=IngestOrder)
         connection = connection or sqlite.connect(order.database, is_synced=order.is_synced)
         link.send(_carry_out(connection, order))
 
 
-def _carry_out(connection: sqlite.Connection, order: Order) -> bytes:
+def _carry_out(connection: sqlite.Connection, order: IngestOrder) -> bytes:
     inserts = Inserts(
         usages=partial(connection.executemany, order.insert_usages),
         holdings=partial(connection.executemany, order.insert_holdings),
     )
     sqlite.begin(connection)
-    start = Place(order.boot, order.segment, order.offset)
-    taken = insert_stretch(inserts, Path(order.directory), start, order.end)
+    start = JournalPosition(order.boot, order.segment, order.offset)
+    taken = insert_segment_range(inserts, Path(order.directory), start, order.end)
     sqlite.commit(connection)
     return msgspec.json.encode(taken)
 

@@ -13,8 +13,8 @@ from contextlib import suppress
 
 import msgspec
 
-from coldspark.billing.ingest_main import ORDER_BYTES_MAX, Order
-from coldspark.billing.ledger_lines import Taken
+from coldspark.billing.ingest_main import ORDER_BYTES_MAX, IngestOrder
+from coldspark.billing.ledger_lines import IngestResult
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ _END_S = 2.0
 _PAUSE_MAX = 64
 
 
-class AbsorberProcess:
+class IngestProcess:
     """The process, when there is one. All calls but ``pid`` are made on the database's thread.
 
     That thread starts it, and the kernel ends it with that thread.
@@ -43,7 +43,7 @@ class AbsorberProcess:
         """Return the process's id while there is one."""
         return None if self._process is None else self._process.pid
 
-    def carry_out(self, order: Order) -> Taken | None:
+    def run_order(self, order: IngestOrder) -> IngestResult | None:
         """Have an order carried out; None: not by this process, not this time.
 
         The first order only starts it, so that nobody waits until it has started.
@@ -117,9 +117,9 @@ def _spawn(fd: int) -> subprocess.Popen[bytes]:
     )
 
 
-def _ask(link: socket.socket, order: Order) -> Taken:
+def _ask(link: socket.socket, order: IngestOrder) -> IngestResult:
     link.send(msgspec.json.encode(order))
     answer = link.recv(ORDER_BYTES_MAX)
     if not answer:
         raise ConnectionResetError("it ended")
-    return msgspec.json.decode(answer, type=Taken)
+    return msgspec.json.decode(answer, type=IngestResult)

@@ -13,11 +13,11 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from coldspark.billing import journal
-from coldspark.billing.ingest_main import Order
-from coldspark.billing.ingest_process import AbsorberProcess
-from coldspark.billing.journal import Place
-from coldspark.billing.ledger_lines import Inserts, Taken, holding_row, insert_stretch
-from coldspark.billing.usage import Holding
+from coldspark.billing.ingest_main import IngestOrder
+from coldspark.billing.ingest_process import IngestProcess
+from coldspark.billing.journal import JournalPosition
+from coldspark.billing.ledger_lines import IngestResult, Inserts, holding_row, insert_segment_range
+from coldspark.billing.usage import IdleUsage
 from coldspark.database.database import Database
 from coldspark.database.dialect import insert_new, sqlite_text
 from coldspark.database.schema import holdings, usages
@@ -30,7 +30,7 @@ IDLE_S = 30.0
 _USAGES, _HOLDINGS = insert_new(usages), insert_new(holdings)
 
 
-class Absorption:
+class Ingester:
     """How far the lines of one boot are in the database."""
 
     def __init__(
@@ -48,13 +48,13 @@ class Absorption:
         """How much must wait for another process to be asked."""
         self._idle_s = idle_s
         """How long that process may have nothing to do before it is ended."""
-        self._process = AbsorberProcess()
+        self._process = IngestProcess()
         self._asked_s = 0.0
         self._is_ending = False
         self._lock = asyncio.Lock()
-        self.at = Place(boot, 1, 0)
+        self.position = JournalPosition(boot, 1, 0)
         """Everything before it is in the database."""
-        self._kept: set[Place] = set()
+        self._kept: set[JournalPosition] = set()
         """Beginnings of segments with a line that could not be read."""
 
     @property
@@ -66,45 +66,45 @@ class Absorption:
         """Take over what earlier boots left behind; return how many lines that was."""
         lines = 0
         for boot, segment in await asyncio.to_thread(journal.segments, self._directory):
-            if boot < self.at.boot:
-                lines += await self._finish(Place(boot, segment, 0))
+            if boot < self.position.boot:
+                lines += await self._finish(JournalPosition(boot, segment, 0))
         return lines
 
-    async def up_to(self, end: Place) -> None:
+    async def ingest_until(self, end: JournalPosition) -> None:
         """Take over this boot's lines before ``end``."""
         async with self._lock:
-            while self.at.segment < end.segment:
-                await self._finish(self.at)
-                self.at = Place(end.boot, self.at.segment + 1, 0)
-            if self.at < end:
-                await self._take(self.at, end.offset)
-                self.at = end
+            while self.position.segment < end.segment:
+                await self._finish(self.position)
+                self.position = JournalPosition(end.boot, self.position.segment + 1, 0)
+            if self.position < end:
+                await self._take(self.position, end.offset)
+                self.position = end
 
     async def finish(self) -> None:
         """Delete the last segment, which is closed and whose lines were all taken over."""
         async with self._lock:
-            await self._finish(self.at)
+            await self._finish(self.position)
 
-    async def rest(self) -> float | None:
+    async def end_if_idle(self) -> float | None:
         """End an idle process; return after how many seconds to look again, None for never."""
         if self.pid is None:
             return None
         left_s = self._asked_s + self._idle_s - asyncio.get_running_loop().time()
         if left_s > 0:
             return left_s
-        await self._database.stand_aside(self._process.end)
+        await self._database.run_outside_transaction(self._process.end)
         return None
 
     async def end_process(self) -> None:
         """Leave the rest to the thread."""
         self._is_ending = True
-        await self._database.stand_aside(self._process.end)
+        await self._database.run_outside_transaction(self._process.end)
 
-    async def _finish(self, start: Place) -> int:
+    async def _finish(self, start: JournalPosition) -> int:
         """Take over the rest of a segment that nobody writes any more, and delete it."""
         taken = await self._take(start, None)
         path = self._directory / journal.segment_name(start.boot, start.segment)
-        whole = Place(start.boot, start.segment, 0)
+        whole = JournalPosition(start.boot, start.segment, 0)
         # What could not be read is money, too: it is kept for a person to look at.
         if whole in self._kept:
             self._kept.remove(whole)
@@ -113,7 +113,7 @@ class Absorption:
             await asyncio.to_thread(path.unlink, missing_ok=True)
         return taken.lines
 
-    async def _take(self, start: Place, end: int | None) -> Taken:
+    async def _take(self, start: JournalPosition, end: int | None) -> IngestResult:
         taken = await self._delegate(start, end)
         if taken is None:
             taken = await self._database.run(_insert, self._directory, start, end)
@@ -121,7 +121,7 @@ class Absorption:
         if taken.torn:
             _log.warning("ledger segment %s ends within a line; no reply was sent for it", name)
         if taken.unread:
-            self._kept.add(Place(start.boot, start.segment, 0))
+            self._kept.add(JournalPosition(start.boot, start.segment, 0))
             _log.error(
                 "ledger segment %s: %d line(s) could not be read, by checksum or by content;"
                 " it is kept beside the journal as .kept",
@@ -130,24 +130,24 @@ class Absorption:
             )
         return taken
 
-    async def _delegate(self, start: Place, end: int | None) -> Taken | None:
+    async def _delegate(self, start: JournalPosition, end: int | None) -> IngestResult | None:
         """Have the other process take over a stretch; None: it is small, or that failed."""
         file = self._database.file
         # Before this boot's first line nobody calls yet: the thread disturbs none.
-        if file is None or self._is_ending or start.boot != self.at.boot:
+        if file is None or self._is_ending or start.boot != self.position.boot:
             return None
         if end is None:
             end = journal.size_bytes(self._directory, start)
         if end - start.offset < self._busy_bytes:
             return None
-        taken = await self._database.stand_aside(
-            self._process.carry_out, self._order(file, start, end)
+        taken = await self._database.run_outside_transaction(
+            self._process.run_order, self._order(file, start, end)
         )
         self._asked_s = asyncio.get_running_loop().time()
         return taken
 
-    def _order(self, file: Path, start: Place, end: int) -> Order:
-        return Order(
+    def _order(self, file: Path, start: JournalPosition, end: int) -> IngestOrder:
+        return IngestOrder(
             database=str(file),
             is_synced=self._database.is_synced,
             insert_usages=sqlite_text(_USAGES),
@@ -160,13 +160,15 @@ class Absorption:
         )
 
 
-def insert_holding(connection: Connection, holding: Holding, place: Place) -> None:
+def insert_holding(connection: Connection, holding: IdleUsage, place: JournalPosition) -> None:
     """Insert what no journal holds."""
     _HOLDINGS.run(connection, holding_row(holding, place))
 
 
-def _insert(connection: Connection, directory: Path, start: Place, end: int | None) -> Taken:
+def _insert(
+    connection: Connection, directory: Path, start: JournalPosition, end: int | None
+) -> IngestResult:
     inserts = Inserts(
         usages=partial(_USAGES.run, connection), holdings=partial(_HOLDINGS.run, connection)
     )
-    return insert_stretch(inserts, directory, start, end)
+    return insert_segment_range(inserts, directory, start, end)

@@ -34,7 +34,7 @@ _BEGUN = {b"%c" % letter: crc32(b"%c " % letter) for letter in b"ABCDEFGHIJKLMNO
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
+class JournalPosition:
     """Where a line begins, or a segment ends."""
 
     boot: int
@@ -42,7 +42,7 @@ class Place:
     offset: int
 
 
-class Line(NamedTuple):
+class JournalLine(NamedTuple):
     """One line as it was appended. A tuple: thousands are read a second."""
 
     offset: int
@@ -52,10 +52,10 @@ class Line(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
+class JournalChunk:
     """The next lines of a segment."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[JournalLine, ...]
     end: int
     """Offset to read on from."""
     damaged: int
@@ -81,9 +81,9 @@ class Journal:
         self._roll()
 
     @property
-    def end(self) -> Place:
+    def end(self) -> JournalPosition:
         """Return where the next line will begin: everything before it is whole."""
-        return Place(self._boot, self._segment, self._offset)
+        return JournalPosition(self._boot, self._segment, self._offset)
 
     def append(self, texts: Sequence[bytes]) -> None:
         """Write texts that ``line`` made with one write.
@@ -138,12 +138,12 @@ def segments(directory: Path) -> list[tuple[int, int]]:
     return sorted((int(name[1]), int(name[2])) for name in names if name)
 
 
-def size_bytes(directory: Path, place: Place) -> int:
+def size_bytes(directory: Path, place: JournalPosition) -> int:
     """Return how long a segment is."""
     return (directory / segment_name(place.boot, place.segment)).stat().st_size
 
 
-def read(directory: Path, start: Place, end: int | None) -> Iterator[Chunk]:
+def read(directory: Path, start: JournalPosition, end: int | None) -> Iterator[JournalChunk]:
     """Read a segment from ``start`` on, up to ``end`` or its last byte, piece by piece."""
     path = directory / segment_name(start.boot, start.segment)
     with path.open("rb") as file:
@@ -162,13 +162,13 @@ def line(kind: bytes, payload: bytes) -> bytes:
     return b"%08x %b %b\n" % (crc32(payload, _BEGUN[kind]), kind, payload)
 
 
-def _chunk(block: bytes, offset: int, end: int) -> Chunk:
-    lines: list[Line] = []
+def _chunk(block: bytes, offset: int, end: int) -> JournalChunk:
+    lines: list[JournalLine] = []
     damaged = torn = at = 0
     *texts, rest = block.split(b"\n")
     for text in texts:
         if _is_whole(text):
-            lines.append(Line(offset + at, text[9:10], text[_HEAD_BYTES:]))
+            lines.append(JournalLine(offset + at, text[9:10], text[_HEAD_BYTES:]))
         else:
             damaged += 1
         at += len(text) + 1
@@ -177,7 +177,7 @@ def _chunk(block: bytes, offset: int, end: int) -> Chunk:
     elif at == 0:
         # No line is so long.
         at, damaged = len(block), 1
-    return Chunk(tuple(lines), offset + at, damaged, torn)
+    return JournalChunk(tuple(lines), offset + at, damaged, torn)
 
 
 def _is_whole(text: bytes) -> bool:

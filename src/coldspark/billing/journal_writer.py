@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from coldspark.billing.journal import Journal, Place
+from coldspark.billing.journal import Journal, JournalPosition
 from coldspark.errors import ColdsparkError
 
 _log = logging.getLogger(__name__)
@@ -17,7 +17,7 @@ _WAITING_LINES_MAX = 256
 _WAITING_BYTES_MAX = 256 * 1024
 
 
-class LineWriter:
+class JournalWriter:
     """Write one journal's lines. All calls are made on the event loop's thread."""
 
     def __init__(self, journal: Journal) -> None:
@@ -36,7 +36,7 @@ class LineWriter:
         return not self._refused
 
     @property
-    def end(self) -> Place:
+    def end(self) -> JournalPosition:
         """Return the end of what is written."""
         return self._journal.end
 
@@ -62,11 +62,11 @@ class LineWriter:
         self._waiting_bytes += len(line)
         self._done.append(done)
         if len(self._done) == 1:
-            self._loop.call_soon(self.finish_turn)
+            self._loop.call_soon(self.flush)
         elif len(self._waiting) >= _WAITING_LINES_MAX or self._waiting_bytes >= _WAITING_BYTES_MAX:
             self.write(())
 
-    def finish_turn(self) -> None:
+    def flush(self) -> None:
         """Write what waits, and call whom that was to be told."""
         self.write(())
         called, self._done = self._done, []
@@ -79,7 +79,7 @@ class LineWriter:
 
     def close(self) -> None:
         """Write the last lines, and close the journal's file: nothing may follow."""
-        self.finish_turn()
+        self.flush()
         if self._refused:
             _log.error("ledger: %d line(s) are lost, the disk is full", len(self._refused))
         self._journal.close()

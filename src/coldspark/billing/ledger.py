@@ -15,12 +15,12 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from coldspark.billing import journal
-from coldspark.billing.ingester import BUSY_BYTES, IDLE_S, Absorption, insert_holding
-from coldspark.billing.journal import Journal, Place
-from coldspark.billing.journal_writer import LineWriter
+from coldspark.billing.ingester import BUSY_BYTES, IDLE_S, Ingester, insert_holding
+from coldspark.billing.journal import Journal, JournalPosition
+from coldspark.billing.journal_writer import JournalWriter
 from coldspark.billing.ledger_lines import holding_line, usage_line
 from coldspark.billing.ledger_queries import (
-    Range,
+    LedgerRange,
     end_boot,
     find_crashed,
     find_nanos,
@@ -31,7 +31,7 @@ from coldspark.billing.ledger_queries import (
     open_boot,
     open_part,
 )
-from coldspark.billing.usage import Holding, Totals, Usage
+from coldspark.billing.usage import IdleUsage, LedgerTotals, Usage
 from coldspark.database.database import Database
 from coldspark.database.records import Boot
 from coldspark.errors import Conflict, InvalidRequest
@@ -44,7 +44,7 @@ LIMIT_MAX = 10_000
 _CLOSE_S = 30.0
 
 
-class LedgerKeeper:
+class LedgerStore:
     """Keep one boot's ledger. All calls are made on the event loop's thread."""
 
     def __init__(
@@ -65,10 +65,10 @@ class LedgerKeeper:
         self._wall_ms = wall_ms
         self._absorb_every_s = absorb_every_s
         self._segment_bytes = segment_bytes
-        self._absorption = Absorption(
+        self._absorption = Ingester(
             directory, database, boot, busy_bytes=busy_bytes, idle_s=absorber_idle_s
         )
-        self._writer: LineWriter | None = None
+        self._writer: JournalWriter | None = None
         self._absorber: asyncio.Task[None] | None = None
         self._some = asyncio.Event()
         """Lines wait to be absorbed, or the ledger closes."""
@@ -80,7 +80,7 @@ class LedgerKeeper:
         return self._writer is None or self._writer.is_writable
 
     @property
-    def absorber_pid(self) -> int | None:
+    def ingest_pid(self) -> int | None:
         """Return the id of the process that absorbs while the ledger is busy, if there is one."""
         return self._absorption.pid
 
@@ -105,7 +105,7 @@ class LedgerKeeper:
             _log.info("ledger: took over %d line(s) of earlier boots", replayed)
         if not is_part:
             await self._database.run(open_boot, self._boot, self._wall_ms())
-        self._writer = LineWriter(
+        self._writer = JournalWriter(
             Journal(
                 self._directory,
                 self._boot,
@@ -124,9 +124,9 @@ class LedgerKeeper:
         self._some.set()
         if self._absorber is not None:
             await asyncio.wait([self._absorber], timeout=_CLOSE_S)
-        self._writer.finish_turn()
+        self._writer.flush()
         await self._absorption.end_process()
-        await self.absorb()
+        await self.ingest()
         self._writer.close()
         self._writer = None
         await self._database.run(end_boot, self._boot, self._wall_ms())
@@ -153,17 +153,17 @@ class LedgerKeeper:
         self._open().write_then(usage_line(usage), done)
         self._some.set()
 
-    def hold(self, holdings: Sequence[Holding]) -> None:
+    def hold(self, holdings: Sequence[IdleUsage]) -> None:
         """Journal what was held without a request, in one write, as ``record`` does."""
         if holdings:
             self._open().write([holding_line(holding) for holding in holdings])
             self._some.set()
 
-    async def absorb(self) -> None:
+    async def ingest(self) -> None:
         """Bring all lines recorded before this call into the database."""
         if self._writer is not None:
             self._writer.write(())
-            await self._absorption.up_to(self._writer.end)
+            await self._absorption.ingest_until(self._writer.end)
 
     async def usages(
         self,
@@ -175,13 +175,13 @@ class LedgerKeeper:
         """Return lines, newest first, that arrived in ``since_ms <= t < until_ms``."""
         if not 1 <= limit <= LIMIT_MAX:
             raise InvalidRequest(f"limit={limit} must lie in 1..{LIMIT_MAX}", field="limit")
-        await self.absorb()
-        range = Range(endpoint=endpoint, since_ms=since_ms, until_ms=until_ms)
+        await self.ingest()
+        range = LedgerRange(endpoint=endpoint, since_ms=since_ms, until_ms=until_ms)
         return await self._database.run(find_usages, range, limit)
 
     async def usage(self, request_id: str) -> Usage | None:
         """Return one request's line, or None."""
-        await self.absorb()
+        await self.ingest()
         return await self._database.run(find_usage, request_id)
 
     async def totals(
@@ -190,10 +190,10 @@ class LedgerKeeper:
         since_ms: int | None = None,
         until_ms: int | None = None,
         boot: int | None = None,
-    ) -> Totals:
+    ) -> LedgerTotals:
         """Add up the lines that began in ``since_ms <= t < until_ms``, or in one boot."""
-        await self.absorb()
-        range = Range(endpoint=endpoint, since_ms=since_ms, until_ms=until_ms, boot=boot)
+        await self.ingest()
+        range = LedgerRange(endpoint=endpoint, since_ms=since_ms, until_ms=until_ms, boot=boot)
         return await self._database.run(find_totals, range)
 
     async def crashed(self) -> list[Boot]:
@@ -207,15 +207,15 @@ class LedgerKeeper:
     async def take_over_part(self, directory: Path, boot: int) -> int:
         """Take over the journal of a part whose process is gone; return its lines' nanos."""
         if await asyncio.to_thread(directory.is_dir):
-            await Absorption(directory, self._database, boot + 1).replay()
+            await Ingester(directory, self._database, boot + 1).replay()
         return await self._database.run(find_nanos, boot)
 
-    async def close_crashed(self, boot: int | Boot, overhead: Holding | None) -> None:
+    async def close_crashed(self, boot: int | Boot, overhead: IdleUsage | None) -> None:
         """End a crashed boot, with what it cost beside its lines. A second call does nothing."""
         number = boot.boot if isinstance(boot, Boot) else boot
         await self._database.run(_end_crashed, number, overhead, self._wall_ms())
 
-    def _open(self) -> LineWriter:
+    def _open(self) -> JournalWriter:
         assert self._writer is not None, "the ledger is not open"
         return self._writer
 
@@ -226,7 +226,7 @@ class LedgerKeeper:
                 # Cleared here alone: a line has a round even if a query absorbed it before, and
                 # the round after an order is what ends the process when it is idle.
                 self._some.clear()
-                await self.absorb()
+                await self.ingest()
                 if not self.is_writable:
                     self._some.set()
             except Exception:  # noqa: BLE001
@@ -237,15 +237,17 @@ class LedgerKeeper:
     async def _wait_for_lines(self) -> None:
         """Wait until there are some, and then a little, so that a round has many."""
         while not self._some.is_set():
-            look_again_s = await self._absorption.rest()
+            look_again_s = await self._absorption.end_if_idle()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._some.wait(), look_again_s)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._closing.wait(), self._absorb_every_s)
-        await self._absorption.rest()
+        await self._absorption.end_if_idle()
 
 
-def _end_crashed(connection: Connection, boot: int, overhead: Holding | None, now_ms: int) -> None:
+def _end_crashed(
+    connection: Connection, boot: int, overhead: IdleUsage | None, now_ms: int
+) -> None:
     if end_boot(connection, boot, now_ms) and overhead is not None:
         # Segments count from 1: this place is free.
-        insert_holding(connection, overhead, Place(boot, 0, 0))
+        insert_holding(connection, overhead, JournalPosition(boot, 0, 0))

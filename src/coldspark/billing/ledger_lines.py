@@ -13,8 +13,8 @@ import msgspec
 from msgspec.structs import astuple
 
 from coldspark.billing import journal
-from coldspark.billing.journal import Line, Place
-from coldspark.billing.usage import Holding, Usage
+from coldspark.billing.journal import JournalLine, JournalPosition
+from coldspark.billing.usage import IdleUsage, Usage
 
 USAGE, HOLDING = b"U", b"H"
 """Kinds of journal lines. A payload is the record as a JSON object."""
@@ -22,10 +22,10 @@ USAGE, HOLDING = b"U", b"H"
 RowOfValues: TypeAlias = tuple[Any, ...]
 """Values in the order of a table's columns."""
 
-_HOLDING_FIELDS = tuple(field.name for field in fields(Holding))
+_HOLDING_FIELDS = tuple(field.name for field in fields(IdleUsage))
 _holding_values = attrgetter(*_HOLDING_FIELDS)
 _read_usage = msgspec.json.Decoder(Usage).decode
-_read_holding = msgspec.json.Decoder(Holding).decode
+_read_holding = msgspec.json.Decoder(IdleUsage).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -41,12 +41,12 @@ def usage_line(usage: Usage) -> bytes:
     return journal.line(USAGE, _encode(usage))
 
 
-def holding_line(holding: Holding) -> bytes:
+def holding_line(holding: IdleUsage) -> bytes:
     """Return the journal's line of what was held without a request."""
     return journal.line(HOLDING, _encode(holding))
 
 
-def insert_lines(inserts: Inserts, segment: Place, lines: Iterable[Line]) -> int:
+def insert_lines(inserts: Inserts, segment: JournalPosition, lines: Iterable[JournalLine]) -> int:
     """Insert a segment's lines that are not there yet; return how many cannot be understood."""
     usages: list[RowOfValues] = []
     holdings: list[RowOfValues] = []
@@ -56,7 +56,7 @@ def insert_lines(inserts: Inserts, segment: Place, lines: Iterable[Line]) -> int
             if kind == USAGE:
                 usages.append(_usage_row(segment.boot, payload))
             else:
-                place = Place(segment.boot, segment.segment, offset)
+                place = JournalPosition(segment.boot, segment.segment, offset)
                 holdings.append(holding_row(_read_holding(payload), place))
         except msgspec.MsgspecError:
             strange += 1
@@ -67,7 +67,7 @@ def insert_lines(inserts: Inserts, segment: Place, lines: Iterable[Line]) -> int
     return strange
 
 
-def holding_row(holding: Holding, place: Place) -> RowOfValues:
+def holding_row(holding: IdleUsage, place: JournalPosition) -> RowOfValues:
     """Return a row of ``holdings``."""
     return (place.boot, place.segment, place.offset, *_holding_values(holding))
 
@@ -77,7 +77,7 @@ def _usage_row(boot: int, payload: bytes) -> RowOfValues:
     return (request, boot, *values, *astuple(waterfall))
 
 
-class Taken(msgspec.Struct, frozen=True):
+class IngestResult(msgspec.Struct, frozen=True):
     """What was found in a stretch."""
 
     lines: int
@@ -86,11 +86,13 @@ class Taken(msgspec.Struct, frozen=True):
     """Lines whose checksum is wrong, or that another version of coldspark wrote."""
 
 
-def insert_stretch(inserts: Inserts, directory: Path, start: Place, end: int | None) -> Taken:
+def insert_segment_range(
+    inserts: Inserts, directory: Path, start: JournalPosition, end: int | None
+) -> IngestResult:
     """Insert a segment's lines from ``start`` up to ``end``, or to its last byte."""
     lines = torn = unread = 0
     for chunk in journal.read(directory, start, end):
         unread += chunk.damaged + insert_lines(inserts, start, chunk.lines)
         lines += len(chunk.lines)
         torn += chunk.torn
-    return Taken(lines, torn, unread)
+    return IngestResult(lines, torn, unread)

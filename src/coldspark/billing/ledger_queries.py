@@ -17,7 +17,13 @@ from sqlalchemy import (
     update,
 )
 
-from coldspark.billing.usage import HoldingState, HoldingTotals, Totals, Usage, UsageTotals
+from coldspark.billing.usage import (
+    IdleUsageState,
+    IdleUsageTotals,
+    LedgerTotals,
+    Usage,
+    UsageTotals,
+)
 from coldspark.database.dialect import total
 from coldspark.database.records import Boot
 from coldspark.database.schema import boots, holdings, usages
@@ -28,7 +34,7 @@ _USAGE_FIELDS = tuple(name for name in Usage.__struct_fields__ if name != "water
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Range:
+class LedgerRange:
     """Which lines: None leaves a side open."""
 
     endpoint: EndpointName | None = None
@@ -52,7 +58,7 @@ class Range:
         return and_(*conditions)
 
 
-def find_usages(connection: Connection, range: Range, limit: int) -> list[Usage]:
+def find_usages(connection: Connection, range: LedgerRange, limit: int) -> list[Usage]:
     """Return lines, newest first."""
     newest = (usages.c.arrived_ms.desc(), usages.c.request.desc())
     rows = select(usages).where(range.of(usages, usages.c.arrived_ms)).order_by(*newest)
@@ -71,15 +77,15 @@ def _usage(row: Row[Any]) -> Usage:
     return Usage(waterfall=waterfall, **{name: values[name] for name in _USAGE_FIELDS})
 
 
-def find_totals(connection: Connection, range: Range) -> Totals:
+def find_totals(connection: Connection, range: LedgerRange) -> LedgerTotals:
     """Add the lines up."""
-    return Totals(
+    return LedgerTotals(
         usages=tuple(_usage_totals(connection, range)),
-        holdings=tuple(_holding_totals(connection, range)),
+        idle_usages=tuple(_holding_totals(connection, range)),
     )
 
 
-def _usage_totals(connection: Connection, range: Range) -> list[UsageTotals]:
+def _usage_totals(connection: Connection, range: LedgerRange) -> list[UsageTotals]:
     table = usages.c
     group = (table.endpoint, table.variant, table.gpu, table.gpu_count, table.is_simulated)
     sums = (
@@ -94,7 +100,7 @@ def _usage_totals(connection: Connection, range: Range) -> list[UsageTotals]:
     return [UsageTotals(**row._mapping) for row in rows]
 
 
-def _holding_totals(connection: Connection, range: Range) -> list[HoldingTotals]:
+def _holding_totals(connection: Connection, range: LedgerRange) -> list[IdleUsageTotals]:
     table = holdings.c
     group = (
         table.endpoint,
@@ -108,7 +114,7 @@ def _holding_totals(connection: Connection, range: Range) -> list[HoldingTotals]
     where = range.of(holdings, table.from_ms)
     rows = connection.execute(select(*group, *sums).where(where).group_by(*group).order_by(*group))
     return [
-        HoldingTotals(**dict(row._mapping) | {"state": HoldingState(row.state)}) for row in rows
+        IdleUsageTotals(**dict(row._mapping) | {"state": IdleUsageState(row.state)}) for row in rows
     ]
 
 

@@ -11,8 +11,8 @@ Rounding happens here alone, and always down; what rounding leaves over is overh
 
 from dataclasses import dataclass
 
-from coldspark.billing.usage import HoldingState
-from coldspark.spec.messages import Grant, NodeJoined
+from coldspark.billing.usage import IdleUsageState
+from coldspark.spec.messages import NodeJoined, Reservation
 from coldspark.spec.types import ReplicaId, RequestId, Resources
 
 WHOLE_PPM = 1_000_000
@@ -35,11 +35,11 @@ class _Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class MeteredInterval:
     """An unpaid stretch that ended: what the replica did and what it cost."""
 
     replica: ReplicaId
-    state: HoldingState
+    state: IdleUsageState
     nanos: int
 
 
@@ -79,17 +79,17 @@ class Meter:
         """Return all that was recorded, and what open requests owe so far."""
         return self._recorded + sum(self._owed(request) for request in self._requests)
 
-    def hold_elsewhere(self, shares_ppm: int, now_us: int) -> None:
+    def set_elsewhere_share(self, shares_ppm: int, now_us: int) -> None:
         """Share the machine from here with replicas that other meters charge."""
         assert shares_ppm >= 0
         self._advance(now_us)
         self._elsewhere_ppm = shares_ppm
 
-    def bill_nanos(self, now_us: int) -> int:
+    def total_nanos(self, now_us: int) -> int:
         """Return what the machine cost since the meter began."""
         return self._rate * (now_us - self._began_us) // _HOUR_US
 
-    def place(self, replica: ReplicaId, share_ppm: int, now_us: int) -> None:
+    def add_replica(self, replica: ReplicaId, share_ppm: int, now_us: int) -> None:
         """Begin to charge a starting replica for its share of the machine."""
         assert replica not in self._held
         assert 0 <= share_ppm <= WHOLE_PPM
@@ -97,14 +97,14 @@ class Meter:
         self._held[replica] = _Held(share_ppm, True, self._clock)
         self._shares_ppm += share_ppm
 
-    def ready(self, replica: ReplicaId, now_us: int) -> Stretch:
+    def mark_ready(self, replica: ReplicaId, now_us: int) -> MeteredInterval:
         """End the starting stretch; the replica is idle from here."""
         self._advance(now_us)
         stretch = self._close(replica)
         self._held[replica].is_starting = False
         return stretch
 
-    def reshare(self, replica: ReplicaId, share_ppm: int, now_us: int) -> Stretch:
+    def set_share(self, replica: ReplicaId, share_ppm: int, now_us: int) -> MeteredInterval:
         """Let an idle replica hold another share from here; return the stretch that ends."""
         assert 0 <= share_ppm <= WHOLE_PPM
         self._advance(now_us)
@@ -114,7 +114,9 @@ class Meter:
         held.share_ppm = share_ppm
         return stretch
 
-    def begin(self, request: RequestId, replica: ReplicaId, now_us: int) -> Stretch | None:
+    def begin_request(
+        self, request: RequestId, replica: ReplicaId, now_us: int
+    ) -> MeteredInterval | None:
         """Let the request pay from here; return the idle stretch that ends, if one does."""
         self._advance(now_us)
         held = self._held[replica]
@@ -124,7 +126,7 @@ class Meter:
         self._requests[request] = (held, held.clock)
         return stretch
 
-    def finish(self, request: RequestId, now_us: int) -> int:
+    def finish_request(self, request: RequestId, now_us: int) -> int:
         """Return what the request cost in nanos; the replica is idle if it was the last."""
         self._advance(now_us)
         held, clock = self._requests.pop(request)
@@ -136,7 +138,7 @@ class Meter:
         self._recorded += nanos
         return nanos
 
-    def release(self, replica: ReplicaId, now_us: int) -> Stretch | None:
+    def remove_replica(self, replica: ReplicaId, now_us: int) -> MeteredInterval | None:
         """Stop charging the replica; return its last unpaid stretch. No request may be open."""
         self._advance(now_us)
         assert self._held[replica].active == 0
@@ -144,7 +146,7 @@ class Meter:
         self._shares_ppm -= self._held.pop(replica).share_ppm
         return stretch
 
-    def settle(self, now_us: int) -> tuple[list[Stretch], int]:
+    def settle(self, now_us: int) -> tuple[list[MeteredInterval], int]:
         """Cut every unpaid stretch here; return them and the overhead since the last settlement.
 
         Overhead is the bill less everything recorded and less what open requests owe so far.
@@ -153,7 +155,7 @@ class Meter:
         stretches = [
             self._close(replica) for replica, held in self._held.items() if not held.active
         ]
-        total = self.bill_nanos(now_us) - self.charged_nanos - self.elsewhere_nanos
+        total = self.total_nanos(now_us) - self.charged_nanos - self.elsewhere_nanos
         fresh, self._overhead = total - self._overhead, total
         return stretches, fresh
 
@@ -161,7 +163,7 @@ class Meter:
         """Assert what must always hold."""
         assert self._shares_ppm == sum(held.share_ppm for held in self._held.values())
         assert sum(held.active for held in self._held.values()) == len(self._requests)
-        assert self.charged_nanos <= self.bill_nanos(self.now_us)
+        assert self.charged_nanos <= self.total_nanos(self.now_us)
 
     def _advance(self, now_us: int) -> None:
         elapsed_us = now_us - self.now_us
@@ -176,14 +178,14 @@ class Meter:
             held.clock += held.share_ppm * (self._clock - held.read_at) // held.active
         held.read_at = self._clock
 
-    def _close(self, replica: ReplicaId) -> Stretch:
+    def _close(self, replica: ReplicaId) -> MeteredInterval:
         held = self._held[replica]
         assert held.active == 0
         nanos = held.share_ppm * (self._clock - held.opened) // _SCALE
         held.opened = self._clock
         self._recorded += nanos
-        state = HoldingState.STARTING if held.is_starting else HoldingState.IDLE
-        return Stretch(replica, state, nanos)
+        state = IdleUsageState.STARTING if held.is_starting else IdleUsageState.IDLE
+        return MeteredInterval(replica, state, nanos)
 
     def _owed(self, request: RequestId) -> int:
         held, clock = self._requests[request]
@@ -191,7 +193,7 @@ class Meter:
         return (now - clock) // _SCALE
 
 
-def share_ppm(node: NodeJoined, grant: Grant, resources: Resources) -> int:
+def share_ppm(node: NodeJoined, grant: Reservation, resources: Resources) -> int:
     """Return the part of the machine that a replica holds: its largest share of any resource.
 
     This is the dominant share of Ghodsi et al., "Dominant Resource Fairness" (NSDI 2011).

@@ -6,18 +6,18 @@ Usage on a type that a book lacks is priced as if it had run on another, and the
 import math
 from collections.abc import Iterable, Iterator
 
-from coldspark.billing.bill import Line
-from coldspark.billing.price_book import CPU, BilledTime, Book, Component
-from coldspark.billing.usage import HoldingState, HoldingTotals, Totals, UsageTotals
+from coldspark.billing.bill import BillLine
+from coldspark.billing.price_book import CPU, BilledTime, Component, PriceBook
+from coldspark.billing.usage import IdleUsageState, IdleUsageTotals, LedgerTotals, UsageTotals
 from coldspark.spec.money import HOUR_MS, charge_nanos
 
 _GIGABYTE = 10**9
 
 
-class Substitute:
+class DeviceSubstitution:
     """Choose the type under whose rate usage is priced, and remember what was assumed."""
 
-    def __init__(self, book: Book, as_gpu: str | None) -> None:
+    def __init__(self, book: PriceBook, as_gpu: str | None) -> None:
         self._book = book
         self._as_gpu = as_gpu
         self._replaced: set[str | None] = set()
@@ -40,14 +40,14 @@ class Substitute:
         ]
 
 
-def metered(
-    book: Book, totals: Totals, substitute: Substitute, wall_ms: int | None
-) -> Iterator[Line]:
+def metered_lines(
+    book: PriceBook, totals: LedgerTotals, substitute: DeviceSubstitution, wall_ms: int | None
+) -> Iterator[BillLine]:
     """Yield the lines of a metered book, also those that it has no rate for."""
     for usage in totals.usages:
         gpu = substitute.gpu(usage.gpu)
         yield from _usage_lines(book, usage, gpu)
-    for holding in totals.holdings:
+    for holding in totals.idle_usages:
         if holding.endpoint is None:
             continue
         gpu = substitute.gpu(holding.gpu)
@@ -59,16 +59,16 @@ def metered(
             yield _time_line(book, Component.COMPUTE, holding.endpoint, gpu, held_ms)
 
 
-def _is_billed(book: Book, state: HoldingState) -> bool:
+def _is_billed(book: PriceBook, state: IdleUsageState) -> bool:
     if book.billed_time is BilledTime.STARTED:
-        return state is HoldingState.STARTING
-    return book.billed_time is BilledTime.HELD and state is not HoldingState.OVERHEAD
+        return state is IdleUsageState.STARTING
+    return book.billed_time is BilledTime.HELD and state is not IdleUsageState.OVERHEAD
 
 
-def _usage_lines(book: Book, usage: UsageTotals, gpu: str | None) -> Iterator[Line]:
+def _usage_lines(book: PriceBook, usage: UsageTotals, gpu: str | None) -> Iterator[BillLine]:
     if Component.INVOCATIONS in book.components:
         rate = _rate(book, Component.INVOCATIONS, gpu)
-        yield Line(
+        yield BillLine(
             component=Component.INVOCATIONS,
             endpoint=usage.endpoint,
             gpu=gpu,
@@ -86,10 +86,10 @@ def _usage_lines(book: Book, usage: UsageTotals, gpu: str | None) -> Iterator[Li
 
 
 def _time_line(
-    book: Book, component: Component, endpoint: str | None, gpu: str | None, time_ms: int
-) -> Line:
+    book: PriceBook, component: Component, endpoint: str | None, gpu: str | None, time_ms: int
+) -> BillLine:
     rate = _rate(book, component, gpu)
-    return Line(
+    return BillLine(
         component=component,
         endpoint=endpoint,
         gpu=gpu,
@@ -101,10 +101,10 @@ def _time_line(
     )
 
 
-def _transfer_line(book: Book, usage: UsageTotals, gpu: str | None) -> Line:
+def _transfer_line(book: PriceBook, usage: UsageTotals, gpu: str | None) -> BillLine:
     size_bytes = usage.bytes_in + usage.bytes_out
     rate = _rate(book, Component.TRANSFER, gpu)
-    return Line(
+    return BillLine(
         component=Component.TRANSFER,
         endpoint=usage.endpoint,
         gpu=gpu,
@@ -116,7 +116,7 @@ def _transfer_line(book: Book, usage: UsageTotals, gpu: str | None) -> Line:
 
 
 def _provisioned_ms(
-    holding: HoldingTotals, usages: Iterable[UsageTotals], wall_ms: int | None
+    holding: IdleUsageTotals, usages: Iterable[UsageTotals], wall_ms: int | None
 ) -> int:
     """Return slot time: a provisioned slot is charged while idle and while busy.
 
@@ -133,16 +133,16 @@ def _provisioned_ms(
     return max(holding.duration_ms, min(holding.duration_ms + busy_ms, slots * wall_ms))
 
 
-def _is_provisioned(holding: HoldingTotals) -> bool:
-    return holding.is_provisioned and holding.state is HoldingState.IDLE
+def _is_provisioned(holding: IdleUsageTotals) -> bool:
+    return holding.is_provisioned and holding.state is IdleUsageState.IDLE
 
 
-def _rate(book: Book, component: Component, gpu: str | None) -> int | None:
+def _rate(book: PriceBook, component: Component, gpu: str | None) -> int | None:
     rate = book.rates.get(gpu) if gpu is not None else None
     return None if rate is None else rate.of(component)
 
 
-def _is_estimated(book: Book, component: Component, gpu: str | None) -> bool:
+def _is_estimated(book: PriceBook, component: Component, gpu: str | None) -> bool:
     rate = book.rates.get(gpu) if gpu is not None else None
     return rate is not None and component in rate.estimated
 
@@ -152,12 +152,12 @@ def _whole(gpu_count: float) -> int:
     return max(1, math.ceil(gpu_count))
 
 
-def metered_assumptions(book: Book, totals: Totals) -> list[str]:
+def metered_assumptions(book: PriceBook, totals: LedgerTotals) -> list[str]:
     """Return what was assumed of the book beside types: shares, starts and idling."""
     said = []
-    rows: tuple[UsageTotals | HoldingTotals, ...] = (*totals.usages, *totals.holdings)
+    rows: tuple[UsageTotals | IdleUsageTotals, ...] = (*totals.usages, *totals.idle_usages)
     if any(0 < row.gpu_count < 1 for row in rows if row.gpu is not None):
         said.append("assumed: a share of a GPU is billed as a whole one")
-    if book.billed_time is BilledTime.HELD and totals.holdings:
+    if book.billed_time is BilledTime.HELD and totals.idle_usages:
         said.append("assumed: starts took as long, and idling lasted as long, as here")
     return said

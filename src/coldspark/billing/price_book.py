@@ -8,7 +8,7 @@ CPU = "CPU"
 """Where a book keeps the rate of what runs without a GPU."""
 
 
-class BookKind(StrEnum):
+class PriceBookKind(StrEnum):
     """How a book turns usage into money."""
 
     ALLOCATED = "allocated"
@@ -45,7 +45,7 @@ class BilledTime(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rate:
+class DeviceRates:
     """One type's rates in nano-dollars; None where the book has none."""
 
     invocation_nanos: int | None = None
@@ -71,7 +71,7 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Instance:
+class RentedInstance:
     """A whole machine that is rented by the hour."""
 
     name: str | None
@@ -92,20 +92,20 @@ class Correction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Book:
+class PriceBook:
     """A dated set of rates with its source."""
 
     name: str
     title: str
-    kind: BookKind
+    kind: PriceBookKind
     as_of: str
     source: str
     components: tuple[Component, ...]
     """What the book charges for; the others are not part of it."""
     billed_time: BilledTime = BilledTime.BUSY
-    rates: Mapping[str, Rate] = field(default_factory=dict)
+    rates: Mapping[str, DeviceRates] = field(default_factory=dict)
     """By GPU type."""
-    dedicated: Mapping[str, Instance] = field(default_factory=dict)
+    dedicated: Mapping[str, RentedInstance] = field(default_factory=dict)
     """The smallest whole instance with such a GPU."""
     missing: Mapping[Component, str] = field(default_factory=dict)
     """Why the book has no rate for something that it charges."""

@@ -6,16 +6,16 @@ Nothing is silently free: a component that a book charges but has no rate for is
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from coldspark.billing.bill import Bill, Line, Missing
-from coldspark.billing.metered_pricing import Substitute, metered, metered_assumptions
-from coldspark.billing.price_book import CPU, Book, BookKind, Component
-from coldspark.billing.usage import Totals
+from coldspark.billing.bill import Bill, BillLine, MissingRate
+from coldspark.billing.metered_pricing import DeviceSubstitution, metered_assumptions, metered_lines
+from coldspark.billing.price_book import CPU, Component, PriceBook, PriceBookKind
+from coldspark.billing.usage import LedgerTotals
 from coldspark.spec.money import HOUR_MS, charge_nanos
 
 
 def price(
-    book: Book,
-    totals: Totals,
+    book: PriceBook,
+    totals: LedgerTotals,
     *,
     wall_ms: int | None = None,
     as_gpu: str | None = "A10G",
@@ -31,14 +31,14 @@ def price(
     """
     book = _with_memory(book, memory_bytes)
     dedicated = _dedicated(book, totals, wall_ms, as_gpu)
-    if book.kind is BookKind.ALLOCATED:
+    if book.kind is PriceBookKind.ALLOCATED:
         lines, said = list(_allocated(totals)), []
-    elif book.kind is BookKind.INSTANCES:
+    elif book.kind is PriceBookKind.INSTANCES:
         lines = [dedicated]
         said = ["assumed: one instance would have carried it"]
     else:
-        substitute = Substitute(book, as_gpu)
-        lines = list(metered(book, totals, substitute, wall_ms))
+        substitute = DeviceSubstitution(book, as_gpu)
+        lines = list(metered_lines(book, totals, substitute, wall_ms))
         said = substitute.assumptions() + metered_assumptions(book, totals)
     return Bill(
         book=book.name,
@@ -51,11 +51,13 @@ def price(
         missing=tuple(_missing(book, lines)),
         assumptions=(*assumptions, *said, *_simulated(totals)),
         corrections=book.corrections,
-        dedicated=None if book.kind is BookKind.INSTANCES or dedicated.nanos is None else dedicated,
+        dedicated=None
+        if book.kind is PriceBookKind.INSTANCES or dedicated.nanos is None
+        else dedicated,
     )
 
 
-def _with_memory(book: Book, memory_bytes: int | None) -> Book:
+def _with_memory(book: PriceBook, memory_bytes: int | None) -> PriceBook:
     """Turn a rate by memory into a rate by time, for replicas of this size.
 
     Worked number: $0.06 for a GiB-hour and 2 GiB make $0.12 an hour.
@@ -75,9 +77,9 @@ def _with_memory(book: Book, memory_bytes: int | None) -> Book:
     return replace(book, missing={**book.missing, Component.COMPUTE: why})
 
 
-def _allocated(totals: Totals) -> Iterator[Line]:
+def _allocated(totals: LedgerTotals) -> Iterator[BillLine]:
     for usage in totals.usages:
-        yield Line(
+        yield BillLine(
             component=Component.BUSY,
             endpoint=usage.endpoint,
             gpu=usage.gpu,
@@ -85,8 +87,8 @@ def _allocated(totals: Totals) -> Iterator[Line]:
             unit="second",
             nanos=usage.busy_nanos,
         )
-    for holding in totals.holdings:
-        yield Line(
+    for holding in totals.idle_usages:
+        yield BillLine(
             component=Component(holding.state.value),
             endpoint=holding.endpoint,
             gpu=holding.gpu,
@@ -96,7 +98,7 @@ def _allocated(totals: Totals) -> Iterator[Line]:
         )
 
 
-def _missing(book: Book, lines: Iterable[Line]) -> Iterator[Missing]:
+def _missing(book: PriceBook, lines: Iterable[BillLine]) -> Iterator[MissingRate]:
     seen: set[tuple[Component, str | None]] = set()
     for line in lines:
         key = (line.component, line.gpu)
@@ -105,22 +107,24 @@ def _missing(book: Book, lines: Iterable[Line]) -> Iterator[Missing]:
         seen.add(key)
         is_sold = CPU not in book.rates or line.gpu in book.rates
         why = book.missing.get(line.component) if is_sold else None
-        yield Missing(
+        yield MissingRate(
             component=line.component,
             gpu=line.gpu,
             why=why or f"{book.name} has no {line.component} rate for {line.gpu or 'CPU'}",
         )
 
 
-def _simulated(totals: Totals) -> list[str]:
+def _simulated(totals: LedgerTotals) -> list[str]:
     count = sum(row.requests for row in totals.usages if row.is_simulated)
     return [f"simulated: {count} requests ran on simulated devices, not on GPUs"] if count else []
 
 
-def _dedicated(book: Book, totals: Totals, wall_ms: int | None, as_gpu: str | None) -> Line:
+def _dedicated(
+    book: PriceBook, totals: LedgerTotals, wall_ms: int | None, as_gpu: str | None
+) -> BillLine:
     used = next((row.gpu for row in totals.usages if row.gpu in book.dedicated), as_gpu)
     instance = book.dedicated.get(used) if used is not None else None
-    return Line(
+    return BillLine(
         component=Component.DEDICATED,
         endpoint=None,
         gpu=used,

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from math import inf
 
 from coldspark import clock
-from coldspark.billing.meter import Meter, Stretch, share_ppm
-from coldspark.billing.usage import Holding, HoldingState
-from coldspark.spec.messages import Grant, NodeJoined
+from coldspark.billing.meter import Meter, MeteredInterval, share_ppm
+from coldspark.billing.usage import IdleUsage, IdleUsageState
+from coldspark.spec.messages import NodeJoined, Reservation
 from coldspark.spec.types import (
     EndpointName,
     ReplicaId,
@@ -27,7 +27,7 @@ _NO_CPU = 0.001
 
 
 @dataclass(slots=True, kw_only=True)
-class Account:
+class ReplicaAccount:
     """One replica: whose it is, what it holds, and what that has cost since the last settlement."""
 
     replica: ReplicaId
@@ -47,17 +47,17 @@ class Account:
     """When its latest start was over."""
     start_nanos: int = 0
     """What the start cost, until the request that caused it is told."""
-    sums: dict[HoldingState, tuple[int, int]] = field(default_factory=dict)
+    sums: dict[IdleUsageState, tuple[int, int]] = field(default_factory=dict)
     """Microseconds and nanos by state since the last settlement."""
 
-    def hold(self, grant: Grant) -> None:
+    def set_devices(self, grant: Reservation) -> None:
         """Note the devices of a room."""
         self.gpu = grant.devices[0].type if grant.devices else None
         self.gpu_count = len(grant.devices) * grant.fraction
         self.is_simulated = any(device.is_simulated for device in grant.devices)
 
 
-class Accounts:
+class ReplicaAccounts:
     """One machine's meter, and the names behind its replicas."""
 
     def __init__(
@@ -76,8 +76,8 @@ class Accounts:
         self._on_shares = on_shares
         now_us = clock.monotonic_us()
         self._meter = Meter(rate_nanos_per_hour, now_us)
-        self._accounts: dict[ReplicaId, Account] = {}
-        self._closed: list[Holding] = []
+        self._accounts: dict[ReplicaId, ReplicaAccount] = {}
+        self._closed: list[IdleUsage] = []
         self._settled_us = now_us
 
     @property
@@ -85,9 +85,9 @@ class Accounts:
         """Return what was charged since the meter began, open requests included."""
         return self._meter.charged_nanos
 
-    def hold_elsewhere(self, shares_ppm: int) -> None:
+    def set_shares_elsewhere(self, shares_ppm: int) -> None:
         """Share the machine from here with what other meters' replicas hold."""
-        self._meter.hold_elsewhere(shares_ppm, clock.monotonic_us())
+        self._meter.set_elsewhere_share(shares_ppm, clock.monotonic_us())
 
     def charge_elsewhere(self, nanos: int) -> None:
         """Take what other meters have charged since the machine's bill began: no overhead then."""
@@ -99,13 +99,13 @@ class Accounts:
         variant: VariantName,
         revision: Revision,
         node: NodeJoined,
-        grant: Grant,
+        grant: Reservation,
     ) -> None:
         """Begin to charge a replica that starts in its room."""
         now_us, resources = clock.monotonic_us(), revision.spec.resources
-        self._meter.place(grant.replica, share_ppm(node, grant, resources), now_us)
+        self._meter.add_replica(grant.replica, share_ppm(node, grant, resources), now_us)
         memory_ppm = share_ppm(node, replace(grant, devices=()), replace(resources, vcpus=_NO_CPU))
-        account = Account(
+        account = ReplicaAccount(
             replica=grant.replica,
             revision=revision.id,
             endpoint=endpoint,
@@ -114,7 +114,7 @@ class Accounts:
             resources=resources,
             memory_ppm=memory_ppm,
         )
-        account.hold(grant)
+        account.set_devices(grant)
         self._accounts[grant.replica] = account
         self._on_shares(self._meter.shares_ppm)
 
@@ -124,15 +124,15 @@ class Accounts:
         if account is not None:
             self._reshare(replica, account, account.memory_ppm)
 
-    def unpark(self, replica: ReplicaId, node: NodeJoined, grant: Grant) -> None:
+    def unpark(self, replica: ReplicaId, node: NodeJoined, grant: Reservation) -> None:
         """Charge a replica for all of its room again."""
         account = self._accounts[replica]
-        account.hold(grant)
+        account.set_devices(grant)
         self._reshare(replica, account, share_ppm(node, grant, account.resources))
 
-    def _reshare(self, replica: ReplicaId, account: Account, share: int) -> None:
+    def _reshare(self, replica: ReplicaId, account: ReplicaAccount, share: int) -> None:
         now_us = clock.monotonic_us()
-        self._sum(account, self._meter.reshare(replica, share, now_us), now_us)
+        self._sum(account, self._meter.set_share(replica, share, now_us), now_us)
         self._on_shares(self._meter.shares_ppm)
 
     def ready(self, replica: ReplicaId) -> None:
@@ -141,24 +141,24 @@ class Accounts:
         if account is not None:
             account.ready_s = clock.monotonic_s()
             now_us = clock.whole_us(account.ready_s)
-            stretch = self._meter.ready(replica, now_us)
+            stretch = self._meter.mark_ready(replica, now_us)
             account.start_nanos += stretch.nanos
             self._sum(account, stretch, now_us)
 
-    def begin(self, request: RequestId, replica: ReplicaId, now_s: float) -> Account:
+    def begin(self, request: RequestId, replica: ReplicaId, now_s: float) -> ReplicaAccount:
         """Let a request pay from here; return who pays with it."""
         now_us = self._now_us(now_s)
         account = self._accounts[replica]
-        stretch = self._meter.begin(request, replica, now_us)
+        stretch = self._meter.begin_request(request, replica, now_us)
         account.active += 1
         if stretch is not None:
             self._sum(account, stretch, now_us)
         return account
 
-    def finish(self, request: RequestId, account: Account, now_s: float) -> int:
+    def finish(self, request: RequestId, account: ReplicaAccount, now_s: float) -> int:
         """Return what the request cost in nanos."""
         now_us = self._now_us(now_s)
-        nanos = self._meter.finish(request, now_us)
+        nanos = self._meter.finish_request(request, now_us)
         account.active -= 1
         if account.active == 0:
             account.since_us = now_us
@@ -169,7 +169,7 @@ class Accounts:
         now_us, latest_us = clock.whole_us(now_s), self._meter.now_us
         return now_us if now_us > latest_us else latest_us
 
-    def take_start(self, account: Account) -> int:
+    def take_start(self, account: ReplicaAccount) -> int:
         """Return what the replica's start cost, once: to the request that caused it."""
         nanos, account.start_nanos = account.start_nanos, 0
         return nanos
@@ -180,13 +180,13 @@ class Accounts:
         if account is None:
             return
         now_us = clock.monotonic_us()
-        stretch = self._meter.release(replica, now_us)
+        stretch = self._meter.remove_replica(replica, now_us)
         if stretch is not None:
             self._sum(account, stretch, now_us)
         self._closed += self._lines(replica, account, False)
         self._on_shares(self._meter.shares_ppm)
 
-    def settle(self, provisioned: frozenset[ReplicaId]) -> Sequence[Holding]:
+    def settle(self, provisioned: frozenset[ReplicaId]) -> Sequence[IdleUsage]:
         """Return ledger lines for all that was held without a request since the last settlement."""
         now_us = clock.monotonic_us()
         stretches, overhead_nanos = self._meter.settle(now_us)
@@ -200,17 +200,19 @@ class Accounts:
         self._settled_us = now_us
         return lines
 
-    def _sum(self, account: Account, stretch: Stretch, now_us: int) -> None:
+    def _sum(self, account: ReplicaAccount, stretch: MeteredInterval, now_us: int) -> None:
         elapsed_us, nanos = account.sums.get(stretch.state, (0, 0))
         elapsed_us += now_us - account.since_us
         account.sums[stretch.state] = (elapsed_us, nanos + stretch.nanos)
         account.since_us = now_us
 
-    def _lines(self, replica: ReplicaId, account: Account, provisioned: bool) -> list[Holding]:
+    def _lines(
+        self, replica: ReplicaId, account: ReplicaAccount, provisioned: bool
+    ) -> list[IdleUsage]:
         now_ms = clock.wall_ms()
         sums, account.sums = account.sums, {}
         return [
-            Holding(
+            IdleUsage(
                 state=state,
                 endpoint=account.endpoint,
                 variant=account.variant,
@@ -218,7 +220,7 @@ class Accounts:
                 gpu=account.gpu,
                 gpu_count=account.gpu_count,
                 is_simulated=account.is_simulated,
-                is_provisioned=provisioned and state is HoldingState.IDLE,
+                is_provisioned=provisioned and state is IdleUsageState.IDLE,
                 from_ms=now_ms - round(elapsed_us / 1000),
                 to_ms=now_ms,
                 nanos=nanos,
@@ -227,11 +229,11 @@ class Accounts:
         ]
 
 
-def overhead(elapsed_us: int, nanos: int, until_ms: int | None = None) -> Holding:
+def overhead(elapsed_us: int, nanos: int, until_ms: int | None = None) -> IdleUsage:
     """Return the line of what the machine cost beyond all that anybody held."""
     to_ms = clock.wall_ms() if until_ms is None else until_ms
-    return Holding(
-        state=HoldingState.OVERHEAD,
+    return IdleUsage(
+        state=IdleUsageState.OVERHEAD,
         endpoint=None,
         variant=None,
         replica=None,

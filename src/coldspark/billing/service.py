@@ -6,7 +6,7 @@ from typing import Protocol
 from coldspark.billing import prices
 from coldspark.billing.bill import Bill
 from coldspark.billing.pricing import price
-from coldspark.billing.usage import HoldingState, Totals
+from coldspark.billing.usage import IdleUsageState, LedgerTotals
 from coldspark.errors import InvalidRequest
 from coldspark.spec.types import EndpointName
 
@@ -19,11 +19,11 @@ class TotalsSource(Protocol):
         endpoint: EndpointName | None = None,
         since_ms: int | None = None,
         until_ms: int | None = None,
-    ) -> Totals:
+    ) -> LedgerTotals:
         """Return the sums of a stretch."""
 
 
-class Billing:
+class BillingService:
     """Prices this machine's ledger."""
 
     def __init__(
@@ -55,7 +55,7 @@ class Billing:
         totals = await self._ledger.totals(endpoint, since_ms, until_ms) if endpoint else whole
         # Lines of overhead cover every moment that the server ran, once.
         wall_ms = sum(
-            row.duration_ms for row in whole.holdings if row.state is HoldingState.OVERHEAD
+            row.duration_ms for row in whole.idle_usages if row.state is IdleUsageState.OVERHEAD
         )
         assumptions = (self._assumption,) if self._assumption else ()
         gpu = self._type_of(as_gpu) if as_gpu else "A10G"

@@ -12,7 +12,7 @@ from coldspark.spec.types import EndpointName, ReplicaId, RequestId, RevisionId,
 from coldspark.spec.waterfall import Waterfall
 
 
-class HoldingState(StrEnum):
+class IdleUsageState(StrEnum):
     """What a replica, or the machine, did in a stretch of time that no request paid for."""
 
     STARTING = "starting"
@@ -60,10 +60,10 @@ class Usage(Struct, frozen=True, kw_only=True, gc=False):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Holding:
+class IdleUsage:
     """One line of the ledger: what a replica (or the machine, as overhead) cost with no request."""
 
-    state: HoldingState
+    state: IdleUsageState
     endpoint: EndpointName | None
     variant: VariantName | None
     replica: ReplicaId | None
@@ -101,7 +101,7 @@ class UsageTotals:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HoldingTotals:
+class IdleUsageTotals:
     """What was held without a request, of one endpoint, device and state, added up."""
 
     endpoint: EndpointName | None
@@ -109,20 +109,22 @@ class HoldingTotals:
     gpu: str | None
     gpu_count: float
     is_simulated: bool
-    state: HoldingState
+    state: IdleUsageState
     is_provisioned: bool
     duration_ms: int
     nanos: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Totals:
+class LedgerTotals:
     """A stretch of the ledger, added up."""
 
     usages: tuple[UsageTotals, ...]
-    holdings: tuple[HoldingTotals, ...]
+    idle_usages: tuple[IdleUsageTotals, ...]
 
     @property
     def nanos(self) -> int:
         """Return all that was recorded: busy, starting, idle and overhead."""
-        return sum(row.busy_nanos for row in self.usages) + sum(row.nanos for row in self.holdings)
+        return sum(row.busy_nanos for row in self.usages) + sum(
+            row.nanos for row in self.idle_usages
+        )

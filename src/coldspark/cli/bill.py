@@ -6,7 +6,7 @@ import typer
 
 from coldspark.cli import output
 from coldspark.cli.options import AsJson, Key, OptionalName, Url, client, complete_book, size_of
-from coldspark.cli.times import moment_ms
+from coldspark.cli.times import parse_time_ms
 from coldspark.errors import InvalidRequest
 
 _ALIKE = ("component", "endpoint", "gpu", "unit", "is_estimated")
@@ -50,7 +50,7 @@ def bill(
     as_json: AsJson = False,
 ) -> None:
     """Show what was used and what it cost, under your own machine's cost or any price book."""
-    since_ms, until_ms = moment_ms(since), moment_ms(until)
+    since_ms, until_ms = parse_time_ms(since), parse_time_ms(until)
     if since_ms is not None and until_ms is not None and since_ms > until_ms:
         raise InvalidRequest(f"--since {since} is after --until {until}: nothing lies between")
     answer = client(url, key).bill(

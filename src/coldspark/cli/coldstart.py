@@ -72,13 +72,13 @@ def _show_narrow(headers: tuple[str, ...], rows: list[tuple[object, ...]]) -> No
             _paragraph(f"{row[0]}: {row[-1]}")
 
 
-def warmth_in_words(warmth: dict[str, Any]) -> str:
+def warmth_message(warmth: dict[str, Any]) -> str:
     """Say the rung, and why it is not a higher one."""
     why = warmth.get("why")
     return str(warmth["rung"]) if why is None else f"{warmth['rung']} ({why})"
 
 
-def learned_in_words(template: dict[str, Any]) -> str:
+def learned_imports_message(template: dict[str, Any]) -> str:
     """Say how many modules it imports for replicas, and what each is spared."""
     saved = waterfall.duration(template["learned_us"] or 0)
     return f"{template['learned_modules']} modules learned ({saved} saved)"
@@ -139,7 +139,7 @@ def _facts(variant: dict[str, Any]) -> dict[str, object]:
     facts: dict[str, object] = {
         "revision": variant["revision"],
         "wakes": _wakes(variant),
-        "now": warmth_in_words(variant["warmth"]),
+        "now": warmth_message(variant["warmth"]),
         "files": _files(variant["stock"]),
     }
     if template is not None:
@@ -184,7 +184,7 @@ def _template(template: dict[str, Any]) -> str:
     if template["load_us"] is not None:
         words.append(f"loading the model {waterfall.duration(template['load_us'])}")
     if template["learned_modules"]:
-        words.append(learned_in_words(template))
+        words.append(learned_imports_message(template))
     if template["denied_modules"]:
         name, reason = next(iter(template["denied_modules"].items()))
         words.append(f"{len(template['denied_modules'])} not learned ({name}: {reason})")

@@ -19,7 +19,7 @@ from coldspark.cli.options import AsJson, Key, Url, client, complete_endpoint, s
 from coldspark.errors import ColdsparkError, InvalidRequest
 
 if TYPE_CHECKING:
-    from coldspark.sdk.answer_comparison import Compared
+    from coldspark.sdk.answer_comparison import Comparison
     from coldspark.sdk.client import Answer, Client
 
 _COMPARE = """
@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
 
 
 @dataclass(slots=True)
-class Side:
+class ComparedTarget:
     """One of the two, and how it did."""
 
     name: str
@@ -124,14 +124,14 @@ def _bodies(file: Path | None, given: Sequence[str]) -> tuple[list[bytes], str]:
     return [line.encode() for line in lines], "application/json"
 
 
-def _side(text: str) -> Side:
+def _side(text: str) -> ComparedTarget:
     endpoint, slash, variant = text.partition("/")
     if not endpoint or (slash and not variant):
         raise InvalidRequest(f"{text!r} must be NAME or NAME/VARIANT")
-    return Side(text, endpoint, variant or None)
+    return ComparedTarget(text, endpoint, variant or None)
 
 
-def _check(connection: "Client", side: Side) -> None:
+def _check(connection: "Client", side: ComparedTarget) -> None:
     names = [one["name"] for one in connection.endpoint(side.endpoint)["variants"]]
     if side.variant is not None and side.variant not in names:
         raise InvalidRequest(
@@ -139,7 +139,7 @@ def _check(connection: "Client", side: Side) -> None:
         )
 
 
-def _await_zero(connection: "Client", sides: Sequence[Side], timeout_s: float) -> None:
+def _await_zero(connection: "Client", sides: Sequence[ComparedTarget], timeout_s: float) -> None:
     """Wait until no replica is left. Raises ColdsparkError with what holds them."""
     output.note("waiting until neither has a replica")
     pause, left_s = threading.Event(), timeout_s
@@ -153,21 +153,23 @@ def _await_zero(connection: "Client", sides: Sequence[Side], timeout_s: float) -
         left_s -= _POLL_S
 
 
-def _is_held(connection: "Client", side: Side) -> bool:
+def _is_held(connection: "Client", side: ComparedTarget) -> bool:
     variants = connection.endpoint(side.endpoint)["variants"]
     return any(
         one["replicas"] for one in variants if side.variant is None or one["name"] == side.variant
     )
 
 
-def _send(connection: "Client", side: Side, body: bytes, media: str) -> "Answer":
+def _send(connection: "Client", side: ComparedTarget, body: bytes, media: str) -> "Answer":
     headers = {} if side.variant is None else {"x-coldspark-variant": side.variant}
     answer = connection.invoke(side.endpoint, body, content_type=media, headers=headers)
     answer.content  # noqa: B018, read to the end so that its times are known
     return answer
 
 
-def _wake(connection: "Client", side: Side, body: bytes, media: str, *, is_cold: bool) -> None:
+def _wake(
+    connection: "Client", side: ComparedTarget, body: bytes, media: str, *, is_cold: bool
+) -> None:
     """Send one request that is not counted; its latency is the cold start where it is one."""
     try:
         answer = _send(connection, side, body, media)
@@ -182,12 +184,12 @@ def _wake(connection: "Client", side: Side, body: bytes, media: str, *, is_cold:
 
 def _play(
     connection: "Client",
-    sides: Sequence[Side],
+    sides: Sequence[ComparedTarget],
     bodies: Sequence[bytes],
     media: str,
     repeat: int,
     tolerance: float,
-) -> "list[Compared]":
+) -> "list[Comparison]":
     from coldspark.sdk.answer_comparison import compare as agree
 
     found = []
@@ -199,7 +201,7 @@ def _play(
     return found
 
 
-def _ask(connection: "Client", side: Side, body: bytes, media: str) -> bytes | None:
+def _ask(connection: "Client", side: ComparedTarget, body: bytes, media: str) -> bytes | None:
     """Return the answer, and take its time and cost; None for an error."""
     try:
         answer = _send(connection, side, body, media)
@@ -219,8 +221,8 @@ def _total_ms(answer: "Answer") -> float:
 
 
 def _told(
-    sides: Sequence[Side],
-    compared: "Sequence[Compared]",
+    sides: Sequence[ComparedTarget],
+    compared: "Sequence[Comparison]",
     bodies: int,
     repeat: int,
     tolerance: float,
@@ -245,7 +247,7 @@ def _told(
     }
 
 
-def _side_told(side: Side) -> dict[str, Any]:
+def _side_told(side: ComparedTarget) -> dict[str, Any]:
     ordered, costs = sorted(side.latencies_ms), side.costs_dollars
     mean = sum(costs, Decimal(0)) / len(costs) if costs else None
     return {

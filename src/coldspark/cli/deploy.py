@@ -237,5 +237,5 @@ def _show_plan(prepared: "Prepared", planned: dict[str, Any]) -> None:
 
 
 def _shown(field: str, value: Any) -> str:
-    text = output.shown(field, value).replace("\n", ", ")
+    text = output.render_field(field, value).replace("\n", ", ")
     return text if len(text) <= 60 else f"{text[:57]}..."

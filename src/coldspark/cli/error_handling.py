@@ -24,7 +24,7 @@ _CURES = {
 _LOG_LINES = 12
 
 
-class GuardedGroup(TyperGroup):
+class ErrorHandlingGroup(TyperGroup):
     """A group of commands whose expected failures are told, not traced."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -32,7 +32,7 @@ class GuardedGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except ColdsparkError as error:
-            tell(error)
+            print_error(error)
             raise typer.Exit(exit_code(error)) from None
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
@@ -46,7 +46,7 @@ def exit_code(error: ColdsparkError) -> int:
     return USAGE if type(error) in (InvalidRequest, NotFound) else FAILED
 
 
-def tell(error: ColdsparkError) -> None:
+def print_error(error: ColdsparkError) -> None:
     """Write what went wrong, the replica's last lines if there are any, and the cure."""
     output.note(f"{_red('error')}: {error.message}")
     for line in error.log_tail[-_LOG_LINES:]:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from coldspark.cli import output
-from coldspark.cli.coldstart import list_warmth, warmth_in_words
+from coldspark.cli.coldstart import list_warmth, warmth_message
 from coldspark.cli.options import AsJson, Key, Name, Url, client
 from coldspark.cli.times import age, clock_time, minute_time
 
 if TYPE_CHECKING:
-    from coldspark.sdk.transport import Reply
+    from coldspark.sdk.transport import HttpReply
 
 _LS = """
 [bold]Examples[/bold]
@@ -155,10 +155,10 @@ def _describe_variant(variant: dict[str, Any]) -> None:
         if key not in _APART and value not in (None, {}, [])
     }
     warmth = variant.get("warmth")
-    words = {} if warmth is None else {"warmth": warmth_in_words(warmth)}
+    words = {} if warmth is None else {"warmth": warmth_message(warmth)}
     if (floor := variant.get("floor")) is not None:
         words["floor"] = _floor(floor)
-    output.pairs({key: output.shown(key, value) for key, value in shown.items()} | words)
+    output.pairs({key: output.render_field(key, value) for key, value in shown.items()} | words)
     if variant.get("replicas"):
         output.heading("replicas")
         headers = ("replica", "state", "running", "age", "devices", "started by")
@@ -186,7 +186,7 @@ def _log_line(line: dict[str, Any]) -> str:
     return f"{clock_time(line['at_ms'])} {line['replica']}{mark} {line['text']}"
 
 
-def _records(reply: "Reply") -> Iterator[dict[str, Any]]:
+def _records(reply: "HttpReply") -> Iterator[dict[str, Any]]:
     """Yield JSON objects of a stream, one a line; server-sent events' ``data:`` is understood."""
     rest = b""
     for chunk in reply.chunks():

@@ -77,7 +77,9 @@ def invoke(
         if path or method != "POST":
             raise typer.BadParameter("a job is POSTed to the invoke path", param_hint="--async")
         job = client(url, key).submit(name, body, content_type=sent, accept=accept)
-        jobs.tell(client(url, key), job, is_awaited=wait, write=lambda said: _write(said, output))
+        jobs.print_job(
+            client(url, key), job, is_awaited=wait, write=lambda said: _write(said, output)
+        )
         return
     answer = client(url, key).call(name, method, path, body, headers=_headers(sent, accept))
     _write(answer, output)

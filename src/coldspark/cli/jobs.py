@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from coldspark.cli import output as render
-from coldspark.cli.error_handling import GuardedGroup
+from coldspark.cli.error_handling import ErrorHandlingGroup
 from coldspark.cli.options import AsJson, Key, OptionalName, Url, client
 from coldspark.cli.times import age
 from coldspark.errors import ColdsparkError
@@ -46,7 +46,7 @@ JobId = Annotated[str, typer.Argument(help="The job's id.", autocompletion=compl
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     group = typer.Typer(
-        cls=GuardedGroup, no_args_is_help=True, help="Look at jobs, and cancel them."
+        cls=ErrorHandlingGroup, no_args_is_help=True, help="Look at jobs, and cancel them."
     )
     group.command("ls", epilog=_LS)(list_jobs)
     group.command("get", epilog="[bold]Example[/bold]: coldspark jobs get JOB --wait")(get)
@@ -131,7 +131,7 @@ def signing_secret(
     render.out(secret_of(read_master_key(directory)))
 
 
-def tell(
+def print_job(
     server: "Client",
     job: dict[str, Any],
     *,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from coldspark.cli import output
-from coldspark.cli.error_handling import GuardedGroup
+from coldspark.cli.error_handling import ErrorHandlingGroup
 from coldspark.cli.options import AsJson, Key, Url, client
 from coldspark.cli.times import age
 
@@ -23,7 +23,7 @@ coldspark keys create me --scope admin --data /srv/coldspark     [dim]before the
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    group = typer.Typer(cls=GuardedGroup, no_args_is_help=True, help="Manage API keys.")
+    group = typer.Typer(cls=ErrorHandlingGroup, no_args_is_help=True, help="Manage API keys.")
     group.command(epilog=_CREATE)(create)
     group.command("ls", epilog="[bold]Example[/bold]: coldspark keys ls --json")(list_keys)
     group.command("rm", epilog="[bold]Example[/bold]: coldspark keys rm KEY_ID")(remove)
@@ -76,7 +76,7 @@ def _written(data: Path, name: str, scopes: list[str]) -> dict[str, Any]:
     from coldspark.database.database import Database
     from coldspark.doors.native.keys import made_body
     from coldspark.errors import Conflict
-    from coldspark.http.auth.key_store import Keys
+    from coldspark.http.auth.key_store import KeyStore
 
     try:
         directory = DataDirectory.open(data.expanduser())
@@ -84,7 +84,7 @@ def _written(data: Path, name: str, scopes: list[str]) -> dict[str, Any]:
         words = f"{conflict.message} Or leave --data out: the running server makes the key."
         raise Conflict(words) from None
     with closing(directory), closing(Database.open(directory.database)) as database:
-        keys = Keys(database, directory.master_key, clock.wall_ms)
+        keys = KeyStore(database, directory.master_key, clock.wall_ms)
         made = made_body(keys, asyncio.run(keys.create(name, scopes)))
     plain: dict[str, Any] = msgspec.to_builtins(made)
     return plain

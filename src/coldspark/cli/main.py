@@ -24,7 +24,7 @@ from coldspark.cli import (
     trace,
     up,
 )
-from coldspark.cli.error_handling import GuardedGroup
+from coldspark.cli.error_handling import ErrorHandlingGroup
 
 _EPILOG = """
 [bold]A first endpoint[/bold]
@@ -40,7 +40,7 @@ coldspark bill embed --prices guide-2026-03
 
 app = typer.Typer(
     name="coldspark",
-    cls=GuardedGroup,
+    cls=ErrorHandlingGroup,
     help="Serverless GPU inference on your own machines.",
     epilog=_EPILOG,
     no_args_is_help=True,

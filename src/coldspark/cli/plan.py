@@ -12,9 +12,9 @@ from coldspark.cli.options import AsJson, Key, Url, client, complete_endpoint, c
 from coldspark.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from coldspark.sim.executor import Crew
+    from coldspark.sim.executor import WorkExecutor
     from coldspark.sim.frontier import Objective
-    from coldspark.sim.plan_request import Question
+    from coldspark.sim.plan_request import PlanRequest
     from coldspark.spec.types import ScalePolicy
 
 _TRAFFIC, _MODEL, _WISH, _ANSWER = "Traffic", "Model and machine", "What is wanted", "Answer"
@@ -211,7 +211,7 @@ def plan(
     from coldspark.cli import plan_inputs
     from coldspark.cli.plan_files import PlanFiles
     from coldspark.cli.plan_tables import show
-    from coldspark.sim.plan_request import Question
+    from coldspark.sim.plan_request import PlanRequest
 
     _check_sources(trace, endpoint, rate)
     files = PlanFiles(html=html, svg=svg, png=png)
@@ -228,7 +228,7 @@ def plan(
     bounds = _bounds(min, max, slots)
     windows, moves = plan_inputs.windows_of(window, bounds, asked)
     plays = _seeds(seeds, len(asked.recorded.traffic), has_windows=bool(windows))
-    question = Question(
+    question = PlanRequest(
         traffic=asked.recorded.traffic,
         period_s=asked.recorded.period_s,
         gpus=types,
@@ -236,7 +236,7 @@ def plan(
         thaw=asked.thaw if thaw is None else plan_inputs.durations_of(thaw, "--thaw"),
         bounds=bounds,
         windows=windows,
-        moves=moves,
+        bounds_changes=moves,
         own_hour_nanos=_nanos(machine_cost),
         memory_bytes=size_of(memory, "--memory") if memory else asked.memory_bytes or 2**30,
         objective=_objective(p95, wait_cost),
@@ -313,27 +313,27 @@ def _nanos(dollars: str) -> int:
     return found
 
 
-def _answer(question: "Question", remarks: list[str]) -> dict[str, Any]:
+def _answer(question: "PlanRequest", remarks: list[str]) -> dict[str, Any]:
     from coldspark.billing import prices
-    from coldspark.sim.plan_json import told
+    from coldspark.sim.plan_json import to_json
     from coldspark.sim.planner import Planner
 
     books = {name: prices.load(name) for name in prices.names()}
     with _progress() as on_step, _crew(question) as crew:
-        return told(Planner(question, books, on_step, crew).plan(), remarks)
+        return to_json(Planner(question, books, on_step, crew).plan(), remarks)
 
 
 @contextmanager
-def _crew(question: "Question") -> Iterator["Crew"]:
+def _crew(question: "PlanRequest") -> Iterator["WorkExecutor"]:
     """Give long work to a process for each core."""
-    from coldspark.cli.plan_processes import Processes, cores
-    from coldspark.sim.executor import Alone
-    from coldspark.sim.planner import plays
+    from coldspark.cli.plan_processes import ProcessPool, cores
+    from coldspark.sim.executor import SerialExecutor
+    from coldspark.sim.planner import simulation_count
 
-    if cores() == 1 or plays(question) * len(question.traffic) < _CREW_LEAST:
-        yield Alone()
+    if cores() == 1 or simulation_count(question) * len(question.traffic) < _CREW_LEAST:
+        yield SerialExecutor()
         return
-    with Processes(min(cores(), plays(question))) as crew:
+    with ProcessPool(min(cores(), simulation_count(question))) as crew:
         yield crew
 
 

@@ -15,10 +15,10 @@ from coldspark.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from coldspark.sdk.client import Client
-    from coldspark.sim.traces import Recorded
+    from coldspark.sim.traces import RecordedTraffic
     from coldspark.sim.traffic import Durations
-    from coldspark.spec.messages import FloorMoved
-    from coldspark.spec.scheduled_scaling import Window
+    from coldspark.spec.messages import ScaleBoundsChanged
+    from coldspark.spec.scheduled_scaling import ScheduledWindow
     from coldspark.spec.types import ScalePolicy
 
 _RATE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*/\s*(s|m|min|h|d|day|week|month)\s*")
@@ -41,17 +41,17 @@ _MEASURED_LEAST = 3
 
 
 @dataclass(slots=True, kw_only=True)
-class Asked:
+class PlanInputs:
     """The traffic and what is known of who serves it; ``remarks`` says what was assumed."""
 
-    recorded: "Recorded"
+    recorded: "RecordedTraffic"
     start: "Durations | None" = None
     thaw: "Durations | None" = None
     gpu: str | None = None
     is_cpu: bool = False
     memory_bytes: int | None = None
     concurrency: int | None = None
-    windows: tuple["Window", ...] = ()
+    windows: tuple["ScheduledWindow", ...] = ()
     began_ms: int | None = None
     """When the traffic's time 0 was; None: at no known moment."""
     remarks: list[str] = field(default_factory=list)
@@ -71,7 +71,7 @@ def durations_of(text: str, option: str) -> "Durations":
         raise InvalidRequest(f"{option} {text}: {error}") from None
 
 
-def from_trace(file: Path, service: "Durations | None", key: str | None, seed: int) -> Asked:
+def from_trace(file: Path, service: "Durations | None", key: str | None, seed: int) -> PlanInputs:
     """Read a CSV file."""
     from coldspark.sim.traces import read_trace
 
@@ -88,9 +88,9 @@ def from_trace(file: Path, service: "Durations | None", key: str | None, seed: i
         raise InvalidRequest(
             f"--trace {file}: {error}".replace("(service)", "(--service)")
         ) from None
-    asked = Asked(recorded=found)
-    if found.guessed:
-        count, total = found.guessed, len(found.traffic)
+    asked = PlanInputs(recorded=found)
+    if found.durations_drawn:
+        count, total = found.durations_drawn, len(found.traffic)
         asked.remarks.append(f"assumed: {count:,} of {total:,} durations, drawn from --service")
     return asked
 
@@ -106,10 +106,10 @@ def _opened(file: Path) -> IO[str]:
 
 def from_pattern(
     rate: str, hours: str, burst: float, days: float, service: "Durations | None", seed: int
-) -> Asked:
+) -> PlanInputs:
     """Make traffic up from a described pattern."""
-    from coldspark.sim.traces import REQUESTS_MAX, Recorded
-    from coldspark.sim.traffic import described
+    from coldspark.sim.traces import REQUESTS_MAX, RecordedTraffic
+    from coldspark.sim.traffic import synthetic_traffic
 
     if service is None:
         raise InvalidRequest("say how long a request takes: --service 2s, or --service 2s..9s")
@@ -121,7 +121,7 @@ def from_pattern(
     if per_hour * days * (between[1] - between[0]) > REQUESTS_MAX:
         raise InvalidRequest(f"--rate {rate} over --days {days:g}: over {REQUESTS_MAX:,} requests")
     try:
-        traffic = described(
+        traffic = synthetic_traffic(
             rate_per_hour=per_hour,
             days=days,
             hours=between,
@@ -133,16 +133,18 @@ def from_pattern(
         raise InvalidRequest(str(error)) from None
     if not len(traffic):
         raise InvalidRequest(f"--rate {rate} over --days {days:g} makes no request: raise one")
-    asked = Asked(recorded=Recorded(traffic, days * 86_400.0))
+    asked = PlanInputs(recorded=RecordedTraffic(traffic, days * 86_400.0))
     words = "Poisson" if burst == 1 else f"Poisson, in bursts of {burst:g} on average"
     asked.remarks.append(f"made up: requests arrive by chance ({words}, seed {seed})")
     return asked
 
 
-def from_endpoint(client: "Client", name: str, last: str, service: "Durations | None") -> Asked:
+def from_endpoint(
+    client: "Client", name: str, last: str, service: "Durations | None"
+) -> PlanInputs:
     """Take the ledger of a live endpoint: arrivals, busy times, and what starts took."""
     from coldspark import clock
-    from coldspark.sim.traces import Recorded, recorded
+    from coldspark.sim.traces import RecordedTraffic, to_traffic
 
     endpoint = client.endpoint(name)
     now_ms = clock.wall_ms()
@@ -154,10 +156,10 @@ def from_endpoint(client: "Client", name: str, last: str, service: "Durations | 
     # The oldest may lie before what was asked for: those are all that were read.
     first_ms = min(since_ms, min(line["arrived_ms"] for line in served))
     rows = [((line["arrived_ms"] - first_ms) / 1000, line["busy_ms"] / 1000) for line in served]
-    traffic = recorded([*rows], service, 0)
+    traffic = to_traffic([*rows], service, 0)
     period_s = max(1.0, traffic.span_s, (now_ms - first_ms) / 1000)
     variant = endpoint["variants"][0]
-    asked = Asked(recorded=Recorded(traffic, period_s), began_ms=first_ms)
+    asked = PlanInputs(recorded=RecordedTraffic(traffic, period_s), began_ms=first_ms)
     _take_variant(asked, variant)
     _take_starts(asked, served)
     if len(endpoint["variants"]) > 1:
@@ -169,7 +171,7 @@ def from_endpoint(client: "Client", name: str, last: str, service: "Durations | 
     return asked
 
 
-def _take_variant(asked: Asked, variant: dict[str, Any]) -> None:
+def _take_variant(asked: PlanInputs, variant: dict[str, Any]) -> None:
     gpu = variant["gpu"]
     asked.gpu = None if gpu is None else re.split(r"[,:/]", gpu)[0]
     asked.is_cpu = gpu is None
@@ -178,11 +180,11 @@ def _take_variant(asked: Asked, variant: dict[str, Any]) -> None:
     asked.windows = _windows(variant["scale"].get("windows", ()))
 
 
-def _windows(fields: Iterable[dict[str, Any]]) -> tuple["Window", ...]:
-    from coldspark.spec.scheduled_scaling import Window
+def _windows(fields: Iterable[dict[str, Any]]) -> tuple["ScheduledWindow", ...]:
+    from coldspark.spec.scheduled_scaling import ScheduledWindow
 
     return tuple(
-        Window(
+        ScheduledWindow(
             cron=each["cron"],
             time_zone=each["time_zone"],
             lasts_s=each["lasts_s"],
@@ -194,12 +196,12 @@ def _windows(fields: Iterable[dict[str, Any]]) -> tuple["Window", ...]:
 
 
 def windows_of(
-    texts: Sequence[str] | None, bounds: "ScalePolicy", asked: Asked
-) -> tuple[tuple["Window", ...], tuple[tuple[float, "FloorMoved"], ...]]:
+    texts: Sequence[str] | None, bounds: "ScalePolicy", asked: PlanInputs
+) -> tuple[tuple["ScheduledWindow", ...], tuple[tuple[float, "ScaleBoundsChanged"], ...]]:
     """Return the windows to try, those named or the endpoint's, and the moves that they make."""
     from dataclasses import replace
 
-    from coldspark.platform.scheduled_scaling import moves, read_window
+    from coldspark.platform.scheduled_scaling import bounds_events, read_window
 
     try:
         windows = tuple(map(read_window, texts)) if texts else asked.windows
@@ -210,11 +212,11 @@ def windows_of(
         return (), ()
     began_ms = _began_ms(windows[0], asked)
     until_ms = began_ms + round(asked.recorded.period_s * 1000)
-    found = moves(scale, began_ms, until_ms)
+    found = bounds_events(scale, began_ms, until_ms)
     return windows, tuple(((at_ms - began_ms) / 1000, moved) for at_ms, moved in found)
 
 
-def _began_ms(window: "Window", asked: Asked) -> int:
+def _began_ms(window: "ScheduledWindow", asked: PlanInputs) -> int:
     """Return when the traffic began; made-up traffic and traces do on a Monday at midnight."""
     from datetime import datetime
 
@@ -229,7 +231,7 @@ def _began_ms(window: "Window", asked: Asked) -> int:
     return round(monday.timestamp() * 1000)
 
 
-def _take_starts(asked: Asked, lines: Iterable[dict[str, Any]]) -> None:
+def _take_starts(asked: PlanInputs, lines: Iterable[dict[str, Any]]) -> None:
     """Take each replica's start from the request that waited the longest for it."""
     from coldspark.sim.traffic import Durations
 
@@ -254,7 +256,7 @@ def _take_starts(asked: Asked, lines: Iterable[dict[str, Any]]) -> None:
         asked.remarks.append(f"measured here: {len(thaws)} thaws")
 
 
-def gpus_of(text: str | None, gpu_memory: str | None, asked: Asked) -> tuple[str, ...]:
+def gpus_of(text: str | None, gpu_memory: str | None, asked: PlanInputs) -> tuple[str, ...]:
     """Return the types to compare: those named, else the endpoint's, else the guide's that fit."""
     types = _fitting(text, gpu_memory, asked)
     if asked.is_cpu and types:
@@ -264,7 +266,7 @@ def gpus_of(text: str | None, gpu_memory: str | None, asked: Asked) -> tuple[str
     return types
 
 
-def _fitting(text: str | None, gpu_memory: str | None, asked: Asked) -> tuple[str, ...]:
+def _fitting(text: str | None, gpu_memory: str | None, asked: PlanInputs) -> tuple[str, ...]:
     from coldspark.platform import catalogue
     from coldspark.spec.units import format_size
 
@@ -297,9 +299,9 @@ def _fitting(text: str | None, gpu_memory: str | None, asked: Asked) -> tuple[st
     return tuple(dict.fromkeys(fitting))
 
 
-def start_of(text: str | None, gpus: Sequence[str], asked: Asked) -> "Durations":
+def start_of(text: str | None, gpus: Sequence[str], asked: PlanInputs) -> "Durations":
     """Return what a start here takes: as said, else as measured, else as the guide has it."""
-    from coldspark.sim.platforms import GUIDE_DATE, GUIDE_START_S, LAMBDA, even
+    from coldspark.sim.platforms import GUIDE_DATE, GUIDE_START_S, LAMBDA, uniform
 
     if text is not None:
         return durations_of(text, "--start")
@@ -308,13 +310,13 @@ def start_of(text: str | None, gpus: Sequence[str], asked: Asked) -> "Durations"
     if not gpus:
         low, high = LAMBDA.start_s["CPU"]
         asked.remarks.append(f"assumed: a start takes {low:g}-{high:g} s; pass --start")
-        return even(low, high)
+        return uniform(low, high)
     low, high = GUIDE_START_S.get(gpus[0], GUIDE_START_S["A10G"])
     asked.remarks.append(
         f"assumed: a start here takes {_range(low, high)} s, as the guide of {GUIDE_DATE} has it"
         f" for {gpus[0] if gpus[0] in GUIDE_START_S else 'A10G'}; pass --start with your own"
     )
-    return even(low, high)
+    return uniform(low, high)
 
 
 def _range(low: float, high: float) -> str:

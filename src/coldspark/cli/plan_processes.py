@@ -15,10 +15,10 @@ from types import TracebackType
 from typing import Self
 
 from coldspark.errors import InvalidRequest
-from coldspark.sim.executor import Done, Hear, Piece, call_off_when
+from coldspark.sim.executor import Done, OnPiece, Piece, cancel_when
 
 
-class Processes:
+class ProcessPool:
     """Several pieces at once, each told of when it is done. Use it as a context manager."""
 
     def __init__(self, count: int) -> None:
@@ -43,7 +43,7 @@ class Processes:
             self._cancelled.set()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def do(self, pieces: Sequence[Piece[Done]], hear: Hear) -> list[Done]:
+    def run(self, pieces: Sequence[Piece[Done]], hear: OnPiece) -> list[Done]:
         """Do the pieces in the processes."""
         futures: dict[Future[Done], str] = {self._pool.submit(work): name for name, work in pieces}
         try:
@@ -67,7 +67,7 @@ def cores() -> int:
 
 def _begin(cancelled: Event) -> None:
     """Begin as one of a crew."""
-    call_off_when(cancelled.is_set)
+    cancel_when(cancelled.is_set)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_go_with_parent, daemon=True).start()
 

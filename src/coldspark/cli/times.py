@@ -27,7 +27,7 @@ def age(at_ms: int | None) -> str | None:
     return f"{format_duration(max(0.0, (clock.wall_ms() - at_ms) / 1000))} ago"
 
 
-def moment_ms(text: str | None) -> int | None:
+def parse_time_ms(text: str | None) -> int | None:
     """Read ``2026-11-01``, ``2026-11-01T08:00``, or how far back (``24h``, ``7d``).
 
     A date without a zone is local. Raises InvalidRequest.

@@ -7,7 +7,7 @@ import typer
 
 from coldspark.cli import output, waterfall
 from coldspark.cli.options import AsJson, Key, OptionalName, Url, client
-from coldspark.cli.times import clock_time, moment_ms
+from coldspark.cli.times import clock_time, parse_time_ms
 
 _REQUESTS = """
 [bold]Examples[/bold]
@@ -72,7 +72,7 @@ def requests(
         limit,
         sort=stage or (_DURATION if slowest else None),
         is_cold=cold,
-        since_ms=moment_ms(since),
+        since_ms=parse_time_ms(since),
     )
     if as_json:
         output.as_json(answer)
@@ -162,7 +162,7 @@ def _facts(row: dict[str, Any]) -> dict[str, object]:
 
 
 def _told(row: dict[str, Any], stages_us: dict[str, int]) -> dict[str, object]:
-    told: dict[str, object] = {"waited": waterfall.waited(stages_us) or "for nothing"}
+    told: dict[str, object] = {"waited": waterfall.waits_message(stages_us) or "for nothing"}
     if row["is_cold"]:
         told["woke from"] = _origin(row.get("start"))
     elif row.get("start"):

@@ -166,7 +166,7 @@ def _examined(data: Path | None, simulate: str) -> dict[str, Any]:
         declared = devices.simulated(config.simulate, known)
     except ValueError as error:
         raise InvalidRequest(str(error), field="simulate") from error
-    question = runtime_doctor.Question(
+    question = runtime_doctor.DoctorOptions(
         data=config.data,
         catalogue=known,
         simulated=declared,

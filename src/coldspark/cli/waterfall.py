@@ -58,7 +58,7 @@ def duration(us: int) -> str:
     return f"{us / 60_000_000:.1f} min"
 
 
-def waited(stages_us: Mapping[str, int]) -> str | None:
+def waits_message(stages_us: Mapping[str, int]) -> str | None:
     """Say what the request waited for before its handler had it, the longest first."""
     parts = {name: us for name in WAITS if (us := stages_us.get(name, 0)) > 0}
     total_us = sum(stages_us.get(name, 0) for name in output.STAGES)

@@ -2,24 +2,24 @@
 
 from collections.abc import Callable, Iterable
 
-from coldspark.cluster.messages import AlarmMoved, AlarmsRaised, Message
+from coldspark.cluster.messages import AlarmsRaised, AlarmStateChanged, Message
 from coldspark.platform.metric_ports import OnAlarm
 from coldspark.spec.types import AlarmState
 
 
-class HeardAlarms:
+class AlarmStateCache:
     """Implements ``AlarmStates``. Of those that are not in ALARM it knows nothing."""
 
     def __init__(self) -> None:
         self._raised: set[str] = set()
         self._watchers: list[OnAlarm] = []
 
-    def hear(self, message: Message) -> bool:
+    def apply(self, message: Message) -> bool:
         """Take what the lead says of alarms; return whether this was that."""
         match message:
             case AlarmsRaised(names):
                 self._raised = set(names)
-            case AlarmMoved(name, state, reason):
+            case AlarmStateChanged(name, state, reason):
                 self._note(name, state is AlarmState.ALARM)
                 for watcher in list(self._watchers):
                     watcher(name, state, reason)
@@ -27,7 +27,7 @@ class HeardAlarms:
                 return False
         return True
 
-    def correct(self, names: Iterable[str], raised: Iterable[str]) -> None:
+    def refresh(self, names: Iterable[str], raised: Iterable[str]) -> None:
         """Hear how some alarms are now: one may have been deleted, and made anew."""
         for name in names:
             self._note(name, name in raised)

@@ -19,22 +19,22 @@ _AWAY = (
 )
 
 
-class Mailbox:
+class FdChannel:
     """Both ends of one router's mailbox."""
 
     def __init__(self) -> None:
-        self.inlet, self.outlet = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.inlet.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
-        for end in (self.inlet, self.outlet):
+        self.write_end, self.read_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.write_end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
+        for end in (self.write_end, self.read_end):
             end.setblocking(False)
 
     def close(self) -> None:
         """Close both ends: what lies within is hung up on."""
-        self.inlet.close()
-        self.outlet.close()
+        self.write_end.close()
+        self.read_end.close()
 
 
-def post(inlet: socket.socket, connection: int, data: bytes) -> bool:
+def send_connection(inlet: socket.socket, connection: int, data: bytes) -> bool:
     """Put a connection and what was read from it into a mailbox; False: it is full.
 
     The receiver's descriptor is another one: this side closes its own, without shutting down.
@@ -54,7 +54,7 @@ def post(inlet: socket.socket, connection: int, data: bytes) -> bool:
         return False
 
 
-def take(outlet: socket.socket) -> tuple[socket.socket, bytes] | None:
+def receive_connection(outlet: socket.socket) -> tuple[socket.socket, bytes] | None:
     """Take the oldest letter, or None where there is none. A letter that is torn is left out."""
     while True:
         try:
@@ -74,9 +74,9 @@ def take(outlet: socket.socket) -> tuple[socket.socket, bytes] | None:
         connection.close()
 
 
-def turn_away(outlet: socket.socket) -> None:
+def reject_pending(outlet: socket.socket) -> None:
     """Answer all that lies in a mailbox whose router does not come back."""
-    while (letter := take(outlet)) is not None:
+    while (letter := receive_connection(outlet)) is not None:
         connection, _ = letter
         with connection, suppress(OSError):
             connection.send(_AWAY)

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from coldspark.cluster.messages import Message, to_hook, write
+from coldspark.cluster.messages import Message, encode, to_hook
 
 FRAME_BYTES_MAX = 64 * 1024**2
 """Views of some 30,000 endpoints."""
@@ -14,15 +14,15 @@ class BadFrame(Exception):
     """The other side is not what it should be: the link cannot go on."""
 
 
-def frame(message: Message) -> bytes:
+def encode_frame(message: Message) -> bytes:
     """Return a message's bytes. Raises BadFrame for one that is too long."""
-    body = write(message)
+    body = encode(message)
     if len(body) > FRAME_BYTES_MAX:
         raise BadFrame(f"a message of {len(body)} bytes; at most {FRAME_BYTES_MAX} are sent")
     return len(body).to_bytes(_HEAD_BYTES, "big") + body
 
 
-class Frames:
+class FrameBuffer:
     """What has come so far of a stream."""
 
     def __init__(self) -> None:

@@ -16,15 +16,15 @@ from urllib.parse import unquote
 import httptools
 
 from coldspark import clock
-from coldspark.cluster.fd_channel import post, take
-from coldspark.cluster.ownership import LEAD, owner_of
+from coldspark.cluster.fd_channel import receive_connection, send_connection
+from coldspark.cluster.ownership import PRIMARY, owner_of
 from coldspark.errors import ColdsparkError
 from coldspark.http.connection import Connection
-from coldspark.http.context import Context
-from coldspark.http.door_match import Target
+from coldspark.http.context import HttpContext
+from coldspark.http.door_match import RequestTarget
 from coldspark.http.head import read_head
-from coldspark.http.parser import Reading
-from coldspark.http.pipeline import Refusal, Turn
+from coldspark.http.parser import ParserState
+from coldspark.http.pipeline import PipelinedRequest, RefusedRequest
 from coldspark.tasks import Tasks
 
 _ENDPOINTS = ("/v1/endpoints/", "/endpoints/")
@@ -43,20 +43,20 @@ class Handoff:
     """Who owns what, and the ways there."""
 
     def __init__(
-        self, own: int, inlets: Sequence[socket.socket], context: Context, body_bytes_max: int
+        self, own: int, inlets: Sequence[socket.socket], context: HttpContext, body_bytes_max: int
     ) -> None:
         self._own = own
         self._inlets = inlets
-        self._dispatch = context.dispatch
-        self._head_bytes_max = context.bounds.head_bytes_max
+        self._dispatch = context.door_matcher
+        self._head_bytes_max = context.limits.head_bytes_max
         self.bytes_max = self._head_bytes_max + body_bytes_max
         """Of a request whose body has to be read before its owner is known."""
 
-    def owner_of_target(self, target: Target) -> int | None:
+    def owner_of_target(self, target: RequestTarget) -> int | None:
         """Return who answers a request, or None where its body says."""
         if target.route is None:
             name = _named(target.raw_path)
-            return self.owner(unquote(name)) if name else LEAD
+            return self.owner(unquote(name)) if name else PRIMARY
         return None if target.route.endpoint is None else self.owner(target.route.endpoint)
 
     def owner(self, endpoint: str) -> int:
@@ -67,7 +67,7 @@ class Handoff:
         """Return whether this router is it."""
         return owner == self._own
 
-    def look(self, data: bytes) -> int | _Unknown:
+    def owner_of_head(self, data: bytes) -> int | _Unknown:
         """Say whose request begins with these bytes. What is no request is one's own to refuse."""
         line, end, _ = data.lstrip(b"\r\n").partition(b"\r\n")
         if not end:
@@ -76,16 +76,16 @@ class Handoff:
         if len(words) != 3:
             return self._own
         try:
-            owner = self.owner_of_target(self._dispatch.target(words[0], words[1]))
+            owner = self.owner_of_target(self._dispatch.match(words[0], words[1]))
         except (httptools.HttpParserInvalidURLError, UnicodeDecodeError):
             return self._own
         return _Unknown.BODY if owner is None else owner
 
-    def look_within(self, scout: "Scout", context: Context) -> int:
+    def owner_of_body(self, scout: "RequestLookahead", context: HttpContext) -> int:
         """Say whose request this is by its body."""
         if not scout.is_whole:
             return self._own  # It is malformed, or too large for all.
-        target = context.dispatch.target(scout.method, scout.url)
+        target = context.door_matcher.match(scout.method, scout.url)
         assert target.route is not None
         head = read_head(target.method, target.raw_path, target.query, scout.headers, 0.0)
         try:
@@ -98,7 +98,7 @@ class Handoff:
 
     def send(self, owner: int, descriptor: int, data: bytes) -> bool:
         """Hand a connection over; False: its owner is too far behind."""
-        return post(self._inlets[owner], descriptor, data)
+        return send_connection(self._inlets[owner], descriptor, data)
 
 
 def _named(raw_path: str) -> str:
@@ -109,7 +109,7 @@ def _named(raw_path: str) -> str:
     return ""
 
 
-class Scout:
+class RequestLookahead:
     """Reads one request ahead of the connection's parser."""
 
     def __init__(self) -> None:
@@ -154,7 +154,7 @@ class Scout:
 class RoutedConnection(Connection):
     """A connection of one router among several."""
 
-    def __init__(self, context: Context, handoff: Handoff, read: bytes = b"") -> None:
+    def __init__(self, context: HttpContext, handoff: Handoff, read: bytes = b"") -> None:
         super().__init__(context)
         self._handoff = handoff
         self._read = read
@@ -164,7 +164,7 @@ class RoutedConnection(Connection):
         self._held_bytes = 0
         self._is_looked_at = False
         """The parser reads what was looked at before."""
-        self._scout: Scout | None = None
+        self._scout: RequestLookahead | None = None
         self._next_owner: int | None = None
         """Where the connection goes once nothing is in flight."""
 
@@ -185,9 +185,9 @@ class RoutedConnection(Connection):
         if self._next_owner is None:
             self._look(data)
 
-    def finished(self, is_keep_alive: bool) -> None:
+    def finish_request(self, is_keep_alive: bool) -> None:
         """End the turn, and go if the next request is for another router."""
-        super().finished(is_keep_alive)
+        super().finish_request(is_keep_alive)
         self._go_if_free()
 
     def drain(self) -> None:
@@ -196,11 +196,11 @@ class RoutedConnection(Connection):
         super().drain()
 
     def _parse(self, data: bytes) -> None:
-        if self._reading is not Reading.BETWEEN:
+        if self._reading is not ParserState.BETWEEN:
             super()._parse(data)
             return
         self._held, self._held_bytes = [data], len(data)
-        self._deadline_s = clock.monotonic_s() + self._context.bounds.head_timeout_s
+        self._deadline_s = clock.monotonic_s() + self._context.limits.head_timeout_s
         self._look(data)
 
     def _look(self, data: bytes) -> None:
@@ -208,21 +208,21 @@ class RoutedConnection(Connection):
         if self._scout is None:
             data = b"".join(self._held)
             self._held = [data]
-            owner = self._handoff.look(data)
+            owner = self._handoff.owner_of_head(data)
             if owner is _Unknown.MORE:
                 return
             if not isinstance(owner, _Unknown):
                 self._decide(owner)
                 return
-            self._scout = Scout()
+            self._scout = RequestLookahead()
             self._answer_expectation(data)
         scout = self._scout
         scout.read(data)
         if scout.is_whole or scout.is_bad or self._held_bytes > self._handoff.bytes_max:
             self._scout = None
-            self._decide(self._handoff.look_within(scout, self._context))
+            self._decide(self._handoff.owner_of_body(scout, self._context))
         else:
-            self._deadline_s = clock.monotonic_s() + self._context.bounds.body_timeout_s
+            self._deadline_s = clock.monotonic_s() + self._context.limits.body_timeout_s
 
     def _decide(self, owner: int) -> None:
         if not self._handoff.is_own(owner):
@@ -244,13 +244,13 @@ class RoutedConnection(Connection):
         if end and not body and self._active is None and b"100-continue" in head.lower():
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _turn(self) -> Turn:
-        target = self._context.dispatch.target(self._method, self._url)
+    def _turn(self) -> PipelinedRequest:
+        target = self._context.door_matcher.match(self._method, self._url)
         owner = self._handoff.owner_of_target(target)
         is_looked_at = self._is_looked_at and self._heads_parsed == 1
         if not (self._handoff.is_own(owner) or (owner is None and is_looked_at)):
             # It came in one piece with the request before it: that one's bytes are past.
-            return Refusal(
+            return RefusedRequest(
                 self, 421, "Another process serves this endpoint: send it over a new connection."
             )
         turn = super()._turn()
@@ -267,23 +267,23 @@ class RoutedConnection(Connection):
             return
         if transport.get_write_buffer_size():
             # The last reply is not out yet. The sweep ends a client that does not read it.
-            self._deadline_s = clock.monotonic_s() + self._context.bounds.body_timeout_s
+            self._deadline_s = clock.monotonic_s() + self._context.limits.body_timeout_s
             asyncio.get_running_loop().call_later(_FLUSH_S, self._go_if_free)
             return
         self._next_owner = None
         data, self._held = b"".join(self._held), []
         descriptor = transport.get_extra_info("socket").fileno()
         if self._handoff.send(owner, descriptor, data):
-            self._reading = Reading.DEAF
+            self._reading = ParserState.CLOSED
             transport.abort()
         else:
             self._refuse(503, "The process that serves this endpoint is too far behind; try again.")
 
 
-class Receiver:
+class ConnectionReceiver:
     """Takes connections out of a router's mailbox."""
 
-    def __init__(self, outlet: socket.socket, context: Context, handoff: Handoff) -> None:
+    def __init__(self, outlet: socket.socket, context: HttpContext, handoff: Handoff) -> None:
         self._outlet = outlet
         self._context = context
         self._handoff = handoff
@@ -299,7 +299,7 @@ class Receiver:
 
     def _take(self) -> None:
         for _ in range(_TAKEN_AT_ONCE):
-            letter = take(self._outlet)
+            letter = receive_connection(self._outlet)
             if letter is None:
                 return
             self._tasks.spawn(self._connect(*letter))

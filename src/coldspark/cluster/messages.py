@@ -7,13 +7,13 @@ import msgspec
 from msgspec import Struct
 
 from coldspark.config import ServerConfig
-from coldspark.fleet.fleet import Advice
+from coldspark.fleet.fleet import EvictionCandidate
 from coldspark.jobs.messages import JobId
-from coldspark.node.replica_usage import ReplicaUse
-from coldspark.node.warmth import PoolView, StartView, Warmth
+from coldspark.node.replica_usage import ReplicaUsage
+from coldspark.node.warmth import NextStart, PoolView, StartView
 from coldspark.platform.metric_ports import Metric
 from coldspark.platform.ports import EndpointView
-from coldspark.spec.messages import Grant, NodeJoined, RoomAsked
+from coldspark.spec.messages import NodeJoined, Reservation, ReservationRequested
 from coldspark.spec.types import (
     AlarmState,
     EndpointDefinition,
@@ -49,33 +49,33 @@ class Drain(Struct, frozen=True, tag=True):
     """Lead: take no more, finish what runs, and end."""
 
 
-class AskedRoom(Struct, frozen=True, tag=True):
+class ReservationRequest(Struct, frozen=True, tag=True):
     """Router: a replica wants room. ``number`` comes back with the answer."""
 
     number: int
-    asked: RoomAsked
+    asked: ReservationRequested
 
 
-class ReleasedRoom(Struct, frozen=True, tag=True):
+class ReservationRelease(Struct, frozen=True, tag=True):
     """Router: as ``RoomReleased``."""
 
     replica: ReplicaId
 
 
-class YieldedRoom(Struct, frozen=True, tag=True):
+class ReservationYield(Struct, frozen=True, tag=True):
     """Router: as ``RoomYielded``."""
 
     replica: ReplicaId
 
 
-class Granted(Struct, frozen=True, tag=True):
+class ReservationGrant(Struct, frozen=True, tag=True):
     """Lead: the room that ask ``number`` was for."""
 
     number: int
-    grant: Grant
+    grant: Reservation
 
 
-class Refused(Struct, frozen=True, tag=True):
+class ReservationRefusal(Struct, frozen=True, tag=True):
     """Lead: there never is such room."""
 
     number: int
@@ -112,11 +112,11 @@ class Measurements(Struct, frozen=True, tag=True):
     values: list[Measurement]
 
 
-class NoticesKept(Struct, frozen=True, tag=True):
+class WebhookEventsStored(Struct, frozen=True, tag=True):
     """Router: there are new notices on disk. The lead alone sends them."""
 
 
-class BodyFell(Struct, frozen=True, tag=True):
+class BodyReleased(Struct, frozen=True, tag=True):
     """Router: an object's bytes belong to nothing any more; you know who still reads them."""
 
     body: str
@@ -128,7 +128,7 @@ class AlarmsRaised(Struct, frozen=True, tag=True):
     names: list[str]
 
 
-class AlarmMoved(Struct, frozen=True, tag=True):
+class AlarmStateChanged(Struct, frozen=True, tag=True):
     """Lead: an alarm has changed its state."""
 
     name: str
@@ -136,7 +136,7 @@ class AlarmMoved(Struct, frozen=True, tag=True):
     reason: str
 
 
-class SeeAll(Struct, frozen=True, tag=True):
+class GetSnapshot(Struct, frozen=True, tag=True):
     """How is all of yours? The answer is a ``Sight``."""
 
 
@@ -148,7 +148,7 @@ class Deploy(Struct, frozen=True, tag=True):
     """Those alarms of its change that are in ALARM now."""
 
 
-class Bound(Struct, frozen=True, tag=True):
+class SetScale(Struct, frozen=True, tag=True):
     """Set a variant's floor and ceiling. The answer is its ``EndpointView``."""
 
     name: EndpointName
@@ -168,7 +168,7 @@ class Settle(Struct, frozen=True, tag=True):
     """Bring every line into the database. The answer is all that was charged, in nanos."""
 
 
-class Absorb(Struct, frozen=True, tag=True):
+class IngestLines(Struct, frozen=True, tag=True):
     """Bring the lines of requests into the database, and tell what was measured.
 
     The answer is None.
@@ -183,13 +183,13 @@ class Advise(Struct, frozen=True, tag=True):
     """What may placement know of your replicas? The answer is an ``Advice`` of each."""
 
 
-class StartOf(Struct, frozen=True, tag=True):
+class GetStart(Struct, frozen=True, tag=True):
     """What was a replica started from? The answer is a ``StartView`` or None."""
 
     replica: ReplicaId
 
 
-class Measure(Struct, frozen=True, tag=True):
+class MeasureReplicas(Struct, frozen=True, tag=True):
     """What do your running replicas use? The answer is a ``ReplicaUse`` of each."""
 
 
@@ -201,28 +201,28 @@ class CancelJob(Struct, frozen=True, tag=True):
 
 
 Question = (
-    SeeAll
+    GetSnapshot
     | Deploy
-    | Bound
+    | SetScale
     | Remove
     | Settle
-    | Absorb
+    | IngestLines
     | RefreshKeys
     | Advise
-    | StartOf
-    | Measure
+    | GetStart
+    | MeasureReplicas
     | CancelJob
 )
 
 
-class Asked(Struct, frozen=True, tag=True):
+class RpcRequest(Struct, frozen=True, tag=True):
     """Lead: a question; ``Answered`` follows under the same number."""
 
     number: int
     question: Question
 
 
-class Problem(Struct, frozen=True):
+class RpcError(Struct, frozen=True):
     """A ``ColdsparkError`` on its way to the caller's process."""
 
     code: str
@@ -230,32 +230,32 @@ class Problem(Struct, frozen=True):
     field: str | None = None
 
 
-class Answered(Struct, frozen=True, tag=True):
+class RpcReply(Struct, frozen=True, tag=True):
     """Router: the answer, or why there is none."""
 
     number: int
     value: msgspec.Raw = msgspec.Raw(b"\xc0")
-    problem: Problem | None = None
+    problem: RpcError | None = None
 
 
 Message = (
     Welcome
     | Ready
     | Drain
-    | AskedRoom
-    | ReleasedRoom
-    | YieldedRoom
-    | Granted
-    | Refused
+    | ReservationRequest
+    | ReservationRelease
+    | ReservationYield
+    | ReservationGrant
+    | ReservationRefusal
     | Evict
     | Shares
     | Measurements
-    | NoticesKept
-    | BodyFell
+    | WebhookEventsStored
+    | BodyReleased
     | AlarmsRaised
-    | AlarmMoved
-    | Asked
-    | Answered
+    | AlarmStateChanged
+    | RpcRequest
+    | RpcReply
 )
 
 
@@ -275,22 +275,22 @@ class Counts(Struct, frozen=True):
     wake_s_sum: float
 
 
-class Sight(Struct, frozen=True):
+class RouterSnapshot(Struct, frozen=True):
     """All of a router, at a moment."""
 
     views: list[EndpointView]
-    warmth: list[list[Warmth]]
+    warmth: list[list[NextStart]]
     """Of each view's variants, in order."""
     pool: PoolView
     counts: Counts
 
 
-Advices = dict[ReplicaId, Advice]
+Advices = dict[ReplicaId, EvictionCandidate]
 Start = StartView | None
-Uses = list[ReplicaUse]
+Uses = list[ReplicaUsage]
 
 
-def write(value: object) -> bytes:
+def encode(value: object) -> bytes:
     """Return a record's bytes."""
     return _encoder.encode(value)
 

@@ -13,7 +13,7 @@ _HELD_MAX = 20_000
 """Between two messages: some 4 MB."""
 
 
-class SentMetrics:
+class MetricForwarder:
     """Implements ``Metrics``."""
 
     def __init__(self, send: Callable[[Message], None]) -> None:

@@ -7,7 +7,7 @@ from one start to the next.
 
 from zlib import crc32
 
-LEAD = 0
+PRIMARY = 0
 """The router that owns what belongs to no endpoint."""
 
 

@@ -11,34 +11,34 @@ from dataclasses import replace
 from typing import assert_never
 
 from coldspark.cluster.messages import (
-    AskedRoom,
     Evict,
-    Granted,
     Message,
-    Refused,
-    ReleasedRoom,
-    YieldedRoom,
+    ReservationGrant,
+    ReservationRefusal,
+    ReservationRelease,
+    ReservationRequest,
+    ReservationYield,
 )
-from coldspark.fleet.fleet import Advice
-from coldspark.fleet.placement import AdviceOf, Placement, SmallestType
+from coldspark.fleet.fleet import EvictionCandidate
+from coldspark.fleet.placement import CandidateLookup, Placement, SmallestDeviceType
 from coldspark.spec.messages import (
-    AskEviction,
-    Grant,
-    GrantRoom,
+    DevicesYielded,
+    GrantReservation,
     NodeJoined,
     PlacementEffect,
     PlacementEvent,
-    RefuseRoom,
-    RoomAsked,
-    RoomReleased,
-    RoomYielded,
+    RefuseReservation,
+    RequestEviction,
+    Reservation,
+    ReservationReleased,
+    ReservationRequested,
     Ticked,
     WakeAt,
 )
 from coldspark.spec.types import ReplicaId, Resources
 
 
-class SharedRooms:
+class SharedPlacement:
     """The lead's ``PlacementPort``: what its steps return concerns the lead's replicas.
 
     Who may be asked to go for others is decided on fresh advice: a step that leaves somebody
@@ -48,8 +48,8 @@ class SharedRooms:
 
     def __init__(
         self,
-        advice_of: AdviceOf,
-        smallest_type: SmallestType,
+        advice_of: CandidateLookup,
+        smallest_type: SmallestDeviceType,
         *,
         deliver: Callable[[int, Message], None],
         on_short: Callable[[], None],
@@ -60,26 +60,26 @@ class SharedRooms:
         self._on_short = on_short
         self._owners: dict[ReplicaId, tuple[int, int]] = {}
         """Router and the number of its latest ask, of each replica that is not the lead's."""
-        self._advice: dict[ReplicaId, Advice] | None = None
+        self._advice: dict[ReplicaId, EvictionCandidate] | None = None
         """Of other routers' replicas; None: it would have to be asked for."""
 
     def step(self, event: PlacementEvent, now: float) -> list[PlacementEffect]:
         """Take an event of any router's; tell the others what is theirs, return the lead's."""
         effects = self._placement.step(event, now)
-        if isinstance(event, RoomReleased):
+        if isinstance(event, ReservationReleased):
             self._owners.pop(event.replica, None)
         is_advised = self._advice is not None or not self._owners
         self._advice = None
         mine = [
             effect
             for effect in effects
-            if (is_advised or not isinstance(effect, AskEviction)) and not self._is_told(effect)
+            if (is_advised or not isinstance(effect, RequestEviction)) and not self._is_told(effect)
         ]
         if self._placement.is_short and not is_advised:
             self._on_short()
         return mine
 
-    def grant(self, replica: ReplicaId) -> Grant | None:
+    def grant(self, replica: ReplicaId) -> Reservation | None:
         """Return the room that a replica holds."""
         return self._placement.grant(replica)
 
@@ -94,13 +94,13 @@ class SharedRooms:
     def event_of(self, router: int, message: Message) -> PlacementEvent | None:
         """Return what a router's word means to placement, if anything."""
         match message:
-            case AskedRoom(number, asked):
+            case ReservationRequest(number, asked):
                 self._owners[asked.replica] = router, number
                 return asked
-            case ReleasedRoom(replica):
-                return RoomReleased(replica)
-            case YieldedRoom(replica):
-                return RoomYielded(replica)
+            case ReservationRelease(replica):
+                return ReservationReleased(replica)
+            case ReservationYield(replica):
+                return DevicesYielded(replica)
             case _:
                 return None
 
@@ -108,7 +108,7 @@ class SharedRooms:
         """Return the replicas of a router that hold room or ask for it."""
         return [name for name, (owner, _) in self._owners.items() if owner == router]
 
-    def advised(self, advice: dict[ReplicaId, Advice]) -> None:
+    def advised(self, advice: dict[ReplicaId, EvictionCandidate]) -> None:
         """Take what is known now of other routers' replicas, for the next step alone."""
         self._advice = advice
 
@@ -116,7 +116,7 @@ class SharedRooms:
         """Assert what must hold after every step."""
         self._placement.check()
 
-    def _advise(self, replica: ReplicaId) -> Advice | None:
+    def _advise(self, replica: ReplicaId) -> EvictionCandidate | None:
         if replica in self._owners:
             # One that said nothing counts as busy.
             return None if self._advice is None else self._advice.get(replica)
@@ -125,9 +125,9 @@ class SharedRooms:
     def _is_told(self, effect: PlacementEffect) -> bool:
         """Tell a router what is for it."""
         match effect:
-            case GrantRoom(grant):
+            case GrantReservation(grant):
                 replica = grant.replica
-            case RefuseRoom(replica, _) | AskEviction(replica, _):
+            case RefuseReservation(replica, _) | RequestEviction(replica, _):
                 pass
             case WakeAt():
                 return False
@@ -138,31 +138,33 @@ class SharedRooms:
             return False
         router, number = owner
         self._deliver(router, _message(effect, number))
-        if isinstance(effect, RefuseRoom):
+        if isinstance(effect, RefuseReservation):
             del self._owners[replica]
         return True
 
 
-def _message(effect: GrantRoom | RefuseRoom | AskEviction, number: int) -> Message:
+def _message(
+    effect: GrantReservation | RefuseReservation | RequestEviction, number: int
+) -> Message:
     match effect:
-        case GrantRoom(grant):
-            return Granted(number, grant)
-        case RefuseRoom(replica, reason):
-            return Refused(number, replica, reason)
-        case AskEviction(replica, reason):
+        case GrantReservation(grant):
+            return ReservationGrant(number, grant)
+        case RefuseReservation(replica, reason):
+            return ReservationRefusal(number, replica, reason)
+        case RequestEviction(replica, reason):
             return Evict(replica, reason)
         case _:
             assert_never(effect)
 
 
-class RemoteRooms:
+class RemotePlacement:
     """A router's ``PlacementPort``: steps return nothing, answers come by the link."""
 
-    def __init__(self, smallest_type: SmallestType, send: Callable[[Message], None]) -> None:
+    def __init__(self, smallest_type: SmallestDeviceType, send: Callable[[Message], None]) -> None:
         self._empty = Placement(lambda replica: None, smallest_type)
         """Holds nothing: it knows the node, and so what can never fit."""
         self._send = send
-        self._grants: dict[ReplicaId, Grant] = {}
+        self._grants: dict[ReplicaId, Reservation] = {}
         self._asks: dict[ReplicaId, int] = {}
         self._asked = 0
 
@@ -171,26 +173,26 @@ class RemoteRooms:
         match event:
             case NodeJoined():
                 self._empty.step(event, now)
-            case RoomAsked():
+            case ReservationRequested():
                 self._asked += 1
                 self._asks[event.replica] = self._asked
-                self._send(AskedRoom(self._asked, event))
-            case RoomReleased(replica):
+                self._send(ReservationRequest(self._asked, event))
+            case ReservationReleased(replica):
                 self._asks.pop(replica, None)
                 self._grants.pop(replica, None)
-                self._send(ReleasedRoom(replica))
-            case RoomYielded(replica):
+                self._send(ReservationRelease(replica))
+            case DevicesYielded(replica):
                 self._asks.pop(replica, None)
                 if replica in self._grants:
                     self._grants[replica] = replace(self._grants[replica], devices=())
-                self._send(YieldedRoom(replica))
+                self._send(ReservationYield(replica))
             case Ticked():
                 pass
             case _:
                 assert_never(event)
         return []
 
-    def grant(self, replica: ReplicaId) -> Grant | None:
+    def grant(self, replica: ReplicaId) -> Reservation | None:
         """Return the room that a replica holds."""
         return self._grants.get(replica)
 
@@ -210,14 +212,14 @@ class RemoteRooms:
     def effect_of(self, message: Message) -> PlacementEffect | None:
         """Return what the lead's word means here, if anything."""
         match message:
-            case Granted(number, grant) if self._asks.get(grant.replica) == number:
+            case ReservationGrant(number, grant) if self._asks.get(grant.replica) == number:
                 del self._asks[grant.replica]
                 self._grants[grant.replica] = grant
-                return GrantRoom(grant)
-            case Refused(number, replica, reason) if self._asks.get(replica) == number:
+                return GrantReservation(grant)
+            case ReservationRefusal(number, replica, reason) if self._asks.get(replica) == number:
                 del self._asks[replica]
-                return RefuseRoom(replica, reason)
+                return RefuseReservation(replica, reason)
             case Evict(replica, reason):
-                return AskEviction(replica, reason)
+                return RequestEviction(replica, reason)
             case _:
                 return None

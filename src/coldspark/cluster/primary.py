@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from coldspark import clock
-from coldspark.billing.ledger import LedgerKeeper
-from coldspark.billing.replica_accounts import Accounts
-from coldspark.cluster.fd_channel import Mailbox, turn_away
+from coldspark.billing.ledger import LedgerStore
+from coldspark.billing.replica_accounts import ReplicaAccounts
+from coldspark.cluster.fd_channel import FdChannel, reject_pending
 from coldspark.cluster.messages import (
     Advices,
     Advise,
@@ -25,17 +25,17 @@ from coldspark.cluster.messages import (
     Shares,
     Welcome,
 )
-from coldspark.cluster.ownership import LEAD, owner_of
-from coldspark.cluster.placement import SharedRooms
+from coldspark.cluster.ownership import PRIMARY, owner_of
+from coldspark.cluster.placement import SharedPlacement
 from coldspark.cluster.router_process import end, instance_of, reap, spawn
-from coldspark.cluster.rpc import Link
-from coldspark.cluster.usage_totals import Books
+from coldspark.cluster.rpc import RpcConnection
+from coldspark.cluster.usage_totals import RouterUsageTotals
 from coldspark.config import ServerConfig
 from coldspark.database.data_directory import DataDirectory
 from coldspark.errors import ColdsparkError, RouterGone, StartFailed
-from coldspark.fleet.placement import AdviceOf, SmallestType
+from coldspark.fleet.placement import CandidateLookup, SmallestDeviceType
 from coldspark.platform.controller import Controller
-from coldspark.spec.messages import NodeJoined, RoomReleased, Ticked
+from coldspark.spec.messages import NodeJoined, ReservationReleased, Ticked
 from coldspark.tasks import Tasks
 
 T = TypeVar("T")
@@ -58,13 +58,13 @@ class _Member:
     boot: int
     process: subprocess.Popen[bytes]
     since_s: float
-    link: Link | None = None
+    link: RpcConnection | None = None
     is_ready: bool = False
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once it is ready, or gone."""
 
 
-class Lead:
+class Primary:
     """All routers of a server but the lead itself."""
 
     def __init__(
@@ -76,15 +76,15 @@ class Lead:
         self._node = node
         self._directory = directory
         self._cgroup = cgroup
-        self.mailboxes = [Mailbox() for _ in range(config.routers)]
-        self._books = Books()
+        self.fd_channels = [FdChannel() for _ in range(config.routers)]
+        self._books = RouterUsageTotals()
         self._members: dict[int, _Member] = {}
         self._pauses_s: dict[int, float] = {}
         self._tasks = Tasks()
         self._listeners: list[socket.socket] = []
-        self._rooms: SharedRooms | None = None
+        self._rooms: SharedPlacement | None = None
         self._controller: Controller | None = None
-        self._ledger: LedgerKeeper | None = None
+        self._ledger: LedgerStore | None = None
         self._is_ending = False
         self._is_asking_advice = False
         self._hearers: dict[type[Any], Callable[[Any], object]] = {}
@@ -92,29 +92,31 @@ class Lead:
 
     # --- what the lead's controller is made of ------------------------------------------------
 
-    def rooms(self, advice_of: AdviceOf, smallest_type: SmallestType) -> SharedRooms:
+    def make_placement(
+        self, advice_of: CandidateLookup, smallest_type: SmallestDeviceType
+    ) -> SharedPlacement:
         """Make the placement of all."""
-        self._rooms = SharedRooms(
+        self._rooms = SharedPlacement(
             advice_of, smallest_type, deliver=self._deliver, on_short=self._seek_advice
         )
         return self._rooms
 
-    def accounts(self) -> Accounts:
+    def make_accounts(self) -> ReplicaAccounts:
         """Make the accounts of the lead, which have the machine's overhead."""
         rate = self._config.machine_cost.nanos_per_hour
-        return Accounts(rate, on_shares=lambda ppm: self._hold(LEAD, ppm))
+        return ReplicaAccounts(rate, on_shares=lambda ppm: self._hold(PRIMARY, ppm))
 
     # --- who else hears and says what ---------------------------------------------------------
 
-    def hear(self, kind: type[T], hearer: Callable[[T], object]) -> None:
+    def subscribe(self, kind: type[T], hearer: Callable[[T], object]) -> None:
         """Let somebody hear what routers say of one kind."""
         self._hearers[kind] = hearer
 
-    def greet(self, greeting: Callable[[], Sequence[Message]]) -> None:
+    def add_greeting(self, greeting: Callable[[], Sequence[Message]]) -> None:
         """Say this to every router that is started from here on, before all else."""
         self._greeting = greeting
 
-    def tell_all(self, message: Message) -> None:
+    def broadcast(self, message: Message) -> None:
         """Say something to every router."""
         for router in self._members:
             self._deliver(router, message)
@@ -122,7 +124,7 @@ class Lead:
     # --- begin and end ------------------------------------------------------------------------
 
     async def open(
-        self, controller: Controller, ledger: LedgerKeeper, listeners: Sequence[Any]
+        self, controller: Controller, ledger: LedgerStore, listeners: Sequence[Any]
     ) -> None:
         """Start all; on return all take requests. Raises StartFailed."""
         self._controller, self._ledger = controller, ledger
@@ -153,27 +155,27 @@ class Lead:
         await self._tasks.close(_END_S)
         for listener in self._listeners:
             listener.close()
-        for mailbox in self.mailboxes:
+        for mailbox in self.fd_channels:
             mailbox.close()
 
     # --- questions ----------------------------------------------------------------------------
 
-    def owner(self, endpoint: str) -> int:
+    def owner_of(self, endpoint: str) -> int:
         """Return which router an endpoint belongs to."""
         return owner_of(endpoint, self.routers)
 
-    async def ask(self, router: int, question: Question, kind: Any, timeout_s: float) -> Any:
+    async def request(self, router: int, question: Question, kind: Any, timeout_s: float) -> Any:
         """Ask one router. Raises RouterGone, and what it raised."""
         member = self._members.get(router)
         if member is None or member.link is None or not member.is_ready:
             raise RouterGone(f"router {router} is being started anew; try again")
-        return await member.link.ask(question, kind, timeout_s)
+        return await member.link.request(question, kind, timeout_s)
 
-    async def ask_all(self, question: Question, kind: Any, timeout_s: float) -> dict[int, Any]:
+    async def request_all(self, question: Question, kind: Any, timeout_s: float) -> dict[int, Any]:
         """Ask all routers at once; return the answers of those that gave one."""
         routers = list(self._members)
         answers = await asyncio.gather(
-            *(self.ask(router, question, kind, timeout_s) for router in routers),
+            *(self.request(router, question, kind, timeout_s) for router in routers),
             return_exceptions=True,
         )
         found: dict[int, Any] = {}
@@ -189,8 +191,8 @@ class Lead:
     async def settle(self) -> None:
         """Write down what was held everywhere since the last settlement, overhead last."""
         boots = {router: member.boot for router, member in self._members.items()}
-        for router, nanos in (await self.ask_all(Settle(), int, _SETTLE_S)).items():
-            self._books.charged(boots[router], nanos)
+        for router, nanos in (await self.request_all(Settle(), int, _SETTLE_S)).items():
+            self._books.record_charged(boots[router], nanos)
         self.settle_own()
 
     def settle_own(self) -> None:
@@ -209,16 +211,18 @@ class Lead:
         boot = await asyncio.to_thread(self._directory.next_boot)
         await self._ledger.add_part(boot)
         ours, theirs = socket.socketpair()
-        inlets = [mailbox.inlet.fileno() for mailbox in self.mailboxes]
+        inlets = [mailbox.write_end.fileno() for mailbox in self.fd_channels]
         listeners = [each.fileno() for each in self._listeners]
-        outlet = self.mailboxes[router].outlet.fileno()
+        outlet = self.fd_channels[router].read_end.fileno()
         mark = instance_of(self._directory.instance_id, router)
         with theirs:
             process = spawn(mark, theirs, [*listeners, *inlets, outlet])
         member = _Member(router, boot, process, clock.monotonic_s())
         self._members[router] = member
-        link = Link(lambda message: self._hear(member, message), lambda: self._lost(member))
-        member.link = await Link.over(ours, link)
+        link = RpcConnection(
+            lambda message: self._hear(member, message), lambda: self._lost(member)
+        )
+        member.link = await RpcConnection.connect(ours, link)
         link.send(
             Welcome(
                 router=router,
@@ -264,7 +268,7 @@ class Lead:
         await asyncio.to_thread(end, member.process, _END_S)
         await asyncio.to_thread(reap, self._directory.instance_id, member.router, self._cgroup)
         nanos = await self._ledger.take_over_part(self._journal(member.router), member.boot)
-        self._books.ended(member.boot, nanos)
+        self._books.record_ended(member.boot, nanos)
         self._release(member.router)
         del self._members[member.router]
         member.is_ready = False
@@ -277,8 +281,8 @@ class Lead:
         assert self._rooms is not None
         assert self._controller is not None
         for replica in self._rooms.held_by(router):
-            self._controller.driver.place(RoomReleased(replica))
-        self._tell(self._books.forget(router))
+            self._controller.driver.place(ReservationReleased(replica))
+        self._tell(self._books.remove_router(router))
 
     async def _start_anew(self, member: _Member) -> None:
         router = member.router
@@ -295,11 +299,11 @@ class Lead:
                 async with asyncio.timeout(_PATIENCE_S):
                     await anew.settled.wait()
             except TimeoutError:
-                turn_away(self.mailboxes[router].outlet)
+                reject_pending(self.fd_channels[router].read_end)
         if anew.is_ready:
             _log.warning("router %d was started anew (pid %d)", router, anew.process.pid)
         elif not self._is_ending:
-            turn_away(self.mailboxes[router].outlet)
+            reject_pending(self.fd_channels[router].read_end)
             await self._start_anew(anew)
 
     # --- between routers ----------------------------------------------------------------------
@@ -310,14 +314,14 @@ class Lead:
             member.link.send(message)
 
     def _hold(self, router: int, shares_ppm: int) -> None:
-        self._tell(self._books.hold(router, shares_ppm))
+        self._tell(self._books.set_shares(router, shares_ppm))
 
     def _tell(self, news: dict[int, int]) -> None:
         for router, elsewhere_ppm in news.items():
-            if router != LEAD:
+            if router != PRIMARY:
                 self._deliver(router, Shares(elsewhere_ppm))
             elif self._controller is not None:
-                self._controller.accounts.hold_elsewhere(elsewhere_ppm)
+                self._controller.accounts.set_shares_elsewhere(elsewhere_ppm)
 
     def _seek_advice(self) -> None:
         if not self._is_asking_advice:
@@ -328,7 +332,7 @@ class Lead:
         assert self._rooms is not None
         assert self._controller is not None
         try:
-            answers = await self.ask_all(Advise(), Advices, _ADVICE_S)
+            answers = await self.request_all(Advise(), Advices, _ADVICE_S)
         finally:
             self._is_asking_advice = False
         advice: Advices = {}

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from coldspark.billing.ledger import LedgerKeeper
+from coldspark.billing.ledger import LedgerStore
 from coldspark.database.data_directory import DataDirectory
 from coldspark.node import processes
 from coldspark.node.cgroups import detect
-from coldspark.node.orphans import reap_leftovers
+from coldspark.node.orphans import reap_orphans
 
-ROUTER_MARK = "COLDSPARK_ROUTER"
+ROUTER_TAG = "COLDSPARK_ROUTER"
 """Environment variable of a router process, in the lead's way to find one it lost."""
 _PROGRAM = "coldspark.server.worker_process"
 
@@ -31,7 +31,7 @@ def spawn(router: str, link: socket.socket, kept: Sequence[int]) -> subprocess.P
     return subprocess.Popen(
         [sys.executable, "-P", "-m", _PROGRAM, str(link.fileno()), str(os.getpid())],
         pass_fds=[link.fileno(), *kept],
-        env={**os.environ, ROUTER_MARK: router},
+        env={**os.environ, ROUTER_TAG: router},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         # Ctrl-C at a terminal is the lead's affair, which ends this in its own time.
@@ -53,9 +53,9 @@ def reap(instance: str, router: int, cgroup: str) -> int:
     ``cgroup`` is the lead's ``/proc/self/cgroup``, before it moved itself.
     """
     mark = instance_of(instance, router)
-    killed = processes.kill_marked(ROUTER_MARK, mark)
+    killed = processes.kill_tagged(ROUTER_TAG, mark)
     cgroups = detect(mark, own=cgroup)
-    killed += reap_leftovers(mark, cgroups)
+    killed += reap_orphans(mark, cgroups)
     cgroups.remove()
     return killed
 
@@ -70,7 +70,7 @@ def known_routers(directory: Path) -> list[int]:
 _log = logging.getLogger(__name__)
 
 
-async def clean_up_routers(directory: DataDirectory, ledger: LedgerKeeper, cgroup: str) -> None:
+async def clean_up_routers(directory: DataDirectory, ledger: LedgerStore, cgroup: str) -> None:
     """End and take over what routers left, however many there are now.
 
     Call it before anything is started, and before the books of earlier runs are closed.

@@ -12,8 +12,16 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from coldspark import errors
-from coldspark.cluster.frames import BadFrame, Frames, frame
-from coldspark.cluster.messages import Answered, Asked, Message, Problem, Question, to_hook, write
+from coldspark.cluster.frames import BadFrame, FrameBuffer, encode_frame
+from coldspark.cluster.messages import (
+    Message,
+    Question,
+    RpcError,
+    RpcReply,
+    RpcRequest,
+    encode,
+    to_hook,
+)
 from coldspark.errors import ColdsparkError, RouterGone
 from coldspark.tasks import Tasks
 
@@ -26,7 +34,7 @@ _CLASSES: dict[str, type[ColdsparkError]] = {
 }
 
 
-class Link(asyncio.Protocol):
+class RpcConnection(asyncio.Protocol):
     """One side of the line. ``on_message`` hears what is neither question nor answer."""
 
     def __init__(
@@ -38,14 +46,14 @@ class Link(asyncio.Protocol):
         self._on_message = on_message
         self._on_lost = on_lost
         self._answer = answer
-        self._frames = Frames()
+        self._frames = FrameBuffer()
         self._transport: asyncio.Transport | None = None
-        self._open: dict[int, asyncio.Future[Answered]] = {}
+        self._open: dict[int, asyncio.Future[RpcReply]] = {}
         self._asked = 0
         self._tasks = Tasks()
 
     @classmethod
-    async def over(cls, end: socket.socket, link: "Link") -> "Link":
+    async def connect(cls, end: socket.socket, link: "RpcConnection") -> "RpcConnection":
         """Begin to speak over one end of a socket pair."""
         end.setblocking(False)
         await asyncio.get_running_loop().create_unix_connection(lambda: link, sock=end)
@@ -59,16 +67,16 @@ class Link(asyncio.Protocol):
     def send(self, message: Message) -> None:
         """Say something. Said to nobody, it is lost."""
         if self._transport is not None:
-            self._transport.write(frame(message))
+            self._transport.write(encode_frame(message))
 
-    async def ask(self, question: Question, kind: type[T] | Any, timeout_s: float) -> T:
+    async def request(self, question: Question, kind: type[T] | Any, timeout_s: float) -> T:
         """Return the answer to a question. Raises RouterGone, and what the other side raised."""
         if self._transport is None:
             raise RouterGone("the router that owns it is being started anew; try again")
         self._asked += 1
         number = self._asked
         answer = self._open[number] = asyncio.get_running_loop().create_future()
-        self.send(Asked(number, question))
+        self.send(RpcRequest(number, question))
         try:
             async with asyncio.timeout(timeout_s):
                 answered = await answer
@@ -110,30 +118,30 @@ class Link(asyncio.Protocol):
         self._on_lost()
 
     def _take(self, message: Message) -> None:
-        if isinstance(message, Asked):
+        if isinstance(message, RpcRequest):
             self._tasks.spawn(self._answered(message))
-        elif isinstance(message, Answered):
+        elif isinstance(message, RpcReply):
             answer = self._open.get(message.number)
             if answer is not None and not answer.done():
                 answer.set_result(message)
         else:
             self._on_message(message)
 
-    async def _answered(self, asked: Asked) -> None:
+    async def _answered(self, asked: RpcRequest) -> None:
         assert self._answer is not None, "only routers are asked"
         try:
-            value = write(await self._answer(asked.question))
-            self.send(Answered(asked.number, msgspec.Raw(value)))
+            value = encode(await self._answer(asked.question))
+            self.send(RpcReply(asked.number, msgspec.Raw(value)))
         except ColdsparkError as error:
-            problem = Problem(error.code, error.message, error.field)
-            self.send(Answered(asked.number, problem=problem))
+            problem = RpcError(error.code, error.message, error.field)
+            self.send(RpcReply(asked.number, problem=problem))
         except Exception:  # noqa: BLE001
             # The task's edge: the asker is told, and this side's log says what it was.
             _log.exception("a question of the lead met a bug")
-            problem = Problem("Internal", "the platform made a mistake; its log says which")
-            self.send(Answered(asked.number, problem=problem))
+            problem = RpcError("Internal", "the platform made a mistake; its log says which")
+            self.send(RpcReply(asked.number, problem=problem))
 
 
-def _error(problem: Problem) -> ColdsparkError:
+def _error(problem: RpcError) -> ColdsparkError:
     """Return an error of the other process as one of this."""
     return _CLASSES.get(problem.code, ColdsparkError)(problem.message, field=problem.field)

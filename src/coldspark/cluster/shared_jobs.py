@@ -6,10 +6,10 @@ A job belongs to the owner of its endpoint, which alone writes it; anybody reads
 from collections.abc import Callable
 
 from coldspark.cluster.messages import CancelJob
-from coldspark.cluster.ownership import LEAD
-from coldspark.cluster.primary import Lead
+from coldspark.cluster.ownership import PRIMARY
+from coldspark.cluster.primary import Primary
 from coldspark.jobs.messages import JobId, JobState
-from coldspark.jobs.ports import JobOrder, JobsAtWork, Notice, NoticeStore, StoredJob
+from coldspark.jobs.ports import JobOrder, JobsAtWork, StoredJob, WebhookEvent, WebhookOutboxStore
 from coldspark.spec.types import EndpointName
 
 _CANCEL_S = 5.0
@@ -18,7 +18,7 @@ _CANCEL_S = 5.0
 class SharedJobs:
     """Implements ``JobsAtWork`` for the lead's doors."""
 
-    def __init__(self, own: JobsAtWork, lead: Lead) -> None:
+    def __init__(self, own: JobsAtWork, lead: Primary) -> None:
         self._own = own
         self._lead = lead
 
@@ -44,11 +44,11 @@ class SharedJobs:
 
     async def cancel(self, endpoint: EndpointName, id: JobId) -> None:
         """Cancel a job at its owner's. Raises NotFound and RouterGone."""
-        router = self._lead.owner(endpoint)
-        if router == LEAD:
+        router = self._lead.owner_of(endpoint)
+        if router == PRIMARY:
             await self._own.cancel(endpoint, id)
         else:
-            await self._lead.ask(router, CancelJob(endpoint, id), None, _CANCEL_S)
+            await self._lead.request(router, CancelJob(endpoint, id), None, _CANCEL_S)
 
     async def find(self, id: JobId) -> StoredJob | None:
         """Return a job."""
@@ -65,14 +65,14 @@ class SharedJobs:
         return await self._own.newest(endpoint, state, limit)
 
 
-class LeftNotices:
+class RemoteOutbox:
     """Implements ``Announcer`` in a router beside the lead: notices are left to that."""
 
-    def __init__(self, notices: NoticeStore, on_kept: Callable[[], None]) -> None:
+    def __init__(self, notices: WebhookOutboxStore, on_kept: Callable[[], None]) -> None:
         self._notices = notices
         self._on_kept = on_kept
 
-    async def announce(self, notice: Notice) -> None:
+    async def publish(self, notice: WebhookEvent) -> None:
         """Keep a notice, and say so; durable on return."""
-        await self._notices.keep(notice)
+        await self._notices.add(notice)
         self._on_kept()

@@ -11,26 +11,26 @@ from dataclasses import replace
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from coldspark.billing.ledger import LedgerKeeper
-from coldspark.billing.usage import Totals, Usage
+from coldspark.billing.ledger import LedgerStore
+from coldspark.billing.usage import LedgerTotals, Usage
 from coldspark.cluster.messages import (
-    Absorb,
-    Bound,
     Counts,
     Deploy,
+    GetSnapshot,
+    GetStart,
+    IngestLines,
     RefreshKeys,
     Remove,
-    SeeAll,
-    Sight,
+    RouterSnapshot,
+    SetScale,
     Start,
-    StartOf,
 )
-from coldspark.cluster.ownership import LEAD
-from coldspark.cluster.primary import Lead
+from coldspark.cluster.ownership import PRIMARY
+from coldspark.cluster.primary import Primary
 from coldspark.doors.native.ports import KeyAdmin, WarmthReader
 from coldspark.errors import NotFound, RouterGone
-from coldspark.http.counters import Tally
-from coldspark.node.warmth import PoolView, StartView, Stock, Warmth
+from coldspark.http.counters import RequestCounters
+from coldspark.node.warmth import CachedFiles, NextStart, PoolView, StartView
 from coldspark.platform.metric_ports import AlarmStates
 from coldspark.platform.platform import LocalPlatform
 from coldspark.platform.ports import EndpointView, Invocation, Key, LogLine, Sink, Ticket
@@ -50,23 +50,25 @@ _SEEN_BY = ("/v1/endpoints", "/v1/models", "/metrics", "/v1/requests", "/")
 _SEEN_UNDER = ("/v1/models/", "/v1/requests/")
 
 
-class Mirror:
+class SnapshotCache:
     """What the others were at the last look."""
 
-    def __init__(self, lead: Lead) -> None:
-        self.lead = lead
-        self._sights: dict[int, Sight] = {}
+    def __init__(self, lead: Primary) -> None:
+        self.primary = lead
+        self._sights: dict[int, RouterSnapshot] = {}
         """Of a router that does not answer, the last one."""
-        self._warmth: dict[int, Warmth] = {}
+        self._warmth: dict[int, NextStart] = {}
         """By identity of the view's revision: two endpoints may have the same one."""
         self._starts: dict[ReplicaId, StartView] = {}
         self._counts: dict[int, Counts] = {}
-        self._before: dict[int, Tally] = {}
+        self._before: dict[int, RequestCounters] = {}
         """What processes that are gone had counted."""
 
-    async def renew(self) -> None:
+    async def refresh(self) -> None:
         """Look at all."""
-        fresh: dict[int, Sight] = await self.lead.ask_all(SeeAll(), Sight, _SEE_S)
+        fresh: dict[int, RouterSnapshot] = await self.primary.request_all(
+            GetSnapshot(), RouterSnapshot, _SEE_S
+        )
         for router, sight in fresh.items():
             self._count(router, sight.counts)
         self._sights |= fresh
@@ -77,7 +79,7 @@ class Mirror:
             for variant, warmth in zip(view.variants, ladder, strict=True)
         }
 
-    def has_seen(self, routers: int) -> bool:
+    def has_snapshots_of(self, routers: int) -> bool:
         """Return whether each of so many others was seen at least once."""
         return len(self._sights) >= routers
 
@@ -85,7 +87,7 @@ class Mirror:
         """Return the endpoints of all others."""
         return [view for sight in self._sights.values() for view in sight.views]
 
-    def warmth(self, revision: Revision) -> Warmth | None:
+    def warmth(self, revision: Revision) -> NextStart | None:
         """Return the warmth of a revision that a view of ours shows."""
         return self._warmth.get(id(revision))
 
@@ -93,7 +95,7 @@ class Mirror:
         """Return the templates of all others."""
         return [sight.pool for sight in self._sights.values()]
 
-    def tallies(self) -> Sequence[Tally]:
+    def counters(self) -> Sequence[RequestCounters]:
         """Return the counts of all others, those of processes that are gone included."""
         return [*map(_tally, self._counts.values()), *self._before.values()]
 
@@ -101,13 +103,13 @@ class Mirror:
         """Return what ``seek_start`` found."""
         return self._starts.get(replica)
 
-    async def seek_start(self, usage: Usage) -> None:
+    async def fetch_start(self, usage: Usage) -> None:
         """Ask what the replica of a ledger line was started from."""
-        router = self.lead.owner(usage.endpoint)
-        if usage.replica is None or router == LEAD:
+        router = self.primary.owner_of(usage.endpoint)
+        if usage.replica is None or router == PRIMARY:
             return
         try:
-            start = await self.lead.ask(router, StartOf(usage.replica), Start, _SEE_S)
+            start = await self.primary.request(router, GetStart(usage.replica), Start, _SEE_S)
         except RouterGone:
             return
         if start is not None:
@@ -120,8 +122,8 @@ class Mirror:
         """Keep what a process had counted before it was started anew: counters never go back."""
         known = self._counts.get(router)
         if known is not None and _answers(counts) < _answers(known):
-            gone, before = _tally(known), self._before.get(router, Tally())
-            gone.others = lambda: (before,)
+            gone, before = _tally(known), self._before.get(router, RequestCounters())
+            gone.other_processes = lambda: (before,)
             self._before[router] = gone.total()
         self._counts[router] = counts
 
@@ -130,8 +132,8 @@ def _answers(counts: Counts) -> int:
     return sum(each.answers for each in counts.requests)
 
 
-def _tally(counts: Counts) -> Tally:
-    tally = Tally()
+def _tally(counts: Counts) -> RequestCounters:
+    tally = RequestCounters()
     tally.requests = {(each.endpoint, each.status): each.answers for each in counts.requests}
     tally.wakes, tally.wake_s_sum = list(counts.wakes), counts.wake_s_sum
     return tally
@@ -140,10 +142,10 @@ def _tally(counts: Counts) -> Tally:
 class SharedPlatform:
     """Implements ``Platform`` for the lead's doors."""
 
-    def __init__(self, own: LocalPlatform, mirror: Mirror) -> None:
+    def __init__(self, own: LocalPlatform, mirror: SnapshotCache) -> None:
         self._own = own
         self._mirror = mirror
-        self._lead = mirror.lead
+        self._lead = mirror.primary
         self.alarms: AlarmStates | None = None
         """Once they are watched."""
 
@@ -153,12 +155,12 @@ class SharedPlatform:
 
     async def deploy(self, definition: EndpointDefinition) -> EndpointView:
         """Create or change an endpoint at its owner's."""
-        router = self._lead.owner(definition.name)
-        if router == LEAD:
+        router = self._lead.owner_of(definition.name)
+        if router == PRIMARY:
             return await self._own.deploy(definition)
         asked = Deploy(definition, self._raised(definition))
-        view: EndpointView = await self._lead.ask(router, asked, EndpointView, _CHANGE_S)
-        await self._mirror.renew()
+        view: EndpointView = await self._lead.request(router, asked, EndpointView, _CHANGE_S)
+        await self._mirror.refresh()
         return view
 
     def _raised(self, definition: EndpointDefinition) -> list[str]:
@@ -168,11 +170,11 @@ class SharedPlatform:
         state = self.alarms.state
         return [name for name in definition.shift.alarms if state(name) is AlarmState.ALARM]
 
-    def refuse_what_cannot_run(self, definition: EndpointDefinition) -> None:
+    def check_capacity(self, definition: EndpointDefinition) -> None:
         """Raise NoRoom when a variant fits no node: all routers place on the same."""
-        self._own.refuse_what_cannot_run(definition)
+        self._own.check_capacity(definition)
 
-    async def bound(
+    async def set_scale(
         self,
         name: EndpointName,
         variant: VariantName,
@@ -181,26 +183,26 @@ class SharedPlatform:
         reason: str,
     ) -> EndpointView:
         """Set a variant's floor and ceiling at its owner's."""
-        router = self._lead.owner(name)
-        if router == LEAD:
-            return await self._own.bound(name, variant, floor, ceiling, reason)
-        asked = Bound(name, variant, floor, ceiling, reason)
-        view: EndpointView = await self._lead.ask(router, asked, EndpointView, _CHANGE_S)
-        await self._mirror.renew()
+        router = self._lead.owner_of(name)
+        if router == PRIMARY:
+            return await self._own.set_scale(name, variant, floor, ceiling, reason)
+        asked = SetScale(name, variant, floor, ceiling, reason)
+        view: EndpointView = await self._lead.request(router, asked, EndpointView, _CHANGE_S)
+        await self._mirror.refresh()
         return view
 
     async def remove(self, name: EndpointName) -> None:
         """Delete an endpoint at its owner's."""
-        router = self._lead.owner(name)
-        if router == LEAD:
+        router = self._lead.owner_of(name)
+        if router == PRIMARY:
             await self._own.remove(name)
             return
-        await self._lead.ask(router, Remove(name), None, _CHANGE_S)
-        await self._mirror.renew()
+        await self._lead.request(router, Remove(name), None, _CHANGE_S)
+        await self._mirror.refresh()
 
     def endpoint(self, name: EndpointName) -> EndpointView:
         """Return one endpoint. Raises NotFound."""
-        if self._lead.owner(name) == LEAD:
+        if self._lead.owner_of(name) == PRIMARY:
             return self._own.endpoint(name)
         for view in self._mirror.views():
             if view.name == name:
@@ -219,7 +221,7 @@ class SharedPlatform:
 class SharedWarmth:
     """Implements ``WarmthReader`` for the lead's doors."""
 
-    def __init__(self, own: WarmthReader, mirror: Mirror) -> None:
+    def __init__(self, own: WarmthReader, mirror: SnapshotCache) -> None:
         self._own = own
         self._mirror = mirror
 
@@ -227,7 +229,7 @@ class SharedWarmth:
         """Return what a replica was started from, unless that was forgotten."""
         return self._own.start_of(replica) or self._mirror.start_of(replica)
 
-    def warmth(self, revision: Revision) -> Warmth:
+    def warmth(self, revision: Revision) -> NextStart:
         """Return the rung that a revision without a replica would wake from now."""
         return self._mirror.warmth(revision) or self._own.warmth(revision)
 
@@ -244,18 +246,18 @@ class SharedWarmth:
             )
         return pool
 
-    async def stock(self, revision: Revision) -> Stock:
+    async def cached_files(self, revision: Revision) -> CachedFiles:
         """Measure a revision's files, as far as they are known to be here."""
-        return await self._own.stock(revision)
+        return await self._own.cached_files(revision)
 
 
 class SharedUsages:
     """The ledger of all routers, for reading. Every line is in the database before it is read."""
 
-    def __init__(self, ledger: LedgerKeeper, mirror: Mirror) -> None:
+    def __init__(self, ledger: LedgerStore, mirror: SnapshotCache) -> None:
         self._ledger = ledger
         self._mirror = mirror
-        self._lead = mirror.lead
+        self._lead = mirror.primary
 
     async def usages(
         self,
@@ -266,15 +268,15 @@ class SharedUsages:
         limit: int,
     ) -> Sequence[Usage]:
         """Return the newest lines, newest first."""
-        await self._lead.ask_all(Absorb(), None, _ABSORB_S)
+        await self._lead.request_all(IngestLines(), None, _ABSORB_S)
         return await self._ledger.usages(endpoint, since_ms, until_ms, limit)
 
     async def usage(self, request: str, /) -> Usage | None:
         """Return one request's line."""
-        await self._lead.ask_all(Absorb(), None, _ABSORB_S)
+        await self._lead.request_all(IngestLines(), None, _ABSORB_S)
         usage = await self._ledger.usage(request)
         if usage is not None:
-            await self._mirror.seek_start(usage)
+            await self._mirror.fetch_start(usage)
         return usage
 
     async def totals(
@@ -282,7 +284,7 @@ class SharedUsages:
         endpoint: EndpointName | None = None,
         since_ms: int | None = None,
         until_ms: int | None = None,
-    ) -> Totals:
+    ) -> LedgerTotals:
         """Return the sums of a stretch, once every router has written down all it holds."""
         await self._lead.settle()
         return await self._ledger.totals(endpoint, since_ms, until_ms)
@@ -291,20 +293,20 @@ class SharedUsages:
 class SharedKeys:
     """Implements ``KeyAdmin``: a change holds in every router when the call returns."""
 
-    def __init__(self, own: KeyAdmin, lead: Lead) -> None:
+    def __init__(self, own: KeyAdmin, lead: Primary) -> None:
         self._own = own
         self._lead = lead
 
     async def create(self, name: str, scopes: Sequence[str]) -> Key:
         """Make a key. Raises InvalidRequest for a scope that does not exist."""
         key = await self._own.create(name, scopes)
-        await self._lead.ask_all(RefreshKeys(), None, _KEYS_S)
+        await self._lead.request_all(RefreshKeys(), None, _KEYS_S)
         return key
 
     async def revoke(self, key_id: str) -> bool:
         """Make a key invalid at once; return whether there was one."""
         was_there = await self._own.revoke(key_id)
-        await self._lead.ask_all(RefreshKeys(), None, _KEYS_S)
+        await self._lead.request_all(RefreshKeys(), None, _KEYS_S)
         return was_there
 
     def list(self) -> "list[Key]":
@@ -320,7 +322,7 @@ class SharedKeys:
         return self._own.secret(key_id)
 
 
-class Renewing:
+class SnapshotRefreshMiddleware:
     """An app that looks at all routers before each request that is about their endpoints.
 
     Who comes while a look is under way waits for the next one, and shares it.

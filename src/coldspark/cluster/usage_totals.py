@@ -9,7 +9,7 @@ its part of the sum, as within one router.
 from coldspark.billing.meter import WHOLE_PPM
 
 
-class Books:
+class RouterUsageTotals:
     """The figures that the lead keeps of all routers, itself included. Pure."""
 
     def __init__(self) -> None:
@@ -24,17 +24,17 @@ class Books:
         """Return what the routers beside the lead have charged since the lead began."""
         return sum(self._living.values()) + sum(self._ended.values())
 
-    def charged(self, boot: int, nanos: int) -> None:
+    def record_charged(self, boot: int, nanos: int) -> None:
         """Note what a router says; of one that has ended, what its lines say counts."""
         if boot not in self._ended:
             self._living[boot] = nanos
 
-    def ended(self, boot: int, nanos: int) -> None:
+    def record_ended(self, boot: int, nanos: int) -> None:
         """Note what the lines of a router that is gone add up to."""
         self._living.pop(boot, None)
         self._ended[boot] = nanos
 
-    def hold(self, router: int, shares_ppm: int) -> dict[int, int]:
+    def set_shares(self, router: int, shares_ppm: int) -> dict[int, int]:
         """Note what a router's replicas hold; return what others must be told that all others do.
 
         Worked number: of 700_000 and 500_000 ppm the first is told 500_000, the second 700_000;
@@ -49,9 +49,9 @@ class Books:
                 self._told_ppm[each] = news[each] = elsewhere_ppm
         return news
 
-    def forget(self, router: int) -> dict[int, int]:
+    def remove_router(self, router: int) -> dict[int, int]:
         """Note that a router is gone, and with it what it held; return news as ``hold`` does."""
-        news = self.hold(router, 0)
+        news = self.set_shares(router, 0)
         del self._shares_ppm[router]
         self._told_ppm.pop(router, None)
         news.pop(router, None)

@@ -3,89 +3,89 @@
 from dataclasses import dataclass
 from typing import assert_never
 
-from coldspark.billing.ledger import LedgerKeeper
-from coldspark.cluster.alarm_cache import HeardAlarms
+from coldspark.billing.ledger import LedgerStore
+from coldspark.cluster.alarm_cache import AlarmStateCache
 from coldspark.cluster.messages import (
-    Absorb,
     Advices,
     Advise,
-    Bound,
     CancelJob,
     Count,
     Counts,
     Deploy,
-    Measure,
+    GetSnapshot,
+    GetStart,
+    IngestLines,
+    MeasureReplicas,
     Message,
     Question,
     RefreshKeys,
     Remove,
-    SeeAll,
+    RouterSnapshot,
+    SetScale,
     Settle,
     Shares,
-    Sight,
-    StartOf,
 )
-from coldspark.cluster.metric_forwarder import SentMetrics
-from coldspark.cluster.placement import RemoteRooms
-from coldspark.http.auth.key_store import Keys
-from coldspark.http.counters import Tally
+from coldspark.cluster.metric_forwarder import MetricForwarder
+from coldspark.cluster.placement import RemotePlacement
+from coldspark.http.auth.key_store import KeyStore
+from coldspark.http.counters import RequestCounters
 from coldspark.jobs.ports import JobsAtWork
 from coldspark.node.engine import LocalEngine
-from coldspark.node.warmth import Warmth
+from coldspark.node.warmth import NextStart
 from coldspark.platform.platform import LocalPlatform
 from coldspark.platform.ports import EndpointView
 from coldspark.spec.messages import PlacementEffect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
+class WorkerRpc:
     """One router's rooms, as the lead sees them."""
 
     platform: LocalPlatform
     engine: LocalEngine
-    ledger: LedgerKeeper
-    keys: Keys
-    tally: Tally
-    rooms: RemoteRooms
-    alarms: HeardAlarms
-    metrics: SentMetrics
+    ledger: LedgerStore
+    keys: KeyStore
+    counters: RequestCounters
+    placement: RemotePlacement
+    alarms: AlarmStateCache
+    metrics: MetricForwarder
     jobs: JobsAtWork
 
-    def hear(self, message: Message) -> None:
+    def on_message(self, message: Message) -> None:
         """Take what the lead says."""
         controller = self.platform.controller
         if isinstance(message, Shares):
-            controller.accounts.hold_elsewhere(message.ppm)
+            controller.accounts.set_shares_elsewhere(message.ppm)
             return
-        effect: PlacementEffect | None = self.rooms.effect_of(message)
+        effect: PlacementEffect | None = self.placement.effect_of(message)
         if effect is not None:
             controller.driver.answer(effect)
 
     async def answer(self, question: Question) -> object:
         """Answer a question. Raises what the act that it asks for raises."""
         match question:
-            case SeeAll():
+            case GetSnapshot():
                 return self._sight()
             case Deploy(definition, raised):
                 shift = definition.shift
-                self.alarms.correct(() if shift is None else shift.alarms, raised)
+                self.alarms.refresh(() if shift is None else shift.alarms, raised)
                 return await self.platform.deploy(definition)
-            case Bound(name, variant, floor, ceiling, reason):
-                return await self.platform.bound(name, variant, floor, ceiling, reason)
+            case SetScale(name, variant, floor, ceiling, reason):
+                return await self.platform.set_scale(name, variant, floor, ceiling, reason)
             case Remove(name):
                 await self.platform.remove(name)
             case Settle():
                 return await self._settled()
-            case Absorb():
+            case IngestLines():
                 self.metrics.flush()
-                await self.ledger.absorb()
+                await self.ledger.ingest()
             case RefreshKeys():
                 await self.keys.refresh()
             case Advise():
                 return self._advices()
-            case StartOf(replica):
+            case GetStart(replica):
                 return self.engine.start_of(replica)
-            case Measure():
+            case MeasureReplicas():
                 return await self.engine.measure()
             case CancelJob(endpoint, job):
                 await self.jobs.cancel(endpoint, job)
@@ -98,27 +98,27 @@ class Member:
         controller.settle()
         # Read at once: what is charged while the lines are absorbed is for the next time.
         nanos = controller.accounts.charged_nanos
-        await self.ledger.absorb()
+        await self.ledger.ingest()
         return nanos
 
     def _advices(self) -> Advices:
         advice = self.platform.controller.driver.advise
-        found = {replica: advice(replica) for replica in self.rooms.holders}
+        found = {replica: advice(replica) for replica in self.placement.holders}
         return {replica: known for replica, known in found.items() if known is not None}
 
-    def _sight(self) -> Sight:
+    def _sight(self) -> RouterSnapshot:
         views = self.platform.endpoints()
-        return Sight(
+        return RouterSnapshot(
             views,
             [self._warmth(view) for view in views],
             self.engine.template_pool(),
-            _counts(self.tally),
+            _counts(self.counters),
         )
 
-    def _warmth(self, view: EndpointView) -> list[Warmth]:
+    def _warmth(self, view: EndpointView) -> list[NextStart]:
         return [self.engine.warmth(variant.revision) for variant in view.variants]
 
 
-def _counts(tally: Tally) -> Counts:
+def _counts(tally: RequestCounters) -> Counts:
     requests = [Count(name, status, count) for (name, status), count in tally.requests.items()]
     return Counts(requests, list(tally.wakes), tally.wake_s_sum)

@@ -66,7 +66,9 @@ class Database:
 
         return await asyncio.wrap_future(self._worker.submit(transact))
 
-    async def stand_aside(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def run_outside_transaction(
+        self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         """Run ``work(…)`` on the database's thread, outside of any transaction.
 
         Nothing else is done meanwhile: another process may write, and meets nobody.
@@ -77,7 +79,7 @@ class Database:
         """Make all that was committed survive a power cut as well."""
         if self.file is not None and not self.is_synced:
             log = self.file.with_name(self.file.name + "-wal")
-            await self.stand_aside(_sync, log)
+            await self.run_outside_transaction(_sync, log)
 
     def close(self) -> None:
         """Finish what is queued, then close the file."""

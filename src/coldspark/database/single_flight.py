@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Flights(Generic[T]):
+class SingleFlight(Generic[T]):
     """Work in progress by key.
 
     A caller who is cancelled does not end the work: another may wait for it, and the next one

@@ -35,7 +35,7 @@ class Deadlines(Generic[Name]):
         self._at_s[name] = at_s
         heapq.heappush(self._heap, (at_s, name))
 
-    def drop(self, name: Name) -> None:
+    def remove(self, name: Name) -> None:
         """Forget a name, if it is there."""
         self._at_s.pop(name, None)
         if len(self._heap) > _STALE_MAX + 2 * len(self._at_s):
@@ -56,7 +56,7 @@ class Deadlines(Generic[Name]):
         """Forget and yield those whose time is up, the longest overdue first."""
         while self.next_s() <= now:
             name = heapq.heappop(self._heap)[1]
-            self.drop(name)
+            self.remove(name)
             yield name
 
     def check(self) -> None:

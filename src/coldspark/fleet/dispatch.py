@@ -5,9 +5,9 @@ free, and no replica ever holds more than its slots.
 """
 
 from coldspark.fleet.replica import Replica, ReplicaState
-from coldspark.fleet.replica_lifecycle import Lives
-from coldspark.fleet.replica_scaling import Scaling
-from coldspark.fleet.request_queue import Request
+from coldspark.fleet.replica_lifecycle import ReplicaLifecycle
+from coldspark.fleet.replica_scaling import ReplicaScaling
+from coldspark.fleet.request_queue import OpenRequest
 from coldspark.fleet.state import FleetState
 from coldspark.spec import failures
 from coldspark.spec.messages import Abort, FleetEffect, Forward, Reject, RequestArrived
@@ -19,45 +19,45 @@ ABORT_GRACE_S = 2.0
 """A replica that has not given an aborted request up by then is killed."""
 
 
-class Dispatch:
+class RequestDispatch:
     """The requests of one fleet, from arrival to their end."""
 
-    def __init__(self, state: FleetState, lives: Lives, scaling: Scaling) -> None:
+    def __init__(self, state: FleetState, lives: ReplicaLifecycle, scaling: ReplicaScaling) -> None:
         self._state = state
-        self._lives = lives
+        self._lifecycle = lives
         self._scaling = scaling
-        self._book = state.book
-        self._roster = state.roster
+        self._queue = state.queue
+        self._replicas = state.replicas
 
     def arrive(self, event: RequestArrived, now: float, effects: list[FleetEffect]) -> bool:
         """Forward a new request, let it wait, or refuse it; return whether it was forwarded."""
         target = event.target
         if target is None:
-            replica = self._roster.take_free()
+            replica = self._replicas.take_free()
         else:
-            replica = self._roster.take_free_with(target)
+            replica = self._replicas.take_free_for(target)
         if replica is None or self._state.is_retired:
             refusal = self._refusal(event, now)
             if refusal is not None:
                 effects.append(Reject(event.request, refusal))
                 return False
-        request = Request(now, event.deadline_s, event.size_bytes, target, run_s=event.run_s)
-        self._book.add(event.request, request)
+        request = OpenRequest(now, event.deadline_s, event.size_bytes, target, run_s=event.run_s)
+        self._queue.add(event.request, request)
         if replica is not None:
             self._forward(event.request, request, replica, now, effects)
             if len(replica.running) < replica.slots:
-                self._roster.offer(replica)
+                self._replicas.mark_free(replica)
             return True
-        self._book.wait(event.request)
+        self._queue.enqueue(event.request)
         self._scaling.rescale(now, effects)
         return False
 
     def _refusal(self, event: RequestArrived, now: float) -> Failure | None:
-        state, book = self._state, self._book
+        state, book = self._state, self._queue
         if state.is_retired:
             return failures.retired(state.id)
-        failure, pause_s = state.budget.failure, state.budget.wait_s(now)
-        if failure is not None and pause_s > 0 and not self._roster.ready:
+        failure, pause_s = state.start_budget.failure, state.start_budget.retry_in_s(now)
+        if failure is not None and pause_s > 0 and not self._replicas.ready:
             return failures.endpoint_failed(failure, pause_s)
         limits = state.revision.spec.limits
         if book.queued >= limits.queue_max:
@@ -72,45 +72,45 @@ class Dispatch:
         service_s = self._state.services_s.quantile(0.5)
         if service_s is None:
             return None
-        slots = max(1, self._roster.ready) * self._state.revision.spec.scale.concurrency
-        return service_s * self._book.queued / slots
+        slots = max(1, self._replicas.ready) * self._state.revision.spec.scale.concurrency
+        return service_s * self._queue.queued / slots
 
     def _forward(
         self,
         name: RequestId,
-        request: Request,
+        request: OpenRequest,
         replica: Replica,
         now: float,
         effects: list[FleetEffect],
     ) -> None:
         if not replica.running:
-            self._roster.wake(replica)
+            self._replicas.mark_busy(replica)
         replica.running.add(name)
         if request.target is not None:
-            replica.note_target(request.target)
+            replica.record_target(request.target)
         request.replica, request.forwarded_s = replica, now
         if request.run_s is not None:
-            self._book.run_until(name, now + request.run_s)
+            self._queue.set_deadline(name, now + request.run_s)
         effects.append(Forward(name, replica.id))
 
-    def feed(self, replica: Replica, now: float, effects: list[FleetEffect]) -> None:
+    def assign_queued(self, replica: Replica, now: float, effects: list[FleetEffect]) -> None:
         """Give a ready replica waiting requests until it is full or nobody waits."""
-        while self._book.queued and len(replica.running) < replica.slots:
-            name, request = self._book.next()
+        while self._queue.queued and len(replica.running) < replica.slots:
+            name, request = self._queue.dequeue()
             self._forward(name, request, replica, now, effects)
         if len(replica.running) < replica.slots:
-            self._roster.offer(replica)
+            self._replicas.mark_free(replica)
         if not replica.running:
-            self._roster.rest(replica, now)
+            self._replicas.mark_idle(replica, now)
 
     def finish(self, name: RequestId, now: float, effects: list[FleetEffect]) -> bool:
         """Free the slot of a request that its replica is done with, or has given up.
 
         Return whether that is all: the replica is ready and works on, and nobody waited.
         """
-        request = self._book.finish(name)
+        request = self._queue.finish(name)
         if request is None:
-            replica = self._book.given_up(name)
+            replica = self._queue.complete_abort(name)
             if replica is not None:
                 self._free_slot(name, replica, now, effects)
             return False
@@ -126,13 +126,13 @@ class Dispatch:
     ) -> None:
         replica.running.discard(name)
         if replica.state is _READY:
-            self.feed(replica, now, effects)
+            self.assign_queued(replica, now, effects)
         elif replica.state is ReplicaState.DRAINING:
             self._stop_drained(replica, now, effects)
 
     def cancel(self, name: RequestId, now: float, effects: list[FleetEffect]) -> None:
         """Forget a request whose caller hung up."""
-        if self._book.find(name) is not None:
+        if self._queue.find(name) is not None:
             self._give_up(name, failures.cancelled(), now, effects)
             self._scaling.rescale(now, effects)
 
@@ -141,22 +141,22 @@ class Dispatch:
     ) -> None:
         """Answer an open request with a failure; a replica that has it must let go of it."""
         effects.append(Reject(name, failure))
-        replica = self._book.drop(name, now + ABORT_GRACE_S)
+        replica = self._queue.abort(name, now + ABORT_GRACE_S)
         if replica is not None:
             effects.append(Abort(name, replica.id))
 
     def expire(self, now: float, effects: list[FleetEffect]) -> None:
         """End requests past their deadline, and replicas that do not let go of such a request."""
-        for name, request in self._book.expired(now):
+        for name, request in self._queue.expired(now):
             failure = self._timed_out(request)
             self._give_up(name, failure, now, effects)
-        for replica in self._book.overdue(now):
+        for replica in self._queue.overdue_replicas(now):
             if replica.state is ReplicaState.READY:
-                self._roster.leave(replica, ReplicaState.DRAINING, now)
+                self._replicas.take_out_of_service(replica, ReplicaState.DRAINING, now)
             if replica.state is ReplicaState.DRAINING:
                 self._stop_drained(replica, now, effects)
 
-    def _timed_out(self, request: Request) -> Failure:
+    def _timed_out(self, request: OpenRequest) -> Failure:
         where, run_s = self._whereabouts(request), request.run_s
         if run_s is not None and request.replica is not None:
             return failures.timed_out(run_s, where, "the job's time to run")
@@ -164,10 +164,10 @@ class Dispatch:
         limit = "request_timeout_s" if run_s is None else "the job's time to live"
         return failures.timed_out(waited_s, where, limit)
 
-    def _whereabouts(self, request: Request) -> str:
+    def _whereabouts(self, request: OpenRequest) -> str:
         if request.replica is not None:
             return "while the replica worked on it"
-        states = {replica.state for replica in self._roster.starting.values()}
+        states = {replica.state for replica in self._replicas.starting.values()}
         if ReplicaState.STARTING in states:
             return "while its replica was starting"
         if ReplicaState.PLACING in states:
@@ -176,20 +176,20 @@ class Dispatch:
 
     def _stop_drained(self, replica: Replica, now: float, effects: list[FleetEffect]) -> None:
         if not replica.running:
-            self._lives.stop(replica, now, "drained", effects)
-        elif self._book.is_stuck(replica):
+            self._lifecycle.stop(replica, now, "drained", effects)
+        elif self._queue.is_stuck(replica):
             reason = f"did not give up an aborted request within {ABORT_GRACE_S:g} s"
-            self._lives.stop(replica, now, reason, effects, grace_s=0.0)
+            self._lifecycle.stop(replica, now, reason, effects, grace_s=0.0)
 
     def fail_running(self, replica: Replica, exit: Exit, effects: list[FleetEffect]) -> None:
         """Answer for a replica that is gone: whatever it was working on has failed."""
         for name in sorted(replica.running):
-            if self._book.finish(name) is None:
-                self._book.given_up(name)
+            if self._queue.finish(name) is None:
+                self._queue.complete_abort(name)
             else:
                 effects.append(Reject(name, failures.replica_died(exit)))
         replica.running.clear()
 
     def fail_queue(self, failure: Failure, effects: list[FleetEffect]) -> None:
         """Answer all who wait with a failure."""
-        effects.extend(Reject(name, failure) for name in self._book.clear_queue())
+        effects.extend(Reject(name, failure) for name in self._queue.clear_queue())

@@ -14,31 +14,31 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Generic, Protocol, TypeVar, assert_never
 
-from coldspark.fleet.fleet import Advice, Fleet
-from coldspark.fleet.placement import AdviceOf
+from coldspark.fleet.fleet import EvictionCandidate, Fleet
+from coldspark.fleet.placement import CandidateLookup
 from coldspark.spec.messages import (
-    AskEviction,
-    AskRoom,
-    EvictionAsked,
+    DevicesYielded,
+    EvictionRequested,
     FleetEffect,
     FleetEvent,
     Forward,
-    Grant,
-    GrantRoom,
+    GrantReservation,
     PlacementEffect,
     PlacementEvent,
     RareEffect,
-    RefuseRoom,
-    ReleaseRoom,
+    RefuseReservation,
+    ReleaseReservation,
     ReplicaParked,
+    RequestEviction,
+    RequestReservation,
+    Reservation,
+    ReservationGranted,
+    ReservationRefused,
+    ReservationReleased,
+    ReservationRequested,
     Retired,
-    RoomAsked,
-    RoomGranted,
-    RoomRefused,
-    RoomReleased,
-    RoomYielded,
     WakeAt,
-    YieldRoom,
+    YieldDevices,
 )
 from coldspark.spec.types import FleetId, ReplicaId, RequestId, Resources
 
@@ -52,7 +52,7 @@ class PlacementPort(Protocol):
     def step(self, event: PlacementEvent, now: float) -> list[PlacementEffect]:
         """Take one event; return what shall be done now. More may come of it later."""
 
-    def grant(self, replica: ReplicaId) -> Grant | None:
+    def grant(self, replica: ReplicaId) -> Reservation | None:
         """Return the room that a replica holds."""
 
     def refusal(self, resources: Resources) -> str | None:
@@ -97,7 +97,7 @@ class Driver(Generic[Owner]):
     def __init__(
         self,
         performer: Performer[Owner],
-        placement: Callable[[AdviceOf], PlacementPort],
+        placement: Callable[[CandidateLookup], PlacementPort],
         now: Callable[[], float],
         *,
         on_step: StepListener | None = None,
@@ -160,24 +160,24 @@ class Driver(Generic[Owner]):
                 self._on_gone(owner)
 
     def _perform(self, owner: Owner, effect: RareEffect) -> None:
-        if isinstance(effect, AskRoom):
+        if isinstance(effect, RequestReservation):
             self._owners[effect.replica] = owner
         self._performer.perform(owner, effect)
         match effect:
-            case AskRoom(replica, revision, _):
+            case RequestReservation(replica, revision, _):
                 self.place(
-                    RoomAsked(
+                    ReservationRequested(
                         replica=replica,
                         fleet=owner.fleet.id,
                         resources=revision.spec.resources,
-                        is_modest=owner.is_shadow,
+                        is_low_priority=owner.is_shadow,
                     )
                 )
-            case YieldRoom(replica):
-                self.place(RoomYielded(replica, self._parked_bytes.pop(replica, 0)))
-            case ReleaseRoom(replica):
+            case YieldDevices(replica):
+                self.place(DevicesYielded(replica, self._parked_bytes.pop(replica, 0)))
+            case ReleaseReservation(replica):
                 self._parked_bytes.pop(replica, None)
-                self.place(RoomReleased(replica))
+                self.place(ReservationReleased(replica))
                 self._owners.pop(replica, None)
             case _:
                 pass
@@ -196,12 +196,12 @@ class Driver(Generic[Owner]):
     def answer(self, effect: PlacementEffect) -> None:
         """Carry an answer of placement to the fleet that it is for."""
         match effect:
-            case GrantRoom(grant):
-                self.tell(grant.replica, RoomGranted(grant.replica))
-            case RefuseRoom(replica, reason):
-                self.tell(replica, RoomRefused(replica, reason))
-            case AskEviction(replica, reason):
-                self.tell(replica, EvictionAsked(replica, reason))
+            case GrantReservation(grant):
+                self.tell(grant.replica, ReservationGranted(grant.replica))
+            case RefuseReservation(replica, reason):
+                self.tell(replica, ReservationRefused(replica, reason))
+            case RequestEviction(replica, reason):
+                self.tell(replica, EvictionRequested(replica, reason))
             case WakeAt(at_s):
                 self._performer.wake(None, at_s)
             case _:
@@ -225,10 +225,10 @@ class Driver(Generic[Owner]):
         """Return whose a replica is that holds room or asks for it."""
         return self._owners.get(replica)
 
-    def advise(self, replica: ReplicaId) -> Advice | None:
+    def advise(self, replica: ReplicaId) -> EvictionCandidate | None:
         """Return what placement may know of a replica."""
         owner = self._owners.get(replica)
-        advice = None if owner is None else owner.fleet.advise(replica)
+        advice = None if owner is None else owner.fleet.eviction_candidate(replica)
         if owner is None or advice is None or not owner.is_shadow:
             return advice
         is_idle = advice.idle_since_s is not None

@@ -25,20 +25,19 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from coldspark.fleet.deadlines import NEVER
-from coldspark.fleet.dispatch import Dispatch
+from coldspark.fleet.dispatch import RequestDispatch
 from coldspark.fleet.replica import Replica, ReplicaState
-from coldspark.fleet.replica_lifecycle import Lives
-from coldspark.fleet.replica_scaling import Scaling
-from coldspark.fleet.replica_starts import Starting
+from coldspark.fleet.replica_lifecycle import ReplicaLifecycle
+from coldspark.fleet.replica_scaling import ReplicaScaling
+from coldspark.fleet.replica_starts import ReplicaStarts
 from coldspark.fleet.rollout import Rollout
-from coldspark.fleet.state import FleetState, Note
+from coldspark.fleet.state import DecisionRecord, FleetState
 from coldspark.spec import failures
 from coldspark.spec.messages import (
-    BacklogSeen,
-    EvictionAsked,
+    BacklogChanged,
+    EvictionRequested,
     FleetEffect,
     FleetEvent,
-    FloorMoved,
     ParkFailed,
     RareEvent,
     ReplicaExited,
@@ -47,20 +46,21 @@ from coldspark.spec.messages import (
     RequestArrived,
     RequestCancelled,
     RequestFinished,
+    ReservationGranted,
+    ReservationRefused,
     Retired,
     RevisionAdopted,
-    RoomGranted,
-    RoomRefused,
+    ScaleBoundsChanged,
     Ticked,
     WakeAt,
 )
 from coldspark.spec.types import EndpointStatus, FleetId, ReplicaId, Revision
 
-__all__ = ("Advice", "Fleet", "Note")
+__all__ = ("EvictionCandidate", "Fleet", "DecisionRecord")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Advice:
+class EvictionCandidate:
     """What placement may know of a replica when it chooses whom to ask for room."""
 
     idle_since_s: float | None
@@ -68,7 +68,7 @@ class Advice:
     """It is ready, and not one of ``replicas_min``."""
     is_superseded: bool
     """It runs a revision that is being replaced."""
-    is_leaving: bool
+    is_terminating: bool
     """It drains or stops already."""
     start_s: float
     """What starting it again would cost its endpoint."""
@@ -79,14 +79,14 @@ class Fleet:
 
     def __init__(self, fleet: FleetId, revision: Revision, *, replica_prefix: str = "") -> None:
         self._state = FleetState(fleet, replica_prefix or f"{fleet}.", revision)
-        self._open = self._state.book.opened
-        self._levels = self._state.levels
-        self._lives = Lives(self._state)
-        self._rollout = Rollout(self._state, self._lives)
-        self._scaling = Scaling(self._state, self._lives, self._rollout)
-        self._dispatch = Dispatch(self._state, self._lives, self._scaling)
-        self._starting = Starting(
-            self._state, self._lives, self._rollout, self._scaling, self._dispatch
+        self._open = self._state.queue.opened
+        self._concurrency_levels = self._state.concurrency_levels
+        self._lifecycle = ReplicaLifecycle(self._state)
+        self._rollout = Rollout(self._state, self._lifecycle)
+        self._scaling = ReplicaScaling(self._state, self._lifecycle, self._rollout)
+        self._dispatch = RequestDispatch(self._state, self._lifecycle, self._scaling)
+        self._starts = ReplicaStarts(
+            self._state, self._lifecycle, self._rollout, self._scaling, self._dispatch
         )
         self._armed_s = NEVER
 
@@ -96,7 +96,7 @@ class Fleet:
         return self._state.id
 
     @property
-    def prefix(self) -> str:
+    def replica_prefix(self) -> str:
         """Return what its replicas' ids begin with; a number from 1 follows."""
         return self._state.prefix
 
@@ -106,23 +106,23 @@ class Fleet:
         return self._state.revision
 
     @property
-    def notes(self) -> deque[Note]:
+    def decisions(self) -> deque[DecisionRecord]:
         """Return the latest decisions, oldest first. Read only."""
-        return self._state.notes
+        return self._state.decisions
 
     @property
     def status(self) -> EndpointStatus:
         """Return what the variant is now."""
         if self._state.is_retired:
             return EndpointStatus.RETIRING
-        if self._state.budget.failure is not None:
+        if self._state.start_budget.failure is not None:
             return EndpointStatus.FAILED
         return EndpointStatus.UPDATING if self._rollout.is_underway else EndpointStatus.READY
 
     @property
     def failure(self) -> str | None:
         """Return why it FAILED, or why its last update was taken back."""
-        failure = self._state.budget.failure
+        failure = self._state.start_budget.failure
         return failure.message if failure else self._rollout.failure
 
     @property
@@ -131,61 +131,61 @@ class Fleet:
         return self._state.starts_s.taken > 0
 
     @property
-    def floor(self) -> int:
+    def replicas_min(self) -> int:
         """Return how many ready replicas are kept now, whatever happens."""
         return self._state.scale.replicas_min
 
     @property
-    def ceiling(self) -> int:
+    def replicas_max(self) -> int:
         """Return how many replicas there may be now."""
         return self._state.scale.replicas_max
 
     @property
     def queued(self) -> int:
         """Return how many requests wait."""
-        return self._state.book.queued
+        return self._state.queue.queued
 
     @property
     def running(self) -> int:
         """Return how many requests replicas work on."""
-        return self._state.book.open - self._state.book.queued
+        return self._state.queue.open - self._state.queue.queued
 
     @property
     def is_gone(self) -> bool:
         """Return whether a retired fleet has nothing left."""
         state = self._state
-        return state.is_retired and not len(state.roster) and not state.book.open
+        return state.is_retired and not len(state.replicas) and not state.queue.open
 
     def replicas(self) -> list[Replica]:
         """Return the replicas, oldest first. Read only."""
-        return list(self._state.roster)
+        return list(self._state.replicas)
 
     def start_s(self) -> float | None:
         """Return the median of the measured starts, in seconds."""
         return self._state.starts_s.quantile(0.5)
 
-    def advise(self, replica: ReplicaId) -> Advice | None:
+    def eviction_candidate(self, replica: ReplicaId) -> EvictionCandidate | None:
         """Return what placement may know, or None when it is not this fleet's."""
-        found = self._state.roster.find(replica)
+        found = self._state.replicas.find(replica)
         if found is None:
             return None
         is_superseded = found.revision.id != self.revision.id
-        is_spare = self._state.roster.ready > self.floor
+        is_spare = self._state.replicas.ready > self.replicas_min
         is_parked = found.state is ReplicaState.PARKED
-        return Advice(
+        return EvictionCandidate(
             idle_since_s=found.parked_s if is_parked else found.idle_since_s,
             is_evictable=is_parked
             or (found.state is ReplicaState.READY and (is_superseded or is_spare)),
             is_superseded=is_superseded,
-            is_leaving=found.state in (ReplicaState.DRAINING, ReplicaState.STOPPING),
+            is_terminating=found.state in (ReplicaState.DRAINING, ReplicaState.STOPPING),
             start_s=self.start_s() or 1.0,
         )
 
     def step(self, event: FleetEvent, now: float) -> list[FleetEffect]:
         """Take one event at ``now`` (monotonic seconds); return what shall be done, in order."""
         effects: list[FleetEffect] = []
-        if self._state.ruling.due_s <= now:
-            self._work_out_ticks(now)
+        if self._state.policy_state.next_tick_s <= now:
+            self._advance_ticks(now)
         if isinstance(event, RequestArrived):
             is_on = self._dispatch.arrive(event, now, effects)
             self._measure(now)
@@ -194,67 +194,67 @@ class Fleet:
         elif isinstance(event, RequestFinished):
             is_all = self._dispatch.finish(event.request, now, effects)
             self._measure(now)
-            if self._state.book.timed_runs:
+            if self._state.queue.run_limited:
                 # A request that was taken in its place may have a nearer deadline from now on.
                 self._arm(now, effects)
             elif not is_all:
                 # All else was armed for already; that tick works out what idleness leads to.
-                self._arm_by(now + self._scaling.idles_for_s(), effects)
+                self._arm_by(now + self._scaling.idle_min_s(), effects)
         else:
-            self._hear(event, now, effects)
+            self._handle(event, now, effects)
             self._measure(now)
             self._arm(now, effects)
             return effects
-        if not self._state.ruling.verdict.is_firm:
-            self._arm_by(self._scaling.looks_s(), effects)
+        if not self._state.policy_state.decision.is_fixed:
+            self._arm_by(self._scaling.next_evaluation_s(), effects)
         return effects
 
-    def _work_out_ticks(self, now: float) -> None:
+    def _advance_ticks(self, now: float) -> None:
         """Let a rule that ticks see what was until now, before anything new happens."""
         state = self._state
         scale = state.revision.spec.scale
-        state.ruling.advance(scale, state.book.open, state.roster.ready, now)
+        state.policy_state.advance(scale, state.queue.open, state.replicas.ready, now)
 
     def _measure(self, now: float) -> None:
         """Note how many replicas the open requests fill, if that has changed."""
-        open, levels = len(self._open), self._levels
-        demand = self._state.ruling.demand
+        open, levels = len(self._open), self._concurrency_levels
+        demand = self._state.policy_state.demand
         if demand is not None:
-            demand.note(open, now)
-        if open > levels.over or open <= levels.under:
+            demand.record(open, now)
+        if open > levels.rises_above or open <= levels.falls_at:
             scale = self._state.scale
             levels.measure(open, scale.concurrency, scale.replicas_max, now)
 
-    def _hear(self, event: RareEvent, now: float, effects: list[FleetEffect]) -> None:
+    def _handle(self, event: RareEvent, now: float, effects: list[FleetEffect]) -> None:
         match event:
             case RequestCancelled(request):
                 self._dispatch.cancel(request, now, effects)
-            case BacklogSeen(jobs):
-                self._state.backlog = jobs
+            case BacklogChanged(jobs):
+                self._state.jobs_waiting = jobs
                 self._scaling.rescale(now, effects)
             case Ticked():
                 self._tick(now, effects)
-            case RoomGranted(replica):
-                self._starting.grant(replica, now, effects)
-            case RoomRefused(replica, reason):
-                self._starting.refuse(replica, reason, now, effects)
+            case ReservationGranted(replica):
+                self._starts.grant(replica, now, effects)
+            case ReservationRefused(replica, reason):
+                self._starts.refuse(replica, reason, now, effects)
             case ReplicaReady(replica):
-                self._starting.become_ready(replica, now, effects)
+                self._starts.mark_ready(replica, now, effects)
             case ReplicaExited(replica, exit):
-                self._starting.exit(replica, exit, now, effects)
+                self._starts.exit(replica, exit, now, effects)
             case ReplicaParked(replica):
-                self._starting.parked(replica, now, effects)
+                self._starts.mark_parked(replica, now, effects)
             case ParkFailed(replica, reason):
-                self._starting.park_failed(replica, reason, now, effects)
-            case EvictionAsked(replica, reason):
+                self._starts.park_failed(replica, reason, now, effects)
+            case EvictionRequested(replica, reason):
                 self._evict(replica, reason, now, effects)
-            case FloorMoved():
-                self._move_floor(event, now, effects)
+            case ScaleBoundsChanged():
+                self._set_scale(event, now, effects)
             case RevisionAdopted(revision, moved):
                 if moved is not None:
-                    self._state.move_floor(moved)
+                    self._state.set_scale(moved)
                 self._rollout.adopt(revision, now, effects)
-                self._bound(now, effects)
+                self._apply_bounds(now, effects)
             case Retired():
                 self._retire(now, effects)
             case _:
@@ -263,53 +263,57 @@ class Fleet:
     def _tick(self, now: float, effects: list[FleetEffect]) -> None:
         self._armed_s = NEVER
         self._dispatch.expire(now, effects)
-        self._starting.expire(now, effects)
+        self._starts.expire(now, effects)
         self._scaling.expire_idle(now, effects)
         self._scaling.rescale(now, effects)
-        self._scaling.wake_ahead(now, effects)
+        self._scaling.prewarm(now, effects)
 
-    def _move_floor(self, moved: FloorMoved, now: float, effects: list[FleetEffect]) -> None:
+    def _set_scale(self, moved: ScaleBoundsChanged, now: float, effects: list[FleetEffect]) -> None:
         state = self._state
-        before = (self.floor, self.ceiling)
-        state.move_floor(moved)
-        if (self.floor, self.ceiling) != before:
-            state.note(now, f"floor {self.floor}, ceiling {self.ceiling}", moved.reason)
-        self._bound(now, effects)
+        before = (self.replicas_min, self.replicas_max)
+        state.set_scale(moved)
+        if (self.replicas_min, self.replicas_max) != before:
+            state.record_decision(
+                now, f"floor {self.replicas_min}, ceiling {self.replicas_max}", moved.reason
+            )
+        self._apply_bounds(now, effects)
 
-    def _bound(self, now: float, effects: list[FleetEffect]) -> None:
+    def _apply_bounds(self, now: float, effects: list[FleetEffect]) -> None:
         """Keep to a floor and a ceiling that may be new."""
         scale = self._state.scale
-        self._rollout.rebound()
+        self._rollout.clamp_to_bounds()
         self._scaling.rescale(now, effects)
-        self._levels.measure(len(self._open), scale.concurrency, scale.replicas_max, now)
+        self._concurrency_levels.measure(
+            len(self._open), scale.concurrency, scale.replicas_max, now
+        )
 
     def _evict(self, name: ReplicaId, reason: str, now: float, effects: list[FleetEffect]) -> None:
-        replica = self._state.roster.find(name)
+        replica = self._state.replicas.find(name)
         if replica is None:
             return
         if replica.state is ReplicaState.READY:
-            self._lives.send_away(replica, now, f"evicted: {reason}", effects)
-            self._scaling.evicted()
+            self._lifecycle.drain(replica, now, f"evicted: {reason}", effects)
+            self._scaling.record_eviction()
         elif replica.state is ReplicaState.PARKED:
-            self._lives.stop(replica, now, f"evicted: {reason}", effects, grace_s=0.0)
+            self._lifecycle.stop(replica, now, f"evicted: {reason}", effects, grace_s=0.0)
         self._scaling.rescale(now, effects)
 
     def _retire(self, now: float, effects: list[FleetEffect]) -> None:
         self._state.is_retired = True
         self._rollout.abandon()
         self._dispatch.fail_queue(failures.retired(self.id), effects)
-        for replica in self._state.roster:
+        for replica in self._state.replicas:
             if replica.state in (ReplicaState.PLACING, ReplicaState.STARTING):
-                self._lives.call_off(replica, now, "endpoint deleted", effects)
+                self._lifecycle.cancel_start(replica, now, "endpoint deleted", effects)
             elif replica.state is ReplicaState.READY:
-                self._lives.send_away(replica, now, "endpoint deleted", effects)
+                self._lifecycle.drain(replica, now, "endpoint deleted", effects)
             elif replica.state is ReplicaState.PARKED:
-                self._lives.stop(replica, now, "endpoint deleted", effects, grace_s=0.0)
+                self._lifecycle.stop(replica, now, "endpoint deleted", effects, grace_s=0.0)
 
     def _arm(self, now: float, effects: list[FleetEffect]) -> None:
         """Ask for a tick at the next moment when time alone changes something."""
         next_s = min(
-            self._state.book.next_s(), self._scaling.next_s(now), self._starting.next_s(now)
+            self._state.queue.next_s(), self._scaling.next_s(now), self._starts.next_s(now)
         )
         self._arm_by(next_s, effects)
 
@@ -320,16 +324,16 @@ class Fleet:
 
     def check(self) -> None:
         """Assert what must hold after every step."""
-        state, roster = self._state, self._state.roster
+        state, roster = self._state, self._state.replicas
         roster.check()
-        state.book.check(list(roster))
-        state.budget.check()
-        state.levels.check()
+        state.queue.check(list(roster))
+        state.start_budget.check()
+        state.concurrency_levels.check()
         self._rollout.check()
-        assert state.is_retired or roster.live(self.revision.id) <= self.ceiling
-        assert not (state.is_retired and state.book.queued)
-        if state.book.queued:
-            has_room = any(replica.has_room for replica in roster)
+        assert state.is_retired or roster.live_count(self.revision.id) <= self.replicas_max
+        assert not (state.is_retired and state.queue.queued)
+        if state.queue.queued:
+            has_room = any(replica.has_free_slot for replica in roster)
             assert not has_room, "a slot is free while a request waits"
             assert self._armed_s < NEVER, "a request waits and no tick is armed"
-            assert len(roster) or state.budget.failed, "a request waits for nothing"
+            assert len(roster) or state.start_budget.failed, "a request waits for nothing"

@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-FIRST_S = 1.0
+INTERVAL_MIN_S = 1.0
 """Shorter gaps are not counted: no replica is given up within one."""
 BINS_PER_OCTAVE = 4
 OCTAVES = 20
@@ -22,13 +22,13 @@ _WEIGHT_MAX = 256.0
 """Older gaps count half, each time so many have come: what was true last week fades."""
 _STEP = 2.0 ** (1.0 / BINS_PER_OCTAVE)
 
-EDGES_S: tuple[float, ...] = (0.0, *(FIRST_S * _STEP**i for i in range(BINS + 1)))
+EDGES_S: tuple[float, ...] = (0.0, *(INTERVAL_MIN_S * _STEP**i for i in range(BINS + 1)))
 """Bin i holds the gaps from ``EDGES_S[i]`` to ``EDGES_S[i + 1]``."""
 _PRIOR_WEIGHT = 2.0
 _PRIOR_ENDS = 1.0 - 1.0 / _STEP
 
 
-class Gaps:
+class IdleIntervals:
     """The measured gaps of one level."""
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Gaps:
 
     def add(self, gap_s: float, up_s: float = 0.0) -> None:
         """Take a gap, and how long the level was up before; one below ``FIRST_S`` is not kept."""
-        if gap_s < FIRST_S:
+        if gap_s < INTERVAL_MIN_S:
             return
         self._up_s += up_s
         self._counts[min(BINS, bisect_right(EDGES_S, gap_s) - 1)] += 1.0
@@ -51,14 +51,14 @@ class Gaps:
             self.weight *= 0.5
             self._up_s *= 0.5
 
-    def up_s(self, prior_s: float) -> float:
+    def busy_mean_s(self, prior_s: float) -> float:
         """Return the mean time for which the level is up between two gaps, two of a prior beside.
 
         Worked number: ups of 3 s and 5 s beside a prior of 1 s give (3 + 5 + 2) / 4 = 2.5 s.
         """
         return (self._up_s + _PRIOR_WEIGHT * prior_s) / (self.weight + _PRIOR_WEIGHT)
 
-    def ends(self) -> list[float]:
+    def end_probabilities(self) -> list[float]:
         """Return, for each bin, the chance that a gap that reached it ends within it.
 
         Beside the measured gaps stand two imagined ones whose chance to have lasted t falls as
@@ -74,15 +74,15 @@ class Gaps:
         return found
 
 
-class Levels:
+class ConcurrencyLevels:
     """The demand of one fleet, level by level, and the gaps of each."""
 
     def __init__(self) -> None:
-        self.level = 0
+        self.current = 0
         """How many replicas the open requests fill now. Read only."""
-        self.over = 0.0
+        self.rises_above = 0.0
         """With more open requests than this, the level rises. Read only."""
-        self.under = -1.0
+        self.falls_at = -1.0
         """With so few, it falls. Read only."""
         self.listener: Callable[[int, float], None] | None = None
         """Hears of every gap, with its level; those below ``FIRST_S`` too."""
@@ -92,11 +92,11 @@ class Levels:
         """By level; those above it were never up."""
         self._up_since_s: list[float] = [float("-inf")]
         """By level: when its last counted gap ended."""
-        self._gaps: list[Gaps] = [Gaps()]
+        self._gaps: list[IdleIntervals] = [IdleIntervals()]
 
     def measure(self, open: int, slots: int, level_max: int, now: float) -> None:
         """Note how many requests are open, if that is over ``over`` or as few as ``under``."""
-        level, down = self.level, self._down_since_s
+        level, down = self.current, self._down_since_s
         if self.began_s is None and open:
             self.began_s = now
         while open > level * slots and level < level_max:
@@ -106,23 +106,23 @@ class Levels:
                 self._up_since_s.append(now)
                 continue
             gap_s = now - down[level]
-            if gap_s >= FIRST_S:
-                self.gaps(level).add(gap_s, down[level] - self._up_since_s[level])
+            if gap_s >= INTERVAL_MIN_S:
+                self.intervals(level).add(gap_s, down[level] - self._up_since_s[level])
                 self._up_since_s[level] = now
             if self.listener is not None:
                 self.listener(level, gap_s)
         while open <= (level - 1) * slots and level:
             down[level] = now
             level -= 1
-        self.level = level
-        self.over = float(level * slots) if level < level_max else float("inf")
-        self.under = float((level - 1) * slots)
+        self.current = level
+        self.rises_above = float(level * slots) if level < level_max else float("inf")
+        self.falls_at = float((level - 1) * slots)
 
-    def gaps(self, level: int) -> Gaps:
+    def intervals(self, level: int) -> IdleIntervals:
         """Return the gaps of a level (from 1)."""
         index = min(level, LEVELS_MAX)
         while index >= len(self._gaps):
-            self._gaps.append(Gaps())
+            self._gaps.append(IdleIntervals())
         return self._gaps[index]
 
     @property
@@ -130,17 +130,17 @@ class Levels:
         """Return the highest level that was ever up, 0 when none was."""
         return len(self._down_since_s) - 1
 
-    def down_since_s(self, level: int) -> float | None:
+    def idle_since_s(self, level: int) -> float | None:
         """Return since when a level is not needed; None when it is, or never was."""
-        if level <= self.level or level >= len(self._down_since_s):
+        if level <= self.current or level >= len(self._down_since_s):
             return None
         return self._down_since_s[level]
 
-    def down(self) -> Sequence[float]:
+    def idle_since(self) -> Sequence[float]:
         """Return since when each level above the present one is not needed, lowest first."""
-        return self._down_since_s[self.level + 1 :]
+        return self._down_since_s[self.current + 1 :]
 
     def check(self) -> None:
         """Assert that a higher level went down no later than those below it."""
-        down = self.down()
+        down = self.idle_since()
         assert all(high <= low for low, high in pairwise(down))

@@ -8,16 +8,23 @@ out anew when an eighth more gaps are known, or wakes take a tenth less or more.
 from dataclasses import dataclass
 
 from coldspark.fleet.deadlines import NEVER
-from coldspark.fleet.idle_intervals import FIRST_S, Gaps
-from coldspark.fleet.keep_alive_plan import Descent, Rest, Rung, beside_others, beyond_all, cheapest
+from coldspark.fleet.idle_intervals import INTERVAL_MIN_S, IdleIntervals
+from coldspark.fleet.keep_alive_plan import (
+    KeepAlivePlan,
+    WarmthCost,
+    WarmthLevel,
+    cheapest_plan,
+    plan_for_unseen_level,
+    plan_with_spares,
+)
 from coldspark.fleet.replica import ReplicaState
 from coldspark.fleet.state import FleetState
 from coldspark.spec.scaling_rules import Histogram, Learned
 from coldspark.spec.types import Revision, Warmth
 
-PARKED_HOLD = 0.002
+PARKED_COST = 0.002
 """A second parked costs so many seconds ready: memory that anybody may reclaim at any time."""
-_UNUSED = Rung(hold=2.0, wake_s=0.0)
+_UNUSED = WarmthCost(hold_cost=2.0, wake_s=0.0)
 """Dearer than being ready: no descent leads over it."""
 _THAW_FIRST_S = 0.05
 """Taken for a thaw until one was measured."""
@@ -29,7 +36,7 @@ _AHEAD = 2.0
 
 @dataclass(frozen=True, slots=True)
 class _Learned:
-    descent: Descent
+    descent: KeepAlivePlan
     gaps: int
     """How many were known."""
     prices: int = 0
@@ -42,7 +49,7 @@ class _Learned:
 
 @dataclass(frozen=True, slots=True)
 class _Priced:
-    rungs: tuple[Rung, Rung, Rung]
+    rungs: tuple[WarmthCost, WarmthCost, WarmthCost]
     wakes: int
     """How many had been measured."""
     revision: Revision
@@ -53,83 +60,87 @@ class _Priced:
     """
 
 
-class Resting:
+class IdlePolicy:
     """When the replicas of one fleet go a rung down, and when one is woken ahead."""
 
     def __init__(self, state: FleetState) -> None:
         self._state = state
         self._learned: dict[int, _Learned] = {}
-        self._ruling = state.ruling
+        self._policy_state = state.policy_state
         self._priced: _Priced | None = None
-        self._woken_ahead: dict[int, float] = {}
+        self._prewarmed: dict[int, float] = {}
         """By level: the gap, by its beginning, in which a replica was woken ahead."""
 
     def idle_ends_s(self, now: float) -> float:
         """Return when the replica that has been idle longest leaves READY."""
-        roster, scale = self._state.roster, self._state.scale
+        roster, scale = self._state.replicas, self._state.scale
         if roster.ready <= scale.replicas_min:
             return NEVER
         replica = roster.longest_idle()
         if replica is None or replica.idle_since_s is None:
             return NEVER
-        ruling = self._state.ruling
-        if not ruling.rests_by_level:
-            verdict = ruling.verdict
-            return NEVER if roster.ready <= verdict.floor else replica.idle_since_s + verdict.keep_s
+        ruling = self._state.policy_state
+        if not ruling.has_keep_alive_plans:
+            verdict = ruling.decision
+            return (
+                NEVER
+                if roster.ready <= verdict.replicas_min
+                else replica.idle_since_s + verdict.keep_alive_s
+            )
         if not self._is_learning:
             return replica.idle_since_s + scale.first_idle_s
         # Every warm request asks this, so what is cheap to say comes first.
-        if now < replica.idle_since_s + FIRST_S:
-            return replica.idle_since_s + FIRST_S
-        return self._leaves_s(Rest.READY, roster.ready, replica.idle_since_s, now)
+        if now < replica.idle_since_s + INTERVAL_MIN_S:
+            return replica.idle_since_s + INTERVAL_MIN_S
+        return self._leaves_s(WarmthLevel.READY, roster.ready, replica.idle_since_s, now)
 
-    def rest_after_idle(self, now: float) -> Rest:
+    def warmth_after_idle(self, now: float) -> WarmthLevel:
         """Return the rung that a replica goes down to when it leaves READY."""
         scale = self._state.scale
         if not scale.may_park:
-            return Rest.ENDED
-        level = self._state.roster.ready
-        since_s = self._state.levels.down_since_s(level)
+            return WarmthLevel.ENDED
+        level = self._state.replicas.ready
+        since_s = self._state.concurrency_levels.idle_since_s(level)
         if not self._is_learning or scale.park_timeout_s is not None or since_s is None:
-            return Rest.PARKED
-        return max(Rest.PARKED, self._of(level).descent.at(now - since_s))
+            return WarmthLevel.PARKED
+        return max(WarmthLevel.PARKED, self._plan_of(level).descent.level_at(now - since_s))
 
     def parked_ends_s(self, now: float) -> float:
         """Return when the replica that has been parked longest ends."""
-        roster, scale = self._state.roster, self._state.scale
+        roster, scale = self._state.replicas, self._state.scale
         replica = next(iter(roster.parked.values()), None)
         if replica is None or replica.parked_s is None:
             return NEVER
         if not self._is_learning or scale.park_timeout_s is not None:
             return replica.parked_s + scale.first_parked_s
         level = roster.ready + len(roster.starting) + len(roster.parked)
-        return self._leaves_s(Rest.PARKED, level, replica.parked_s, now)
+        return self._leaves_s(WarmthLevel.PARKED, level, replica.parked_s, now)
 
-    def _leaves_s(self, rest: Rest, level: int, own_s: float, now: float) -> float:
+    def _leaves_s(self, rest: WarmthLevel, level: int, own_s: float, now: float) -> float:
         """Return when a level's replica goes below ``rest``.
 
         ``own_s`` is the replica's own clock, for a level that demand never reached.
         """
-        levels = self._state.levels
-        if level <= levels.level:
+        levels = self._state.concurrency_levels
+        if level <= levels.current:
             return NEVER
         since_s = self._unneeded_since_s(level)
         since_s = own_s if since_s is None else since_s
-        descent = self._of(level).descent
+        descent = self._plan_of(level).descent
         age_s = max(0.0, now - since_s)
-        while age_s < NEVER and descent.at(age_s) <= rest:
+        while age_s < NEVER and descent.level_at(age_s) <= rest:
             age_s = descent.next_s(age_s)
         return max(now, since_s + age_s)
 
-    def wakes_ahead_s(self, now: float) -> float:
+    def prewarm_s(self, now: float) -> float:
         """Return when a replica is to be woken ahead of a request that is expected."""
         level, since_s = self._next_level()
-        if since_s is None or self._woken_ahead.get(level) == since_s:
+        if since_s is None or self._prewarmed.get(level) == since_s:
             return NEVER
-        age_s = self._of(level).descent.raise_s(self._spare, max(0.0, now - since_s))
+        age_s = self._plan_of(level).descent.next_prewarm_s(self._spare, max(0.0, now - since_s))
         return max(now, since_s + age_s)
 
-    def worth_starting(self) -> int:
+    def replicas_worth_starting(self) -> int:
         """Return how many replicas are worth having, of those that demand fills now.
 
         Not for the requests that wait, but for those that will come to the same height again.
@@ -139,31 +150,31 @@ class Resting:
         if not self._is_learning or scale.waste_budget:
             return 0
         # What just came is not measured yet.
-        height = min(scale.replicas_max, -(-state.book.open // scale.concurrency))
-        level = state.roster.ready + len(state.roster.starting) + 1
-        while level <= height and self._of(level).is_worth_starting:
+        height = min(scale.replicas_max, -(-state.queue.open // scale.concurrency))
+        level = state.replicas.ready + len(state.replicas.starting) + 1
+        while level <= height and self._plan_of(level).is_worth_starting:
             level += 1
         return level - 1
 
     @property
-    def _spare(self) -> Rest:
+    def _spare(self) -> WarmthLevel:
         """Return the rung of the replica that would be woken next."""
-        roster = self._state.roster
+        roster = self._state.replicas
         is_parking = any(replica.state is ReplicaState.PARKING for replica in roster)
-        return Rest.PARKED if roster.parked or is_parking else Rest.ENDED
+        return WarmthLevel.PARKED if roster.parked or is_parking else WarmthLevel.ENDED
 
-    def wake_ahead(self) -> str:
+    def prewarm(self) -> str:
         """Note that a replica is woken ahead, once in a gap; return the reason."""
         level, since_s = self._next_level()
         assert since_s is not None
-        self._woken_ahead[level] = since_s
-        known = self._state.levels.gaps(level).measured
+        self._prewarmed[level] = since_s
+        known = self._state.concurrency_levels.intervals(level).measured
         return f"a request is expected: {known} gaps between uses of replica {level} were measured"
 
     def _next_level(self) -> tuple[int, float | None]:
         """Return the level that no replica is there for, and since when it is not needed."""
         state = self._state
-        level = state.roster.ready + len(state.roster.starting) + 1
+        level = state.replicas.ready + len(state.replicas.starting) + 1
         if not self._is_learning or level > state.scale.replicas_max:
             return level, None
         return level, self._unneeded_since_s(level)
@@ -173,26 +184,26 @@ class Resting:
 
         Where there was never more than one request at a time, there is no telling.
         """
-        if not level > self._state.levels.highest > 1:
+        if not level > self._state.concurrency_levels.highest > 1:
             return False
-        return isinstance(self._state.ruling.rule, Learned)
+        return isinstance(self._state.policy_state.rule, Learned)
 
     def _unneeded_since_s(self, level: int) -> float | None:
         """Return since when a level is not needed; of one that never was, since the beginning."""
-        levels = self._state.levels
-        return levels.began_s if self._is_beyond(level) else levels.down_since_s(level)
+        levels = self._state.concurrency_levels
+        return levels.began_s if self._is_beyond(level) else levels.idle_since_s(level)
 
-    def evicted(self) -> None:
+    def record_eviction(self) -> None:
         """Note that a replica was given up for others: none is woken ahead in its place."""
-        levels = self._state.levels
-        level = self._state.roster.ready + len(self._state.roster.starting) + 1
-        for each, since_s in enumerate(levels.down()[level - levels.level - 1 :], level):
-            self._woken_ahead[each] = since_s
+        levels = self._state.concurrency_levels
+        level = self._state.replicas.ready + len(self._state.replicas.starting) + 1
+        for each, since_s in enumerate(levels.idle_since()[level - levels.current - 1 :], level):
+            self._prewarmed[each] = since_s
 
     @property
-    def expected(self) -> int:
+    def replicas_expected(self) -> int:
         """Return how many replicas there shall be for requests that are expected."""
-        woken, since = self._woken_ahead.items(), self._unneeded_since_s
+        woken, since = self._prewarmed.items(), self._unneeded_since_s
         return max((k for k, since_s in woken if since(k) == since_s), default=0)
 
     @property
@@ -203,18 +214,18 @@ class Resting:
         is_open = scale.idle_timeout_s is None and scale.warmth is not Warmth.READY
         return is_open and isinstance(scale.rule, Learned) and self._state.starts_s.taken > 0
 
-    def _of(self, level: int) -> _Learned:
+    def _plan_of(self, level: int) -> _Learned:
         """Return what is known of a level."""
         state = self._state
-        if state.ruling is not self._ruling:
+        if state.policy_state is not self._policy_state:
             # What another rule said of a level says nothing now.
-            self._ruling = state.ruling
+            self._policy_state = state.policy_state
             self._learned.clear()
-        if isinstance(state.ruling.rule, Histogram):
+        if isinstance(state.policy_state.rule, Histogram):
             return self._counted(level)
         if self._is_beyond(level):
             return self._reserve(level)
-        gaps, priced = state.levels.gaps(level), self._price()
+        gaps, priced = state.concurrency_levels.intervals(level), self._price()
         known = self._learned.get(level)
         if (
             known is not None
@@ -229,16 +240,16 @@ class Resting:
         return found
 
     def _learn(
-        self, level: int, gaps: Gaps, rungs: tuple[Rung, Rung, Rung]
-    ) -> tuple[Descent, bool]:
+        self, level: int, gaps: IdleIntervals, rungs: tuple[WarmthCost, WarmthCost, WarmthCost]
+    ) -> tuple[KeepAlivePlan, bool]:
         """Work out what is known of a level."""
         scale, service_s = self._state.scale, self._state.services_s.mean()
         if level == 1 or service_s is None:
-            return cheapest(gaps, rungs, scale.wait_value), True
-        up_s = gaps.up_s(self._turn_s(level, service_s))
-        return beside_others(gaps, rungs, scale.wait_value, up_s)
+            return cheapest_plan(gaps, rungs, scale.wait_value), True
+        up_s = gaps.busy_mean_s(self._queue_turn_s(level, service_s))
+        return plan_with_spares(gaps, rungs, scale.wait_value, up_s)
 
-    def _turn_s(self, level: int, service_s: float) -> float:
+    def _queue_turn_s(self, level: int, service_s: float) -> float:
         """Return how long a request waits that misses a level (from 2) of which nothing is known.
 
         About one waits before it, and ``level - 1`` replicas become free once in S each.
@@ -247,22 +258,22 @@ class Resting:
 
     def _reserve(self, level: int) -> _Learned:
         """Return what is known of a level that was never up."""
-        highest, priced = self._state.levels.highest, self._price()
+        highest, priced = self._state.concurrency_levels.highest, self._price()
         known = self._learned.get(level)
         if known is not None and known.prices == priced.number and known.highest == highest:
             return known
-        turn_s = self._turn_s(level, self._state.services_s.mean() or 0.0)
+        turn_s = self._queue_turn_s(level, self._state.services_s.mean() or 0.0)
         value = self._state.scale.wait_value
-        descent = beyond_all(highest, level, priced.rungs, value, turn_s)
+        descent = plan_for_unseen_level(highest, level, priced.rungs, value, turn_s)
         self._learned[level] = _Learned(descent, 0, priced.number, highest=highest)
         return self._learned[level]
 
     def _counted(self, level: int) -> _Learned:
         """Return what the histogram rule says of a level."""
-        times = self._state.ruling.idle_times(level)
+        times = self._state.policy_state.idle_times(level)
         known = self._learned.get(level)
         if known is None or known.gaps != times.measured:
-            descent = times.descent()
+            descent = times.keep_alive_plan()
             known = _Learned(descent, times.measured)
             self._learned[level] = known
         return known
@@ -274,26 +285,26 @@ class Resting:
         known = self._priced
         if known is not None and known.wakes == wakes and known.revision is revision:
             return known
-        rungs, number = self._rungs(), 1 if known is None else known.number + 1
+        rungs, number = self._warmth_costs(), 1 if known is None else known.number + 1
         if known is not None and known.revision is revision and _is_alike(known.rungs, rungs):
             rungs, number = known.rungs, known.number
         self._priced = _Priced(rungs, wakes, revision, number)
         return self._priced
 
-    def _rungs(self) -> tuple[Rung, Rung, Rung]:
+    def _warmth_costs(self) -> tuple[WarmthCost, WarmthCost, WarmthCost]:
         """Return what each rung costs; medians of what was measured."""
         scale = self._state.scale
         start_s = self._state.starts_s.quantile(0.5) or 0.0
         thaw_s = self._state.thaws_s.quantile(0.5)
         thaw_s = _THAW_FIRST_S if thaw_s is None else thaw_s
-        parked = Rung(PARKED_HOLD, min(thaw_s, start_s)) if scale.may_park else _UNUSED
+        parked = WarmthCost(PARKED_COST, min(thaw_s, start_s)) if scale.may_park else _UNUSED
         # Pinned to PARKED, ending spares nothing.
-        ended = Rung(PARKED_HOLD if scale.warmth is Warmth.PARKED else 0.0, start_s)
-        return (Rung(1.0, 0.0), parked, ended)
+        ended = WarmthCost(PARKED_COST if scale.warmth is Warmth.PARKED else 0.0, start_s)
+        return (WarmthCost(1.0, 0.0), parked, ended)
 
 
-def _is_alike(old: tuple[Rung, ...], new: tuple[Rung, ...]) -> bool:
+def _is_alike(old: tuple[WarmthCost, ...], new: tuple[WarmthCost, ...]) -> bool:
     return all(
-        a.hold == b.hold and abs(a.wake_s - b.wake_s) <= _ALIKE_SHARE * a.wake_s
+        a.hold_cost == b.hold_cost and abs(a.wake_s - b.wake_s) <= _ALIKE_SHARE * a.wake_s
         for a, b in zip(old, new, strict=True)
     )

@@ -39,7 +39,7 @@ _LEAST_S = 1e-3
 """Two that came at once are no endless rate."""
 
 
-class Arrivals:
+class ArrivalRate:
     """The rate over one to two windows, or since before the last silence."""
 
     def __init__(self) -> None:

@@ -19,19 +19,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
-from coldspark.fleet.fleet import Advice
+from coldspark.fleet.fleet import EvictionCandidate
 from coldspark.spec.messages import (
-    AskEviction,
     Device,
-    Grant,
-    GrantRoom,
+    DevicesYielded,
+    GrantReservation,
     NodeJoined,
     PlacementEffect,
     PlacementEvent,
-    RefuseRoom,
-    RoomAsked,
-    RoomReleased,
-    RoomYielded,
+    RefuseReservation,
+    RequestEviction,
+    Reservation,
+    ReservationReleased,
+    ReservationRequested,
     Ticked,
     WakeAt,
 )
@@ -39,21 +39,21 @@ from coldspark.spec.types import (
     GIB,
     DeviceId,
     FleetId,
-    GpuAsk,
+    GpuRequest,
     NodeId,
     ReplicaId,
     Resources,
     usable_bytes,
 )
 
-PATIENCE_S = 2.0
+EVICTION_PATIENCE_S = 2.0
 _BUSY = 1e6
 """Added to the price of a busy replica: any number of idle ones goes first."""
 _WHOLE = 1_000_000
 """Shares of a device are counted in millionths."""
 
-AdviceOf = Callable[[ReplicaId], Advice | None]
-SmallestType = Callable[[int], str | None]
+CandidateLookup = Callable[[ReplicaId], EvictionCandidate | None]
+SmallestDeviceType = Callable[[int], str | None]
 """Name the smallest device type that holds so many bytes of model, or None."""
 
 
@@ -80,22 +80,22 @@ class _Node:
 
 @dataclass(slots=True)
 class _Ask:
-    asked: RoomAsked
+    asked: ReservationRequested
     since_s: float
 
 
 class Placement:
     """All nodes, what they hold, and who waits for room."""
 
-    def __init__(self, advice_of: AdviceOf, smallest_type: SmallestType) -> None:
+    def __init__(self, advice_of: CandidateLookup, smallest_type: SmallestDeviceType) -> None:
         self._advice_of = advice_of
         self._smallest_type = smallest_type
         self._nodes: dict[NodeId, _Node] = {}
-        self._grants: dict[ReplicaId, Grant] = {}
+        self._reservations: dict[ReplicaId, Reservation] = {}
         self._fleets: dict[ReplicaId, FleetId] = {}
-        self._former: dict[ReplicaId, tuple[Device, ...]] = {}
+        self._former_devices: dict[ReplicaId, tuple[Device, ...]] = {}
         """What parked replicas had."""
-        self._asks: OrderedDict[ReplicaId, _Ask] = OrderedDict()
+        self._waiting: OrderedDict[ReplicaId, _Ask] = OrderedDict()
 
     def step(self, event: PlacementEvent, now: float) -> list[PlacementEffect]:
         """Take one event at ``now`` (monotonic seconds); return what shall be done, in order."""
@@ -104,14 +104,14 @@ class Placement:
             case NodeJoined():
                 slots = {device.id: _Slot(device) for device in event.devices}
                 self._nodes[event.node] = _Node(event, slots)
-            case RoomAsked():
+            case ReservationRequested():
                 refusal = self.refusal(event.resources)
                 if refusal is not None:
-                    return [RefuseRoom(event.replica, refusal)]
-                self._asks[event.replica] = _Ask(event, now)
-            case RoomReleased(replica):
+                    return [RefuseReservation(event.replica, refusal)]
+                self._waiting[event.replica] = _Ask(event, now)
+            case ReservationReleased(replica):
                 self._release(replica)
-            case RoomYielded():
+            case DevicesYielded():
                 self._yield(event, effects)
             case Ticked():
                 pass
@@ -120,22 +120,22 @@ class Placement:
         self._serve(now, effects)
         return effects
 
-    def grant(self, replica: ReplicaId) -> Grant | None:
+    def grant(self, replica: ReplicaId) -> Reservation | None:
         """Return the room that a replica holds."""
-        return self._grants.get(replica)
+        return self._reservations.get(replica)
 
     @property
     def is_short(self) -> bool:
         """Return whether somebody waits for room."""
-        return bool(self._asks)
+        return bool(self._waiting)
 
-    def waiting(self, replica: ReplicaId) -> str | None:
+    def waiting_reason(self, replica: ReplicaId) -> str | None:
         """Say what a replica waits for, or None when it does not wait."""
-        ask = self._asks.get(replica)
+        ask = self._waiting.get(replica)
         if ask is None:
             return None
         wanted = _describe(ask.asked.resources)
-        holders = ", ".join(sorted({str(name) for name in self._grants})) or "nobody"
+        holders = ", ".join(sorted({str(name) for name in self._reservations})) or "nobody"
         return f"waits for {wanted}; room is held by {holders}"
 
     def refusal(self, resources: Resources) -> str | None:
@@ -159,8 +159,8 @@ class Placement:
             trial.step(node.joined, 0.0)
         for number, resources in enumerate(wanted):
             name = ReplicaId(str(number))
-            asked = RoomAsked(replica=name, fleet=FleetId(name), resources=resources)
-            if not any(isinstance(effect, GrantRoom) for effect in trial.step(asked, 0.0)):
+            asked = ReservationRequested(replica=name, fleet=FleetId(name), resources=resources)
+            if not any(isinstance(effect, GrantReservation) for effect in trial.step(asked, 0.0)):
                 return False
         return True
 
@@ -198,48 +198,50 @@ class Placement:
         )
 
     def _release(self, replica: ReplicaId) -> None:
-        self._asks.pop(replica, None)
-        grant = self._grants.pop(replica, None)
+        self._waiting.pop(replica, None)
+        grant = self._reservations.pop(replica, None)
         if grant is None:
             return
         node = self._nodes[grant.node]
         del node.memory[replica], self._fleets[replica]
-        self._former.pop(replica, None)
+        self._former_devices.pop(replica, None)
         for device in grant.devices:
             del node.slots[device.id].holders[replica]
 
-    def _yield(self, event: RoomYielded, effects: list[PlacementEffect]) -> None:
+    def _yield(self, event: DevicesYielded, effects: list[PlacementEffect]) -> None:
         """Leave a parked replica its memory alone, with what came into it from its devices."""
         replica = event.replica
-        self._asks.pop(replica, None)
-        grant = self._grants.get(replica)
+        self._waiting.pop(replica, None)
+        grant = self._reservations.get(replica)
         if grant is None or not grant.devices:
             return
         node = self._nodes[grant.node]
         for device in grant.devices:
             del node.slots[device.id].holders[replica]
-        self._grants[replica] = replace(grant, devices=())
-        self._former[replica] = grant.devices
+        self._reservations[replica] = replace(grant, devices=())
+        self._former_devices[replica] = grant.devices
         missing_bytes = event.device_bytes - node.free_bytes
         node.memory[replica] += min(event.device_bytes, node.free_bytes)
         advice = self._advice_of(replica)
-        if missing_bytes > 0 and advice is not None and not advice.is_leaving:
+        if missing_bytes > 0 and advice is not None and not advice.is_terminating:
             reason = f"its {_gb(event.device_bytes)} of device memory do not fit the node's memory"
-            effects.append(AskEviction(replica, reason))
+            effects.append(RequestEviction(replica, reason))
 
     def _serve(self, now: float, effects: list[PlacementEffect]) -> None:
         """Grant in order of arrival; ask for evictions for the first of each kind that waits."""
         blocked: set[str] = set()
         wake_s = float("inf")
-        for replica, ask in sorted(self._asks.items(), key=lambda one: one[1].asked.is_modest):
+        for replica, ask in sorted(
+            self._waiting.items(), key=lambda one: one[1].asked.is_low_priority
+        ):
             kinds = {gpu.type for gpu in ask.asked.resources.gpus} or {"memory"}
             grant = None if kinds & blocked else self._find(ask.asked)
             if grant is not None:
                 self._hold(grant, ask.asked)
-                del self._asks[replica]
-                effects.append(GrantRoom(grant))
+                del self._waiting[replica]
+                effects.append(GrantReservation(grant))
                 continue
-            if ask.asked.is_modest:
+            if ask.asked.is_low_priority:
                 continue
             if not kinds & blocked:
                 wake_s = min(wake_s, self._make_room(ask, now, effects))
@@ -247,8 +249,8 @@ class Placement:
         if wake_s < float("inf"):
             effects.append(WakeAt(wake_s))
 
-    def _find(self, asked: RoomAsked) -> Grant | None:
-        former = self._former.get(asked.replica, ())
+    def _find(self, asked: ReservationRequested) -> Reservation | None:
+        former = self._former_devices.get(asked.replica, ())
         types = {device.type for device in former}
         choices = sorted(asked.resources.gpus, key=lambda gpu: gpu.type not in types)
         for gpu in choices or (None,):
@@ -257,7 +259,7 @@ class Placement:
                     continue
                 slots = _pick(node, gpu, asked.resources, former)
                 if slots is not None:
-                    return Grant(
+                    return Reservation(
                         replica=asked.replica,
                         node=node.joined.node,
                         devices=tuple(slot.device for slot in slots),
@@ -265,35 +267,35 @@ class Placement:
                     )
         return None
 
-    def _able(self, asked: RoomAsked) -> list[_Node]:
+    def _able(self, asked: ReservationRequested) -> list[_Node]:
         """Return the nodes that come into question: a parked replica stays where it is."""
-        parked = self._grants.get(asked.replica)
+        parked = self._reservations.get(asked.replica)
         return list(self._nodes.values()) if parked is None else [self._nodes[parked.node]]
 
-    def _short_bytes(self, node: _Node, asked: RoomAsked) -> int:
+    def _short_bytes(self, node: _Node, asked: ReservationRequested) -> int:
         """Return how much memory is missing, if any."""
         needed = asked.resources.memory_bytes - node.memory.get(asked.replica, 0)
         return needed - node.free_bytes
 
-    def _hold(self, grant: Grant, asked: RoomAsked) -> None:
+    def _hold(self, grant: Reservation, asked: ReservationRequested) -> None:
         node = self._nodes[grant.node]
         node.memory[grant.replica] = asked.resources.memory_bytes
         self._fleets[grant.replica] = asked.fleet
         for device in grant.devices:
             node.slots[device.id].holders[grant.replica] = _share(grant.fraction)
-        self._grants[grant.replica] = grant
-        self._former.pop(grant.replica, None)
+        self._reservations[grant.replica] = grant
+        self._former_devices.pop(grant.replica, None)
 
     def _make_room(self, ask: _Ask, now: float, effects: list[PlacementEffect]) -> float:
         """Ask the cheapest victims to go; return when to look again."""
-        may_be_busy = now >= ask.since_s + PATIENCE_S
-        told = {effect.replica for effect in effects if isinstance(effect, AskEviction)}
+        may_be_busy = now >= ask.since_s + EVICTION_PATIENCE_S
+        told = {effect.replica for effect in effects if isinstance(effect, RequestEviction)}
         for victim in self._victims(ask, now, may_be_busy):
             advice = self._advice_of(victim)
-            if advice is not None and not advice.is_leaving and victim not in told:
+            if advice is not None and not advice.is_terminating and victim not in told:
                 reason = f"{ask.asked.fleet} needs {_describe(ask.asked.resources)}"
-                effects.append(AskEviction(victim, reason))
-        return max(ask.since_s, now if may_be_busy else 0.0) + PATIENCE_S
+                effects.append(RequestEviction(victim, reason))
+        return max(ask.since_s, now if may_be_busy else 0.0) + EVICTION_PATIENCE_S
 
     def _victims(self, ask: _Ask, now: float, may_be_busy: bool) -> list[ReplicaId]:
         """Return the cheapest set of replicas whose going makes room, or [] when none does."""
@@ -308,7 +310,7 @@ class Placement:
         return [] if best is None else best[1]
 
     def _costs(
-        self, node: _Node, asked: RoomAsked, now: float, may_be_busy: bool
+        self, node: _Node, asked: ReservationRequested, now: float, may_be_busy: bool
     ) -> dict[ReplicaId, float]:
         """Price the going of each replica that may be asked; a fleet never evicts its own peers."""
         costs: dict[ReplicaId, float] = {}
@@ -317,7 +319,9 @@ class Placement:
             if advice is None or replica == asked.replica:
                 continue
             is_peer = self._fleets[replica] == asked.fleet and not advice.is_superseded
-            cost = None if is_peer and not advice.is_leaving else _cost(advice, now, may_be_busy)
+            cost = (
+                None if is_peer and not advice.is_terminating else _cost(advice, now, may_be_busy)
+            )
             if cost is not None:
                 costs[replica] = cost
         return costs
@@ -330,16 +334,16 @@ class Placement:
                 assert slot.free >= 0
                 assert slot.holders.keys() <= node.memory.keys()
         held = {replica for node in self._nodes.values() for replica in node.memory}
-        assert held == self._grants.keys()
-        assert self._former.keys() <= held
+        assert held == self._reservations.keys()
+        assert self._former_devices.keys() <= held
         # A parked replica that asks holds its memory meanwhile, and nothing else.
-        for replica in held & self._asks.keys():
-            assert not self._grants[replica].devices
+        for replica in held & self._waiting.keys():
+            assert not self._reservations[replica].devices
 
 
-def _cost(advice: Advice, now: float, may_be_busy: bool) -> float | None:
+def _cost(advice: EvictionCandidate, now: float, may_be_busy: bool) -> float | None:
     """Price the loss of one replica, in seconds to start it again; None: it may not be asked."""
-    if advice.is_leaving:
+    if advice.is_terminating:
         return 0.0
     if not advice.is_evictable:
         return None
@@ -353,7 +357,7 @@ def _share(fraction: float) -> int:
     return round(fraction * _WHOLE)
 
 
-def _eligible(node: _Node, gpu: GpuAsk, resources: Resources) -> list[_Slot]:
+def _eligible(node: _Node, gpu: GpuRequest, resources: Resources) -> list[_Slot]:
     """Return the devices of the right type that could hold the model if they were empty."""
     need = 0 if resources.gpu_memory_bytes is None else resources.gpu_memory_bytes / gpu.count
     return [
@@ -365,7 +369,7 @@ def _eligible(node: _Node, gpu: GpuAsk, resources: Resources) -> list[_Slot]:
 
 
 def _pick(
-    node: _Node, gpu: GpuAsk | None, resources: Resources, former: tuple[Device, ...] = ()
+    node: _Node, gpu: GpuRequest | None, resources: Resources, former: tuple[Device, ...] = ()
 ) -> list[_Slot] | None:
     """Return free devices: former ones first, then the fullest; None when there are too few."""
     if gpu is None:
@@ -390,7 +394,7 @@ def _clear(slot: _Slot, share: int, costs: dict[ReplicaId, float]) -> dict[Repli
 
 def _victims_on(
     node: _Node,
-    gpu: GpuAsk | None,
+    gpu: GpuRequest | None,
     resources: Resources,
     short_bytes: int,
     costs: dict[ReplicaId, float],

@@ -49,7 +49,7 @@ class Replica:
 
     id: ReplicaId
     revision: Revision
-    asked_s: float
+    requested_s: float
     state: ReplicaState = ReplicaState.PLACING
     history: list[tuple[ReplicaState, float]] = field(default_factory=list)
     running: set[RequestId] = field(default_factory=set)
@@ -71,18 +71,18 @@ class Replica:
         self.slots = self.revision.spec.scale.concurrency
 
     @property
-    def has_room(self) -> bool:
+    def has_free_slot(self) -> bool:
         """Return whether it can take a request now."""
         return self.state is ReplicaState.READY and len(self.running) < self.slots
 
-    def note_target(self, target: str) -> None:
+    def record_target(self, target: str) -> None:
         """Remember that it was asked for a model; bounded, for callers choose the names."""
         self.targets.pop(target, None)
         self.targets[target] = None
         if len(self.targets) > _TARGETS_MAX:
             del self.targets[next(iter(self.targets))]
 
-    def move(self, state: ReplicaState, now: float) -> None:
+    def transition(self, state: ReplicaState, now: float) -> None:
         """Take a step of the table."""
         if state not in TRANSITIONS[self.state]:
             story = " -> ".join(f"{name}@{at:.3f}" for name, at in self.history)

@@ -10,7 +10,7 @@ _STARTS = (ReplicaState.PLACING, ReplicaState.STARTING)
 _LIVE = (*_STARTS, ReplicaState.READY)
 
 
-class Roster:
+class ReplicaIndex:
     """Who there is, who is ready, who has a free slot, who idles since when."""
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class Roster:
         """Placing or starting, oldest first. Read only."""
         self.ready = 0
         """How many take requests. Read only."""
-        self.failing = 0
+        self.failed_starts = 0
         """How many starts were given up whose processes have not ended yet. Read only.
 
         Those who waited for them are told when they have, with the end of their log.
@@ -44,55 +44,55 @@ class Roster:
         """Take a replica that asks for room."""
         self._all[replica.id] = replica
         self.starting[replica.id] = replica
-        self._live[replica.revision.id] = self.live(replica.revision.id) + 1
+        self._live[replica.revision.id] = self.live_count(replica.revision.id) + 1
 
-    def ready_ones(self) -> list[Replica]:
+    def ready_replicas(self) -> list[Replica]:
         """Return those that take requests."""
         return [r for r in self._all.values() if r.state is ReplicaState.READY]
 
-    def live(self, revision: RevisionId) -> int:
+    def live_count(self, revision: RevisionId) -> int:
         """Return how many of a revision are ready or on their way."""
         return self._live.get(revision, 0)
 
-    def give_up(self, replica: Replica, reason: str) -> None:
+    def fail_start(self, replica: Replica, reason: str) -> None:
         """Mark a start as failed by the platform itself; its process is to be ended."""
         assert replica.failed_start is None
         replica.failed_start = reason
-        self.failing += 1
+        self.failed_starts += 1
 
-    def become_ready(self, replica: Replica, now: float) -> None:
+    def mark_ready(self, replica: Replica, now: float) -> None:
         """Let a started replica take requests."""
-        replica.move(ReplicaState.READY, now)
+        replica.transition(ReplicaState.READY, now)
         replica.ready_s, replica.parked_s = now, None
         del self.starting[replica.id]
         self.ready += 1
 
-    def park(self, replica: Replica, now: float) -> None:
+    def mark_parked(self, replica: Replica, now: float) -> None:
         """Move a replica that is being parked, or is needed no more, among the parked."""
         self._uncount(replica)
-        replica.move(ReplicaState.PARKED, now)
+        replica.transition(ReplicaState.PARKED, now)
         replica.parked_s = now
         self.parked[replica.id] = replica
 
-    def unpark(self, replica: Replica, now: float) -> None:
+    def mark_placing(self, replica: Replica, now: float) -> None:
         """Let a parked replica ask for room again."""
         del self.parked[replica.id]
-        replica.move(ReplicaState.PLACING, now)
-        replica.asked_s = now
+        replica.transition(ReplicaState.PLACING, now)
+        replica.requested_s = now
         self.add(replica)
 
-    def leave(self, replica: Replica, state: ReplicaState, now: float) -> None:
+    def take_out_of_service(self, replica: Replica, state: ReplicaState, now: float) -> None:
         """Move a replica to PARKING, DRAINING, STOPPING or GONE; it takes no more requests."""
         if replica.state is ReplicaState.READY:
             self.ready -= 1
             self._free.pop(replica.id, None)
-            self.wake(replica)
+            self.mark_busy(replica)
         self._uncount(replica)
         self.parked.pop(replica.id, None)
-        replica.move(state, now)
+        replica.transition(state, now)
         if state is ReplicaState.GONE:
             del self._all[replica.id]
-            self.failing -= replica.failed_start is not None
+            self.failed_starts -= replica.failed_start is not None
 
     def _uncount(self, replica: Replica) -> None:
         """Take a replica out of those that are ready or on their way."""
@@ -103,7 +103,7 @@ class Roster:
             if not self._live[revision]:
                 del self._live[revision]
 
-    def offer(self, replica: Replica) -> None:
+    def mark_free(self, replica: Replica) -> None:
         """Note that a ready replica has a free slot."""
         self._free[replica.id] = replica
 
@@ -114,20 +114,20 @@ class Roster:
         """
         return self._free.popitem()[1] if self._free else None
 
-    def take_free_with(self, target: str) -> Replica | None:
+    def take_free_for(self, target: str) -> Replica | None:
         """Return one that was asked for the model before, else whoever is free."""
         for replica in reversed(self._free.values()):
             if target in replica.targets:
                 return self._free.pop(replica.id)
         return self.take_free()
 
-    def rest(self, replica: Replica, now: float) -> None:
+    def mark_idle(self, replica: Replica, now: float) -> None:
         """Start the idle clock of a replica that works on nothing."""
         if replica.idle_since_s is None:
             replica.idle_since_s = now
             self._idle[replica.id] = replica
 
-    def wake(self, replica: Replica) -> None:
+    def mark_busy(self, replica: Replica) -> None:
         """Stop its idle clock."""
         self._idle.pop(replica.id, None)
         replica.idle_since_s = None
@@ -138,11 +138,13 @@ class Roster:
 
     def check(self) -> None:
         """Assert that every index agrees with the replicas."""
-        ready = self.ready_ones()
+        ready = self.ready_replicas()
         assert self.ready == len(ready)
         assert set(self._idle) == {r.id for r in ready if not r.running}
-        assert set(self._free) == {r.id for r in ready if r.has_room}
-        assert self.failing == sum(1 for r in self._all.values() if r.failed_start is not None)
+        assert set(self._free) == {r.id for r in ready if r.has_free_slot}
+        assert self.failed_starts == sum(
+            1 for r in self._all.values() if r.failed_start is not None
+        )
         live = Counter(r.revision.id for r in self._all.values() if r.state in _LIVE)
         assert self._live == dict(live)
         parked = {r.id for r in self._all.values() if r.state is ReplicaState.PARKED}

@@ -10,7 +10,7 @@ from coldspark.fleet.replica import Replica
 from coldspark.spec.types import RequestId
 
 
-class Request(Struct, eq=False):
+class OpenRequest(Struct, eq=False):
     """One request that its caller holds open. A Struct, as one is made for every request."""
 
     arrived_s: float
@@ -24,19 +24,19 @@ class Request(Struct, eq=False):
     """How long it may run; None: the deadline from its arrival on holds."""
 
 
-class RequestBook:
+class RequestQueue:
     """Every request from arrival to its end; no call scans those it does not concern."""
 
     def __init__(self) -> None:
-        self.opened: dict[RequestId, Request] = {}
+        self.opened: dict[RequestId, OpenRequest] = {}
         """Those that wait or run. Read only."""
-        self._queue: OrderedDict[RequestId, Request] = OrderedDict()
+        self._queue: OrderedDict[RequestId, OpenRequest] = OrderedDict()
         self._deadlines: Deadlines[RequestId] = Deadlines()
         self._aborting: dict[RequestId, Replica] = {}
         # Of those being aborted; one that is not in here any more is overdue.
         self._abort_limits: Deadlines[RequestId] = Deadlines()
         self.queued_bytes = 0
-        self.timed_runs = 0
+        self.run_limited = 0
         """Open requests whose deadline moves when a replica takes them."""
 
     @property
@@ -50,54 +50,54 @@ class RequestBook:
         return len(self.opened)
 
     @property
-    def first(self) -> Request | None:
+    def oldest(self) -> OpenRequest | None:
         """Return the one that has waited longest."""
         return next(iter(self._queue.values()), None)
 
-    def add(self, name: RequestId, request: Request) -> None:
+    def add(self, name: RequestId, request: OpenRequest) -> None:
         """Take a new request."""
         assert name not in self.opened
         assert name not in self._aborting
         self.opened[name] = request
         self._deadlines.add(name, request.deadline_s)
         if request.run_s is not None:
-            self.timed_runs += 1
+            self.run_limited += 1
 
-    def run_until(self, name: RequestId, deadline_s: float) -> None:
+    def set_deadline(self, name: RequestId, deadline_s: float) -> None:
         """Move the deadline of a request that a replica takes now."""
         self.opened[name].deadline_s = deadline_s
         self._deadlines.add(name, deadline_s)
 
-    def wait(self, name: RequestId) -> None:
+    def enqueue(self, name: RequestId) -> None:
         """Put a request at the end of the queue."""
         request = self.opened[name]
         self._queue[name] = request
         self.queued_bytes += request.size_bytes
 
-    def next(self) -> tuple[RequestId, Request]:
+    def dequeue(self) -> tuple[RequestId, OpenRequest]:
         """Take the first request out of the queue."""
         name, request = self._queue.popitem(last=False)
         self.queued_bytes -= request.size_bytes
         return name, request
 
-    def find(self, name: RequestId) -> Request | None:
+    def find(self, name: RequestId) -> OpenRequest | None:
         """Return an open request."""
         return self.opened.get(name)
 
-    def finish(self, name: RequestId) -> Request | None:
+    def finish(self, name: RequestId) -> OpenRequest | None:
         """Forget a request that its replica is done with; None when it was not open."""
-        self._deadlines.drop(name)
+        self._deadlines.remove(name)
         request = self.opened.pop(name, None)
         if request is not None and request.run_s is not None:
-            self.timed_runs -= 1
+            self.run_limited -= 1
         return request
 
-    def drop(self, name: RequestId, give_up_by_s: float) -> Replica | None:
+    def abort(self, name: RequestId, give_up_by_s: float) -> Replica | None:
         """Forget a request that was answered otherwise; return the replica that must give it up."""
         request = self.opened.pop(name)
-        self._deadlines.drop(name)
+        self._deadlines.remove(name)
         if request.run_s is not None:
-            self.timed_runs -= 1
+            self.run_limited -= 1
         if request.replica is None:
             del self._queue[name]
             self.queued_bytes -= request.size_bytes
@@ -106,9 +106,9 @@ class RequestBook:
         self._abort_limits.add(name, give_up_by_s)
         return request.replica
 
-    def given_up(self, name: RequestId) -> Replica | None:
+    def complete_abort(self, name: RequestId) -> Replica | None:
         """Forget a dropped request that its replica has let go of; return the replica."""
-        self._abort_limits.drop(name)
+        self._abort_limits.remove(name)
         return self._aborting.pop(name, None)
 
     def clear_queue(self) -> list[RequestId]:
@@ -116,18 +116,18 @@ class RequestBook:
         names = list(self._queue)
         for name in names:
             if self.opened.pop(name).run_s is not None:
-                self.timed_runs -= 1
-            self._deadlines.drop(name)
+                self.run_limited -= 1
+            self._deadlines.remove(name)
         self._queue.clear()
         self.queued_bytes = 0
         return names
 
-    def expired(self, now: float) -> Iterator[tuple[RequestId, Request]]:
+    def expired(self, now: float) -> Iterator[tuple[RequestId, OpenRequest]]:
         """Yield open requests whose deadline has passed. The caller drops each."""
         for name in self._deadlines.due(now):
             yield name, self.opened[name]
 
-    def overdue(self, now: float) -> list[Replica]:
+    def overdue_replicas(self, now: float) -> list[Replica]:
         """Return, once each, replicas that should have given up a dropped request by now."""
         late = [self._aborting[name] for name in self._abort_limits.due(now)]
         return list({replica.id: replica for replica in late}.values())
@@ -153,7 +153,7 @@ class RequestBook:
         assert self.queued_bytes == sum(request.size_bytes for request in self._queue.values())
         assert len(self._deadlines) == len(self.opened)
         timed = [request for request in self.opened.values() if request.run_s is not None]
-        assert self.timed_runs == len(timed)
+        assert self.run_limited == len(timed)
         assert all(name in self._deadlines for name in self.opened)
         assert all(name in self._aborting for name in self._abort_limits)
         self._deadlines.check()

@@ -8,7 +8,7 @@ budget of failed starts, the fleet goes back to the old one, which never stopped
 from dataclasses import dataclass
 
 from coldspark.fleet.replica import Replica
-from coldspark.fleet.replica_lifecycle import Lives
+from coldspark.fleet.replica_lifecycle import ReplicaLifecycle
 from coldspark.fleet.state import FleetState
 from coldspark.spec.messages import FleetEffect, RolledBack, RolledOut
 from coldspark.spec.types import Failure, Revision
@@ -25,9 +25,9 @@ class _Underway:
 class Rollout:
     """The change of one fleet's revision."""
 
-    def __init__(self, state: FleetState, lives: Lives) -> None:
+    def __init__(self, state: FleetState, lives: ReplicaLifecycle) -> None:
         self._state = state
-        self._lives = lives
+        self._lifecycle = lives
         self._underway: _Underway | None = None
         self.failure: str | None = None
         """Why the last update was taken back."""
@@ -40,17 +40,17 @@ class Rollout:
     def adopt(self, revision: Revision, now: float, effects: list[FleetEffect]) -> None:
         """Run another revision: one new replica for each ready old one, then the old one goes."""
         previous = self._state.revision
-        self._state.follow(revision)
+        self._state.adopt(revision)
         if revision.id == previous.id:
             return
         if self._underway is not None and self._underway.previous.id != revision.id:
             previous = self._underway.previous
-        self._state.budget.forgive()
+        self._state.start_budget.reset()
         self.failure = self._underway = None
         self._call_off_starts(now, effects)
         self._begin(previous, now, effects)
 
-    def rebound(self) -> None:
+    def clamp_to_bounds(self) -> None:
         """Let what ends it lie within a floor and a ceiling that may be new."""
         if self._underway is not None:
             scale = self._state.scale
@@ -58,29 +58,29 @@ class Rollout:
             self._underway.wanted = max(wanted, scale.replicas_min)
 
     def _call_off_starts(self, now: float, effects: list[FleetEffect]) -> None:
-        for replica in list(self._state.roster.starting.values()):
+        for replica in list(self._state.replicas.starting.values()):
             if not self._is_new(replica):
-                self._lives.call_off(replica, now, "another revision was adopted", effects)
-        for replica in list(self._state.roster.parked.values()):
+                self._lifecycle.cancel_start(replica, now, "another revision was adopted", effects)
+        for replica in list(self._state.replicas.parked.values()):
             if not self._is_new(replica):
-                self._lives.stop(replica, now, "another revision was adopted", effects, 0.0)
+                self._lifecycle.stop(replica, now, "another revision was adopted", effects, 0.0)
 
     def _begin(self, previous: Revision, now: float, effects: list[FleetEffect]) -> None:
         state, scale = self._state, self._state.scale
-        old = state.roster.ready - self._fresh
+        old = state.replicas.ready - self._fresh
         if not old:
             effects.append(RolledOut(state.revision))
             return
-        wanted = max(scale.replicas_min, min(state.roster.ready, scale.replicas_max))
+        wanted = max(scale.replicas_min, min(state.replicas.ready, scale.replicas_max))
         self._underway = _Underway(previous, wanted)
         reason = f"roll out over {old} of {previous.id}"
-        self._lives.ask(wanted - self._fresh, reason, now, effects)
+        self._lifecycle.request(wanted - self._fresh, reason, now, effects)
 
     @property
     def _fresh(self) -> int:
         """Return how many of the new revision are ready: all that are starting are of it."""
-        roster = self._state.roster
-        return roster.live(self._state.revision.id) - len(roster.starting)
+        roster = self._state.replicas
+        return roster.live_count(self._state.revision.id) - len(roster.starting)
 
     def resume(self, now: float, effects: list[FleetEffect]) -> None:
         """End it when it is done; else, when nothing is on its way, try again what is missing."""
@@ -89,23 +89,23 @@ class Rollout:
             return
         if self._is_done(self._underway):
             self._conclude(now, effects)
-        elif not (state.roster.starting or state.roster.failing):
+        elif not (state.replicas.starting or state.replicas.failed_starts):
             missing = self._underway.wanted - self._fresh
-            allowed = state.budget.allowed(missing, now)
-            self._lives.ask(allowed, "roll out: try again", now, effects)
+            allowed = state.start_budget.allowed(missing, now)
+            self._lifecycle.request(allowed, "roll out: try again", now, effects)
 
-    def became_ready(self, replica: Replica, now: float, effects: list[FleetEffect]) -> None:
+    def replica_ready(self, replica: Replica, now: float, effects: list[FleetEffect]) -> None:
         """Let a replica that became ready take an old one's place."""
         if self._underway is None or not self._is_new(replica):
             return
-        if self._state.roster.ready > self._underway.wanted and not self._is_done(self._underway):
+        if self._state.replicas.ready > self._underway.wanted and not self._is_done(self._underway):
             self._send_away(self._old()[:1], now, effects)
         self.resume(now, effects)
 
     def _is_done(self, underway: _Underway) -> bool:
         """Return whether there are enough new ones, or some and no old one any more."""
         fresh = self._fresh
-        return fresh >= underway.wanted or 0 < fresh == self._state.roster.ready
+        return fresh >= underway.wanted or 0 < fresh == self._state.replicas.ready
 
     def _conclude(self, now: float, effects: list[FleetEffect]) -> None:
         self._underway = None
@@ -114,15 +114,15 @@ class Rollout:
 
     def _old(self) -> list[Replica]:
         """Return ready replicas that are to be replaced, the least busy first."""
-        old = [r for r in self._state.roster.ready_ones() if not self._is_new(r)]
+        old = [r for r in self._state.replicas.ready_replicas() if not self._is_new(r)]
         return sorted(old, key=lambda replica: len(replica.running))
 
     def _send_away(self, old: list[Replica], now: float, effects: list[FleetEffect]) -> None:
         for replica in old:
             reason = f"replaced by {self._state.revision.id}"
-            self._lives.send_away(replica, now, reason, effects)
+            self._lifecycle.drain(replica, now, reason, effects)
 
-    def owns(self, replica: Replica) -> bool:
+    def includes(self, replica: Replica) -> bool:
         """Return whether a replica is one of those being rolled out."""
         return self._underway is not None and self._is_new(replica)
 
@@ -137,14 +137,14 @@ class Rollout:
         self, previous: Revision, failure: Failure, now: float, effects: list[FleetEffect]
     ) -> None:
         failed = self._state.revision
-        self._state.follow(previous)
+        self._state.adopt(previous)
         self._underway = None
-        self._state.budget.forgive()
+        self._state.start_budget.reset()
         self.failure = f"update to {failed.id} taken back: {failure.message}"
-        self._state.note(now, f"roll back to {previous.id}", failure.message)
+        self._state.record_decision(now, f"roll back to {previous.id}", failure.message)
         self._call_off_starts(now, effects)
         for replica in self._old():
-            self._lives.send_away(replica, now, "its revision was taken back", effects)
+            self._lifecycle.drain(replica, now, "its revision was taken back", effects)
         effects.append(RolledBack(previous, self.failure))
 
     def abandon(self) -> None:
@@ -157,12 +157,14 @@ class Rollout:
     def check(self) -> None:
         """Assert what must hold after every step."""
         state, underway = self._state, self._underway
-        assert all(self._is_new(replica) for replica in state.roster.starting.values())
+        assert all(self._is_new(replica) for replica in state.replicas.starting.values())
         if underway is None:
             assert not self._old(), "a revision serves that nobody asked for"
             return
         assert underway.previous.id != state.revision.id
         assert not self._is_done(underway), "a finished roll-out is still underway"
         assert underway.failed_starts < state.scale.failed_starts_max
-        is_awaited = state.roster.starting or state.roster.failing or state.budget.failed
+        is_awaited = (
+            state.replicas.starting or state.replicas.failed_starts or state.start_budget.failed
+        )
         assert is_awaited, "an update waits for nothing"

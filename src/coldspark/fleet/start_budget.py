@@ -21,7 +21,7 @@ class StartBudget:
         self.failure: Failure | None = None
         """Why the budget is spent; None while starts are tried."""
 
-    def wait_s(self, now: float) -> float:
+    def retry_in_s(self, now: float) -> float:
         """Return how long no start is tried, 0 when one may be."""
         return max(0.0, self.retry_s - now)
 
@@ -31,18 +31,18 @@ class StartBudget:
             return starts
         return min(1, starts) if now >= self.retry_s else 0
 
-    def fail(self, now: float) -> None:
+    def record_failure(self, now: float) -> None:
         """Count a failed start and back off."""
         self.failed += 1
         backoff_s = BACKOFF_FIRST_S * 2.0 ** min(10, self.failed - 1)
         self.retry_s = now + min(BACKOFF_MAX_S, backoff_s)
 
-    def give_up(self, failure: Failure, now: float) -> None:
+    def exhaust(self, failure: Failure, now: float) -> None:
         """Spend the budget: no start for a while."""
         self.failure = failure
         self.retry_s = now + FAILED_PAUSE_S
 
-    def forgive(self) -> None:
+    def reset(self) -> None:
         """Forget the failures: a replica became ready, or another revision shall run."""
         self.failed = 0
         self.failure = None

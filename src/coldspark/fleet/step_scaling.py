@@ -25,7 +25,7 @@ class AdjustmentType(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class StepAdjustment:
     """What to do for breaches between two bounds; None is open."""
 
     lower: float | None = None
@@ -39,7 +39,7 @@ class Step:
                 f" bound {self.upper:g}"
             )
 
-    def takes(self, breach: float) -> bool:
+    def contains(self, breach: float) -> bool:
         """Return whether a breach lies between the bounds."""
         lower = -math.inf if self.lower is None else self.lower
         upper = math.inf if self.upper is None else self.upper
@@ -47,11 +47,11 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Steps:
+class StepAdjustments:
     """A step policy's steps."""
 
     kind: AdjustmentType
-    steps: tuple[Step, ...]
+    steps: tuple[StepAdjustment, ...]
     magnitude_min: int = 0
     """The least change of a percentage."""
 
@@ -65,9 +65,9 @@ class Steps:
             raise ValueError(f"the least adjustment {self.magnitude_min} must not be negative")
 
 
-def adjusted(steps: Steps, capacity: int, breach: float) -> int | None:
+def step_capacity(steps: StepAdjustments, capacity: int, breach: float) -> int | None:
     """Return the capacity that a breach asks for; None where no step is for it."""
-    step = next((one for one in steps.steps if one.takes(breach)), None)
+    step = next((one for one in steps.steps if one.contains(breach)), None)
     if step is None:
         return None
     match steps.kind:
@@ -80,7 +80,7 @@ def adjusted(steps: Steps, capacity: int, breach: float) -> int | None:
     return min(max(0, found), CAPACITY_MAX)
 
 
-def tracked(capacity: int, metric: float, target: float) -> int:
+def target_tracking_capacity(capacity: int, metric: float, target: float) -> int:
     """Return the capacity at which a metric that is inverse to it would be at its target.
 
     Worked number: capacity 2, metric 1.0, target 0.7: ceil(2 * 1.0 / 0.7) = 3. From nothing it
@@ -100,7 +100,7 @@ def _change(share: float, magnitude_min: int) -> int:
     return size if share > 0 else -size
 
 
-def _refuse_gaps(steps: Sequence[Step]) -> None:
+def _refuse_gaps(steps: Sequence[StepAdjustment]) -> None:
     ordered = sorted(steps, key=lambda one: -math.inf if one.lower is None else one.lower)
     for before, after in pairwise(ordered):
         if before.upper != after.lower or before.upper is None:
@@ -121,7 +121,7 @@ def _refuse_gaps(steps: Sequence[Step]) -> None:
         )
 
 
-def _shown(step: Step) -> str:
+def _shown(step: StepAdjustment) -> str:
     lower = "-inf" if step.lower is None else f"{step.lower:g}"
     upper = "+inf" if step.upper is None else f"{step.upper:g}"
     return f"{lower}..{upper}"

@@ -9,9 +9,9 @@ from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from coldspark.http.context import Context
-from coldspark.http.door_match import Target
-from coldspark.http.pipeline import Wire
+from coldspark.http.context import HttpContext
+from coldspark.http.door_match import RequestTarget
+from coldspark.http.pipeline import ConnectionPort
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application, HTTPScope
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class AsgiTurn:
+class AsgiRequest:
     """A request for the Starlette app. Its body streams in while the app runs."""
 
     def __init__(
         self,
-        context: Context,
-        wire: Wire,
+        context: HttpContext,
+        wire: ConnectionPort,
         transport: asyncio.Transport,
-        target: Target,
+        target: RequestTarget,
         raw_headers: list[tuple[bytes, bytes]],
         *,
         is_keep_alive: bool,
@@ -55,7 +55,7 @@ class AsgiTurn:
             on_response=self._on_response,
         )
 
-    def take_turn(self) -> None:
+    def start(self) -> None:
         """Start the app."""
         if self._context.is_draining:
             self._cycle.keep_alive = False
@@ -94,7 +94,7 @@ class AsgiTurn:
         self._cycle.more_body = False
         self._cycle.message_event.set()
 
-    def drop(self) -> None:
+    def disconnect(self) -> None:
         """Let the app hear that the caller hung up."""
         self._cycle.disconnected = True
         self._cycle.message_event.set()
@@ -116,12 +116,12 @@ class AsgiTurn:
         # An app that answers early leaves a body behind: it is read and dropped.
         self._flow.resume_reading()
         self._flow.resume_writing()
-        self._wire.finished(self._cycle.keep_alive)
+        self._wire.finish_request(self._cycle.keep_alive)
 
 
 def _scope(
     transport: asyncio.Transport,
-    target: Target,
+    target: RequestTarget,
     raw_headers: list[tuple[bytes, bytes]],
     *,
     is_old: bool,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from coldspark.errors import ColdsparkError, StorageFull
-from coldspark.http.pipeline import Wire
+from coldspark.http.pipeline import ConnectionPort
 from coldspark.platform.body_stream import HELD_BYTES_MAX, BodyStream
 
 _PIECE_BYTES = 256 * 1024
@@ -22,7 +22,7 @@ BYTES_MAX = 4 * 1024**3
 """Of all bodies that wait at once."""
 
 
-class SpoolRoom:
+class SpoolQuota:
     """Where bodies wait, and how much of them there is."""
 
     def __init__(self, directory: Path | None = None, bytes_max: int = BYTES_MAX) -> None:
@@ -46,10 +46,12 @@ class SpoolRoom:
         self.used_bytes -= size_bytes
 
 
-class Spool:
+class BodySpool:
     """One body: written first, then read. One thing at a time is done to its file."""
 
-    def __init__(self, wire: Wire, room: SpoolRoom, on_error: Callable[[ColdsparkError], None]):
+    def __init__(
+        self, wire: ConnectionPort, room: SpoolQuota, on_error: Callable[[ColdsparkError], None]
+    ):
         self._wire = wire
         self._room = room
         self._on_error = on_error
@@ -72,7 +74,7 @@ class Spool:
         self._pending.append(data)
         self._pending_bytes += len(data)
         if self._pending_bytes >= HELD_BYTES_MAX:
-            self._wire.hold_body()
+            self._wire.pause_body()
         self._go_on()
 
     def end(self, on_whole: Callable[[str], None]) -> None:
@@ -92,7 +94,7 @@ class Spool:
         if not self._is_closed:
             self._is_closed = True
             self._room.give_back(self.size_bytes)
-            self._wire.release_body()
+            self._wire.resume_body()
             self._go_on()
 
     def _go_on(self) -> None:
@@ -140,7 +142,7 @@ class Spool:
 
     def _wrote(self, _: bytes) -> None:
         if self._pending_bytes < HELD_BYTES_MAX:
-            self._wire.release_body()
+            self._wire.resume_body()
 
     def _read(self, at: int) -> bytes:
         assert self._file is not None

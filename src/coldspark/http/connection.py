@@ -13,31 +13,31 @@ from math import inf
 from typing import cast
 
 from coldspark import clock
-from coldspark.http.asgi_request import AsgiTurn
-from coldspark.http.context import Context
+from coldspark.http.asgi_request import AsgiRequest
+from coldspark.http.context import HttpContext
 from coldspark.http.door import Route
 from coldspark.http.head import Head, read_head
-from coldspark.http.invocation_handler import Exchange
-from coldspark.http.parser import Reader, Reading
-from coldspark.http.pipeline import Refusal, Turn
+from coldspark.http.invocation_handler import InvocationHandler
+from coldspark.http.parser import ParserState, RequestParser
+from coldspark.http.pipeline import PipelinedRequest, RefusedRequest
 
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER on, zero seconds: closing sends RST."""
 
 
-class Connection(Reader, asyncio.Protocol):
+class Connection(RequestParser, asyncio.Protocol):
     """Implements ``Wire`` for its turns and ``Held`` for the server."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: HttpContext) -> None:
         super().__init__(context)
         self._transport: asyncio.Transport | None = None
         self._is_head_timed = False
         self._deadline_s = inf
-        self._incoming: Turn | None = None
+        self._incoming: PipelinedRequest | None = None
         """The request that is being read."""
-        self._active: Turn | None = None
+        self._active: PipelinedRequest | None = None
         """The request that is being answered."""
-        self._waiting: deque[Turn] = deque()
+        self._waiting: deque[PipelinedRequest] = deque()
         self._is_advancing = False
         self._is_write_paused = False
         self._unsent_bytes = 0
@@ -51,8 +51,8 @@ class Connection(Reader, asyncio.Protocol):
         """Begin to serve."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass of it.
         context = self._context
-        self._deadline_s = clock.monotonic_s() + context.bounds.head_timeout_s
-        is_full = len(context.connections) >= context.bounds.connections_max
+        self._deadline_s = clock.monotonic_s() + context.limits.head_timeout_s
+        is_full = len(context.connections) >= context.limits.connections_max
         context.connections.add(self)
         if is_full:
             self._refuse(503, "Too many connections are open.")
@@ -60,11 +60,11 @@ class Connection(Reader, asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel what runs: its caller is gone."""
         self._unwatch()
-        self._context.forget(self)
+        self._context.remove_connection(self)
         self._transport = None
         self._waiting.clear()
         if self._active is not None:
-            self._active.drop()
+            self._active.disconnect()
         self._active = self._incoming = None
 
     def pause_writing(self) -> None:
@@ -94,14 +94,14 @@ class Connection(Reader, asyncio.Protocol):
         if self._active is None and not self._waiting and not self._is_write_paused:
             self._deadline_s = inf
             self._active = turn = self._exchange(route, head)
-            turn.take_whole(body)
+            turn.start_whole(body)
             return
         self._begin_known(route, head)
         self._grow(body)
         self._complete()
 
-    def _exchange(self, route: Route, head: Head) -> Exchange:
-        return Exchange(self._context, self, route, head, is_keep_alive=True, is_old=False)
+    def _exchange(self, route: Route, head: Head) -> InvocationHandler:
+        return InvocationHandler(self._context, self, route, head, is_keep_alive=True, is_old=False)
 
     def _grow(self, data: bytes) -> None:
         if self._incoming is not None:
@@ -114,14 +114,14 @@ class Connection(Reader, asyncio.Protocol):
         if turn is not None:
             turn.complete()
 
-    def _turn(self) -> Turn:
+    def _turn(self) -> PipelinedRequest:
         context = self._context
-        target = context.dispatch.target(self._method, self._url)
+        target = context.door_matcher.match(self._method, self._url)
         is_old = self._version == "1.0"
         is_keep_alive = self._parser.should_keep_alive()
         if target.route is None:
             assert self._transport is not None
-            return AsgiTurn(
+            return AsgiRequest(
                 context,
                 self,
                 self._transport,
@@ -135,19 +135,19 @@ class Connection(Reader, asyncio.Protocol):
         )
         if is_keep_alive and not is_old:
             self._lesson = target.route, head
-        return Exchange(
+        return InvocationHandler(
             context, self, target.route, head, is_keep_alive=is_keep_alive, is_old=is_old
         )
 
-    def _start(self, turn: Turn) -> None:
+    def _start(self, turn: PipelinedRequest) -> None:
         self._incoming = turn
         if self._active is None and not self._waiting and not self._is_write_paused:
             self._active = turn
-            turn.take_turn()
+            turn.start()
             return
         self._waiting.append(turn)
         self._advance()
-        if len(self._waiting) >= self._context.bounds.pipeline_max:
+        if len(self._waiting) >= self._context.limits.pipeline_max:
             self._pause_reading()
 
     def _advance(self) -> None:
@@ -158,26 +158,26 @@ class Connection(Reader, asyncio.Protocol):
         try:
             while self._waiting and self._active is None and not self._is_write_paused:
                 self._active = turn = self._waiting.popleft()
-                turn.take_turn()
+                turn.start()
         finally:
             self._is_advancing = False
 
     def _refuse(self, status: int, message: str) -> None:
         """Answer what is no request, once everything before it is answered; then end."""
-        if self._reading is Reading.DEAF:
+        if self._reading is ParserState.CLOSED:
             return
         broken, self._incoming = self._incoming, None
-        self._reading = Reading.DEAF
+        self._reading = ParserState.CLOSED
         if broken is not None and broken is self._active:
-            broken.drop()
+            broken.disconnect()
             self._active = None
-            if isinstance(broken, AsgiTurn):
+            if isinstance(broken, AsgiRequest):
                 self.abort()  # Its reply may have begun.
                 return
         elif broken is not None and broken in self._waiting:
             self._waiting.remove(broken)
         self._pause_reading()
-        self._waiting.append(Refusal(self, status, message))
+        self._waiting.append(RefusedRequest(self, status, message))
         self._advance()
 
     # --- Wire: what a turn may do -------------------------------------------------------------
@@ -187,14 +187,14 @@ class Connection(Reader, asyncio.Protocol):
         if self._transport is not None:
             self._transport.write(data)
 
-    def deafen(self) -> None:
+    def stop_reading(self) -> None:
         """Take no more requests; drop what is still being sent."""
-        self._reading = Reading.DEAF
+        self._reading = ParserState.CLOSED
         self._incoming = None
         self._is_body_held = False
         self._pause_reading()
 
-    def hold_body(self) -> None:
+    def pause_body(self) -> None:
         """Read no more for now; a caller who hangs up is noticed all the same."""
         transport = self._transport
         if transport is None or transport.is_closing() or self._is_body_held:
@@ -203,19 +203,19 @@ class Connection(Reader, asyncio.Protocol):
         transport.pause_reading()
         if self._watched is None and (handle := transport.get_extra_info("socket")) is not None:
             self._watched = handle.fileno()
-            self._context.hang_ups.watch(handle.fileno(), self.abort)
+            self._context.disconnect_watcher.watch(handle.fileno(), self.abort)
 
-    def release_body(self) -> None:
+    def resume_body(self) -> None:
         """Read on."""
         if not self._is_body_held:
             return
         self._is_body_held = False
-        if len(self._waiting) < self._context.bounds.pipeline_max:
+        if len(self._waiting) < self._context.limits.pipeline_max:
             self._resume_reading()
-        if self._reading is Reading.BODY:
+        if self._reading is ParserState.BODY:
             self._wait_for_more()
 
-    def finished(self, is_keep_alive: bool) -> None:
+    def finish_request(self, is_keep_alive: bool) -> None:
         """End the turn: the next one begins, or the connection ends."""
         self._active = None
         transport = self._transport
@@ -227,8 +227,8 @@ class Connection(Reader, asyncio.Protocol):
         if self._waiting:
             self._resume_reading()
             self._advance()
-        elif self._reading is Reading.BETWEEN:
-            self._deadline_s = clock.monotonic_s() + self._context.bounds.idle_timeout_s
+        elif self._reading is ParserState.BETWEEN:
+            self._deadline_s = clock.monotonic_s() + self._context.limits.idle_timeout_s
 
     def break_off(self, *, is_reset: bool) -> None:
         """End the connection so that no caller takes what was sent for whole."""
@@ -246,7 +246,7 @@ class Connection(Reader, asyncio.Protocol):
 
         Closing a socket with unread bytes sends a reset, which can overtake the reply.
         """
-        is_all_read = self._reading is Reading.BETWEEN and not self._waiting
+        is_all_read = self._reading is ParserState.BETWEEN and not self._waiting
         if is_all_read or transport.is_closing():
             self._close(transport)
             return
@@ -260,9 +260,9 @@ class Connection(Reader, asyncio.Protocol):
 
     def _close_soon(self) -> None:
         """Serve nothing more, and let the sweep cut the connection if it does not end."""
-        self._reading = Reading.DEAF
+        self._reading = ParserState.CLOSED
         self._waiting.clear()
-        self._deadline_s = clock.monotonic_s() + self._context.bounds.linger_timeout_s
+        self._deadline_s = clock.monotonic_s() + self._context.limits.linger_timeout_s
 
     # --- Held: what the server may do ---------------------------------------------------------
 
@@ -281,10 +281,10 @@ class Connection(Reader, asyncio.Protocol):
     # --- time limits --------------------------------------------------------------------------
 
     def _wait_for_more(self) -> None:
-        now_s, bounds = clock.monotonic_s(), self._context.bounds
-        if self._reading is Reading.BODY:
+        now_s, bounds = clock.monotonic_s(), self._context.limits
+        if self._reading is ParserState.BODY:
             self._deadline_s = now_s + bounds.body_timeout_s
-        elif self._reading is Reading.HEAD and not self._is_head_timed:
+        elif self._reading is ParserState.HEAD and not self._is_head_timed:
             self._is_head_timed = True  # Every byte of progress must not extend it.
             self._deadline_s = now_s + bounds.head_timeout_s
 
@@ -296,9 +296,9 @@ class Connection(Reader, asyncio.Protocol):
         if self._is_excused(transport, now_s):
             return
         match self._reading:
-            case Reading.HEAD:
+            case ParserState.HEAD:
                 self._refuse(408, "The head of the request did not arrive in time.")
-            case Reading.BETWEEN if transport.get_write_buffer_size() == 0:
+            case ParserState.BETWEEN if transport.get_write_buffer_size() == 0:
                 self._close(transport)
             case _:
                 transport.abort()
@@ -308,9 +308,9 @@ class Connection(Reader, asyncio.Protocol):
         unsent, before = transport.get_write_buffer_size(), self._unsent_bytes
         self._unsent_bytes = unsent
         is_reading_us = unsent > 0 and (before == 0 or unsent < before)
-        is_held_up = self._reading is Reading.BODY and not transport.is_reading()
+        is_held_up = self._reading is ParserState.BODY and not transport.is_reading()
         if is_reading_us or is_held_up:
-            self._deadline_s = now_s + self._context.bounds.body_timeout_s
+            self._deadline_s = now_s + self._context.limits.body_timeout_s
         return is_reading_us or is_held_up
 
     def _pause_reading(self) -> None:
@@ -327,7 +327,7 @@ class Connection(Reader, asyncio.Protocol):
     def _unwatch(self) -> None:
         descriptor, self._watched = self._watched, None
         if descriptor is not None:
-            self._context.hang_ups.unwatch(descriptor, self.abort)
+            self._context.disconnect_watcher.unwatch(descriptor, self.abort)
 
 
 def _set_reset(transport: asyncio.Transport) -> None:

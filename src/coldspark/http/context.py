@@ -9,11 +9,11 @@ from typing import Protocol
 from starlette.types import ASGIApp
 
 from coldspark import clock
-from coldspark.http.auth.authentication import Gate
-from coldspark.http.body_spool import SpoolRoom
-from coldspark.http.counters import Tally
-from coldspark.http.disconnect_watcher import HangUps
-from coldspark.http.door_match import Dispatch
+from coldspark.http.auth.authentication import Authentication
+from coldspark.http.body_spool import SpoolQuota
+from coldspark.http.counters import RequestCounters
+from coldspark.http.disconnect_watcher import DisconnectWatcher
+from coldspark.http.door_match import DoorMatcher
 from coldspark.http.request_ids import request_ids
 from coldspark.http.retries import Retries
 from coldspark.platform.ports import Platform
@@ -21,7 +21,7 @@ from coldspark.spec.types import RequestId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
+class HttpLimits:
     """How much, and how slowly, a client may send."""
 
     head_bytes_max: int = 64 * 1024
@@ -36,7 +36,7 @@ class Bounds:
     """To read a refusal, once it was sent."""
 
 
-class Held(Protocol):
+class ServerConnection(Protocol):
     """A connection, as the server holds it."""
 
     def expire(self, now_s: float) -> None:
@@ -49,16 +49,16 @@ class Held(Protocol):
         """Close now."""
 
 
-class Ending:
+class ShutdownSignal:
     """The word that the server ends, for replies that would never end by themselves."""
 
     def __init__(self) -> None:
-        self.has_come = False
+        self.is_set = False
         self._wakes: set[Callable[[], None]] = set()
 
-    def come(self) -> None:
+    def set(self) -> None:
         """Tell everyone who watches."""
-        self.has_come = True
+        self.is_set = True
         for wake in list(self._wakes):
             wake()
 
@@ -72,25 +72,25 @@ class Ending:
 
 
 @dataclass(slots=True, kw_only=True)
-class Context:
+class HttpContext:
     """One gateway's shared state. Used on the event loop's thread only."""
 
     platform: Platform
-    dispatch: Dispatch
-    gate: Gate
+    door_matcher: DoorMatcher
+    authentication: Authentication
     app: ASGIApp
     """What answers every route that is no invocation."""
-    tally: Tally
-    bounds: Bounds = field(default_factory=Bounds)
-    connections: set[Held] = field(default_factory=set)
+    counters: RequestCounters
+    limits: HttpLimits = field(default_factory=HttpLimits)
+    connections: set[ServerConnection] = field(default_factory=set)
     ids: Iterator[RequestId] = field(default_factory=request_ids)
     tasks: asyncio.TaskGroup | None = None
     running: set[asyncio.Task[None]] = field(default_factory=set)
     """The app's requests."""
-    ending: Ending = field(default_factory=Ending)
+    shutdown: ShutdownSignal = field(default_factory=ShutdownSignal)
     retries: Retries = field(default_factory=Retries)
-    spool_room: SpoolRoom = field(default_factory=SpoolRoom)
-    hang_ups: HangUps = field(default_factory=HangUps)
+    spool_quota: SpoolQuota = field(default_factory=SpoolQuota)
+    disconnect_watcher: DisconnectWatcher = field(default_factory=DisconnectWatcher)
     is_draining: bool = False
     date_line: str = ""
     """``date: …`` with its line end; the server renews it every second."""
@@ -103,7 +103,7 @@ class Context:
         self.running.add(task)
         task.add_done_callback(self._ended)
 
-    def forget(self, held: Held) -> None:
+    def remove_connection(self, held: ServerConnection) -> None:
         """Let go of a connection that is closed."""
         self.connections.discard(held)
         self._check_empty()
@@ -117,7 +117,7 @@ class Context:
     def drain(self) -> None:
         """Let every connection end with what it is doing."""
         self.is_draining = True
-        self.ending.come()
+        self.shutdown.set()
         for held in list(self.connections):
             held.drain()
 

@@ -10,7 +10,7 @@ WAKE_BUCKETS_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30,
 NO_ENDPOINT = EndpointName("")
 
 
-class Tally:
+class RequestCounters:
     """What was answered since the process began. One per gateway."""
 
     def __init__(self) -> None:
@@ -19,25 +19,25 @@ class Tally:
         self.wakes = [0] * (len(WAKE_BUCKETS_S) + 1)
         """Cold requests by how long they waited for a start; the last has no upper bound."""
         self.wake_s_sum = 0.0
-        self.others: Callable[[], Sequence[Tally]] = tuple
+        self.other_processes: Callable[[], Sequence[RequestCounters]] = tuple
         """What other processes of the server have counted."""
 
-    def total(self) -> "Tally":
+    def total(self) -> "RequestCounters":
         """Return the counts of the whole server."""
-        total = Tally()
-        for each in (self, *self.others()):
+        total = RequestCounters()
+        for each in (self, *self.other_processes()):
             for key, count in each.requests.items():
                 total.requests[key] = total.requests.get(key, 0) + count
             total.wakes = [a + b for a, b in zip(total.wakes, each.wakes, strict=True)]
             total.wake_s_sum += each.wake_s_sum
         return total
 
-    def answered(self, endpoint: EndpointName, status: int) -> None:
+    def count_reply(self, endpoint: EndpointName, status: int) -> None:
         """Count one answer."""
         key = (endpoint, status)
         self.requests[key] = self.requests.get(key, 0) + 1
 
-    def woke(self, waterfall: Waterfall) -> None:
+    def count_wake(self, waterfall: Waterfall) -> None:
         """Count one request that waited for a start."""
         wake_us = waterfall.placed_us + waterfall.fetched_us
         wake_us += waterfall.booted_us + waterfall.loaded_us

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 
-class HangUps:
+class DisconnectWatcher:
     """The sockets that are not read for now. Used on the event loop's thread only."""
 
     def __init__(self) -> None:

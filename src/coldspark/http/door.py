@@ -72,7 +72,7 @@ class Door(Protocol):
     ) -> Reply:
         """Put an error into the words of the door's clients; a receipt says who worked on it."""
 
-    def broken(self, request: RequestId, error: ColdsparkError, media: str) -> bytes:
+    def stream_error(self, request: RequestId, error: ColdsparkError, media: str) -> bytes:
         """Return the last words of a stream (of content type ``media``) that breaks, or none."""
 
 

@@ -12,7 +12,7 @@ _TARGETS_MAX = 4_096
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class RequestTarget:
     """A request's URL taken apart, and its route if it is an invocation."""
 
     method: str
@@ -21,22 +21,22 @@ class Target:
     route: Route | None
 
 
-class Dispatch:
+class DoorMatcher:
     """Find the door of a request. The first that claims it wins."""
 
     def __init__(self, doors: Sequence[Door]) -> None:
         self._doors = tuple(doors)
-        self._targets: dict[tuple[bytes, bytes], Target] = {}
+        self._targets: dict[tuple[bytes, bytes], RequestTarget] = {}
 
-    def target(self, method: bytes, url: bytes) -> Target:
+    def match(self, method: bytes, url: bytes) -> RequestTarget:
         """Take a request line apart. Raises httptools.HttpParserInvalidURLError."""
         target = self._targets.get((method, url))
         return self._learn(method, url) if target is None else target
 
-    def _learn(self, method: bytes, url: bytes) -> Target:
+    def _learn(self, method: bytes, url: bytes) -> RequestTarget:
         raw_path, query = _split(url)
         word = method.decode("ascii")
-        target = Target(word, raw_path, query, self._route(word, raw_path, query))
+        target = RequestTarget(word, raw_path, query, self._route(word, raw_path, query))
         # Callers choose URLs, so what is remembered is bounded, and only the hot ones are.
         if target.route is not None:
             if len(self._targets) >= _TARGETS_MAX:

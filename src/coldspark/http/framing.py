@@ -4,158 +4,158 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from coldspark.http import replies
-from coldspark.http.pipeline import Wire
+from coldspark.http.pipeline import ConnectionPort
 from coldspark.platform.ports import Receipt
 
 Wrap = Callable[[bytes], bytes]
 """Puts a piece of a reply into a door's own frames."""
 
 
-class Stream(Protocol):
+class ReplyFraming(Protocol):
     """One framing of a streamed reply."""
 
     line: str
     """The header line that announces it."""
     is_reusable: bool
     """Whether the connection can carry another reply afterwards."""
-    takes_last_words: bool
+    can_write_error: bool
     """Whether an error can be told inside it before it breaks."""
 
-    def write(self, wire: Wire, data: bytes) -> None:
+    def write(self, wire: ConnectionPort, data: bytes) -> None:
         """Send a piece that is not empty."""
 
-    def tell(self, wire: Wire, words: bytes) -> None:
+    def write_error(self, wire: ConnectionPort, words: bytes) -> None:
         """Send the last words of a stream that breaks, in the door's own form."""
 
-    def end(self, wire: Wire, receipt: Receipt) -> bool:
+    def end(self, wire: ConnectionPort, receipt: Receipt) -> bool:
         """Send the end; return False where too much or too little was sent."""
 
 
-class Chunked:
+class ChunkedFraming:
     """HTTP/1.1 without a known length: chunks, then trailers with cost and time."""
 
     line = f"transfer-encoding: chunked\r\n{replies.TRAILERS}"
     is_reusable = True
-    takes_last_words = True
+    can_write_error = True
 
-    def write(self, wire: Wire, data: bytes) -> None:
+    def write(self, wire: ConnectionPort, data: bytes) -> None:
         """Send one chunk."""
         wire.write(replies.chunk(data))
 
-    def tell(self, wire: Wire, words: bytes) -> None:
+    def write_error(self, wire: ConnectionPort, words: bytes) -> None:
         """Send one chunk."""
         wire.write(replies.chunk(words))
 
-    def end(self, wire: Wire, receipt: Receipt) -> bool:
+    def end(self, wire: ConnectionPort, receipt: Receipt) -> bool:
         """Send the last chunk and the trailers."""
         wire.write(replies.last_chunk(receipt))
         return True
 
 
-class Sized:
+class SizedFraming:
     """The replica said how long its reply is."""
 
     is_reusable = True
-    takes_last_words = False
+    can_write_error = False
 
     def __init__(self, size: int) -> None:
         self.line = f"content-length: {size}\r\n"
         self._left = size
 
-    def write(self, wire: Wire, data: bytes) -> None:
+    def write(self, wire: ConnectionPort, data: bytes) -> None:
         """Send what belongs to the reply: more would be read as the next one."""
         if self._left > 0:
             wire.write(data[: self._left])
         self._left -= len(data)
 
-    def tell(self, wire: Wire, words: bytes) -> None:
+    def write_error(self, wire: ConnectionPort, words: bytes) -> None:
         """There is no place for them."""
 
-    def end(self, wire: Wire, receipt: Receipt) -> bool:
+    def end(self, wire: ConnectionPort, receipt: Receipt) -> bool:
         """Check that the replica kept its word."""
         return self._left == 0
 
 
-class UntilClose:
+class CloseDelimitedFraming:
     """An HTTP/1.0 caller reads until the connection closes."""
 
     line = ""
     is_reusable = False
-    takes_last_words = False
+    can_write_error = False
 
-    def write(self, wire: Wire, data: bytes) -> None:
+    def write(self, wire: ConnectionPort, data: bytes) -> None:
         """Send a piece as it is."""
         wire.write(data)
 
-    def tell(self, wire: Wire, words: bytes) -> None:
+    def write_error(self, wire: ConnectionPort, words: bytes) -> None:
         """There is no place for them: the end would look like a good one."""
 
-    def end(self, wire: Wire, receipt: Receipt) -> bool:
+    def end(self, wire: ConnectionPort, receipt: Receipt) -> bool:
         """Closing says it."""
         return True
 
 
-class Bodiless:
+class EmptyFraming:
     """A reply to HEAD, or one whose status allows no body."""
 
     is_reusable = True
-    takes_last_words = False
+    can_write_error = False
 
     def __init__(self, size: int | None) -> None:
         self.line = "" if size is None else f"content-length: {size}\r\n"
 
-    def write(self, wire: Wire, data: bytes) -> None:
+    def write(self, wire: ConnectionPort, data: bytes) -> None:
         """Drop what may not be sent."""
 
-    def tell(self, wire: Wire, words: bytes) -> None:
+    def write_error(self, wire: ConnectionPort, words: bytes) -> None:
         """There is no place for them."""
 
-    def end(self, wire: Wire, receipt: Receipt) -> bool:
+    def end(self, wire: ConnectionPort, receipt: Receipt) -> bool:
         """The head was all."""
         return True
 
 
-class Wrapped:
+class WrappedFraming:
     """Pieces in a door's own frames, which say how the stream ends, within another framing."""
 
-    takes_last_words = True
+    can_write_error = True
 
-    def __init__(self, outer: Chunked | UntilClose, wrap: Wrap) -> None:
+    def __init__(self, outer: ChunkedFraming | CloseDelimitedFraming, wrap: Wrap) -> None:
         self.line = outer.line
         self.is_reusable = outer.is_reusable
         self._outer = outer
         self._wrap = wrap
 
-    def write(self, wire: Wire, data: bytes) -> None:
+    def write(self, wire: ConnectionPort, data: bytes) -> None:
         """Send a piece in its frames."""
         self._outer.write(wire, self._wrap(data))
 
-    def tell(self, wire: Wire, words: bytes) -> None:
+    def write_error(self, wire: ConnectionPort, words: bytes) -> None:
         """Send a frame of the door's."""
         self._outer.write(wire, words)
 
-    def end(self, wire: Wire, receipt: Receipt) -> bool:
+    def end(self, wire: ConnectionPort, receipt: Receipt) -> bool:
         """Send the end."""
         return self._outer.end(wire, receipt)
 
 
-def stream_for(
+def framing_for(
     method: str,
     status: int,
     headers: Sequence[tuple[str, str]],
     *,
     is_old: bool,
     wrap: Wrap | None = None,
-) -> Stream:
+) -> ReplyFraming:
     """Choose the framing. ``is_old``: the caller speaks HTTP/1.0."""
     if wrap is not None:
-        return Wrapped(UntilClose() if is_old else Chunked(), wrap)
+        return WrappedFraming(CloseDelimitedFraming() if is_old else ChunkedFraming(), wrap)
     size = _declared(headers)
     if method == "HEAD" or status in (204, 304):
-        return Bodiless(size if method == "HEAD" else None)
+        return EmptyFraming(size if method == "HEAD" else None)
     if size is not None:
-        return Sized(size)
-    return UntilClose() if is_old else Chunked()
+        return SizedFraming(size)
+    return CloseDelimitedFraming() if is_old else ChunkedFraming()
 
 
 def _declared(headers: Sequence[tuple[str, str]]) -> int | None:

@@ -19,7 +19,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,6})[ \t]*\r\n", re.IGN
 _BARRED = frozenset({"transfer-encoding", "upgrade", "expect"})
 
 
-class KnownHead:
+class CachedHead:
     """The bytes of a head, and what they mean."""
 
     __slots__ = ("_after", "_before", "_before_size", "_head", "_length", "route")
@@ -44,7 +44,7 @@ class KnownHead:
         length = data[begin:end]
         return (length, end + len(self._after)) if length.isdigit() else None
 
-    def again(self, length: bytes, started_s: float) -> Head:
+    def rebuild(self, length: bytes, started_s: float) -> Head:
         """Return the head of one more request."""
         head = self._head
         headers = head.headers
@@ -53,7 +53,7 @@ class KnownHead:
         return Head(head.method, head.raw_path, head.query, headers, head.passed, started_s)
 
 
-def know(data: bytes, route: Route, head: Head) -> KnownHead | None:
+def cache_head(data: bytes, route: Route, head: Head) -> CachedHead | None:
     """Return what can be kept of the head with which ``data`` begins, if anything.
 
     ``head`` is what the parser made of it; it is of HTTP/1.1, and the connection stays open.
@@ -66,4 +66,4 @@ def know(data: bytes, route: Route, head: Head) -> KnownHead | None:
     if length is None or length[1].decode("ascii") != head.headers.get("content-length"):
         return None
     before, after = data[: length.start(1)], data[length.end(1) : size]
-    return KnownHead(before, after, route, head)
+    return CachedHead(before, after, route, head)

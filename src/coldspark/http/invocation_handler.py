@@ -11,15 +11,15 @@ from msgspec.structs import replace
 
 from coldspark.errors import ColdsparkError
 from coldspark.http import replies
-from coldspark.http.auth.scopes import Action
-from coldspark.http.context import Context
+from coldspark.http.auth.scopes import KeyAction
+from coldspark.http.context import HttpContext
 from coldspark.http.counters import NO_ENDPOINT
 from coldspark.http.door import Reply, Route
 from coldspark.http.failure_errors import error_from
-from coldspark.http.framing import Stream, stream_for
+from coldspark.http.framing import ReplyFraming, framing_for
 from coldspark.http.head import Head
-from coldspark.http.invocation_intake import Intake
-from coldspark.http.pipeline import Wire
+from coldspark.http.invocation_intake import InvocationReceiver
+from coldspark.http.pipeline import ConnectionPort
 from coldspark.http.retries import is_retried
 from coldspark.platform.body_stream import BodyStream
 from coldspark.platform.ports import Invocation, Key, Receipt, Ticket
@@ -31,15 +31,15 @@ _GATHERED_BYTES_MAX = 64 * 1024
 """Of a stream that the door tells whole: an error, whose rest nobody reads."""
 
 
-class Exchange(Intake):
+class InvocationHandler(InvocationReceiver):
     """One held request. Implements ``Sink`` for the platform and ``Turn`` for its connection."""
 
     __slots__ = ("_gathered", "_media", "_status", "_stream")
 
     def __init__(
         self,
-        context: Context,
-        wire: Wire,
+        context: HttpContext,
+        wire: ConnectionPort,
         route: Route,
         head: Head,
         *,
@@ -47,7 +47,7 @@ class Exchange(Intake):
         is_old: bool,
     ) -> None:
         super().__init__(context, wire, route, head, is_keep_alive=is_keep_alive, is_old=is_old)
-        self._stream: Stream | None = None
+        self._stream: ReplyFraming | None = None
         self._gathered: tuple[int, Sequence[tuple[str, str]], bytearray] | None = None
         """A stream that the door tells whole, as far as it is here."""
         self._status = 0
@@ -58,7 +58,7 @@ class Exchange(Intake):
         invocation = route.door.invocation(route, head, body, key, self._request)
         if stream is not None:
             invocation = replace(invocation, stream=stream)
-        context.gate.allow(key, Action.INVOKE, invocation.endpoint)
+        context.authentication.allow(key, KeyAction.INVOKE, invocation.endpoint)
         self._endpoint = invocation.endpoint
         if route.is_retried and is_retried(head.headers):
             ticket = self._hand_in_once(invocation, head.headers)
@@ -77,7 +77,7 @@ class Exchange(Intake):
         if run is not None:
             self._let_body_go()
             self._request = run.request
-            return run.attach(headers, self)
+            return run.subscribe(headers, self)
         spool, self._spool = self._spool, None
         let_go = None if spool is None else spool.close
         return retries.submit(context.platform, headers, invocation, self, hash, let_go)
@@ -104,7 +104,7 @@ class Exchange(Intake):
         if told is None:
             self._gathered = status, headers, bytearray()
             return
-        stream = stream_for(
+        stream = framing_for(
             self._head.method, status, headers, is_old=self._is_old, wrap=route.wrap
         )
         status, headers = told
@@ -138,7 +138,7 @@ class Exchange(Intake):
         is_good = self._stream.end(self._wire, receipt)
         self._settle(self._status, receipt)
         if is_good:
-            self._wire.finished(self._is_keep_alive)
+            self._wire.finish_request(self._is_keep_alive)
         else:
             self._wire.break_off(is_reset=False)
 
@@ -158,10 +158,12 @@ class Exchange(Intake):
         else:
             self._break_stream(self._stream, error, receipt)
 
-    def _break_stream(self, stream: Stream, error: ColdsparkError, receipt: Receipt | None) -> None:
-        last_words = self._route.door.broken(self._request, error, self._media)
-        if last_words and stream.takes_last_words:
-            stream.tell(self._wire, last_words)
+    def _break_stream(
+        self, stream: ReplyFraming, error: ColdsparkError, receipt: Receipt | None
+    ) -> None:
+        last_words = self._route.door.stream_error(self._request, error, self._media)
+        if last_words and stream.can_write_error:
+            stream.write_error(self._wire, last_words)
         self._settle(self._status, receipt)
         # Where only closing ends the reply, a plain close would look like a good end.
         self._wire.break_off(is_reset=not stream.is_reusable)
@@ -183,7 +185,7 @@ class Exchange(Intake):
             self._wire.write(head)
             self._wire.write(body)
         self._settle(status, receipt)
-        self._wire.finished(self._is_keep_alive)
+        self._wire.finish_request(self._is_keep_alive)
 
     def _head_bytes(
         self, status: int, headers: Sequence[tuple[str, str]], framing: str, own: str
@@ -205,10 +207,10 @@ class Exchange(Intake):
         self._is_done = True
         self._ticket = None
         if not self._is_whole:
-            self._wire.deafen()
+            self._wire.stop_reading()
         self._let_body_go()
-        tally = self._context.tally
+        tally = self._context.counters
         # Without a receipt there may be no such endpoint: callers must not choose label values.
-        tally.answered(NO_ENDPOINT if receipt is None else self._endpoint, status)
+        tally.count_reply(NO_ENDPOINT if receipt is None else self._endpoint, status)
         if receipt is not None and receipt.usage.is_cold:
-            tally.woke(receipt.usage.waterfall)
+            tally.count_wake(receipt.usage.waterfall)

@@ -13,14 +13,14 @@ from collections.abc import Callable
 from coldspark.errors import BodyTooLarge, ColdsparkError, StorageFull
 from coldspark.http import replies
 from coldspark.http.auth.refusals import AuthRefused
-from coldspark.http.body_spool import Spool
-from coldspark.http.context import Context
+from coldspark.http.body_spool import BodySpool
+from coldspark.http.context import HttpContext
 from coldspark.http.counters import NO_ENDPOINT
 from coldspark.http.door import Route
 from coldspark.http.head import Head
-from coldspark.http.pipeline import Wire
+from coldspark.http.pipeline import ConnectionPort
 from coldspark.http.retries import is_retried
-from coldspark.http.streamed_body import Upload
+from coldspark.http.streamed_body import StreamedBody
 from coldspark.platform.body_stream import HELD_BYTES_MAX, BodyStream
 from coldspark.platform.ports import Key, Receipt, Ticket
 from coldspark.spec.types import Failure, FailureKind
@@ -33,7 +33,7 @@ _UNCHECKED_DIGITS = 7
 """The parser has checked that Content-Length is a number: a shorter one is below the limit."""
 
 
-class Intake(ABC):
+class InvocationReceiver(ABC):
     """The half of an exchange that takes the request. Implements ``Turn`` for its connection."""
 
     __slots__ = (
@@ -62,8 +62,8 @@ class Intake(ABC):
 
     def __init__(
         self,
-        context: Context,
-        wire: Wire,
+        context: HttpContext,
+        wire: ConnectionPort,
         route: Route,
         head: Head,
         *,
@@ -89,9 +89,9 @@ class Intake(ABC):
         self._is_done = False
         self._refusal: ColdsparkError | None = None
         self._ticket: Ticket | None = None
-        self._upload: Upload | None = None
+        self._upload: StreamedBody | None = None
         """The body, when it is handed on while it comes."""
-        self._spool: Spool | None = None
+        self._spool: BodySpool | None = None
         """The body, when only all of it can prove who sent it, or when its caller may hang up."""
         self._payload_hash: str | None = None
         """SHA-256 of a body that was spooled."""
@@ -106,7 +106,7 @@ class Intake(ABC):
 
     # --- Turn: what the connection says ------------------------------------------------------
 
-    def take_turn(self) -> None:
+    def start(self) -> None:
         """Every earlier request of this connection is answered."""
         self._is_turn = True
         if self._is_whole:
@@ -119,7 +119,7 @@ class Intake(ABC):
         if "expect" in headers and self._expects_continue():
             self._wire.write(replies.CONTINUE)
         if self._size > HELD_BYTES_MAX:
-            self._wire.release_body()
+            self._wire.resume_body()
             self._grow_long()
 
     def feed(self, data: bytes) -> None:
@@ -155,14 +155,14 @@ class Intake(ABC):
         elif self._is_turn:
             self._run(self._submit)
 
-    def take_whole(self, body: bytes) -> None:
+    def start_whole(self, body: bytes) -> None:
         """Take the turn and a whole short body at once; nothing of it is left to check."""
         self._is_turn = self._is_whole = True
         self._body = body
         self._size = len(body)
         self._run(self._submit)
 
-    def drop(self) -> None:
+    def disconnect(self) -> None:
         """The caller hung up."""
         self._is_done = True
         self._let_body_go()
@@ -205,7 +205,7 @@ class Intake(ABC):
         )
         self._is_keep_alive = False
         self._chunks, self._body = None, b""
-        self._wire.deafen()
+        self._wire.stop_reading()
         self.complete()
         return False
 
@@ -229,11 +229,11 @@ class Intake(ABC):
         if self._is_turn:
             self._run(self._submit_early)
         else:
-            self._wire.hold_body()
+            self._wire.pause_body()
 
     def _submit_early(self) -> None:
         head = self._head
-        ahead = self._context.gate.identify_ahead(
+        ahead = self._context.authentication.identify_by_head(
             head.method, head.raw_path, head.query, head.headers
         )
         length = head.headers.get("content-length")
@@ -241,15 +241,17 @@ class Intake(ABC):
         self._chunks, self._body = None, b""
         # Who would send it again may hang up before a replica has taken it: it must be here then.
         if ahead is None or (self._route.is_retried and is_retried(head.headers)):
-            self._spool = spool = Spool(self._wire, self._context.spool_room, self._on_spool_error)
+            self._spool = spool = BodySpool(
+                self._wire, self._context.spool_quota, self._on_spool_error
+            )
             for piece in pieces:
                 spool.feed(piece)
             return
         size = None if length is None else int(length)
-        self._upload = upload = Upload(self._wire, size, ahead, pieces)
+        self._upload = upload = StreamedBody(self._wire, size, ahead, pieces)
         self._hand_in(b"", upload.key, upload.stream)
 
-    def _pass_on(self, upload: Upload, data: bytes) -> None:
+    def _pass_on(self, upload: StreamedBody, data: bytes) -> None:
         if self._is_done:
             return
         try:
@@ -257,13 +259,13 @@ class Intake(ABC):
         except BodyTooLarge as error:
             self._break_off(error)
 
-    def _pass_end_on(self, upload: Upload) -> None:
+    def _pass_end_on(self, upload: StreamedBody) -> None:
         try:
             upload.end()
         except AuthRefused as error:
             self._break_off(error)
 
-    def _keep(self, spool: Spool, data: bytes) -> None:
+    def _keep(self, spool: BodySpool, data: bytes) -> None:
         try:
             spool.feed(data)
         except StorageFull as error:
@@ -273,7 +275,7 @@ class Intake(ABC):
         self._run(lambda: self._submit_spooled(payload_hash))
 
     def _submit_spooled(self, payload_hash: str) -> None:
-        head, spool, gate = self._head, self._spool, self._context.gate
+        head, spool, gate = self._head, self._spool, self._context.authentication
         assert spool is not None
         self._payload_hash = payload_hash
         key = gate.identify(head.method, head.raw_path, head.query, head.headers, payload_hash)
@@ -304,6 +306,6 @@ class Intake(ABC):
         head = self._head
         body = self._body if self._chunks is None else b"".join(self._chunks)
         self._chunks, self._body = None, b""
-        gate = self._context.gate
+        gate = self._context.authentication
         key = gate.identify(head.method, head.raw_path, head.query, head.headers, body)
         self._hand_in(body, key, None)

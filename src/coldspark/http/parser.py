@@ -7,21 +7,21 @@ from enum import Enum
 import httptools
 
 from coldspark import clock
-from coldspark.http.context import Context
+from coldspark.http.context import HttpContext
 from coldspark.http.door import Route
 from coldspark.http.head import Head
-from coldspark.http.header_cache import KnownHead, know
+from coldspark.http.header_cache import CachedHead, cache_head
 
 log = logging.getLogger(__name__)
 
 
-class Reading(Enum):
+class ParserState(Enum):
     """Where in the client's bytes the parser is."""
 
     BETWEEN = "between"
     HEAD = "head"
     BODY = "body"
-    DEAF = "deaf"
+    CLOSED = "deaf"
     """Nothing more is taken; what still comes is dropped."""
 
 
@@ -29,13 +29,18 @@ _LESSONS_MAX = 4
 """Heads learnt in a row and not met again, until a connection is no longer worth learning."""
 
 # Looking a member up on its Enum takes longer than the comparison, and this is done per header.
-_BETWEEN, _HEAD, _BODY, _DEAF = Reading.BETWEEN, Reading.HEAD, Reading.BODY, Reading.DEAF
+_BETWEEN, _HEAD, _BODY, _DEAF = (
+    ParserState.BETWEEN,
+    ParserState.HEAD,
+    ParserState.BODY,
+    ParserState.CLOSED,
+)
 
 
-class Reader(ABC):
+class RequestParser(ABC):
     """What a connection does with its client's bytes. Its subclass takes what was read."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: HttpContext) -> None:
         self._context = context
         self._parser = httptools.HttpRequestParser(self)
         self._reading = _BETWEEN
@@ -55,7 +60,7 @@ class Reader(ABC):
         self._lesson: tuple[Route, Head] | None = None
         """A head within them that may come again, as it is or with another length."""
         self._lessons_left = _LESSONS_MAX
-        self._known: KnownHead | None = None
+        self._known: CachedHead | None = None
         self._left_bytes = 0
         """Of a body whose head was known: it passes by the parser."""
 
@@ -105,10 +110,10 @@ class Reader(ABC):
                 return
             at = self._recall(known, data, *found)
 
-    def _recall(self, known: KnownHead, data: bytes, length: bytes, at: int) -> int:
+    def _recall(self, known: CachedHead, data: bytes, length: bytes, at: int) -> int:
         """Take a request whose head came before; return where the next one begins."""
         self._lessons_left = _LESSONS_MAX
-        head = known.again(length, clock.monotonic_s())
+        head = known.rebuild(length, clock.monotonic_s())
         end = at + int(length)
         if end <= len(data):
             self._take_known(known.route, head, data[at:end])
@@ -159,7 +164,7 @@ class Reader(ABC):
         """Know a head from now on, unless this client never sends one twice."""
         if self._lessons_left:
             self._lessons_left -= 1
-            self._known = know(data, route, head)
+            self._known = cache_head(data, route, head)
 
     def on_message_begin(self) -> None:
         """A request line begins."""
@@ -220,7 +225,7 @@ class Reader(ABC):
         elif self._reading is _BODY:
             self._overhead_bytes = 0 if self._has_grown else self._overhead_bytes + size
             self._has_grown = False
-        limit = self._context.bounds.head_bytes_max
+        limit = self._context.limits.head_bytes_max
         if self._overhead_bytes > limit:
             self._refuse(431, f"Head or framing of the request is over {limit} bytes.")
         else:
@@ -228,7 +233,7 @@ class Reader(ABC):
 
     def _refusal_of_head(self) -> tuple[int, str] | None:
         """Return why a head cannot be served, or None."""
-        limit = self._context.bounds.head_bytes_max
+        limit = self._context.limits.head_bytes_max
         if self._overhead_bytes + self._fed_bytes > limit and self._head_size() > limit:
             return 431, f"The head of the request is over {limit} bytes."
         if self._method == b"CONNECT":

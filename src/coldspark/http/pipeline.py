@@ -5,32 +5,32 @@ from typing import Protocol
 from coldspark.http import replies
 
 
-class Wire(Protocol):
+class ConnectionPort(Protocol):
     """What a turn may do to its connection."""
 
     def write(self, data: bytes) -> None:
         """Send bytes."""
 
-    def deafen(self) -> None:
+    def stop_reading(self) -> None:
         """Take no more requests; drop what is still being sent."""
 
-    def hold_body(self) -> None:
+    def pause_body(self) -> None:
         """Read no more of the request's body for now. Idempotent."""
 
-    def release_body(self) -> None:
+    def resume_body(self) -> None:
         """Read on. Idempotent."""
 
-    def finished(self, is_keep_alive: bool) -> None:
+    def finish_request(self, is_keep_alive: bool) -> None:
         """End the turn: the next one begins, or the connection ends."""
 
     def break_off(self, *, is_reset: bool) -> None:
         """End the connection so that no caller takes what was sent for whole."""
 
 
-class Turn(Protocol):
+class PipelinedRequest(Protocol):
     """One request on a connection."""
 
-    def take_turn(self) -> None:
+    def start(self) -> None:
         """Every earlier request of this connection is answered."""
 
     def feed(self, data: bytes) -> None:
@@ -39,7 +39,7 @@ class Turn(Protocol):
     def complete(self) -> None:
         """The whole request was read."""
 
-    def drop(self) -> None:
+    def disconnect(self) -> None:
         """The caller hung up."""
 
     def pause(self) -> None:
@@ -52,22 +52,22 @@ class Turn(Protocol):
         """Let the connection end with this reply."""
 
 
-class Refusal:
+class RefusedRequest:
     """The turn of something that is no request: it is answered, and the connection ends."""
 
-    def __init__(self, wire: Wire, status: int, message: str) -> None:
+    def __init__(self, wire: ConnectionPort, status: int, message: str) -> None:
         self._wire = wire
         self._status = status
         self._message = message
 
-    def take_turn(self) -> None:
+    def start(self) -> None:
         """Say what was wrong."""
         body = f"{self._message}\n"
         self._wire.write(
             f"{replies.status_line(self._status)}\r\ncontent-type: text/plain; charset=utf-8\r\n"
             f"content-length: {len(body)}\r\n{replies.CLOSE}\r\n{body}".encode("latin-1")
         )
-        self._wire.finished(is_keep_alive=False)
+        self._wire.finish_request(is_keep_alive=False)
 
     def feed(self, data: bytes) -> None:
         """Nothing is read any more."""
@@ -75,7 +75,7 @@ class Refusal:
     def complete(self) -> None:
         """Nothing is read any more."""
 
-    def drop(self) -> None:
+    def disconnect(self) -> None:
         """Nobody is left to tell."""
 
     def pause(self) -> None:

@@ -61,19 +61,19 @@ class Retries:
         """``grace_s``: how long the next attempt is waited for; 0: not at all."""
         self.grace_s = grace_s
         self._later = later or _later
-        self._runs: dict[_Id, Run] = {}
-        self._left: dict[_Id, Run] = {}
+        self._runs: dict[_Id, InFlightInvocation] = {}
+        self._left: dict[_Id, InFlightInvocation] = {}
         """Those that nobody listens to, the one left first first."""
         self._left_bytes = 0
 
     @property
-    def left(self) -> int:
+    def abandoned_count(self) -> int:
         """Return how many runs nobody listens to."""
         return len(self._left)
 
     def find(
         self, headers: Mapping[str, str], invocation: Invocation, payload_hash: str | None
-    ) -> "Run | None":
+    ) -> "InFlightInvocation | None":
         """Return the run that an attempt belongs to. ``payload_hash``: of a body that streams."""
         run = self._runs.get((invocation.key, invocation.endpoint, headers[INVOCATION_ID]))
         if run is not None and run.answers(invocation, payload_hash):
@@ -94,58 +94,60 @@ class Retries:
         if self._left and (other := self._left.get(id)) is not None:
             # It has another body, and now nobody can join it any more.
             self.expire(other)
-        run = Run(self, id, headers[ATTEMPT], invocation, sink, payload_hash, let_body_go)
+        run = InFlightInvocation(
+            self, id, headers[ATTEMPT], invocation, sink, payload_hash, let_body_go
+        )
         self._runs[id] = run
         run.ticket = platform.submit(invocation, run)
         return run
 
-    def forget(self, run: "Run") -> None:
+    def close_to_retries(self, run: "InFlightInvocation") -> None:
         """Let no further attempt take a run over."""
         if self._runs.get(run.id) is run:
             del self._runs[run.id]
 
-    def is_open(self, run: "Run") -> bool:
+    def is_open(self, run: "InFlightInvocation") -> bool:
         """Return whether a further attempt would find a run."""
         return self._runs.get(run.id) is run
 
-    def leave(self, run: "Run") -> None:
+    def await_retry(self, run: "InFlightInvocation") -> None:
         """Wait for the next attempt of a run that nobody listens to."""
         self._left[run.id] = run
-        self.time(run)
+        self.restart_grace(run)
         while len(self._left) > _LEFT_MAX:
             self.expire(next(iter(self._left.values())))
 
-    def time(self, run: "Run") -> None:
+    def restart_grace(self, run: "InFlightInvocation") -> None:
         """Begin a grace, or begin it anew."""
         if run.timer is not None:
             run.timer.cancel()
         run.timer = self._later(self.grace_s, partial(self.expire, run))
 
-    def hold(self, run: "Run", size_bytes: int) -> None:
+    def buffer(self, run: "InFlightInvocation", size_bytes: int) -> None:
         """Count what is held for a run that nobody listens to; the oldest make room."""
-        run.held_bytes += size_bytes
+        run.buffered_bytes += size_bytes
         self._left_bytes += size_bytes
         while self._left_bytes > _LEFT_BYTES_MAX and self._left:
             self.expire(next(iter(self._left.values())))
 
-    def rejoin(self, run: "Run") -> None:
+    def reclaim(self, run: "InFlightInvocation") -> None:
         """Wait no longer: somebody listens, or nobody shall."""
         if self._left.get(run.id) is run:
             del self._left[run.id]
-        self._left_bytes -= run.held_bytes
-        run.held_bytes = 0
+        self._left_bytes -= run.buffered_bytes
+        run.buffered_bytes = 0
         if run.timer is not None:
             run.timer.cancel()
             run.timer = None
 
-    def expire(self, run: "Run") -> None:
+    def expire(self, run: "InFlightInvocation") -> None:
         """Give a run up: nobody came for it."""
-        self.rejoin(run)
-        self.forget(run)
+        self.reclaim(run)
+        self.close_to_retries(run)
         run.give_up()
 
 
-class Run(Struct, eq=False):
+class InFlightInvocation(Struct, eq=False):
     """One invocation, whoever listens: the platform's ``Sink``, and its first attempt's ``Ticket``.
 
     A Struct, and the ticket as well, as one is made for every request of an SDK.
@@ -160,15 +162,15 @@ class Run(Struct, eq=False):
     """The first attempt, unless its caller hung up."""
     payload_hash: str | None = None
     """SHA-256 of a body that streams, or that was let go."""
-    let_body_go: Callable[[], None] | None = None
+    release_body: Callable[[], None] | None = None
     ticket: Ticket | None = None
-    others: "tuple[Seat, ...]" = ()
+    subscribers: "tuple[Subscriber, ...]" = ()
     """Further attempts that listen, the latest last."""
-    said: tuple[_Word, ...] = ()
+    buffered: tuple[_Word, ...] = ()
     """What was said while nobody listened."""
-    held_bytes: int = 0
+    buffered_bytes: int = 0
     timer: Timer | None = None
-    is_begun: bool = False
+    is_streaming: bool = False
     is_over: bool = False
 
     @property
@@ -177,9 +179,9 @@ class Run(Struct, eq=False):
         return self.invocation.request
 
     @property
-    def is_heard(self) -> bool:
+    def has_listeners(self) -> bool:
         """Return whether anybody listens."""
-        return self.first is not None or bool(self.others)
+        return self.first is not None or bool(self.subscribers)
 
     def answers(self, theirs: Invocation, payload_hash: str | None) -> bool:
         """Return whether an attempt asks for what this one does."""
@@ -195,34 +197,34 @@ class Run(Struct, eq=False):
             return mine.body == theirs.body
         return _digest(mine, self.payload_hash) == _digest(theirs, payload_hash)
 
-    def attach(self, headers: Mapping[str, str], sink: Sink) -> Ticket:
+    def subscribe(self, headers: Mapping[str, str], sink: Sink) -> Ticket:
         """Take a further attempt in, and tell it what was said meanwhile."""
-        self.retries.rejoin(self)
-        seat = Seat(self, headers[ATTEMPT], sink)
-        self.others = (*self.others, seat)
-        said, self.said = self.said, ()
-        if self.is_begun or self.is_over:
-            self.retries.forget(self)
+        self.retries.reclaim(self)
+        seat = Subscriber(self, headers[ATTEMPT], sink)
+        self.subscribers = (*self.subscribers, seat)
+        said, self.buffered = self.buffered, ()
+        if self.is_streaming or self.is_over:
+            self.retries.close_to_retries(self)
         for word in said:
             word(sink)
-        if self.is_begun and not self.is_over and self.ticket is not None:
+        if self.is_streaming and not self.is_over and self.ticket is not None:
             self.ticket.resume()
         return seat
 
-    def leave(self, attempt: str) -> None:
+    def detach(self, attempt: str) -> None:
         """Take note that an attempt's caller hung up."""
-        if self.is_heard or self.is_over:
+        if self.has_listeners or self.is_over:
             return
         retries = self.retries
         if _is_last(attempt) or retries.grace_s <= 0 or not retries.is_open(self):
-            retries.forget(self)
+            retries.close_to_retries(self)
             self.give_up()
         else:
-            retries.leave(self)
+            retries.await_retry(self)
 
     def give_up(self) -> None:
         """Stop what runs; forget what was said."""
-        self.said = ()
+        self.buffered = ()
         if not self.is_over and self.ticket is not None:
             self.ticket.cancel()
 
@@ -237,7 +239,7 @@ class Run(Struct, eq=False):
         """Say that the first attempt's caller hung up."""
         if self.first is not None:
             self.first = None
-            self.leave(self.attempt)
+            self.detach(self.attempt)
 
     def break_off(self, failure: Failure) -> None:
         """Say that the body went wrong."""
@@ -260,12 +262,12 @@ class Run(Struct, eq=False):
         self, status: int, headers: Sequence[tuple[str, str]], body: bytes, receipt: Receipt
     ) -> None:
         """Pass a whole reply on, or keep it."""
-        first, others = self.first, self.others
+        first, others = self.first, self.subscribers
         self._end()
         if first is None and not others:
             self._keep(lambda sink: sink.reply(status, headers, body, receipt), len(body))
             return
-        self.retries.forget(self)
+        self.retries.close_to_retries(self)
         if first is not None:
             first.reply(status, headers, body, receipt)
         for seat in others:
@@ -273,9 +275,9 @@ class Run(Struct, eq=False):
 
     def begin(self, status: int, headers: Sequence[tuple[str, str]]) -> None:
         """Pass the head of a stream on to the latest attempt; or keep it, and let it wait."""
-        self.is_begun = True
-        if self.is_heard:
-            self.retries.forget(self)
+        self.is_streaming = True
+        if self.has_listeners:
+            self.retries.close_to_retries(self)
             self._leave_one().begin(status, headers)
             return
         self._keep(lambda sink: sink.begin(status, headers), 0)
@@ -285,8 +287,8 @@ class Run(Struct, eq=False):
     def _leave_one(self) -> Sink:
         """Tell all attempts but the latest that they have no part in the stream; return that."""
         *early, latest = self._listeners()
-        self.others = self.others[-1:]
-        if self.others:
+        self.subscribers = self.subscribers[-1:]
+        if self.subscribers:
             self.first = None
         for sink in early:
             sink.fail(_TAKEN_OVER, None)
@@ -294,7 +296,7 @@ class Run(Struct, eq=False):
 
     def write(self, chunk: bytes) -> None:
         """Pass a piece of a stream on, or keep it."""
-        if self.is_heard:
+        if self.has_listeners:
             self._listeners()[-1].write(chunk)
         else:
             self._keep(lambda sink: sink.write(chunk), len(chunk))
@@ -315,42 +317,42 @@ class Run(Struct, eq=False):
         if not listeners:
             self._keep(lambda sink: sink.fail(failure, receipt), 0)
             return
-        self.retries.forget(self)
+        self.retries.close_to_retries(self)
         for sink in listeners:
             sink.fail(failure, receipt)
 
     def _listeners(self) -> list[Sink]:
         first = [] if self.first is None else [self.first]
-        return [*first, *(seat.sink for seat in self.others)]
+        return [*first, *(seat.sink for seat in self.subscribers)]
 
     def _end(self) -> None:
         """Hold nothing that holds this: no cycle is to be left for the collector."""
         self.is_over = True
         self.ticket = self.first = None
-        self.others = ()
-        if self.let_body_go is not None:
-            self.let_body_go()
-            self.let_body_go = None
+        self.subscribers = ()
+        if self.release_body is not None:
+            self.release_body()
+            self.release_body = None
 
     def _keep(self, word: _Word, size_bytes: int) -> None:
         """Hold what nobody hears, unless nobody is waited for any more."""
         if not self.retries.is_open(self):
             return
-        self.said = (*self.said, word)
+        self.buffered = (*self.buffered, word)
         if self.is_over:
             # Its answer is here: from now on the grace is for that, and its body is not needed.
             self.payload_hash = _digest(self.invocation, self.payload_hash)
             self.invocation = replace(self.invocation, body=b"", stream=None)
-            self.retries.time(self)
-        self.retries.hold(self, size_bytes)
+            self.retries.restart_grace(self)
+        self.retries.buffer(self, size_bytes)
 
 
-class Seat:
+class Subscriber:
     """A further attempt that listens to a run. Implements ``Ticket`` for its exchange."""
 
     __slots__ = ("_attempt", "_run", "sink")
 
-    def __init__(self, run: Run, attempt: str, sink: Sink) -> None:
+    def __init__(self, run: InFlightInvocation, attempt: str, sink: Sink) -> None:
         self._run = run
         self._attempt = attempt
         self.sink = sink
@@ -363,9 +365,9 @@ class Seat:
     def cancel(self) -> None:
         """Say that this attempt's caller hung up."""
         run = self._run
-        if self in run.others:
-            run.others = tuple(seat for seat in run.others if seat is not self)
-            run.leave(self._attempt)
+        if self in run.subscribers:
+            run.subscribers = tuple(seat for seat in run.subscribers if seat is not self)
+            run.detach(self._attempt)
 
     def break_off(self, failure: Failure) -> None:
         """Say that the body went wrong."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from coldspark import clock
 from coldspark.errors import Conflict, InvalidRequest
 from coldspark.http.connection import Connection
-from coldspark.http.context import Context
+from coldspark.http.context import HttpContext
 
 _SWEEP_S = 1.0
 _BACKLOG = 2_048
@@ -61,7 +61,7 @@ def is_loopback(host: str) -> bool:
 
 @asynccontextmanager
 async def serve(
-    context: Context,
+    context: HttpContext,
     host: str,
     port: int,
     *,
@@ -90,7 +90,7 @@ async def serve(
             for server in servers:
                 server.close()
             await _drain(context, grace_s)
-            context.hang_ups.close()
+            context.disconnect_watcher.close()
             sweep.cancel()
     if failure is not None:
         raise failure
@@ -119,14 +119,14 @@ def _explained(error: OSError, host: str, port: int) -> Exception:
     return InvalidRequest(f"cannot listen on {host}:{port}: {error.strerror}", field="host")
 
 
-async def _sweep(context: Context) -> None:
+async def _sweep(context: HttpContext) -> None:
     """Once a second: no timer per request."""
     while True:
         await asyncio.sleep(_SWEEP_S)
         context.sweep(clock.monotonic_s())
 
 
-async def _drain(context: Context, grace_s: float) -> None:
+async def _drain(context: HttpContext, grace_s: float) -> None:
     """Let every connection end by itself, then by force."""
     context.drain()
     await _wait(context.emptied(), grace_s)

@@ -8,19 +8,23 @@ from collections.abc import Iterable
 from hashlib import sha256
 
 from coldspark.errors import BodyTooLarge
-from coldspark.http.auth.authenticator import Ahead, check_payload_hash
-from coldspark.http.pipeline import Wire
+from coldspark.http.auth.authenticator import HeadCredentials, check_payload_hash
+from coldspark.http.pipeline import ConnectionPort
 from coldspark.platform.body_stream import BodyStream
 from coldspark.platform.ports import Key
 
 
-class Upload:
+class StreamedBody:
     """One body between its connection and its stream."""
 
     __slots__ = ("_hash", "_is_held", "_payload_hash", "_wire", "key", "stream")
 
     def __init__(
-        self, wire: Wire, size_bytes: int | None, ahead: Ahead, pieces: Iterable[bytes]
+        self,
+        wire: ConnectionPort,
+        size_bytes: int | None,
+        ahead: HeadCredentials,
+        pieces: Iterable[bytes],
     ) -> None:
         """``pieces`` are those that have come already."""
         self.key: Key | None = ahead.key
@@ -50,7 +54,7 @@ class Upload:
         stream.feed(data)
         if stream.is_full and not self._is_held:
             self._is_held = True
-            self._wire.hold_body()
+            self._wire.pause_body()
 
     def end(self) -> None:
         """Take its end. Raises AuthRefused if it is not what was signed."""
@@ -65,4 +69,4 @@ class Upload:
     def _on_room(self) -> None:
         if self._is_held:
             self._is_held = False
-            self._wire.release_body()
+            self._wire.resume_body()

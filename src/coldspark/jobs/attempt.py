@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from coldspark import clock
 from coldspark.errors import BodyTooLarge, ColdsparkError, NotFound
 from coldspark.jobs import input_body
-from coldspark.jobs.attempt_reply import Answer, AnswerBroken
-from coldspark.jobs.input_body import Fetch, Input
-from coldspark.jobs.messages import Again, again
-from coldspark.jobs.ports import Counted, JobPlatform, JobResult, StoredJob
+from coldspark.jobs.attempt_reply import AttemptReply, AttemptReplyBroken
+from coldspark.jobs.input_body import BodyFetch, JobInput
+from coldspark.jobs.messages import RetryKind, retry_kind
+from coldspark.jobs.ports import JobCounter, JobPlatform, JobResult, StoredJob
 from coldspark.jobs.records import RESULT_BYTES_MAX
 from coldspark.platform.ports import Invocation, JobTerms, Receipt
 from coldspark.platform.storage_ports import ObjectStorage
@@ -22,7 +22,7 @@ _LOG_LINES_MAX = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Succeeded:
+class SucceededAttempt:
     """The answer is where it belongs; ``body`` is what is kept here or told."""
 
     result: JobResult
@@ -33,14 +33,14 @@ class Succeeded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Broken:
+class FailedAttempt:
     """There is no answer, or one that is an error."""
 
     failure: Failure
-    again: Again
+    again: RetryKind
     result: JobResult
     receipt: Receipt | None = None
-    counted: Counted | None = None
+    counted: JobCounter | None = None
     is_gone: bool = False
     """There is no such endpoint any more."""
 
@@ -61,7 +61,7 @@ class Attempt:
         self._job = job
         self._body = body
         self._request = request
-        self._answer = Answer()
+        self._answer = AttemptReply()
         self._is_stopped = False
 
     def stop(self) -> None:
@@ -70,7 +70,7 @@ class Attempt:
         if self._answer.ticket is not None:
             self._answer.ticket.cancel()
 
-    async def run(self) -> Succeeded | Broken:
+    async def run(self) -> SucceededAttempt | FailedAttempt:
         """Make the attempt."""
         try:
             given, way = await self._input()
@@ -79,18 +79,18 @@ class Attempt:
         async with _running(way, self._fetch_broke):
             try:
                 return await self._ask(given)
-            except AnswerBroken as broken:
+            except AttemptReplyBroken as broken:
                 if way is not None and way.error is not None:
                     return self._not_fetched(way.error)
                 return self._broken(broken)
 
-    async def _input(self) -> tuple[Input, Fetch | None]:
+    async def _input(self) -> tuple[JobInput, BodyFetch | None]:
         url = self._job.order.input_url
         if url is None:
-            return Input(self._body), None
+            return JobInput(self._body), None
         view = self._platform.endpoint(self._job.endpoint)
         limit = max(variant.revision.spec.limits.body_bytes_max for variant in view.variants)
-        return await input_body.fetch(self._stored(), url, limit)
+        return await input_body.fetch_input(self._stored(), url, limit)
 
     def _stored(self) -> ObjectStorage:
         assert self._storage is not None, "a job with a URL was taken without object storage"
@@ -100,7 +100,7 @@ class Attempt:
         if self._answer.ticket is not None:
             self._answer.ticket.cancel()
 
-    async def _ask(self, given: Input) -> Succeeded | Broken:
+    async def _ask(self, given: JobInput) -> SucceededAttempt | FailedAttempt:
         """Hand the request in, and take the answer. Raises AnswerBroken."""
         answer = self._answer
         answer.ticket = self._platform.submit(self._invocation(given), answer)
@@ -111,7 +111,7 @@ class Attempt:
             return await self._refused()
         return await self._place(given)
 
-    def _invocation(self, given: Input) -> Invocation:
+    def _invocation(self, given: JobInput) -> Invocation:
         job, order = self._job, self._job.order
         wait_ms = max(job.expires_ms - clock.wall_ms(), 1)
         return Invocation(
@@ -128,9 +128,9 @@ class Attempt:
             job=JobTerms(wait_s=wait_ms / 1_000, run_s=job.timeout_ms / 1_000),
         )
 
-    async def _refused(self) -> Broken:
+    async def _refused(self) -> FailedAttempt:
         """Return what a replica's error says."""
-        said = await self._answer.gathered(_WORDS_BYTES_MAX) or b"(a long answer)"
+        said = await self._answer.read_all(_WORDS_BYTES_MAX) or b"(a long answer)"
         words = said.decode("utf-8", "replace")
         result = JobResult(
             status=self._answer.status,
@@ -141,14 +141,14 @@ class Attempt:
         )
         failure = Failure(kind=FailureKind.HANDLER_FAILED, message=words)
         receipt = self._answer.receipt
-        return Broken(failure=failure, again=Again.NEVER, result=result, receipt=receipt)
+        return FailedAttempt(failure=failure, again=RetryKind.NEVER, result=result, receipt=receipt)
 
-    async def _place(self, given: Input) -> Succeeded | Broken:
+    async def _place(self, given: JobInput) -> SucceededAttempt | FailedAttempt:
         """Put the answer where it belongs: at its URL before the job is completed, or here."""
         answer, order = self._answer, self._job.order
         began_us, body = clock.monotonic_us(), answer.whole
         if order.output_url is None:
-            body = await answer.gathered(RESULT_BYTES_MAX)
+            body = await answer.read_all(RESULT_BYTES_MAX)
             size = len(body or b"")
             if body is None:
                 self._cancelled()
@@ -172,7 +172,7 @@ class Attempt:
             replica=answer.receipt.usage.replica,
             request=self._request,
         )
-        return Succeeded(
+        return SucceededAttempt(
             result=result,
             body=body,
             receipt=answer.receipt,
@@ -185,21 +185,21 @@ class Attempt:
         if self._answer.ticket is not None:
             self._answer.ticket.cancel()
 
-    def _too_long(self) -> Broken:
+    def _too_long(self) -> FailedAttempt:
         words = (
             f"the answer is longer than {RESULT_BYTES_MAX} bytes, which is as much as is kept with"
             " a job: name an output URL for it"
         )
         failure = Failure(kind=FailureKind.BODY_TOO_LARGE, message=words)
-        return self._failed(failure, Again.NEVER)
+        return self._failed(failure, RetryKind.NEVER)
 
-    def _not_placed(self, error: ColdsparkError) -> Broken:
+    def _not_placed(self, error: ColdsparkError) -> FailedAttempt:
         words = f"the answer could not be stored: {error.message}"
         failure = Failure(kind=FailureKind.ARTIFACT_UNAVAILABLE, message=words)
         # A bucket that is not there may be a mistake of a moment, or for good: some attempts.
-        return self._failed(failure, Again.COUNTED, counted=Counted.WRITE_FAILED)
+        return self._failed(failure, RetryKind.COUNTED, counted=JobCounter.WRITE_FAILED)
 
-    def _not_fetched(self, error: ColdsparkError | TimeoutError) -> Broken:
+    def _not_fetched(self, error: ColdsparkError | TimeoutError) -> FailedAttempt:
         words = getattr(error, "message", None) or "the store of the input does not answer"
         kind = FailureKind.ARTIFACT_UNAVAILABLE
         if isinstance(error, NotFound):
@@ -208,16 +208,16 @@ class Attempt:
             kind = FailureKind.BODY_TOO_LARGE
         is_transient = kind is FailureKind.ARTIFACT_UNAVAILABLE
         failure = Failure(kind=kind, message=f"the input could not be fetched: {words}")
-        tried = Again.COUNTED if is_transient else Again.NEVER
-        return self._failed(failure, tried, counted=Counted.FETCH_FAILED)
+        tried = RetryKind.COUNTED if is_transient else RetryKind.NEVER
+        return self._failed(failure, tried, counted=JobCounter.FETCH_FAILED)
 
-    def _broken(self, broken: AnswerBroken) -> Broken:
+    def _broken(self, broken: AttemptReplyBroken) -> FailedAttempt:
         failure, receipt = broken.failure, broken.receipt
         has_run = receipt is not None and receipt.usage.replica is not None
         gone = (FailureKind.ENDPOINT_RETIRED, FailureKind.NOT_FOUND)
         return self._failed(
             failure,
-            again(failure.kind, has_run=has_run),
+            retry_kind(failure.kind, has_run=has_run),
             receipt=receipt,
             is_gone=failure.kind in gone,
         )
@@ -225,12 +225,12 @@ class Attempt:
     def _failed(
         self,
         failure: Failure,
-        tried: Again,
+        tried: RetryKind,
         *,
         receipt: Receipt | None = None,
-        counted: Counted | None = None,
+        counted: JobCounter | None = None,
         is_gone: bool = False,
-    ) -> Broken:
+    ) -> FailedAttempt:
         receipt = receipt or self._answer.receipt
         result = JobResult(
             code=failure.kind.value,
@@ -239,7 +239,7 @@ class Attempt:
             replica=None if receipt is None else receipt.usage.replica,
             request=None if receipt is None else self._request,
         )
-        return Broken(
+        return FailedAttempt(
             failure=failure,
             again=tried,
             result=result,
@@ -250,7 +250,7 @@ class Attempt:
 
 
 @asynccontextmanager
-async def _running(way: Fetch | None, on_error: Callable[[], None]) -> AsyncIterator[None]:
+async def _running(way: BodyFetch | None, on_error: Callable[[], None]) -> AsyncIterator[None]:
     """Fetch a long body beside what is done with it."""
     if way is None:
         yield

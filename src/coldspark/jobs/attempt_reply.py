@@ -10,7 +10,7 @@ from coldspark.spec.types import Failure
 _HELD_BYTES_MAX = 1024 * 1024
 
 
-class AnswerBroken(Exception):
+class AttemptReplyBroken(Exception):
     """The answer broke off."""
 
     def __init__(self, failure: Failure, receipt: Receipt | None) -> None:
@@ -19,7 +19,7 @@ class AnswerBroken(Exception):
         self.receipt = receipt
 
 
-class Answer:
+class AttemptReply:
     """Implements ``Sink`` for one attempt, and is read by it."""
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Answer:
         self._held_bytes = 0
         self._is_paused = False
         self._is_over = False
-        self._broken: AnswerBroken | None = None
+        self._broken: AttemptReplyBroken | None = None
         self._news = asyncio.Event()
 
     @property
@@ -70,7 +70,7 @@ class Answer:
 
     def fail(self, failure: Failure, receipt: Receipt | None) -> None:
         """Take a failure."""
-        self._broken, self._is_over = AnswerBroken(failure, receipt), True
+        self._broken, self._is_over = AttemptReplyBroken(failure, receipt), True
         self._news.set()
 
     async def head(self) -> None:
@@ -94,7 +94,7 @@ class Answer:
                 return
             await self._wait()
 
-    async def gathered(self, bytes_max: int) -> bytes | None:
+    async def read_all(self, bytes_max: int) -> bytes | None:
         """Return all of it; None when it is longer than so. Raises AnswerBroken."""
         found: list[bytes] = []
         size = 0

@@ -10,16 +10,16 @@ from collections.abc import Callable, Mapping
 
 from coldspark import clock
 from coldspark.errors import ColdsparkError
-from coldspark.jobs.attempt import Broken, Succeeded
-from coldspark.jobs.messages import EndJob, JobState
+from coldspark.jobs.attempt import FailedAttempt, SucceededAttempt
+from coldspark.jobs.messages import FinishJob, JobState
 from coldspark.jobs.ports import (
-    TOLD_BYTES_MAX,
-    Ended,
+    WEBHOOK_BODY_BYTES_MAX,
+    EndedJob,
     JobDoor,
     JobResult,
     JobStore,
-    Notice,
     StoredJob,
+    WebhookEvent,
 )
 from coldspark.platform.storage_ports import ObjectStorage
 from coldspark.spec.types import Failure, FailureKind
@@ -31,7 +31,7 @@ _PAUSE_S = 0.5
 _DATABASE_PAUSE_S = 1.0
 
 
-class Ending:
+class JobCompletion:
     """Ends jobs."""
 
     def __init__(
@@ -48,8 +48,11 @@ class Ending:
         self._on_notice = on_notice
         self._notice_id = notice_id
 
-    async def end(
-        self, effect: EndJob, job: StoredJob | None, outcome: Succeeded | Broken | None
+    async def complete(
+        self,
+        effect: FinishJob,
+        job: StoredJob | None,
+        outcome: SucceededAttempt | FailedAttempt | None,
     ) -> None:
         """Do all that a final state takes. It ends only when that is durable.
 
@@ -66,15 +69,18 @@ class Ending:
                 await asyncio.sleep(_DATABASE_PAUSE_S)
 
     async def _end(
-        self, effect: EndJob, job: StoredJob | None, outcome: Succeeded | Broken | None
+        self,
+        effect: FinishJob,
+        job: StoredJob | None,
+        outcome: SucceededAttempt | FailedAttempt | None,
     ) -> None:
         job = job or await self._store.find(effect.id)
         if job is None or job.finished_ms is not None:
             return
         result, body = _result(effect, outcome)
-        told = body if body is not None and len(body) <= TOLD_BYTES_MAX else None
+        told = body if body is not None and len(body) <= WEBHOOK_BODY_BYTES_MAX else None
         now_ms = clock.wall_ms()
-        ended = Ended(job=job, state=effect.state, result=result, finished_ms=now_ms, body=told)
+        ended = EndedJob(job=job, state=effect.state, result=result, finished_ms=now_ms, body=told)
         if effect.state is not JobState.COMPLETED:
             await self._place_failure(ended)
         notice = self._notice(ended)
@@ -83,11 +89,11 @@ class Ending:
         if notice is not None:
             self._on_notice()
 
-    async def _place_failure(self, ended: Ended) -> None:
+    async def _place_failure(self, ended: EndedJob) -> None:
         url = ended.job.order.failure_url
         if url is None or self._storage is None:
             return
-        content_type, body = self._doors[ended.job.order.door].failure_words(ended)
+        content_type, body = self._doors[ended.job.order.door].render_failure(ended)
         for attempt in range(_TRIES):
             try:
                 await self._storage.write(url, body, content_type=content_type)
@@ -97,12 +103,12 @@ class Ending:
             await asyncio.sleep(_PAUSE_S * 2**attempt)
         _log.error("job %s: its failure is not at %s, only with the job", ended.job.id, url)
 
-    def _notice(self, ended: Ended) -> Notice | None:
+    def _notice(self, ended: EndedJob) -> WebhookEvent | None:
         id = self._notice_id()
-        words = self._doors[ended.job.order.door].notice_words(ended, id)
+        words = self._doors[ended.job.order.door].render_webhook(ended, id)
         if words is None:
             return None
-        return Notice(
+        return WebhookEvent(
             id=id,
             endpoint=ended.job.endpoint,
             job=ended.job.id,
@@ -114,14 +120,16 @@ class Ending:
         )
 
 
-def _result(effect: EndJob, outcome: Succeeded | Broken | None) -> tuple[JobResult, bytes | None]:
+def _result(
+    effect: FinishJob, outcome: SucceededAttempt | FailedAttempt | None
+) -> tuple[JobResult, bytes | None]:
     if effect.state is JobState.COMPLETED:
-        assert isinstance(outcome, Succeeded)
+        assert isinstance(outcome, SucceededAttempt)
         return outcome.result, outcome.body
     failure = effect.failure or Failure(kind=FailureKind.CANCELLED, message="it was given up")
-    if isinstance(outcome, Broken) and outcome.failure is failure:
+    if isinstance(outcome, FailedAttempt) and outcome.failure is failure:
         return outcome.result, None
-    last = outcome.result if isinstance(outcome, Broken) else JobResult()
+    last = outcome.result if isinstance(outcome, FailedAttempt) else JobResult()
     return (
         JobResult(
             code=failure.kind.value,

@@ -4,10 +4,10 @@ import asyncio
 from dataclasses import dataclass, field
 
 from coldspark.errors import ComponentNeeded
-from coldspark.jobs.attempt import Attempt, Broken, Succeeded
+from coldspark.jobs.attempt import Attempt, FailedAttempt, SucceededAttempt
 from coldspark.jobs.messages import JobId
 from coldspark.jobs.ports import StoredJob
-from coldspark.jobs.rules import Backlog
+from coldspark.jobs.rules import JobBacklog
 from coldspark.platform.ports import EndpointView
 from coldspark.spec.types import EndpointName
 
@@ -16,7 +16,7 @@ AHEAD_MIN, AHEAD_MAX = 16, 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class JobRetention:
     """For how long, and how much of, ended jobs are kept."""
 
     jobs_s: float = 7 * 86_400.0
@@ -26,20 +26,22 @@ class Kept:
 
 
 @dataclass(slots=True)
-class Line:
+class EndpointQueue:
     """One endpoint's jobs at work."""
 
     endpoint: EndpointName
-    backlog: Backlog
+    backlog: JobBacklog
     attempts: dict[JobId, Attempt] = field(default_factory=dict)
-    outcomes: dict[JobId, tuple[StoredJob, Succeeded | Broken]] = field(default_factory=dict)
+    outcomes: dict[JobId, tuple[StoredJob, SucceededAttempt | FailedAttempt]] = field(
+        default_factory=dict
+    )
     """What the last attempt came to, until its job has ended."""
     timer: asyncio.TimerHandle | None = None
-    looked_s: float = float("-inf")
+    checked_s: float = float("-inf")
     slots: int = 0
-    told: int = 0
+    reported_backlog: int = 0
     """How many jobs the platform was told of last."""
-    ending: int = 0
+    completing: int = 0
     busy_s: float = 0.0
     """When there last were jobs."""
 

@@ -36,7 +36,7 @@ class FetchedBody(BodyStream):
 
 
 @dataclass(slots=True)
-class Input:
+class JobInput:
     """A job's body, whole or to be fetched."""
 
     body: bytes = b""
@@ -45,7 +45,7 @@ class Input:
     fetch_us: int | None = None
 
 
-class Fetch:
+class BodyFetch:
     """Fetches one long body while it is taken."""
 
     def __init__(self, storage: ObjectStorage, url: str, size_bytes: int) -> None:
@@ -89,7 +89,9 @@ class Fetch:
         stream.end()
 
 
-async def fetch(storage: ObjectStorage, url: str, bytes_max: int) -> tuple[Input, Fetch | None]:
+async def fetch_input(
+    storage: ObjectStorage, url: str, bytes_max: int
+) -> tuple[JobInput, BodyFetch | None]:
     """Return a body, or the way to it. Raises what the store raises, and BodyTooLarge."""
     began_us = clock.monotonic_us()
     async with asyncio.timeout(_FETCH_S):
@@ -97,6 +99,6 @@ async def fetch(storage: ObjectStorage, url: str, bytes_max: int) -> tuple[Input
         if found.size_bytes <= WHOLE_BYTES_MAX:
             body = await storage.read(url, bytes_max=min(WHOLE_BYTES_MAX, bytes_max))
             fetch_us = clock.monotonic_us() - began_us
-            return Input(body, None, found.content_type, fetch_us), None
-    way = Fetch(storage, url, found.size_bytes)
-    return Input(b"", way.stream, found.content_type, clock.monotonic_us() - began_us), way
+            return JobInput(body, None, found.content_type, fetch_us), None
+    way = BodyFetch(storage, url, found.size_bytes)
+    return JobInput(b"", way.stream, found.content_type, clock.monotonic_us() - began_us), way

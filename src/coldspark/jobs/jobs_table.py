@@ -15,8 +15,8 @@ from coldspark.database.database import Database
 from coldspark.database.dialect import Prepared, insert_new, total
 from coldspark.database.group_commit import GroupCommit
 from coldspark.jobs.messages import FINAL, Job, JobId, JobState
-from coldspark.jobs.outbox import insert_notice
-from coldspark.jobs.records import JobOrder, JobResult, Notice, StoredJob
+from coldspark.jobs.outbox import insert_webhook_event
+from coldspark.jobs.records import JobOrder, JobResult, StoredJob, WebhookEvent
 from coldspark.spec.types import EndpointName
 
 _TABLE, _BODIES = schema.jobs, schema.job_bodies
@@ -45,7 +45,7 @@ class Jobs:
         self._database = database
         self._group = group
 
-    async def keep(self, job: Job, endpoint: EndpointName, order: JobOrder, body: bytes) -> None:
+    async def add(self, job: Job, endpoint: EndpointName, order: JobOrder, body: bytes) -> None:
         """Store a new job with its body; durable on return."""
         text = msgspec.json.encode(order).decode()
         row = (
@@ -89,7 +89,7 @@ class Jobs:
         now_ms: int,
         *,
         body: bytes | None = None,
-        notice: Notice | None = None,
+        notice: WebhookEvent | None = None,
     ) -> bool:
         """Give a job its final state, with its answer and the notice of it, in one transaction.
 
@@ -106,7 +106,7 @@ class Jobs:
             if body:
                 _put_body(connection, id, _OUTPUT, body)
             if notice is not None:
-                insert_notice(connection, notice)
+                insert_webhook_event(connection, notice)
             return True
 
         return await self._group.run(work)

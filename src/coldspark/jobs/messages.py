@@ -39,7 +39,7 @@ TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
 """From a state to those that may follow it."""
 
 
-class Again(StrEnum):
+class RetryKind(StrEnum):
     """Whether a job whose attempt failed is tried again."""
 
     NEVER = "never"
@@ -51,22 +51,22 @@ class Again(StrEnum):
 
 
 _AGAIN = {
-    FailureKind.REPLICA_DIED: Again.COUNTED,
-    FailureKind.START_FAILED: Again.COUNTED,
-    FailureKind.ARTIFACT_UNAVAILABLE: Again.COUNTED,
-    FailureKind.ENDPOINT_FAILED: Again.FREE,
-    FailureKind.NO_ROOM: Again.FREE,
-    FailureKind.QUEUE_FULL: Again.FREE,
-    FailureKind.STORAGE_FULL: Again.FREE,
-    FailureKind.CANCELLED: Again.FREE,
+    FailureKind.REPLICA_DIED: RetryKind.COUNTED,
+    FailureKind.START_FAILED: RetryKind.COUNTED,
+    FailureKind.ARTIFACT_UNAVAILABLE: RetryKind.COUNTED,
+    FailureKind.ENDPOINT_FAILED: RetryKind.FREE,
+    FailureKind.NO_ROOM: RetryKind.FREE,
+    FailureKind.QUEUE_FULL: RetryKind.FREE,
+    FailureKind.STORAGE_FULL: RetryKind.FREE,
+    FailureKind.CANCELLED: RetryKind.FREE,
 }
 
 
-def again(kind: FailureKind, *, has_run: bool) -> Again:
+def retry_kind(kind: FailureKind, *, has_run: bool) -> RetryKind:
     """Say whether a job is tried again after a failure of its request."""
     if kind is FailureKind.TIMED_OUT and not has_run:
-        return Again.FREE
-    return _AGAIN.get(kind, Again.NEVER)
+        return RetryKind.FREE
+    return _AGAIN.get(kind, RetryKind.NEVER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +117,7 @@ class Job(Struct, gc=False, kw_only=True):
     due_ms: int = 0
     """While it waits: not begun before this. While it runs: its lease's end."""
 
-    def become(self, state: JobState) -> None:
+    def transition(self, state: JobState) -> None:
         """Take a step of the table."""
         assert state in TRANSITIONS[self.state], f"job {self.id}: {self.state} -> {state}"
         self.state = state
@@ -131,14 +131,14 @@ class JobArrived:
 
 
 @dataclass(frozen=True, slots=True)
-class JobKept:
+class JobPersisted:
     """The job is durable."""
 
     id: JobId
 
 
 @dataclass(frozen=True, slots=True)
-class JobLost:
+class JobNotPersisted:
     """The job could not be made durable: its caller was told."""
 
     id: JobId
@@ -152,7 +152,7 @@ class JobRestored:
 
 
 @dataclass(frozen=True, slots=True)
-class SlotsSeen:
+class SlotsChanged:
     """So many jobs may run at a time from now on."""
 
     slots: int
@@ -173,18 +173,18 @@ class AttemptFailed:
     id: JobId
     attempt: int
     failure: Failure
-    again: Again
+    retry: RetryKind
 
 
 @dataclass(frozen=True, slots=True)
-class CancelAsked:
+class CancelRequested:
     """Nobody wants the answer any more."""
 
     id: JobId
 
 
 @dataclass(frozen=True, slots=True)
-class EndpointGone:
+class EndpointDeleted:
     """There is nobody left to run the jobs."""
 
     failure: Failure
@@ -197,20 +197,20 @@ class JobsTicked:
 
 JobEvent = (
     JobArrived
-    | JobKept
-    | JobLost
+    | JobPersisted
+    | JobNotPersisted
     | JobRestored
-    | SlotsSeen
+    | SlotsChanged
     | AttemptSucceeded
     | AttemptFailed
-    | CancelAsked
-    | EndpointGone
+    | CancelRequested
+    | EndpointDeleted
     | JobsTicked
 )
 
 
 @dataclass(frozen=True, slots=True)
-class KeepJob:
+class PersistJob:
     """Make the job durable, then say so."""
 
     id: JobId
@@ -251,7 +251,7 @@ class StopJob:
 
 
 @dataclass(frozen=True, slots=True)
-class EndJob:
+class FinishJob:
     """Write down how the job ended, with all that follows from it."""
 
     id: JobId
@@ -261,10 +261,10 @@ class EndJob:
 
 
 @dataclass(frozen=True, slots=True)
-class WakeAt:
+class TickJobsAt:
     """Tick at this moment, instead of any that was asked for before."""
 
     at_ms: float
 
 
-JobEffect = KeepJob | RefuseJob | BeginJob | PostponeJob | StopJob | EndJob | WakeAt
+JobEffect = PersistJob | RefuseJob | BeginJob | PostponeJob | StopJob | FinishJob | TickJobsAt

@@ -1,19 +1,19 @@
 """What is measured of jobs, as CloudWatch's users know it from SageMaker."""
 
 from coldspark import clock
-from coldspark.jobs.ports import Counted, Depth, Times
+from coldspark.jobs.ports import BacklogDepth, JobCounter, JobTimes
 from coldspark.platform.metric_ports import Metric, Metrics
 from coldspark.spec.types import EndpointName, VariantName
 
 NAMESPACE = "AWS/SageMaker"
 _COUNTS = {
     # Three letters s: AWS's own spelling.
-    Counted.PROCESSED: "InvocationsProcesssed",
-    Counted.FAILED: "InvocationFailures",
-    Counted.EXPIRED: "ExpiredRequests",
-    Counted.FETCH_FAILED: "RequestDownloadFailures",
-    Counted.WRITE_FAILED: "ResponseUploadFailures",
-    Counted.NOTICE_FAILED: "NotificationFailures",
+    JobCounter.PROCESSED: "InvocationsProcesssed",
+    JobCounter.FAILED: "InvocationFailures",
+    JobCounter.EXPIRED: "ExpiredRequests",
+    JobCounter.FETCH_FAILED: "RequestDownloadFailures",
+    JobCounter.WRITE_FAILED: "ResponseUploadFailures",
+    JobCounter.NOTICE_FAILED: "NotificationFailures",
 }
 
 
@@ -23,11 +23,11 @@ class JobMetrics:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
-    def count(self, endpoint: EndpointName, variant: VariantName | None, what: Counted) -> None:
+    def count(self, endpoint: EndpointName, variant: VariantName | None, what: JobCounter) -> None:
         """Add one to what is counted."""
         self._add(_COUNTS[what], endpoint, variant, 1.0, "Count")
 
-    def times(self, endpoint: EndpointName, variant: VariantName | None, times: Times) -> None:
+    def times(self, endpoint: EndpointName, variant: VariantName | None, times: JobTimes) -> None:
         """Add the times of one job."""
         add = self._add
         add("TimeInBacklog", endpoint, variant, times.waited_ms, "Milliseconds")
@@ -37,7 +37,7 @@ class JobMetrics:
         if times.write_us is not None:
             add("ResponseUploadLatency", endpoint, variant, times.write_us, "Microseconds")
 
-    def depth(self, endpoint: EndpointName, depth: Depth) -> None:
+    def depth(self, endpoint: EndpointName, depth: BacklogDepth) -> None:
         """Add how deep a backlog is."""
         waiting, add = depth.waiting, self._add
         add("ApproximateBacklogSize", endpoint, None, waiting, "Count")

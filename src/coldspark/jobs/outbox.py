@@ -6,21 +6,21 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from coldspark.database import schema
 from coldspark.database.database import Database
 from coldspark.database.group_commit import GroupCommit
-from coldspark.jobs.records import Notice
+from coldspark.jobs.records import WebhookEvent
 
 _TABLE = schema.notices
 
 
-class Notices:
+class WebhookEventTable:
     """The notices on disk."""
 
     def __init__(self, database: Database, group: GroupCommit) -> None:
         self._database = database
         self._group = group
 
-    async def keep(self, notice: Notice) -> None:
+    async def add(self, notice: WebhookEvent) -> None:
         """Store a notice; durable on return."""
-        await self._group.run(lambda connection: insert_notice(connection, notice))
+        await self._group.run(lambda connection: insert_webhook_event(connection, notice))
 
     async def postpone(self, id: str, attempts: int, due_ms: int) -> None:
         """Write down that a notice is tried again."""
@@ -33,25 +33,25 @@ class Notices:
         statement = delete(_TABLE).where(_TABLE.c.id == id)
         await self._group.run(lambda connection: connection.execute(statement))
 
-    async def due(self, limit: int) -> list[Notice]:
+    async def due(self, limit: int) -> list[WebhookEvent]:
         """Return the notices that are due first."""
         return await self._database.run(_due, limit)
 
 
-def insert_notice(connection: Connection, notice: Notice) -> None:
+def insert_webhook_event(connection: Connection, notice: WebhookEvent) -> None:
     """Store a notice within a transaction."""
     values = msgspec.structs.asdict(notice)
     values["headers"] = msgspec.json.encode(notice.headers).decode()
     connection.execute(insert(_TABLE).values(**values))
 
 
-def _due(connection: Connection, limit: int) -> list[Notice]:
+def _due(connection: Connection, limit: int) -> list[WebhookEvent]:
     statement = select(_TABLE).order_by(_TABLE.c.due_ms, _TABLE.c.id).limit(limit)
     return [_read(row) for row in connection.execute(statement)]
 
 
-def _read(row: Row[tuple[object, ...]]) -> Notice:
+def _read(row: Row[tuple[object, ...]]) -> WebhookEvent:
     values = dict(row._mapping)
     values["headers"] = msgspec.json.decode(values["headers"], type=tuple[tuple[str, str], ...])
     values["body"] = bytes(values["body"])
-    return Notice(**values)
+    return WebhookEvent(**values)

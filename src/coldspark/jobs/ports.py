@@ -8,12 +8,12 @@ from typing import Protocol
 from coldspark.jobs.messages import Job, JobId, JobState
 from coldspark.jobs.records import JobOrder as JobOrder
 from coldspark.jobs.records import JobResult as JobResult
-from coldspark.jobs.records import Notice as Notice
 from coldspark.jobs.records import StoredJob as StoredJob
+from coldspark.jobs.records import WebhookEvent as WebhookEvent
 from coldspark.platform.ports import EndpointView, Invocation, Sink, Ticket
 from coldspark.spec.types import EndpointName, VariantName
 
-TOLD_BYTES_MAX = 128_000
+WEBHOOK_BODY_BYTES_MAX = 128_000
 """An answer up to this long may be told with the notice of it."""
 
 
@@ -26,14 +26,14 @@ class JobPlatform(Protocol):
     def endpoint(self, name: EndpointName) -> EndpointView:
         """Return one endpoint. Raises NotFound."""
 
-    def see_backlog(self, name: EndpointName, jobs: int) -> None:
+    def set_backlog(self, name: EndpointName, jobs: int) -> None:
         """Hear how many jobs wait behind those that were handed in."""
 
 
 class JobStore(Protocol):
     """Jobs on disk. What a call returns is durable."""
 
-    async def keep(self, job: Job, endpoint: EndpointName, order: JobOrder, body: bytes) -> None:
+    async def add(self, job: Job, endpoint: EndpointName, order: JobOrder, body: bytes) -> None:
         """Store a new job with its body."""
 
     async def begin(
@@ -52,7 +52,7 @@ class JobStore(Protocol):
         now_ms: int,
         *,
         body: bytes | None = None,
-        notice: Notice | None = None,
+        notice: WebhookEvent | None = None,
     ) -> bool:
         """Give a job its final state; return whether it had none yet."""
 
@@ -111,17 +111,17 @@ class JobsAtWork(Protocol):
         """Return the newest jobs, newest first."""
 
 
-class Announcer(Protocol):
+class WebhookOutbox(Protocol):
     """Takes notices that no job is behind."""
 
-    async def announce(self, notice: Notice) -> None:
+    async def publish(self, notice: WebhookEvent) -> None:
         """Keep a notice and have it sent; durable on return."""
 
 
-class NoticeStore(Protocol):
+class WebhookOutboxStore(Protocol):
     """Notices on disk."""
 
-    async def keep(self, notice: Notice) -> None:
+    async def add(self, notice: WebhookEvent) -> None:
         """Store a notice."""
 
     async def postpone(self, id: str, attempts: int, due_ms: int) -> None:
@@ -130,12 +130,12 @@ class NoticeStore(Protocol):
     async def drop(self, id: str) -> None:
         """Forget a notice."""
 
-    async def due(self, limit: int) -> Sequence[Notice]:
+    async def due(self, limit: int) -> Sequence[WebhookEvent]:
         """Return the notices that are due first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class EndedJob:
     """A job that has just ended, for its door to put into words."""
 
     job: StoredJob
@@ -147,7 +147,7 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Words:
+class WebhookMessage:
     """What somebody is to be sent."""
 
     url: str
@@ -158,14 +158,14 @@ class Words:
 class JobDoor(Protocol):
     """Puts the end of a job into the words of the client that asked for it."""
 
-    def failure_words(self, ended: Ended) -> tuple[str, bytes]:
+    def render_failure(self, ended: EndedJob) -> tuple[str, bytes]:
         """Return content type and body of what lies at the order's ``failure_url``."""
 
-    def notice_words(self, ended: Ended, notice_id: str) -> Words | None:
+    def render_webhook(self, ended: EndedJob, notice_id: str) -> WebhookMessage | None:
         """Return the notice that somebody asked for, or None."""
 
 
-class Counted(StrEnum):
+class JobCounter(StrEnum):
     """What is counted of jobs."""
 
     PROCESSED = "processed"
@@ -177,7 +177,7 @@ class Counted(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Times:
+class JobTimes:
     """Where the time of a job that was answered went."""
 
     waited_ms: int
@@ -189,7 +189,7 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Depth:
+class BacklogDepth:
     """An endpoint's backlog at one moment."""
 
     waiting: int
@@ -197,27 +197,27 @@ class Depth:
     replicas: int
 
 
-class JobMeasures(Protocol):
+class JobMetricsSink(Protocol):
     """Hears what is measured of jobs."""
 
-    def count(self, endpoint: EndpointName, variant: VariantName | None, what: Counted) -> None:
+    def count(self, endpoint: EndpointName, variant: VariantName | None, what: JobCounter) -> None:
         """Hear of one more."""
 
-    def times(self, endpoint: EndpointName, variant: VariantName | None, times: Times) -> None:
+    def times(self, endpoint: EndpointName, variant: VariantName | None, times: JobTimes) -> None:
         """Hear where the time of one job went."""
 
-    def depth(self, endpoint: EndpointName, depth: Depth) -> None:
+    def depth(self, endpoint: EndpointName, depth: BacklogDepth) -> None:
         """Hear how deep a backlog is, every few seconds while there are jobs."""
 
 
-class NoMeasures:
+class NoJobMetrics:
     """Implements ``JobMeasures`` where nobody listens."""
 
-    def count(self, endpoint: EndpointName, variant: VariantName | None, what: Counted) -> None:
+    def count(self, endpoint: EndpointName, variant: VariantName | None, what: JobCounter) -> None:
         """Forget it."""
 
-    def times(self, endpoint: EndpointName, variant: VariantName | None, times: Times) -> None:
+    def times(self, endpoint: EndpointName, variant: VariantName | None, times: JobTimes) -> None:
         """Forget it."""
 
-    def depth(self, endpoint: EndpointName, depth: Depth) -> None:
+    def depth(self, endpoint: EndpointName, depth: BacklogDepth) -> None:
         """Forget it."""

@@ -74,7 +74,7 @@ class StoredJob(Struct, frozen=True, kw_only=True):
     result: JobResult | None = None
 
 
-class Notice(Struct, frozen=True, kw_only=True):
+class WebhookEvent(Struct, frozen=True, kw_only=True):
     """Something that somebody is to be told, at least once."""
 
     id: str

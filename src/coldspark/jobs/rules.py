@@ -24,35 +24,35 @@ from typing import assert_never
 from coldspark.fleet.deadlines import NEVER, Deadlines
 from coldspark.jobs.messages import (
     FINAL,
-    Again,
     AttemptFailed,
     AttemptSucceeded,
     BeginJob,
-    CancelAsked,
-    EndJob,
-    EndpointGone,
+    CancelRequested,
+    EndpointDeleted,
+    FinishJob,
     Job,
     JobArrived,
     JobEffect,
     JobEvent,
     JobId,
-    JobKept,
-    JobLost,
+    JobNotPersisted,
+    JobPersisted,
     JobPolicy,
     JobRestored,
     JobState,
     JobsTicked,
-    KeepJob,
+    PersistJob,
     PostponeJob,
     RefuseJob,
-    SlotsSeen,
+    RetryKind,
+    SlotsChanged,
     StopJob,
-    WakeAt,
+    TickJobsAt,
 )
 from coldspark.spec.types import Failure, FailureKind
 
 
-class Backlog:
+class JobBacklog:
     """Every job of one endpoint that has no final state yet."""
 
     def __init__(self, policy: JobPolicy) -> None:
@@ -123,21 +123,21 @@ class Backlog:
         match event:
             case JobArrived(job):
                 self._arrive(job, effects)
-            case JobKept(id):
+            case JobPersisted(id):
                 self._enter(self._arriving.pop(id), now_ms)
-            case JobLost(id):
+            case JobNotPersisted(id):
                 self._bytes -= self._arriving.pop(id).size_bytes
             case JobRestored(job):
                 self._restore(job, now_ms, effects)
-            case SlotsSeen(slots):
+            case SlotsChanged(slots):
                 self._slots = slots
             case AttemptSucceeded(id, attempt):
                 self._succeed(id, attempt, now_ms, effects)
             case AttemptFailed():
                 self._fail(event, now_ms, effects)
-            case CancelAsked(id):
+            case CancelRequested(id):
                 self._cancel(id, now_ms, effects)
-            case EndpointGone(failure):
+            case EndpointDeleted(failure):
                 self._abandon(failure, now_ms, effects)
             case JobsTicked():
                 self._tick(now_ms, effects)
@@ -146,7 +146,7 @@ class Backlog:
         self._fill(now_ms, effects)
         at_ms = self._next_ms()
         if at_ms < NEVER:
-            effects.append(WakeAt(at_ms))
+            effects.append(TickJobsAt(at_ms))
         return effects
 
     def _arrive(self, job: Job, effects: list[JobEffect]) -> None:
@@ -157,7 +157,7 @@ class Backlog:
             return
         self._arriving[job.id] = job
         self._bytes += job.size_bytes
-        effects.append(KeepJob(job.id))
+        effects.append(PersistJob(job.id))
 
     def _refusal(self, size_bytes: int) -> Failure | None:
         waiting = self.waiting + len(self._arriving)
@@ -208,7 +208,7 @@ class Backlog:
         if job.state is JobState.ACCEPTED:
             # An attempt whose lease had ended: the answer is there, and no other is needed.
             self._leave_queue(job)
-            job.become(JobState.RUNNING)
+            job.transition(JobState.RUNNING)
             self._running += 1
         elif attempt != job.attempt:
             effects.append(StopJob(id, job.attempt))
@@ -218,9 +218,9 @@ class Backlog:
         job = self._jobs.get(event.id)
         if job is None or job.state is not JobState.RUNNING or event.attempt != job.attempt:
             return
-        if event.again is Again.COUNTED:
+        if event.retry is RetryKind.COUNTED:
             job.failures += 1
-        if event.again is Again.NEVER or job.failures >= self._policy.failures_max:
+        if event.retry is RetryKind.NEVER or job.failures >= self._policy.failures_max:
             self._end(job, JobState.FAILED, event.failure, now_ms, effects)
             return
         pause_ms = self._policy.pause_ms(job.attempt)
@@ -234,9 +234,9 @@ class Backlog:
             self._wait_again(job, due_ms, now_ms, effects)
 
     def _wait_again(self, job: Job, due_ms: int, now_ms: int, effects: list[JobEffect]) -> None:
-        job.become(JobState.ACCEPTED)
+        job.transition(JobState.ACCEPTED)
         self._running -= 1
-        self._leases.drop(job.id)
+        self._leases.remove(job.id)
         job.due_ms = due_ms
         self._enter(job, now_ms)
         effects.append(PostponeJob(job.id, job.failures, due_ms))
@@ -276,18 +276,18 @@ class Backlog:
     ) -> None:
         if job.state is JobState.RUNNING:
             self._running -= 1
-            self._leases.drop(job.id)
+            self._leases.remove(job.id)
         else:
             self._leave_queue(job)
-        job.become(state)
+        job.transition(state)
         del self._jobs[job.id]
         self._bytes -= job.size_bytes
         self._ends_ms.append(now_ms)
-        effects.append(EndJob(job.id, state, job.attempt, failure))
+        effects.append(FinishJob(job.id, state, job.attempt, failure))
 
     def _leave_queue(self, job: Job) -> None:
-        self._expiries.drop(job.id)
-        self._later.drop(job.id)
+        self._expiries.remove(job.id)
+        self._later.remove(job.id)
 
     def _is_ready(self, number: int, id: JobId) -> bool:
         job = self._jobs.get(id)
@@ -301,7 +301,7 @@ class Backlog:
                 continue
             job = self._jobs[id]
             self._leave_queue(job)
-            job.become(JobState.RUNNING)
+            job.transition(JobState.RUNNING)
             job.attempt += 1
             # It may wait for a replica until it expires, and then run for as long as it may.
             lease_ms = max(job.expires_ms, now_ms) + job.timeout_ms + self._policy.lease_grace_ms

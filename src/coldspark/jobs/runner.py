@@ -14,47 +14,47 @@ from collections.abc import Callable, Iterator
 
 from coldspark import clock
 from coldspark.errors import BY_CODE, ColdsparkError, Conflict, NotFound
-from coldspark.jobs.attempt import Attempt, Broken, Succeeded
-from coldspark.jobs.completion import Ending
-from coldspark.jobs.endpoint_queue import Kept, Line, refuse_components, slots_of
+from coldspark.jobs.attempt import Attempt, FailedAttempt, SucceededAttempt
+from coldspark.jobs.completion import JobCompletion
+from coldspark.jobs.endpoint_queue import EndpointQueue, JobRetention, refuse_components, slots_of
 from coldspark.jobs.jobs_table import job_of, numbers_from
 from coldspark.jobs.messages import (
-    Again,
     AttemptFailed,
     AttemptSucceeded,
     BeginJob,
-    CancelAsked,
-    EndJob,
-    EndpointGone,
+    CancelRequested,
+    EndpointDeleted,
+    FinishJob,
     Job,
     JobArrived,
     JobEffect,
     JobEvent,
     JobId,
-    JobKept,
-    JobLost,
+    JobNotPersisted,
+    JobPersisted,
     JobPolicy,
     JobRestored,
     JobState,
     JobsTicked,
-    KeepJob,
+    PersistJob,
     PostponeJob,
     RefuseJob,
-    SlotsSeen,
+    RetryKind,
+    SlotsChanged,
     StopJob,
-    WakeAt,
+    TickJobsAt,
 )
 from coldspark.jobs.ports import (
-    Counted,
-    Depth,
-    JobMeasures,
+    BacklogDepth,
+    JobCounter,
+    JobMetricsSink,
     JobOrder,
     JobPlatform,
     JobStore,
+    JobTimes,
     StoredJob,
-    Times,
 )
-from coldspark.jobs.rules import Backlog
+from coldspark.jobs.rules import JobBacklog
 from coldspark.platform.storage_ports import ObjectStorage
 from coldspark.spec.types import EndpointName, Failure, FailureKind, RequestId, VariantName
 from coldspark.tasks import Tasks
@@ -80,12 +80,12 @@ class JobRunner:
         platform: JobPlatform,
         store: JobStore,
         storage: ObjectStorage | None,
-        ending: Ending,
-        measures: JobMeasures,
+        ending: JobCompletion,
+        measures: JobMetricsSink,
         ids: Iterator[RequestId],
         owns: Callable[[EndpointName], bool] = lambda name: True,
         policy: JobPolicy | None = None,
-        kept: Kept | None = None,
+        kept: JobRetention | None = None,
         open_max: int = JOBS_MAX,
         forgets: bool = True,
     ) -> None:
@@ -101,10 +101,10 @@ class JobRunner:
         self._ids = ids
         self._owns = owns
         self._policy = policy or JobPolicy()
-        self._kept = kept or Kept()
+        self._kept = kept or JobRetention()
         self._open_max = open_max
         self._forgets = forgets
-        self._lines: dict[EndpointName, Line] = {}
+        self._lines: dict[EndpointName, EndpointQueue] = {}
         self._number = numbers_from(())
         self._open = 0
         self._refusals: dict[JobId, Failure] = {}
@@ -177,24 +177,24 @@ class JobRunner:
             raise _error(refusal)
         return job.id
 
-    async def _keep(self, line: Line, job: Job, order: JobOrder, body: bytes) -> None:
+    async def _keep(self, line: EndpointQueue, job: Job, order: JobOrder, body: bytes) -> None:
         try:
-            await self._store.keep(job, line.endpoint, order, body)
+            await self._store.add(job, line.endpoint, order, body)
         except Exception:  # noqa: BLE001
             # The store's edge: its caller is told.
             _log.exception("jobs: one could not be kept")
             words = "the disk refuses the job: free space in the data directory"
             self._refusals[job.id] = Failure(kind=FailureKind.STORAGE_FULL, message=words)
-            self._post(line, JobLost(job.id))
+            self._post(line, JobNotPersisted(job.id))
         else:
-            self._post(line, JobKept(job.id))
+            self._post(line, JobPersisted(job.id))
 
     async def cancel(self, endpoint: EndpointName, id: JobId) -> None:
         """Cancel a job. Raises NotFound for one that has no final state to be kept from."""
         line = self._lines.get(endpoint)
         if line is None or line.backlog.find(id) is None:
             raise NotFound(f"endpoint {endpoint} has no job {id} that waits or runs")
-        self._post(line, CancelAsked(id))
+        self._post(line, CancelRequested(id))
 
     async def find(self, id: JobId) -> StoredJob | None:
         """Return a job."""
@@ -212,15 +212,17 @@ class JobRunner:
 
     # --- one step -----------------------------------------------------------------------------
 
-    def _line(self, endpoint: EndpointName) -> Line:
+    def _line(self, endpoint: EndpointName) -> EndpointQueue:
         line = self._lines.get(endpoint)
         if line is None:
-            line = self._lines[endpoint] = Line(endpoint, Backlog(self._policy))
+            line = self._lines[endpoint] = EndpointQueue(endpoint, JobBacklog(self._policy))
         return line
 
-    def _post(self, line: Line, event: JobEvent) -> None:
+    def _post(self, line: EndpointQueue, event: JobEvent) -> None:
         """Let a backlog take an event, and do what comes of it."""
-        if self._is_closing and not isinstance(event, AttemptSucceeded | JobKept | JobLost):
+        if self._is_closing and not isinstance(
+            event, AttemptSucceeded | JobPersisted | JobNotPersisted
+        ):
             return
         before = line.backlog.waiting + line.backlog.running
         effects = line.backlog.step(event, clock.wall_ms())
@@ -229,15 +231,15 @@ class JobRunner:
             self._perform(line, effect)
         now_s = clock.monotonic_s()
         line.busy_s = now_s
-        if not isinstance(event, SlotsSeen | JobRestored) and now_s - line.looked_s >= _LOOK_S:
+        if not isinstance(event, SlotsChanged | JobRestored) and now_s - line.checked_s >= _LOOK_S:
             self._look(line)
         self._tell(line)
 
-    def _perform(self, line: Line, effect: JobEffect) -> None:
+    def _perform(self, line: EndpointQueue, effect: JobEffect) -> None:
         match effect:
-            case KeepJob(id):
+            case PersistJob(id):
                 if self._open >= self._open_max:
-                    self._post(line, JobLost(id))
+                    self._post(line, JobNotPersisted(id))
                     words = f"{self._open} jobs of all endpoints wait already: retry later"
                     self._refusals[id] = Failure(kind=FailureKind.QUEUE_FULL, message=words)
             case RefuseJob(id, failure):
@@ -250,44 +252,46 @@ class JobRunner:
             case StopJob(id):
                 if id in line.attempts:
                     line.attempts[id].stop()
-            case EndJob():
-                line.ending += 1
+            case FinishJob():
+                line.completing += 1
                 self._tasks.spawn(self._end(line, effect))
-            case WakeAt(at_ms):
+            case TickJobsAt(at_ms):
                 self._arm(line, at_ms)
 
-    def _arm(self, line: Line, at_ms: float) -> None:
+    def _arm(self, line: EndpointQueue, at_ms: float) -> None:
         if line.timer is not None:
             line.timer.cancel()
         delay_s = max(0.001, (at_ms - clock.wall_ms()) / 1_000 + 0.001)
         loop = asyncio.get_running_loop()
         line.timer = loop.call_later(delay_s, self._post, line, JobsTicked())
 
-    def _look(self, line: Line) -> None:
+    def _look(self, line: EndpointQueue) -> None:
         """See how many jobs of an endpoint may run now."""
-        line.looked_s = clock.monotonic_s()
+        line.checked_s = clock.monotonic_s()
         try:
             view = self._platform.endpoint(line.endpoint)
         except NotFound as error:
             words = f"endpoint {line.endpoint} was deleted: {error.message}"
             failure = Failure(kind=FailureKind.ENDPOINT_RETIRED, message=words)
-            self._post(line, EndpointGone(failure))
+            self._post(line, EndpointDeleted(failure))
             return
         slots = slots_of(view)
         if slots != line.slots:
             line.slots = slots
-            self._post(line, SlotsSeen(slots))
+            self._post(line, SlotsChanged(slots))
 
-    def _tell(self, line: Line) -> None:
+    def _tell(self, line: EndpointQueue) -> None:
         """Tell the platform how deep the backlog is, when that has changed by a tenth."""
         waiting = line.backlog.waiting
-        if abs(waiting - line.told) * 10 > line.told or (not waiting and line.told):
-            line.told = waiting
-            self._platform.see_backlog(line.endpoint, waiting)
+        if abs(waiting - line.reported_backlog) * 10 > line.reported_backlog or (
+            not waiting and line.reported_backlog
+        ):
+            line.reported_backlog = waiting
+            self._platform.set_backlog(line.endpoint, waiting)
 
     # --- what effects lead to -----------------------------------------------------------------
 
-    async def _attempt(self, line: Line, begin: BeginJob) -> None:
+    async def _attempt(self, line: EndpointQueue, begin: BeginJob) -> None:
         event: AttemptSucceeded | AttemptFailed
         try:
             event = await self._attempted(line, begin)
@@ -296,15 +300,17 @@ class JobRunner:
             _log.exception("job %s: attempt %d failed", begin.id, begin.attempt)
             words = f"the platform made a mistake: {type(error).__name__}"
             failure = Failure(kind=FailureKind.REPLICA_DIED, message=words)
-            event = AttemptFailed(begin.id, begin.attempt, failure, Again.COUNTED)
+            event = AttemptFailed(begin.id, begin.attempt, failure, RetryKind.COUNTED)
         self._post(line, event)
 
-    async def _attempted(self, line: Line, begin: BeginJob) -> AttemptSucceeded | AttemptFailed:
+    async def _attempted(
+        self, line: EndpointQueue, begin: BeginJob
+    ) -> AttemptSucceeded | AttemptFailed:
         id, began_ms = begin.id, clock.wall_ms()
         found = await self._store.begin(id, begin.attempt, begin.lease_ms, began_ms)
         if found is None:
             failure = Failure(kind=FailureKind.CANCELLED, message="the job has ended already")
-            return AttemptFailed(id, begin.attempt, failure, Again.NEVER)
+            return AttemptFailed(id, begin.attempt, failure, RetryKind.NEVER)
         job, body = found
         attempt = Attempt(self._platform, self._storage, job, body, next(self._ids))
         line.attempts[id] = attempt
@@ -315,17 +321,17 @@ class JobRunner:
                 del line.attempts[id]
         if line.backlog.find(id) is not None:
             line.outcomes[id] = job, outcome
-        if isinstance(outcome, Succeeded):
+        if isinstance(outcome, SucceededAttempt):
             self._time(job, outcome, began_ms)
             return AttemptSucceeded(id, begin.attempt)
         if outcome.counted is not None:
             self._measures.count(line.endpoint, _variant(outcome), outcome.counted)
         if outcome.is_gone:
-            line.looked_s = float("-inf")
+            line.checked_s = float("-inf")
         return AttemptFailed(id, begin.attempt, outcome.failure, outcome.again)
 
-    def _time(self, job: StoredJob, outcome: Succeeded, began_ms: int) -> None:
-        times = Times(
+    def _time(self, job: StoredJob, outcome: SucceededAttempt, began_ms: int) -> None:
+        times = JobTimes(
             waited_ms=began_ms - job.accepted_ms,
             total_ms=clock.wall_ms() - job.accepted_ms,
             fetch_us=outcome.fetch_us,
@@ -333,16 +339,16 @@ class JobRunner:
         )
         self._measures.times(job.endpoint, outcome.receipt.usage.variant, times)
 
-    async def _postpone(self, line: Line, effect: PostponeJob) -> None:
+    async def _postpone(self, line: EndpointQueue, effect: PostponeJob) -> None:
         # Not known to the next server if this is lost: it then begins the job a little early.
         await self._store.postpone(effect.id, effect.failures, effect.due_ms)
 
-    async def _end(self, line: Line, effect: EndJob) -> None:
+    async def _end(self, line: EndpointQueue, effect: FinishJob) -> None:
         job, outcome = line.outcomes.pop(effect.id, (None, None))
         try:
-            await self._ending.end(effect, job, outcome)
+            await self._ending.complete(effect, job, outcome)
         finally:
-            line.ending -= 1
+            line.completing -= 1
         variant = None if outcome is None else _variant(outcome)
         for what in _COUNTED.get(effect.state, ()):
             self._measures.count(line.endpoint, variant, what)
@@ -356,9 +362,9 @@ class JobRunner:
                 self._measure(line)
             await asyncio.sleep(_DEPTH_EVERY_S)
 
-    def _measure(self, line: Line) -> None:
+    def _measure(self, line: EndpointQueue) -> None:
         backlog, now_s = line.backlog, clock.monotonic_s()
-        if not (backlog.is_empty and not line.ending):
+        if not (backlog.is_empty and not line.completing):
             line.busy_s = now_s
         elif now_s - line.busy_s > _QUIET_S:
             if line.timer is not None:
@@ -373,7 +379,7 @@ class JobRunner:
             return
         states = [replica.state for variant in view.variants for replica in variant.replicas]
         replicas = sum(state in ("ready", "busy") for state in states)
-        depth = Depth(waiting=backlog.waiting, oldest_s=age_s, replicas=replicas)
+        depth = BacklogDepth(waiting=backlog.waiting, oldest_s=age_s, replicas=replicas)
         self._measures.depth(line.endpoint, depth)
 
     async def _purge_for_ever(self) -> None:
@@ -388,13 +394,13 @@ class JobRunner:
 
 
 _COUNTED = {
-    JobState.COMPLETED: (Counted.PROCESSED,),
-    JobState.FAILED: (Counted.PROCESSED, Counted.FAILED),
-    JobState.EXPIRED: (Counted.EXPIRED,),
+    JobState.COMPLETED: (JobCounter.PROCESSED,),
+    JobState.FAILED: (JobCounter.PROCESSED, JobCounter.FAILED),
+    JobState.EXPIRED: (JobCounter.EXPIRED,),
 }
 
 
-def _variant(outcome: Succeeded | Broken) -> VariantName | None:
+def _variant(outcome: SucceededAttempt | FailedAttempt) -> VariantName | None:
     return None if outcome.receipt is None else outcome.receipt.usage.variant
 
 

@@ -34,7 +34,7 @@ _ANSWER_S = 10.0
 _ADDRESSES_MAX = 4
 
 
-class NotDelivered(Exception):
+class WebhookNotDelivered(Exception):
     """The receiver did not take it; a later try may go better."""
 
 
@@ -102,14 +102,18 @@ async def post(
         async with asyncio.timeout(_CONNECT_S):
             reader, writer = await _connected(target, policy)
     except (OSError, TimeoutError) as error:
-        raise NotDelivered(f"{target.authority} cannot be reached: {error or 'time out'}") from None
+        raise WebhookNotDelivered(
+            f"{target.authority} cannot be reached: {error or 'time out'}"
+        ) from None
     try:
         async with asyncio.timeout(_ANSWER_S):
             writer.write(_head(target, headers, len(body)) + body)
             await writer.drain()
             return await _status(reader)
     except (OSError, TimeoutError, httptools.HttpParserError) as error:
-        raise NotDelivered(f"{target.authority} did not answer: {error or 'time out'}") from None
+        raise WebhookNotDelivered(
+            f"{target.authority} did not answer: {error or 'time out'}"
+        ) from None
     finally:
         writer.close()
 
@@ -138,7 +142,7 @@ async def _connected(
     addresses = [str(entry[4][0]) for entry in found][:_ADDRESSES_MAX]
     refused = [refusal for address in addresses if (refusal := policy.refusal(address)) is not None]
     if refused:
-        raise NotDelivered(f"{target.authority}: {refused[0]}")
+        raise WebhookNotDelivered(f"{target.authority}: {refused[0]}")
     context = ssl.create_default_context() if target.is_tls else None
     name = target.host if target.is_tls else None
     error: OSError = OSError("it has no address")

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from coldspark import clock
 from coldspark.errors import ColdsparkError
-from coldspark.jobs.ports import Counted, JobMeasures, Notice, NoticeStore
-from coldspark.jobs.webhook_client import SIGNATURE, NotDelivered, signature
+from coldspark.jobs.ports import JobCounter, JobMetricsSink, WebhookEvent, WebhookOutboxStore
+from coldspark.jobs.webhook_client import SIGNATURE, WebhookNotDelivered, signature
 from coldspark.tasks import Tasks
 
 _log = logging.getLogger(__name__)
@@ -31,15 +31,15 @@ Post = Callable[[str, tuple[tuple[str, str], ...], bytes], Awaitable[int]]
 """URL, headers, body: the receiver's status. Raises NotDelivered."""
 
 
-class Notifier:
+class WebhookSender:
     """Sends the notices that are due."""
 
     def __init__(
         self,
-        store: NoticeStore,
+        store: WebhookOutboxStore,
         post: Post,
         secret: str,
-        measures: JobMeasures,
+        measures: JobMetricsSink,
         *,
         look_every_s: float = _SILENCE_S,
     ) -> None:
@@ -53,7 +53,7 @@ class Notifier:
         self._news = asyncio.Event()
         self._flying: dict[str, str] = {}
         """From notices that are being sent to their hosts."""
-        self._page: list[Notice] = []
+        self._page: list[WebhookEvent] = []
         self._read_s = float("-inf")
 
     def open(self) -> None:
@@ -69,9 +69,9 @@ class Notifier:
         """Hear that there are new notices."""
         self._news.set()
 
-    async def announce(self, notice: Notice) -> None:
+    async def publish(self, notice: WebhookEvent) -> None:
         """Keep a notice that no job is behind, and send it; durable on return."""
-        await self._store.keep(notice)
+        await self._store.add(notice)
         self.wake()
 
     async def _tell_for_ever(self) -> None:
@@ -91,7 +91,7 @@ class Notifier:
         """Send as many as may be sent at once; return when to look again, in seconds."""
         now_ms = clock.wall_ms()
         hosts = Counter(self._flying.values())
-        left: list[Notice] = []
+        left: list[WebhookEvent] = []
         for notice in await self._read():
             host = urlsplit(notice.url).netloc
             is_free = len(self._flying) < _AT_ONCE and hosts[host] < _AT_ONCE_PER_HOST
@@ -106,7 +106,7 @@ class Notifier:
         later = min((one.due_ms for one in left if one.due_ms > now_ms), default=None)
         return self._look_every_s if later is None else (later - now_ms) / 1_000
 
-    async def _read(self) -> list[Notice]:
+    async def _read(self) -> list[WebhookEvent]:
         """Return the first notices on disk, read anew when they are used up or a second old."""
         now_s = clock.monotonic_s()
         if not self._page or now_s - self._read_s > _PAGE_S:
@@ -116,14 +116,14 @@ class Notifier:
             self._read_s = now_s
         return self._page
 
-    async def _tell(self, notice: Notice) -> None:
+    async def _tell(self, notice: WebhookEvent) -> None:
         try:
             await self._tell_once(notice)
         finally:
             del self._flying[notice.id]
             self._news.set()
 
-    async def _tell_once(self, notice: Notice) -> None:
+    async def _tell_once(self, notice: WebhookEvent) -> None:
         signed = signature(self._secret, clock.wall_ms() // 1_000, notice.body)
         try:
             status = await self._post(
@@ -132,7 +132,7 @@ class Notifier:
             error = f"it answered {status}"
             is_taken = 200 <= status < 300
             is_hopeless = 400 <= status < 500 and status not in _AGAIN_LATER
-        except (NotDelivered, ColdsparkError) as failed:
+        except (WebhookNotDelivered, ColdsparkError) as failed:
             is_taken = False
             is_hopeless = isinstance(failed, ColdsparkError)
             error = str(failed)
@@ -141,7 +141,7 @@ class Notifier:
             await self._store.drop(notice.id)
         elif is_hopeless or attempts >= ATTEMPTS_MAX:
             if notice.endpoint:
-                self._measures.count(notice.endpoint, None, Counted.NOTICE_FAILED)
+                self._measures.count(notice.endpoint, None, JobCounter.NOTICE_FAILED)
             _log.warning("notice %s to %s is given up: %s", notice.id, notice.url, error)
             await self._store.drop(notice.id)
         else:

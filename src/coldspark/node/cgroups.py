@@ -28,7 +28,7 @@ _CLEAN_BYTES_MAX = MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
+class CgroupLimits:
     """What one replica may use."""
 
     memory_bytes: int
@@ -51,7 +51,7 @@ class Cgroup:
         self._directories = {kind: str(path) for kind, path in directories.items()}
         """By v1 controller name."""
         self._unified = None if unified is None else str(unified)
-        self._limits: Bounds | None = None
+        self._limits: CgroupLimits | None = None
         """What was written last."""
         self._is_known = is_known
         """Whether it was made by this run, and never frozen."""
@@ -63,7 +63,7 @@ class Cgroup:
         """The files that the child writes its pid to."""
         return tuple(f"{directory}/cgroup.procs" for directory in self._all())
 
-    def limit(self, bounds: Bounds) -> None:
+    def limit(self, bounds: CgroupLimits) -> None:
         """Write the limits that this machine can enforce."""
         if bounds == self._limits:
             return
@@ -82,7 +82,7 @@ class Cgroup:
             elif controller == "pids":
                 _write(f"{directory}/pids.max", bounds.processes_max)
 
-    def _limit_unified(self, unified: str, bounds: Bounds) -> None:
+    def _limit_unified(self, unified: str, bounds: CgroupLimits) -> None:
         _write(f"{unified}/memory.max", bounds.memory_max_bytes)
         _write(f"{unified}/memory.swap.max", 0)
         _write(f"{unified}/memory.oom.group", 1)
@@ -195,7 +195,7 @@ class Cgroups:
         self._spare: list[Cgroup] = []
         """As new: making and removing one takes longer than all else in a start."""
 
-    def create(self, replica: ReplicaId, bounds: Bounds) -> Cgroup | None:
+    def create(self, replica: ReplicaId, bounds: CgroupLimits) -> Cgroup | None:
         """Make and limit the cgroup of a replica; None where there are no cgroups.
 
         One that is made bears the replica's name; one that is renewed, an earlier one's.
@@ -230,7 +230,7 @@ class Cgroups:
         """Remove what could not be removed when it was retired."""
         self._removing = [cgroup for cgroup in self._removing if not cgroup.remove()]
 
-    def leftovers(self) -> list[Cgroup]:
+    def orphans(self) -> list[Cgroup]:
         """Return the cgroups that an earlier run of this installation left."""
         names = {path.name for parent in self._parents() for path in _children(parent)}
         return [self._existing(name) for name in sorted(names)]

@@ -47,7 +47,7 @@ sys.exit(0 if libc.unshare(CLONE_NEWUSER) == 0 else ctypes.get_errno() or 1)
 """
 
 
-class Status(StrEnum):
+class CheckStatus(StrEnum):
     """How well the machine does at one thing."""
 
     OK = "ok"
@@ -58,30 +58,30 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class DoctorCheck:
     """One thing that was looked at."""
 
     name: str
-    status: Status
+    status: CheckStatus
     detail: str
     cure: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class DoctorReport:
     """Everything that was looked at."""
 
-    checks: tuple[Check, ...]
+    checks: tuple[DoctorCheck, ...]
 
     @property
-    def status(self) -> Status:
+    def status(self) -> CheckStatus:
         """Return the worst status."""
-        order = (Status.OK, Status.WARN, Status.MISSING)
-        return max((check.status for check in self.checks), key=order.index, default=Status.OK)
+        order = (CheckStatus.OK, CheckStatus.WARN, CheckStatus.MISSING)
+        return max((check.status for check in self.checks), key=order.index, default=CheckStatus.OK)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class DoctorOptions:
     """What to examine."""
 
     data: Path
@@ -93,13 +93,13 @@ class Question:
     """The bound of downloaded model data, if there is one."""
 
 
-def examine(question: Question) -> Report:
+def examine(question: DoctorOptions) -> DoctorReport:
     """Run every check; one that hangs or breaks becomes a row that says so. Takes seconds."""
     checks = [_bounded(name, check) for name, check in _checks(question).items()]
-    return Report(checks=tuple(check for check in checks if check is not None))
+    return DoctorReport(checks=tuple(check for check in checks if check is not None))
 
 
-def _checks(question: Question) -> dict[str, Callable[[], Check | None]]:
+def _checks(question: DoctorOptions) -> dict[str, Callable[[], DoctorCheck | None]]:
     return {
         "python": _python,
         "event loop": _event_loop,
@@ -122,9 +122,9 @@ def _checks(question: Question) -> dict[str, Callable[[], Check | None]]:
     }
 
 
-def _bounded(name: str, check: Callable[[], Check | None]) -> Check | None:
+def _bounded(name: str, check: Callable[[], DoctorCheck | None]) -> DoctorCheck | None:
     """Run a check on a thread that is left behind when it hangs (a dead network disk does)."""
-    found: list[Check | None] = []
+    found: list[DoctorCheck | None] = []
 
     def run() -> None:
         try:
@@ -140,54 +140,54 @@ def _bounded(name: str, check: Callable[[], Check | None]) -> Check | None:
     return found[0]
 
 
-def _python() -> Check:
+def _python() -> DoctorCheck:
     detail = f"{platform.python_version()} on {platform.system()} {platform.release()}"
     if platform.system() != "Linux":
         cure = "Run the server on Linux: replicas need fork, cgroups and pidfds."
-        return Check(name="python", status=Status.MISSING, detail=detail, cure=cure)
+        return DoctorCheck(name="python", status=CheckStatus.MISSING, detail=detail, cure=cure)
     return _ok("python", detail)
 
 
-def _event_loop() -> Check:
+def _event_loop() -> DoctorCheck:
     try:
         return _ok("event loop", f"uvloop {version('uvloop')}, httptools {version('httptools')}")
     except PackageNotFoundError as error:
-        return Check(
+        return DoctorCheck(
             name="event loop",
-            status=Status.MISSING,
+            status=CheckStatus.MISSING,
             detail=f"the package {error.name} is not installed",
             cure="pip install --force-reinstall coldspark",
         )
 
 
-def check_hot_path(modules: Sequence[str]) -> Check:
+def check_hot_path(modules: Sequence[str]) -> DoctorCheck:
     """Say whether requests run through machine code. ``modules``: those that are compiled."""
     if modules:
         return _ok("hot path", f"compiled to machine code: {len(modules)} modules")
     has_compiler = any(map(shutil.which, ("cc", "gcc", "clang")))
     first = "" if has_compiler else "install a C compiler (apt-get install gcc); then, "
-    return Check(
+    return DoctorCheck(
         name="hot path",
-        status=Status.WARN,
+        status=CheckStatus.WARN,
         detail="plain Python: the router needs 15 to 20 % more processor than compiled",
         cure=f"{first}in a checkout: make compile, and run .compiled/bin/coldspark",
     )
 
 
-def _uv() -> Check:
+def _uv() -> DoctorCheck:
     beside = Path(sys.executable).with_name("uv")
     found = str(beside) if beside.exists() else shutil.which("uv")
     if found is None:
-        return Check(
+        return DoctorCheck(
             name="uv",
-            status=Status.MISSING,
+            status=CheckStatus.MISSING,
             detail="not found: environments cannot be built from requirements",
             cure="pip install uv",
         )
     return _ok("uv", f"{_run([found, '--version']).stdout.strip()}: builds environments")
 
 
-def _gpu(question: Question) -> Check:
+def _gpu(question: DoctorOptions) -> DoctorCheck:
     inventory = devices.discover(question.catalogue)
     if not inventory.devices:
         cure = (
@@ -197,18 +197,18 @@ def _gpu(question: Question) -> Check:
     return _ok("gpu", f"{_listed(inventory.devices)}, driver {inventory.driver}")
 
 
-def check_gpu_parking(library: str = cuda_checkpoint.LIBRARY) -> Check:
+def check_gpu_parking(library: str = cuda_checkpoint.LIBRARY) -> DoctorCheck:
     """Say whether the driver can move a parked replica's device memory to the host."""
     try:
         version = cuda_suspension.examine(library, _PROBE_TIMEOUT_S)
-    except cuda_checkpoint.Unavailable as reason:
+    except cuda_checkpoint.CheckpointUnavailable as reason:
         cure = "Driver 570 or newer on x86-64 has it; docs/howto/park-gpus.md says what else helps."
         return _warn("gpu parking", f"no checkpoints of device memory: {reason}", cure)
     words = f"CUDA {version // 1000}.{version % 1000 // 10} checkpoints device memory"
     return _ok("gpu parking", f"{words}: idle replicas on GPUs can be parked")
 
 
-def _simulated(question: Question) -> Check | None:
+def _simulated(question: DoctorOptions) -> DoctorCheck | None:
     if not question.simulated:
         return None
     detail = f"{_listed(question.simulated)}: simulated, no GPU computes anything"
@@ -224,12 +224,12 @@ def _listed(found: tuple[Device, ...]) -> str:
     )
 
 
-def _machine() -> Check:
-    found = devices.machine()
+def _machine() -> DoctorCheck:
+    found = devices.host_capacity()
     return _ok("machine", f"{found.vcpus:g} vCPU, {format_size(found.memory_bytes)} memory")
 
 
-def check_cgroups(root: Path) -> Check:
+def check_cgroups(root: Path) -> DoctorCheck:
     """Say which cgroup version this is and which controllers limits can be written to."""
     layout = _cgroup_layout(root)
     able = [kind for kind in _CONTROLLERS if _can_make_group(root, kind, layout)]
@@ -277,7 +277,7 @@ def _can_make(folder: Path) -> bool:
     return True
 
 
-def _fork() -> Check:
+def _fork() -> DoctorCheck:
     result = _run([sys.executable, "-S", "-c", _FORK_PROBE])
     words = result.stdout.split()
     if result.returncode != 0 or words[:1] != ["7"]:
@@ -289,7 +289,7 @@ def _fork() -> Check:
     return _ok("fork templates", f"a forked child answered in {int(words[1]) / 1000:.1f} ms")
 
 
-def _pidfd() -> Check:
+def _pidfd() -> DoctorCheck:
     try:
         os.close(os.pidfd_open(os.getpid()))
     except (AttributeError, OSError) as error:
@@ -297,7 +297,7 @@ def _pidfd() -> Check:
     return _ok("pidfd", "processes are watched without polling")
 
 
-def _user_namespaces() -> Check:
+def _user_namespaces() -> DoctorCheck:
     result = _run([sys.executable, "-S", "-c", _NAMESPACE_PROBE])
     if result.returncode == 0:
         return _ok("user namespaces", "replicas can be given their own")
@@ -308,7 +308,7 @@ def _user_namespaces() -> Check:
     )
 
 
-def _disk_space(data: Path) -> Check:
+def _disk_space(data: Path) -> DoctorCheck:
     usage = shutil.disk_usage(_existing(data))
     detail = f"{format_size(usage.free)} free of {format_size(usage.total)} for {data}"
     if usage.free < _DISK_FREE_MIN:
@@ -321,7 +321,7 @@ def _need() -> str:
     return f"about {format_size(_DISK_FREE_MIN)}"
 
 
-def _model_data(question: Question) -> Check | None:
+def _model_data(question: DoctorOptions) -> DoctorCheck | None:
     held = held_bytes(question.data / "artifacts")
     most = question.weights_bytes_max
     if most is None:
@@ -334,7 +334,7 @@ def _model_data(question: Question) -> Check | None:
     return _ok("model data", detail)
 
 
-def _disk_speed(data: Path) -> Check:
+def _disk_speed(data: Path) -> DoctorCheck:
     """Write 8 MiB, then a short line, each through to the disk: as the ledger does."""
     folder = _existing(data)
     probe = folder / f".coldspark-doctor-{os.getpid()}"
@@ -373,7 +373,7 @@ def _existing(path: Path) -> Path:
     return next(folder for folder in (absolute, *absolute.parents) if folder.is_dir())
 
 
-def _open_files() -> Check:
+def _open_files() -> DoctorCheck:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     detail = f"{_limit(soft)}, may be raised to {_limit(hard)}"
     if soft == resource.RLIM_INFINITY or soft >= _OPEN_FILES_MIN:
@@ -385,7 +385,7 @@ def _limit(value: int) -> str:
     return "unlimited" if value == resource.RLIM_INFINITY else str(value)
 
 
-def check_huge_pages(root: Path) -> Check:
+def check_huge_pages(root: Path) -> DoctorCheck:
     """Say whether large anonymous mappings get huge pages: forks of big templates copy fewer."""
     file = root / "sys/kernel/mm/transparent_hugepage/enabled"
     text = file.read_text() if file.exists() else ""
@@ -398,7 +398,7 @@ def check_huge_pages(root: Path) -> Check:
     return _ok("huge pages", match[1])
 
 
-def _port(address: tuple[str, int] | None) -> Check | None:
+def _port(address: tuple[str, int] | None) -> DoctorCheck | None:
     if address is None:
         return None
     host, port = address
@@ -419,9 +419,9 @@ def _run(argv: list[str]) -> subprocess.CompletedProcess[str]:
     )
 
 
-def _ok(name: str, detail: str) -> Check:
-    return Check(name=name, status=Status.OK, detail=detail)
+def _ok(name: str, detail: str) -> DoctorCheck:
+    return DoctorCheck(name=name, status=CheckStatus.OK, detail=detail)
 
 
-def _warn(name: str, detail: str, cure: str | None) -> Check:
-    return Check(name=name, status=Status.WARN, detail=detail, cure=cure)
+def _warn(name: str, detail: str, cure: str | None) -> DoctorCheck:
+    return DoctorCheck(name=name, status=CheckStatus.WARN, detail=detail, cure=cure)

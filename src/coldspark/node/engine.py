@@ -23,28 +23,28 @@ from coldspark.errors import Conflict, StartFailed
 from coldspark.node import processes, replica_usage
 from coldspark.node.cgroups import Cgroups, detect
 from coldspark.node.gpu.gpu_parking import GpuTools
-from coldspark.node.launch_plan import LaunchPlan, Machine
+from coldspark.node.launch_plan import LaunchPlan, NodeContext
 from coldspark.node.launch_resolver import (
     ArtifactStore,
     EnvironmentBuilder,
+    LaunchResolver,
     Progress,
-    Resolver,
     template_key,
 )
-from coldspark.node.local_cache import Shelf
-from coldspark.node.logs.replica_logs import Follower, Logs, ReplicaLog
-from coldspark.node.orphans import reap_leftovers
-from coldspark.node.replica import Replica
-from coldspark.node.replica_usage import ReplicaUse
-from coldspark.node.sandbox.scratch import Scratches
-from coldspark.node.templates.learned_imports import Learning
+from coldspark.node.local_cache import LocalCache
+from coldspark.node.logs.replica_logs import LogFollower, ReplicaLog, ReplicaLogs
+from coldspark.node.orphans import reap_orphans
+from coldspark.node.replica import ReplicaProcess
+from coldspark.node.replica_usage import ReplicaUsage
+from coldspark.node.sandbox.scratch import ScratchDirectories
+from coldspark.node.templates.learned_imports import LearnedImportStore
 from coldspark.node.templates.pool import (
     IDLE_TIMEOUT_S,
     MEMORY_BYTES_MAX,
     TEMPLATES_MAX,
     TemplatePool,
 )
-from coldspark.node.warmth import PoolView, Rung, StartView, Stock, Warmth
+from coldspark.node.warmth import CachedFiles, NextStart, PoolView, StartView, WakeLevel
 from coldspark.node.worker.process_tag import ID_BYTES_MAX
 from coldspark.platform.metric_ports import Metrics
 from coldspark.platform.ports import (
@@ -55,7 +55,7 @@ from coldspark.platform.ports import (
     ReplySink,
     StartOrder,
 )
-from coldspark.spec.messages import Grant
+from coldspark.spec.messages import Reservation
 from coldspark.spec.types import EndpointName, ReplicaId, RequestId, Revision, Spec
 from coldspark.tasks import Tasks
 
@@ -109,13 +109,15 @@ class LocalEngine:
         self._gpu_tools = gpu_tools or GpuTools()
         self._artifacts = artifacts
         self._metrics = metrics
-        self._resolver = Resolver(environments=environments, artifacts=artifacts, instance=instance)
-        self._shelf = Shelf()
-        self._logs = Logs(logs_dir or self._directory / "logs")
+        self._resolver = LaunchResolver(
+            environments=environments, artifacts=artifacts, instance=instance
+        )
+        self._shelf = LocalCache()
+        self._logs = ReplicaLogs(logs_dir or self._directory / "logs")
         self._tasks = Tasks()
-        self._replicas: dict[ReplicaId, Replica] = {}
+        self._replicas: dict[ReplicaId, ReplicaProcess] = {}
         self._all_gone = asyncio.Event()
-        self._machine: Machine | None = None
+        self._machine: NodeContext | None = None
         self._lock: int | None = None
         self._retiring: asyncio.TimerHandle | None = None
 
@@ -126,13 +128,13 @@ class LocalEngine:
         self._lock = _locked(self._directory / "engine.lock")
         if self._cgroups is None:
             self._cgroups = detect(self._instance)
-        await asyncio.to_thread(reap_leftovers, self._instance, self._cgroups)
+        await asyncio.to_thread(reap_orphans, self._instance, self._cgroups)
         scratch = self._directory / "replicas"
         await asyncio.to_thread(shutil.rmtree, scratch, True)
-        self._machine = Machine(
+        self._machine = NodeContext(
             pool=self._new_pool(),
             cgroups=self._cgroups,
-            scratches=Scratches(scratch),
+            scratch_directories=ScratchDirectories(scratch),
             tasks=self._tasks,
             listener=self.listener,
             gpu_tools=self._gpu_tools,
@@ -149,9 +151,9 @@ class LocalEngine:
     def _new_pool(self) -> TemplatePool:
         environment = {
             **processes.clean_environment(),
-            processes.INSTANCE_MARK: self._instance,
+            processes.INSTANCE_TAG: self._instance,
             # Room for the mark, so that the template need not execute itself again to get it.
-            processes.REPLICA_MARK: "-" * ID_BYTES_MAX,
+            processes.REPLICA_TAG: "-" * ID_BYTES_MAX,
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
             # torch.cuda.is_available() in a template then asks NVML and makes no CUDA context.
             "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
@@ -164,7 +166,7 @@ class LocalEngine:
             templates_max=self._templates_max,
             idle_timeout_s=self._template_idle_s,
             memory_bytes_max=self._template_bytes_max,
-            learning=Learning(self._directory / "learned"),
+            learning=LearnedImportStore(self._directory / "learned"),
             has_standbys=self._has_standbys,
         )
 
@@ -182,9 +184,9 @@ class LocalEngine:
         await self._tasks.close(_CLOSE_WITHIN_S)
         if self._retiring is not None:
             self._retiring.cancel()
-        await asyncio.to_thread(reap_leftovers, self._instance, machine.cgroups)
+        await asyncio.to_thread(reap_orphans, self._instance, machine.cgroups)
         machine.cgroups.remove()
-        await asyncio.to_thread(machine.scratches.close)
+        await asyncio.to_thread(machine.scratch_directories.close)
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -224,16 +226,16 @@ class LocalEngine:
         log = self._logs.open(order.replica, order.fleet, spec.limits.log_bytes_max)
         self._begin(order, log, self._machine)
 
-    def _begin(self, order: StartOrder, log: ReplicaLog, machine: Machine) -> None:
-        scratch = machine.scratches.take()
-        replica = Replica(order, machine, log, scratch, self._gone)
+    def _begin(self, order: StartOrder, log: ReplicaLog, machine: NodeContext) -> None:
+        scratch = machine.scratch_directories.acquire()
+        replica = ReplicaProcess(order, machine, log, scratch, self._gone)
         self._replicas[order.replica] = replica
-        replica.start(self._resolve(order, scratch, log.remark))
+        replica.start(self._resolve(order, scratch, log.append))
 
     async def _resolve(self, order: StartOrder, scratch: Path, progress: Progress) -> LaunchPlan:
         machine = self._machine
         assert machine is not None, "the engine is not open"
-        return await self._shelf.watch(
+        return await self._shelf.record_resolve(
             machine.pool.starts,
             order,
             lambda heard: self._resolver.resolve(order, scratch, heard),
@@ -250,7 +252,7 @@ class LocalEngine:
         if (living := self._replicas.get(replica)) is not None:
             living.park()
 
-    def unpark(self, replica: ReplicaId, grant: Grant | None = None) -> None:
+    def unpark(self, replica: ReplicaId, grant: Reservation | None = None) -> None:
         """Let a parked replica run again in its new room (None: as before); ``on_ready`` follows.
 
         A process cannot change its devices: with others it is started anew, which takes longer.
@@ -296,11 +298,11 @@ class LocalEngine:
         """Return the newest lines of all kept replicas of an endpoint, oldest first."""
         return self._logs.newest(endpoint, lines)
 
-    def follow(self, endpoint: EndpointName, on_lines: Callable[[], None]) -> Follower:
+    def follow(self, endpoint: EndpointName, on_lines: Callable[[], None]) -> LogFollower:
         """Begin to follow an endpoint's log."""
         return self._logs.follow(endpoint, on_lines)
 
-    def unfollow(self, endpoint: EndpointName, follower: Follower) -> None:
+    def unfollow(self, endpoint: EndpointName, follower: LogFollower) -> None:
         """End following. Idempotent."""
         self._logs.unfollow(endpoint, follower)
 
@@ -314,9 +316,9 @@ class LocalEngine:
         living = self._replicas.get(replica)
         return None if living is None else living.pid
 
-    async def measure(self) -> list[ReplicaUse]:
+    async def measure(self) -> list[ReplicaUsage]:
         """Measure what each running replica uses."""
-        living = [replica.hold for replica in self._replicas.values()]
+        living = [replica.usage_probe for replica in self._replicas.values()]
         holds = [hold for hold in living if hold is not None]
         return await asyncio.to_thread(replica_usage.measure, holds) if holds else []
 
@@ -330,30 +332,30 @@ class LocalEngine:
         """Return what a replica was started from, unless that was forgotten."""
         return None if self._machine is None else self._machine.pool.starts.of(replica)
 
-    def warmth(self, revision: Revision) -> Warmth:
+    def warmth(self, revision: Revision) -> NextStart:
         """Return the rung that a revision without a replica would wake from now."""
         key = self._shelf.key(revision.spec)
         if key is not None and self._machine is not None:
-            rung, template, why = self._machine.pool.look(key)
-            return Warmth(rung=rung, template=template, why=why)
+            rung, template, why = self._machine.pool.warmth_level(key)
+            return NextStart(rung=rung, template=template, why=why)
         why = "its files were not looked for since the server started: its first wake does"
-        return Warmth(rung=Rung.REMOTE, template=None, why=why)
+        return NextStart(rung=WakeLevel.REMOTE, template=None, why=why)
 
     def template_pool(self) -> PoolView:
         """Return how many templates there are, what they hold, and the bounds of both."""
         assert self._machine is not None, "the engine is not open"
         return self._machine.pool.view()
 
-    async def stock(self, revision: Revision) -> Stock:
+    async def cached_files(self, revision: Revision) -> CachedFiles:
         """Measure a revision's files, as far as they are known to be here."""
-        return await self._shelf.stock(revision.spec)
+        return await self._shelf.measure(revision.spec)
 
     def describe(self) -> str:
         """Say in one sentence which limits are enforced and which are not."""
         assert self._cgroups is not None, "the engine is not open"
         return self._cgroups.describe()
 
-    def _gone(self, replica: Replica) -> None:
+    def _gone(self, replica: ReplicaProcess) -> None:
         del self._replicas[replica.id]
         if replica.successor is not None and self._machine is not None:
             self._begin(replica.successor, replica.log, self._machine)

@@ -28,7 +28,7 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from coldspark.database.single_flight import Flights
+from coldspark.database.single_flight import SingleFlight
 from coldspark.errors import Conflict, EnvironmentFailed
 
 _BUILD_S = 3_600.0
@@ -67,7 +67,7 @@ class Environments:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._flights: Flights[Path] = Flights()
+        self._flights: SingleFlight[Path] = SingleFlight()
         self._keys: OrderedDict[tuple[tuple[str, ...], tuple[str, ...]], str] = OrderedDict()
         """By requirements and overrides, of those that name no file: theirs never change."""
 

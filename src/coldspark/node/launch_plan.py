@@ -8,7 +8,7 @@ from pathlib import Path
 from coldspark.errors import ArtifactUnavailable, ColdsparkError, EnvironmentFailed
 from coldspark.node.cgroups import Cgroups
 from coldspark.node.gpu.gpu_parking import GpuTools
-from coldspark.node.sandbox.scratch import Scratches
+from coldspark.node.sandbox.scratch import ScratchDirectories
 from coldspark.node.templates.fork_order import TemplateFailure, TemplateKey
 from coldspark.node.templates.pool import TemplatePool
 from coldspark.platform.metric_ports import Metrics
@@ -20,7 +20,7 @@ TAIL_LINES = 50
 """How much of its log a replica's end tells."""
 
 
-class Phase(StrEnum):
+class ReplicaPhase(StrEnum):
     """How far a replica is."""
 
     PREPARING = "preparing"
@@ -37,22 +37,34 @@ class Phase(StrEnum):
     ENDED = "ended"
 
 
-TRANSITIONS: dict[Phase, frozenset[Phase]] = {
-    Phase.PREPARING: frozenset({Phase.STARTING, Phase.ENDED}),
-    Phase.STARTING: frozenset({Phase.LOADING, Phase.STOPPING, Phase.ENDED}),
+TRANSITIONS: dict[ReplicaPhase, frozenset[ReplicaPhase]] = {
+    ReplicaPhase.PREPARING: frozenset({ReplicaPhase.STARTING, ReplicaPhase.ENDED}),
+    ReplicaPhase.STARTING: frozenset(
+        {ReplicaPhase.LOADING, ReplicaPhase.STOPPING, ReplicaPhase.ENDED}
+    ),
     # Back to STARTING: a command lost the race for its port and is tried once more.
-    Phase.LOADING: frozenset({Phase.READY, Phase.STARTING, Phase.STOPPING, Phase.ENDED}),
-    Phase.READY: frozenset({Phase.PARKING, Phase.STOPPING, Phase.ENDED}),
-    Phase.PARKING: frozenset({Phase.PARKED, Phase.READY, Phase.STOPPING, Phase.ENDED}),
-    Phase.PARKED: frozenset({Phase.UNPARKING, Phase.STOPPING, Phase.ENDED}),
-    Phase.UNPARKING: frozenset({Phase.READY, Phase.STOPPING, Phase.ENDED}),
-    Phase.STOPPING: frozenset({Phase.ENDED}),
-    Phase.ENDED: frozenset(),
+    ReplicaPhase.LOADING: frozenset(
+        {ReplicaPhase.READY, ReplicaPhase.STARTING, ReplicaPhase.STOPPING, ReplicaPhase.ENDED}
+    ),
+    ReplicaPhase.READY: frozenset(
+        {ReplicaPhase.PARKING, ReplicaPhase.STOPPING, ReplicaPhase.ENDED}
+    ),
+    ReplicaPhase.PARKING: frozenset(
+        {ReplicaPhase.PARKED, ReplicaPhase.READY, ReplicaPhase.STOPPING, ReplicaPhase.ENDED}
+    ),
+    ReplicaPhase.PARKED: frozenset(
+        {ReplicaPhase.UNPARKING, ReplicaPhase.STOPPING, ReplicaPhase.ENDED}
+    ),
+    ReplicaPhase.UNPARKING: frozenset(
+        {ReplicaPhase.READY, ReplicaPhase.STOPPING, ReplicaPhase.ENDED}
+    ),
+    ReplicaPhase.STOPPING: frozenset({ReplicaPhase.ENDED}),
+    ReplicaPhase.ENDED: frozenset(),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
+class LaunchFiles:
     """What a spec needs, on this machine."""
 
     interpreter: Path
@@ -67,7 +79,7 @@ class LaunchPlan:
     """What was found out about an order: where everything lies on this machine."""
 
     key: TemplateKey
-    files: Files
+    files: LaunchFiles
     environment: dict[str, str]
     cwd: Path
     argv: tuple[str, ...] | None = None
@@ -75,12 +87,12 @@ class LaunchPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
+class NodeContext:
     """What all replicas of this machine share."""
 
     pool: TemplatePool
     cgroups: Cgroups
-    scratches: Scratches
+    scratch_directories: ScratchDirectories
     tasks: Tasks
     listener: EngineListener
     gpu_tools: GpuTools = field(default_factory=GpuTools)

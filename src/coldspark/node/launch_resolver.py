@@ -16,12 +16,19 @@ from typing import Protocol
 
 from coldspark.errors import InvalidRequest
 from coldspark.node import processes
-from coldspark.node.launch_plan import Files, LaunchPlan
+from coldspark.node.launch_plan import LaunchFiles, LaunchPlan
 from coldspark.node.sandbox.scratch import make as make_scratch
 from coldspark.node.templates.fork_order import TemplateKey
 from coldspark.platform.ports import StartOrder
-from coldspark.spec.messages import Grant
-from coldspark.spec.types import OWN_REQUIREMENTS, ArtifactId, Command, Handler, RootCause, Spec
+from coldspark.spec.messages import Reservation
+from coldspark.spec.types import (
+    OWN_REQUIREMENTS,
+    ArtifactId,
+    Command,
+    HandlerProgram,
+    RootCause,
+    Spec,
+)
 
 _REQUIREMENTS_BYTES_MAX = 256 * 1024
 _LISTED_MAX = 10
@@ -56,7 +63,7 @@ class ArtifactStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resolver:
+class LaunchResolver:
     """Turn orders into launch plans."""
 
     environments: EnvironmentBuilder
@@ -74,7 +81,7 @@ class Resolver:
         assert key.program is not None
         return LaunchPlan(key=key, files=files, environment=environment, cwd=key.program.parent)
 
-    async def gather(self, spec: Spec, progress: Progress) -> Files:
+    async def gather(self, spec: Spec, progress: Progress) -> LaunchFiles:
         """Bring everything here, model data and environment side by side where they can be.
 
         Raises ArtifactUnavailable and EnvironmentFailed.
@@ -102,7 +109,7 @@ class Resolver:
             # What is required stands in the archive itself.
             model_dir = await self.artifacts.fetch(spec.model, _told(progress))
             interpreter = await self._interpreter(spec.runtime, model_dir / "code", building)
-        return Files(interpreter, code_dir, model_dir, is_built)
+        return LaunchFiles(interpreter, code_dir, model_dir, is_built)
 
     async def _code_dir(self, code: str | None, progress: Progress) -> Path | None:
         if code is None:
@@ -112,7 +119,7 @@ class Resolver:
         return self.artifacts.code_dir(ArtifactId(code))
 
     async def _interpreter(
-        self, runtime: Handler | Command, code_dir: Path | None, progress: Progress
+        self, runtime: HandlerProgram | Command, code_dir: Path | None, progress: Progress
     ) -> Path:
         requirements, overrides = runtime.requirements, runtime.overrides
         if not _are_complete(requirements):
@@ -133,8 +140,8 @@ class Resolver:
         environment.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
         environment |= device_variables(order.grant)
         environment |= {
-            processes.INSTANCE_MARK: self.instance,
-            processes.REPLICA_MARK: order.replica,
+            processes.INSTANCE_TAG: self.instance,
+            processes.REPLICA_TAG: order.replica,
             "SAGEMAKER_BASE_DIR": str(scratch),
         }
         if spec.multi_model is not None:
@@ -153,7 +160,7 @@ def _are_complete(requirements: tuple[str, ...]) -> bool:
     return bool(requirements) and OWN_REQUIREMENTS not in requirements
 
 
-def template_key(spec: Spec, files: Files, *, on_gpu: bool) -> TemplateKey:
+def template_key(spec: Spec, files: LaunchFiles, *, on_gpu: bool) -> TemplateKey:
     """Return which template a spec's replicas are forked from.
 
     Raises InvalidRequest when the program is not where the spec says.
@@ -212,7 +219,11 @@ def _told(progress: Progress) -> Callable[[int, int], None]:
 
 
 def _plan_command(
-    command: Command, key: TemplateKey, files: Files, scratch: Path, environment: dict[str, str]
+    command: Command,
+    key: TemplateKey,
+    files: LaunchFiles,
+    scratch: Path,
+    environment: dict[str, str],
 ) -> LaunchPlan:
     argv = command.argv
     if argv[0] == "python":
@@ -238,7 +249,7 @@ def _command_directory(code_dir: Path | None, model_dir: Path | None, scratch: P
     return model_dir / "code" if (model_dir / "code").is_dir() else model_dir
 
 
-def _program(handler: Handler, code_dir: Path | None, model_dir: Path | None) -> Path:
+def _program(handler: HandlerProgram, code_dir: Path | None, model_dir: Path | None) -> Path:
     if code_dir is not None:
         places = [code_dir]
     elif model_dir is not None:
@@ -267,7 +278,7 @@ def _model_variables(model_dir: Path | None) -> dict[str, str]:
     return {"COLDSPARK_MODEL_DIR": str(model_dir), "SM_MODEL_DIR": str(model_dir)}
 
 
-def device_variables(grant: Grant) -> dict[str, str]:
+def device_variables(grant: Reservation) -> dict[str, str]:
     """Return what tells a process which devices are its own; a simulated one is not visible."""
     real = _real_devices(grant)
     variables = {"CUDA_VISIBLE_DEVICES": ",".join(real)}
@@ -278,7 +289,7 @@ def device_variables(grant: Grant) -> dict[str, str]:
     return variables
 
 
-def _real_devices(grant: Grant) -> list[str]:
+def _real_devices(grant: Reservation) -> list[str]:
     return [device.id for device in grant.devices if not device.is_simulated]
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from coldspark import clock
-from coldspark.node.launch_plan import Files, LaunchPlan
+from coldspark.node.launch_plan import LaunchFiles, LaunchPlan
 from coldspark.node.launch_resolver import Progress
 from coldspark.node.templates.fork_order import TemplateKey
-from coldspark.node.warmth import Rung, Starts, Stock
+from coldspark.node.warmth import CachedFiles, StartHistory, WakeLevel
 from coldspark.platform.ports import StartOrder
 from coldspark.spec.types import Spec
 
@@ -27,12 +27,12 @@ _FETCHED_US = 100_000
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    files: Files
+    files: LaunchFiles
     key: TemplateKey
     """Of the template that it was last forked from, or was prepared to be."""
 
 
-class Shelf:
+class LocalCache:
     """Remember what resolving found, by spec. Bounded; the oldest go first."""
 
     def __init__(self) -> None:
@@ -44,13 +44,13 @@ class Shelf:
         known = self._known.get(spec)
         return None if known is None else known.key
 
-    def put(self, spec: Spec, files: Files, key: TemplateKey) -> None:
+    def put(self, spec: Spec, files: LaunchFiles, key: TemplateKey) -> None:
         """Note where a spec's files lie, and which template it is forked from."""
         _keep(self._known, spec, _Known(files, key))
 
-    async def watch(
+    async def record_resolve(
         self,
-        starts: Starts,
+        starts: StartHistory,
         order: StartOrder,
         resolve: Callable[[Progress], Awaitable[LaunchPlan]],
         progress: Progress,
@@ -71,22 +71,22 @@ class Shelf:
         is_slow = took_us >= _FETCHED_US
         # Who joins a build that runs already hears none of its progress.
         is_built = plan.files.is_environment_built or (is_slow and not spec.sources)
-        rung = Rung.REMOTE if is_told or is_slow else Rung.CACHED
+        rung = WakeLevel.REMOTE if is_told or is_slow else WakeLevel.CACHED
         starts.resolved(order.replica, took_us, is_built=is_built, rung=rung)
         self.put(spec, plan.files, plan.key)
         return plan
 
-    async def stock(self, spec: Spec) -> Stock:
+    async def measure(self, spec: Spec) -> CachedFiles:
         """Measure a spec's files where they are known to lie."""
         known = self._known.get(spec)
         if known is None:
-            return Stock(
+            return CachedFiles(
                 code_bytes=None, model_bytes=None, environment_bytes=None, has_own_environment=None
             )
         files = known.files
         programs = files.interpreter.parent
         is_own = programs != Path(sys.executable).parent
-        return Stock(
+        return CachedFiles(
             code_bytes=await self._size(files.code_dir),
             model_bytes=await self._size(files.model_dir),
             environment_bytes=await self._size(programs.parent if is_own else None),

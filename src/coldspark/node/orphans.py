@@ -7,15 +7,15 @@ from coldspark.node import processes
 from coldspark.node.cgroups import Cgroups
 
 
-def reap_leftovers(instance: str, cgroups: Cgroups) -> int:
+def reap_orphans(instance: str, cgroups: Cgroups) -> int:
     """Kill every process of an earlier run of ``instance``; return how many carried its mark.
 
     Call it before anything was started: whatever carries the mark then is a leftover.
     """
-    left = cgroups.leftovers()
+    left = cgroups.orphans()
     for cgroup in left:
         cgroup.kill()
-    killed = processes.kill_marked(processes.INSTANCE_MARK, instance)
+    killed = processes.kill_tagged(processes.INSTANCE_TAG, instance)
     for cgroup in left:
         cgroups.retire(cgroup)
     return killed

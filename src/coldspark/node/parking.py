@@ -10,29 +10,29 @@ import signal
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from coldspark.node.cgroups import Bounds, Cgroup
+from coldspark.node.cgroups import Cgroup, CgroupLimits
 from coldspark.node.gpu.gpu_parking import GpuParkFailed, GpuParking
-from coldspark.node.launch_plan import Machine, Phase
+from coldspark.node.launch_plan import NodeContext, ReplicaPhase
 from coldspark.node.logs.replica_logs import ReplicaLog
 from coldspark.node.templates.forked_process import ForkedProcess
 from coldspark.node.transport.channel import Channel
-from coldspark.node.transport.health_check import trouble_of_hook
+from coldspark.node.transport.health_check import call_hook
 from coldspark.platform.ports import StartOrder
-from coldspark.spec.messages import Grant
+from coldspark.spec.messages import Reservation
 from coldspark.spec.types import Command
 
 _HOOK_WITHIN_S = 120.0
 """A bound for a server's sleep or waking, not an expectation: some move all their weights."""
 
 
-class Owner(Protocol):
+class ParkingCallbacks(Protocol):
     """The replica: it alone says how far it is."""
 
     order: StartOrder
-    phase: Phase
+    phase: ReplicaPhase
     log: ReplicaLog
 
-    def move(self, phase: Phase) -> None:
+    def set_phase(self, phase: ReplicaPhase) -> None:
         """Be so far."""
 
     def stop(self, grace_s: float) -> None:
@@ -41,19 +41,19 @@ class Owner(Protocol):
     def kill(self) -> None:
         """End at once, as if it had died."""
 
-    def start_anew(self, grant: Grant) -> None:
+    def restart(self, grant: Reservation) -> None:
         """End, and start again in another room."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Body:
+class FrozenState:
     """What is frozen."""
 
     process: ForkedProcess
     cgroup: Cgroup | None
     channel: Channel | None
     """None for a command."""
-    bounds: Bounds
+    bounds: CgroupLimits
     port: int | None
     """None for a handler."""
     command: Command | None
@@ -66,13 +66,13 @@ class Body:
         return self.channel is not None and self.channel.has_park_hooks
 
 
-class Parking:
+class ReplicaParking:
     """One replica's ways to the frost and back."""
 
-    def __init__(self, owner: Owner, machine: Machine) -> None:
+    def __init__(self, owner: ParkingCallbacks, machine: NodeContext) -> None:
         self._owner = owner
         self._machine = machine
-        self._body: Body | None = None
+        self._body: FrozenState | None = None
         held = tuple(device for device in owner.order.grant.devices if not device.is_simulated)
         self._gpus = GpuParking(held, machine.gpu_tools) if held else None
         self._moving: asyncio.Task[None] | None = None
@@ -83,21 +83,21 @@ class Parking:
         """Return whether it could not end in order, because its CUDA calls would not return."""
         return self._gpus is not None and self._gpus.is_suspended
 
-    def park(self, body: Body) -> None:
+    def park(self, body: FrozenState) -> None:
         """Freeze it, once it gave back what it should not hold meanwhile."""
         self._body = body
-        self._owner.move(Phase.PARKING)
+        self._owner.set_phase(ReplicaPhase.PARKING)
         if body.process.has_ended:
             self._refuse("its process has ended")
         else:
             self._run_hook(body)
 
-    def unpark(self, grant: Grant | None) -> None:
+    def unpark(self, grant: Reservation | None) -> None:
         """Thaw it; it takes back what it gave. With other devices it is started anew."""
         assert self._body is not None
-        self._owner.move(Phase.UNPARKING)
-        if grant is not None and self._gpus is not None and self._gpus.differs(grant):
-            self._owner.start_anew(grant)
+        self._owner.set_phase(ReplicaPhase.UNPARKING)
+        if grant is not None and self._gpus is not None and self._gpus.has_other_devices(grant):
+            self._owner.restart(grant)
             return
         self.thaw()
         if self._gpus is not None:
@@ -127,21 +127,21 @@ class Parking:
         """The program parked or unparked its model, or could not (or there was nothing to do)."""
         phase = self._owner.phase
         if trouble is not None:
-            self._owner.log.remark(f"{phase}: {trouble}")
-        if phase is Phase.PARKING and trouble is not None:
+            self._owner.log.append(f"{phase}: {trouble}")
+        if phase is ReplicaPhase.PARKING and trouble is not None:
             self._refuse(trouble)
-        elif phase is Phase.PARKING:
+        elif phase is ReplicaPhase.PARKING:
             self._give_back()
-        elif phase is Phase.UNPARKING and trouble is not None:
+        elif phase is ReplicaPhase.UNPARKING and trouble is not None:
             # A replica without its model is of no use.
             self._owner.kill()
-        elif phase is Phase.UNPARKING:
-            self._owner.move(Phase.READY)
+        elif phase is ReplicaPhase.UNPARKING:
+            self._owner.set_phase(ReplicaPhase.READY)
             self._machine.listener.on_ready(self._owner.order.replica)
 
-    def _run_hook(self, body: Body) -> None:
+    def _run_hook(self, body: FrozenState) -> None:
         """Let its program do what it has to; ``on_hook_done`` follows."""
-        is_parking = self._owner.phase is Phase.PARKING
+        is_parking = self._owner.phase is ReplicaPhase.PARKING
         if not body.has_hook:
             self.on_hook_done(None)
         elif body.command is not None:
@@ -156,12 +156,12 @@ class Parking:
         assert port is not None
         assert path is not None
         phase = self._owner.phase
-        trouble = await trouble_of_hook(port, path, _HOOK_WITHIN_S)
+        trouble = await call_hook(port, path, _HOOK_WITHIN_S)
         if self._owner.phase is phase:
             self.on_hook_done(trouble)
 
     def _refuse(self, reason: str) -> None:
-        self._owner.move(Phase.READY)
+        self._owner.set_phase(ReplicaPhase.READY)
         self._machine.listener.on_park_failed(self._owner.order.replica, reason)
 
     def _give_back(self) -> None:
@@ -171,22 +171,22 @@ class Parking:
         else:
             self._moving = self._machine.tasks.spawn(self._give_gpus_back(self._gpus, self._body))
 
-    async def _give_gpus_back(self, gpus: GpuParking, body: Body) -> None:
+    async def _give_gpus_back(self, gpus: GpuParking, body: FrozenState) -> None:
         trouble: GpuParkFailed | None = None
         try:
-            await gpus.give_back(_pids(body), lambda size_bytes: _make_room(body, size_bytes))
+            await gpus.release_memory(_pids(body), lambda size_bytes: _make_room(body, size_bytes))
         except GpuParkFailed as failure:
             trouble = failure
-        if self._owner.phase is not Phase.PARKING:
+        if self._owner.phase is not ReplicaPhase.PARKING:
             return
         if trouble is None:
             self._freeze(body)
         else:
             self._keep_gpus(trouble, body)
 
-    def _keep_gpus(self, trouble: GpuParkFailed, body: Body) -> None:
+    def _keep_gpus(self, trouble: GpuParkFailed, body: FrozenState) -> None:
         """Serve on, or end: also when the model lies where a hook put it."""
-        self._owner.log.remark(f"{self._owner.phase}: {trouble}")
+        self._owner.log.append(f"{self._owner.phase}: {trouble}")
         if trouble.is_running and not body.has_hook:
             self._refuse(str(trouble))
             return
@@ -194,33 +194,33 @@ class Parking:
         reason = f"{trouble}; it was killed"
         self._machine.listener.on_park_failed(self._owner.order.replica, reason)
 
-    async def _take_back(self, gpus: GpuParking, body: Body) -> None:
+    async def _take_back(self, gpus: GpuParking, body: FrozenState) -> None:
         trouble = None
         try:
-            await gpus.take_back()
+            await gpus.restore_memory()
         except GpuParkFailed as failure:
             trouble = str(failure)
-        if self._owner.phase is not Phase.UNPARKING:
+        if self._owner.phase is not ReplicaPhase.UNPARKING:
             return
         if trouble is None:
             self._run_hook(body)
         else:
             self.on_hook_done(trouble)
 
-    def _freeze(self, body: Body) -> None:
+    def _freeze(self, body: FrozenState) -> None:
         if body.cgroup is None or not body.cgroup.freeze():
             body.process.signal(signal.SIGSTOP)
-        self._owner.move(Phase.PARKED)
+        self._owner.set_phase(ReplicaPhase.PARKED)
         device_bytes = 0 if self._gpus is None else self._gpus.moved_bytes
         self._machine.listener.on_parked(self._owner.order.replica, device_bytes)
 
 
-def _pids(body: Body) -> list[int]:
+def _pids(body: FrozenState) -> list[int]:
     pids = set() if body.cgroup is None else set(body.cgroup.pids())
     return sorted(pids if body.process.pid is None else pids | {body.process.pid})
 
 
-def _make_room(body: Body, size_bytes: int) -> None:
+def _make_room(body: FrozenState, size_bytes: int) -> None:
     """Raise the memory limit by what will lie on the host: the lower limit would kill it.
 
     It is not lowered again: version 2 kills for a limit below what is in use.

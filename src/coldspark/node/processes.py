@@ -8,9 +8,9 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-INSTANCE_MARK = "COLDSPARK_INSTANCE"
+INSTANCE_TAG = "COLDSPARK_INSTANCE"
 """Environment variable that every process of an installation carries: see ``leftovers``."""
-REPLICA_MARK = "COLDSPARK_REPLICA"
+REPLICA_TAG = "COLDSPARK_REPLICA"
 
 _INHERITED = (
     "PATH",
@@ -92,7 +92,7 @@ def free_port() -> int:
         return port
 
 
-def marked_processes(name: str, value: str) -> list[int]:
+def tagged_processes(name: str, value: str) -> list[int]:
     """Return the pids (never our own) whose environment holds ``name=value``."""
     mark = f"{name}={value}".encode()
     found = []
@@ -107,14 +107,14 @@ def marked_processes(name: str, value: str) -> list[int]:
     return found
 
 
-def kill_marked(name: str, value: str) -> int:
+def kill_tagged(name: str, value: str) -> int:
     """SIGKILL every process that carries the mark, until none is left; return how many.
 
     A process may fork while the list is read, so it is read again until it is empty.
     """
     killed: set[int] = set()
     for _ in range(10):
-        found = set(marked_processes(name, value)) - _zombies(killed)
+        found = set(tagged_processes(name, value)) - _zombies(killed)
         if not found:
             break
         for pid in found:

@@ -10,30 +10,30 @@ from pathlib import Path
 
 from coldspark.errors import ColdsparkError
 from coldspark.node import processes
-from coldspark.node.cgroups import Bounds, Cgroup
+from coldspark.node.cgroups import Cgroup, CgroupLimits
 from coldspark.node.launch_plan import (
     TAIL_LINES,
     TRANSITIONS,
     LaunchPlan,
-    Machine,
-    Phase,
+    NodeContext,
+    ReplicaPhase,
     TemplateBroken,
     exit_of,
 )
 from coldspark.node.logs.replica_logs import ReplicaLog
-from coldspark.node.models.target_models import TargetModels, models_of, room_of
-from coldspark.node.parking import Body, Parking
-from coldspark.node.replica_usage import Hold
-from coldspark.node.root_cause import Evidence, diagnose
+from coldspark.node.models.target_models import TargetModels, memory_of, models_of
+from coldspark.node.parking import FrozenState, ReplicaParking
+from coldspark.node.replica_usage import UsageProbe
+from coldspark.node.root_cause import ExitEvidence, diagnose
 from coldspark.node.sandbox import scratch as scratches
 from coldspark.node.templates.fork_order import ForkOrder, Standby, TemplateFailure
 from coldspark.node.templates.forked_process import ForkedProcess
 from coldspark.node.templates.template import Template
 from coldspark.node.transport.channel import Channel
-from coldspark.node.transport.health_check import until_healthy
+from coldspark.node.transport.health_check import wait_until_healthy
 from coldspark.node.transport.http_upstream import HttpUpstream
 from coldspark.platform.ports import Flow, Invocation, ReplySink, StartOrder
-from coldspark.spec.messages import Grant
+from coldspark.spec.messages import Reservation
 from coldspark.spec.types import Exit, ReplicaId, RequestId, RootCause, Spec
 
 _log = logging.getLogger(__name__)
@@ -45,26 +45,26 @@ _ATTEMPTS_MAX = 2
 _ADDRESS_IN_USE = "address already in use"
 
 
-class Replica:
+class ReplicaProcess:
     """One replica: its process, its upstream, its log."""
 
     def __init__(
         self,
         order: StartOrder,
-        machine: Machine,
+        machine: NodeContext,
         log: ReplicaLog,
         scratch: Path,
-        on_gone: Callable[["Replica"], None],
+        on_gone: Callable[["ReplicaProcess"], None],
     ) -> None:
         self.order = order
         self.id = order.replica
         self.log = log
         self.scratch = scratch
-        self.phase = Phase.PREPARING
+        self.phase = ReplicaPhase.PREPARING
         self.template: Template | None = None
         self._machine = machine
         self._on_gone = on_gone
-        self._history: list[Phase] = [Phase.PREPARING]
+        self._history: list[ReplicaPhase] = [ReplicaPhase.PREPARING]
         self._preparing: asyncio.Task[None] | None = None
         self._pinging: asyncio.Task[None] | None = None
         self._channel: Channel | None = None
@@ -74,7 +74,7 @@ class Replica:
         self._process: ForkedProcess | None = None
         self._cgroup: Cgroup | None = None
         self._bounds = _bounds(order.revision.spec)
-        self._parking = Parking(self, machine)
+        self._parking = ReplicaParking(self, machine)
         self.successor: StartOrder | None = None
         """Set when it ends only to be started anew: nobody hears of its end then."""
         self._timer: asyncio.TimerHandle | None = None
@@ -97,10 +97,10 @@ class Replica:
 
     def stop(self, grace_s: float) -> None:
         """End it. A second stop can only shorten the grace to nothing."""
-        if self.phase is Phase.ENDED or (self._was_stopped and grace_s > 0):
+        if self.phase is ReplicaPhase.ENDED or (self._was_stopped and grace_s > 0):
             return
         self._was_stopped = True
-        if self.phase is Phase.PREPARING:
+        if self.phase is ReplicaPhase.PREPARING:
             assert self._preparing is not None
             self._preparing.cancel()
             return
@@ -108,19 +108,19 @@ class Replica:
         if self._parking.hangs:
             grace_s = 0.0
         self._parking.abandon()
-        if self.phase is Phase.PARKED and grace_s > 0:
+        if self.phase is ReplicaPhase.PARKED and grace_s > 0:
             # Frozen, it would not hear the request to end.
             self._parking.thaw()
-        if self.phase is not Phase.STOPPING:
-            self.move(Phase.STOPPING)
+        if self.phase is not ReplicaPhase.STOPPING:
+            self.set_phase(ReplicaPhase.STOPPING)
         if self._process is not None:
             self._process.stop(grace_s)
 
     def park(self) -> None:
         """Freeze it, once it gave back what it should not hold meanwhile."""
-        if self.phase is not Phase.READY or self._process is None:
+        if self.phase is not ReplicaPhase.READY or self._process is None:
             return
-        body = Body(
+        body = FrozenState(
             process=self._process,
             cgroup=self._cgroup,
             channel=self._channel,
@@ -130,19 +130,19 @@ class Replica:
         )
         self._parking.park(body)
 
-    def unpark(self, grant: Grant | None = None) -> None:
+    def unpark(self, grant: Reservation | None = None) -> None:
         """Thaw it; it takes back what it gave. With other devices it is started anew."""
-        if self.phase is Phase.PARKED:
+        if self.phase is ReplicaPhase.PARKED:
             self._parking.unpark(grant)
 
     def on_hook_done(self, trouble: str | None) -> None:
         """The handler parked or unparked its model, or could not."""
         self._parking.on_hook_done(trouble)
 
-    def start_anew(self, grant: Grant) -> None:
+    def restart(self, grant: Reservation) -> None:
         """End, and be started again in another room: the engine looks for ``successor``."""
         devices = ", ".join(device.id for device in grant.devices) or "no device"
-        self.log.remark(f"{self.phase}: its room is now on {devices}: it is started anew there")
+        self.log.append(f"{self.phase}: its room is now on {devices}: it is started anew there")
         self.successor = replace(self.order, grant=grant)
         self.kill()
 
@@ -166,14 +166,14 @@ class Replica:
     @property
     def is_callable(self) -> bool:
         """Whether it takes calls, as far as anybody knows."""
-        return self._was_ready and self.phase is not Phase.ENDED
+        return self._was_ready and self.phase is not ReplicaPhase.ENDED
 
     @property
-    def hold(self) -> Hold | None:
+    def usage_probe(self) -> UsageProbe | None:
         """Where to look for what it uses; None while it does not run."""
-        if self.pid is None or self.phase is not Phase.READY:
+        if self.pid is None or self.phase is not ReplicaPhase.READY:
             return None
-        return Hold(
+        return UsageProbe(
             replica=self.id,
             fleet=self.order.fleet,
             pid=self.pid,
@@ -219,7 +219,7 @@ class Replica:
         channel = Channel(self, loop.call_soon)
         await loop.connect_accepted_socket(lambda: channel, ours)
         self._channel = channel
-        self.models = models_of(self.order, self._machine, channel, self.log.remark)
+        self.models = models_of(self.order, self._machine, channel, self.log.append)
         return theirs.fileno()
 
     def _launch(self, plan: LaunchPlan, template: Template, channel: int | None) -> None:
@@ -241,7 +241,7 @@ class Replica:
             cwd=plan.cwd,
             model_dir=plan.files.model_dir,
             concurrency=spec.scale.concurrency,
-            multi_model=room_of(spec),
+            multi_model=memory_of(spec),
             batch_size_max=spec.scale.batch_size_max,
             batch_wait_s=spec.scale.batch_waits_s,
             cgroups=() if self._cgroup is None else self._cgroup.procs,
@@ -257,7 +257,7 @@ class Replica:
         )
         process.fork(template, order, channel)
         self._process = process
-        self.move(Phase.STARTING)
+        self.set_phase(ReplicaPhase.STARTING)
 
     def _find_cgroup(self, standby: Standby | None) -> None:
         """Take the standby's, which its process is in already, or make one."""
@@ -273,7 +273,7 @@ class Replica:
         """End here if there was nothing to fork."""
         # A task cancelled before its first step never awaited it.
         resolve.close()
-        if self.phase is not Phase.PREPARING:
+        if self.phase is not ReplicaPhase.PREPARING:
             return
         if isinstance(self._trouble, TemplateBroken):
             self._end_with_template(self._trouble.failure)
@@ -304,12 +304,12 @@ class Replica:
 
     def on_template_output(self, data: bytes) -> None:
         """The template printed while it imported for this replica."""
-        if self.phase is Phase.PREPARING:
+        if self.phase is ReplicaPhase.PREPARING:
             self._template_output(data)
 
     def _on_forked(self) -> None:
-        if self._channel is None and self.phase is Phase.STARTING:
-            self.move(Phase.LOADING)
+        if self._channel is None and self.phase is ReplicaPhase.STARTING:
+            self.set_phase(ReplicaPhase.LOADING)
             self._tell_booted()
             assert self._port is not None
             self._pinging = self._machine.tasks.spawn(self._ping(self._port))
@@ -317,20 +317,20 @@ class Replica:
     async def _ping(self, port: int) -> None:
         command = self.order.revision.spec.command
         assert command is not None
-        await until_healthy(port, command.ping_path)
-        if self.phase is Phase.LOADING:
+        await wait_until_healthy(port, command.ping_path)
+        if self.phase is ReplicaPhase.LOADING:
             concurrency = self.order.revision.spec.scale.concurrency
             spawn = self._machine.tasks.spawn
             upstream = HttpUpstream(port, command.invoke_path, concurrency, spawn)
             self._upstream = upstream
-            remark = self.log.remark
+            remark = self.log.append
             self.models = models_of(self.order, self._machine, upstream, remark, port)
             self._become_ready()
 
     def on_booted(self) -> None:
         """The handler's process runs and begins to load."""
-        if self.phase is Phase.STARTING:
-            self.move(Phase.LOADING)
+        if self.phase is ReplicaPhase.STARTING:
+            self.set_phase(ReplicaPhase.LOADING)
             self._tell_booted()
 
     def _tell_booted(self) -> None:
@@ -340,7 +340,7 @@ class Replica:
 
     def on_loaded(self, load_us: int | None) -> None:
         """The handler takes calls."""
-        if self.phase is Phase.LOADING:
+        if self.phase is ReplicaPhase.LOADING:
             self._become_ready()
 
     def on_learned(self, modules: Sequence[str]) -> None:
@@ -356,7 +356,7 @@ class Replica:
     def on_channel_lost(self, violation: str | None) -> None:
         """The channel ended: the process has, or must."""
         self._violation = violation
-        if self._process is None or self.phase is Phase.ENDED:
+        if self._process is None or self.phase is ReplicaPhase.ENDED:
             return
         if self._process.has_ended:
             self._conclude()
@@ -366,7 +366,7 @@ class Replica:
             self._set_timer(_LINGER_S, self.kill)
 
     def _become_ready(self) -> None:
-        self.move(Phase.READY)
+        self.set_phase(ReplicaPhase.READY)
         self._was_ready = True
         self._machine.listener.on_ready(self.id)
         if self.template is not None:
@@ -385,9 +385,9 @@ class Replica:
             self._pinging.cancel()
         if self._may_try_again(plan, failure):
             assert self.template is not None
-            self.log.remark(f"port {self._port} was taken meanwhile: one more try on another")
-            if self.phase is Phase.STARTING:
-                self.move(Phase.LOADING)
+            self.log.append(f"port {self._port} was taken meanwhile: one more try on another")
+            if self.phase is ReplicaPhase.STARTING:
+                self.set_phase(ReplicaPhase.LOADING)
             try:
                 self._launch(plan, self.template, None)
             except (OSError, ValueError):
@@ -404,26 +404,26 @@ class Replica:
         return (
             plan.argv is not None
             and failure is None
-            and self.phase in (Phase.STARTING, Phase.LOADING)
+            and self.phase in (ReplicaPhase.STARTING, ReplicaPhase.LOADING)
             and self._attempts < _ATTEMPTS_MAX
             and any(_ADDRESS_IN_USE in line.lower() for line in self.log.printed(TAIL_LINES))
         )
 
     async def _sweep_then_conclude(self) -> None:
         try:
-            await asyncio.to_thread(processes.kill_marked, processes.REPLICA_MARK, self.id)
+            await asyncio.to_thread(processes.kill_tagged, processes.REPLICA_TAG, self.id)
         finally:
             self._conclude()
 
     def _conclude(self) -> None:
-        if self.phase is Phase.ENDED:
+        if self.phase is ReplicaPhase.ENDED:
             return
         if self._failure is not None:
             self._end_with_template(self._failure)
             return
         tail = self.log.printed(TAIL_LINES)
         was_killed = self._cgroup is not None and self._cgroup.oom_kills() > 0
-        evidence = Evidence(
+        evidence = ExitEvidence(
             exit_status=self._status,
             log_tail=tail,
             broken=self._broken,
@@ -440,7 +440,7 @@ class Replica:
         tail = self.log.printed(TAIL_LINES)
         if failure.log_tail and failure.log_tail[-1] not in tail:
             tail = (*tail, *failure.log_tail)[-TAIL_LINES:]
-        evidence = Evidence(
+        evidence = ExitEvidence(
             exit_status=failure.exit_status,
             log_tail=failure.log_tail,
             broken=(failure.cause, failure.message),
@@ -452,7 +452,7 @@ class Replica:
 
     def _end(self, exit: Exit) -> None:
         """Give everything back, then say it: nobody hears of this replica afterwards."""
-        self.move(Phase.ENDED)
+        self.set_phase(ReplicaPhase.ENDED)
         if self._timer is not None:
             self._timer.cancel()
         for upstream in (self.models, self._channel, self._upstream):
@@ -464,15 +464,15 @@ class Replica:
         if self.template is not None:
             self._machine.pool.release(self.template, self.id)
         # While a process may be left, nobody else gets its directory.
-        if not (is_over and self._machine.scratches.reclaim(self.scratch)):
+        if not (is_over and self._machine.scratch_directories.reclaim(self.scratch)):
             self._machine.tasks.spawn(asyncio.to_thread(scratches.remove, self.scratch))
         self._parking.close()
-        self.log.remark(f"ended: {exit.cause}: {exit.message}")
+        self.log.append(f"ended: {exit.cause}: {exit.message}")
         self._on_gone(self)
         if self.successor is None:
             self._machine.listener.on_exited(self.id, exit)
 
-    def move(self, phase: Phase) -> None:
+    def set_phase(self, phase: ReplicaPhase) -> None:
         """Be so far."""
         assert phase in TRANSITIONS[self.phase], f"{self.phase} -> {phase}: {self._history}"
         self.phase = phase
@@ -484,10 +484,10 @@ class Replica:
         self._timer = asyncio.get_running_loop().call_later(delay_s, callback)
 
 
-def _bounds(spec: Spec) -> Bounds:
+def _bounds(spec: Spec) -> CgroupLimits:
     # A handler's lanes are the platform's threads; the limit is for what the program starts.
     lanes = 0 if spec.handler is None else spec.scale.concurrency
-    return Bounds(
+    return CgroupLimits(
         memory_bytes=spec.resources.memory_bytes,
         vcpus=spec.resources.vcpus,
         processes_max=spec.limits.processes_max + lanes,

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from coldspark.node.cgroups import Cgroup
 from coldspark.node.gpu.devices import DeviceUse, busy_percent, device_use
-from coldspark.spec.messages import Device, Grant
+from coldspark.spec.messages import Device, Reservation
 from coldspark.spec.types import FleetId, ReplicaId
 
 _TICKS_S = os.sysconf("SC_CLK_TCK")
@@ -24,7 +24,7 @@ _BEGIN_FIELD = 19
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hold:
+class UsageProbe:
     """Where to look for what a replica uses."""
 
     replica: ReplicaId
@@ -32,10 +32,10 @@ class Hold:
     pid: int
     cgroup: Cgroup | None
     memory_bytes_max: int
-    grant: Grant
+    grant: Reservation
 
 
-class ReplicaUse(Struct, frozen=True, kw_only=True):
+class ReplicaUsage(Struct, frozen=True, kw_only=True):
     """What was measured of one replica."""
 
     replica: ReplicaId
@@ -51,16 +51,16 @@ class ReplicaUse(Struct, frozen=True, kw_only=True):
     """Of what its devices have, or of its share of one."""
 
 
-def measure(holds: Sequence[Hold], proc: Path = Path("/proc")) -> list[ReplicaUse]:
+def measure(holds: Sequence[UsageProbe], proc: Path = Path("/proc")) -> list[ReplicaUsage]:
     """Measure replicas. Takes some milliseconds of system calls each."""
     return [_measure(hold, proc) for hold in holds]
 
 
-def _measure(hold: Hold, proc: Path) -> ReplicaUse:
+def _measure(hold: UsageProbe, proc: Path) -> ReplicaUsage:
     pids = ([] if hold.cgroup is None else hold.cgroup.pids()) or [hold.pid]
     used = None if hold.cgroup is None else hold.cgroup.memory_bytes()
     devices = [one for one in hold.grant.devices if not one.is_simulated]
-    return ReplicaUse(
+    return ReplicaUsage(
         replica=hold.replica,
         fleet=hold.fleet,
         age_s=_age_s(proc, hold.pid),
@@ -92,14 +92,14 @@ def _fields(file: Path) -> list[str]:
         return []
 
 
-def _gpu_percent(devices: Sequence[Device], grant: Grant) -> float | None:
+def _gpu_percent(devices: Sequence[Device], grant: Reservation) -> float | None:
     if not devices or grant.fraction < 1.0:
         return None
     return _sum(busy_percent(device.id) for device in devices)
 
 
 def _gpu_memory_percent(
-    devices: Sequence[Device], grant: Grant, pids: Iterable[int]
+    devices: Sequence[Device], grant: Reservation, pids: Iterable[int]
 ) -> float | None:
     if not devices:
         return None
@@ -109,7 +109,7 @@ def _gpu_memory_percent(
     return None if used is None else 100 * used / whole
 
 
-def _bytes(use: DeviceUse | None, grant: Grant, pids: set[int]) -> float | None:
+def _bytes(use: DeviceUse | None, grant: Reservation, pids: set[int]) -> float | None:
     if use is None:
         return None
     if grant.fraction == 1.0:

@@ -19,7 +19,7 @@ _MESSAGE_CHARS_MAX = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class ExitEvidence:
     """What was seen of a replica that ended."""
 
     exit_status: int | None
@@ -131,7 +131,7 @@ _SIGNALS = {
 }
 
 
-def diagnose(evidence: Evidence) -> tuple[RootCause, str]:
+def diagnose(evidence: ExitEvidence) -> tuple[RootCause, str]:
     """Return the root cause and one sentence that names the cure."""
     cause, words = _believe(evidence)
     return cause, f"{words} ({describe_status(evidence.exit_status)})"[:_MESSAGE_CHARS_MAX]
@@ -149,7 +149,7 @@ def describe_status(status: int | None) -> str:
         return f"signal {-status}"
 
 
-def _believe(evidence: Evidence) -> tuple[RootCause, str]:
+def _believe(evidence: ExitEvidence) -> tuple[RootCause, str]:
     if evidence.oom_limit_bytes is not None:
         limit = f"{evidence.oom_limit_bytes // MIB} MiB"
         return _MEMORY, f"It used more than its {limit} of memory: raise memory_bytes."
@@ -164,12 +164,12 @@ def _believe(evidence: Evidence) -> tuple[RootCause, str]:
     # A replica that served and then died of a signal did not die of what its log once said.
     if not (evidence.was_ready and (evidence.exit_status or 0) < 0):
         for line in reversed(evidence.log_tail):
-            if (found := recognise(line)) is not None:
+            if (found := match_line(line)) is not None:
                 return found
     return _by_status(evidence)
 
 
-def recognise(line: str) -> tuple[RootCause, str] | None:
+def match_line(line: str) -> tuple[RootCause, str] | None:
     """Return cause and cure that one line of a log tells of, or None."""
     for entry in _PATTERNS:
         if (match := entry.pattern.search(line)) is not None:
@@ -180,7 +180,7 @@ def recognise(line: str) -> tuple[RootCause, str] | None:
 
 def _broken(cause: RootCause, message: str) -> tuple[RootCause, str]:
     """Add the cure that the message lets us name; the replica's own words come first."""
-    found = recognise(message)
+    found = match_line(message)
     words = message.strip() or "It could not load."
     if found is None or found[1] in words:
         return cause, words
@@ -189,7 +189,7 @@ def _broken(cause: RootCause, message: str) -> tuple[RootCause, str]:
     return cause, words
 
 
-def _stopped(evidence: Evidence) -> tuple[RootCause, str]:
+def _stopped(evidence: ExitEvidence) -> tuple[RootCause, str]:
     if evidence.unopened_port is not None:
         return RootCause.PORT_NEVER_OPENED, (
             f"It never answered 200 on port {evidence.unopened_port}: bind the port in"
@@ -198,7 +198,7 @@ def _stopped(evidence: Evidence) -> tuple[RootCause, str]:
     return RootCause.KILLED, "The platform stopped it"
 
 
-def _by_status(evidence: Evidence) -> tuple[RootCause, str]:
+def _by_status(evidence: ExitEvidence) -> tuple[RootCause, str]:
     status = evidence.exit_status
     if status is not None and status < 0:
         reason = _SIGNALS.get(signal.Signals(-status)) if -status in _known() else None

@@ -13,7 +13,7 @@ STARTS_MAX = 4_096
 _UNPARKED_MAX = 64
 
 
-class Rung(StrEnum):
+class WakeLevel(StrEnum):
     """What a request finds, coldest first. A replica starts from the first four."""
 
     REMOTE = "remote"
@@ -68,7 +68,7 @@ class StartView:
     """What one replica was started from."""
 
     replica: ReplicaId
-    rung: Rung
+    rung: WakeLevel
     template: TemplateView | None
     started_by: str | None
     """In words, as ``ReplicaView.template``."""
@@ -91,17 +91,17 @@ class PoolView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Warmth:
+class NextStart:
     """What a revision without a replica would wake from now."""
 
-    rung: Rung
+    rung: WakeLevel
     template: TemplateView | None
     why: str
     """Why it is not a rung higher."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stock:
+class CachedFiles:
     """What a revision's files are on this machine; None: not known here."""
 
     code_bytes: int | None
@@ -135,16 +135,16 @@ def view_of(template: Template, idle_s: float | None = None) -> TemplateView:
     )
 
 
-def rung_of(template: Template | None) -> Rung:
+def level_of(template: Template | None) -> WakeLevel:
     """Return the rung that a template is. One that holds no program spares no import."""
     if template is None or not template.is_alive or not template.settled.is_set():
-        return Rung.CACHED
+        return WakeLevel.CACHED
     if template.key.program is None or not template.is_fork_safe:
-        return Rung.CACHED
-    return Rung.STANDBY if template.has_standby else Rung.TEMPLATED
+        return WakeLevel.CACHED
+    return WakeLevel.STANDBY if template.has_standby else WakeLevel.TEMPLATED
 
 
-class Starts:
+class StartHistory:
     """What each of the latest replicas was started from. Bounded; the oldest are forgotten."""
 
     def __init__(self, most: int = STARTS_MAX) -> None:
@@ -153,7 +153,9 @@ class Starts:
         self._templates: dict[ReplicaId, Template] = {}
         """Of replicas that live: theirs may still settle."""
 
-    def resolved(self, replica: ReplicaId, resolve_us: int, *, is_built: bool, rung: Rung) -> None:
+    def resolved(
+        self, replica: ReplicaId, resolve_us: int, *, is_built: bool, rung: WakeLevel
+    ) -> None:
         """Note that a replica's files are here, and how long that took."""
         self._views[replica] = StartView(
             replica=replica,
@@ -167,12 +169,12 @@ class Starts:
             forgotten, _ = self._views.popitem(last=False)
             self._templates.pop(forgotten, None)
 
-    def acquired(self, replica: ReplicaId, rung: Rung, template: Template) -> None:
+    def acquired(self, replica: ReplicaId, rung: WakeLevel, template: Template) -> None:
         """Note what a replica found when it asked for its template."""
         known = self._views.get(replica)
         if known is not None:
             # What had to be fetched first was colder than any template.
-            colder = Rung.REMOTE if known.rung is Rung.REMOTE else rung
+            colder = WakeLevel.REMOTE if known.rung is WakeLevel.REMOTE else rung
             self._views[replica] = replace(known, rung=colder)
             self._templates[replica] = template
 

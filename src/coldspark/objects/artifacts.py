@@ -21,15 +21,15 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from coldspark.database.single_flight import Flights
+from coldspark.database.single_flight import SingleFlight
 from coldspark.errors import ArtifactUnavailable, BodyTooLarge, InvalidRequest
 from coldspark.objects.archives import ArchiveRefused, is_archive, unpack
-from coldspark.objects.blobs import Entry, Manifest, Weights
+from coldspark.objects.blobs import BlobEntry, BlobStore, Manifest
 from coldspark.objects.downloads import RANGES_AT_ONCE, Downloads
-from coldspark.objects.eviction import remove, survey, to_evict
-from coldspark.objects.local_buckets import OwnBuckets
-from coldspark.objects.local_models import OwnListing, OwnModels
-from coldspark.objects.model_downloads import Listing, Objects
+from coldspark.objects.eviction import list_cached, remove, to_evict
+from coldspark.objects.local_buckets import LocalBuckets
+from coldspark.objects.local_models import LocalListing, LocalModels
+from coldspark.objects.model_downloads import ModelDownloads, RemoteListing
 from coldspark.objects.remote_buckets import BucketRefused, OnBytes
 from coldspark.spec.types import ArtifactId
 
@@ -41,7 +41,7 @@ Progress = Callable[[int, int], None]
 """Hears of a download: bytes that are here, bytes in all."""
 
 
-class Artifacts:
+class ArtifactDirectory:
     """The directory of code and model data. One server at a time opens it.
 
     Further processes of that server are its ``guest``s: each downloads into a room of its own, and
@@ -56,13 +56,13 @@ class Artifacts:
         s3_options: dict[str, str] | None = None,
         ranges_at_once: int = RANGES_AT_ONCE,
         guest: str | None = None,
-        own: OwnBuckets | None = None,
+        own: LocalBuckets | None = None,
     ) -> None:
         """``own``: buckets of this server's, where ``s3://`` is looked up first."""
         self._root = root
-        self._own = None if own is None else OwnModels(own)
+        self._own = None if own is None else LocalModels(own)
         self._incoming = root / "incoming"
-        self._flights: Flights[Path] = Flights()
+        self._flights: SingleFlight[Path] = SingleFlight()
         self.on_made: Callable[[], None] = _nobody_asks
         """Called when model data was brought here, or unpacked."""
         # What a dead server left half-made; what it had downloaded is in partial/ and blobs/.
@@ -71,9 +71,9 @@ class Artifacts:
         partial = "partial" if guest is None else f"partial-{guest}"
         for room in ("incoming", "uploads", "files", "objects", partial):
             (root / room).mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._weights = Weights(root)
+        self._weights = BlobStore(root)
         self._downloads = Downloads(root / partial, ranges_at_once=ranges_at_once)
-        self._objects = Objects(self._weights, self._downloads, s3_options or {})
+        self._objects = ModelDownloads(self._weights, self._downloads, s3_options or {})
 
     async def put(
         self, chunks: AsyncIterator[bytes], size_max: int, expected: str | None = None
@@ -149,7 +149,7 @@ class Artifacts:
         in_flight = set(self._downloads.in_flight)
 
         def act() -> list[Path]:
-            kept = survey(self._root, sources, in_flight)
+            kept = list_cached(self._root, sources, in_flight)
             return remove(self._root, to_evict(kept, bytes_max))
 
         return await asyncio.to_thread(act)
@@ -174,7 +174,7 @@ class Artifacts:
 
     async def _object(self, url: str, progress: Progress | None) -> Path:
         listing = await self._found(url)
-        if isinstance(listing, OwnListing):
+        if isinstance(listing, LocalListing):
             try:
                 return await self._own_object(url, listing, progress)
             except BucketRefused as refused:
@@ -184,7 +184,7 @@ class Artifacts:
 
         async def make(draft: Path) -> None:
             tree = draft / ("packed" if listing.is_archive else "tree")
-            entries = await self._objects.bring_all(listing, tree, on_bytes)
+            entries = await self._objects.download_all(listing, tree, on_bytes)
             if listing.is_archive:
                 await asyncio.to_thread(self._unpack_blob, entries[0], draft, target, url)
             else:
@@ -192,19 +192,19 @@ class Artifacts:
 
         return await self._made(url, target, make)
 
-    async def _found(self, url: str) -> Listing | OwnListing:
+    async def _found(self, url: str) -> RemoteListing | LocalListing:
         try:
             own = None if self._own is None else await self._own.find(url)
             return await self._objects.list(url) if own is None else own
         except BucketRefused as refused:
             raise _unavailable(url, str(refused), _S3_CURE) from None
 
-    async def _own_object(self, url: str, listing: OwnListing, progress: Progress | None) -> Path:
+    async def _own_object(self, url: str, listing: LocalListing, progress: Progress | None) -> Path:
         target = self._root / "objects" / _key("own", url, *listing.stamps)
 
         async def make(draft: Path) -> None:
             assert self._own is not None
-            await self._own.place_all(listing, draft / "own")
+            await self._own.link_all(listing, draft / "own")
             if listing.is_archive:
                 packed = next(path for path in (draft / "own").iterdir())
                 await asyncio.to_thread(self._unpack, packed, draft, target, url)
@@ -215,7 +215,7 @@ class Artifacts:
 
         return await self._made(url, target, make)
 
-    def _unpack_blob(self, entry: Entry, draft: Path, target: Path, source: str) -> None:
+    def _unpack_blob(self, entry: BlobEntry, draft: Path, target: Path, source: str) -> None:
         """Unpack an archive, and keep only what was in it."""
         packed = draft / "packed" / entry.path
         try:
@@ -249,11 +249,11 @@ class Artifacts:
         tree: Path,
         target: Path,
         source: str,
-        entries: tuple[Entry, ...],
+        entries: tuple[BlobEntry, ...],
         is_linked: bool = False,
     ) -> None:
         manifest = Manifest(source=source, files=entries, is_linked=is_linked)
-        self._weights.record(target, manifest)
+        self._weights.write_manifest(target, manifest)
         _move(tree, target)
 
     async def _made(

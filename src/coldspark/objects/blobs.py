@@ -27,7 +27,7 @@ _NO_LINK = (errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP)
 """The file has all the links it can have, or the file system knows none."""
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class BlobEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A blob in a directory."""
 
     path: str
@@ -39,12 +39,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Where a directory came from, and the blobs in it."""
 
     source: str
-    files: tuple[Entry, ...]
+    files: tuple[BlobEntry, ...]
     is_linked: bool = False
     """It holds links to objects of this server's own buckets, whose bytes those are."""
 
 
-class Weights:
+class BlobStore:
     """The blobs under a data directory. One server at a time opens it."""
 
     def __init__(self, root: Path) -> None:
@@ -68,11 +68,11 @@ class Weights:
             if error.errno not in _NO_LINK:
                 raise
 
-    def admit_tree(self, tree: Path) -> tuple[Entry, ...]:
+    def admit_tree(self, tree: Path) -> tuple[BlobEntry, ...]:
         """Admit the large files under a directory; return where they lie."""
         return tuple(self._admit_all(tree))
 
-    def link(self, entry: Entry, tree: Path) -> bool:
+    def link(self, entry: BlobEntry, tree: Path) -> bool:
         """Put a blob at its path in a directory. False: it is not here, or not whole."""
         blob = self._blob(entry.sha256, is_program=False)
         if not self._is_whole(blob, entry.size_bytes):
@@ -89,7 +89,7 @@ class Weights:
             shutil.copy(blob, path)
         return True
 
-    def seen(self, source: str) -> str | None:
+    def known_digest(self, source: str) -> str | None:
         """Return the SHA-256 of what an object was when it was last downloaded."""
         try:
             digest = (self._seen / source).read_text()
@@ -97,29 +97,29 @@ class Weights:
             return None
         return digest if len(digest) == _DIGEST_CHARS else None
 
-    def remember(self, source: str, sha256: str) -> None:
+    def record_digest(self, source: str, sha256: str) -> None:
         """Note what an object was."""
         self._replace(self._seen / source, sha256.encode())
 
-    def unsee(self, source: str) -> None:
+    def drop_digest(self, source: str) -> None:
         """Forget what an object was: its blob is gone."""
         (self._seen / source).unlink(missing_ok=True)
 
-    def unsee_missing(self) -> None:
+    def drop_missing_digests(self) -> None:
         """Forget all objects whose blobs are gone."""
         for path in self._seen.iterdir():
-            digest = self.seen(path.name)
+            digest = self.known_digest(path.name)
             if digest is None or not self._blob(digest, is_program=False).exists():
                 path.unlink(missing_ok=True)
 
-    def drop(self, entry: Entry) -> None:
+    def drop(self, entry: BlobEntry) -> None:
         """Remove a blob that no directory holds."""
         blob = self._blob(entry.sha256, is_program=False)
         with suppress(FileNotFoundError):
             if blob.stat().st_nlink == 1:
                 blob.unlink()
 
-    def record(self, directory: Path, manifest: Manifest) -> None:
+    def write_manifest(self, directory: Path, manifest: Manifest) -> None:
         """Write a directory's manifest; before the directory has its name."""
         self._replace(self._manifest(directory), msgspec.json.encode(manifest))
 
@@ -131,7 +131,7 @@ class Weights:
         except (FileNotFoundError, msgspec.DecodeError):
             return None
 
-    def forget(self, directory: Path) -> None:
+    def drop_manifest(self, directory: Path) -> None:
         """Remove a directory's manifest."""
         self._manifest(directory).unlink(missing_ok=True)
 
@@ -180,13 +180,13 @@ class Weights:
         spare.write_bytes(content)
         spare.replace(path)
 
-    def _admit_all(self, tree: Path) -> Iterator[Entry]:
+    def _admit_all(self, tree: Path) -> Iterator[BlobEntry]:
         for path, size_bytes in _large_files(tree):
             digest = sha256_of(path)
             self.admit(path, digest)
             # A name may hold any bytes, a manifest only text.
             name = os.fsencode(path.relative_to(tree)).decode("utf-8", "backslashreplace")
-            yield Entry(path=name, size_bytes=size_bytes, sha256=digest)
+            yield BlobEntry(path=name, size_bytes=size_bytes, sha256=digest)
 
     def _blob(self, sha256: str, is_program: bool) -> Path:
         # Mode belongs to the file, not to its name: a program needs a blob of its own.

@@ -128,7 +128,7 @@ class BodyFiles:
             path = self._incoming / secrets.token_hex(16)
             return Draft(path, hashers, reserve_bytes=self._reserve_bytes)
 
-    def keep(self, draft: Draft) -> Piece:
+    def commit(self, draft: Draft) -> Piece:
         """Give a sealed body its name, durably."""
         path = self.path(draft.id)
         with _told_when_full():
@@ -138,7 +138,7 @@ class BodyFiles:
             sync_directory(self._bodies)
         return Piece(draft.id, draft.size_bytes)
 
-    def twin(self, piece: Piece) -> Piece:
+    def duplicate(self, piece: Piece) -> Piece:
         """Give a file's bytes another name; a copy where there can be no further link."""
         draft = self._incoming / secrets.token_hex(16)
         try:
@@ -161,11 +161,11 @@ class BodyFiles:
             for piece in pieces:
                 draft.append(self.path(piece.file), 0, piece.size_bytes)
             draft.seal()
-            return self.keep(draft)
+            return self.commit(draft)
         finally:
             draft.discard()
 
-    def place(self, pieces: Sequence[Piece], path: Path) -> None:
+    def link_to(self, pieces: Sequence[Piece], path: Path) -> None:
         """Make a new file of an object's bytes: a link to its file where there can be one."""
         if len(pieces) == 1:
             try:
@@ -207,7 +207,7 @@ async def fill(draft: Draft, chunks: AsyncIterator[bytes], bytes_max: int) -> No
         await asyncio.to_thread(draft.write, b"".join(waiting))
 
 
-def stretches(pieces: Iterable[Piece], start: int, end: int) -> Iterator[tuple[Piece, int, int]]:
+def piece_ranges(pieces: Iterable[Piece], start: int, end: int) -> Iterator[tuple[Piece, int, int]]:
     """Yield the pieces that hold bytes ``start`` to ``end``, each with its own range."""
     at = 0
     for piece in pieces:

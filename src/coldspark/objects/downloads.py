@@ -11,18 +11,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from coldspark.objects.partial_downloads import Partial, Range
-from coldspark.objects.remote_buckets import Bucket, BucketRefused, ObjectChanged, OnBytes, Remote
+from coldspark.objects.partial_downloads import ByteRange, PartialDownload
+from coldspark.objects.remote_buckets import (
+    BucketRefused,
+    ObjectChanged,
+    OnBytes,
+    RemoteBucket,
+    RemoteObject,
+)
 
 RANGES_AT_ONCE = 8
 RANGE_BYTES = 8 * 1024**2
 
 
 @dataclass(frozen=True, slots=True)
-class Landed:
+class DownloadedObject:
     """A whole object. Its file is kept for the next try until it is discarded."""
 
-    partial: Partial
+    partial: PartialDownload
     sha256: str
 
     @property
@@ -43,7 +49,9 @@ class Downloads:
         self._places = asyncio.Semaphore(ranges_at_once)
         self.in_flight: set[Path] = set()
 
-    async def bring(self, bucket: Bucket, remote: Remote, on_bytes: OnBytes) -> Landed:
+    async def download(
+        self, bucket: RemoteBucket, remote: RemoteObject, on_bytes: OnBytes
+    ) -> DownloadedObject:
         """Download what is missing of an object. Raises BucketRefused and OSError.
 
         One caller at a time per object. A failure keeps what came, but for an object that is not
@@ -54,7 +62,7 @@ class Downloads:
         self.in_flight.add(path)
         try:
             await asyncio.to_thread(self._discard_older, key)
-            partial = await asyncio.to_thread(Partial, path, remote, self._range_bytes)
+            partial = await asyncio.to_thread(PartialDownload, path, remote, self._range_bytes)
             try:
                 digest = await self._fill(bucket, remote, partial, on_bytes)
             finally:
@@ -62,7 +70,7 @@ class Downloads:
         finally:
             self.in_flight.discard(path)
         _check_stated(remote, partial, digest)
-        return Landed(partial, digest)
+        return DownloadedObject(partial, digest)
 
     def _discard_older(self, key: str) -> None:
         """Remove what came of an object's versions that are no more."""
@@ -71,7 +79,11 @@ class Downloads:
                 path.unlink(missing_ok=True)
 
     async def _fill(
-        self, bucket: Bucket, remote: Remote, partial: Partial, on_bytes: OnBytes
+        self,
+        bucket: RemoteBucket,
+        remote: RemoteObject,
+        partial: PartialDownload,
+        on_bytes: OnBytes,
     ) -> str:
         landed = {one.number: asyncio.Event() for one in partial.ranges}
         missing = partial.missing
@@ -90,10 +102,10 @@ class Downloads:
 
     async def _take(
         self,
-        work: Iterator[Range],
-        bucket: Bucket,
-        remote: Remote,
-        partial: Partial,
+        work: Iterator[ByteRange],
+        bucket: RemoteBucket,
+        remote: RemoteObject,
+        partial: PartialDownload,
         on_bytes: OnBytes,
         landed: dict[int, asyncio.Event],
     ) -> None:
@@ -105,12 +117,16 @@ class Downloads:
 
 
 async def _bring_range(
-    bucket: Bucket, remote: Remote, partial: Partial, wanted: Range, on_bytes: OnBytes
+    bucket: RemoteBucket,
+    remote: RemoteObject,
+    partial: PartialDownload,
+    wanted: ByteRange,
+    on_bytes: OnBytes,
 ) -> None:
     # The client asks again, with jitter and a bound, for a request that fails and for the rest of
     # a body that breaks off.
     reading = await bucket.read(remote, wanted.start, wanted.end)
-    await asyncio.to_thread(partial.state, reading.stated_sha256)
+    await asyncio.to_thread(partial.record_stated_sha256, reading.stated_sha256)
     at = wanted.start
     async for block in reading.blocks:
         _check_room(remote, block, wanted.end - at)
@@ -121,12 +137,12 @@ async def _bring_range(
         raise BucketRefused(f"{remote.key} ended after {at} of {remote.size_bytes} bytes")
 
 
-def _check_room(remote: Remote, block: memoryview, room: int) -> None:
+def _check_room(remote: RemoteObject, block: memoryview, room: int) -> None:
     if len(block) > room:
         raise ObjectChanged(f"{remote.key} is longer than the {remote.size_bytes} bytes listed")
 
 
-async def _hash(partial: Partial, landed: dict[int, asyncio.Event]) -> str:
+async def _hash(partial: PartialDownload, landed: dict[int, asyncio.Event]) -> str:
     digest = hashlib.sha256()
     for one in partial.ranges:
         await landed[one.number].wait()
@@ -138,7 +154,7 @@ def _short(*parts: object) -> str:
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:32]
 
 
-def _check_stated(remote: Remote, partial: Partial, digest: str) -> None:
+def _check_stated(remote: RemoteObject, partial: PartialDownload, digest: str) -> None:
     stated = partial.stated_sha256
     if stated is not None and stated != digest:
         partial.discard()

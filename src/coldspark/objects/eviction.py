@@ -10,14 +10,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from coldspark.objects.blobs import Weights
+from coldspark.objects.blobs import BlobStore
 
 _EVICTABLE = ("objects", "files")
 """An upload stays: there may be no other copy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class CachedModel:
     """A directory of model data, a blob that none of them holds, or what came of a download."""
 
     path: Path
@@ -27,7 +27,7 @@ class Kept:
     """Bytes on the disk by inode."""
 
 
-def to_evict(kept: Sequence[Kept], bytes_max: int) -> list[Kept]:
+def to_evict(kept: Sequence[CachedModel], bytes_max: int) -> list[CachedModel]:
     """Return what to remove, least recently used first, so that at most ``bytes_max`` stay.
 
     What lives stays, even if it alone is more than that.
@@ -52,9 +52,11 @@ def held_bytes(root: Path) -> int:
     return sum(dict(file for path in paths for file in _files(path)).values())
 
 
-def survey(root: Path, living: Collection[str], in_flight: Collection[Path]) -> list[Kept]:
+def list_cached(
+    root: Path, living: Collection[str], in_flight: Collection[Path]
+) -> list[CachedModel]:
     """Return all that is kept. ``living`` are sources as the manifests name them."""
-    weights = Weights(root)
+    weights = BlobStore(root)
     kept = [_kept(path, is_living=True) for path in _children(root / "uploads")]
     for directory in (path for room in _EVICTABLE for path in _children(root / room)):
         manifest = weights.manifest(directory)
@@ -69,27 +71,27 @@ def survey(root: Path, living: Collection[str], in_flight: Collection[Path]) -> 
     return kept
 
 
-def remove(root: Path, evicted: Iterable[Kept]) -> list[Path]:
+def remove(root: Path, evicted: Iterable[CachedModel]) -> list[Path]:
     """Remove what was chosen, and the blobs that nobody holds then; return what went.
 
     A directory leaves its name before its files go: what has its name is whole.
     """
-    weights = Weights(root)
+    weights = BlobStore(root)
     removed: list[Path] = []
     freed: set[int] = set()
     for one in evicted:
         if _is_unused_since(one) and _take_away(one.path, root / "incoming"):
-            weights.forget(one.path)
+            weights.drop_manifest(one.path)
             removed.append(one.path)
             freed.update(one.files)
     for blob in _children(root / "blobs"):
         if blob.lstat().st_ino in freed and _is_alone(blob):
             blob.unlink()
-    weights.unsee_missing()
+    weights.drop_missing_digests()
     return removed
 
 
-def _is_unused_since(one: Kept) -> bool:
+def _is_unused_since(one: CachedModel) -> bool:
     """Return whether nobody asked for it after it was chosen."""
     try:
         return one.path.lstat().st_mtime_ns == one.used_ns
@@ -110,11 +112,11 @@ def _take_away(path: Path, incoming: Path) -> bool:
     return True
 
 
-def _kept(path: Path, *, is_living: bool, is_linked: bool = False) -> Kept:
+def _kept(path: Path, *, is_living: bool, is_linked: bool = False) -> CachedModel:
     state = path.lstat()
     # What a bucket holds as well is not freed; once the object is gone, it is.
     files = dict(_files(path, links_max=1 if is_linked else None))
-    return Kept(path=path, used_ns=state.st_mtime_ns, is_living=is_living, files=files)
+    return CachedModel(path=path, used_ns=state.st_mtime_ns, is_living=is_living, files=files)
 
 
 def _files(path: Path, links_max: int | None = None) -> Iterator[tuple[int, int]]:

@@ -21,7 +21,7 @@ from coldspark.objects.body_files import (
     BodyFiles,
     Draft,
     fill,
-    stretches,
+    piece_ranges,
 )
 from coldspark.objects.objects_table import Page
 from coldspark.objects.records import (
@@ -30,8 +30,8 @@ from coldspark.objects.records import (
     Condition,
     ConditionFailed,
     Description,
-    OwnBucket,
-    OwnObject,
+    LocalBucket,
+    LocalObject,
     Piece,
 )
 
@@ -39,7 +39,7 @@ OBJECT_BYTES_MAX = 5 * 1024**4
 """What S3 takes at most."""
 
 
-class OwnBuckets:
+class LocalBuckets:
     """The buckets under a data directory.
 
     One process at a time opens them, which removes what is no more. Guests read, and add objects.
@@ -78,18 +78,18 @@ class OwnBuckets:
         loop = asyncio.get_running_loop()
 
         def known(prefix: str) -> set[str]:
-            asked = self.database.run(tables.files_beginning, prefix)
+            asked = self.database.run(tables.files_with_prefix, prefix)
             return asyncio.run_coroutine_threadsafe(asked, loop).result()
 
         return len(dead) + await asyncio.to_thread(self.files.open, known)
 
     # --- buckets ------------------------------------------------------------------------------
 
-    async def buckets(self) -> list[OwnBucket]:
+    async def buckets(self) -> list[LocalBucket]:
         """Return all buckets, by name."""
         return await self.database.run(tables.find_buckets)
 
-    async def bucket(self, name: str) -> OwnBucket | None:
+    async def bucket(self, name: str) -> LocalBucket | None:
         """Return a bucket, or None."""
         return await self.database.run(tables.find_bucket, name)
 
@@ -108,7 +108,7 @@ class OwnBuckets:
 
     # --- objects ------------------------------------------------------------------------------
 
-    async def find(self, bucket: str, key: str) -> OwnObject:
+    async def find(self, bucket: str, key: str) -> LocalObject:
         """Return what is known of an object. Raises NoSuchBucket and NoSuchKey."""
         return await self.database.run(tables.require_object, bucket, key)
 
@@ -135,27 +135,27 @@ class OwnBuckets:
         draft: Draft,
         description: Description,
         condition: Condition = ALWAYS,
-    ) -> OwnObject:
+    ) -> LocalObject:
         """Make a sealed draft an object. Raises NoSuchBucket, NoSuchKey and ConditionFailed."""
         check_key(key)
-        piece = await asyncio.to_thread(self.files.keep, draft)
+        piece = await asyncio.to_thread(self.files.commit, draft)
         new = self.new_object(bucket, key, (piece,), draft.md5.hex(), description)
         return await self.put_pieces(new, (piece,), condition)
 
     async def copy(
         self,
-        source: OwnObject,
+        source: LocalObject,
         bucket: str,
         key: str,
         description: Description,
         condition: Condition = ALWAYS,
-    ) -> OwnObject:
+    ) -> LocalObject:
         """Give an object's bytes another key, or another description. Raises as ``put``.
 
         No byte is copied where the file system knows hard links.
         """
         check_key(key)
-        async with self.reading(source.bucket, source.key) as reading:
+        async with self.open_reader(source.bucket, source.key) as reading:
             pieces = await asyncio.to_thread(self._twins, reading.pieces)
         new = self.new_object(bucket, key, pieces, reading.object.etag, description)
         return await self.put_pieces(new, pieces, condition)
@@ -167,9 +167,9 @@ class OwnBuckets:
         pieces: Sequence[Piece],
         etag: str,
         description: Description,
-    ) -> OwnObject:
+    ) -> LocalObject:
         """Return an object that is not stored yet."""
-        return OwnObject(
+        return LocalObject(
             bucket=bucket,
             key=key,
             body=secrets.token_hex(16),
@@ -180,8 +180,8 @@ class OwnBuckets:
         )
 
     async def put_pieces(
-        self, new: OwnObject, pieces: tuple[Piece, ...], condition: Condition
-    ) -> OwnObject:
+        self, new: LocalObject, pieces: tuple[Piece, ...], condition: Condition
+    ) -> LocalObject:
         """Store an object of files that are kept; they go again where it cannot be."""
         try:
             old = await self.database.run(tables.put_object, new, pieces, condition)
@@ -190,48 +190,48 @@ class OwnBuckets:
             await asyncio.to_thread(self.files.remove, files)
             raise
         await self.database.sync()
-        await self.let_fall(old)
+        await self.drop_body(old)
         return new
 
     async def delete(self, bucket: str, key: str, condition: Condition = ALWAYS) -> bool:
         """Delete an object; False: there is none. Raises NoSuchBucket and ConditionFailed."""
         old = await self.database.run(tables.delete_object, bucket, key, condition)
-        await self.let_fall(old)
+        await self.drop_body(old)
         return old is not None
 
-    async def drop(self, files: Sequence[str]) -> None:
+    async def remove_files(self, files: Sequence[str]) -> None:
         """Remove files that no row speaks of any more."""
         await asyncio.to_thread(self.files.remove, files)
 
     # --- reading ------------------------------------------------------------------------------
 
-    def reading(self, bucket: str, key: str) -> "Reading":
+    def open_reader(self, bucket: str, key: str) -> "ObjectReader":
         """Return an object to read: ``async with`` holds its bytes. Raises as ``find``."""
-        return Reading(self, bucket, key)
+        return ObjectReader(self, bucket, key)
 
-    async def hold(self, bucket: str, key: str) -> tuple[OwnObject, tuple[Piece, ...]]:
+    async def pin(self, bucket: str, key: str) -> tuple[LocalObject, tuple[Piece, ...]]:
         """Keep an object's bytes until they are let go. Raises NoSuchBucket and NoSuchKey."""
         found, pieces = await self.database.run(tables.open_object, bucket, key)
         self._readers[found.body] += 1
         return found, pieces
 
-    async def let_go(self, body: str) -> None:
+    async def unpin(self, body: str) -> None:
         """Read an object no longer."""
         self._readers[body] -= 1
         if not self._readers[body]:
             del self._readers[body]
-            await self.drop(self._retired.pop(body, []))
+            await self.remove_files(self._retired.pop(body, []))
             if body in self._doomed:
                 self._doomed.discard(body)
-                await self.let_fall(body)
+                await self.drop_body(body)
 
-    async def place(self, found: OwnObject, path: Path) -> None:
+    async def link_to(self, found: LocalObject, path: Path) -> None:
         """Give an object's bytes a further name outside of the buckets: read-only, for good.
 
         What came in parts is joined first, once: the joined file takes the parts' place. Raises
         NoSuchKey, and ConditionFailed where the object was replaced meanwhile.
         """
-        async with self.reading(found.bucket, found.key) as reading:
+        async with self.open_reader(found.bucket, found.key) as reading:
             if reading.object.body != found.body:
                 raise ConditionFailed(
                     f"s3://{found.bucket}/{found.key} was replaced while it was read: ask again"
@@ -239,7 +239,7 @@ class OwnBuckets:
             pieces = reading.pieces
             if len(pieces) > 1 and self._on_fallen is None:
                 pieces = (await self._joined(found.body, pieces),)
-            await asyncio.to_thread(self.files.place, pieces, path)
+            await asyncio.to_thread(self.files.link_to, pieces, path)
 
     async def _joined(self, body: str, pieces: tuple[Piece, ...]) -> Piece:
         whole = await asyncio.to_thread(self.files.joined, pieces)
@@ -247,14 +247,14 @@ class OwnBuckets:
             # Others may be in the middle of the old ones.
             self._retired.setdefault(body, []).extend(piece.file for piece in pieces)
             return whole
-        await self.drop([whole.file])
+        await self.remove_files([whole.file])
         (joined,) = await self.database.run(tables.find_pieces, body)
         return joined
 
     def _twins(self, pieces: Sequence[Piece]) -> tuple[Piece, ...]:
-        return tuple(self.files.twin(piece) for piece in pieces)
+        return tuple(self.files.duplicate(piece) for piece in pieces)
 
-    async def let_fall(self, body: str | None) -> None:
+    async def drop_body(self, body: str | None) -> None:
         """Remove the bytes of an object that is no more, once nobody reads them."""
         if body is None:
             return
@@ -268,27 +268,27 @@ class OwnBuckets:
         await asyncio.to_thread(self.files.remove, files)
 
 
-class Reading:
+class ObjectReader:
     """An object that is being read; whatever becomes of its key, its bytes stay until the end."""
 
-    def __init__(self, buckets: OwnBuckets, bucket: str, key: str) -> None:
+    def __init__(self, buckets: LocalBuckets, bucket: str, key: str) -> None:
         self._buckets = buckets
         self._bucket, self._key = bucket, key
-        self.object: OwnObject
+        self.object: LocalObject
         self.pieces: tuple[Piece, ...] = ()
 
-    async def __aenter__(self) -> "Reading":
+    async def __aenter__(self) -> "ObjectReader":
         """Hold its bytes."""
-        self.object, self.pieces = await self._buckets.hold(self._bucket, self._key)
+        self.object, self.pieces = await self._buckets.pin(self._bucket, self._key)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Let them go."""
-        await self._buckets.let_go(self.object.body)
+        await self._buckets.unpin(self.object.body)
 
     async def blocks(self, start: int, end: int) -> AsyncIterator[bytes]:
         """Yield bytes ``start`` to before ``end``."""
-        for piece, low, high in stretches(self.pieces, start, end):
+        for piece, low, high in piece_ranges(self.pieces, start, end):
             with await asyncio.to_thread(
                 self._buckets.files.path(piece.file).open, "rb", 0
             ) as file:

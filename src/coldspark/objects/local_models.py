@@ -10,9 +10,9 @@ from pathlib import Path
 
 from coldspark.errors import NotFound
 from coldspark.objects.archives import is_archive
-from coldspark.objects.local_buckets import OwnBuckets
+from coldspark.objects.local_buckets import LocalBuckets
 from coldspark.objects.model_downloads import path_within
-from coldspark.objects.records import ConditionFailed, OwnObject
+from coldspark.objects.records import ConditionFailed, LocalObject
 from coldspark.objects.remote_buckets import BucketRefused
 
 _OBJECTS_MAX = 100_000
@@ -20,10 +20,10 @@ _PAGE_ROWS = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OwnListing:
+class LocalListing:
     """What an ``s3://`` URL names in a bucket of this server's."""
 
-    objects: tuple[OwnObject, ...]
+    objects: tuple[LocalObject, ...]
     start: int
     """From this character on, an object's key is its path."""
     is_archive: bool
@@ -39,13 +39,13 @@ class OwnListing:
         return sum(one.size_bytes for one in self.objects)
 
 
-class OwnModels:
+class LocalModels:
     """Finds model data in own buckets, and puts it into directories."""
 
-    def __init__(self, own: OwnBuckets) -> None:
+    def __init__(self, own: LocalBuckets) -> None:
         self._own = own
 
-    async def find(self, url: str) -> OwnListing | None:
+    async def find(self, url: str) -> LocalListing | None:
         """Return what a URL names; None: its bucket is not here. Raises BucketRefused."""
         name, _, key = url.removeprefix("s3://").partition("/")
         if await self._own.bucket(name) is None:
@@ -59,25 +59,25 @@ class OwnModels:
             raise BucketRefused(missing.message) from None
         if not objects:
             raise BucketRefused("there is no object under it, in this server's own bucket")
-        return OwnListing(
+        return LocalListing(
             objects=tuple(objects),
             start=len(key) if is_prefix else key.rfind("/") + 1,
             is_archive=not is_prefix and is_archive(key),
         )
 
-    async def place_all(self, listing: OwnListing, tree: Path) -> None:
+    async def link_all(self, listing: LocalListing, tree: Path) -> None:
         """Fill a new directory. Raises BucketRefused and OSError."""
         await asyncio.to_thread(tree.mkdir)
         try:
             for one in listing.objects:
                 path = tree / path_within(one.key, listing.start)
                 await asyncio.to_thread(path.parent.mkdir, 0o755, True, True)
-                await self._own.place(one, path)
+                await self._own.link_to(one, path)
         except (NotFound, ConditionFailed) as gone:
             raise BucketRefused(gone.message) from None
 
-    async def _under(self, name: str, prefix: str) -> list[OwnObject]:
-        found: list[OwnObject] = []
+    async def _under(self, name: str, prefix: str) -> list[LocalObject]:
+        found: list[LocalObject] = []
         after: str | None = ""
         while after is not None:
             page = await self._own.page(name, prefix=prefix, after=after, limit=_PAGE_ROWS)

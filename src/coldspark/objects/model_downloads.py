@@ -5,11 +5,11 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from coldspark.database.single_flight import Flights
+from coldspark.database.single_flight import SingleFlight
 from coldspark.objects.archives import is_archive
-from coldspark.objects.blobs import Entry, Weights
+from coldspark.objects.blobs import BlobEntry, BlobStore
 from coldspark.objects.downloads import Downloads
-from coldspark.objects.remote_buckets import Bucket, BucketRefused, OnBytes, Remote
+from coldspark.objects.remote_buckets import BucketRefused, OnBytes, RemoteBucket, RemoteObject
 
 _OBJECTS_AT_ONCE = 8
 _TRIES = 3
@@ -17,11 +17,11 @@ _TRIES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
+class RemoteListing:
     """What an ``s3://`` URL names now."""
 
-    bucket: Bucket
-    remotes: tuple[Remote, ...]
+    bucket: RemoteBucket
+    remotes: tuple[RemoteObject, ...]
     start: int
     """From this character on, an object's key is its path."""
     is_archive: bool
@@ -37,37 +37,39 @@ class Listing:
         return sum(one.size_bytes for one in self.remotes)
 
 
-class Objects:
+class ModelDownloads:
     """Brings objects to this machine, each once at a time and once in all."""
 
-    def __init__(self, weights: Weights, downloads: Downloads, options: dict[str, str]) -> None:
+    def __init__(self, weights: BlobStore, downloads: Downloads, options: dict[str, str]) -> None:
         self._weights = weights
         self._downloads = downloads
         self._options = options
-        self._blobs: Flights[str] = Flights()
+        self._blobs: SingleFlight[str] = SingleFlight()
 
-    async def list(self, url: str) -> Listing:
+    async def list(self, url: str) -> RemoteListing:
         """Ask the store what a URL names. Raises BucketRefused."""
         name, _, key = url.removeprefix("s3://").partition("/")
         if not name:
             raise BucketRefused("the URL names no bucket: write s3://bucket/key")
-        bucket = await asyncio.to_thread(Bucket, name, self._options)
+        bucket = await asyncio.to_thread(RemoteBucket, name, self._options)
         is_prefix = not key or key.endswith("/")
         remotes = await bucket.list(key) if is_prefix else [await bucket.head(key)]
         if not remotes:
             raise BucketRefused("there is no object under it")
-        return Listing(
+        return RemoteListing(
             bucket=bucket,
             remotes=tuple(remotes),
             start=len(key) if is_prefix else key.rfind("/") + 1,
             is_archive=not is_prefix and is_archive(key),
         )
 
-    async def bring_all(self, listing: Listing, tree: Path, on_bytes: OnBytes) -> tuple[Entry, ...]:
+    async def download_all(
+        self, listing: RemoteListing, tree: Path, on_bytes: OnBytes
+    ) -> tuple[BlobEntry, ...]:
         """Fill a new directory with the listing's objects. Raises BucketRefused and OSError."""
         places = asyncio.Semaphore(_OBJECTS_AT_ONCE)
 
-        async def bring(remote: Remote) -> Entry:
+        async def bring(remote: RemoteObject) -> BlobEntry:
             path = path_within(remote.key, listing.start)
             async with places:
                 return await self._bring(listing.bucket, remote, tree, path, on_bytes)
@@ -81,27 +83,27 @@ class Objects:
         return tuple(task.result() for task in tasks)
 
     async def _bring(
-        self, bucket: Bucket, remote: Remote, tree: Path, path: str, on_bytes: OnBytes
-    ) -> Entry:
+        self, bucket: RemoteBucket, remote: RemoteObject, tree: Path, path: str, on_bytes: OnBytes
+    ) -> BlobEntry:
         heard = _Heard(on_bytes, remote.size_bytes)
         for _ in range(_TRIES):
             source = _source(bucket, remote)
             digest = await self._blobs.join(source, lambda: self._blob(bucket, remote, heard))
-            entry = Entry(path=path, size_bytes=remote.size_bytes, sha256=digest)
+            entry = BlobEntry(path=path, size_bytes=remote.size_bytes, sha256=digest)
             if await asyncio.to_thread(self._weights.link, entry, tree):
                 heard(remote.size_bytes)
                 return entry
-            await asyncio.to_thread(self._weights.unsee, source)
+            await asyncio.to_thread(self._weights.drop_digest, source)
         raise BucketRefused(f"{remote.key} was evicted as often as it came: raise the limit")
 
-    async def _blob(self, bucket: Bucket, remote: Remote, on_bytes: OnBytes) -> str:
+    async def _blob(self, bucket: RemoteBucket, remote: RemoteObject, on_bytes: OnBytes) -> str:
         source = _source(bucket, remote)
-        seen = await asyncio.to_thread(self._weights.seen, source)
+        seen = await asyncio.to_thread(self._weights.known_digest, source)
         if seen is not None:
             return seen
-        landed = await self._downloads.bring(bucket, remote, on_bytes)
+        landed = await self._downloads.download(bucket, remote, on_bytes)
         await asyncio.to_thread(self._weights.admit, landed.path, landed.sha256)
-        await asyncio.to_thread(self._weights.remember, source, landed.sha256)
+        await asyncio.to_thread(self._weights.record_digest, source, landed.sha256)
         await asyncio.to_thread(landed.partial.discard)
         return landed.sha256
 
@@ -128,6 +130,6 @@ def path_within(key: str, start: int) -> str:
     return str(path)
 
 
-def _source(bucket: Bucket, remote: Remote) -> str:
+def _source(bucket: RemoteBucket, remote: RemoteObject) -> str:
     parts = (bucket.name, remote.key, remote.etag, str(remote.size_bytes))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()

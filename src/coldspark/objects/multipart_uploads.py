@@ -8,8 +8,8 @@ from msgspec.structs import replace
 
 from coldspark.objects import uploads_table as tables
 from coldspark.objects.body_files import Draft
-from coldspark.objects.local_buckets import OwnBuckets, check_key
-from coldspark.objects.records import Condition, Description, OwnObject, Piece
+from coldspark.objects.local_buckets import LocalBuckets, check_key
+from coldspark.objects.records import Condition, Description, LocalObject, Piece
 from coldspark.objects.uploads_table import Part, Upload
 
 PARTS_MAX = 10_000
@@ -19,7 +19,7 @@ _SWEPT_AT_ONCE = 100
 class Uploads:
     """The uploads in the buckets of one server."""
 
-    def __init__(self, own: OwnBuckets) -> None:
+    def __init__(self, own: LocalBuckets) -> None:
         self._own = own
         self._database = own.database
         self._wall_ms = own.wall_ms
@@ -47,7 +47,7 @@ class Uploads:
         self, upload: Upload, number: int, draft: Draft, etag: str, checksum: str | None
     ) -> Part:
         """Make a sealed draft a part, in the place of an older one. Raises NoSuchUpload."""
-        piece = await asyncio.to_thread(self._own.files.keep, draft)
+        piece = await asyncio.to_thread(self._own.files.commit, draft)
         part = Part(
             number=number,
             file=piece.file,
@@ -59,10 +59,10 @@ class Uploads:
         try:
             old = await self._database.run(tables.put_part, upload, part)
         except Exception:
-            await self._own.drop([part.file])
+            await self._own.remove_files([part.file])
             raise
         await self._database.sync()
-        await self._own.drop([] if old is None else [old])
+        await self._own.remove_files([] if old is None else [old])
         return part
 
     async def parts(self, upload: Upload, *, after: int = 0, limit: int = PARTS_MAX) -> list[Part]:
@@ -76,21 +76,21 @@ class Uploads:
         etag: str,
         description: Description,
         condition: Condition,
-    ) -> OwnObject:
+    ) -> LocalObject:
         """Make the object. Raises NoSuchUpload, ConditionFailed and NoSuchKey."""
         pieces = tuple(Piece(part.file, part.size_bytes) for part in parts)
         described = replace(description, parts=len(parts), upload=upload.id)
         new = self._own.new_object(upload.bucket, upload.key, pieces, etag, described)
         done = await self._database.run(tables.complete, upload, new, pieces, condition)
         await self._database.sync()
-        await self._own.let_fall(done.old_body)
-        await self._own.drop(done.unused_files)
+        await self._own.drop_body(done.old_body)
+        await self._own.remove_files(done.unused_files)
         return new
 
     async def abort(self, bucket: str, key: str, id: str) -> None:
         """End an upload, and remove its parts. Raises NoSuchBucket and NoSuchUpload."""
         files = await self._database.run(tables.abort, bucket, key, id)
-        await self._own.drop(sorted(files))
+        await self._own.remove_files(sorted(files))
 
     async def page(
         self, bucket: str, *, prefix: str, after_key: str, after_id: str, limit: int
@@ -106,7 +106,7 @@ class Uploads:
             count, files = await self._database.run(
                 tables.abort_untouched, before_ms, _SWEPT_AT_ONCE
             )
-            await self._own.drop(sorted(files))
+            await self._own.remove_files(sorted(files))
             ended += count
             if not count:
                 return ended

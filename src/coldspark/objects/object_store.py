@@ -7,9 +7,9 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from coldspark.errors import ArtifactUnavailable, BodyTooLarge, InvalidRequest, NotFound
-from coldspark.objects.local_buckets import OBJECT_BYTES_MAX, OwnBuckets
-from coldspark.objects.records import Description, OwnObject, StoredObject
-from coldspark.objects.remote_buckets import Bucket, BucketRefused, ObjectMissing
+from coldspark.objects.local_buckets import OBJECT_BYTES_MAX, LocalBuckets
+from coldspark.objects.records import Description, LocalObject, StoredObject
+from coldspark.objects.remote_buckets import BucketRefused, ObjectMissing, RemoteBucket
 
 OBJECTS_MAX = 100_000
 """Of one listing."""
@@ -23,16 +23,16 @@ _CURE = (
 class ObjectStore:
     """Own buckets first, then S3 or what speaks like it."""
 
-    def __init__(self, own: OwnBuckets, s3_options: Mapping[str, str]) -> None:
+    def __init__(self, own: LocalBuckets, s3_options: Mapping[str, str]) -> None:
         """``s3_options``: as ``config.s3.options()`` gives them."""
-        self.own = own
+        self.local = own
         self._s3_options = s3_options
 
     async def head(self, url: str) -> StoredObject:
         """Return what is known of an object. Raises NotFound and ArtifactUnavailable."""
         name, key = _parts(url)
-        if await self.own.bucket(name) is not None:
-            return (await self.own.find(name, key)).stored
+        if await self.local.bucket(name) is not None:
+            return (await self.local.find(name, key)).stored
         try:
             return await (await self._external(name)).describe(key)
         except BucketRefused as refused:
@@ -52,9 +52,9 @@ class ObjectStore:
     ) -> tuple[StoredObject, AsyncIterator[bytes]]:
         """Return an object and its bytes from ``start`` to before ``end``, in bounded pieces."""
         name, key = _parts(url)
-        if await self.own.bucket(name) is not None:
-            found = await self.own.find(name, key)
-            return found.stored, _own_blocks(self.own, found, start, end)
+        if await self.local.bucket(name) is not None:
+            found = await self.local.find(name, key)
+            return found.stored, _own_blocks(self.local, found, start, end)
         try:
             bucket = await self._external(name)
             described = await bucket.describe(key)
@@ -74,11 +74,11 @@ class ObjectStore:
         name, key = _parts(url)
         chunks = _once(body) if isinstance(body, bytes) else body
         description = Description(content_type=content_type, metadata=metadata)
-        if await self.own.bucket(name) is not None:
-            draft = await asyncio.to_thread(self.own.files.draft)
+        if await self.local.bucket(name) is not None:
+            draft = await asyncio.to_thread(self.local.files.draft)
             try:
-                await self.own.receive(draft, chunks, OBJECT_BYTES_MAX)
-                return (await self.own.put(name, key, draft, description)).stored
+                await self.local.receive(draft, chunks, OBJECT_BYTES_MAX)
+                return (await self.local.put(name, key, draft, description)).stored
             finally:
                 await asyncio.to_thread(draft.discard)
         try:
@@ -91,8 +91,8 @@ class ObjectStore:
     async def delete(self, url: str) -> None:
         """Delete an object; one that is not there is no error."""
         name, key = _parts(url)
-        if await self.own.bucket(name) is not None:
-            await self.own.delete(name, key)
+        if await self.local.bucket(name) is not None:
+            await self.local.delete(name, key)
             return
         try:
             await (await self._external(name)).delete(key)
@@ -107,7 +107,7 @@ class ObjectStore:
         Raises ArtifactUnavailable where there are too many.
         """
         name, start = _parts(prefix, is_prefix=True)
-        if await self.own.bucket(name) is not None:
+        if await self.local.bucket(name) is not None:
             return await self._own_list(name, start)
         try:
             bucket = await self._external(name)
@@ -119,7 +119,7 @@ class ObjectStore:
         found: list[StoredObject] = []
         after: str | None = ""
         while after is not None:
-            page = await self.own.page(name, prefix=prefix, after=after, limit=_PAGE_ROWS)
+            page = await self.local.page(name, prefix=prefix, after=after, limit=_PAGE_ROWS)
             found += [one.stored for one in page.objects]
             after = page.next_after
             if len(found) > OBJECTS_MAX:
@@ -129,8 +129,8 @@ class ObjectStore:
                 )
         return found
 
-    async def _external(self, name: str) -> Bucket:
-        return await asyncio.to_thread(Bucket, name, self._s3_options)
+    async def _external(self, name: str) -> RemoteBucket:
+        return await asyncio.to_thread(RemoteBucket, name, self._s3_options)
 
 
 def _parts(url: str, *, is_prefix: bool = False) -> tuple[str, str]:
@@ -151,10 +151,10 @@ async def _once(body: bytes) -> AsyncIterator[bytes]:
 
 
 async def _own_blocks(
-    own: OwnBuckets, found: OwnObject, start: int, end: int | None
+    own: LocalBuckets, found: LocalObject, start: int, end: int | None
 ) -> AsyncIterator[bytes]:
     size = found.size_bytes
-    async with own.reading(found.bucket, found.key) as reading:
+    async with own.open_reader(found.bucket, found.key) as reading:
         if reading.object.body != found.body:
             raise ArtifactUnavailable(
                 f"s3://{found.bucket}/{found.key} was replaced before it was read: read it again",
@@ -165,7 +165,7 @@ async def _own_blocks(
 
 
 async def _external_blocks(
-    bucket: Bucket, key: str, found: StoredObject, start: int, end: int | None
+    bucket: RemoteBucket, key: str, found: StoredObject, start: int, end: int | None
 ) -> AsyncIterator[bytes]:
     size = found.size_bytes
     end = size if end is None else min(end, size)

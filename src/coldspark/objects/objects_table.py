@@ -14,10 +14,10 @@ from coldspark.objects.records import (
     Condition,
     ConditionFailed,
     Description,
+    LocalBucket,
+    LocalObject,
     NoSuchBucket,
     NoSuchKey,
-    OwnBucket,
-    OwnObject,
     Piece,
 )
 
@@ -33,22 +33,22 @@ _BEFORE_SURROGATES, _AFTER_SURROGATES = 0xD7FF, 0xE000
 class Page:
     """Objects and common prefixes in the order of their keys."""
 
-    objects: tuple[OwnObject, ...]
+    objects: tuple[LocalObject, ...]
     prefixes: tuple[str, ...]
     next_after: str | None
     """Where the next page begins: behind this key, or all keys with this prefix. None: the end."""
 
 
-def find_buckets(connection: Connection) -> list[OwnBucket]:
+def find_buckets(connection: Connection) -> list[LocalBucket]:
     """Return all buckets, by name."""
     rows = connection.execute(select(_BUCKETS).order_by(_BUCKETS.c.name))
-    return [OwnBucket(**row._mapping) for row in rows]
+    return [LocalBucket(**row._mapping) for row in rows]
 
 
-def find_bucket(connection: Connection, name: str) -> OwnBucket | None:
+def find_bucket(connection: Connection, name: str) -> LocalBucket | None:
     """Return a bucket."""
     row = connection.execute(select(_BUCKETS).where(_BUCKETS.c.name == name)).first()
-    return None if row is None else OwnBucket(**row._mapping)
+    return None if row is None else LocalBucket(**row._mapping)
 
 
 def create_bucket(connection: Connection, name: str, now_ms: int) -> bool:
@@ -82,14 +82,14 @@ def require_bucket(connection: Connection, name: str) -> None:
         raise NoSuchBucket(f"this server keeps no bucket {name[:100]!r}", field="Bucket")
 
 
-def find_object(connection: Connection, bucket: str, key: str) -> OwnObject | None:
+def find_object(connection: Connection, bucket: str, key: str) -> LocalObject | None:
     """Return an object."""
     wanted = (_OBJECTS.c.bucket == bucket) & (_OBJECTS.c.key == key)
     row = connection.execute(select(_OBJECTS).where(wanted)).first()
     return None if row is None else _object(row)
 
 
-def require_object(connection: Connection, bucket: str, key: str) -> OwnObject:
+def require_object(connection: Connection, bucket: str, key: str) -> LocalObject:
     """Return an object. Raises NoSuchBucket and NoSuchKey."""
     found = find_object(connection, bucket, key)
     if found is None:
@@ -100,7 +100,7 @@ def require_object(connection: Connection, bucket: str, key: str) -> OwnObject:
 
 def open_object(
     connection: Connection, bucket: str, key: str
-) -> tuple[OwnObject, tuple[Piece, ...]]:
+) -> tuple[LocalObject, tuple[Piece, ...]]:
     """Return an object and what it is made of. Raises NoSuchBucket and NoSuchKey."""
     found = require_object(connection, bucket, key)
     return found, find_pieces(connection, found.body)
@@ -113,7 +113,7 @@ def find_pieces(connection: Connection, body: str) -> tuple[Piece, ...]:
 
 
 def put_object(
-    connection: Connection, new: OwnObject, pieces: tuple[Piece, ...], condition: Condition
+    connection: Connection, new: LocalObject, pieces: tuple[Piece, ...], condition: Condition
 ) -> str | None:
     """Put an object in the place of the old one; return the old one's body.
 
@@ -131,7 +131,7 @@ def put_object(
     return None if old is None else old.body
 
 
-def check(condition: Condition, old: OwnObject | None, url: str) -> None:
+def check(condition: Condition, old: LocalObject | None, url: str) -> None:
     """Raise ConditionFailed or NoSuchKey unless the object is what the caller expects."""
     if condition.is_absent and old is not None:
         raise ConditionFailed(f"{url} is there already", field="If-None-Match")
@@ -182,7 +182,7 @@ def replace_pieces(
     return True
 
 
-def files_beginning(connection: Connection, prefix: str) -> set[str]:
+def files_with_prefix(connection: Connection, prefix: str) -> set[str]:
     """Return the files that rows speak of and whose names begin so."""
     low, high = prefix, after_prefix(prefix)
     assert high is not None
@@ -204,7 +204,7 @@ def page(
     prefix itself skips all of it.
     """
     require_bucket(connection, bucket)
-    found: list[OwnObject] = []
+    found: list[LocalObject] = []
     prefixes: list[str] = []
     low, is_included = _start(prefix, after, delimiter)
     while low is not None:
@@ -229,7 +229,7 @@ def page(
     return _page(found, prefixes, None)
 
 
-def _page(found: list[OwnObject], prefixes: list[str], after: str | None) -> Page:
+def _page(found: list[LocalObject], prefixes: list[str], after: str | None) -> Page:
     return Page(objects=tuple(found), prefixes=tuple(prefixes), next_after=after)
 
 
@@ -270,7 +270,7 @@ def after_prefix(prefix: str) -> str | None:
     return trimmed[:-1] + chr(following)
 
 
-def _forget(connection: Connection, old: OwnObject) -> None:
+def _forget(connection: Connection, old: LocalObject) -> None:
     wanted = (_OBJECTS.c.bucket == old.bucket) & (_OBJECTS.c.key == old.key)
     connection.execute(delete(_OBJECTS).where(wanted))
 
@@ -284,7 +284,7 @@ def _insert_pieces(connection: Connection, body: str, pieces: tuple[Piece, ...])
         connection.execute(insert(_PIECES), rows)
 
 
-def _object(row: Row[tuple[object, ...]]) -> OwnObject:
+def _object(row: Row[tuple[object, ...]]) -> LocalObject:
     values = dict(row._mapping)
     described = msgspec.json.decode(values.pop("description"), type=Description)
-    return OwnObject(**values, description=described)
+    return LocalObject(**values, description=described)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from coldspark.objects.remote_buckets import Remote
+from coldspark.objects.remote_buckets import RemoteObject
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _HASH_BYTES = 1024**2
@@ -23,7 +23,7 @@ _JOURNAL_BYTES_MAX = 16 * 1024**2
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
+class ByteRange:
     """Bytes ``start`` up to ``end``."""
 
     number: int
@@ -46,10 +46,10 @@ class _Fds:
         os.close(self.notes)
 
 
-class Partial:
+class PartialDownload:
     """One object's file and journal. One at a time opens them."""
 
-    def __init__(self, path: Path, remote: Remote, range_bytes: int) -> None:
+    def __init__(self, path: Path, remote: RemoteObject, range_bytes: int) -> None:
         """Open what an earlier download of the same object left, or begin anew."""
         self.path = path
         self.ranges = _ranges(remote.size_bytes, range_bytes)
@@ -67,7 +67,7 @@ class Partial:
         self._is_closed = False
 
     @property
-    def missing(self) -> list[Range]:
+    def missing(self) -> list[ByteRange]:
         """Return the ranges that are not here yet, in order."""
         return [one for one in self.ranges if one.number not in self._finished]
 
@@ -78,18 +78,18 @@ class Partial:
                 written = os.pwrite(fds.content, block, start)
                 start, block = start + written, block[written:]
 
-    def finish(self, done: Range) -> None:
+    def finish(self, done: ByteRange) -> None:
         """Note that a range is whole, after its last ``write``."""
         self._finished.add(done.number)
         self._note(f"range {done.number}")
 
-    def state(self, sha256: str | None) -> None:
+    def record_stated_sha256(self, sha256: str | None) -> None:
         """Note the hash that the object's owner states."""
         if sha256 is not None and self.stated_sha256 is None:
             self.stated_sha256 = sha256
             self._note(f"sha256 {sha256}")
 
-    def feed(self, done: Range, digest: "hashlib._Hash") -> None:
+    def feed(self, done: ByteRange, digest: "hashlib._Hash") -> None:
         """Hash a range that is here; it was just written, so it comes from the page cache."""
         at = done.start
         with self._open() as fds:
@@ -169,12 +169,12 @@ class Partial:
             os.write(fds.notes, f"{line}\n".encode("ascii"))
 
 
-def _ranges(size_bytes: int, range_bytes: int) -> list[Range]:
+def _ranges(size_bytes: int, range_bytes: int) -> list[ByteRange]:
     starts = range(0, size_bytes, range_bytes)
-    return [Range(n, at, min(at + range_bytes, size_bytes)) for n, at in enumerate(starts)]
+    return [ByteRange(n, at, min(at + range_bytes, size_bytes)) for n, at in enumerate(starts)]
 
 
-def _stamp(remote: Remote, range_bytes: int) -> bytes | None:
+def _stamp(remote: RemoteObject, range_bytes: int) -> bytes | None:
     """Return the journal's first line; None where the machine does not number its boots."""
     try:
         boot = _BOOT.read_text().strip()

@@ -46,7 +46,7 @@ class StoredObject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OwnBucket:
+class LocalBucket:
     """A bucket that this server keeps."""
 
     name: str
@@ -71,7 +71,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OwnObject:
+class LocalObject:
     """An object in a bucket of this server's."""
 
     bucket: str

@@ -51,7 +51,7 @@ class ObjectMissing(BucketRefused):
 
 
 @dataclass(frozen=True, slots=True)
-class Remote:
+class RemoteObject:
     """An object as the store lists it."""
 
     key: str
@@ -60,7 +60,7 @@ class Remote:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class RangeResponse:
     """A range of an object that has begun to arrive."""
 
     stated_sha256: str | None
@@ -71,7 +71,7 @@ class Reading:
     blocks: AsyncIterator[memoryview]
 
 
-class Bucket:
+class RemoteBucket:
     """One bucket."""
 
     def __init__(self, name: str, options: Mapping[str, str]) -> None:
@@ -88,13 +88,13 @@ class Bucket:
                 retry_config={"max_retries": 4, "retry_timeout": timedelta(seconds=60)},
             )
 
-    async def head(self, key: str) -> Remote:
+    async def head(self, key: str) -> RemoteObject:
         """Return what the store knows of an object. Raises BucketRefused."""
         with _answering():
             async with asyncio.timeout(_ANSWER_S):
                 return _remote(await obstore.head_async(self._store, key))
 
-    async def list(self, prefix: str) -> list[Remote]:
+    async def list(self, prefix: str) -> list[RemoteObject]:
         """Return all objects under a prefix, by key. Raises BucketRefused."""
         found = [_remote(meta) for meta in await self._listed(prefix)]
         return sorted((one for one in found if one.key[-1:] != "/"), key=lambda one: one.key)
@@ -135,7 +135,7 @@ class Bucket:
         self, key: str, expected: StoredObject, start: int, end: int
     ) -> AsyncIterator[bytes]:
         """Yield bytes of an object as it was when described. Raises BucketRefused."""
-        remote = Remote(key=key, etag=expected.etag, size_bytes=expected.size_bytes)
+        remote = RemoteObject(key=key, etag=expected.etag, size_bytes=expected.size_bytes)
         reading = await self.read(remote, start, end)
         async for block in reading.blocks:
             yield bytes(block)
@@ -172,7 +172,7 @@ class Bucket:
             metadata=tuple(sorted((n, v) for n, v in known.items() if n not in _STANDARD)),
         )
 
-    async def read(self, remote: Remote, start: int, end: int) -> "Reading":
+    async def read(self, remote: RemoteObject, start: int, end: int) -> "RangeResponse":
         """Begin to read bytes ``start`` to ``end`` of an object as it was when listed.
 
         Raises BucketRefused, as the reading does.
@@ -185,7 +185,7 @@ class Bucket:
             raise ObjectChanged(
                 f"{remote.key} is {got.meta['size']} bytes long, not {remote.size_bytes}"
             )
-        return Reading(stated_sha256=_stated(got.attributes), blocks=_blocks(got))
+        return RangeResponse(stated_sha256=_stated(got.attributes), blocks=_blocks(got))
 
 
 async def _blocks(got: Any) -> AsyncIterator[memoryview]:
@@ -204,9 +204,9 @@ def _stated(attributes: Mapping[Any, Any]) -> str | None:
     return stated if _SHA256.fullmatch(stated) else None
 
 
-def _remote(meta: Mapping[str, Any]) -> Remote:
+def _remote(meta: Mapping[str, Any]) -> RemoteObject:
     etag = meta["e_tag"] or str(meta["last_modified"])
-    return Remote(key=meta["path"], etag=etag, size_bytes=meta["size"])
+    return RemoteObject(key=meta["path"], etag=etag, size_bytes=meta["size"])
 
 
 @contextmanager

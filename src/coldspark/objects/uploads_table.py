@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Row, and_, delete, insert, or_, select, updat
 
 from coldspark.database import schema
 from coldspark.objects import objects_table
-from coldspark.objects.records import Condition, Description, NoSuchUpload, OwnObject, Piece
+from coldspark.objects.records import Condition, Description, LocalObject, NoSuchUpload, Piece
 
 _UPLOADS, _PARTS = schema.uploads, schema.parts
 
@@ -105,7 +105,7 @@ def find_parts(connection: Connection, id: str, after: int, limit: int) -> list[
 def complete(
     connection: Connection,
     upload: Upload,
-    new: OwnObject,
+    new: LocalObject,
     pieces: tuple[Piece, ...],
     condition: Condition,
 ) -> Completed:

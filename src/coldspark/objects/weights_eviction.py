@@ -27,7 +27,7 @@ class EvictingStore(Protocol):
         """Remove what is not living and was not used for longest; return what went."""
 
 
-class WeightsBound:
+class WeightsEvictor:
     """Enforces one bound on one store."""
 
     def __init__(

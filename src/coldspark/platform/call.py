@@ -9,28 +9,28 @@ from functools import partial
 from typing import Protocol
 
 from coldspark import clock, errors
-from coldspark.billing.replica_accounts import Account
+from coldspark.billing.replica_accounts import ReplicaAccount
 from coldspark.billing.usage import Usage
-from coldspark.platform.hosted_fleet import Cell
+from coldspark.platform.hosted_fleet import HostedFleet
 from coldspark.platform.ports import Flow, Invocation, Receipt, Sink
 from coldspark.spec.types import Failure, FailureKind, VariantName
 from coldspark.spec.waterfall import (
-    Marks,
+    RequestTimeline,
     StartTimeline,
     Waterfall,
-    attribute,
-    attribute_warm,
-    queued_for_batch,
+    to_warm_waterfall,
+    to_waterfall,
+    with_batch_wait,
 )
 
 
-class Desk(Protocol):
+class CallCallbacks(Protocol):
     """What a call needs of its controller."""
 
     def settle_call(self, call: "Call", now_s: float) -> int:
         """Stop the request's meter; return its nanos."""
 
-    def charge_start(self, account: Account) -> int:
+    def charge_start(self, account: ReplicaAccount) -> int:
         """Return what a replica's start cost, once, in nanos."""
 
     def timeline_of(self, call: "Call") -> StartTimeline | None:
@@ -73,8 +73,8 @@ class Call:
 
     def __init__(
         self,
-        desk: Desk,
-        cell: Cell,
+        desk: CallCallbacks,
+        cell: HostedFleet,
         invocation: Invocation,
         sink: Sink,
         timeout_s: float,
@@ -92,7 +92,7 @@ class Call:
         self.arrived_ms = clock.wall_ms()
         self.deadline_s = self.arrived_s + timeout_s
         self.forwarded_s: float | None = None
-        self.account: Account | None = None
+        self.account: ReplicaAccount | None = None
         """Of the replica that it was forwarded to."""
         self.flow: Flow | None = None
         self.is_done = False
@@ -201,14 +201,14 @@ class Call:
         else:
             start, start_nanos = None, 0
             started_s = self.invocation.started_s
-            fall = attribute_warm(started_s, self.arrived_s, self.forwarded_s, now_s, handler_us)
+            fall = to_warm_waterfall(started_s, self.arrived_s, self.forwarded_s, now_s, handler_us)
         if self._waited_us:
-            fall = queued_for_batch(fall, self._waited_us)
+            fall = with_batch_wait(fall, self._waited_us)
         usage = self._usage(account, now_s, error, busy_nanos, fall, is_cold=start is not None)
         return Receipt(usage=usage, cost_nanos=busy_nanos + start_nanos)
 
     def _fall(self, now_s: float, start: StartTimeline | None, handler_us: int | None) -> Waterfall:
-        marks = Marks(
+        marks = RequestTimeline(
             started_s=self.invocation.started_s,
             arrived_s=self.arrived_s,
             forwarded_s=self.forwarded_s,
@@ -216,11 +216,11 @@ class Call:
             returned_s=now_s,
             handler_us=handler_us,
         )
-        return attribute(marks, start)
+        return to_waterfall(marks, start)
 
     def _usage(
         self,
-        account: Account | None,
+        account: ReplicaAccount | None,
         now_s: float,
         error: FailureKind | None,
         busy_nanos: int,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from coldspark.spec.messages import Device
-from coldspark.spec.types import GIB, MIB, GpuAsk, usable_bytes
+from coldspark.spec.types import GIB, MIB, GpuRequest, usable_bytes
 
 _DATA = Path(__file__).with_name("catalogue.toml")
 _VENDOR_WORDS = re.compile(r"^(nvidia|tesla|geforce)-")
@@ -87,7 +87,7 @@ class Catalogue:
         lower = name.strip().lower()
         return self._instances.get(lower) or self._instances.get(f"ml.{lower}")
 
-    def parse_gpu(self, text: str) -> tuple[GpuAsk, ...]:
+    def parse_gpu(self, text: str) -> tuple[GpuRequest, ...]:
         """Read ``A10G``, ``A100:4``, ``A10G/0.5``, ``L4,A10G``, ``small`` or ``none``.
 
         Commas separate alternatives, the first that fits wins. Raises ValueError.
@@ -119,7 +119,7 @@ class Catalogue:
         close = difflib.get_close_matches(_plain(name), self._names, n=6, cutoff=0.5)
         return list(dict.fromkeys(self._names[plain] for plain in close))[:3]
 
-    def _parse_one(self, text: str) -> GpuAsk:
+    def _parse_one(self, text: str) -> GpuRequest:
         match = _ASK.fullmatch(text)
         if match is None:
             raise ValueError(
@@ -128,7 +128,7 @@ class Catalogue:
         gpu = self.gpu(match["name"])
         if gpu is None:
             raise ValueError(self._unknown(match["name"]))
-        return GpuAsk(
+        return GpuRequest(
             type=gpu.name,
             count=int(match["count"] or 1),
             fraction=_fraction(match["share"] or "1"),

@@ -8,38 +8,38 @@ from collections.abc import Callable, Iterator
 from typing import assert_never
 
 from coldspark import clock
-from coldspark.billing.replica_accounts import Account, Accounts
+from coldspark.billing.replica_accounts import ReplicaAccount, ReplicaAccounts
 from coldspark.billing.usage import Usage
 from coldspark.fleet.driver import Driver, PlacementPort, StepListener
 from coldspark.fleet.fleet import Fleet
-from coldspark.fleet.placement import AdviceOf, Placement, SmallestType
+from coldspark.fleet.placement import CandidateLookup, Placement, SmallestDeviceType
 from coldspark.platform.call import Call
-from coldspark.platform.hosted_fleet import Cell
+from coldspark.platform.hosted_fleet import HostedFleet
 from coldspark.platform.ports import Engine, Invocation, Ledger, Sink, StartOrder
-from coldspark.platform.start_timelines import Starts
+from coldspark.platform.start_timelines import StartTimelines
 from coldspark.spec import failures
 from coldspark.spec.messages import (
     Abort,
-    AskRoom,
     FleetEvent,
     NodeJoined,
     ParkFailed,
     ParkReplica,
     RareEffect,
     Reject,
-    ReleaseRoom,
+    ReleaseReservation,
     ReplicaExited,
     ReplicaReady,
     RequestArrived,
     RequestCancelled,
     RequestFinished,
+    RequestReservation,
     RolledBack,
     RolledOut,
     StartReplica,
     StopReplica,
     Ticked,
     UnparkReplica,
-    YieldRoom,
+    YieldDevices,
 )
 from coldspark.spec.types import (
     EndpointName,
@@ -71,10 +71,10 @@ class Controller:
         node: NodeJoined,
         rate_nanos_per_hour: int,
         boot: int,
-        smallest_type: SmallestType,
-        on_rollback: Callable[[Cell, Revision], None],
-        placement: Callable[[AdviceOf], PlacementPort] | None = None,
-        accounts: Accounts | None = None,
+        smallest_type: SmallestDeviceType,
+        on_rollback: Callable[[HostedFleet, Revision], None],
+        placement: Callable[[CandidateLookup], PlacementPort] | None = None,
+        accounts: ReplicaAccounts | None = None,
         on_step: StepListener | None = None,
     ) -> None:
         """Take the neighbours. ``on_step`` is called with every step of every fleet.
@@ -87,13 +87,13 @@ class Controller:
         self._node = node
         self._boot = boot
         self._on_rollback = on_rollback
-        self._cells: dict[FleetId, Cell] = {}
+        self._cells: dict[FleetId, HostedFleet] = {}
         self._born = self._asides = 0
         self._calls: dict[RequestId, Call] = {}
-        self._starts = Starts()
-        self.accounts = accounts or Accounts(rate_nanos_per_hour)
+        self._starts = StartTimelines()
+        self.accounts = accounts or ReplicaAccounts(rate_nanos_per_hour)
         self._placement_timer: asyncio.TimerHandle | None = None
-        self.driver: Driver[Cell] = Driver(
+        self.driver: Driver[HostedFleet] = Driver(
             self,
             placement or (lambda advice_of: Placement(advice_of, smallest_type)),
             clock.monotonic_s,
@@ -105,11 +105,11 @@ class Controller:
         self.post = self.driver.post
         self.driver.place(node)
 
-    def cell(self, endpoint: EndpointName, variant: VariantName) -> Cell | None:
+    def cell(self, endpoint: EndpointName, variant: VariantName) -> HostedFleet | None:
         """Return the cell of a variant."""
         return self._cells.get(fleet_id(endpoint, variant))
 
-    def cells(self) -> Iterator[Cell]:
+    def cells(self) -> Iterator[HostedFleet]:
         """Return all cells, those that are being retired included."""
         return iter(list(self._cells.values()))
 
@@ -122,7 +122,7 @@ class Controller:
         *,
         is_beside: bool = False,
         is_shadow: bool = False,
-    ) -> Cell:
+    ) -> HostedFleet:
         """Begin to run a variant; its provisioned replicas start at once.
 
         ``first`` is what its fleet hears first, such as another floor than the revision's.
@@ -132,7 +132,7 @@ class Controller:
         self._born += 1
         prefix = f"{endpoint[:_NAME_CHARS]}-{self._boot}x{self._born}."
         fleet = Fleet(fleet_id(endpoint, variant), revision, replica_prefix=prefix)
-        cell = Cell(endpoint, variant, fleet)
+        cell = HostedFleet(endpoint, variant, fleet)
         cell.is_shadow = is_shadow
         if is_beside:
             cell.id = self._aside(cell)
@@ -141,24 +141,24 @@ class Controller:
         self.driver.post(cell, first or Ticked())
         return cell
 
-    def install(self, cell: Cell) -> None:
+    def install(self, cell: HostedFleet) -> None:
         """Give a cell that was opened beside another its variant's name, which must be free."""
         assert cell.fleet.id not in self._cells
         self._rename(cell, cell.fleet.id)
 
-    def set_aside(self, cell: Cell) -> None:
+    def set_aside(self, cell: HostedFleet) -> None:
         """Free a cell's name: the same variant may be opened anew while this one serves on."""
         self._rename(cell, self._aside(cell))
 
-    def _aside(self, cell: Cell) -> FleetId:
+    def _aside(self, cell: HostedFleet) -> FleetId:
         self._asides += 1
         return FleetId(f"{cell.fleet.id}#{self._asides}")
 
-    def _rename(self, cell: Cell, id: FleetId) -> None:
+    def _rename(self, cell: HostedFleet, id: FleetId) -> None:
         self._cells[id] = self._cells.pop(cell.id)
         cell.id = id
 
-    def retire(self, cell: Cell) -> None:
+    def retire(self, cell: HostedFleet) -> None:
         """Refuse what waits, let finish what runs, then forget the variant.
 
         Its name is free at once.
@@ -171,7 +171,7 @@ class Controller:
         for cell in self.cells():
             self.retire(cell)
 
-    def submit(self, cell: Cell, invocation: Invocation, sink: Sink) -> Call:
+    def submit(self, cell: HostedFleet, invocation: Invocation, sink: Sink) -> Call:
         """Hand a request to a variant; every outcome reaches the sink."""
         spec = cell.fleet.revision.spec
         limits, target = spec.limits, invocation.target
@@ -201,13 +201,15 @@ class Controller:
         self.driver.post(cell, arrived)
         return call
 
-    def _forget(self, cell: Cell) -> None:
+    def _forget(self, cell: HostedFleet) -> None:
         self._cells.pop(cell.id, None)
         self._starts.forget_fleet(cell.fleet)
         if cell.timer is not None:
             cell.timer.cancel()
 
-    def forward(self, cell: Cell, request: RequestId, replica: ReplicaId, now: float) -> None:
+    def forward(
+        self, cell: HostedFleet, request: RequestId, replica: ReplicaId, now: float
+    ) -> None:
         """Send the request to the replica."""
         call = self._calls[request]
         call.forwarded_s = now
@@ -216,7 +218,7 @@ class Controller:
         call.account = self.accounts.begin(request, replica, now)
         call.sent(self._engine.call(replica, call.invocation, call.deadline_s, call))
 
-    def wake(self, cell: Cell | None, at_s: float) -> None:
+    def wake(self, cell: HostedFleet | None, at_s: float) -> None:
         """Send ``Ticked`` then, to placement where no fleet is given; a later call replaces it."""
         timer = self._placement_timer if cell is None else cell.timer
         if timer is not None:
@@ -228,14 +230,14 @@ class Controller:
         else:
             cell.timer = loop.call_later(delay_s, self.driver.post, cell, Ticked())
 
-    def perform(self, cell: Cell, effect: RareEffect) -> None:
+    def perform(self, cell: HostedFleet, effect: RareEffect) -> None:
         """Do what else a fleet wants."""
         match effect:
             case Reject(request, failure):
                 self._reject(request, failure)
             case Abort(request, replica):
                 self._engine.abort(replica, request)
-            case AskRoom(replica, _, _):
+            case RequestReservation(replica, _, _):
                 self._starts.asked(replica)
             case StartReplica(replica, revision):
                 self._start(cell, replica, revision)
@@ -243,11 +245,11 @@ class Controller:
                 self._engine.park(replica)
             case UnparkReplica(replica):
                 self._unpark(replica)
-            case YieldRoom(replica):
+            case YieldDevices(replica):
                 self.accounts.park(replica)
             case StopReplica(replica, grace_s, _):
                 self._engine.stop(replica, grace_s)
-            case ReleaseRoom(replica):
+            case ReleaseReservation(replica):
                 self._starts.forget(replica)
                 self.accounts.release(replica)
             case RolledBack(revision, _):
@@ -262,7 +264,7 @@ class Controller:
         if call is not None:
             call.fail(failure)
 
-    def _start(self, cell: Cell, replica: ReplicaId, revision: Revision) -> None:
+    def _start(self, cell: HostedFleet, replica: ReplicaId, revision: Revision) -> None:
         self._starts.granted(replica)
         grant = self.placement.grant(replica)
         assert grant is not None
@@ -323,7 +325,7 @@ class Controller:
         self._calls.pop(request, None)
         return 0 if call.account is None else self.accounts.finish(request, call.account, now_s)
 
-    def charge_start(self, account: Account) -> int:
+    def charge_start(self, account: ReplicaAccount) -> int:
         """Return what a replica's start cost, once, in nanos."""
         return self.accounts.take_start(account)
 
@@ -357,13 +359,13 @@ class Controller:
         provisioned = frozenset(
             replica.id
             for cell in self._cells.values()
-            if (floor := cell.fleet.floor)
+            if (floor := cell.fleet.replicas_min)
             for replica in cell.fleet.replicas()[:floor]
         )
         self._ledger.hold(self.accounts.settle(provisioned))
 
 
-def _changed(cell: Cell) -> None:
+def _changed(cell: HostedFleet) -> None:
     if cell.watch is not None:
         cell.watch()
 

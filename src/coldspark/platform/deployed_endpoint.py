@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 
 from coldspark import clock
 from coldspark.database.records import StoredEndpoint
-from coldspark.platform.capture.capture import Capture, Captures
-from coldspark.platform.capture.records import Counted
+from coldspark.platform.capture.capture import CaptureService, EndpointCapture
+from coldspark.platform.capture.records import CaptureCounts
 from coldspark.platform.controller import Controller
-from coldspark.platform.deployments import Change, Shift
-from coldspark.platform.hosted_fleet import Cell
+from coldspark.platform.deployments import DefinitionChange, EndpointDeployment
+from coldspark.platform.hosted_fleet import HostedFleet
 from coldspark.platform.metric_ports import AlarmStates
 from coldspark.platform.ports import Invocation, Sink, TapsView, Ticket
-from coldspark.platform.scale_bounds import Floors
+from coldspark.platform.scale_bounds import FleetScaleBounds
 from coldspark.platform.shadow import Shadow
-from coldspark.platform.traffic_split import Lineup
+from coldspark.platform.traffic_split import TrafficSplit
 from coldspark.spec.messages import RevisionAdopted
 from coldspark.spec.types import EndpointDefinition, Revision, VariantDefinition, VariantName
 from coldspark.tasks import Tasks
@@ -26,33 +26,33 @@ _DRAIN_LOOK_S = 0.1
 
 
 @dataclass(slots=True, kw_only=True)
-class Neighbours:
+class EndpointDependencies:
     """What every endpoint needs."""
 
     controller: Controller
-    floors: Floors
+    scale_bounds: FleetScaleBounds
     tasks: Tasks
-    captures: Captures | None
+    captures: CaptureService | None
     """None: there is no object storage."""
-    save: Callable[["Deployed"], None]
+    save: Callable[["DeployedEndpoint"], None]
     """Write the definition down, soon."""
     alarms: AlarmStates | None = None
     """None: nobody watches alarms here, or not yet."""
 
 
-class Taps:
+class TrafficTaps:
     """What else becomes of an endpoint's requests: copies for its shadow, lines of its capture."""
 
     __slots__ = ("_controller", "capture", "shadow")
 
     def __init__(
-        self, controller: Controller, capture: Capture | None, shadow: Shadow | None
+        self, controller: Controller, capture: EndpointCapture | None, shadow: Shadow | None
     ) -> None:
         self._controller = controller
         self.capture = capture
         self.shadow = shadow
 
-    def submit(self, cell: Cell, invocation: Invocation, sink: Sink) -> Ticket:
+    def submit(self, cell: HostedFleet, invocation: Invocation, sink: Sink) -> Ticket:
         """Hand a request in, and then what it is copied to."""
         if self.capture is not None:
             sink = self.capture.tap(cell.variant, invocation, sink)
@@ -62,7 +62,7 @@ class Taps:
         return ticket
 
 
-class Deployed:
+class DeployedEndpoint:
     """One endpoint. Implements ``shifts.Owner`` for its change."""
 
     __slots__ = (
@@ -77,18 +77,18 @@ class Deployed:
         "taps",
     )
 
-    def __init__(self, stored: StoredEndpoint, neighbours: Neighbours) -> None:
+    def __init__(self, stored: StoredEndpoint, neighbours: EndpointDependencies) -> None:
         self._neighbours = neighbours
         self.stored = stored
-        self.lineup = Lineup(())
-        self.shift: Shift | None = None
+        self.lineup = TrafficSplit(())
+        self.shift: EndpointDeployment | None = None
         self.failure: str | None = None
         """Why its last change was taken back."""
         self.taken_back: tuple[VariantName, ...] = ()
         """Of which variants that change was."""
-        self.taps: Taps | None = None
+        self.taps: TrafficTaps | None = None
         """None for most: requests go straight to their cell."""
-        self._counted = Counted()
+        self._counted = CaptureCounts()
         self._before: EndpointDefinition | None = None
         """What it was before the last change in place, which its fleets may take back."""
 
@@ -97,13 +97,13 @@ class Deployed:
         """Return what it shall be."""
         return self.stored.definition
 
-    def cell_for(self, invocation: Invocation) -> Cell | None:
+    def fleet_for(self, invocation: Invocation) -> HostedFleet | None:
         """Return who takes a request, or None when there is no such variant."""
         variant, shift = invocation.variant, self.shift
-        lineup = self.lineup if shift is None else shift.lineup_for(variant)
-        return lineup.cells.get(variant or lineup.choose())
+        lineup = self.lineup if shift is None else shift.split_for(variant)
+        return lineup.cells.get(variant or lineup.next_variant())
 
-    def cells_of(self, variant: VariantName) -> list[Cell]:
+    def fleets_of(self, variant: VariantName) -> list[HostedFleet]:
         """Return the cells of a variant: while a change is under way there may be two."""
         lineups = [self.lineup] if self.shift is None else [self.lineup, self.shift.green]
         cells = [one.cells[variant] for one in lineups if variant in one.cells]
@@ -150,10 +150,10 @@ class Deployed:
             self.shift.close()
             cells |= dict.fromkeys(self.shift.green.cells.values())
         for cell in cells:
-            self._neighbours.floors.forget(cell)
+            self._neighbours.scale_bounds.forget(cell)
             self._neighbours.controller.retire(cell)
 
-    def rolled_back(self, cell: Cell, revision: Revision) -> None:
+    def rolled_back(self, cell: HostedFleet, revision: Revision) -> None:
         """Hear that a fleet took a revision back by itself."""
         if cell.is_shadow:
             return
@@ -177,7 +177,7 @@ class Deployed:
         """Let the cells that serve run a definition's revisions."""
         self._run(definition.variants)
         assert self.shift is not None
-        self.shift.follow(self.lineup)
+        self.shift.watch_fleets(self.lineup)
 
     def take_back(self) -> None:
         """Write down that the former definition is what shall be."""
@@ -190,7 +190,7 @@ class Deployed:
         assert shift is not None
         self._become(replace(self.definition, previous=None, changed_ms=None))
         if not shift.view().is_in_place:
-            for cell in shift.blue.own(shift.green):
+            for cell in shift.blue.fleets_not_in(shift.green):
                 self._let_go(cell)
             self._install(shift.green)
 
@@ -203,14 +203,14 @@ class Deployed:
         if shift.view().is_in_place:
             self._run(self.definition.variants)
             return
-        for cell in shift.green.own(shift.blue):
+        for cell in shift.green.fleets_not_in(shift.blue):
             self._let_go(cell)
 
     # --- taps -------------------------------------------------------------------------------------
 
-    def shadows(self) -> Lineup:
+    def shadows(self) -> TrafficSplit:
         """Return its shadows with their cells."""
-        return Lineup(self.definition.shadows, self._shadow_cells())
+        return TrafficSplit(self.definition.shadows, self._shadow_cells())
 
     def taps_view(self) -> TapsView | None:
         """Count what was copied and captured; None where neither is done."""
@@ -224,7 +224,7 @@ class Deployed:
             uncaptured=tuple(sorted(counted.uncaptured.items())),
         )
 
-    def _shadow_cells(self) -> list[Cell]:
+    def _shadow_cells(self) -> list[HostedFleet]:
         shadow = None if self.taps is None else self.taps.shadow
         return [] if shadow is None else [shadow.cell]
 
@@ -234,13 +234,13 @@ class Deployed:
         if shadow is None and capture is None:
             self.taps = None
         else:
-            self.taps = Taps(self._neighbours.controller, capture, shadow)
+            self.taps = TrafficTaps(self._neighbours.controller, capture, shadow)
 
-    def _capture(self) -> Capture | None:
+    def _capture(self) -> EndpointCapture | None:
         rule, captures = self.definition.capture, self._neighbours.captures
         if rule is None or captures is None:
             return None
-        return Capture(captures, self.definition.name, rule, self._counted)
+        return EndpointCapture(captures, self.definition.name, rule, self._counted)
 
     def _shadow(self) -> Shadow | None:
         """Return the shadow that shall be: the one that is, if it only moves."""
@@ -257,12 +257,12 @@ class Deployed:
             if old.cell.fleet.revision != wanted.revision:
                 self._move(old.cell, wanted.revision)
             return old
-        controller, floors = self._neighbours.controller, self._neighbours.floors
+        controller, floors = self._neighbours.controller, self._neighbours.scale_bounds
         cell = controller.open_cell(
             self.definition.name,
             wanted.name,
             wanted.revision,
-            floors.first(wanted.revision),
+            floors.initial_event(wanted.revision),
             is_beside=True,
             is_shadow=True,
         )
@@ -275,12 +275,12 @@ class Deployed:
         definition, neighbours = self.definition, self._neighbours
         asked_ms = definition.changed_ms
         elapsed_s = 0.0 if asked_ms is None else max(0, clock.wall_ms() - asked_ms) / 1_000
-        change = Change(old=previous, new=definition, elapsed_s=elapsed_s)
-        self.shift = Shift(
+        change = DefinitionChange(old=previous, new=definition, elapsed_s=elapsed_s)
+        self.shift = EndpointDeployment(
             change,
             self.lineup,
             controller=neighbours.controller,
-            floors=neighbours.floors,
+            floors=neighbours.scale_bounds,
             owner=self,
             alarms=neighbours.alarms,
         )
@@ -293,16 +293,16 @@ class Deployed:
 
     def _run(self, variants: tuple[VariantDefinition, ...]) -> None:
         """Make the cells what the variants say, each in its place."""
-        controller, floors = self._neighbours.controller, self._neighbours.floors
+        controller, floors = self._neighbours.controller, self._neighbours.scale_bounds
         old = self.lineup.cells
         wanted = {variant.name: variant for variant in variants}
         for name in old.keys() - wanted.keys():
             self._let_go(old[name])
-        lineup = Lineup(variants)
+        lineup = TrafficSplit(variants)
         for name, variant in wanted.items():
             cell = old.get(name)
             if cell is None:
-                first = floors.first(variant.revision)
+                first = floors.initial_event(variant.revision)
                 cell = controller.open_cell(self.definition.name, name, variant.revision, first)
                 floors.watch(cell)
             lineup.cells[name] = cell
@@ -311,31 +311,31 @@ class Deployed:
             if lineup.cells[name].fleet.revision != variant.revision:
                 self._move(lineup.cells[name], variant.revision)
 
-    def _move(self, cell: Cell, revision: Revision) -> None:
+    def _move(self, cell: HostedFleet, revision: Revision) -> None:
         """Let a cell run another revision, or the same one within other bounds."""
-        floors = self._neighbours.floors
-        moved = floors.adopting(cell, revision)
+        floors = self._neighbours.scale_bounds
+        moved = floors.event_for_revision(cell, revision)
         self._neighbours.controller.post(cell, RevisionAdopted(revision, moved))
-        floors.adopted(cell)
+        floors.revision_adopted(cell)
 
-    def _install(self, lineup: Lineup) -> None:
+    def _install(self, lineup: TrafficSplit) -> None:
         """Let a lineup serve alone."""
         self.lineup = lineup
         for cell in lineup.cells.values():
             if cell.id != cell.fleet.id:
                 self._neighbours.controller.install(cell)
 
-    def _let_go(self, cell: Cell) -> None:
+    def _let_go(self, cell: HostedFleet) -> None:
         """Retire a cell as soon as nobody waits in it; no request comes to it any more."""
         cell.watch = None
-        self._neighbours.floors.forget(cell)
+        self._neighbours.scale_bounds.forget(cell)
         if not cell.fleet.queued:
             self._neighbours.controller.retire(cell)
             return
         self._neighbours.controller.set_aside(cell)
         self._neighbours.tasks.spawn(self._drained(cell))
 
-    async def _drained(self, cell: Cell) -> None:
+    async def _drained(self, cell: HostedFleet) -> None:
         # Every request has a deadline, so this ends.
         while True:
             await asyncio.sleep(_DRAIN_LOOK_S)

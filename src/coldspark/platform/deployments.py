@@ -15,36 +15,36 @@ from typing import Protocol, assert_never
 
 from coldspark import clock
 from coldspark.fleet.deployment import (
-    AlarmRaised,
+    BeginRollback,
     BlueReady,
-    ChangeBegun,
-    Conclude,
+    DeploymentAlarmRaised,
+    DeploymentBegun,
+    DeploymentEffect,
+    DeploymentEvent,
+    DeploymentPhase,
+    DeploymentSuperseded,
+    FinishDeployment,
+    FinishRollback,
     GreenFailed,
     GreenReady,
     ReplacedInPlace,
     ReplaceInPlace,
     ReplacementFailed,
+    ReservationMissing,
     RestoreInPlace,
-    Revert,
-    RoomMissing,
-    Scale,
-    Share,
-    ShiftEffect,
-    ShiftEvent,
-    Shifting,
-    ShiftPhase,
-    Superseded,
-    TakeBack,
+    ScaleFleets,
+    ShiftTraffic,
+    TrafficDeployment,
 )
 from coldspark.fleet.replica import Replica, ReplicaState
 from coldspark.platform.controller import Controller
-from coldspark.platform.hosted_fleet import Cell
+from coldspark.platform.hosted_fleet import HostedFleet
 from coldspark.platform.metric_ports import AlarmStates
-from coldspark.platform.ports import ShiftView
-from coldspark.platform.scale_bounds import Floors
-from coldspark.platform.traffic_split import Lineup
-from coldspark.spec.deployment_policy import ShiftKind
-from coldspark.spec.messages import EvictionAsked, FloorMoved, Ticked, WakeAt
+from coldspark.platform.ports import DeploymentView
+from coldspark.platform.scale_bounds import FleetScaleBounds
+from coldspark.platform.traffic_split import TrafficSplit
+from coldspark.spec.deployment_policy import DeploymentStrategy
+from coldspark.spec.messages import EvictionRequested, ScaleBoundsChanged, Ticked, WakeAt
 from coldspark.spec.types import (
     AlarmState,
     EndpointDefinition,
@@ -54,14 +54,14 @@ from coldspark.spec.types import (
 )
 
 _log = logging.getLogger(__name__)
-ROOM_PATIENCE_S = 10.0
+CAPACITY_TIMEOUT_S = 10.0
 """For how long green may wait for room beside blue."""
 _TIMER_SLACK_S = 0.001
 _SLACK = 1e-6
 _PRESENT = (ReplicaState.PLACING, ReplicaState.STARTING, ReplicaState.READY)
 
 
-class Owner(Protocol):
+class DeploymentCallbacks(Protocol):
     """What a change asks of its endpoint."""
 
     def replace_in_place(self, definition: EndpointDefinition) -> None:
@@ -78,7 +78,7 @@ class Owner(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class DefinitionChange:
     """From which definition to which."""
 
     old: EndpointDefinition
@@ -87,17 +87,17 @@ class Change:
     """Since it was asked for: a restart in the middle begins it anew, but not its deadline."""
 
 
-class Shift:
+class EndpointDeployment:
     """One change, from its begin to its end."""
 
     def __init__(
         self,
-        change: Change,
-        blue: Lineup,
+        change: DefinitionChange,
+        blue: TrafficSplit,
         *,
         controller: Controller,
-        floors: Floors,
-        owner: Owner,
+        floors: FleetScaleBounds,
+        owner: DeploymentCallbacks,
         alarms: AlarmStates | None,
     ) -> None:
         policy = change.new.shift
@@ -111,12 +111,12 @@ class Shift:
         self.changed = _changed(change)
         """Which variants are other ones, by name; the rest serves on as it is."""
         self.blue = blue
-        self.green = Lineup(change.new.variants)
+        self.green = TrafficSplit(change.new.variants)
         self._blue_counts = {name: _present(cell) for name, cell in blue.cells.items()}
         self._green_counts = self._wanted()
         replicas = max(1, sum(self._blue_counts.values()))
-        within_s = max(0.0, policy.within_s(replicas) - change.elapsed_s)
-        self._machine = Shifting(policy, replicas, within_s)
+        within_s = max(0.0, policy.time_limit_s(replicas) - change.elapsed_s)
+        self._machine = TrafficDeployment(policy, replicas, within_s)
         self._credit = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._room_timer: asyncio.TimerHandle | None = None
@@ -125,12 +125,12 @@ class Shift:
 
     # --- the hot path ---------------------------------------------------------------------------
 
-    def lineup_for(self, variant: VariantName | None) -> Lineup:
+    def split_for(self, variant: VariantName | None) -> TrafficSplit:
         """Return whose request this is: green's by its share, unless only one has the variant."""
         blue, green = self.blue, self.green
         if variant is not None and (variant in blue.cells) is not (variant in green.cells):
             return blue if variant in blue.cells else green
-        self._credit += self._machine.share
+        self._credit += self._machine.green_share
         if self._credit < 1.0 - _SLACK:
             return blue
         self._credit -= 1.0
@@ -142,7 +142,7 @@ class Shift:
         """Begin it."""
         reason = self._in_place()
         self._watch(self.blue.cells.values())
-        self._post(ChangeBegun(reason))
+        self._post(DeploymentBegun(reason))
         self.watch_alarms(self._alarms)
 
     def watch_alarms(self, alarms: AlarmStates | None) -> None:
@@ -152,13 +152,13 @@ class Shift:
         self._unwatch = alarms.watch(self._on_alarm)
         for name in self._policy.alarms:
             if alarms.state(name) is AlarmState.ALARM:
-                self._post(AlarmRaised(name, "it was in ALARM when the change began"))
+                self._post(DeploymentAlarmRaised(name, "it was in ALARM when the change began"))
 
     def supersede(self) -> None:
         """End it at once, as another change is asked for."""
-        self._post(Superseded())
+        self._post(DeploymentSuperseded())
 
-    def rolled_back(self, cell: Cell) -> None:
+    def rolled_back(self, cell: HostedFleet) -> None:
         """Hear that a fleet took a revision back by itself, in place."""
         self._post(ReplacementFailed(cell.fleet.failure or "it cannot start"))
 
@@ -174,13 +174,13 @@ class Shift:
             for cell in lineup.cells.values():
                 cell.watch = None
 
-    def view(self) -> ShiftView:
+    def view(self) -> DeploymentView:
         """Say where it is."""
         machine = self._machine
         step, steps = machine.steps
-        return ShiftView(
+        return DeploymentView(
             phase=machine.phase,
-            share=machine.share,
+            share=machine.green_share,
             step=step,
             steps=steps,
             reason=machine.reason,
@@ -191,34 +191,34 @@ class Shift:
 
     def _on_alarm(self, name: str, state: AlarmState, reason: str) -> None:
         if state is AlarmState.ALARM and name in self._policy.alarms:
-            self._post(AlarmRaised(name, reason))
+            self._post(DeploymentAlarmRaised(name, reason))
 
-    def _post(self, event: ShiftEvent) -> None:
+    def _post(self, event: DeploymentEvent) -> None:
         for effect in self._machine.step(event, clock.monotonic_s()):
             self._perform(effect)
         if self._machine.is_over:
             self.close()
 
-    def _perform(self, effect: ShiftEffect) -> None:
+    def _perform(self, effect: DeploymentEffect) -> None:
         match effect:
-            case Scale(blue, green):
-                self._scale(self.blue.own(self.green), self._blue_counts, blue)
+            case ScaleFleets(blue, green):
+                self._scale(self.blue.fleets_not_in(self.green), self._blue_counts, blue)
                 self._open_green(green)
                 self._look_soon()
-            case Share():
+            case ShiftTraffic():
                 self._credit = 0.0
             case ReplaceInPlace():
                 self._replace_in_place()
             case RestoreInPlace():
                 self._owner.replace_in_place(self._change.old)
                 self._look_soon()
-            case TakeBack():
+            case BeginRollback():
                 self._owner.take_back()
-            case Conclude():
+            case FinishDeployment():
                 if not self._machine.is_in_place:
                     self._release(self.green)
                 self._owner.conclude()
-            case Revert(reason):
+            case FinishRollback(reason):
                 if not self._machine.is_in_place:
                     self._release(self.blue)
                 self._owner.revert(reason)
@@ -248,7 +248,7 @@ class Shift:
 
     def _holds(self, counts: dict[VariantName, int]) -> bool:
         first = self._policy.shares(max(1, sum(self._blue_counts.values())))[0]
-        part = first if self._policy.kind is ShiftKind.ROLLING else 1.0
+        part = first if self._policy.kind is DeploymentStrategy.ROLLING else 1.0
         old = [
             cell.fleet.revision.spec.resources
             for name, cell in self.blue.cells.items()
@@ -275,10 +275,12 @@ class Shift:
                 self.green.cells[name] = self.blue.cells[name]
             elif cell is None:
                 self._open(variant, _floor(part, self._green_counts[name]))
-        self._scale(self.green.own(self.blue), self._green_counts, part)
+        self._scale(self.green.fleets_not_in(self.blue), self._green_counts, part)
         if self._room_timer is not None:
             self._room_timer.cancel()
-        self._room_timer = asyncio.get_running_loop().call_later(ROOM_PATIENCE_S, self._look_room)
+        self._room_timer = asyncio.get_running_loop().call_later(
+            CAPACITY_TIMEOUT_S, self._look_room
+        )
 
     def _open(self, variant: VariantDefinition, floor: int) -> None:
         name = variant.name
@@ -292,33 +294,35 @@ class Shift:
         )
         self.green.cells[name] = cell
         self._floors.watch(cell)
-        self._floors.hold(cell)
+        self._floors.suspend(cell)
         if former is not None:
             self._floors.inherit(cell, former)
         self._watch([cell])
 
-    def _scale(self, cells: Iterable[Cell], counts: dict[VariantName, int], part: float) -> None:
+    def _scale(
+        self, cells: Iterable[HostedFleet], counts: dict[VariantName, int], part: float
+    ) -> None:
         for cell in cells:
             self._keep(cell, _floor(part, counts[cell.variant]))
 
-    def _keep(self, cell: Cell, floor: int) -> None:
+    def _keep(self, cell: HostedFleet, floor: int) -> None:
         """Keep so many of a cell's replicas ready; more than there shall be are let go."""
-        before = cell.fleet.floor
-        self._floors.hold(cell)
+        before = cell.fleet.replicas_min
+        self._floors.suspend(cell)
         self._controller.post(cell, _kept(floor))
         if floor < before:
             over = _idlest(cell)[: max(0, _ready(cell) - floor)]
             for replica in over:
-                event = EvictionAsked(replica.id, "its share of the requests has moved on")
+                event = EvictionRequested(replica.id, "its share of the requests has moved on")
                 self._controller.post(cell, event)
 
-    def _release(self, lineup: Lineup) -> None:
+    def _release(self, lineup: TrafficSplit) -> None:
         """Give the variants their own floors back."""
         for cell in lineup.cells.values():
-            self._floors.release(cell)
+            self._floors.resume(cell)
 
     def _replace_in_place(self) -> None:
-        for cell in self.green.own(self.blue):
+        for cell in self.green.fleets_not_in(self.blue):
             cell.watch = None
             self._floors.forget(cell)
             self._controller.retire(cell)
@@ -329,12 +333,12 @@ class Shift:
 
     # --- looking --------------------------------------------------------------------------------
 
-    def follow(self, lineup: Lineup) -> None:
+    def watch_fleets(self, lineup: TrafficSplit) -> None:
         """Watch the cells that serve after a replacement in place."""
         self.blue = lineup
         self._watch(lineup.cells.values())
 
-    def _watch(self, cells: Iterable[Cell]) -> None:
+    def _watch(self, cells: Iterable[HostedFleet]) -> None:
         for cell in cells:
             cell.watch = self._look_soon
 
@@ -352,11 +356,11 @@ class Shift:
         if machine.is_in_place:
             self._look_in_place()
             return
-        green, blue = self.green.own(self.blue), self.blue.own(self.green)
+        green, blue = self.green.fleets_not_in(self.blue), self.blue.fleets_not_in(self.green)
         failed = next((c for c in green if c.fleet.status is EndpointStatus.FAILED), None)
         if failed is not None:
             self._post(GreenFailed(failed.fleet.failure or "it cannot start"))
-        elif machine.phase is ShiftPhase.REVERTING:
+        elif machine.phase is DeploymentPhase.REVERTING:
             if all(_is_up(cell) or cell.fleet.status is EndpointStatus.FAILED for cell in blue):
                 self._post(BlueReady())
         elif machine.is_waiting and all(map(_is_up, green)):
@@ -366,17 +370,19 @@ class Shift:
         # One that stays as it is, and does not work, is no fault of the change.
         fleets = [cell.fleet for name, cell in self.blue.cells.items() if name in self.changed]
         failed = next((f for f in fleets if f.status is EndpointStatus.FAILED), None)
-        if failed is not None and self._machine.phase is ShiftPhase.BAKING:
+        if failed is not None and self._machine.phase is DeploymentPhase.BAKING:
             self._post(GreenFailed(failed.failure or "it cannot start"))
         elif all(fleet.status is not EndpointStatus.UPDATING for fleet in fleets):
             self._post(ReplacedInPlace())
 
     def _look_room(self) -> None:
         """Give up the room beside blue when nothing of green got any."""
-        for cell in self.green.own(self.blue):
+        for cell in self.green.fleets_not_in(self.blue):
             states = {replica.state for replica in cell.fleet.replicas()}
             if ReplicaState.PLACING in states and not states & set(_PRESENT[1:]):
-                self._post(RoomMissing("there is no room for the new replicas beside the old ones"))
+                self._post(
+                    ReservationMissing("there is no room for the new replicas beside the old ones")
+                )
                 return
 
     def _arm(self, at_s: float) -> None:
@@ -387,7 +393,7 @@ class Shift:
         self._timer = loop.call_later(delay_s, self._post, Ticked())
 
 
-def _changed(change: Change) -> tuple[VariantName, ...]:
+def _changed(change: DefinitionChange) -> tuple[VariantName, ...]:
     """Return the variants whose revision is another one."""
     old = {variant.name: variant.revision.id for variant in change.old.variants}
     return tuple(
@@ -397,10 +403,10 @@ def _changed(change: Change) -> tuple[VariantName, ...]:
     )
 
 
-def _present(cell: Cell) -> int:
+def _present(cell: HostedFleet) -> int:
     """Return how many replicas a cell has or shall have."""
     present = sum(replica.state in _PRESENT for replica in cell.fleet.replicas())
-    return min(max(present, cell.fleet.floor), cell.fleet.ceiling)
+    return min(max(present, cell.fleet.replicas_min), cell.fleet.replicas_max)
 
 
 def _within(variant: VariantDefinition, count: int) -> int:
@@ -413,20 +419,20 @@ def _floor(part: float, count: int) -> int:
     return math.ceil(part * count - _SLACK)
 
 
-def _kept(floor: int) -> FloorMoved:
+def _kept(floor: int) -> ScaleBoundsChanged:
     """Return the word by which a change keeps replicas; a ceiling is left to the policy."""
-    return FloorMoved(floor, None, "kept while a change is under way")
+    return ScaleBoundsChanged(floor, None, "kept while a change is under way")
 
 
-def _ready(cell: Cell) -> int:
+def _ready(cell: HostedFleet) -> int:
     return sum(replica.state is ReplicaState.READY for replica in cell.fleet.replicas())
 
 
-def _is_up(cell: Cell) -> bool:
-    return _ready(cell) >= cell.fleet.floor
+def _is_up(cell: HostedFleet) -> bool:
+    return _ready(cell) >= cell.fleet.replicas_min
 
 
-def _idlest(cell: Cell) -> list[Replica]:
+def _idlest(cell: HostedFleet) -> list[Replica]:
     """Return the ready replicas, the least busy first."""
     ready = [one for one in cell.fleet.replicas() if one.state is ReplicaState.READY]
     return sorted(ready, key=lambda replica: len(replica.running))

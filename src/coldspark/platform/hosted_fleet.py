@@ -7,7 +7,7 @@ from coldspark.fleet.fleet import Fleet
 from coldspark.spec.types import EndpointName, FleetId, VariantName
 
 
-class Cell:
+class HostedFleet:
     """One fleet in the controller: its names, its timer."""
 
     __slots__ = ("endpoint", "fleet", "id", "is_shadow", "timer", "variant", "watch")

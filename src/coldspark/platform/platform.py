@@ -13,15 +13,15 @@ from typing import Protocol
 from coldspark import clock
 from coldspark.database.records import StoredEndpoint
 from coldspark.errors import ColdsparkError, InvalidRequest, NoRoom, NotFound
-from coldspark.platform.capture.capture import Captures
+from coldspark.platform.capture.capture import CaptureService
 from coldspark.platform.controller import Controller
-from coldspark.platform.deployed_endpoint import Deployed, Neighbours, is_gradual
-from coldspark.platform.hosted_fleet import Cell
+from coldspark.platform.deployed_endpoint import DeployedEndpoint, EndpointDependencies, is_gradual
+from coldspark.platform.hosted_fleet import HostedFleet
 from coldspark.platform.metric_ports import AlarmStates
 from coldspark.platform.ports import EndpointView, Invocation, LogLine, Sink, Ticket
-from coldspark.platform.scale_bounds import Floors
-from coldspark.platform.views import ReplicaHost, Views, worst
-from coldspark.spec.messages import BacklogSeen, FloorMoved
+from coldspark.platform.scale_bounds import FleetScaleBounds
+from coldspark.platform.views import EndpointViews, ReplicaHost, worst
+from coldspark.spec.messages import BacklogChanged, ScaleBoundsChanged
 from coldspark.spec.types import (
     EndpointDefinition,
     EndpointName,
@@ -58,14 +58,14 @@ class LocalPlatform:
 
     def __init__(
         self,
-        controller: Callable[[Callable[[Cell, Revision], None]], Controller],
+        controller: Callable[[Callable[[HostedFleet, Revision], None]], Controller],
         endpoints: EndpointStore,
         host: ReplicaHost,
         prepare: Callable[[Revision], Awaitable[None]],
         *,
         settle: Callable[[], Awaitable[None]] | None = None,
         router: int | None = None,
-        captures: Captures | None = None,
+        captures: CaptureService | None = None,
         wall_ms: Callable[[], int] = clock.wall_ms,
     ) -> None:
         """Take the neighbours. ``prepare`` brings a revision's files here ahead of use.
@@ -74,17 +74,17 @@ class LocalPlatform:
         ``wall_ms`` is the clock that windows open by.
         """
         self.controller = controller(self._rolled_back)
-        self._floors = Floors(self.controller.post, wall_ms)
+        self._floors = FleetScaleBounds(self.controller.post, wall_ms)
         self._store = endpoints
         self._host = host
         self._prepare = prepare
-        self._endpoints: dict[EndpointName, Deployed] = {}
+        self._endpoints: dict[EndpointName, DeployedEndpoint] = {}
         self._changes = asyncio.Lock()
         self._tasks = Tasks()
-        self._views = Views(self.controller, host, self._floors)
-        self._neighbours = Neighbours(
+        self._views = EndpointViews(self.controller, host, self._floors)
+        self._neighbours = EndpointDependencies(
             controller=self.controller,
-            floors=self._floors,
+            scale_bounds=self._floors,
             tasks=self._tasks,
             captures=captures,
             save=self._save_soon,
@@ -98,7 +98,7 @@ class LocalPlatform:
         if self._neighbours.captures is not None:
             await self._neighbours.captures.open()
         for stored in await self._store.load():
-            endpoint = Deployed(stored, self._neighbours)
+            endpoint = DeployedEndpoint(stored, self._neighbours)
             self._endpoints[stored.definition.name] = endpoint
             endpoint.open()
         self._tasks.spawn(self._settle_for_ever())
@@ -133,7 +133,7 @@ class LocalPlatform:
             if refusal is not None:
                 sink.fail(refusal, None)
                 return _Void()
-        cell = endpoint.cell_for(invocation)
+        cell = endpoint.fleet_for(invocation)
         if cell is None:
             sink.fail(_unknown_variant(invocation, endpoint.definition), None)
             return _Void()
@@ -141,7 +141,7 @@ class LocalPlatform:
             return endpoint.taps.submit(cell, invocation, sink)
         return self.controller.submit(cell, invocation, sink)
 
-    def see_backlog(self, name: EndpointName, jobs: int) -> None:
+    def set_backlog(self, name: EndpointName, jobs: int) -> None:
         """Hear how many jobs wait to be handed in: variants share them by weight.
 
         While a change is under way, those that serve are told.
@@ -155,21 +155,21 @@ class LocalPlatform:
         weights = sum(variant.weight for variant in lineup.variants)
         for variant in lineup.variants:
             share = round(jobs * variant.weight / weights)
-            self.controller.post(lineup.cells[variant.name], BacklogSeen(share))
+            self.controller.post(lineup.cells[variant.name], BacklogChanged(share))
 
     async def deploy(self, definition: EndpointDefinition) -> EndpointView:
         """Create or change an endpoint; it is durable on return.
 
         Raises InvalidRequest and NoRoom.
         """
-        self.refuse_what_cannot_run(definition)
+        self.check_capacity(definition)
         async with self._changes:
             known = self._endpoints.get(definition.name)
             if known is None or _asked(known.definition) != definition:
                 await self._change(known, definition)
         return self.endpoint(definition.name)
 
-    async def _change(self, known: Deployed | None, definition: EndpointDefinition) -> None:
+    async def _change(self, known: DeployedEndpoint | None, definition: EndpointDefinition) -> None:
         if known is not None:
             known.end_change()
             if is_gradual(known.definition, definition):
@@ -178,14 +178,14 @@ class LocalPlatform:
                 )
         stored = await self._store.save(definition)
         if known is None:
-            self._endpoints[definition.name] = known = Deployed(stored, self._neighbours)
+            self._endpoints[definition.name] = known = DeployedEndpoint(stored, self._neighbours)
             known.open()
         else:
             known.adopt(stored)
         for variant in definition.variants:
             self._tasks.spawn(self._prepared(definition.name, variant.revision))
 
-    def refuse_what_cannot_run(self, definition: EndpointDefinition) -> None:
+    def check_capacity(self, definition: EndpointDefinition) -> None:
         """Raise NoRoom when a variant fits no node, even an empty one.
 
         Also InvalidRequest for alarms that nobody watches here, and for a capture without a store.
@@ -214,7 +214,7 @@ class LocalPlatform:
             endpoint = self._endpoints.pop(name)
             endpoint.retire()
 
-    async def bound(
+    async def set_scale(
         self,
         name: EndpointName,
         variant: VariantName,
@@ -223,15 +223,15 @@ class LocalPlatform:
         reason: str,
     ) -> EndpointView:
         """Set how many ready replicas a variant has; see ``Platform``."""
-        cells = self._find(name).cells_of(variant)
+        cells = self._find(name).fleets_of(variant)
         if not cells:
             raise NotFound(f"endpoint {name} has no variant {variant!r}", field="variant")
         try:
-            moved = FloorMoved(floor, ceiling, reason)
+            moved = ScaleBoundsChanged(floor, ceiling, reason)
         except ValueError as error:
             raise InvalidRequest(str(error), field="floor") from None
         for cell in cells:
-            self._floors.bound(cell, moved)
+            self._floors.set_scale(cell, moved)
         return self.endpoint(name)
 
     def endpoint(self, name: EndpointName) -> EndpointView:
@@ -256,7 +256,7 @@ class LocalPlatform:
         self._find(name)
         return self._host.logs(name, lines)
 
-    def _find(self, name: EndpointName) -> Deployed:
+    def _find(self, name: EndpointName) -> DeployedEndpoint:
         endpoint = self._endpoints.get(name)
         if endpoint is None:
             raise NotFound(_unknown(name, list(self._endpoints)).message, field="name")
@@ -283,23 +283,23 @@ class LocalPlatform:
     async def _settle_alone(self) -> None:
         self.controller.settle()
 
-    def _rolled_back(self, cell: Cell, revision: Revision) -> None:
+    def _rolled_back(self, cell: HostedFleet, revision: Revision) -> None:
         """Hear that a fleet took a revision back by itself; its windows went with it."""
-        self._floors.adopted(cell)
+        self._floors.revision_adopted(cell)
         endpoint = self._endpoints.get(cell.endpoint)
         if endpoint is not None:
             endpoint.rolled_back(cell, revision)
 
-    def _save_soon(self, endpoint: Deployed) -> None:
+    def _save_soon(self, endpoint: DeployedEndpoint) -> None:
         self._tasks.spawn(self._save(endpoint))
 
-    async def _save(self, endpoint: Deployed) -> None:
+    async def _save(self, endpoint: DeployedEndpoint) -> None:
         async with self._changes:
             # What it is by now: it may have changed again while this waited.
             if self._endpoints.get(endpoint.definition.name) is endpoint:
                 await self._store.save(endpoint.definition)
 
-    def _view(self, endpoint: Deployed) -> EndpointView:
+    def _view(self, endpoint: DeployedEndpoint) -> EndpointView:
         views, shift = self._views, endpoint.shift
         variants = views.of(endpoint.lineup)
         shown = None if shift is None else replace(shift.view(), variants=views.of(shift.green))

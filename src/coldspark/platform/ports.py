@@ -9,12 +9,12 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from coldspark.billing.usage import Holding, Usage
+from coldspark.billing.usage import IdleUsage, Usage
 from coldspark.database.records import Document as Document
 from coldspark.database.records import Key as Key
-from coldspark.fleet.deployment import ShiftPhase
+from coldspark.fleet.deployment import DeploymentPhase
 from coldspark.platform.body_stream import BodyStream
-from coldspark.spec.messages import Grant
+from coldspark.spec.messages import Reservation
 from coldspark.spec.types import (
     EndpointDefinition,
     EndpointName,
@@ -143,7 +143,7 @@ class StartOrder:
     replica: ReplicaId
     fleet: FleetId
     revision: Revision
-    grant: Grant
+    grant: Reservation
     environment: dict[str, str] = field(default_factory=dict)
     """Variables besides the spec's own (endpoint name, device visibility, …)."""
 
@@ -182,7 +182,7 @@ class Engine(Protocol):
     def park(self, replica: ReplicaId) -> None:
         """Freeze a ready replica that works on nothing; the listener hears what comes of it."""
 
-    def unpark(self, replica: ReplicaId, grant: Grant | None = None) -> None:
+    def unpark(self, replica: ReplicaId, grant: Reservation | None = None) -> None:
         """Let a parked replica run again in its new room (None: as before); ``on_ready`` follows.
 
         A process cannot change its devices: with others it is started anew, which takes longer.
@@ -219,7 +219,7 @@ class Ledger(Protocol):
         ``done`` is never called within this call.
         """
 
-    def hold(self, holdings: Sequence[Holding]) -> None:
+    def hold(self, holdings: Sequence[IdleUsage]) -> None:
         """Journal what was held without a request."""
 
 
@@ -244,7 +244,7 @@ class Ticket(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class DecisionView:
     """Something the platform did of its own accord, and why."""
 
     at_ms: int
@@ -270,7 +270,7 @@ class ReplicaView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EdgeView:
+class ScaleTransitionView:
     """A moment from which on another floor and ceiling hold."""
 
     at_ms: int
@@ -279,14 +279,14 @@ class EdgeView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FloorView:
+class ScaleBoundsView:
     """How many ready replicas there are at least and at most now."""
 
     min: int
     max: int
     reason: str | None
     """The window or the bound that says so; None: the policy's own."""
-    next: EdgeView | None
+    next: ScaleTransitionView | None
     """None: it stays."""
 
 
@@ -301,18 +301,18 @@ class VariantView:
     failure: str | None
     queued: int
     replicas: tuple[ReplicaView, ...]
-    decisions: tuple[Decision, ...]
+    decisions: tuple[DecisionView, ...]
     """The latest, oldest first."""
-    floor: FloorView
+    floor: ScaleBoundsView
     has_started: bool = True
     """Whether a replica of it ever became ready, since this server runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShiftView:
+class DeploymentView:
     """A change of an endpoint that is under way."""
 
-    phase: ShiftPhase
+    phase: DeploymentPhase
     share: float
     """Of the requests, that the new replicas get."""
     step: int
@@ -352,7 +352,7 @@ class EndpointView:
     """Those that serve; while a change is under way, the former ones."""
     router: int | None = None
     """The process that owns it, where there are several."""
-    shift: ShiftView | None = None
+    shift: DeploymentView | None = None
     """The change that is under way."""
     shadows: tuple[VariantView, ...] = ()
     taken_back: tuple[tuple[VariantName, str], ...] = ()
@@ -385,10 +385,10 @@ class Platform(Protocol):
         message names the smallest type that would hold it).
         """
 
-    def refuse_what_cannot_run(self, definition: EndpointDefinition) -> None:
+    def check_capacity(self, definition: EndpointDefinition) -> None:
         """Raise the NoRoom that ``deploy`` would raise."""
 
-    async def bound(
+    async def set_scale(
         self,
         name: EndpointName,
         variant: VariantName,
@@ -416,7 +416,7 @@ class Platform(Protocol):
         """Return the newest lines of all replicas of an endpoint, oldest first."""
 
 
-class Documents(Protocol):
+class DocumentStore(Protocol):
     """The doors' own records on disk."""
 
     async def create(self, door: str, kind: str, name: str, body: dict[str, object]) -> Document:
@@ -435,7 +435,7 @@ class Documents(Protocol):
         """Delete a record; return whether there was one."""
 
 
-class Keys(Protocol):
+class ApiKeys(Protocol):
     """The API keys, in memory: checked on the hot path."""
 
     def is_empty(self) -> bool:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Protocol
 
-from coldspark.spec.strict_keys import nearest
+from coldspark.spec.strict_keys import nearest_name
 
 if TYPE_CHECKING:
     from cronsim import CronSim
@@ -50,13 +50,13 @@ def zone_of(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        near = nearest(name, available_timezones())
+        near = nearest_name(name, available_timezones())
         cure = f"did you mean {near!r}?" if near else "write a name such as Europe/Berlin or UTC"
         raise ValueError(f"time_zone={name!r} is not known: {cure}") from None
 
 
 @dataclass(frozen=True, slots=True)
-class At:
+class AtSchedule:
     """Once."""
 
     at_ms: int
@@ -71,7 +71,7 @@ class At:
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class RateSchedule:
     """Every so often, for the first time at ``since_ms``."""
 
     every_ms: int
@@ -91,7 +91,7 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True)
-class Cron:
+class CronSchedule:
     """Five fields in a zone, and the years in which they count (None: all)."""
 
     expression: str
@@ -137,7 +137,7 @@ class Cron:
         return None if edge is None else _shifted(edge, timedelta(minutes=-1))
 
 
-def parse_cron(expression: str, time_zone: str = "UTC") -> Cron:
+def parse_cron(expression: str, time_zone: str = "UTC") -> CronSchedule:
     """Read five fields: minute, hour, day of the month, month, day of the week (0-7, SUN-SAT).
 
     Raises ValueError with what is wrong and how to write it.
@@ -148,7 +148,7 @@ def parse_cron(expression: str, time_zone: str = "UTC") -> Cron:
             f"cron={expression!r} has {count} fields: write minute, hour, day of the month,"
             " month and day of the week, such as '0 8 * * MON-FRI'"
         )
-    return _checked(Cron(" ".join(expression.split()), zone_of(time_zone)), expression)
+    return _checked(CronSchedule(" ".join(expression.split()), zone_of(time_zone)), expression)
 
 
 def parse_schedule(text: str, time_zone: str = "UTC", *, since_ms: int = 0) -> Schedule:
@@ -169,7 +169,7 @@ def parse_schedule(text: str, time_zone: str = "UTC", *, since_ms: int = 0) -> S
     return _at(text, inner, zone) if kind == "at" else _aws_cron(text, inner, zone)
 
 
-def _at(text: str, inner: str, zone: tzinfo) -> At:
+def _at(text: str, inner: str, zone: tzinfo) -> AtSchedule:
     try:
         moment = datetime.strptime(inner, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=zone)
     except ValueError:
@@ -177,8 +177,8 @@ def _at(text: str, inner: str, zone: tzinfo) -> At:
     # A time of the day that is skipped is read as if the clocks had not changed: the gap later.
     found = _moment(_ms(moment), zone)
     if found.replace(tzinfo=None) != moment.replace(tzinfo=None):
-        return At(_after_gap_ms(moment))
-    return At(_ms(moment))
+        return AtSchedule(_after_gap_ms(moment))
+    return AtSchedule(_ms(moment))
 
 
 def _after_gap_ms(moment: datetime) -> int:
@@ -194,17 +194,17 @@ def _after_gap_ms(moment: datetime) -> int:
     return high
 
 
-def _rate(text: str, inner: str, since_ms: int) -> Rate:
+def _rate(text: str, inner: str, since_ms: int) -> RateSchedule:
     match = re.fullmatch(r"(\d{1,9})\s+(minute|hour|day)(s?)", inner)
     if match is None or int(match[1]) < 1:
         raise ValueError(f"schedule {text!r} must be such as rate(1 hour) or rate(5 minutes)")
     if (int(match[1]) == 1) == bool(match[3]):
         unit = match[2] if int(match[1]) == 1 else f"{match[2]}s"
         raise ValueError(f"schedule {text!r}: write rate({int(match[1])} {unit})")
-    return Rate(int(match[1]) * _UNITS_MS[match[2]], since_ms)
+    return RateSchedule(int(match[1]) * _UNITS_MS[match[2]], since_ms)
 
 
-def _aws_cron(text: str, inner: str, zone: tzinfo) -> Cron:
+def _aws_cron(text: str, inner: str, zone: tzinfo) -> CronSchedule:
     fields = inner.upper().split()
     if len(fields) != 6:
         raise ValueError(
@@ -228,7 +228,7 @@ def _aws_cron(text: str, inner: str, zone: tzinfo) -> Cron:
     except ValueError as error:
         raise ValueError(f"schedule {text!r}: {error}") from None
     expression = " ".join([minute, hour, "*" if day == "?" else day, month, days])
-    return _checked(Cron(expression, zone, years), text)
+    return _checked(CronSchedule(expression, zone, years), text)
 
 
 def _weekdays(term: str) -> str:
@@ -264,7 +264,7 @@ def _years(text: str) -> frozenset[int]:
     return frozenset(found)
 
 
-def _checked(cron: Cron, written: str) -> Cron:
+def _checked(cron: CronSchedule, written: str) -> CronSchedule:
     """Return an expression that can be read, and that names a time that there is."""
     from cronsim import CronSimError
 

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from coldspark.platform.controller import Controller
-from coldspark.platform.hosted_fleet import Cell
+from coldspark.platform.hosted_fleet import HostedFleet
 from coldspark.platform.ports import Invocation, Receipt
 from coldspark.spec.types import Failure, RequestId
 
-MARK = ".shadow"
+SHADOW_SUFFIX = ".shadow"
 QUEUE_MAX = 32
 COPY_BYTES_MAX = 1024 * 1024
 _SLACK = 1e-9
@@ -25,7 +25,7 @@ _SLACK = 1e-9
 class Shadow:
     """One shadow of one endpoint."""
 
-    def __init__(self, controller: Controller, cell: Cell, ratio: float) -> None:
+    def __init__(self, controller: Controller, cell: HostedFleet, ratio: float) -> None:
         self._controller = controller
         self._credit = 0.0
         self.cell = cell
@@ -35,7 +35,7 @@ class Shadow:
         self.uncopied: Counter[str] = Counter()
         """Those that were to be copied and were not, by why."""
 
-    def offer(self, served_by: Cell, invocation: Invocation) -> None:
+    def offer(self, served_by: HostedFleet, invocation: Invocation) -> None:
         """Copy a request that was handed in, if it is its turn and does no harm."""
         self._credit += self.ratio
         if self._credit < 1.0 - _SLACK:
@@ -49,11 +49,11 @@ class Shadow:
         copy = replace(
             invocation,
             variant=self.cell.variant,
-            request=RequestId(invocation.request + MARK),
+            request=RequestId(invocation.request + SHADOW_SUFFIX),
         )
         self._controller.submit(self.cell, copy, _NOBODY)
 
-    def _refusal(self, served_by: Cell, invocation: Invocation) -> str | None:
+    def _refusal(self, served_by: HostedFleet, invocation: Invocation) -> str | None:
         if invocation.stream is not None or len(invocation.body) > COPY_BYTES_MAX:
             return "long body"
         if served_by.fleet.queued:

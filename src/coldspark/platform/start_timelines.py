@@ -26,7 +26,7 @@ class _Start:
         )
 
 
-class Starts:
+class StartTimelines:
     """The marks of every living replica, and of each fleet's latest start."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Starts:
 
     def forget_fleet(self, fleet: Fleet) -> None:
         """The fleet is gone."""
-        self._latest.pop(fleet.prefix, None)
+        self._latest.pop(fleet.replica_prefix, None)
 
     def timeline(self, replica: ReplicaId, since_s: float) -> StartTimeline | None:
         """Return a replica's start, or None if it was over by ``since_s``."""
@@ -77,7 +77,7 @@ class Starts:
 
     def latest(self, fleet: Fleet, since_s: float) -> StartTimeline | None:
         """Return a fleet's latest start, or None if it was over by ``since_s``."""
-        start = self._latest.get(fleet.prefix)
+        start = self._latest.get(fleet.replica_prefix)
         if start is None or (start.ready_s is not None and start.ready_s <= since_s):
             return None
         return start.timeline()

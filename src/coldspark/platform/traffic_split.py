@@ -2,21 +2,23 @@
 
 from collections.abc import Iterable
 
-from coldspark.platform.hosted_fleet import Cell
+from coldspark.platform.hosted_fleet import HostedFleet
 from coldspark.spec.types import VariantDefinition, VariantName
 
 
-class Lineup:
+class TrafficSplit:
     """Variants with their cells. There are two of them while a change is under way."""
 
     __slots__ = ("_credit", "cells", "variants")
 
-    def __init__(self, variants: tuple[VariantDefinition, ...], cells: Iterable[Cell] = ()) -> None:
+    def __init__(
+        self, variants: tuple[VariantDefinition, ...], cells: Iterable[HostedFleet] = ()
+    ) -> None:
         self.variants = variants
-        self.cells: dict[VariantName, Cell] = {cell.variant: cell for cell in cells}
+        self.cells: dict[VariantName, HostedFleet] = {cell.variant: cell for cell in cells}
         self._credit: dict[VariantName, float] = {variant.name: 0.0 for variant in variants}
 
-    def choose(self) -> VariantName:
+    def next_variant(self) -> VariantName:
         """Return whose turn it is.
 
         Smooth weighted round robin: each choice adds the weights, the largest credit pays.
@@ -31,7 +33,7 @@ class Lineup:
         credit[chosen.name] -= sum(variant.weight for variant in variants)
         return chosen.name
 
-    def own(self, other: "Lineup") -> list[Cell]:
+    def fleets_not_in(self, other: "TrafficSplit") -> list[HostedFleet]:
         """Return the cells that another lineup does not have."""
         shared = set(map(id, other.cells.values()))
         return [cell for cell in self.cells.values() if id(cell) not in shared]

@@ -3,13 +3,13 @@
 from typing import Protocol
 
 from coldspark import clock
-from coldspark.fleet.fleet import Note
+from coldspark.fleet.fleet import DecisionRecord
 from coldspark.fleet.replica import Replica, ReplicaState
 from coldspark.platform.controller import Controller
-from coldspark.platform.hosted_fleet import Cell
-from coldspark.platform.ports import Decision, LogLine, ReplicaView, VariantView
-from coldspark.platform.scale_bounds import Floors
-from coldspark.platform.traffic_split import Lineup
+from coldspark.platform.hosted_fleet import HostedFleet
+from coldspark.platform.ports import DecisionView, LogLine, ReplicaView, VariantView
+from coldspark.platform.scale_bounds import FleetScaleBounds
+from coldspark.platform.traffic_split import TrafficSplit
 from coldspark.spec.types import EndpointName, EndpointStatus, ReplicaId, VariantDefinition
 
 
@@ -23,15 +23,15 @@ class ReplicaHost(Protocol):
         """Say what a replica was started from."""
 
 
-class Views:
+class EndpointViews:
     """Looks at cells; it changes nothing and wakes nothing."""
 
-    def __init__(self, controller: Controller, host: ReplicaHost, floors: Floors) -> None:
+    def __init__(self, controller: Controller, host: ReplicaHost, floors: FleetScaleBounds) -> None:
         self._controller = controller
         self._floors = floors
         self._host = host
 
-    def of(self, lineup: Lineup) -> tuple[VariantView, ...]:
+    def of(self, lineup: TrafficSplit) -> tuple[VariantView, ...]:
         """Return the variants of a lineup; those that are not opened yet are left out."""
         cells = lineup.cells
         return tuple(
@@ -40,7 +40,7 @@ class Views:
             if variant.name in cells
         )
 
-    def _variant(self, variant: VariantDefinition, cell: Cell) -> VariantView:
+    def _variant(self, variant: VariantDefinition, cell: HostedFleet) -> VariantView:
         fleet = cell.fleet
         return VariantView(
             name=variant.name,
@@ -50,7 +50,7 @@ class Views:
             failure=fleet.failure,
             queued=fleet.queued,
             replicas=tuple(self._replica(replica) for replica in fleet.replicas()),
-            decisions=tuple(_decision(note) for note in fleet.notes),
+            decisions=tuple(_decision(note) for note in fleet.decisions),
             floor=self._floors.view(cell),
             has_started=fleet.has_started,
         )
@@ -66,7 +66,7 @@ class Views:
             revision=replica.revision.id,
             state=state,
             running=len(replica.running),
-            age_s=now_s - replica.asked_s,
+            age_s=now_s - replica.requested_s,
             idle_s=None if replica.idle_since_s is None else now_s - replica.idle_since_s,
             node=None if grant is None else grant.node,
             devices=()
@@ -79,9 +79,9 @@ class Views:
         )
 
 
-def _decision(note: Note) -> Decision:
+def _decision(note: DecisionRecord) -> DecisionView:
     at_ms = clock.wall_ms() - round((clock.monotonic_s() - note.at_s) * 1000)
-    return Decision(at_ms=at_ms, what=note.what, reason=note.reason)
+    return DecisionView(at_ms=at_ms, what=note.what, reason=note.reason)
 
 
 def worst(statuses: list[EndpointStatus]) -> EndpointStatus:

@@ -25,7 +25,7 @@ class Agreement(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
+class Comparison:
     """Two answers, compared."""
 
     agreement: Agreement
@@ -45,18 +45,18 @@ class _Apart:
     is_in_vector: bool
 
 
-def compare(one: bytes, other: bytes, tolerance: float = 1e-3) -> Compared:
+def compare(one: bytes, other: bytes, tolerance: float = 1e-3) -> Comparison:
     """Compare two answers.
 
     Numbers are within the tolerance when they differ by at most that share of the larger, or by
     that much near zero. A vector is a list of three numbers or more.
     """
     if one == other:
-        return Compared(agreement=Agreement.EXACT)
+        return Comparison(agreement=Agreement.EXACT)
     try:
         left, right = json.loads(one), json.loads(other)
     except ValueError:
-        return Compared(agreement=Agreement.DIFFERENT, where="the bytes")
+        return Comparison(agreement=Agreement.DIFFERENT, where="the bytes")
     apart = list(_apart(left, right, "$", tolerance, is_in_vector=False))
     cosines = list(_cosines(left, right))
     cosine = min(cosines, default=None)
@@ -70,7 +70,7 @@ def compare(one: bytes, other: bytes, tolerance: float = 1e-3) -> Compared:
     else:
         agreement = Agreement.DIFFERENT
     where = (far or apart)[0].where if apart else None
-    return Compared(agreement=agreement, cosine_min=cosine, where=where)
+    return Comparison(agreement=agreement, cosine_min=cosine, where=where)
 
 
 def cosine(left: list[float], right: list[float]) -> float:

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from coldspark.errors import ColdsparkError, TimedOut
-from coldspark.sdk.transport import Reply, ReplyBroken, Transport
+from coldspark.sdk.transport import HttpReply, ReplyBroken, Transport
 
 DEFAULT_URL = "http://127.0.0.1:7117"
 _ASK_TIMEOUT_S = 60.0
@@ -39,7 +39,7 @@ class ServerRefused(ColdsparkError):
 class Answer:
     """A reply of an endpoint, with what it cost and where its time went."""
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: HttpReply) -> None:
         self._reply = reply
         self._content: bytes | None = None
 
@@ -357,7 +357,7 @@ class Client:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         timeout_s: float | None = _ASK_TIMEOUT_S,
-    ) -> Reply:
+    ) -> HttpReply:
         """Begin an exchange whose reply is read as it comes. Raises the server's errors."""
         target = f"{path}?{urlencode(query)}" if query else path
         return _checked(
@@ -383,7 +383,7 @@ def parse_server_timing(value: str) -> dict[str, float]:
     return stages
 
 
-def _checked(reply: Reply) -> Reply:
+def _checked(reply: HttpReply) -> HttpReply:
     if reply.status < 400:
         return reply
     with reply:
@@ -391,7 +391,7 @@ def _checked(reply: Reply) -> Reply:
     raise _refusal(reply, content)
 
 
-def _refusal(reply: Reply, content: bytes) -> ServerRefused:
+def _refusal(reply: HttpReply, content: bytes) -> ServerRefused:
     """Read ``{"error": {"code": …, "message": …}}``; anything else is a handler's own words."""
     try:
         detail = json.loads(content)["error"]

@@ -39,7 +39,7 @@ class _Parser(Protocol):
     def should_keep_alive(self) -> bool: ...
 
 
-class Reply:
+class HttpReply:
     """One reply. Read it whole or by chunks; leaving the ``with`` gives the connection back."""
 
     def __init__(self, connection: socket.socket, done: Callable[[socket.socket], None]) -> None:
@@ -56,7 +56,7 @@ class Reply:
         self._is_complete = False
         self._can_reuse = False
 
-    def __enter__(self) -> "Reply":
+    def __enter__(self) -> "HttpReply":
         return self
 
     def __exit__(
@@ -167,14 +167,14 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
         timeout_s: float | None = None,
-    ) -> Reply:
+    ) -> HttpReply:
         """Send a request, return its reply once the head is here.
 
         ``timeout_s`` bounds each silence of the server. Raises ServerUnreachable and ReplyBroken.
         """
         connection = self._reused() or self._connected()
         connection.settimeout(timeout_s)
-        reply = Reply(connection, self._keep)
+        reply = HttpReply(connection, self._keep)
         try:
             self._send(connection, self._head(method, target, headers or {}, body), body or b"")
             reply.read_head()

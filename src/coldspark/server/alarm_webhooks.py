@@ -5,19 +5,19 @@ import uuid
 from coldspark import clock
 from coldspark.doors.aws.protocol.sns_envelope import envelope
 from coldspark.doors.aws.sagemaker.asynchronous.jobs import AsyncJobs
-from coldspark.jobs.ports import Notice
+from coldspark.jobs.ports import WebhookEvent
 from coldspark.spec.types import EndpointName
-from coldspark.telemetry.alarm_changes import Change
+from coldspark.telemetry.alarm_changes import AlarmChange
 from coldspark.telemetry.alarm_messages import message_of, subject_of
-from coldspark.telemetry.alarm_service import AlarmKeeper
+from coldspark.telemetry.alarm_service import AlarmService
 
 _MARKS = (":sns:", "https://", "http://")
 
 
-def deliver_alarms(alarms: AlarmKeeper, jobs: AsyncJobs) -> None:
+def deliver_alarms(alarms: AlarmService, jobs: AsyncJobs) -> None:
     """Let actions of alarms reach webhooks: durable, signed and tried again."""
 
-    async def notify(address: str, change: Change) -> None:
+    async def notify(address: str, change: AlarmChange) -> None:
         id, now_ms = str(uuid.uuid4()), clock.wall_ms()
         words = envelope(
             jobs.url_of(address),
@@ -27,8 +27,8 @@ def deliver_alarms(alarms: AlarmKeeper, jobs: AsyncJobs) -> None:
             message_of(address, change),
             subject_of(change),
         )
-        await jobs.notifier.announce(
-            Notice(
+        await jobs.notifier.publish(
+            WebhookEvent(
                 id=id,
                 endpoint=EndpointName(""),
                 url=words.url,
@@ -40,4 +40,4 @@ def deliver_alarms(alarms: AlarmKeeper, jobs: AsyncJobs) -> None:
         )
 
     for mark in _MARKS:
-        alarms.deliver(mark, notify)
+        alarms.add_action_handler(mark, notify)

@@ -9,33 +9,33 @@ from dataclasses import dataclass
 import msgspec
 
 from coldspark import clock
-from coldspark.billing.ledger import LedgerKeeper
-from coldspark.billing.replica_accounts import Accounts, overhead
-from coldspark.billing.service import Billing, TotalsSource
-from coldspark.billing.usage import Holding
-from coldspark.cluster.ownership import LEAD
+from coldspark.billing.ledger import LedgerStore
+from coldspark.billing.replica_accounts import ReplicaAccounts, overhead
+from coldspark.billing.service import BillingService, TotalsSource
+from coldspark.billing.usage import IdleUsage
+from coldspark.cluster.ownership import PRIMARY
 from coldspark.config import ServerConfig
 from coldspark.database.data_directory import DataDirectory
 from coldspark.database.database import Database
 from coldspark.database.documents import Documents
-from coldspark.doors.native.ports import BillQuestion, Services
+from coldspark.doors.native.ports import BillQuery, Services
 from coldspark.errors import InvalidRequest
 from coldspark.fleet.driver import PlacementPort
-from coldspark.fleet.placement import AdviceOf, SmallestType
-from coldspark.http.auth.key_store import Keys
+from coldspark.fleet.placement import CandidateLookup, SmallestDeviceType
+from coldspark.http.auth.key_store import KeyStore
 from coldspark.node import doctor
 from coldspark.node.engine import LocalEngine
 from coldspark.node.environments import Environments
 from coldspark.node.gpu import devices
-from coldspark.objects.artifacts import Artifacts
-from coldspark.objects.local_buckets import OwnBuckets
+from coldspark.objects.artifacts import ArtifactDirectory
+from coldspark.objects.local_buckets import LocalBuckets
 from coldspark.objects.object_store import ObjectStore
-from coldspark.platform.capture.capture import Captures
+from coldspark.platform.capture.capture import CaptureService
 from coldspark.platform.capture.spool import CaptureSpool
 from coldspark.platform.catalogue import Catalogue
 from coldspark.platform.controller import Controller
 from coldspark.platform.endpoints_table import Endpoints
-from coldspark.platform.hosted_fleet import Cell
+from coldspark.platform.hosted_fleet import HostedFleet
 from coldspark.platform.platform import EndpointStore, LocalPlatform
 from coldspark.spec.messages import NodeJoined
 from coldspark.spec.types import NodeId, Revision
@@ -46,15 +46,15 @@ _HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Store:
+class ServerStore:
     """State on disk."""
 
     database: Database
-    ledger: LedgerKeeper
+    ledger: LedgerStore
     endpoints: EndpointStore
     documents: Documents
-    keys: Keys
-    artifacts: Artifacts
+    keys: KeyStore
+    artifacts: ArtifactDirectory
     objects: ObjectStore
     environments: Environments
     logs: LogStore | None = None
@@ -62,35 +62,37 @@ class Store:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class RouterDependencies:
     """What is different where a process is one router among several."""
 
     router: int
-    rooms: Callable[[AdviceOf, SmallestType], PlacementPort]
-    accounts: Accounts
+    placement: Callable[[CandidateLookup, SmallestDeviceType], PlacementPort]
+    accounts: ReplicaAccounts
     settle: Callable[[], Awaitable[None]]
 
 
 async def open_store(
     config: ServerConfig, directory: DataDirectory, stack: AsyncExitStack
-) -> Store:
+) -> ServerStore:
     """Open the store of a server."""
     database = await asyncio.to_thread(Database.open, directory.database)
     stack.callback(database.close)
-    ledger = LedgerKeeper(directory.journal, database, boot=directory.boot, wall_ms=clock.wall_ms)
+    ledger = LedgerStore(directory.journal, database, boot=directory.boot, wall_ms=clock.wall_ms)
     await ledger.open()
     stack.push_async_callback(ledger.close)
-    keys = Keys(database, directory.master_key, clock.wall_ms)
+    keys = KeyStore(database, directory.master_key, clock.wall_ms)
     await keys.refresh()
-    own_buckets = OwnBuckets(database, directory.buckets, clock.wall_ms)
+    own_buckets = LocalBuckets(database, directory.buckets, clock.wall_ms)
     await own_buckets.open()
-    return Store(
+    return ServerStore(
         database=database,
         ledger=ledger,
         endpoints=Endpoints(database, clock.wall_ms),
         documents=Documents(database, clock.wall_ms),
         keys=keys,
-        artifacts=Artifacts(directory.artifacts, s3_options=config.s3.options(), own=own_buckets),
+        artifacts=ArtifactDirectory(
+            directory.artifacts, s3_options=config.s3.options(), own=own_buckets
+        ),
         objects=ObjectStore(own_buckets, config.s3.options()),
         environments=Environments(directory.environments),
         logs=LogStore.of(database, directory.logs),
@@ -99,7 +101,7 @@ async def open_store(
 
 def node_of(config: ServerConfig, catalogue: Catalogue) -> NodeJoined:
     """Describe this machine to placement; simulated devices stand beside real ones."""
-    machine = devices.machine()
+    machine = devices.host_capacity()
     found = devices.discover(catalogue)
     try:
         declared = devices.simulated(config.simulate, catalogue)
@@ -113,12 +115,12 @@ def node_of(config: ServerConfig, catalogue: Catalogue) -> NodeJoined:
     )
 
 
-async def close_crashed_boots(ledger: LedgerKeeper, config: ServerConfig) -> None:
+async def close_crashed_boots(ledger: LedgerStore, config: ServerConfig) -> None:
     """Give every moment of a run that was killed its line: what no line explains is overhead."""
     for boot in await ledger.crashed():
         covered_ms = boot.last_ms - boot.opened_ms
         bill = config.machine_cost.nanos_per_hour * covered_ms // _HOUR_MS
-        line: Holding | None = None
+        line: IdleUsage | None = None
         if covered_ms > 0:
             line = overhead(0, bill - boot.nanos, until_ms=boot.last_ms)
         await ledger.close_crashed(boot, line)
@@ -137,12 +139,12 @@ def has_gpus(node: NodeJoined) -> bool:
 
 def platform_of(
     config: ServerConfig,
-    store: Store,
+    store: ServerStore,
     catalogue: Catalogue,
     node: NodeJoined,
     engine: LocalEngine,
     boot: int,
-    part: Part | None = None,
+    part: RouterDependencies | None = None,
 ) -> LocalPlatform:
     """Return the platform over an engine."""
     known = catalogue.including(node.devices)
@@ -151,7 +153,7 @@ def platform_of(
         found = known.smallest_that_fits(size_bytes)
         return None if found is None else found.name
 
-    def controller(on_rollback: Callable[[Cell, Revision], None]) -> Controller:
+    def controller(on_rollback: Callable[[HostedFleet, Revision], None]) -> Controller:
         return Controller(
             engine=engine,
             ledger=store.ledger,
@@ -160,7 +162,9 @@ def platform_of(
             boot=boot,
             smallest_type=smallest_type,
             on_rollback=on_rollback,
-            placement=None if part is None else lambda advise: part.rooms(advise, smallest_type),
+            placement=None
+            if part is None
+            else lambda advise: part.placement(advise, smallest_type),
             accounts=None if part is None else part.accounts,
         )
 
@@ -174,19 +178,21 @@ def platform_of(
         prepare,
         settle=None if part is None else part.settle,
         router=None if part is None else part.router,
-        captures=Captures(store.objects, _spool(config, LEAD if part is None else part.router)),
+        captures=CaptureService(
+            store.objects, _spool(config, PRIMARY if part is None else part.router)
+        ),
     )
 
 
 def _spool(config: ServerConfig, router: int) -> CaptureSpool:
     """Return where a router keeps captured lines; the lead takes over what all others left."""
     root = config.data / "captures"
-    return CaptureSpool(root / str(router), adopts_from=root if router == LEAD else None)
+    return CaptureSpool(root / str(router), adopts_from=root if router == PRIMARY else None)
 
 
 def services_of(
     config: ServerConfig,
-    store: Store,
+    store: ServerStore,
     catalogue: Catalogue,
     node: NodeJoined,
     engine: LocalEngine,
@@ -195,7 +201,7 @@ def services_of(
     """Return what the native API needs besides the platform."""
 
     async def examine() -> dict[str, object]:
-        question = doctor.Question(
+        question = doctor.DoctorOptions(
             data=config.data,
             catalogue=catalogue,
             simulated=tuple(device for device in node.devices if device.is_simulated),
@@ -221,16 +227,16 @@ def billing_of(
     ledger: TotalsSource,
     settle: Callable[[], None],
     catalogue: Catalogue,
-) -> Callable[[BillQuestion], Awaitable[dict[str, object]]]:
+) -> Callable[[BillQuery], Awaitable[dict[str, object]]]:
     """Return what prices a stretch of the ledger."""
 
     def type_of(text: str) -> str | None:
         found = catalogue.gpu(text)
         return None if found is None else found.name
 
-    billing = Billing(ledger, settle, config.machine_cost.assumption, type_of)
+    billing = BillingService(ledger, settle, config.machine_cost.assumption, type_of)
 
-    async def bill(asked: BillQuestion) -> dict[str, object]:
+    async def bill(asked: BillQuery) -> dict[str, object]:
         priced = await billing.bill(
             asked.endpoint,
             asked.book,

@@ -8,30 +8,30 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from coldspark.cluster.messages import Message, NoticesKept
-from coldspark.cluster.ownership import LEAD, owner_of
-from coldspark.cluster.primary import Lead
-from coldspark.cluster.shared_jobs import LeftNotices, SharedJobs
+from coldspark.cluster.messages import Message, WebhookEventsStored
+from coldspark.cluster.ownership import PRIMARY, owner_of
+from coldspark.cluster.primary import Primary
+from coldspark.cluster.shared_jobs import RemoteOutbox, SharedJobs
 from coldspark.config import ServerConfig
 from coldspark.database.data_directory import DataDirectory
 from coldspark.database.group_commit import GroupCommit
 from coldspark.doors.aws.sagemaker.asynchronous.jobs import AsyncJobs
-from coldspark.doors.aws.sagemaker.asynchronous.webhook_events import AsyncDoor
-from coldspark.doors.native.jobs import NativeJobs
+from coldspark.doors.aws.sagemaker.asynchronous.webhook_events import AsyncJobDoor
+from coldspark.doors.native.jobs import NativeJobDoor
 from coldspark.http.request_ids import request_ids
 from coldspark.jobs import webhook_client
-from coldspark.jobs.completion import Ending
+from coldspark.jobs.completion import JobCompletion
 from coldspark.jobs.jobs_table import Jobs
 from coldspark.jobs.messages import JobPolicy
 from coldspark.jobs.metrics import JobMetrics
-from coldspark.jobs.outbox import Notices
-from coldspark.jobs.ports import Announcer, JobDoor, JobsAtWork
+from coldspark.jobs.outbox import WebhookEventTable
+from coldspark.jobs.ports import JobDoor, JobsAtWork, WebhookOutbox
 from coldspark.jobs.runner import JOBS_MAX, JobRunner
 from coldspark.jobs.webhook_client import AddressPolicy, signing_secret
-from coldspark.jobs.webhook_sender import Notifier
+from coldspark.jobs.webhook_sender import WebhookSender
 from coldspark.platform.metric_ports import Metrics
 from coldspark.platform.platform import LocalPlatform
-from coldspark.server.composition import Store
+from coldspark.server.composition import ServerStore
 
 _LOOK_EVERY_S = 5.0
 """For notices that other routers kept, should their word be lost with them."""
@@ -43,7 +43,7 @@ class _Room:
 
     config: ServerConfig
     router: int
-    store: Store
+    store: ServerStore
     platform: LocalPlatform
     metrics: Metrics
 
@@ -51,7 +51,7 @@ class _Room:
         """Return whether an endpoint belongs to this process."""
         return owner_of(endpoint, self.config.routers) == self.router
 
-    def asked(self, runner: JobsAtWork, notifier: Announcer) -> AsyncJobs:
+    def asked(self, runner: JobsAtWork, notifier: WebhookOutbox) -> AsyncJobs:
         """Return what doors ask."""
         return AsyncJobs(
             runner=runner,
@@ -63,28 +63,28 @@ class _Room:
 
 async def open_jobs(
     config: ServerConfig,
-    store: Store,
+    store: ServerStore,
     platform: LocalPlatform,
     directory: DataDirectory,
     stack: AsyncExitStack,
     metrics: Metrics,
-    lead: Lead | None,
+    lead: Primary | None,
 ) -> AsyncJobs:
     """Go on with the jobs and notices on disk, until the stack is closed."""
     group = _group(store, stack)
-    notifier = _notifier(config, Notices(store.database, group), directory, metrics, lead)
+    notifier = _notifier(config, WebhookEventTable(store.database, group), directory, metrics, lead)
     notifier.open()
     stack.push_async_callback(notifier.close)
-    room = _Room(config=config, router=LEAD, store=store, platform=platform, metrics=metrics)
+    room = _Room(config=config, router=PRIMARY, store=store, platform=platform, metrics=metrics)
     runner = _runner(room, Jobs(store.database, group), notifier.wake)
     await open_runner(runner, stack)
     return room.asked(runner if lead is None else SharedJobs(runner, lead), notifier)
 
 
-def jobs_beside(
+def worker_jobs(
     config: ServerConfig,
     router: int,
-    store: Store,
+    store: ServerStore,
     platform: LocalPlatform,
     metrics: Metrics,
     send: Callable[[Message], None],
@@ -94,11 +94,11 @@ def jobs_beside(
     group = _group(store, stack)
 
     def on_notice() -> None:
-        send(NoticesKept())
+        send(WebhookEventsStored())
 
     room = _Room(config=config, router=router, store=store, platform=platform, metrics=metrics)
     runner = _runner(room, Jobs(store.database, group), on_notice)
-    left = LeftNotices(Notices(store.database, group), on_notice)
+    left = RemoteOutbox(WebhookEventTable(store.database, group), on_notice)
     return room.asked(runner, left), runner
 
 
@@ -108,7 +108,7 @@ async def open_runner(runner: JobRunner, stack: AsyncExitStack) -> None:
     stack.push_async_callback(runner.close)
 
 
-def _group(store: Store, stack: AsyncExitStack) -> GroupCommit:
+def _group(store: ServerStore, stack: AsyncExitStack) -> GroupCommit:
     group = GroupCommit(store.database)
     stack.push_async_callback(group.close)
     return group
@@ -122,11 +122,11 @@ def _policy(config: ServerConfig) -> AddressPolicy:
 
 def _notifier(
     config: ServerConfig,
-    notices: Notices,
+    notices: WebhookEventTable,
     directory: DataDirectory,
     metrics: Metrics,
-    lead: Lead | None,
-) -> Notifier:
+    lead: Primary | None,
+) -> WebhookSender:
     policy = _policy(config)
 
     async def post(url: str, headers: tuple[tuple[str, str], ...], body: bytes) -> int:
@@ -134,24 +134,24 @@ def _notifier(
 
     secret, measures = signing_secret(directory.master_key), JobMetrics(metrics)
     if lead is None:
-        return Notifier(notices, post, secret, measures)
-    notifier = Notifier(notices, post, secret, measures, look_every_s=_LOOK_EVERY_S)
-    lead.hear(NoticesKept, lambda _: notifier.wake())
+        return WebhookSender(notices, post, secret, measures)
+    notifier = WebhookSender(notices, post, secret, measures, look_every_s=_LOOK_EVERY_S)
+    lead.subscribe(WebhookEventsStored, lambda _: notifier.wake())
     return notifier
 
 
 def _runner(room: _Room, jobs: Jobs, on_notice: Callable[[], None]) -> JobRunner:
     ids, objects = request_ids(), room.store.objects
-    doors: dict[str, JobDoor] = {"sagemaker": AsyncDoor(), "native": NativeJobs()}
+    doors: dict[str, JobDoor] = {"sagemaker": AsyncJobDoor(), "native": NativeJobDoor()}
     return JobRunner(
         platform=room.platform,
         store=jobs,
         storage=objects,
-        ending=Ending(jobs, objects, doors, on_notice, lambda: next(ids)),
+        ending=JobCompletion(jobs, objects, doors, on_notice, lambda: next(ids)),
         measures=JobMetrics(room.metrics),
         ids=ids,
         owns=room.owns,
         policy=JobPolicy(jobs_max=room.config.jobs_max),
         open_max=JOBS_MAX // room.config.routers,
-        forgets=room.router == LEAD,
+        forgets=room.router == PRIMARY,
     )

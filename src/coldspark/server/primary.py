@@ -4,54 +4,59 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
-from coldspark.billing.ledger import LedgerKeeper
-from coldspark.cluster.handoff import Handoff, Receiver, RoutedConnection
-from coldspark.cluster.ownership import LEAD
-from coldspark.cluster.primary import Lead
+from coldspark.billing.ledger import LedgerStore
+from coldspark.cluster.handoff import ConnectionReceiver, Handoff, RoutedConnection
+from coldspark.cluster.ownership import PRIMARY
+from coldspark.cluster.primary import Primary
 from coldspark.cluster.shared_platform import (
-    Mirror,
-    Renewing,
     SharedKeys,
     SharedPlatform,
     SharedUsages,
     SharedWarmth,
+    SnapshotCache,
+    SnapshotRefreshMiddleware,
 )
 from coldspark.config import ServerConfig
 from coldspark.doors.native.ports import Services
 from coldspark.http import server as gateway
-from coldspark.http.context import Context
+from coldspark.http.context import HttpContext
 from coldspark.platform.catalogue import Catalogue
 from coldspark.platform.platform import LocalPlatform
-from coldspark.server.composition import Part, billing_of
+from coldspark.server.composition import RouterDependencies, billing_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shared:
+class SharedDependencies:
     """What the lead's doors ask, for all routers."""
 
-    mirror: Mirror
+    snapshots: SnapshotCache
     platform: SharedPlatform
     services: Services
 
 
-def part(lead: Lead) -> Part:
+def primary_dependencies(lead: Primary) -> RouterDependencies:
     """Return what is different in the lead."""
-    return Part(router=LEAD, rooms=lead.rooms, accounts=lead.accounts(), settle=lead.settle)
+    return RouterDependencies(
+        router=PRIMARY,
+        placement=lead.make_placement,
+        accounts=lead.make_accounts(),
+        settle=lead.settle,
+    )
 
 
-def share(
+def share_dependencies(
     config: ServerConfig,
-    lead: Lead,
+    lead: Primary,
     platform: LocalPlatform,
     services: Services,
-    ledger: LedgerKeeper,
+    ledger: LedgerStore,
     catalogue: Catalogue,
-) -> Shared:
+) -> SharedDependencies:
     """Return the lead's rooms with those of the others behind them."""
-    mirror = Mirror(lead)
+    mirror = SnapshotCache(lead)
     usages = SharedUsages(ledger, mirror)
-    return Shared(
-        mirror=mirror,
+    return SharedDependencies(
+        snapshots=mirror,
         platform=SharedPlatform(platform, mirror),
         services=replace(
             services,
@@ -66,20 +71,20 @@ def share(
 @asynccontextmanager
 async def serve(
     config: ServerConfig,
-    lead: Lead,
-    shared: Shared,
-    context: Context,
+    lead: Primary,
+    shared: SharedDependencies,
+    context: HttpContext,
     platform: LocalPlatform,
-    ledger: LedgerKeeper,
+    ledger: LedgerStore,
 ) -> AsyncIterator[gateway.Listening]:
     """Listen, with all routers, while the block runs."""
     # Invocations that stay here are for endpoints of its own.
     context.platform = platform
-    context.app = Renewing(context.app, shared.mirror.renew)
-    context.tally.others = shared.mirror.tallies
-    inlets = [mailbox.inlet for mailbox in lead.mailboxes]
-    handoff = Handoff(LEAD, inlets, context, config.body_bytes_max)
-    receiver = Receiver(lead.mailboxes[LEAD].outlet, context, handoff)
+    context.app = SnapshotRefreshMiddleware(context.app, shared.snapshots.refresh)
+    context.counters.other_processes = shared.snapshots.counters
+    inlets = [mailbox.write_end for mailbox in lead.fd_channels]
+    handoff = Handoff(PRIMARY, inlets, context, config.body_bytes_max)
+    receiver = ConnectionReceiver(lead.fd_channels[PRIMARY].read_end, context, handoff)
     async with gateway.serve(
         context,
         config.host,

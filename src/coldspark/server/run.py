@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import uvloop
 
 from coldspark import __version__
-from coldspark.cluster.primary import Lead
+from coldspark.cluster.primary import Primary
 from coldspark.cluster.router_process import clean_up_routers
 from coldspark.config import ServerConfig
 from coldspark.database.data_directory import DataDirectory
@@ -19,13 +19,13 @@ from coldspark.http import server as gateway
 from coldspark.http.auth.authenticator import Authenticator
 from coldspark.node.cgroups import own_cgroup
 from coldspark.node.engine import LocalEngine
-from coldspark.objects.weights_eviction import WeightsBound
+from coldspark.objects.weights_eviction import WeightsEvictor
 from coldspark.platform import catalogue as catalogues
 from coldspark.platform.platform import LocalPlatform
 from coldspark.server import primary
-from coldspark.server.aws_dependencies import open_aws_rooms
+from coldspark.server.aws_dependencies import open_aws_dependencies
 from coldspark.server.composition import (
-    Store,
+    ServerStore,
     close_crashed_boots,
     has_gpus,
     log,
@@ -64,13 +64,13 @@ async def _serve(config: ServerConfig) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
     async with running(config) as listening:
-        calm_the_collector()
+        tune_garbage_collector()
         print(f"coldspark {__version__} listens on {listening.url}", flush=True)
         await stopped.wait()
         print("coldspark stops: running requests may finish", flush=True)
 
 
-def calm_the_collector() -> None:
+def tune_garbage_collector() -> None:
     """Leave what was made so far alone, and look for cycles less often: requests make none."""
     gc.collect()
     gc.freeze()
@@ -92,7 +92,7 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
         await close_crashed_boots(store.ledger, config)
         if not config.allow_open:
             gateway.refuse_open_bind(config.host, has_keys=not store.keys.is_empty())
-        lead = Lead(config, node, directory, cgroup) if config.routers > 1 else None
+        lead = Primary(config, node, directory, cgroup) if config.routers > 1 else None
         engine = LocalEngine(
             directory.path,
             directory.instance_id,
@@ -102,7 +102,7 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
             template_bytes_max=template_bytes_max(config, node),
             has_gpus=has_gpus(node),
         )
-        part = None if lead is None else primary.part(lead)
+        part = None if lead is None else primary.primary_dependencies(lead)
         platform = platform_of(config, store, catalogue, node, engine, directory.boot, part)
         engine.listener = platform.controller
         await engine.open()
@@ -115,8 +115,12 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
         services = services_of(config, store, catalogue, node, engine, platform)
         shared = None
         if lead is not None:
-            shared = primary.share(config, lead, platform, services, store.ledger, catalogue)
-        rooms = await open_aws_rooms(config, store, directory, platform, engine, shared, stack)
+            shared = primary.share_dependencies(
+                config, lead, platform, services, store.ledger, catalogue
+            )
+        rooms = await open_aws_dependencies(
+            config, store, directory, platform, engine, shared, stack
+        )
         context = build_context(
             platform=platform if shared is None else shared.platform,
             documents=store.documents,
@@ -150,7 +154,7 @@ async def running(config: ServerConfig) -> AsyncIterator[gateway.Listening]:
 
 def _bound_weights(
     config: ServerConfig,
-    store: Store,
+    store: ServerStore,
     platform: LocalPlatform,
     engine: LocalEngine,
     stack: AsyncExitStack,
@@ -158,7 +162,7 @@ def _bound_weights(
     """Keep the models on disk within their bound, where there is one, until the stack is closed."""
     if config.weights_bytes_max is None:
         return
-    bound = WeightsBound(
+    bound = WeightsEvictor(
         store.artifacts, config.weights_bytes_max, lambda: platform.models() | engine.models()
     )
     bound.open()

@@ -5,42 +5,45 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from coldspark import clock
-from coldspark.cluster.messages import Absorb, Measure, Uses
+from coldspark.cluster.messages import IngestLines, MeasureReplicas, Uses
 from coldspark.config import ServerConfig
 from coldspark.node.engine import LocalEngine
-from coldspark.node.replica_usage import ReplicaUse
+from coldspark.node.replica_usage import ReplicaUsage
 from coldspark.platform.platform import LocalPlatform
 from coldspark.platform.ports import EndpointView
-from coldspark.server.composition import Store
-from coldspark.server.primary import Shared
-from coldspark.telemetry.alarm_service import AlarmKeeper
-from coldspark.telemetry.metric_service import MetricKeeper, Retention
-from coldspark.telemetry.sampler import Sampler, standings_of
+from coldspark.server.composition import ServerStore
+from coldspark.server.primary import SharedDependencies
+from coldspark.telemetry.alarm_service import AlarmService
+from coldspark.telemetry.metric_service import MetricRetention, MetricService
+from coldspark.telemetry.sampler import MetricSampler, variant_contexts
 
 _ASK_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measuring:
+class Telemetry:
     """What the doors ask of metrics and alarms."""
 
-    metrics: MetricKeeper
-    alarms: AlarmKeeper
+    metrics: MetricService
+    alarms: AlarmService
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
+class MeasurementSources:
     """Where measurements come from."""
 
-    absorb: Callable[[], Awaitable[None]]
-    see: Callable[[], Awaitable[Sequence[EndpointView]]]
-    last_seen: Callable[[], Sequence[EndpointView]]
-    measure: Callable[[], Awaitable[Sequence[ReplicaUse]]]
+    ingest: Callable[[], Awaitable[None]]
+    fetch_views: Callable[[], Awaitable[Sequence[EndpointView]]]
+    cached_views: Callable[[], Sequence[EndpointView]]
+    measure: Callable[[], Awaitable[Sequence[ReplicaUsage]]]
 
 
 def sources_of(
-    store: Store, platform: LocalPlatform, engine: LocalEngine, shared: Shared | None
-) -> Sources:
+    store: ServerStore,
+    platform: LocalPlatform,
+    engine: LocalEngine,
+    shared: SharedDependencies | None,
+) -> MeasurementSources:
     """Return those of a process that is alone, or of the lead of several."""
     if shared is not None:
         return _shared_sources(store, shared, engine)
@@ -48,50 +51,54 @@ def sources_of(
     async def see() -> Sequence[EndpointView]:
         return platform.endpoints()
 
-    return Sources(
-        absorb=store.ledger.absorb,
-        see=see,
-        last_seen=platform.endpoints,
+    return MeasurementSources(
+        ingest=store.ledger.ingest,
+        fetch_views=see,
+        cached_views=platform.endpoints,
         measure=engine.measure,
     )
 
 
-def _shared_sources(store: Store, shared: Shared, engine: LocalEngine) -> Sources:
+def _shared_sources(
+    store: ServerStore, shared: SharedDependencies, engine: LocalEngine
+) -> MeasurementSources:
     """Return those of all routers, as the lead asks them."""
-    lead = shared.mirror.lead
+    lead = shared.snapshots.primary
 
     async def absorb() -> None:
-        await lead.ask_all(Absorb(), None, _ASK_S)
-        await store.ledger.absorb()
+        await lead.request_all(IngestLines(), None, _ASK_S)
+        await store.ledger.ingest()
 
     async def see() -> Sequence[EndpointView]:
-        await shared.mirror.renew()
+        await shared.snapshots.refresh()
         return shared.platform.endpoints()
 
-    async def measure() -> Sequence[ReplicaUse]:
-        others: dict[int, Uses] = await lead.ask_all(Measure(), Uses, _ASK_S)
+    async def measure() -> Sequence[ReplicaUsage]:
+        others: dict[int, Uses] = await lead.request_all(MeasureReplicas(), Uses, _ASK_S)
         return [*await engine.measure(), *(use for uses in others.values() for use in uses)]
 
-    return Sources(absorb=absorb, see=see, last_seen=shared.platform.endpoints, measure=measure)
+    return MeasurementSources(
+        ingest=absorb, fetch_views=see, cached_views=shared.platform.endpoints, measure=measure
+    )
 
 
-async def open_measuring(
-    config: ServerConfig, store: Store, sources: Sources, stack: AsyncExitStack
-) -> Measuring:
+async def open_telemetry(
+    config: ServerConfig, store: ServerStore, sources: MeasurementSources, stack: AsyncExitStack
+) -> Telemetry:
     """Measure and watch until the stack is closed."""
-    metrics = MetricKeeper(
+    metrics = MetricService(
         store.database,
         wall_ms=clock.wall_ms,
-        absorb=sources.absorb,
-        standings=lambda: standings_of(sources.last_seen()),
-        retention=Retention(factor=config.metrics_retention),
+        absorb=sources.ingest,
+        standings=lambda: variant_contexts(sources.cached_views()),
+        retention=MetricRetention(factor=config.metrics_retention),
     )
-    alarms = AlarmKeeper(store.database, metrics, wall_ms=clock.wall_ms)
-    sampler = Sampler(metrics, sources.see, sources.measure, clock.wall_ms)
+    alarms = AlarmService(store.database, metrics, wall_ms=clock.wall_ms)
+    sampler = MetricSampler(metrics, sources.fetch_views, sources.measure, clock.wall_ms)
     metrics.open()
     stack.push_async_callback(metrics.close)
     await alarms.open()
     stack.push_async_callback(alarms.close)
     sampler.open()
     stack.push_async_callback(sampler.close)
-    return Measuring(metrics=metrics, alarms=alarms)
+    return Telemetry(metrics=metrics, alarms=alarms)

@@ -16,37 +16,45 @@ from pathlib import Path
 import uvloop
 
 from coldspark import clock
-from coldspark.billing.ledger import LedgerKeeper
-from coldspark.billing.replica_accounts import Accounts
-from coldspark.cluster.alarm_cache import HeardAlarms
-from coldspark.cluster.handoff import Handoff, Receiver, RoutedConnection
-from coldspark.cluster.messages import BodyFell, Drain, Message, Question, Ready, Shares, Welcome
-from coldspark.cluster.metric_forwarder import SentMetrics
+from coldspark.billing.ledger import LedgerStore
+from coldspark.billing.replica_accounts import ReplicaAccounts
+from coldspark.cluster.alarm_cache import AlarmStateCache
+from coldspark.cluster.handoff import ConnectionReceiver, Handoff, RoutedConnection
+from coldspark.cluster.messages import (
+    BodyReleased,
+    Drain,
+    Message,
+    Question,
+    Ready,
+    Shares,
+    Welcome,
+)
+from coldspark.cluster.metric_forwarder import MetricForwarder
 from coldspark.cluster.ownership import owner_of
-from coldspark.cluster.placement import RemoteRooms
-from coldspark.cluster.rpc import Link
-from coldspark.cluster.worker_rpc import Member
+from coldspark.cluster.placement import RemotePlacement
+from coldspark.cluster.rpc import RpcConnection
+from coldspark.cluster.worker_rpc import WorkerRpc
 from coldspark.database.data_directory import read_master_key
 from coldspark.database.database import Database
 from coldspark.database.documents import Documents
 from coldspark.database.records import StoredEndpoint
-from coldspark.fleet.placement import AdviceOf, SmallestType
+from coldspark.fleet.placement import CandidateLookup, SmallestDeviceType
 from coldspark.http import server as gateway
 from coldspark.http.auth.authenticator import Authenticator
-from coldspark.http.auth.key_store import Keys
-from coldspark.http.context import Context
+from coldspark.http.auth.key_store import KeyStore
+from coldspark.http.context import HttpContext
 from coldspark.node.cgroups import detect
 from coldspark.node.engine import LocalEngine
 from coldspark.node.environments import Environments
 from coldspark.node.worker.kernel_calls import set_parent_death_signal
-from coldspark.objects.artifacts import Artifacts
-from coldspark.objects.local_buckets import OwnBuckets
+from coldspark.objects.artifacts import ArtifactDirectory
+from coldspark.objects.local_buckets import LocalBuckets
 from coldspark.objects.object_store import ObjectStore
 from coldspark.platform import catalogue as catalogues
 from coldspark.platform.endpoints_table import Endpoints
 from coldspark.server.composition import (
-    Part,
-    Store,
+    RouterDependencies,
+    ServerStore,
     has_gpus,
     log,
     platform_of,
@@ -54,12 +62,12 @@ from coldspark.server.composition import (
     template_bytes_max,
 )
 from coldspark.server.doors import build_context
-from coldspark.server.jobs import jobs_beside, open_runner
-from coldspark.server.run import calm_the_collector, may_be_open, set_up_logging
+from coldspark.server.jobs import open_runner, worker_jobs
+from coldspark.server.run import may_be_open, set_up_logging, tune_garbage_collector
 from coldspark.spec.types import EndpointDefinition, EndpointName
 
 
-class OwnEndpoints:
+class RouterEndpoints:
     """The endpoints on disk that belong to one router. Implements ``EndpointStore``."""
 
     def __init__(self, endpoints: Endpoints, router: int, routers: int) -> None:
@@ -90,20 +98,20 @@ class _Line:
     def __init__(self) -> None:
         self.welcome: asyncio.Future[Welcome] = asyncio.get_running_loop().create_future()
         self.drained = asyncio.Event()
-        self.alarms = HeardAlarms()
+        self.alarms = AlarmStateCache()
         self.hear: Callable[[Message], None] | None = None
-        self.member: Member | None = None
-        self.link = Link(self._hear, self._lost, self._answer)
+        self.member: WorkerRpc | None = None
+        self.link = RpcConnection(self._hear, self._lost, self._answer)
 
     def _hear(self, message: Message) -> None:
         if isinstance(message, Welcome):
             self.welcome.set_result(message)
         elif isinstance(message, Drain):
             self.drained.set()
-        elif self.alarms.hear(message) or self.member is None:
+        elif self.alarms.apply(message) or self.member is None:
             return
         else:
-            self.member.hear(message)
+            self.member.on_message(message)
 
     def _lost(self) -> None:
         # Without the lead there is no placement and nobody who would answer for the books: what
@@ -117,14 +125,14 @@ class _Line:
 
 async def _run(end: socket.socket) -> None:
     line = _Line()
-    await Link.over(end, line.link)
+    await RpcConnection.connect(end, line.link)
     welcome = await line.welcome
     set_up_logging(welcome.config)
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, line.drained.set)
     async with AsyncExitStack() as stack:
         await _open(welcome, line, stack)
-        calm_the_collector()
+        tune_garbage_collector()
         line.link.send(Ready())
         await line.drained.wait()
 
@@ -150,13 +158,13 @@ async def _open(welcome: Welcome, line: _Line, stack: AsyncExitStack) -> None:
     platform = platform_of(config, store, catalogue, node, engine, welcome.boot, part)
     engine.listener = platform.controller
     await engine.open()
-    metrics = SentMetrics(line.link.send)
+    metrics = MetricForwarder(line.link.send)
     engine.measure_into(metrics)
     stack.callback(metrics.flush)
     stack.callback(platform.controller.settle)
     stack.push_async_callback(engine.close)
     platform.watch_alarms(line.alarms)
-    jobs, runner = jobs_beside(
+    jobs, runner = worker_jobs(
         config, welcome.router, store, platform, metrics, line.link.send, stack
     )
     services = services_of(config, store, catalogue, node, engine, platform)
@@ -175,14 +183,14 @@ async def _open(welcome: Welcome, line: _Line, stack: AsyncExitStack) -> None:
         images=config.images,
     )
     rooms = platform.controller.placement
-    assert isinstance(rooms, RemoteRooms)
-    line.member = Member(
+    assert isinstance(rooms, RemotePlacement)
+    line.member = WorkerRpc(
         platform=platform,
         engine=engine,
         ledger=store.ledger,
         keys=store.keys,
-        tally=context.tally,
-        rooms=rooms,
+        counters=context.counters,
+        placement=rooms,
         alarms=line.alarms,
         metrics=metrics,
         jobs=jobs.runner,
@@ -194,12 +202,12 @@ async def _open(welcome: Welcome, line: _Line, stack: AsyncExitStack) -> None:
     await _serve(welcome, context, stack)
 
 
-async def _serve(welcome: Welcome, context: Context, stack: AsyncExitStack) -> None:
+async def _serve(welcome: Welcome, context: HttpContext, stack: AsyncExitStack) -> None:
     """Take connections, those of callers and those that other routers hand over."""
     config = welcome.config
     inlets = [socket.socket(fileno=number) for number in welcome.inlets]
     handoff = Handoff(welcome.router, inlets, context, config.body_bytes_max)
-    receiver = Receiver(socket.socket(fileno=welcome.outlet), context, handoff)
+    receiver = ConnectionReceiver(socket.socket(fileno=welcome.outlet), context, handoff)
     await stack.enter_async_context(
         gateway.serve(
             context,
@@ -214,30 +222,32 @@ async def _serve(welcome: Welcome, context: Context, stack: AsyncExitStack) -> N
     stack.callback(receiver.close)
 
 
-async def _open_store(welcome: Welcome, own: Path, link: Link, stack: AsyncExitStack) -> Store:
+async def _open_store(
+    welcome: Welcome, own: Path, link: RpcConnection, stack: AsyncExitStack
+) -> ServerStore:
     config = welcome.config
     database = await asyncio.to_thread(Database.open, config.data / "coldspark.db")
     stack.callback(database.close)
-    ledger = LedgerKeeper(own / "journal", database, boot=welcome.boot, wall_ms=clock.wall_ms)
+    ledger = LedgerStore(own / "journal", database, boot=welcome.boot, wall_ms=clock.wall_ms)
     await ledger.open(is_part=True)
     stack.push_async_callback(ledger.close)
-    keys = Keys(database, read_master_key(config.data), clock.wall_ms)
+    keys = KeyStore(database, read_master_key(config.data), clock.wall_ms)
     await keys.refresh()
     endpoints = Endpoints(database, clock.wall_ms)
     guest = str(welcome.router)
-    own_buckets = OwnBuckets(
+    own_buckets = LocalBuckets(
         database,
         config.data / "buckets",
         clock.wall_ms,
-        on_fallen=lambda body: link.send(BodyFell(body)),
+        on_fallen=lambda body: link.send(BodyReleased(body)),
     )
-    return Store(
+    return ServerStore(
         database=database,
         ledger=ledger,
-        endpoints=OwnEndpoints(endpoints, welcome.router, config.routers),
+        endpoints=RouterEndpoints(endpoints, welcome.router, config.routers),
         documents=Documents(database, clock.wall_ms),
         keys=keys,
-        artifacts=Artifacts(
+        artifacts=ArtifactDirectory(
             config.data / "artifacts", s3_options=config.s3.options(), guest=guest, own=own_buckets
         ),
         objects=ObjectStore(own_buckets, config.s3.options()),
@@ -245,18 +255,20 @@ async def _open_store(welcome: Welcome, own: Path, link: Link, stack: AsyncExitS
     )
 
 
-def _part(welcome: Welcome, link: Link) -> Part:
-    def rooms(advice_of: AdviceOf, smallest_type: SmallestType) -> RemoteRooms:
-        return RemoteRooms(smallest_type, link.send)
+def _part(welcome: Welcome, link: RpcConnection) -> RouterDependencies:
+    def rooms(advice_of: CandidateLookup, smallest_type: SmallestDeviceType) -> RemotePlacement:
+        return RemotePlacement(smallest_type, link.send)
 
     async def settle() -> None:
         """Leave it to the lead, which asks all at once: then its overhead is right."""
 
     rate = welcome.config.machine_cost.nanos_per_hour
-    return Part(
+    return RouterDependencies(
         router=welcome.router,
-        rooms=rooms,
-        accounts=Accounts(rate, has_overhead=False, on_shares=lambda ppm: link.send(Shares(ppm))),
+        placement=rooms,
+        accounts=ReplicaAccounts(
+            rate, has_overhead=False, on_shares=lambda ppm: link.send(Shares(ppm))
+        ),
         settle=settle,
     )
 

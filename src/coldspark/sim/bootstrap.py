@@ -28,20 +28,20 @@ SEEDS_MAX = len(_STUDENT) + 1
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
+class ConfidenceInterval:
     """Where a figure lies in nine of ten cases."""
 
     low: float
     high: float
 
 
-def interval(values: Sequence[float]) -> Interval | None:
+def confidence_interval(values: Sequence[float]) -> ConfidenceInterval | None:
     """Return the interval of a figure that was found several times; None of one alone."""
     if len(values) < 2:
         return None
     mean = statistics.fmean(values)
     reach = _STUDENT[len(values) - 2] * statistics.stdev(values)
-    return Interval(mean - reach, mean + reach)
+    return ConfidenceInterval(mean - reach, mean + reach)
 
 
 def block_s(period_s: float) -> float:
@@ -51,7 +51,9 @@ def block_s(period_s: float) -> float:
     return _HOUR_S if period_s >= _HOURS_LEAST * _HOUR_S else period_s / _BLOCKS
 
 
-def drawn(traffic: Traffic, period_s: float, seeds: int, seed: int) -> tuple[Traffic, ...]:
+def resampled_copies(
+    traffic: Traffic, period_s: float, seeds: int, seed: int
+) -> tuple[Traffic, ...]:
     """Return the traffic as it came, and ``seeds - 1`` times as it might have come."""
     copies = (
         _within(resampled(traffic, block_s(period_s), seed + number), period_s)

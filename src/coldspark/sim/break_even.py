@@ -15,7 +15,7 @@ TOLERANCE = 0.02
 _STEPS_MAX = 60
 _STRIDE_MAX = 8.0
 
-Point = tuple[float, float]
+CostAt = tuple[float, float]
 """An argument, and what it costs."""
 
 
@@ -54,7 +54,7 @@ def _outwards(here: float, known: float, bound: float, low: float, high: float) 
     return min(high, max(low, here * min(_STRIDE_MAX, max(1 / _STRIDE_MAX, stride))))
 
 
-def _within(cost: Callable[[float], float], bound: float, lower: Point, upper: Point) -> float:
+def _within(cost: Callable[[float], float], bound: float, lower: CostAt, upper: CostAt) -> float:
     (low, below), (high, above) = lower, upper
     for step in range(_STEPS_MAX):
         if high <= low * (1.0 + TOLERANCE):
@@ -99,7 +99,7 @@ def scaled(traffic: Traffic, factor: float, period_s: float, seed: int = 0) -> T
     return Traffic(array("d", (row[0] for row in rows)), array("d", (row[1] for row in rows)))
 
 
-def first_days(traffic: Traffic, period_s: float, requests_max: float) -> tuple[Traffic, float]:
+def leading_days(traffic: Traffic, period_s: float, requests_max: float) -> tuple[Traffic, float]:
     """Return the first whole days with at most so many requests, at least one day."""
     days = max(1, math.floor(period_s / _DAY_S))
     while days > 1 and bisect_left(traffic.arrivals_s, days * _DAY_S) > requests_max:

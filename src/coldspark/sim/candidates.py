@@ -13,15 +13,15 @@ from coldspark.spec.scaling_rules import (
     RequestCount,
     Rule,
     TargetTracking,
-    name_of,
+    rule_name,
     setting_names,
 )
-from coldspark.spec.scheduled_scaling import Window
+from coldspark.spec.scheduled_scaling import ScheduledWindow
 from coldspark.spec.types import DEFAULT_WAIT_VALUE, ScalePolicy
 
 WAIT_VALUES = (DEFAULT_WAIT_VALUE, 0.0, 1.0, 3.0, 30.0, 100.0, 300.0, 1000.0)
 """The default is first: of equals the first is taken."""
-KEEPS_S = (1.0, 10.0, 60.0, 300.0, 600.0, 1800.0)
+KEEP_ALIVES_S = (1.0, 10.0, 60.0, 300.0, 600.0, 1800.0)
 _RULES: tuple[Rule, ...] = (
     Histogram(),
     Knative(),
@@ -36,33 +36,37 @@ _RULES: tuple[Rule, ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class CandidatePolicy:
     """A way to scale, under the name that tables give it."""
 
     name: str
     scale: ScalePolicy
 
 
-def candidates(bounds: ScalePolicy, windows: tuple[Window, ...] = ()) -> Iterator[Policy]:
+def candidates(
+    bounds: ScalePolicy, windows: tuple[ScheduledWindow, ...] = ()
+) -> Iterator[CandidatePolicy]:
     """Yield the policies to try, within the bounds (min, max, concurrency, parking) of one.
 
     With windows, two of them are tried with another floor in those as well.
     """
     for value in WAIT_VALUES:
         scale = replace(bounds, rule=Learned(), wait_value=value)
-        yield Policy(f"learned, wait_value {value:g}", scale)
-    for keep_s in KEEPS_S:
-        yield Policy(f"keep-alive, {keep_s:g} s", replace(bounds, rule=KeepAlive(keep_s=keep_s)))
+        yield CandidatePolicy(f"learned, wait_value {value:g}", scale)
+    for keep_s in KEEP_ALIVES_S:
+        yield CandidatePolicy(
+            f"keep-alive, {keep_s:g} s", replace(bounds, rule=KeepAlive(keep_s=keep_s))
+        )
     for rule in _RULES:
-        yield Policy(_named(rule), replace(bounds, rule=rule))
+        yield CandidatePolicy(_named(rule), replace(bounds, rule=rule))
     for count in range(
         bounds.replicas_min + 1, min(bounds.replicas_max, bounds.replicas_min + 2) + 1
     ):
-        yield Policy(f"learned, min {count}", replace(bounds, replicas_min=count))
+        yield CandidatePolicy(f"learned, min {count}", replace(bounds, replicas_min=count))
     if windows:
-        yield Policy("learned, by window", replace(bounds, windows=windows))
+        yield CandidatePolicy("learned, by window", replace(bounds, windows=windows))
         kept = replace(bounds, windows=windows, rule=KeepAlive(keep_s=60.0))
-        yield Policy("keep-alive, 60 s, by window", kept)
+        yield CandidatePolicy("keep-alive, 60 s, by window", kept)
 
 
 def _named(rule: Rule) -> str:
@@ -72,7 +76,7 @@ def _named(rule: Rule) -> str:
         for key in setting_names(type(rule))
         if getattr(rule, key) != getattr(plain, key)
     ]
-    return ", ".join([name_of(rule), *changed])
+    return ", ".join([rule_name(rule), *changed])
 
 
 def as_toml(scale: ScalePolicy) -> str:
@@ -95,7 +99,7 @@ def as_toml(scale: ScalePolicy) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _window_toml(window: Window) -> Iterator[str]:
+def _window_toml(window: ScheduledWindow) -> Iterator[str]:
     yield f'cron = "{window.cron}"'
     if window.time_zone != "UTC":
         yield f'time_zone = "{window.time_zone}"'
@@ -106,10 +110,10 @@ def _window_toml(window: Window) -> Iterator[str]:
 
 
 def _rule_toml(rule: Rule) -> str:
-    parts = [f'name = "{name_of(rule)}"']
+    parts = [f'name = "{rule_name(rule)}"']
     for key in setting_names(type(rule)):
         value = getattr(rule, key)
         if value != getattr(type(rule)(), key):
             short = key.removesuffix("_s")
             parts.append(f'{short} = "{value:g}s"' if short != key else f"{short} = {value:g}")
-    return f'"{name_of(rule)}"' if len(parts) == 1 else f"{{{', '.join(parts)}}}"
+    return f'"{rule_name(rule)}"' if len(parts) == 1 else f"{{{', '.join(parts)}}}"

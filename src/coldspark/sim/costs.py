@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from coldspark.billing.price_book import Book, Component
+from coldspark.billing.price_book import Component, PriceBook
 from coldspark.billing.pricing import price
-from coldspark.billing.usage import HoldingState, HoldingTotals, Totals, UsageTotals
-from coldspark.sim.simulation import Outcome
+from coldspark.billing.usage import IdleUsageState, IdleUsageTotals, LedgerTotals, UsageTotals
+from coldspark.sim.simulation import SimulationResult
 from coldspark.spec.money import charge_nanos
 from coldspark.spec.types import EndpointName, VariantName
 
@@ -15,14 +15,14 @@ _NAME = EndpointName("planned")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
+class MonthlyCost:
     """A month's cost."""
 
     parts: tuple[tuple[str, int], ...]
     """Nano-dollars by component."""
     missing: tuple[str, ...] = ()
     """What the book cannot price: the sum is too low by it."""
-    is_hollow: bool = False
+    lacks_main_cost: bool = False
     """What takes most of the money is missing: there is no sum to compare."""
     is_estimated: bool = False
 
@@ -32,25 +32,25 @@ class Cost:
         return sum(nanos for _, nanos in self.parts)
 
 
-def own_cost(outcome: Outcome) -> Cost:
+def own_cost(outcome: SimulationResult) -> MonthlyCost:
     """Return what the replicas cost on a machine of one's own, for the time that they hold it."""
     parts = {
         "busy": outcome.busy_nanos,
         "starting": outcome.starting_nanos,
         "idle": outcome.idle_nanos,
     }
-    return Cost(parts=_monthly(parts, outcome.period_s))
+    return MonthlyCost(parts=_monthly(parts, outcome.period_s))
 
 
 def book_cost(
-    outcome: Outcome,
-    book: Book,
+    outcome: SimulationResult,
+    book: PriceBook,
     gpu: str | None,
     *,
     provisioned: int = 0,
     memory_bytes: int | None = None,
     round_up_s: float = 0.0,
-) -> Cost:
+) -> MonthlyCost:
     """Return what a book asks for it.
 
     Rounding a life up to ``round_up_s`` adds half of that for each, as lengths are arbitrary.
@@ -66,18 +66,18 @@ def book_cost(
     for line in bill.lines:
         if line.nanos:
             parts[line.component.value] = parts.get(line.component.value, 0) + line.nanos
-    return Cost(
+    return MonthlyCost(
         parts=tuple(parts.items()),
         missing=tuple(f"{row.component.value}: {row.why}" for row in bill.missing),
-        is_hollow=any(row.component is Component.COMPUTE for row in bill.missing),
+        lacks_main_cost=any(row.component is Component.COMPUTE for row in bill.missing),
         is_estimated=any(line.is_estimated and line.nanos for line in bill.lines),
     )
 
 
-def instances_cost(hour_nanos: int, instances: int, *, is_estimated: bool) -> Cost:
+def instances_cost(hour_nanos: int, instances: int, *, is_estimated: bool) -> MonthlyCost:
     """Return what so many whole instances cost, used or not."""
     nanos = charge_nanos(round(MONTH_S) * instances, hour_nanos, 3600)
-    return Cost(parts=(("dedicated instance", nanos),), is_estimated=is_estimated)
+    return MonthlyCost(parts=(("dedicated instance", nanos),), is_estimated=is_estimated)
 
 
 def _monthly(parts: dict[str, int], period_s: float) -> tuple[tuple[str, int], ...]:
@@ -85,7 +85,9 @@ def _monthly(parts: dict[str, int], period_s: float) -> tuple[tuple[str, int], .
     return tuple((name, charge_nanos(nanos, month_ms, period_ms)) for name, nanos in parts.items())
 
 
-def _totals(outcome: Outcome, gpu: str | None, provisioned: int, round_up_s: float) -> Totals:
+def _totals(
+    outcome: SimulationResult, gpu: str | None, provisioned: int, round_up_s: float
+) -> LedgerTotals:
     """Return what a month uses."""
     months = MONTH_S / outcome.period_s
     usage = UsageTotals(
@@ -106,13 +108,13 @@ def _totals(outcome: Outcome, gpu: str | None, provisioned: int, round_up_s: flo
     slots_s = provisioned * outcome.period_s
     idle_s = outcome.idle_s + 0.5 * round_up_s * outcome.starts
     held = (
-        (HoldingState.STARTING, False, outcome.starting_s),
+        (IdleUsageState.STARTING, False, outcome.starting_s),
         # A provisioned slot is billed all the time; its busy part is among the requests'.
-        (HoldingState.IDLE, True, slots_s),
-        (HoldingState.IDLE, False, 0.0 if provisioned else idle_s),
+        (IdleUsageState.IDLE, True, slots_s),
+        (IdleUsageState.IDLE, False, 0.0 if provisioned else idle_s),
     )
     holdings = tuple(
-        HoldingTotals(
+        IdleUsageTotals(
             endpoint=_NAME,
             gpu=gpu,
             gpu_count=0.0 if gpu is None else 1.0,
@@ -125,4 +127,4 @@ def _totals(outcome: Outcome, gpu: str | None, provisioned: int, round_up_s: flo
         for state, is_provisioned, seconds in held
         if seconds
     )
-    return Totals(usages=(usage,), holdings=holdings)
+    return LedgerTotals(usages=(usage,), idle_usages=holdings)

@@ -4,16 +4,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from coldspark.billing.price_book import Book
+from coldspark.billing.price_book import PriceBook
 from coldspark.sim.costs import instances_cost
-from coldspark.sim.executor import heed
-from coldspark.sim.plan_request import Question, Row
+from coldspark.sim.executor import raise_if_cancelled
+from coldspark.sim.plan_request import PlanRequest, PlanRow
 from coldspark.sim.platforms import DEDICATED_BOOKS
-from coldspark.sim.simulation import Outcome, play
+from coldspark.sim.simulation import SimulationResult, simulate
 from coldspark.sim.traffic import Durations
 
 
-def fewest(question: Question) -> tuple[int, Outcome]:
+def fewest(question: PlanRequest) -> tuple[int, SimulationResult]:
     """Return how few replicas keep the wait; the most that are allowed where none do."""
     low, high = 1, question.bounds.replicas_max
     best = _steady(question, high)
@@ -31,8 +31,8 @@ def fewest(question: Question) -> tuple[int, Outcome]:
 
 
 def dedicated_rows(
-    books: Mapping[str, Book], gpu: str, replicas: int, steady: Outcome
-) -> list[Row]:
+    books: Mapping[str, PriceBook], gpu: str, replicas: int, steady: SimulationResult
+) -> list[PlanRow]:
     """Return what so many replicas cost, by every book that rents whole instances."""
     rows = []
     for book in (books[name] for name in DEDICATED_BOOKS):
@@ -43,7 +43,7 @@ def dedicated_rows(
         cost = instances_cost(instance.hour_nanos, count, is_estimated=instance.is_estimated)
         kind = instance.name or "instance"
         spare = f" of {instance.gpus} GPUs" if instance.gpus > 1 else ""
-        row = Row(
+        row = PlanRow(
             platform="dedicated",
             title=f"dedicated: {count} x {kind}{spare} ({book.name})",
             as_of=book.as_of,
@@ -56,7 +56,7 @@ def dedicated_rows(
     return rows
 
 
-def _steady(question: Question, replicas: int) -> Outcome:
+def _steady(question: PlanRequest, replicas: int) -> SimulationResult:
     # They are up before the first request comes.
     scale = replace(question.plain_scale(), replicas_min=replicas, replicas_max=replicas)
-    return play(question.trial(scale, Durations.fixed(0.0)), heed)
+    return simulate(question.scenario(scale, Durations.fixed(0.0)), raise_if_cancelled)

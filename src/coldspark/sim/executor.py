@@ -9,28 +9,28 @@ from typing import Protocol, TypeVar
 Done = TypeVar("Done")
 Piece = tuple[str, Callable[[], Done]]
 """A piece of work with its name; what a crew of several does must be picklable."""
-Hear = Callable[[str], None]
+OnPiece = Callable[[str], None]
 
 _is_called_off: Callable[[], bool] | None = None
 """What this process asks whether its work is still wanted."""
 
 
-class CalledOff(Exception):
+class WorkCancelled(Exception):
     """The work is not wanted any more."""
 
 
-class Crew(Protocol):
+class WorkExecutor(Protocol):
     """Does pieces of work."""
 
-    def do(self, pieces: Sequence[Piece[Done]], hear: Hear) -> list[Done]:
+    def run(self, pieces: Sequence[Piece[Done]], hear: OnPiece) -> list[Done]:
         """Return what comes of the pieces, in their order; ``hear`` is told of each, may raise."""
         ...
 
 
-class Alone:
+class SerialExecutor:
     """One piece after the other; each is told of before it begins."""
 
-    def do(self, pieces: Sequence[Piece[Done]], hear: Hear) -> list[Done]:
+    def run(self, pieces: Sequence[Piece[Done]], hear: OnPiece) -> list[Done]:
         """Do the pieces here."""
         done = []
         for name, work in pieces:
@@ -39,13 +39,13 @@ class Alone:
         return done
 
 
-def call_off_when(is_called_off: Callable[[], bool]) -> None:
+def cancel_when(is_called_off: Callable[[], bool]) -> None:
     """Let this process's work end when it is not wanted any more."""
     global _is_called_off
     _is_called_off = is_called_off
 
 
-def heed(done: int, total: int) -> None:
+def raise_if_cancelled(done: int, total: int) -> None:
     """Give up when the work is called off: what a long piece of it calls now and then."""
     if _is_called_off is not None and _is_called_off():
-        raise CalledOff(f"at {done} of {total}")
+        raise WorkCancelled(f"at {done} of {total}")

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-Point = tuple[float, float]
+CostAndWait = tuple[float, float]
 """What it costs, and how long callers wait."""
 
 
-def frontier(points: Sequence[Point]) -> list[int]:
+def frontier(points: Sequence[CostAndWait]) -> list[int]:
     """Return the indexes of the points that no other beats in one cost without losing in the other.
 
     Ordered from the cheapest to the fastest; of equal points the first stays.
@@ -20,7 +20,7 @@ def frontier(points: Sequence[Point]) -> list[int]:
     return kept
 
 
-def knee(points: Sequence[Point]) -> int:
+def knee(points: Sequence[CostAndWait]) -> int:
     """Return the index of a frontier's knee: where more money begins to buy less waiting.
 
     Both axes are scaled to 0..1; the knee is the point farthest below the line from the cheapest
@@ -33,7 +33,7 @@ def knee(points: Sequence[Point]) -> int:
     return max(range(len(points)), key=lambda index: (depths[index], -index))
 
 
-def under_the_line(point: Point, cheapest: Point, fastest: Point) -> float:
+def under_the_line(point: CostAndWait, cheapest: CostAndWait, fastest: CostAndWait) -> float:
     """Return how far a point lies below the line between two, both axes scaled to 0..1."""
     (low, slow), (high, fast) = cheapest, fastest
     return 1.0 - (point[0] - low) / (high - low) - (point[1] - fast) / (slow - fast)

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from coldspark.sim.bootstrap import Interval, block_s
+from coldspark.sim.bootstrap import ConfidenceInterval, block_s
 from coldspark.sim.candidates import as_toml
-from coldspark.sim.plan_request import DAY_S, Question, Row
-from coldspark.sim.planner import Plan
-from coldspark.sim.policy_results import Swept
-from coldspark.sim.simulation import Outcome, Spread, spread_of
+from coldspark.sim.plan_request import DAY_S, PlanRequest, PlanRow
+from coldspark.sim.planner import CostPlan
+from coldspark.sim.policy_results import SimulatedPolicy
+from coldspark.sim.simulation import SimulationResult, WaitSummary, summarize
 from coldspark.spec.units import format_duration
 
 Json = dict[str, Any]
@@ -17,7 +17,7 @@ _BARS_MAX = 168
 _FEW_A_DAY = 10
 
 
-def told(plan: Plan, remarks: Sequence[str] = ()) -> Json:
+def to_json(plan: CostPlan, remarks: Sequence[str] = ()) -> Json:
     """Return the plan; money in nano-dollars a month of 30 days, times in seconds."""
     question, chosen = plan.question, plan.choice.chosen
     runner_up = plan.choice.runner_up
@@ -27,7 +27,7 @@ def told(plan: Plan, remarks: Sequence[str] = ()) -> Json:
             "requests": len(question.traffic),
             "period_s": question.period_s,
             "requests_a_day": question.requests_a_day,
-            "service": _spread(spread_of(question.traffic.services_s)),
+            "service": _spread(summarize(question.traffic.services_s)),
             "start_p50_s": question.start.quantile(0.5),
             "start_p95_s": question.start.quantile(0.95),
             "histogram": histogram(question.traffic.arrivals_s, question.period_s),
@@ -45,7 +45,7 @@ def told(plan: Plan, remarks: Sequence[str] = ()) -> Json:
             "policy": chosen.policy.name,
             "toml": as_toml(chosen.policy.scale),
             "reason": plan.choice.reason,
-            "sureness": plan.choice.sureness,
+            "sureness": plan.choice.confidence,
             "runner_up": None if runner_up is None else runner_up.policy.name,
             "is_within_noise": plan.choice.is_within_noise,
         },
@@ -66,7 +66,7 @@ def rate_of(traffic: Json) -> str:
     return f"{rate:,.0f}" if rate >= _FEW_A_DAY else f"{rate:.2g}"
 
 
-def _seeds(question: Question) -> Json:
+def _seeds(question: PlanRequest) -> Json:
     if question.seeds == 1:
         return {"plays": 1, "block_s": None, "told": None}
     length_s = block_s(question.period_s)
@@ -87,7 +87,7 @@ def histogram(arrivals_s: Sequence[float], period_s: float) -> Json:
     return {"window_s": period_s / bars, "counts": counts}
 
 
-def _row(row: Row) -> Json:
+def _row(row: PlanRow) -> Json:
     cost, even = row.cost, row.break_even
     return {
         "platform": row.platform,
@@ -106,27 +106,27 @@ def _row(row: Row) -> Json:
     } | (_outcome(row.outcome) if row.outcome is not None else {"wait": None})
 
 
-def _swept(one: Swept) -> Json:
+def _swept(one: SimulatedPolicy) -> Json:
     """Return the means of all plays, with the interval of nine in ten."""
-    count = len(one.outcomes)
+    count = len(one.results)
     return {
         "policy": one.policy.name,
         "month_nanos": one.cost.nanos,
         "month_nanos_90": _interval(one.cost_nanos_90),
         "parts": dict(one.cost.parts),
         "toml": as_toml(one.policy.scale),
-        "wait": _means([outcome.wait for outcome in one.outcomes]),
-        "latency": _means([outcome.latency for outcome in one.outcomes]),
+        "wait": _means([outcome.wait for outcome in one.results]),
+        "latency": _means([outcome.latency for outcome in one.results]),
         "latency_p95_s_90": _interval(one.p95_s_90),
         "cold_share": one.cold_share,
-        "utilisation": fmean(outcome.utilisation for outcome in one.outcomes),
-        "starts": sum(outcome.starts for outcome in one.outcomes) / count,
-        "starts_a_day": fmean(map(_starts_a_day, one.outcomes)),
+        "utilisation": fmean(outcome.utilisation for outcome in one.results),
+        "starts": sum(outcome.starts for outcome in one.results) / count,
+        "starts_a_day": fmean(map(_starts_a_day, one.results)),
         "unserved": one.unserved,
     }
 
 
-def _outcome(outcome: Outcome) -> Json:
+def _outcome(outcome: SimulationResult) -> Json:
     return {
         "wait": _spread(outcome.wait),
         "latency": _spread(outcome.latency),
@@ -138,20 +138,20 @@ def _outcome(outcome: Outcome) -> Json:
     }
 
 
-def _starts_a_day(outcome: Outcome) -> float:
+def _starts_a_day(outcome: SimulationResult) -> float:
     return outcome.starts * DAY_S / outcome.period_s
 
 
-def _interval(found: Interval | None) -> list[float] | None:
+def _interval(found: ConfidenceInterval | None) -> list[float] | None:
     return None if found is None else [found.low, found.high]
 
 
-def _means(spreads: Sequence[Spread]) -> Json:
+def _means(spreads: Sequence[WaitSummary]) -> Json:
     told = [_spread(spread) for spread in spreads]
     return {name: fmean(each[name] for each in told) for name in told[0]}
 
 
-def _spread(spread: Spread) -> Json:
+def _spread(spread: WaitSummary) -> Json:
     return {
         "mean_s": spread.mean_s,
         "p50_s": spread.p50_s,

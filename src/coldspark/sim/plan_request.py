@@ -3,20 +3,20 @@
 from dataclasses import dataclass, field
 
 from coldspark.sim.bootstrap import SEEDS_MAX
-from coldspark.sim.costs import Cost
+from coldspark.sim.costs import MonthlyCost
 from coldspark.sim.frontier import Objective
-from coldspark.sim.simulation import Outcome, Trial
+from coldspark.sim.simulation import Scenario, SimulationResult
 from coldspark.sim.traffic import Durations, Traffic
-from coldspark.spec.messages import FloorMoved
+from coldspark.spec.messages import ScaleBoundsChanged
 from coldspark.spec.scaling_rules import KeepAlive
-from coldspark.spec.scheduled_scaling import Window
+from coldspark.spec.scheduled_scaling import ScheduledWindow
 from coldspark.spec.types import ScalePolicy
 
 DAY_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class PlanRequest:
     """What is to be planned."""
 
     traffic: Traffic
@@ -34,9 +34,9 @@ class Question:
     memory_bytes: int
     """Of a replica: what is billed where memory is."""
     objective: Objective = field(default_factory=Objective)
-    windows: tuple[Window, ...] = ()
+    windows: tuple[ScheduledWindow, ...] = ()
     """Times at which another floor might hold."""
-    moves: tuple[tuple[float, FloorMoved], ...] = ()
+    bounds_changes: tuple[tuple[float, ScaleBoundsChanged], ...] = ()
     """What a fleet with those windows is told, and when."""
     seed: int = 0
     seeds: int = 1
@@ -60,9 +60,11 @@ class Question:
         bound_s = self.objective.p95_s
         return long_s if bound_s is None else max(0.0, bound_s - long_s)
 
-    def trial(self, scale: ScalePolicy, start: Durations, thaw: Durations | None = None) -> Trial:
+    def scenario(
+        self, scale: ScalePolicy, start: Durations, thaw: Durations | None = None
+    ) -> Scenario:
         """Return the traffic as it is under one policy."""
-        return Trial(
+        return Scenario(
             traffic=self.traffic,
             period_s=self.period_s,
             scale=scale,
@@ -70,7 +72,7 @@ class Question:
             thaw=thaw,
             hour_nanos=self.own_hour_nanos,
             seed=self.seed,
-            moves=self.moves if scale.windows else (),
+            bounds_changes=self.bounds_changes if scale.windows else (),
         )
 
     def plain_scale(self) -> ScalePolicy:
@@ -93,16 +95,16 @@ class BreakEven:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class PlanRow:
     """One platform with one type of device."""
 
     platform: str
     title: str
     as_of: str
     gpu: str | None
-    outcome: Outcome | None
+    outcome: SimulationResult | None
     """None: it was not played, and ``missing`` says why."""
-    cost: Cost | None
+    cost: MonthlyCost | None
     replicas: int | None = None
     """Of dedicated instances: how many it takes."""
     break_even: BreakEven | None = None

@@ -7,34 +7,34 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from coldspark.billing.price_book import Book
-from coldspark.sim.bootstrap import drawn
-from coldspark.sim.candidates import Policy, candidates
+from coldspark.billing.price_book import PriceBook
+from coldspark.sim.bootstrap import resampled_copies
+from coldspark.sim.candidates import CandidatePolicy, candidates
 from coldspark.sim.costs import own_cost
 from coldspark.sim.dedicated import dedicated_rows, fewest
-from coldspark.sim.executor import Alone, Crew, Piece, heed
-from coldspark.sim.plan_request import Question, Row
+from coldspark.sim.executor import Piece, SerialExecutor, WorkExecutor, raise_if_cancelled
+from coldspark.sim.plan_request import PlanRequest, PlanRow
 from coldspark.sim.platforms import SERVERLESS
-from coldspark.sim.policy_results import Swept
-from coldspark.sim.recommendation import Choice, choose
-from coldspark.sim.serverless import Serverless
-from coldspark.sim.simulation import Outcome, play
+from coldspark.sim.policy_results import SimulatedPolicy
+from coldspark.sim.recommendation import Recommendation, recommend
+from coldspark.sim.serverless import ServerlessComparison
+from coldspark.sim.simulation import SimulationResult, simulate
 from coldspark.sim.traffic import Durations, Traffic
 from coldspark.spec.types import ScalePolicy
 
-Step = Callable[[int, int, str], None]
+OnStep = Callable[[int, int, str], None]
 """Hears (done, all, what is played); it may raise to cancel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class CostPlan:
     """The answer."""
 
-    question: Question
-    rows: tuple[Row, ...]
-    swept: tuple[Swept, ...]
+    question: PlanRequest
+    rows: tuple[PlanRow, ...]
+    swept: tuple[SimulatedPolicy, ...]
     """Every policy that was tried here."""
-    choice: Choice
+    choice: Recommendation
     dedicated_replicas: int
     dedicated_wait_s: float
     """So long may 95 % of requests wait at most on dedicated instances."""
@@ -45,35 +45,35 @@ class Planner:
 
     def __init__(
         self,
-        question: Question,
-        books: Mapping[str, Book],
-        on_step: Step,
-        crew: Crew | None = None,
+        question: PlanRequest,
+        books: Mapping[str, PriceBook],
+        on_step: OnStep,
+        crew: WorkExecutor | None = None,
     ) -> None:
         """Take the question; ``books`` are the price books by name; without a crew it is alone."""
         self._question = question
         self._books = books
         self._on_step = on_step
-        self._crew: Crew = crew or Alone()
+        self._crew: WorkExecutor = crew or SerialExecutor()
         self._done = 0
         self._policies = tuple(
             candidates(_parking(question.bounds, question.thaw), question.windows)
         )
-        self._steps = plays(question) + 1 + len(SERVERLESS)
+        self._steps = simulation_count(question) + 1 + len(SERVERLESS)
 
-    def plan(self) -> Plan:
+    def plan(self) -> CostPlan:
         """Return the plan."""
         question = self._question
         swept = self._sweep()
-        choice = choose(swept, question.objective, question.requests_a_day)
-        dedicated = self._crew.do([("dedicated instances", partial(fewest, question))], self._say)
+        choice = recommend(swept, question.objective, question.requests_a_day)
+        dedicated = self._crew.run([("dedicated instances", partial(fewest, question))], self._say)
         replicas, steady = dedicated[0]
         rivals = [
             row
             for gpu in question.gpus
             for row in dedicated_rows(self._books, gpu, replicas, steady)
         ]
-        return Plan(
+        return CostPlan(
             question=question,
             rows=(self._here(choice), *_told_once(self._serverless(rivals)), *rivals),
             swept=swept,
@@ -86,54 +86,58 @@ class Planner:
         self._on_step(self._done, self._steps, what)
         self._done += 1
 
-    def _sweep(self) -> tuple[Swept, ...]:
+    def _sweep(self) -> tuple[SimulatedPolicy, ...]:
         """Play every policy on every traffic."""
         question = self._question
-        copies = drawn(question.traffic, question.period_s, question.seeds, question.seed)
-        pieces: list[Piece[Outcome]] = [
+        copies = resampled_copies(
+            question.traffic, question.period_s, question.seeds, question.seed
+        )
+        pieces: list[Piece[SimulationResult]] = [
             (policy.name, self._piece(policy, traffic, number))
             for policy in self._policies
             for number, traffic in enumerate(copies)
         ]
-        outcomes = self._crew.do(pieces, self._say)
+        outcomes = self._crew.run(pieces, self._say)
         each = question.seeds
         return tuple(
             _swept(policy, outcomes[index * each : (index + 1) * each])
             for index, policy in enumerate(self._policies)
         )
 
-    def _piece(self, policy: Policy, traffic: Traffic, number: int) -> Callable[[], Outcome]:
+    def _piece(
+        self, policy: CandidatePolicy, traffic: Traffic, number: int
+    ) -> Callable[[], SimulationResult]:
         question = self._question
-        trial = question.trial(policy.scale, question.start, question.thaw)
+        trial = question.scenario(policy.scale, question.start, question.thaw)
         trial = replace(trial, traffic=traffic, seed=question.seed + number)
-        return partial(play, trial, heed)
+        return partial(simulate, trial, raise_if_cancelled)
 
-    def _here(self, choice: Choice) -> Row:
+    def _here(self, choice: Recommendation) -> PlanRow:
         chosen = choice.chosen
-        return Row(
+        return PlanRow(
             platform="here",
             title=f"coldspark on your own machine ({chosen.policy.name})",
             as_of="as configured",
             gpu=self._question.gpus[0] if self._question.gpus else None,
-            outcome=chosen.outcome,
-            cost=own_cost(chosen.outcome),
+            outcome=chosen.result,
+            cost=own_cost(chosen.result),
             assumptions=("the rest of the machine's bill is carried by what else it does",),
         )
 
-    def _serverless(self, rivals: Sequence[Row]) -> list[Row]:
-        serverless = Serverless(self._question, self._books, rivals)
+    def _serverless(self, rivals: Sequence[PlanRow]) -> list[PlanRow]:
+        serverless = ServerlessComparison(self._question, self._books, rivals)
         pieces = [(platform.title, partial(serverless.rows, platform)) for platform in SERVERLESS]
-        return [row for rows in self._crew.do(pieces, self._say) for row in rows]
+        return [row for rows in self._crew.run(pieces, self._say) for row in rows]
 
 
-def plays(question: Question) -> int:
+def simulation_count(question: PlanRequest) -> int:
     """Return how often the traffic is played here, once for each policy and seed."""
     return question.seeds * len(tuple(candidates(question.bounds, question.windows)))
 
 
-def _swept(policy: Policy, outcomes: Sequence[Outcome]) -> Swept:
+def _swept(policy: CandidatePolicy, outcomes: Sequence[SimulationResult]) -> SimulatedPolicy:
     costs = tuple(own_cost(outcome) for outcome in outcomes)
-    return Swept(policy=policy, outcomes=tuple(outcomes), costs=costs)
+    return SimulatedPolicy(policy=policy, results=tuple(outcomes), costs=costs)
 
 
 def _parking(bounds: ScalePolicy, thaw: Durations | None) -> ScalePolicy:
@@ -141,7 +145,7 @@ def _parking(bounds: ScalePolicy, thaw: Durations | None) -> ScalePolicy:
     return replace(bounds, park_timeout_s=0.0) if thaw is None else bounds
 
 
-def _told_once(rows: list[Row]) -> list[Row]:
+def _told_once(rows: list[PlanRow]) -> list[PlanRow]:
     """Leave out what a platform says again of another type, such as that it runs no GPU."""
     said: set[tuple[str, tuple[str, ...]]] = set()
     kept = []

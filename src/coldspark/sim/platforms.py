@@ -15,7 +15,7 @@ _SAMPLES = 101
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Platform:
+class ServerlessPlatform:
     """How one platform scales, starts and bills."""
 
     name: str
@@ -37,10 +37,10 @@ class Platform:
         found = self.start_s.get(gpu)
         if found is None and gpu != "CPU":
             found = self.start_s.get("*")
-        return None if found is None else even(*found)
+        return None if found is None else uniform(*found)
 
 
-def even(low_s: float, high_s: float) -> Durations:
+def uniform(low_s: float, high_s: float) -> Durations:
     """Return durations that are evenly spread over a range."""
     if low_s == high_s:
         return Durations.fixed(low_s)
@@ -48,7 +48,7 @@ def even(low_s: float, high_s: float) -> Durations:
     return Durations([low_s + index * step_s for index in range(_SAMPLES)])
 
 
-SAGEMAKER = Platform(
+SAGEMAKER = ServerlessPlatform(
     name="sagemaker",
     title="SageMaker Serverless GPU, as in the guide",
     book="guide-2026-03",
@@ -58,7 +58,7 @@ SAGEMAKER = Platform(
     sells_provisioned=True,
     assumptions=("an idle instance is kept for 5 to 10 minutes: 7.5 taken (no source)",),
 )
-RUNPOD = Platform(
+RUNPOD = ServerlessPlatform(
     name="runpod",
     title="RunPod Serverless, flex",
     book="runpod-2026-10",
@@ -68,7 +68,7 @@ RUNPOD = Platform(
     round_up_s=1.0,
     assumptions=("its default scaling: QUEUE_DELAY of 4 s, idle timeout of 5 s",),
 )
-MODAL = Platform(
+MODAL = ServerlessPlatform(
     name="modal",
     title="Modal",
     book="modal-2026-07",
@@ -80,7 +80,7 @@ MODAL = Platform(
         "CPU and memory, charged beside the GPU, are left out",
     ),
 )
-LAMBDA = Platform(
+LAMBDA = ServerlessPlatform(
     name="lambda",
     title="AWS Lambda (CPU)",
     book="lambda",
@@ -90,7 +90,7 @@ LAMBDA = Platform(
     round_up_s=0.001,
     assumptions=("an idle environment is kept for 10 minutes (no source)",),
 )
-SERVERLESS: tuple[Platform, ...] = (SAGEMAKER, RUNPOD, MODAL, LAMBDA)
+SERVERLESS: tuple[ServerlessPlatform, ...] = (SAGEMAKER, RUNPOD, MODAL, LAMBDA)
 DEDICATED_BOOKS: tuple[str, ...] = ("guide-2026-03", "ec2-on-demand")
 """Where the price of a whole instance stands, by GPU type."""
 GUIDE_START_S: Mapping[str, tuple[float, float]] = SAGEMAKER.start_s

@@ -3,87 +3,89 @@
 from dataclasses import dataclass
 from statistics import fmean
 
-from coldspark.sim.bootstrap import Interval, interval
-from coldspark.sim.candidates import Policy
-from coldspark.sim.costs import Cost
-from coldspark.sim.frontier import Point
-from coldspark.sim.simulation import Outcome
+from coldspark.sim.bootstrap import ConfidenceInterval, confidence_interval
+from coldspark.sim.candidates import CandidatePolicy
+from coldspark.sim.costs import MonthlyCost
+from coldspark.sim.frontier import CostAndWait
+from coldspark.sim.simulation import SimulationResult
 from coldspark.spec.money import NANOS_PER_DOLLAR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Swept:
+class SimulatedPolicy:
     """One policy, played on the traffic as it is and as it might have come. Figures are means."""
 
-    policy: Policy
-    outcomes: tuple[Outcome, ...]
+    policy: CandidatePolicy
+    results: tuple[SimulationResult, ...]
     """The first is of the traffic as it is."""
-    costs: tuple[Cost, ...]
+    costs: tuple[MonthlyCost, ...]
     """A month's, of each."""
 
     @property
-    def outcome(self) -> Outcome:
+    def result(self) -> SimulationResult:
         """Return what came of the traffic as it is."""
-        return self.outcomes[0]
+        return self.results[0]
 
     @property
-    def points(self) -> tuple[Point, ...]:
+    def points(self) -> tuple[CostAndWait, ...]:
         """Return a month's dollars and the mean wait in seconds, of each play."""
-        pairs = zip(self.costs, self.outcomes, strict=True)
+        pairs = zip(self.costs, self.results, strict=True)
         return tuple((cost.nanos / NANOS_PER_DOLLAR, _wait_s(outcome)) for cost, outcome in pairs)
 
     @property
-    def point(self) -> Point:
+    def point(self) -> CostAndWait:
         """Return the mean of both."""
         points = self.points
         return fmean(dollars for dollars, _ in points), fmean(wait_s for _, wait_s in points)
 
     @property
-    def cost(self) -> Cost:
+    def cost(self) -> MonthlyCost:
         """Return the mean of a month's cost, part by part."""
         if len(self.costs) == 1:
             return self.costs[0]
         names = dict.fromkeys(name for cost in self.costs for name, _ in cost.parts)
         sums = {name: sum(dict(cost.parts).get(name, 0) for cost in self.costs) for name in names}
         count = len(self.costs)
-        return Cost(parts=tuple((name, round(total / count)) for name, total in sums.items()))
+        return MonthlyCost(
+            parts=tuple((name, round(total / count)) for name, total in sums.items())
+        )
 
     @property
-    def cost_nanos_90(self) -> Interval | None:
+    def cost_nanos_90(self) -> ConfidenceInterval | None:
         """Return where a month's cost lies in nine of ten cases."""
-        return _at_least_0(interval([cost.nanos for cost in self.costs]))
+        return _at_least_0(confidence_interval([cost.nanos for cost in self.costs]))
 
     @property
     def p95_s(self) -> float:
         """Return the latency that 95 % of requests keep."""
-        return fmean(outcome.latency.p95_s for outcome in self.outcomes)
+        return fmean(outcome.latency.p95_s for outcome in self.results)
 
     @property
-    def p95_s_90(self) -> Interval | None:
+    def p95_s_90(self) -> ConfidenceInterval | None:
         """Return where it lies in nine of ten cases."""
-        return _at_least_0(interval([outcome.latency.p95_s for outcome in self.outcomes]))
+        return _at_least_0(confidence_interval([outcome.latency.p95_s for outcome in self.results]))
 
     @property
     def wait_p95_s(self) -> float:
         """Return the wait that 95 % of requests keep."""
-        return fmean(outcome.wait.p95_s for outcome in self.outcomes)
+        return fmean(outcome.wait.p95_s for outcome in self.results)
 
     @property
     def cold_share(self) -> float:
         """Return the share of requests that waited for a start or a thaw."""
-        return fmean(outcome.cold_share for outcome in self.outcomes)
+        return fmean(outcome.cold_share for outcome in self.results)
 
     @property
     def unserved(self) -> int:
         """Return how many requests were never taken, in all plays."""
-        return sum(outcome.unserved for outcome in self.outcomes)
+        return sum(outcome.unserved for outcome in self.results)
 
 
-def _at_least_0(found: Interval | None) -> Interval | None:
-    return None if found is None else Interval(max(0.0, found.low), found.high)
+def _at_least_0(found: ConfidenceInterval | None) -> ConfidenceInterval | None:
+    return None if found is None else ConfidenceInterval(max(0.0, found.low), found.high)
 
 
-def _wait_s(outcome: Outcome) -> float:
+def _wait_s(outcome: SimulationResult) -> float:
     # Those who were never served count as having waited for all of the period.
     waited_s = outcome.wait.mean_s * outcome.served + outcome.period_s * outcome.unserved
     return waited_s / max(1, outcome.requests)

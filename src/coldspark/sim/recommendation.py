@@ -4,42 +4,44 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from coldspark.sim.bootstrap import interval
-from coldspark.sim.frontier import Objective, Point, frontier, knee, under_the_line
-from coldspark.sim.policy_results import Swept
+from coldspark.sim.bootstrap import confidence_interval
+from coldspark.sim.frontier import CostAndWait, Objective, frontier, knee, under_the_line
+from coldspark.sim.policy_results import SimulatedPolicy
 from coldspark.spec.money import format_dollars
 from coldspark.spec.units import format_duration
 
 _MONTH_DAYS = 30
 
-Score = Callable[[Point], float]
+Score = Callable[[CostAndWait], float]
 """What a play is worth by the objective: the least is the best."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class Recommendation:
     """What is recommended."""
 
-    chosen: Swept
-    frontier: tuple[Swept, ...]
+    chosen: SimulatedPolicy
+    frontier: tuple[SimulatedPolicy, ...]
     """From the cheapest to the fastest by mean wait."""
     reason: str
-    runner_up: Swept | None = None
+    runner_up: SimulatedPolicy | None = None
     """What would be recommended without it; None where nothing else comes into question."""
     is_within_noise: bool | None = None
     """The runner-up may be as good, for all that the plays tell; None: played once."""
-    sureness: str
+    confidence: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Picked:
-    chosen: Swept
+    chosen: SimulatedPolicy
     why: str
-    rivals: Sequence[Swept]
+    rivals: Sequence[SimulatedPolicy]
     score: Score
 
 
-def choose(swept: Sequence[Swept], objective: Objective, requests_a_day: float) -> Choice:
+def recommend(
+    swept: Sequence[SimulatedPolicy], objective: Objective, requests_a_day: float
+) -> Recommendation:
     """Return the policy that serves the objective best, by the means of all plays."""
     best = tuple(swept[index] for index in frontier([one.point for one in swept]))
     if objective.p95_s is not None:
@@ -51,17 +53,17 @@ def choose(swept: Sequence[Swept], objective: Objective, requests_a_day: float) 
     chosen = picked.chosen
     runner_up = _runner_up(picked)
     is_within_noise = None if runner_up is None else _is_within_noise(picked, runner_up)
-    return Choice(
+    return Recommendation(
         chosen=chosen,
         frontier=best,
         reason=_reason(swept, best, chosen, picked.why),
         runner_up=runner_up,
         is_within_noise=is_within_noise,
-        sureness=_sureness(chosen, runner_up, is_within_noise, objective.p95_s),
+        confidence=_sureness(chosen, runner_up, is_within_noise, objective.p95_s),
     )
 
 
-def _within(swept: Sequence[Swept], p95_s: float) -> _Picked:
+def _within(swept: Sequence[SimulatedPolicy], p95_s: float) -> _Picked:
     keeping = [one for one in swept if one.p95_s <= p95_s and not one.unserved]
     if not keeping:
         fastest = min(swept, key=lambda one: (one.p95_s, one.cost.nanos))
@@ -78,14 +80,14 @@ def _within(swept: Sequence[Swept], p95_s: float) -> _Picked:
     return _Picked(chosen=chosen, why=why, rivals=keeping, score=_dollars)
 
 
-def _dollars(point: Point) -> float:
+def _dollars(point: CostAndWait) -> float:
     return point[0]
 
 
-def _least(best: Sequence[Swept], dollars_per_s: float, per_day: float) -> _Picked:
+def _least(best: Sequence[SimulatedPolicy], dollars_per_s: float, per_day: float) -> _Picked:
     month = per_day * _MONTH_DAYS
 
-    def total(point: Point) -> float:
+    def total(point: CostAndWait) -> float:
         dollars, wait_s = point
         return dollars + dollars_per_s * wait_s * month
 
@@ -97,7 +99,7 @@ def _least(best: Sequence[Swept], dollars_per_s: float, per_day: float) -> _Pick
     return _Picked(chosen=chosen, why=why, rivals=best, score=total)
 
 
-def _knee(best: Sequence[Swept]) -> _Picked:
+def _knee(best: Sequence[SimulatedPolicy]) -> _Picked:
     if len(best) == 1:
         why = "It is the cheapest and the fastest at once"
         return _Picked(chosen=best[0], why=why, rivals=best, score=_dollars)
@@ -115,22 +117,27 @@ def _knee(best: Sequence[Swept]) -> _Picked:
     )
 
 
-def _runner_up(picked: _Picked) -> Swept | None:
+def _runner_up(picked: _Picked) -> SimulatedPolicy | None:
     others = [one for one in picked.rivals if one is not picked.chosen]
     return min(others, key=lambda one: picked.score(one.point), default=None)
 
 
-def _is_within_noise(picked: _Picked, other: Swept) -> bool | None:
+def _is_within_noise(picked: _Picked, other: SimulatedPolicy) -> bool | None:
     """Compare both play by play: what one traffic does to both cancels out."""
     pairs = zip(picked.chosen.points, other.points, strict=True)
-    found = interval([picked.score(theirs) - picked.score(ours) for ours, theirs in pairs])
+    found = confidence_interval(
+        [picked.score(theirs) - picked.score(ours) for ours, theirs in pairs]
+    )
     return None if found is None else found.low <= 0.0
 
 
 def _sureness(
-    chosen: Swept, other: Swept | None, is_within_noise: bool | None, p95_s: float | None
+    chosen: SimulatedPolicy,
+    other: SimulatedPolicy | None,
+    is_within_noise: bool | None,
+    p95_s: float | None,
 ) -> str:
-    plays = len(chosen.outcomes)
+    plays = len(chosen.results)
     if plays == 1:
         return (
             "Played once: how far chance moves this is not known; --seeds 5 tells, in five times"
@@ -152,7 +159,12 @@ def _sureness(
     return f"The runner-up, {name}, is beyond the noise of {plays} plays.{doubt}"
 
 
-def _reason(swept: Sequence[Swept], best: Sequence[Swept], chosen: Swept, why: str) -> str:
+def _reason(
+    swept: Sequence[SimulatedPolicy],
+    best: Sequence[SimulatedPolicy],
+    chosen: SimulatedPolicy,
+    why: str,
+) -> str:
     first, last = best[0], best[-1]
     told = f"{why}. {_told(chosen, 'It')}."
     if len(best) == 1:
@@ -164,12 +176,12 @@ def _reason(swept: Sequence[Swept], best: Sequence[Swept], chosen: Swept, why: s
     )
 
 
-def _told(one: Swept, who: str) -> str:
+def _told(one: SimulatedPolicy, who: str) -> str:
     return f"{who} costs {_figures(one)} and {one.cold_share:.1%} cold"
 
 
-def _figures(one: Swept) -> str:
-    waits_s = fmean(outcome.wait.mean_s for outcome in one.outcomes)
+def _figures(one: SimulatedPolicy) -> str:
+    waits_s = fmean(outcome.wait.mean_s for outcome in one.results)
     return (
         f"{format_dollars(one.cost.nanos)} a month with a mean wait of {format_duration(waits_s)}"
     )

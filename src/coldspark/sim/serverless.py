@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
-from coldspark.billing.price_book import Book
-from coldspark.sim.break_even import crossing, first_days, scaled
-from coldspark.sim.costs import Cost, book_cost
-from coldspark.sim.executor import heed
-from coldspark.sim.plan_request import DAY_S, BreakEven, Question, Row
-from coldspark.sim.platforms import Platform
-from coldspark.sim.simulation import Outcome, Trial, play
+from coldspark.billing.price_book import PriceBook
+from coldspark.sim.break_even import crossing, leading_days, scaled
+from coldspark.sim.costs import MonthlyCost, book_cost
+from coldspark.sim.executor import raise_if_cancelled
+from coldspark.sim.plan_request import DAY_S, BreakEven, PlanRequest, PlanRow
+from coldspark.sim.platforms import ServerlessPlatform
+from coldspark.sim.simulation import Scenario, SimulationResult, simulate
 from coldspark.sim.traffic import Durations
 from coldspark.spec.types import ScalePolicy
 
@@ -24,21 +24,23 @@ ends where the dedicated ones are full, and starting and bursts need more than s
 
 
 @dataclass(frozen=True, slots=True)
-class Serverless:
+class ServerlessComparison:
     """Plays one question on the platforms."""
 
-    question: Question
-    books: Mapping[str, Book]
-    rivals: Sequence[Row]
+    question: PlanRequest
+    books: Mapping[str, PriceBook]
+    rivals: Sequence[PlanRow]
     """Dedicated instances, whose cost is to be reached."""
 
-    def rows(self, platform: Platform) -> list[Row]:
+    def rows(self, platform: ServerlessPlatform) -> list[PlanRow]:
         """Return a row for each type."""
-        played: dict[str, Outcome] = {}
+        played: dict[str, SimulationResult] = {}
         return [self._row(platform, gpu, played) for gpu in (self.question.gpus or (None,))]
 
-    def _row(self, platform: Platform, gpu: str | None, played: dict[str, Outcome]) -> Row:
-        row = Row(
+    def _row(
+        self, platform: ServerlessPlatform, gpu: str | None, played: dict[str, SimulationResult]
+    ) -> PlanRow:
+        row = PlanRow(
             platform=platform.name,
             title=platform.title,
             as_of=platform.as_of,
@@ -53,26 +55,34 @@ class Serverless:
             return replace(row, missing=(f"{platform.title} {what}",))
         outcome = self._play(platform, gpu, start, played)
         cost = self._price(platform, gpu, outcome)
-        if cost.is_hollow:
+        if cost.lacks_main_cost:
             return replace(row, missing=cost.missing)
         even = self._break_even(platform, gpu, start, cost, played)
         return replace(row, outcome=outcome, cost=cost, break_even=even, missing=cost.missing)
 
-    def _scale(self, platform: Platform) -> ScalePolicy:
+    def _scale(self, platform: ServerlessPlatform) -> ScalePolicy:
         bounds = self.question.bounds
         least = bounds.replicas_min if platform.sells_provisioned else 0
         return replace(self.question.plain_scale(), rule=platform.rule, replicas_min=least)
 
     def _play(
-        self, platform: Platform, gpu: str | None, start: Durations, played: dict[str, Outcome]
-    ) -> Outcome:
+        self,
+        platform: ServerlessPlatform,
+        gpu: str | None,
+        start: Durations,
+        played: dict[str, SimulationResult],
+    ) -> SimulationResult:
         # The same cold start on two types is the same outcome.
         key = _start_key(platform, gpu)
         if key not in played:
-            played[key] = play(self.question.trial(self._scale(platform), start), heed)
+            played[key] = simulate(
+                self.question.scenario(self._scale(platform), start), raise_if_cancelled
+            )
         return played[key]
 
-    def _price(self, platform: Platform, gpu: str | None, outcome: Outcome) -> Cost:
+    def _price(
+        self, platform: ServerlessPlatform, gpu: str | None, outcome: SimulationResult
+    ) -> MonthlyCost:
         return book_cost(
             outcome,
             self.books[platform.book],
@@ -84,11 +94,11 @@ class Serverless:
 
     def _break_even(
         self,
-        platform: Platform,
+        platform: ServerlessPlatform,
         gpu: str | None,
         start: Durations,
-        cost: Cost,
-        played: dict[str, Outcome],
+        cost: MonthlyCost,
+        played: dict[str, SimulationResult],
     ) -> BreakEven | None:
         question = self.question
         same = [row for row in self.rivals if row.gpu == gpu]
@@ -127,19 +137,21 @@ class Serverless:
             why = f"cheaper than {rival.title} even at {high * per_day:,.0f} a day"
         return BreakEven(requests_a_day=None, why=why)
 
-    def _play_scaled(self, scale: ScalePolicy, start: Durations, factor: float) -> Outcome:
+    def _play_scaled(self, scale: ScalePolicy, start: Durations, factor: float) -> SimulationResult:
         question = self.question
-        part, cut_s = first_days(question.traffic, question.period_s, _BREAK_EVEN_REQUESTS / factor)
-        trial = Trial(
+        part, cut_s = leading_days(
+            question.traffic, question.period_s, _BREAK_EVEN_REQUESTS / factor
+        )
+        trial = Scenario(
             traffic=scaled(part, factor, cut_s, question.seed),
             period_s=cut_s,
             scale=scale,
             start=start,
             seed=question.seed,
         )
-        return play(trial, heed)
+        return simulate(trial, raise_if_cancelled)
 
 
-def _start_key(platform: Platform, gpu: str | None) -> str:
+def _start_key(platform: ServerlessPlatform, gpu: str | None) -> str:
     """Name how a type starts: those of one name come to the same."""
     return str(platform.start_s.get(gpu or "CPU", "*"))

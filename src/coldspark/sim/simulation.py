@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 
-from coldspark.sim.simulator import Behaviour, Endpoint, Lane, World
+from coldspark.sim.simulator import EndpointRun, ReplicaBehaviour, SimulatedEndpoint, Simulator
 from coldspark.sim.traffic import Durations, Traffic
-from coldspark.spec.messages import Device, FloorMoved, NodeJoined
+from coldspark.spec.messages import Device, NodeJoined, ScaleBoundsChanged
 from coldspark.spec.types import (
     Command,
     DeviceId,
-    GpuAsk,
+    GpuRequest,
     Limits,
     NodeId,
     Resources,
@@ -27,7 +27,7 @@ _DEADLINE_S = 7 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class Scenario:
     """What is played."""
 
     traffic: Traffic
@@ -40,12 +40,12 @@ class Trial:
     hour_nanos: int = 0
     """What a replica's hour costs."""
     seed: int = 0
-    moves: tuple[tuple[float, FloorMoved], ...] = ()
+    bounds_changes: tuple[tuple[float, ScaleBoundsChanged], ...] = ()
     """When the floor moves, in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spread:
+class WaitSummary:
     """How long something took, in seconds."""
 
     mean_s: float
@@ -55,7 +55,7 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class SimulationResult:
     """What came of a trial."""
 
     period_s: float
@@ -67,9 +67,9 @@ class Outcome:
     starts: int
     unused: int
     """Replicas that never served a request."""
-    wait: Spread
+    wait: WaitSummary
     """From arrival to a replica."""
-    latency: Spread
+    latency: WaitSummary
     """From arrival to the reply."""
     busy_s: float
     idle_s: float
@@ -106,10 +106,14 @@ class Outcome:
         return self.busy_nanos + self.idle_nanos + self.starting_nanos
 
 
-def play(trial: Trial, on_progress: Callable[[int, int], None] | None = None) -> Outcome:
+def simulate(
+    trial: Scenario, on_progress: Callable[[int, int], None] | None = None
+) -> SimulationResult:
     """Return what comes of a trial; the same trial always comes to the same."""
-    count = max([trial.scale.replicas_max, *(one.ceiling or 0 for _, one in trial.moves)])
-    world = World(
+    count = max(
+        [trial.scale.replicas_max, *(one.replicas_max or 0 for _, one in trial.bounds_changes)]
+    )
+    world = Simulator(
         [_endpoint(trial)],
         [_node(count)],
         rate_nanos_per_hour=trial.hour_nanos * count,
@@ -117,13 +121,13 @@ def play(trial: Trial, on_progress: Callable[[int, int], None] | None = None) ->
         on_progress=on_progress,
     )
     world.run(trial.period_s)
-    return _outcome(world.lanes[0], trial)
+    return _outcome(world.runs[0], trial)
 
 
-def _endpoint(trial: Trial) -> Endpoint:
+def _endpoint(trial: Scenario) -> SimulatedEndpoint:
     spec = Spec(
         command=Command(argv=("simulated",)),
-        resources=Resources(gpus=(GpuAsk(type=_GPU),)),
+        resources=Resources(gpus=(GpuRequest(type=_GPU),)),
         scale=trial.scale,
         limits=Limits(
             queue_max=max(1, len(trial.traffic)),
@@ -131,12 +135,16 @@ def _endpoint(trial: Trial) -> Endpoint:
             start_timeout_s=_DEADLINE_S,
         ),
     )
-    behaviour = Behaviour(start=trial.start)
+    behaviour = ReplicaBehaviour(start=trial.start)
     if trial.thaw is not None:
-        behaviour = Behaviour(start=trial.start, thaw=trial.thaw)
+        behaviour = ReplicaBehaviour(start=trial.start, thaw=trial.thaw)
     revision = Revision(id=RevisionId("simulated"), spec=spec)
-    return Endpoint(
-        name="e", revision=revision, traffic=trial.traffic, behaviour=behaviour, moves=trial.moves
+    return SimulatedEndpoint(
+        name="e",
+        revision=revision,
+        traffic=trial.traffic,
+        behaviour=behaviour,
+        bounds_changes=trial.bounds_changes,
     )
 
 
@@ -151,18 +159,18 @@ def _node(count: int) -> NodeJoined:
     )
 
 
-def _outcome(lane: Lane, trial: Trial) -> Outcome:
+def _outcome(lane: EndpointRun, trial: Scenario) -> SimulationResult:
     served = [(wait_s, i) for i, wait_s in enumerate(lane.waits_s) if wait_s < inf]
     services = trial.traffic.services_s
-    return Outcome(
+    return SimulationResult(
         period_s=trial.period_s,
         requests=len(trial.traffic),
         unserved=len(trial.traffic) - len(served),
         cold=sum(lane.cold),
         starts=lane.starts,
         unused=lane.unused,
-        wait=spread_of([wait_s for wait_s, _ in served]),
-        latency=spread_of([wait_s + services[i] for wait_s, i in served]),
+        wait=summarize([wait_s for wait_s, _ in served]),
+        latency=summarize([wait_s + services[i] for wait_s, i in served]),
         busy_s=lane.busy_s,
         idle_s=lane.idle_s,
         starting_s=lane.starting_s,
@@ -173,14 +181,14 @@ def _outcome(lane: Lane, trial: Trial) -> Outcome:
     )
 
 
-def spread_of(values_s: Sequence[float]) -> Spread:
+def summarize(values_s: Sequence[float]) -> WaitSummary:
     """Return mean and nearest-rank quantiles; all zero of nothing."""
     if not values_s:
-        return Spread(mean_s=0.0, p50_s=0.0, p95_s=0.0, p99_s=0.0)
+        return WaitSummary(mean_s=0.0, p50_s=0.0, p95_s=0.0, p99_s=0.0)
     ordered = sorted(values_s)
 
     def rank(share: float) -> float:
         return ordered[math.ceil(share * len(ordered)) - 1]
 
     mean_s = sum(ordered) / len(ordered)
-    return Spread(mean_s=mean_s, p50_s=rank(0.5), p95_s=rank(0.95), p99_s=rank(0.99))
+    return WaitSummary(mean_s=mean_s, p50_s=rank(0.5), p95_s=rank(0.95), p99_s=rank(0.99))

@@ -14,35 +14,35 @@ from math import inf
 from operator import itemgetter
 from typing import ClassVar, assert_never
 
-from coldspark.billing.meter import WHOLE_PPM, Meter, Stretch, share_ppm
-from coldspark.billing.usage import HoldingState
+from coldspark.billing.meter import WHOLE_PPM, Meter, MeteredInterval, share_ppm
+from coldspark.billing.usage import IdleUsageState
 from coldspark.fleet.driver import Driver
 from coldspark.fleet.fleet import Fleet
 from coldspark.fleet.placement import Placement
 from coldspark.sim.traffic import Durations, Traffic
 from coldspark.spec.messages import (
     Abort,
-    AskRoom,
     FleetEvent,
-    FloorMoved,
-    Grant,
     NodeJoined,
     ParkReplica,
     RareEffect,
     Reject,
-    ReleaseRoom,
+    ReleaseReservation,
     ReplicaExited,
     ReplicaParked,
     ReplicaReady,
     RequestArrived,
     RequestFinished,
+    RequestReservation,
+    Reservation,
     RolledBack,
     RolledOut,
+    ScaleBoundsChanged,
     StartReplica,
     StopReplica,
     Ticked,
     UnparkReplica,
-    YieldRoom,
+    YieldDevices,
 )
 from coldspark.spec.types import Exit, FleetId, ReplicaId, RequestId, Revision, RootCause
 
@@ -52,7 +52,7 @@ _PROGRESS_EVERY = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Behaviour:
+class ReplicaBehaviour:
     """How long the replicas of an endpoint take for what is not a request."""
 
     start: Durations
@@ -64,14 +64,14 @@ class Behaviour:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
+class SimulatedEndpoint:
     """What is simulated: a revision, its requests, and how it behaves."""
 
     name: str
     revision: Revision
     traffic: Traffic
-    behaviour: Behaviour
-    moves: tuple[tuple[float, FloorMoved], ...] = ()
+    behaviour: ReplicaBehaviour
+    bounds_changes: tuple[tuple[float, ScaleBoundsChanged], ...] = ()
     """When its floor moves, in order."""
 
 
@@ -80,7 +80,7 @@ class _Held:
     """One replica: since when it does what it does, and what it has been."""
 
     since_s: float
-    state: HoldingState | None = HoldingState.STARTING
+    state: IdleUsageState | None = IdleUsageState.STARTING
     """None while it works."""
     is_parked: bool = False
     is_new: bool = True
@@ -91,12 +91,12 @@ class _Held:
 
 
 @dataclass(slots=True, eq=False)
-class Lane:
+class EndpointRun:
     """One endpoint while it is simulated, and what came of its requests."""
 
     is_shadow: ClassVar[bool] = False
 
-    endpoint: Endpoint
+    endpoint: SimulatedEndpoint
     fleet: Fleet
     first: int
     """The number of its first request: numbers are the world's, as one meter knows them all."""
@@ -105,7 +105,7 @@ class Lane:
     cold: bytearray
     """1 where the request waited for a start or a thaw."""
     armed_s: float = inf
-    held: dict[ReplicaId, _Held] = field(default_factory=dict)
+    replicas: dict[ReplicaId, _Held] = field(default_factory=dict)
     running: dict[RequestId, _Held] = field(default_factory=dict)
     busy_s: float = 0.0
     """Replica-seconds with at least one request."""
@@ -135,35 +135,35 @@ class Lane:
         """Return the replica-seconds that held a device: starting, idle or busy."""
         return self.busy_s + self.idle_s + self.starting_s
 
-    def pass_time(self, replica: _Held, now: float) -> None:
+    def add_time(self, replica: _Held, now: float) -> None:
         """Count the time since the replica's last change."""
         elapsed_s = now - replica.since_s
         replica.since_s = now
         if replica.is_parked:
             self.parked_s += elapsed_s
-        elif replica.state is HoldingState.STARTING:
+        elif replica.state is IdleUsageState.STARTING:
             self.starting_s += elapsed_s
-        elif replica.state is HoldingState.IDLE:
+        elif replica.state is IdleUsageState.IDLE:
             self.idle_s += elapsed_s
         else:
             self.busy_s += elapsed_s
 
-    def pay(self, stretch: Stretch | None) -> None:
+    def add_cost(self, stretch: MeteredInterval | None) -> None:
         """Count what a stretch without a request cost."""
         if stretch is None:
             return
-        if stretch.state is HoldingState.STARTING:
+        if stretch.state is IdleUsageState.STARTING:
             self.starting_nanos += stretch.nanos
         else:
             self.idle_nanos += stretch.nanos
 
 
-class World:
+class Simulator:
     """Endpoints, nodes and a clock. Implements the driver's ``Performer``."""
 
     def __init__(
         self,
-        endpoints: Sequence[Endpoint],
+        endpoints: Sequence[SimulatedEndpoint],
         nodes: Sequence[NodeJoined],
         *,
         rate_nanos_per_hour: int,
@@ -176,7 +176,7 @@ class World:
         """
         self._chance = random.Random(seed)
         self._on_progress = on_progress
-        self.driver: Driver[Lane] = Driver(
+        self.driver: Driver[EndpointRun] = Driver(
             self,
             lambda advice_of: Placement(advice_of, lambda size_bytes: None),
             lambda: self.now,
@@ -187,8 +187,10 @@ class World:
         self.meter = Meter(rate_nanos_per_hour, 0)
         self.now = 0.0
         firsts = accumulate((len(endpoint.traffic) for endpoint in endpoints), initial=0)
-        self.lanes = list(map(self._lane, endpoints, firsts))
-        self._agenda: list[tuple[float, int, Lane | None, FleetEvent | RequestId | None]] = []
+        self.runs = list(map(self._lane, endpoints, firsts))
+        self._timers: list[
+            tuple[float, int, EndpointRun | None, FleetEvent | RequestId | None]
+        ] = []
         """When, in which order, whose, and what: an event, a request that is done, a tick."""
         self._count = 0
         self.overhead_nanos = 0
@@ -196,24 +198,24 @@ class World:
         self._armed_placement_s = inf
         for node in nodes:
             self.driver.place(node)
-        for lane in self.lanes:
+        for lane in self.runs:
             first: FleetEvent = Ticked()
-            for at_s, moved in lane.endpoint.moves:
+            for at_s, moved in lane.endpoint.bounds_changes:
                 if at_s > 0:
                     self._at(at_s, lane, moved)
                 else:
                     first = moved
             self._post(lane, first)
 
-    def _lane(self, endpoint: Endpoint, first: int) -> Lane:
+    def _lane(self, endpoint: SimulatedEndpoint, first: int) -> EndpointRun:
         fleet = Fleet(FleetId(endpoint.name), endpoint.revision, replica_prefix=f"{endpoint.name}.")
         count = len(endpoint.traffic)
-        return Lane(endpoint, fleet, first, array("d", [inf]) * count, bytearray(count))
+        return EndpointRun(endpoint, fleet, first, array("d", [inf]) * count, bytearray(count))
 
     def run(self, until_s: float | None = None) -> None:
         """Play all requests, then go on until ``until_s`` or until nothing is left to happen."""
-        order, agenda = self._order(), self._agenda
-        total = sum(len(lane.arrivals_s) for lane in self.lanes)
+        order, agenda = self._order(), self._timers
+        total = sum(len(lane.arrivals_s) for lane in self.runs)
         for done, (arrived_s, lane, index) in enumerate(order, 1):
             while agenda and agenda[0][0] <= arrived_s:
                 self._next()
@@ -232,24 +234,24 @@ class World:
         if self._on_progress is not None:
             self._on_progress(total, total)
 
-    def _order(self) -> Iterable[tuple[float, Lane, int]]:
-        if len(self.lanes) == 1:
-            lane = self.lanes[0]
+    def _order(self) -> Iterable[tuple[float, EndpointRun, int]]:
+        if len(self.runs) == 1:
+            lane = self.runs[0]
             return zip(lane.arrivals_s, repeat(lane), count(), strict=False)
         rows = [
             (arrived_s, lane, index)
-            for lane in self.lanes
+            for lane in self.runs
             for index, arrived_s in enumerate(lane.endpoint.traffic.arrivals_s)
         ]
         rows.sort(key=itemgetter(0))
         return rows
 
     def _is_busy(self) -> bool:
-        return any(lane.held or lane.fleet.queued for lane in self.lanes)
+        return any(lane.replicas or lane.fleet.queued for lane in self.runs)
 
     def _next(self) -> None:
         """Let the next thing on the agenda happen."""
-        at_s, _, lane, event = heappop(self._agenda)
+        at_s, _, lane, event = heappop(self._timers)
         if at_s > self.now:
             self.now = at_s
         if lane is None:
@@ -271,18 +273,20 @@ class World:
             self._before(lane, event)
             self._post(lane, event)
 
-    def _at(self, at_s: float, lane: Lane | None, event: FleetEvent | None) -> None:
+    def _at(self, at_s: float, lane: EndpointRun | None, event: FleetEvent | None) -> None:
         self._count += 1
-        heappush(self._agenda, (at_s, self._count, lane, event))
+        heappush(self._timers, (at_s, self._count, lane, event))
 
-    def forward(self, lane: Lane, request: RequestId, replica: ReplicaId, now: float) -> None:
+    def forward(
+        self, lane: EndpointRun, request: RequestId, replica: ReplicaId, now: float
+    ) -> None:
         """Let the replica work on the request for its service time."""
-        index, held = int(request) - lane.first, lane.held[replica]
+        index, held = int(request) - lane.first, lane.replicas[replica]
         arrived_s = lane.arrivals_s[index]
         lane.waits_s[index] = now - arrived_s
         if held.ready_s > arrived_s:
             lane.cold[index] = 1
-        stretch = self.meter.begin(request, replica, round(now * 1e6))
+        stretch = self.meter.begin_request(request, replica, round(now * 1e6))
         if not held.running:
             # A replica that takes requests was idle.
             assert stretch is not None
@@ -294,33 +298,33 @@ class World:
         lane.running[request] = held
         self._count += 1
         done_s = now + lane.services_s[index]
-        heappush(self._agenda, (done_s, self._count, lane, request))
+        heappush(self._timers, (done_s, self._count, lane, request))
 
-    def _let_go(self, lane: Lane, request: RequestId, held: _Held) -> None:
+    def _let_go(self, lane: EndpointRun, request: RequestId, held: _Held) -> None:
         now = self.now
-        lane.busy_nanos += self.meter.finish(request, round(now * 1e6))
+        lane.busy_nanos += self.meter.finish_request(request, round(now * 1e6))
         held.running -= 1
         if not held.running:
             lane.busy_s += now - held.since_s
-            held.since_s, held.state = now, HoldingState.IDLE
+            held.since_s, held.state = now, IdleUsageState.IDLE
 
-    def _before(self, lane: Lane, event: FleetEvent) -> None:
+    def _before(self, lane: EndpointRun, event: FleetEvent) -> None:
         """Bring the books to where the event says that the replica is."""
         if isinstance(event, ReplicaReady):
-            held = lane.held[event.replica]
-            lane.pass_time(held, self.now)
-            held.state, held.ready_s = HoldingState.IDLE, self.now
+            held = lane.replicas[event.replica]
+            lane.add_time(held, self.now)
+            held.state, held.ready_s = IdleUsageState.IDLE, self.now
             if held.is_new:
                 held.is_new = False
-                lane.pay(self.meter.ready(event.replica, round(self.now * 1e6)))
+                lane.add_cost(self.meter.mark_ready(event.replica, round(self.now * 1e6)))
         elif isinstance(event, ReplicaExited):
-            gone = lane.held.get(event.replica)
+            gone = lane.replicas.get(event.replica)
             for request, held in list(lane.running.items()):
                 if held is gone:
                     del lane.running[request]
                     self._let_go(lane, request, held)
 
-    def wake(self, lane: Lane | None, at_s: float) -> None:
+    def wake(self, lane: EndpointRun | None, at_s: float) -> None:
         """Send ``Ticked`` then, to placement where no fleet is given; a later call replaces it."""
         if lane is None:
             self._armed_placement_s = at_s
@@ -328,7 +332,7 @@ class World:
             lane.armed_s = at_s
         self._at(at_s, lane, None)
 
-    def perform(self, lane: Lane, effect: RareEffect) -> None:
+    def perform(self, lane: EndpointRun, effect: RareEffect) -> None:
         """Do what else a fleet wants."""
         match effect:
             case Reject(request, _):
@@ -345,22 +349,22 @@ class World:
                 self._unpark(lane, replica)
             case ParkReplica(replica):
                 self._post(lane, ReplicaParked(replica))
-            case YieldRoom(replica):
+            case YieldDevices(replica):
                 self._yield(lane, replica)
             case StopReplica(replica, _, _):
                 self._at(self.now, lane, ReplicaExited(replica, _STOPPED))
-            case ReleaseRoom(replica):
+            case ReleaseReservation(replica):
                 self._release(lane, replica)
-            case AskRoom() | RolledOut() | RolledBack():
+            case RequestReservation() | RolledOut() | RolledBack():
                 pass
             case _:
                 assert_never(effect)
 
-    def _start(self, lane: Lane, replica: ReplicaId) -> None:
+    def _start(self, lane: EndpointRun, replica: ReplicaId) -> None:
         grant, behaviour = self.placement.grant(replica), lane.endpoint.behaviour
         assert grant is not None
-        self.meter.place(replica, self._share_ppm(lane, grant), round(self.now * 1e6))
-        lane.held[replica] = _Held(self.now)
+        self.meter.add_replica(replica, self._share_ppm(lane, grant), round(self.now * 1e6))
+        lane.replicas[replica] = _Held(self.now)
         lane.starts += 1
         ready_s = self.now + behaviour.start.draw(self._chance)
         if behaviour.failed_starts and self._chance.random() < behaviour.failed_starts:
@@ -368,48 +372,48 @@ class World:
         else:
             self._at(ready_s, lane, ReplicaReady(replica))
 
-    def _unpark(self, lane: Lane, replica: ReplicaId) -> None:
+    def _unpark(self, lane: EndpointRun, replica: ReplicaId) -> None:
         grant = self.placement.grant(replica)
         assert grant is not None
-        held = lane.held[replica]
-        lane.pass_time(held, self.now)
-        held.is_parked, held.state = False, HoldingState.IDLE
+        held = lane.replicas[replica]
+        lane.add_time(held, self.now)
+        held.is_parked, held.state = False, IdleUsageState.IDLE
         share = self._share_ppm(lane, grant)
-        lane.pay(self.meter.reshare(replica, share, round(self.now * 1e6)))
+        lane.add_cost(self.meter.set_share(replica, share, round(self.now * 1e6)))
         lane.thaws += 1
         thaw_s = lane.endpoint.behaviour.thaw.draw(self._chance)
         self._at(self.now + thaw_s, lane, ReplicaReady(replica))
 
-    def _yield(self, lane: Lane, replica: ReplicaId) -> None:
-        held = lane.held.get(replica)
+    def _yield(self, lane: EndpointRun, replica: ReplicaId) -> None:
+        held = lane.replicas.get(replica)
         if held is not None:
-            lane.pass_time(held, self.now)
+            lane.add_time(held, self.now)
             held.is_parked = True
             share = self._parked_ppm(lane)
-            lane.pay(self.meter.reshare(replica, share, round(self.now * 1e6)))
+            lane.add_cost(self.meter.set_share(replica, share, round(self.now * 1e6)))
 
-    def _release(self, lane: Lane, replica: ReplicaId) -> None:
-        held = lane.held.pop(replica, None)
+    def _release(self, lane: EndpointRun, replica: ReplicaId) -> None:
+        held = lane.replicas.pop(replica, None)
         if held is not None:
-            lane.pass_time(held, self.now)
-            lane.pay(self.meter.release(replica, round(self.now * 1e6)))
+            lane.add_time(held, self.now)
+            lane.add_cost(self.meter.remove_replica(replica, round(self.now * 1e6)))
             lane.unused += not held.served
 
-    def _share_ppm(self, lane: Lane, grant: Grant) -> int:
+    def _share_ppm(self, lane: EndpointRun, grant: Reservation) -> int:
         return share_ppm(self._nodes[grant.node], grant, lane.endpoint.revision.spec.resources)
 
-    def _parked_ppm(self, lane: Lane) -> int:
+    def _parked_ppm(self, lane: EndpointRun) -> int:
         resources = lane.endpoint.revision.spec.resources
         largest = max(node.memory_bytes for node in self._nodes.values())
         return min(WHOLE_PPM, round(WHOLE_PPM * resources.memory_bytes / largest))
 
     def _close(self) -> None:
         """Count the time of what is held still."""
-        for lane in self.lanes:
-            for held in lane.held.values():
-                lane.pass_time(held, self.now)
+        for lane in self.runs:
+            for held in lane.replicas.values():
+                lane.add_time(held, self.now)
         stretches, self.overhead_nanos = self.meter.settle(round(self.now * 1e6))
         for stretch in stretches:
             lane_of = self.driver.owner(stretch.replica)
             assert lane_of is not None
-            lane_of.pay(stretch)
+            lane_of.add_cost(stretch)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from coldspark.sim.traffic import Durations, Traffic, spread
+from coldspark.sim.traffic import Durations, Traffic, spread_over_windows
 
 REQUESTS_MAX = 2_000_000
 SPAN_MAX_S = 400 * 86_400.0
@@ -28,18 +28,18 @@ _HOUR_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class RecordedTraffic:
     """Traffic, and over which time it came."""
 
     traffic: Traffic
     period_s: float
-    guessed: int = 0
+    durations_drawn: int = 0
     """Requests whose service time was not recorded, but drawn."""
 
 
 def read_trace(
     lines: Iterable[str], *, service: Durations | None, key: str | None = None, seed: int = 0
-) -> Recorded:
+) -> RecordedTraffic:
     """Return the traffic of a CSV file. Raises ValueError with the line.
 
     ``service`` is drawn from where a duration is not known. ``key`` keeps that key's rows alone.
@@ -69,7 +69,7 @@ def _reader(lines: Iterable[str]) -> "csv.DictReader[str]":
     return csv.DictReader(found, fieldnames=names, delimiter=delimiter)
 
 
-def recorded(
+def to_traffic(
     rows: list[tuple[float, float | None]], service: Durations | None, seed: int
 ) -> Traffic:
     """Return traffic of (arrival, duration) rows; unknown durations are drawn."""
@@ -87,7 +87,7 @@ def recorded(
 
 def _requests(
     rows: Iterable[_Row], service: Durations | None, key: str | None, seed: int
-) -> Recorded:
+) -> RecordedTraffic:
     found: list[tuple[float, float | None]] = []
     for number, row in rows:
         duration = (row.get("duration_s") or "").strip()
@@ -101,12 +101,12 @@ def _requests(
     shift_s = 0.0 if 0 <= first_s < 86_400 else math.floor(first_s / 86_400) * 86_400
     found = [(arrival_s - shift_s, duration_s) for arrival_s, duration_s in found]
     _refuse_long(max(row[0] for row in found))
-    traffic = recorded(found, service, seed)
+    traffic = to_traffic(found, service, seed)
     period_s = max(1.0, math.ceil(traffic.span_s / _HOUR_S)) * _HOUR_S
-    return Recorded(traffic, period_s, sum(duration_s is None for _, duration_s in found))
+    return RecordedTraffic(traffic, period_s, sum(duration_s is None for _, duration_s in found))
 
 
-def _windows(rows: Iterable[_Row], service: Durations | None, seed: int) -> Recorded:
+def _windows(rows: Iterable[_Row], service: Durations | None, seed: int) -> RecordedTraffic:
     if service is None:
         raise ValueError("a file of windows has no durations: say how long requests take (service)")
     windows: list[tuple[float, float, int]] = []
@@ -123,7 +123,7 @@ def _windows(rows: Iterable[_Row], service: Durations | None, seed: int) -> Reco
     windows = [(begin_s - first_s, length_s, count) for begin_s, length_s, count in windows]
     period_s = max(begin_s + length_s for begin_s, length_s, _ in windows)
     _refuse_long(period_s)
-    return Recorded(spread(windows, service, seed), period_s, total)
+    return RecordedTraffic(spread_over_windows(windows, service, seed), period_s, total)
 
 
 def _moment_s(text: str | None, column: str, line: int) -> float:

@@ -74,7 +74,7 @@ class Durations:
         return sum(self._samples_s) / len(self._samples_s)
 
 
-def described(
+def synthetic_traffic(
     *,
     rate_per_hour: float,
     days: float,
@@ -105,7 +105,7 @@ def described(
     return Traffic(arrivals, array("d", (service.draw(chance) for _ in arrivals)))
 
 
-def spread(
+def spread_over_windows(
     windows: Sequence[tuple[float, float, int]], service: Durations, seed: int = 0
 ) -> Traffic:
     """Return requests at random moments of the windows (begin, length, count) that counted them."""

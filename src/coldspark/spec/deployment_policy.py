@@ -38,7 +38,7 @@ class StepSize:
         return min(1.0, self.value / whole)
 
 
-class ShiftKind(StrEnum):
+class DeploymentStrategy(StrEnum):
     """In which steps requests move from the old replicas to the new ones."""
 
     ALL_AT_ONCE = "all at once"
@@ -49,10 +49,10 @@ class ShiftKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShiftPolicy:
+class DeploymentPolicy:
     """The steps and waits of a change, and what takes it back."""
 
-    kind: ShiftKind = ShiftKind.ALL_AT_ONCE
+    kind: DeploymentStrategy = DeploymentStrategy.ALL_AT_ONCE
     step: StepSize | None = None
     """None for all at once."""
     wait_s: float = 0.0
@@ -67,9 +67,9 @@ class ShiftPolicy:
     """Any of them takes the change back."""
 
     def __post_init__(self) -> None:
-        if (self.step is None) is not (self.kind is ShiftKind.ALL_AT_ONCE):
+        if (self.step is None) is not (self.kind is DeploymentStrategy.ALL_AT_ONCE):
             raise ValueError(f"a change of kind {self.kind} with step={self.step} is none")
-        if self.rollback_step is not None and self.kind is not ShiftKind.ROLLING:
+        if self.rollback_step is not None and self.kind is not DeploymentStrategy.ROLLING:
             raise ValueError("only a rolling change has a rollback_step")
         for name in ("wait_s", "bake_s"):
             if not 0.0 <= getattr(self, name) <= 86_400.0:
@@ -84,7 +84,7 @@ class ShiftPolicy:
         size = self.step.share(replicas)
         if size >= 1.0:
             return (1.0,)
-        if self.kind is ShiftKind.CANARY:
+        if self.kind is DeploymentStrategy.CANARY:
             return (size, 1.0)
         steps = math.ceil(1.0 / size - _SLACK)
         return (*(size * step for step in range(1, steps)), 1.0)
@@ -93,7 +93,7 @@ class ShiftPolicy:
         """Return all the waits of a change together."""
         return (len(self.shares(replicas)) - 1) * self.wait_s + self.bake_s
 
-    def within_s(self, replicas: int) -> float:
+    def time_limit_s(self, replicas: int) -> float:
         """Return how long a change may take up to its last step."""
         if self.timeout_s is not None:
             return self.timeout_s

@@ -3,7 +3,7 @@
 from coldspark.spec.multi_model import target_problem
 from coldspark.spec.types import Exit, Failure, FailureKind, FleetId
 
-LOG_LINES_TOLD = 20
+LOG_TAIL_MAX = 20
 _TARGET_CHARS = 256
 
 
@@ -85,7 +85,7 @@ def start_failed(exit: Exit) -> Failure:
     return Failure(
         kind=FailureKind.START_FAILED,
         message=f"the replica could not start: {exit.cause}: {exit.message}",
-        log_tail=exit.log_tail[-LOG_LINES_TOLD:],
+        log_tail=exit.log_tail[-LOG_TAIL_MAX:],
     )
 
 
@@ -94,7 +94,7 @@ def replica_died(exit: Exit) -> Failure:
     return Failure(
         kind=FailureKind.REPLICA_DIED,
         message=f"the replica died while it worked on the request: {exit.cause}: {exit.message}",
-        log_tail=exit.log_tail[-LOG_LINES_TOLD:],
+        log_tail=exit.log_tail[-LOG_TAIL_MAX:],
     )
 
 

@@ -46,21 +46,21 @@ class RequestFinished(Struct, frozen=True, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
-class BacklogSeen:
+class BacklogChanged:
     """So many jobs wait to be handed in as requests, behind those that were."""
 
     jobs: int
 
 
 @dataclass(frozen=True, slots=True)
-class RoomGranted:
+class ReservationGranted:
     """Placement holds room for the replica."""
 
     replica: ReplicaId
 
 
 @dataclass(frozen=True, slots=True)
-class RoomRefused:
+class ReservationRefused:
     """No node can ever hold the replica."""
 
     replica: ReplicaId
@@ -68,7 +68,7 @@ class RoomRefused:
 
 
 @dataclass(frozen=True, slots=True)
-class EvictionAsked:
+class EvictionRequested:
     """Another replica needs the room."""
 
     replica: ReplicaId
@@ -106,21 +106,26 @@ class ReplicaExited:
 
 
 @dataclass(frozen=True, slots=True)
-class FloorMoved:
+class ScaleBoundsChanged:
     """From now on there shall be at least ``floor`` ready replicas and at most ``ceiling``.
 
     None is the policy's own. It holds until the next one, also for revisions to come.
     """
 
-    floor: int | None
-    ceiling: int | None
+    replicas_min: int | None
+    replicas_max: int | None
     reason: str
 
     def __post_init__(self) -> None:
-        if self.floor is not None and self.floor < 0:
-            raise ValueError(f"floor={self.floor} must not be negative")
-        if self.ceiling is not None and not max(1, self.floor or 0) <= self.ceiling <= 10_000:
-            raise ValueError(f"ceiling={self.ceiling} must lie in {max(1, self.floor or 0)}..10000")
+        if self.replicas_min is not None and self.replicas_min < 0:
+            raise ValueError(f"floor={self.replicas_min} must not be negative")
+        if (
+            self.replicas_max is not None
+            and not max(1, self.replicas_min or 0) <= self.replicas_max <= 10_000
+        ):
+            raise ValueError(
+                f"ceiling={self.replicas_max} must lie in {max(1, self.replicas_min or 0)}..10000"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +133,7 @@ class RevisionAdopted:
     """The variant shall run another revision, or the same one under other limits."""
 
     revision: Revision
-    moved: FloorMoved | None = None
+    bounds_change: ScaleBoundsChanged | None = None
     """What floor and ceiling are with it, where that is not as it was."""
 
 
@@ -144,15 +149,15 @@ class Ticked:
 
 RareEvent = (
     RequestCancelled
-    | BacklogSeen
-    | RoomGranted
-    | RoomRefused
-    | EvictionAsked
+    | BacklogChanged
+    | ReservationGranted
+    | ReservationRefused
+    | EvictionRequested
     | ReplicaReady
     | ReplicaParked
     | ParkFailed
     | ReplicaExited
-    | FloorMoved
+    | ScaleBoundsChanged
     | RevisionAdopted
     | Retired
     | Ticked
@@ -186,7 +191,7 @@ class Abort:
 
 
 @dataclass(frozen=True, slots=True)
-class AskRoom:
+class RequestReservation:
     """Ask placement for room; ``RoomGranted`` or ``RoomRefused`` follows."""
 
     replica: ReplicaId
@@ -217,7 +222,7 @@ class UnparkReplica:
 
 
 @dataclass(frozen=True, slots=True)
-class YieldRoom:
+class YieldDevices:
     """Give back the replica's devices, or its place among those who ask; it keeps its memory."""
 
     replica: ReplicaId
@@ -233,7 +238,7 @@ class StopReplica:
 
 
 @dataclass(frozen=True, slots=True)
-class ReleaseRoom:
+class ReleaseReservation:
     """Give the replica's room, or its place among those who ask, back."""
 
     replica: ReplicaId
@@ -264,13 +269,13 @@ class WakeAt:
 RareEffect = (
     Reject
     | Abort
-    | AskRoom
+    | RequestReservation
     | StartReplica
     | ParkReplica
     | UnparkReplica
-    | YieldRoom
+    | YieldDevices
     | StopReplica
-    | ReleaseRoom
+    | ReleaseReservation
     | RolledOut
     | RolledBack
 )
@@ -300,25 +305,25 @@ class NodeJoined:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RoomAsked:
+class ReservationRequested:
     """A fleet wants room for a replica."""
 
     replica: ReplicaId
     fleet: FleetId
     resources: Resources
-    is_modest: bool = False
+    is_low_priority: bool = False
     """It takes what nobody else wants, and has nobody go for it."""
 
 
 @dataclass(frozen=True, slots=True)
-class RoomReleased:
+class ReservationReleased:
     """The replica is gone, or its fleet no longer wants the room."""
 
     replica: ReplicaId
 
 
 @dataclass(frozen=True, slots=True)
-class RoomYielded:
+class DevicesYielded:
     """A parked replica needs no devices any more; its memory may be asked for at any time."""
 
     replica: ReplicaId
@@ -326,11 +331,11 @@ class RoomYielded:
     """What was on its devices and lies in the host's memory now, beside its own."""
 
 
-PlacementEvent = NodeJoined | RoomAsked | RoomReleased | RoomYielded | Ticked
+PlacementEvent = NodeJoined | ReservationRequested | ReservationReleased | DevicesYielded | Ticked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Grant:
+class Reservation:
     """The room that a replica holds."""
 
     replica: ReplicaId
@@ -341,14 +346,14 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
-class GrantRoom:
+class GrantReservation:
     """Tell the fleet that room is held."""
 
-    grant: Grant
+    reservation: Reservation
 
 
 @dataclass(frozen=True, slots=True)
-class RefuseRoom:
+class RefuseReservation:
     """Tell the fleet that no node can ever hold the replica."""
 
     replica: ReplicaId
@@ -356,11 +361,11 @@ class RefuseRoom:
 
 
 @dataclass(frozen=True, slots=True)
-class AskEviction:
+class RequestEviction:
     """Ask the victim's fleet to give its room up."""
 
     replica: ReplicaId
     reason: str
 
 
-PlacementEffect = GrantRoom | RefuseRoom | AskEviction | WakeAt
+PlacementEffect = GrantReservation | RefuseReservation | RequestEviction | WakeAt

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from coldspark.spec.scaling_rules import Histogram, Learned, Rule
-from coldspark.spec.scheduled_scaling import Window, check_windows
+from coldspark.spec.scheduled_scaling import ScheduledWindow, check_windows
 from coldspark.spec.warmth import Warmth
 
 DEFAULT_WAIT_VALUE = 10.0
@@ -69,7 +69,7 @@ class ScalePolicy:
     """0 starts a replica for every slot's worth of waiting work; 1 only one that pays its start."""
     failed_starts_max: int = 3
     """Failed starts in a row after which the endpoint says FAILED."""
-    windows: tuple[Window, ...] = ()
+    windows: tuple[ScheduledWindow, ...] = ()
     """Times of the week at which another floor holds; of those open, the highest floor wins."""
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from msgspec import Struct
 
-from coldspark.spec.strict_keys import nearest, refuse_unknown_keys
+from coldspark.spec.strict_keys import nearest_name, refuse_unknown_keys
 from coldspark.spec.units import parse_duration
 
 
@@ -161,18 +161,18 @@ RULES: tuple[type[Rule], ...] = (
 )
 
 
-Written = str | Mapping[str, object]
+WrittenRule = str | Mapping[str, object]
 """A rule's name, or a table of ``name`` and settings."""
 
 
-def name_of(rule: Rule | type[Rule]) -> str:
+def rule_name(rule: Rule | type[Rule]) -> str:
     """Return the name that people write."""
     return str(rule.__struct_config__.tag)
 
 
 def rule_names() -> tuple[str, ...]:
     """Return the names of all rules; the default is first."""
-    return tuple(name_of(kind) for kind in RULES)
+    return tuple(rule_name(kind) for kind in RULES)
 
 
 def setting_names(kind: type[Rule]) -> tuple[str, ...]:
@@ -180,7 +180,7 @@ def setting_names(kind: type[Rule]) -> tuple[str, ...]:
     return kind.__struct_fields__
 
 
-def read_rule(written: Written) -> Rule:
+def read_rule(written: WrittenRule) -> Rule:
     """Return the rule. Raises ValueError with the nearest known name."""
     name, settings = _parts(written)
     kind = _kind(name)
@@ -192,7 +192,7 @@ def read_rule(written: Written) -> Rule:
         raise ValueError(f"rule {name}: {what}") from None
 
 
-def read_rule_in_file(written: Written) -> str | dict[str, object]:
+def read_rule_in_file(written: WrittenRule) -> str | dict[str, object]:
     """Return a rule of a deploy file as the API takes it. Raises ValueError."""
     name, settings = _parts(written)
     kind = _kind(name)
@@ -207,13 +207,13 @@ def read_rule_in_file(written: Written) -> str | dict[str, object]:
 
 def write_rule(rule: Rule) -> str | dict[str, object]:
     """Return the name alone where all settings are the defaults, else a table of all of them."""
-    name = name_of(rule)
+    name = rule_name(rule)
     if rule == type(rule)():
         return name
     return {"name": name, **{key: getattr(rule, key) for key in setting_names(type(rule))}}
 
 
-def _parts(written: Written) -> tuple[str, dict[str, object]]:
+def _parts(written: WrittenRule) -> tuple[str, dict[str, object]]:
     if isinstance(written, str):
         return written, {}
     if not isinstance(written, Mapping) or not isinstance(written.get("name"), str):
@@ -224,11 +224,11 @@ def _parts(written: Written) -> tuple[str, dict[str, object]]:
 
 def _kind(name: str) -> type[Rule]:
     for kind in RULES:
-        if name_of(kind) == name:
+        if rule_name(kind) == name:
             return kind
     raise ValueError(f"there is no rule {name!r}: {_hint(name, rule_names())}")
 
 
 def _hint(word: str, known: Iterable[str]) -> str:
-    near = nearest(word, known)
+    near = nearest_name(word, known)
     return f"did you mean {near!r}?" if near else f"there is {', '.join(known)}"

@@ -13,7 +13,7 @@ _WORDS_MAX = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
+class ScheduledWindow:
     """From each time that ``cron`` names, for ``lasts_s``, the floor is ``replicas_min``."""
 
     cron: str
@@ -41,7 +41,7 @@ class Window:
                 f"window {self.cron!r}: max={most} must lie in {max(1, self.replicas_min)}..10000"
             )
 
-    def ceiling(self, policy_max: int) -> int:
+    def replicas_max_under(self, policy_max: int) -> int:
         """Return its ceiling under a policy with this maximum."""
         return policy_max if self.replicas_max is None else self.replicas_max
 
@@ -49,22 +49,22 @@ class Window:
         return f"window {self.cron} {self.time_zone}"
 
 
-def check_windows(windows: tuple[Window, ...], policy_max: int) -> None:
+def check_windows(windows: tuple[ScheduledWindow, ...], policy_max: int) -> None:
     """Refuse what a policy cannot hold. Raises ValueError."""
     if len(windows) > WINDOWS_MAX:
         raise ValueError(f"{len(windows)} windows: {WINDOWS_MAX} are the most")
     for window in windows:
-        if window.replicas_min > window.ceiling(policy_max):
+        if window.replicas_min > window.replicas_max_under(policy_max):
             raise ValueError(
                 f"window {window.cron!r}: min={window.replicas_min} is over max={policy_max}:"
                 " give the window a max, or raise the policy's"
             )
 
 
-def prevailing(windows: Iterable[Window], policy_max: int) -> Window | None:
+def effective_window(windows: Iterable[ScheduledWindow], policy_max: int) -> ScheduledWindow | None:
     """Return which of the windows that are open holds: the highest floor, then ceiling, wins."""
     return max(
         windows,
-        key=lambda window: (window.replicas_min, window.ceiling(policy_max)),
+        key=lambda window: (window.replicas_min, window.replicas_max_under(policy_max)),
         default=None,
     )

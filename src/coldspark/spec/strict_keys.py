@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
+def nearest_name(word: str, known: Iterable[str]) -> str | None:
     """Return the known word that a misspelt one most resembles, or None."""
     close = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
     return close[0] if close else None
@@ -16,6 +16,6 @@ def refuse_unknown_keys(table: Mapping[str, object], known: Iterable[str], where
     for key in table:
         if key in allowed:
             continue
-        near = nearest(key, allowed)
+        near = nearest_name(key, allowed)
         cure = f"did you mean {near!r}?" if near else f"there is {', '.join(sorted(allowed))}"
         raise ValueError(f"{where} has no key {key!r}: {cure}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
 
-from coldspark.spec.deployment_policy import ShiftPolicy
+from coldspark.spec.deployment_policy import DeploymentPolicy
 from coldspark.spec.multi_model import MultiModel
 from coldspark.spec.scale_policy import BATCH_SIZE_MAX as BATCH_SIZE_MAX
 from coldspark.spec.scale_policy import DEFAULT_WAIT_VALUE as DEFAULT_WAIT_VALUE
@@ -53,7 +53,7 @@ def fleet_id(endpoint: EndpointName, variant: VariantName) -> FleetId:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GpuAsk:
+class GpuRequest:
     """A wish for devices: ``count`` whole ones, or a ``fraction`` of one (by memory)."""
 
     type: str
@@ -78,7 +78,7 @@ class GpuAsk:
 class Resources:
     """What one replica holds. ``gpus`` are alternatives, the first that fits wins; none is CPU."""
 
-    gpus: tuple[GpuAsk, ...] = ()
+    gpus: tuple[GpuRequest, ...] = ()
     gpu_memory_bytes: int | None = None
     """Device memory that the model needs in all; None is unknown, and then not checked."""
     memory_bytes: int = GIB
@@ -126,7 +126,7 @@ OWN_REQUIREMENTS = "-r requirements.txt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Handler:
+class HandlerProgram:
     """A Python file with SageMaker's handler functions (``model_fn``, ``predict_fn``, …)."""
 
     kind: str = "handler"
@@ -174,7 +174,7 @@ class Command:
 class Spec:
     """All that makes a replica what it is. Immutable: a change makes a new revision."""
 
-    handler: Handler | None = None
+    handler: HandlerProgram | None = None
     command: Command | None = None
     code: str | None = None
     """The archive with the code, an artifact's id or ``s3://…``; a SageMaker model archive holds
@@ -214,7 +214,7 @@ class Spec:
         return frozenset(url for url in found if url is not None)
 
     @property
-    def runtime(self) -> Handler | Command:
+    def runtime(self) -> HandlerProgram | Command:
         """Return what runs: the handler or the command."""
         runtime = self.handler or self.command
         assert runtime is not None
@@ -361,7 +361,7 @@ class EndpointDefinition:
     """They get copies of requests, by their weight to that of the variants; nobody hears them."""
     capture: CaptureRule | None = None
     """Which requests and replies are written down."""
-    shift: ShiftPolicy | None = None
+    shift: DeploymentPolicy | None = None
     """How a change reaches callers. None: replica by replica, in place."""
     previous: "EndpointDefinition | None" = None
     """While a change is under way: what it replaces."""

@@ -57,7 +57,7 @@ STAGES: tuple[str, ...] = Waterfall.__struct_fields__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Marks:
+class RequestTimeline:
     """When a request passed each mark, in monotonic seconds; None: never passed."""
 
     started_s: float
@@ -73,7 +73,7 @@ class Marks:
     """The handler's own time as its process measured it."""
 
 
-def attribute(marks: Marks, start: StartTimeline | None) -> Waterfall:
+def to_waterfall(marks: RequestTimeline, start: StartTimeline | None) -> Waterfall:
     """Split the wall time of a request over its stages.
 
     ``start`` is the timeline of the replica that served it, or of the start it died waiting for.
@@ -100,7 +100,7 @@ def attribute(marks: Marks, start: StartTimeline | None) -> Waterfall:
     )
 
 
-def attribute_warm(
+def to_warm_waterfall(
     started_s: float, arrived_s: float, forwarded_s: float, answered_s: float, us: int | None
 ) -> Waterfall:
     """Split the wall time of a request that waited for no start, and whose reply leaves at once.
@@ -122,7 +122,7 @@ def attribute_warm(
     )
 
 
-def queued_for_batch(fall: Waterfall, waited_us: int) -> Waterfall:
+def with_batch_wait(fall: Waterfall, waited_us: int) -> Waterfall:
     """Count as queued what a request waited in its replica until its batch began.
 
     Worked number: forwarded to answered 9000, handler 6000 leaves unaccounted 3000; 2800 of them

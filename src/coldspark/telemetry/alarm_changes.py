@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from coldspark.spec.types import AlarmState
 from coldspark.telemetry import alarm_reasons
 from coldspark.telemetry.alarm_definition import AlarmDefinition
-from coldspark.telemetry.alarms_table import Happening, StoredAlarm
+from coldspark.telemetry.alarms_table import AlarmHistoryItem, StoredAlarm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,7 @@ class Alarm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class AlarmChange:
     """A change of an alarm's state, for those who are to hear of it."""
 
     alarm: Alarm
@@ -31,16 +31,16 @@ class Change:
     before: AlarmState
 
 
-Notify = Callable[[str, Change], Awaitable[None]]
+Notify = Callable[[str, AlarmChange], Awaitable[None]]
 """Tell an address (an action's ARN or URL) of a change, durably on return (see ``messages``).
 
 Raises NotFound for an address that nothing delivers to.
 """
 
 
-def moved_to(
+def change_state(
     before: StoredAlarm, state: AlarmState, reason: str, reason_data: str | None, now_ms: int
-) -> tuple[StoredAlarm, Happening | None]:
+) -> tuple[StoredAlarm, AlarmHistoryItem | None]:
     """Return an alarm put into a state, and what its history says; None if it was in it before."""
     is_change = state is not before.state
     after = replace(
@@ -53,7 +53,7 @@ def moved_to(
     )
     if not is_change:
         return after, None
-    happening = Happening(
+    happening = AlarmHistoryItem(
         alarm=before.name,
         at_ms=now_ms,
         kind="StateUpdate",

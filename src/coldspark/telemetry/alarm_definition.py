@@ -6,9 +6,9 @@ from msgspec import Struct
 from coldspark.errors import InvalidRequest
 from coldspark.platform.metric_ports import AlarmRule
 from coldspark.spec.types import AlarmState
-from coldspark.telemetry.alarm_rules import Missing, Test
+from coldspark.telemetry.alarm_rules import AlarmTest, MissingData
 from coldspark.telemetry.alarms_table import StoredAlarm
-from coldspark.telemetry.metric_queries import Query, Stat, refuse_queries
+from coldspark.telemetry.metric_queries import MetricQuery, MetricStatistic, refuse_queries
 
 _HIGH_RESOLUTION_S = (10, 20, 30)
 _LOOKED_AT_S_MAX = 86_400
@@ -17,7 +17,7 @@ _ONLY = "m"
 """Id of the one query of an alarm over one metric."""
 
 
-class Actions(Struct, frozen=True, kw_only=True):
+class AlarmActions(Struct, frozen=True, kw_only=True):
     """Addresses that hear of a change, by the new state."""
 
     ok: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ class AlarmDefinition(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An alarm: what is None was not given."""
 
     name: str
-    queries: tuple[Query, ...]
+    queries: tuple[MetricQuery, ...]
     """The one that is returned is watched."""
     is_expression: bool = False
     """It was given as queries, not as one metric."""
@@ -50,12 +50,12 @@ class AlarmDefinition(Struct, frozen=True, kw_only=True, omit_defaults=True):
     missing: str | None = None
     low_samples: str | None = None
     description: str | None = None
-    actions: Actions = Actions()
+    actions: AlarmActions = AlarmActions()
     is_acting: bool = True
     owner: str | None = None
 
     @property
-    def watched(self) -> Query:
+    def watched(self) -> MetricQuery:
         """Return the query whose values are compared."""
         return next(query for query in self.queries if query.is_returned)
 
@@ -69,14 +69,14 @@ class AlarmDefinition(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return watched.period_s or max(stats, default=60)
 
     @property
-    def test(self) -> Test:
+    def test(self) -> AlarmTest:
         """Return what the core decides by."""
-        return Test(
+        return AlarmTest(
             threshold=self.threshold,
             comparison=self.comparison,
             evaluation_periods=self.evaluation_periods,
             datapoints_to_alarm=self.datapoints_to_alarm or self.evaluation_periods,
-            missing=Missing(self.missing or "missing"),
+            missing=MissingData(self.missing or "missing"),
         )
 
     def refuse_if_invalid(self) -> None:
@@ -106,14 +106,14 @@ class AlarmDefinition(Struct, frozen=True, kw_only=True, omit_defaults=True):
             raise InvalidRequest(str(error)) from None
 
 
-def of_rule(rule: AlarmRule) -> AlarmDefinition:
+def from_rule(rule: AlarmRule) -> AlarmDefinition:
     """Return the alarm that a rule of the platform's own asks for."""
-    stat = Stat(
+    stat = MetricStatistic(
         metric=rule.metric, statistic=rule.statistic, period_s=rule.period_s, unit=rule.unit
     )
     return AlarmDefinition(
         name=rule.name,
-        queries=(Query(id=_ONLY, stat=stat),),
+        queries=(MetricQuery(id=_ONLY, stat=stat),),
         evaluation_periods=rule.evaluation_periods,
         datapoints_to_alarm=rule.datapoints_to_alarm,
         threshold=rule.threshold,
@@ -123,9 +123,9 @@ def of_rule(rule: AlarmRule) -> AlarmDefinition:
     )
 
 
-def single(stat: Stat) -> tuple[Query, ...]:
+def single_metric_query(stat: MetricStatistic) -> tuple[MetricQuery, ...]:
     """Return the query of an alarm over one metric."""
-    return (Query(id=_ONLY, stat=stat),)
+    return (MetricQuery(id=_ONLY, stat=stat),)
 
 
 def read_definition(stored: StoredAlarm) -> AlarmDefinition:
@@ -133,7 +133,7 @@ def read_definition(stored: StoredAlarm) -> AlarmDefinition:
     return msgspec.convert(stored.body, AlarmDefinition)
 
 
-def written(definition: AlarmDefinition) -> dict[str, object]:
+def encode_definition(definition: AlarmDefinition) -> dict[str, object]:
     """Return the body that is stored."""
     body: dict[str, object] = msgspec.to_builtins(definition)
     return body

@@ -2,22 +2,22 @@
 
 import json
 
-from coldspark.telemetry.alarm_changes import Change
+from coldspark.telemetry.alarm_changes import AlarmChange
 from coldspark.telemetry.alarm_definition import AlarmDefinition
-from coldspark.telemetry.alarm_reasons import moment
-from coldspark.telemetry.metric_queries import STATISTICS, Stat
+from coldspark.telemetry.alarm_reasons import format_time
+from coldspark.telemetry.metric_queries import STATISTICS, MetricStatistic
 
 _ACCOUNT, _REGION = "123456789012", "us-east-1"
 _ARN_REGION, _ARN_ACCOUNT, _ARN_PARTS = 3, 4, 6
 _STATISTIC_WORDS = {"SampleCount": "SAMPLE_COUNT"}
 
 
-def subject_of(change: Change) -> str:
+def subject_of(change: AlarmChange) -> str:
     """Return the notification's subject."""
     return f'{change.alarm.stored.state.value}: "{change.alarm.name}"'
 
 
-def message_of(address: str, change: Change) -> str:
+def message_of(address: str, change: AlarmChange) -> str:
     """Return the notification's message as JSON; region and account are those of the topic."""
     definition, stored = change.alarm.definition, change.alarm.stored
     parts = address.split(":")
@@ -28,10 +28,10 @@ def message_of(address: str, change: Change) -> str:
         "AlarmName": stored.name,
         "AlarmDescription": definition.description,
         "AWSAccountId": account,
-        "AlarmConfigurationUpdatedTimestamp": moment(stored.updated_ms),
+        "AlarmConfigurationUpdatedTimestamp": format_time(stored.updated_ms),
         "NewStateValue": stored.state.value,
         "NewStateReason": stored.reason,
-        "StateChangeTime": moment(stored.moved_ms),
+        "StateChangeTime": format_time(stored.moved_ms),
         "Region": region,
         "AlarmArn": f"arn:aws:cloudwatch:{region}:{account}:alarm:{stored.name}",
         "OldStateValue": change.before.value,
@@ -67,7 +67,7 @@ def _trigger(definition: AlarmDefinition) -> dict[str, object]:
     return {"Metrics": metrics} | trigger
 
 
-def _measured(stat: Stat) -> dict[str, object]:
+def _measured(stat: MetricStatistic) -> dict[str, object]:
     is_plain = stat.statistic in STATISTICS
     word = _STATISTIC_WORDS.get(stat.statistic, stat.statistic.upper())
     return {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from coldspark.spec.types import AlarmState
 from coldspark.telemetry.alarm_definition import AlarmDefinition
-from coldspark.telemetry.alarm_rules import Test
+from coldspark.telemetry.alarm_rules import AlarmTest
 from coldspark.telemetry.alarms_table import StoredAlarm
 
 _WORDS = {
@@ -20,16 +20,16 @@ _SHOWN_MAX = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Looked:
+class AlarmEvaluation:
     """What an evaluation saw."""
 
     points: Sequence[float | None]
     times: Sequence[int]
-    test: Test
+    test: AlarmTest
 
 
 def explain(
-    definition: AlarmDefinition, state: AlarmState, looked: Looked, now_ms: int
+    definition: AlarmDefinition, state: AlarmState, looked: AlarmEvaluation, now_ms: int
 ) -> tuple[str, str]:
     """Return the reason for a state, and its data as JSON."""
     known = [
@@ -39,8 +39,8 @@ def explain(
     ][-looked.test.evaluation_periods :]
     data = {
         "version": "1.0",
-        "queryDate": moment(now_ms),
-        "startDate": moment(known[0][0]) if known else None,
+        "queryDate": format_time(now_ms),
+        "startDate": format_time(known[0][0]) if known else None,
         "statistic": None if definition.watched.stat is None else definition.watched.stat.statistic,
         "period": definition.period_s,
         "recentDatapoints": [point for _, point in known],
@@ -50,7 +50,7 @@ def explain(
     return _sentence(state, known, looked.test), json.dumps(told)
 
 
-def _sentence(state: AlarmState, known: list[tuple[int, float]], test: Test) -> str:
+def _sentence(state: AlarmState, known: list[tuple[int, float]], test: AlarmTest) -> str:
     lacking = max(0, test.evaluation_periods - len(known))
     noun = "datapoint was" if lacking == 1 else "datapoints were"
     if not known:
@@ -83,7 +83,7 @@ def history_data(before: StoredAlarm, after: StoredAlarm) -> str:
     )
 
 
-def moment(at_ms: int) -> str:
+def format_time(at_ms: int) -> str:
     """Return a moment as CloudWatch's texts have it."""
     at = dt.datetime.fromtimestamp(at_ms / 1_000, dt.UTC)
     return f"{at:%Y-%m-%dT%H:%M:%S}.{at_ms % 1_000:03}+0000"

@@ -31,7 +31,7 @@ from operator import ge, gt, le, lt
 from coldspark.spec.types import AlarmState
 
 
-class Missing(StrEnum):
+class MissingData(StrEnum):
     """What a period without data counts as."""
 
     MISSING = "missing"
@@ -50,7 +50,7 @@ _MARGIN = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Test:
+class AlarmTest:
     """When an alarm alarms."""
 
     __test__ = False
@@ -62,7 +62,7 @@ class Test:
     """N."""
     datapoints_to_alarm: int
     """M."""
-    missing: Missing = Missing.MISSING
+    missing: MissingData = MissingData.MISSING
 
     def __post_init__(self) -> None:
         if not 1 <= self.datapoints_to_alarm <= self.evaluation_periods:
@@ -76,7 +76,7 @@ class Test:
             )
 
     @property
-    def periods_looked_at(self) -> int:
+    def periods_evaluated(self) -> int:
         """Return how many periods an evaluation needs: two more than N, as in AWS's examples."""
         return self.evaluation_periods + _MARGIN
 
@@ -85,7 +85,9 @@ class Test:
         return COMPARISONS[self.comparison](value, self.threshold)
 
 
-def evaluate(test: Test, points: Sequence[float | None], state: AlarmState) -> AlarmState:
+def evaluate_alarm(
+    test: AlarmTest, points: Sequence[float | None], state: AlarmState
+) -> AlarmState:
     """Return the state that follows ``state``.
 
     ``points`` are the newest periods' data points, oldest first, None where a period has none.
@@ -94,17 +96,17 @@ def evaluate(test: Test, points: Sequence[float | None], state: AlarmState) -> A
     wanted, newest = test.datapoints_to_alarm, known[-test.evaluation_periods :]
     lacking = test.evaluation_periods - len(newest)
     breaching = sum(newest)
-    if lacking and test.missing is Missing.BREACHING:
+    if lacking and test.missing is MissingData.BREACHING:
         breaching += lacking
     if breaching >= wanted:
         return AlarmState.ALARM
-    if not lacking or test.missing in (Missing.BREACHING, Missing.NOT_BREACHING):
+    if not lacking or test.missing in (MissingData.BREACHING, MissingData.NOT_BREACHING):
         return AlarmState.OK
     if not known:
-        return AlarmState.INSUFFICIENT_DATA if test.missing is Missing.MISSING else state
+        return AlarmState.INSUFFICIENT_DATA if test.missing is MissingData.MISSING else state
     if not all(known):
         return AlarmState.OK
-    if test.missing is Missing.IGNORE:
+    if test.missing is MissingData.IGNORE:
         return state
     return AlarmState.ALARM if _oldest_age(points) >= wanted else AlarmState.OK
 

@@ -19,13 +19,23 @@ from coldspark.spec.types import AlarmState
 from coldspark.tasks import Tasks
 from coldspark.telemetry import alarm_reasons
 from coldspark.telemetry import alarms_table as disk
-from coldspark.telemetry.alarm_changes import Alarm, Change, Notify, moved_to
-from coldspark.telemetry.alarm_definition import AlarmDefinition, of_rule, read_definition, written
-from coldspark.telemetry.alarm_rules import evaluate
-from coldspark.telemetry.alarms_table import Happening, HistoryQuestion, StoredAlarm
+from coldspark.telemetry.alarm_changes import Alarm, AlarmChange, Notify, change_state
+from coldspark.telemetry.alarm_definition import (
+    AlarmDefinition,
+    encode_definition,
+    from_rule,
+    read_definition,
+)
+from coldspark.telemetry.alarm_rules import evaluate_alarm
+from coldspark.telemetry.alarms_table import AlarmHistoryItem, AlarmHistoryQuery, StoredAlarm
 from coldspark.telemetry.metric_math import Series
-from coldspark.telemetry.metric_queries import STATISTICS, Query, Span, answer
-from coldspark.telemetry.metric_service import MetricKeeper
+from coldspark.telemetry.metric_queries import (
+    STATISTICS,
+    MetricQuery,
+    MetricTimeRange,
+    evaluate_queries,
+)
+from coldspark.telemetry.metric_service import MetricService
 
 _log = logging.getLogger(__name__)
 
@@ -39,17 +49,17 @@ _COUNT_ID = "sampleCount"
 _SAMPLES_MIN = 10 * (1 - 1e-9)
 
 
-async def _tell_nobody(address: str, change: Change) -> None:
+async def _tell_nobody(address: str, change: AlarmChange) -> None:
     raise NotFound(f"nothing is configured that delivers to {address}")
 
 
-class AlarmKeeper:
+class AlarmService:
     """Implements ``Alarms``. All calls are made on the event loop's thread."""
 
     def __init__(
         self,
         database: Database,
-        metrics: MetricKeeper,
+        metrics: MetricService,
         *,
         wall_ms: Callable[[], int],
         notify: Notify = _tell_nobody,
@@ -68,7 +78,7 @@ class AlarmKeeper:
         """Up to when alarms were looked at."""
         self._turn = asyncio.Lock()
 
-    def deliver(self, mark: str, notify: Notify) -> None:
+    def add_action_handler(self, mark: str, notify: Notify) -> None:
         """Let ``notify`` do what actions say whose address has this mark in it."""
         self._deliverers[mark] = notify
 
@@ -86,7 +96,7 @@ class AlarmKeeper:
 
     async def put(self, rule: AlarmRule) -> None:
         """Create or replace an alarm; durable on return."""
-        await self.define(of_rule(rule))
+        await self.define(from_rule(rule))
 
     async def define(self, definition: AlarmDefinition) -> None:
         """Create or replace an alarm; one that was there keeps its state. Raises InvalidRequest."""
@@ -103,7 +113,7 @@ class AlarmKeeper:
         now_ms = self._wall_ms()
         stored = StoredAlarm(
             name=definition.name,
-            body=written(definition),
+            body=encode_definition(definition),
             state=AlarmState.INSUFFICIENT_DATA,
             reason="Unchecked: Initial alarm creation",
             reason_data=None,
@@ -122,7 +132,7 @@ class AlarmKeeper:
                 state_ms=old.state_ms,
                 moved_ms=old.moved_ms,
             )
-        happening = Happening(
+        happening = AlarmHistoryItem(
             alarm=stored.name,
             at_ms=now_ms,
             kind="ConfigurationUpdate",
@@ -151,7 +161,7 @@ class AlarmKeeper:
         async with self._turn:
             known = [name for name in dict.fromkeys(names) if name in self._alarms]
             if known:
-                await self._database.run(disk.drop_alarms, known, self._wall_ms())
+                await self._database.run(disk.delete_alarms, known, self._wall_ms())
                 for name in known:
                     del self._alarms[name]
 
@@ -188,26 +198,26 @@ class AlarmKeeper:
         async with self._turn:
             await self._move(self.alarm(name), state, reason, reason_data)
 
-    async def set_acting(self, names: Sequence[str], is_acting: bool) -> None:
+    async def set_actions_enabled(self, names: Sequence[str], is_acting: bool) -> None:
         """Let alarms act, or not. Names that are not there are passed over, as AWS does."""
         async with self._turn:
             for name in names:
                 alarm = self._alarms.get(name)
                 if alarm is None or alarm.definition.is_acting == is_acting:
                     continue
-                definition = replace_acting(alarm.definition, is_acting)
+                definition = with_actions_enabled(alarm.definition, is_acting)
                 await self._store(definition, alarm)
 
-    async def history(self, asked: HistoryQuestion) -> list[Happening]:
+    async def history(self, asked: AlarmHistoryQuery) -> list[AlarmHistoryItem]:
         """Return what happened to alarms, also to those that are gone."""
         return await self._database.run(disk.find_history, asked)
 
-    def next_look_ms(self, now_ms: int) -> int | None:
+    def next_evaluation_ms(self, now_ms: int) -> int | None:
         """Return when the next period of an alarm ends; None without alarms."""
         periods = {alarm.definition.period_s * 1_000 for alarm in self._alarms.values()}
         return min((now_ms // one * one + one for one in periods), default=None)
 
-    async def look(self, now_ms: int) -> None:
+    async def evaluate_due(self, now_ms: int) -> None:
         """Evaluate every alarm of which a period ended since the last look."""
         since_ms, self._looked_ms = self._looked_ms, max(now_ms, self._looked_ms)
         for name in list(self._alarms):
@@ -230,16 +240,20 @@ class AlarmKeeper:
     async def _evaluate(self, alarm: Alarm, edge_ms: int) -> None:
         definition = alarm.definition
         test, period_ms = definition.test, definition.period_s * 1_000
-        span = Span(start_ms=edge_ms - test.periods_looked_at * period_ms, end_ms=edge_ms)
-        found = await answer(self._metrics, (*definition.queries, *_counts(definition)), span)
+        span = MetricTimeRange(
+            start_ms=edge_ms - test.periods_evaluated * period_ms, end_ms=edge_ms
+        )
+        found = await evaluate_queries(
+            self._metrics, (*definition.queries, *_counts(definition)), span
+        )
         values: Series = found[definition.watched.id][1]
         if _is_thin(definition, found.get(_COUNT_ID, (0, {}))[1]):
             return
         times = range(span.start_ms, span.end_ms, period_ms)
         points = [values.get(at_ms) for at_ms in times]
-        state = evaluate(test, points, alarm.stored.state)
+        state = evaluate_alarm(test, points, alarm.stored.state)
         if state is not alarm.stored.state:
-            looked = alarm_reasons.Looked(points=points, times=times, test=test)
+            looked = alarm_reasons.AlarmEvaluation(points=points, times=times, test=test)
             reason, data = alarm_reasons.explain(definition, state, looked, self._wall_ms())
             await self._move(alarm, state, reason, data)
 
@@ -248,14 +262,14 @@ class AlarmKeeper:
     ) -> None:
         """Write a state down, then tell of it."""
         before = alarm.stored
-        stored, happening = moved_to(before, state, reason, reason_data, self._wall_ms())
+        stored, happening = change_state(before, state, reason, reason_data, self._wall_ms())
         await self._database.run(disk.put_alarm, stored, happening)
         moved = replace(alarm, stored=stored)
         self._alarms[alarm.name] = moved
         if happening is not None:
-            await self._tell(Change(alarm=moved, before=before.state))
+            await self._tell(AlarmChange(alarm=moved, before=before.state))
 
-    async def _tell(self, change: Change) -> None:
+    async def _tell(self, change: AlarmChange) -> None:
         """Let everybody hear of a change that was written down, and do what actions say."""
         alarm, stored = change.alarm, change.alarm.stored
         _log.info("alarm %s: %s to %s: %s", alarm.name, change.before, stored.state, stored.reason)
@@ -270,7 +284,7 @@ class AlarmKeeper:
         for address in alarm.definition.actions.of(stored.state):
             await self._act(address, change)
 
-    async def _act(self, address: str, change: Change) -> None:
+    async def _act(self, address: str, change: AlarmChange) -> None:
         summary, trouble = f"Successfully executed action {address}", None
         marked = (one for mark, one in self._deliverers.items() if mark in address)
         try:
@@ -284,21 +298,21 @@ class AlarmKeeper:
         }
         if trouble:
             data["error"] = trouble
-        happening = Happening(
+        happening = AlarmHistoryItem(
             alarm=change.alarm.name,
             at_ms=self._wall_ms(),
             kind="Action",
             summary=summary,
             data=json.dumps(data),
         )
-        await self._database.run(disk.add_happening, happening)
+        await self._database.run(disk.add_history_item, happening)
 
     async def _look_for_ever(self) -> None:
         while True:
             self._changed.clear()
             now_ms = self._wall_ms()
             # From the last look on: an edge in the time that a look took is not missed.
-            edge_ms = self.next_look_ms(self._looked_ms)
+            edge_ms = self.next_evaluation_ms(self._looked_ms)
             if edge_ms is None:
                 await self._changed.wait()
                 self._looked_ms = self._wall_ms()
@@ -309,23 +323,23 @@ class AlarmKeeper:
                     # A new alarm may have a shorter period.
                     await self._changed.wait()
             except TimeoutError:
-                await self.look(self._wall_ms())
+                await self.evaluate_due(self._wall_ms())
                 await self._drop_old()
 
     async def _drop_old(self) -> None:
         try:
             before_ms = self._wall_ms() - _HISTORY_MS
-            await self._database.run(disk.drop_history, before_ms, _ROWS_MAX)
+            await self._database.run(disk.prune_history, before_ms, _ROWS_MAX)
         except Exception:  # noqa: BLE001
             _log.exception("alarms: old history could not be dropped")
 
 
-def _counts(definition: AlarmDefinition) -> tuple[Query, ...]:
+def _counts(definition: AlarmDefinition) -> tuple[MetricQuery, ...]:
     """Return what else to ask where percentiles of few samples are not to count."""
     stat = definition.watched.stat
     if definition.low_samples != "ignore" or stat is None or stat.statistic in STATISTICS:
         return ()
-    return (Query(id=_COUNT_ID, stat=with_fields(stat, statistic="SampleCount")),)
+    return (MetricQuery(id=_COUNT_ID, stat=with_fields(stat, statistic="SampleCount")),)
 
 
 def _is_thin(definition: AlarmDefinition, samples: Series) -> bool:
@@ -342,7 +356,7 @@ def _is_thin(definition: AlarmDefinition, samples: Series) -> bool:
     return min(samples.values()) * rest < _SAMPLES_MIN
 
 
-def replace_acting(definition: AlarmDefinition, is_acting: bool) -> AlarmDefinition:
+def with_actions_enabled(definition: AlarmDefinition, is_acting: bool) -> AlarmDefinition:
     """Return the same alarm, acting or not."""
     return with_fields(definition, is_acting=is_acting)
 

@@ -32,7 +32,7 @@ class StoredAlarm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Happening:
+class AlarmHistoryItem:
     """One item of an alarm's history."""
 
     alarm: str
@@ -50,7 +50,9 @@ def load_alarms(connection: Connection) -> list[StoredAlarm]:
     return [_read(row) for row in connection.execute(select(alarms).order_by(alarms.c.name))]
 
 
-def put_alarm(connection: Connection, alarm: StoredAlarm, happening: Happening | None) -> None:
+def put_alarm(
+    connection: Connection, alarm: StoredAlarm, happening: AlarmHistoryItem | None
+) -> None:
     """Store or replace an alarm, and write down why."""
     row = {
         "name": alarm.name,
@@ -66,21 +68,21 @@ def put_alarm(connection: Connection, alarm: StoredAlarm, happening: Happening |
     if changed.rowcount == 0:
         connection.execute(insert(alarms).values(row))
     if happening is not None:
-        add_happening(connection, happening)
+        add_history_item(connection, happening)
 
 
-def drop_alarms(connection: Connection, names: Sequence[str], now_ms: int) -> None:
+def delete_alarms(connection: Connection, names: Sequence[str], now_ms: int) -> None:
     """Delete alarms. Their history stays until its time is over."""
     for name in names:
         connection.execute(delete(alarms).where(alarms.c.name == name))
         summary = f'Alarm "{name}" deleted'
-        happening = Happening(
+        happening = AlarmHistoryItem(
             alarm=name, at_ms=now_ms, kind="ConfigurationUpdate", summary=summary, data="{}"
         )
-        add_happening(connection, happening)
+        add_history_item(connection, happening)
 
 
-def add_happening(connection: Connection, happening: Happening) -> None:
+def add_history_item(connection: Connection, happening: AlarmHistoryItem) -> None:
     """Write down what happened; of each alarm the newest are kept."""
     row = {
         "alarm": happening.alarm,
@@ -99,7 +101,7 @@ def add_happening(connection: Connection, happening: Happening) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryQuestion:
+class AlarmHistoryQuery:
     """Which items: None leaves a side open."""
 
     alarm: str | None = None
@@ -112,7 +114,7 @@ class HistoryQuestion:
     limit: int = 100
 
 
-def find_history(connection: Connection, asked: HistoryQuestion) -> list[Happening]:
+def find_history(connection: Connection, asked: AlarmHistoryQuery) -> list[AlarmHistoryItem]:
     """Return what happened, newest first unless asked otherwise."""
     table = alarm_history.c
     query = select(alarm_history).limit(asked.limit)
@@ -128,10 +130,10 @@ def find_history(connection: Connection, asked: HistoryQuestion) -> list[Happeni
     if asked.after_id is not None:
         after = asked.after_id
         query = query.where(table.id > after if asked.is_ascending else table.id < after)
-    return [Happening(**row._mapping) for row in connection.execute(query)]
+    return [AlarmHistoryItem(**row._mapping) for row in connection.execute(query)]
 
 
-def drop_history(connection: Connection, before_ms: int, rows_max: int) -> int:
+def prune_history(connection: Connection, before_ms: int, rows_max: int) -> int:
     """Delete what happened long ago; return how many items went."""
     table = alarm_history.c
     old = select(table.id).where(table.at_ms < before_ms).limit(rows_max)

@@ -18,9 +18,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from coldspark.telemetry.metrics_table import Entry, SeriesKey
+from coldspark.telemetry.metrics_table import MetricRow, SeriesKey
 from coldspark.telemetry.usage_metrics import Row
-from coldspark.telemetry.value_sketch import Measured
+from coldspark.telemetry.value_sketch import ValueSketch
 
 NAMESPACE = "AWS/SageMaker"
 
@@ -48,7 +48,7 @@ SPELLINGS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class VariantContext:
     """What a line does not say: how a variant stands now."""
 
     serving: int
@@ -59,19 +59,21 @@ class Standing:
     """It is measured under its own name alone."""
 
 
-Standings = Mapping[tuple[str, str], Standing]
+VariantContexts = Mapping[tuple[str, str], VariantContext]
 """By endpoint and variant."""
 
 
-def fold(counts: Sequence[Row], times: Sequence[Row], standings: Standings) -> Iterable[Entry]:
+def fold(
+    counts: Sequence[Row], times: Sequence[Row], standings: VariantContexts
+) -> Iterable[MetricRow]:
     """Return what lines measured, by variant, metric and minute."""
-    periods: defaultdict[tuple[str, str, int], defaultdict[str, Measured]]
-    periods = defaultdict(lambda: defaultdict(Measured))
+    periods: defaultdict[tuple[str, str, int], defaultdict[str, ValueSketch]]
+    periods = defaultdict(lambda: defaultdict(ValueSketch))
     for row in counts:
         standing = standings.get((row.endpoint, row.variant))
         _count(periods[row.endpoint, row.variant, row.at_ms], row, standing)
     for metric, endpoint, variant, at_ms, value, *summary in times:
-        periods[endpoint, variant, at_ms][metric].add_near(value, *summary)
+        periods[endpoint, variant, at_ms][metric].add_rounded(value, *summary)
     for (endpoint, variant, at_ms), metrics in periods.items():
         standing = standings.get((endpoint, variant))
         is_component = standing is not None and standing.is_component
@@ -80,7 +82,7 @@ def fold(counts: Sequence[Row], times: Sequence[Row], standings: Standings) -> I
             key = SeriesKey(
                 namespace=NAMESPACE, name=metric, dimensions=dimensions, unit=UNITS[metric]
             )
-            yield Entry(key=key, resolution_s=60, at_ms=at_ms, measured=measured)
+            yield MetricRow(key=key, resolution_s=60, at_ms=at_ms, measured=measured)
 
 
 def dimensions_of(
@@ -92,7 +94,9 @@ def dimensions_of(
     return (("EndpointName", endpoint), ("VariantName", variant))
 
 
-def _count(period: defaultdict[str, Measured], row: Row, standing: Standing | None) -> None:
+def _count(
+    period: defaultdict[str, ValueSketch], row: Row, standing: VariantContext | None
+) -> None:
     serving = max(1, row.replicas, 0 if standing is None else standing.serving)
     period["Invocations"].add(1.0, row.requests)
     is_component = standing is not None and standing.is_component
@@ -109,7 +113,7 @@ def _count(period: defaultdict[str, Measured], row: Row, standing: Standing | No
             period[name.format("")].add(1.0, row.requests - row.cold)
 
 
-def _share(measured: Measured, ones: int, requests: int) -> None:
+def _share(measured: ValueSketch, ones: int, requests: int) -> None:
     """Take 1 of some requests, and 0 of the others."""
     if ones:
         measured.add(1.0, ones)

@@ -8,19 +8,19 @@ BEFORE_ALL: Position = (0, 0, -1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class TimeRange:
     """A stretch of time: ``start_ms <= t < end_ms``."""
 
     start_ms: int = 0
     end_ms: int | None = None
 
-    def after(self, start_ms: int) -> "Span":
+    def after(self, start_ms: int) -> "TimeRange":
         """Return what of it is not before a moment."""
-        return Span(start_ms=max(self.start_ms, start_ms), end_ms=self.end_ms)
+        return TimeRange(start_ms=max(self.start_ms, start_ms), end_ms=self.end_ms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
+class ReadLimits:
     """How much of a stream or a group is read at once."""
 
     events: int

@@ -14,7 +14,7 @@ from coldspark.spec.types import EndpointName
 from coldspark.tasks import Tasks
 from coldspark.telemetry.log_records import LogGroup
 from coldspark.telemetry.logs_table import LogEvents
-from coldspark.telemetry.replica_log_files import LogFiles
+from coldspark.telemetry.replica_log_files import ReplicaLogFiles
 
 _log = logging.getLogger(__name__)
 ENDPOINTS = "/aws/sagemaker/Endpoints/"
@@ -29,14 +29,16 @@ class LogStore:
     """Callers' own logs and replicas' files."""
 
     events: LogEvents
-    files: LogFiles
+    files: ReplicaLogFiles
     on_dropped: Callable[[], None] = lambda: None
     """Called when a group or stream was deleted: its events can go."""
 
     @classmethod
     def of(cls, database: Database, directory: Path) -> "LogStore":
         """Return the logs in a database and in a directory of log files."""
-        return cls(LogEvents(database, clock.wall_ms), LogFiles(directory, clock.monotonic_s))
+        return cls(
+            LogEvents(database, clock.wall_ms), ReplicaLogFiles(directory, clock.monotonic_s)
+        )
 
 
 def endpoint_of(group: str) -> str | None:
@@ -45,7 +47,7 @@ def endpoint_of(group: str) -> str | None:
     return name if name and name != group and "/" not in name else None
 
 
-def living(platform: Platform, endpoint: str) -> frozenset[str]:
+def living_streams(platform: Platform, endpoint: str) -> frozenset[str]:
     """Return the streams of an endpoint that its replicas still write."""
     try:
         view = platform.endpoint(EndpointName(endpoint))
@@ -113,7 +115,7 @@ class LogRetention:
         for stream in streams:
             # Asked anew for each: a replica may have come since.
             is_old = stream.last_ms is None or stream.last_ms < until_ms
-            if is_old and stream.name not in living(self._platform, endpoint):
+            if is_old and stream.name not in living_streams(self._platform, endpoint):
                 await asyncio.to_thread(self._store.files.remove, endpoint, stream.name)
 
     async def _enforce_for_ever(self) -> None:

@@ -23,7 +23,14 @@ from coldspark.database import schema
 from coldspark.database.database import Database
 from coldspark.database.dialect import insert_rows, total, utf8_bytes
 from coldspark.errors import AlreadyExists, NotFound
-from coldspark.telemetry.log_records import Bounds, LogEvent, LogGroup, LogStream, Position, Span
+from coldspark.telemetry.log_records import (
+    LogEvent,
+    LogGroup,
+    LogStream,
+    Position,
+    ReadLimits,
+    TimeRange,
+)
 
 EVENT_OVERHEAD_BYTES = 26
 """What an event counts besides its text, as on AWS."""
@@ -87,8 +94,8 @@ class LogEvents:
     async def page(
         self,
         stream: LogStream,
-        span: Span,
-        bounds: Bounds,
+        span: TimeRange,
+        bounds: ReadLimits,
         *,
         after: Position | None = None,
         before: Position | None = None,
@@ -97,7 +104,7 @@ class LogEvents:
         return await self._database.run(_page, stream, span, bounds, after, before)
 
     async def scan(
-        self, group: LogGroup, span: Span, bounds: Bounds, after: Position
+        self, group: LogGroup, span: TimeRange, bounds: ReadLimits, after: Position
     ) -> list[tuple[int, LogEvent]]:
         """Return the events of all streams that come next, each with its stream's id."""
         return await self._database.run(_scan, group.id, span, bounds, after)
@@ -231,8 +238,8 @@ def _stored_bytes(connection: Connection) -> int:
 def _page(
     connection: Connection,
     stream: LogStream,
-    span: Span,
-    bounds: Bounds,
+    span: TimeRange,
+    bounds: ReadLimits,
     after: Position | None,
     before: Position | None,
 ) -> list[LogEvent]:
@@ -251,7 +258,7 @@ def _page(
 
 
 def _scan(
-    connection: Connection, group: int, span: Span, bounds: Bounds, after: Position
+    connection: Connection, group: int, span: TimeRange, bounds: ReadLimits, after: Position
 ) -> list[tuple[int, LogEvent]]:
     table = _EVENTS.c
     place = tuple_(table.at_ms, table.id)
@@ -266,7 +273,9 @@ def _scan(
     return _taken(connection, ordered, bounds)
 
 
-def _taken(connection: Connection, wanted: object, bounds: Bounds) -> list[tuple[int, LogEvent]]:
+def _taken(
+    connection: Connection, wanted: object, bounds: ReadLimits
+) -> list[tuple[int, LogEvent]]:
     """Read rows one by one until the bound in bytes; the first is always taken."""
     found: list[tuple[int, LogEvent]] = []
     size_bytes = 0

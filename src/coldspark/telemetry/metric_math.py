@@ -50,12 +50,8 @@ _NAME = re.compile(r"[A-Za-z_]\w*")
 _SIGN = re.compile(r"[-+*/^()\[\],<>=!&|]+")
 
 
-class CannotCompute(ExpressionError):
-    """Say what in an expression is not understood, and what would be."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
+class EvaluationContext:
     """What an expression is computed over."""
 
     series: Mapping[str, Series]
@@ -67,7 +63,7 @@ class Frame:
     period_s: int
 
 
-Node: TypeAlias = Callable[[Frame], Value]
+Node: TypeAlias = Callable[[EvaluationContext], Value]
 _Infix: TypeAlias = Infix[Node]
 
 
@@ -85,7 +81,7 @@ class Expression:
 def parse(text: str) -> Expression:
     """Understand an expression. Raises CannotCompute."""
     if len(text) > EXPRESSION_CHARS_MAX:
-        raise CannotCompute(f"it is longer than {EXPRESSION_CHARS_MAX} characters")
+        raise ExpressionError(f"it is longer than {EXPRESSION_CHARS_MAX} characters")
     reader = _Reader(text)
     reader.skip()
     if not reader.next:
@@ -106,7 +102,7 @@ class _Reader(Cursor):
         self.uses_all = False
 
     def refuse(self, why: str) -> Never:
-        raise CannotCompute(why)
+        raise ExpressionError(why)
 
     def refuse_next(self) -> Never:
         """Refuse what comes next: it has no place there, or in no expression."""
@@ -164,9 +160,9 @@ class _Reader(Cursor):
             self.refuse(f"{word} is neither the id of a query nor a function with (…)")
         self.names.add(word)
 
-        def look(frame: Frame) -> Value:
+        def look(frame: EvaluationContext) -> Value:
             if word not in frame.series:
-                raise CannotCompute(f"there is no query with the id {word!r}")
+                raise ExpressionError(f"there is no query with the id {word!r}")
             return frame.series[word]
 
         return look
@@ -217,7 +213,7 @@ def _apart(work: Callable[[float, float], float], left: Value, right: Value) -> 
 
 def _series(value: Value) -> Series:
     if not isinstance(value, dict):
-        raise CannotCompute("a metric is needed where a number or an array of metrics is")
+        raise ExpressionError("a metric is needed where a number or an array of metrics is")
     return value
 
 
@@ -263,7 +259,7 @@ _INFIXES: Mapping[str, _Infix] = {
 
 def _one(name: str, arguments: list[Node]) -> Node:
     if len(arguments) != 1:
-        raise CannotCompute(f"{name} takes 1 argument, not {len(arguments)}")
+        raise ExpressionError(f"{name} takes 1 argument, not {len(arguments)}")
     return arguments[0]
 
 
@@ -273,14 +269,14 @@ def _over(name: str, work: Callable[[Sequence[float]], float]) -> Callable[[list
     def build(arguments: list[Node]) -> Node:
         inner = _one(name, arguments)
 
-        def compute(frame: Frame) -> Value:
+        def compute(frame: EvaluationContext) -> Value:
             value = inner(frame)
             if isinstance(value, list):
                 times = sorted({at for one in value for at in one})
                 return {at: work([one[at] for one in value if at in one]) for at in times}
             if isinstance(value, dict):
                 return work(list(value.values())) if value else math.nan
-            raise CannotCompute(f"{name} needs a metric or an array of metrics")
+            raise ExpressionError(f"{name} needs a metric or an array of metrics")
 
         return compute
 
@@ -301,13 +297,13 @@ def _along(name: str, work: Callable[[Series], Series]) -> Callable[[list[Node]]
     def build(arguments: list[Node]) -> Node:
         inner = _one(name, arguments)
 
-        def compute(frame: Frame) -> Value:
+        def compute(frame: EvaluationContext) -> Value:
             value = inner(frame)
             if isinstance(value, list):
                 return [work(one) for one in value]
             if isinstance(value, dict):
                 return work(value)
-            raise CannotCompute(f"{name} needs a metric or an array of metrics")
+            raise ExpressionError(f"{name} needs a metric or an array of metrics")
 
         return compute
 
@@ -317,10 +313,10 @@ def _along(name: str, work: Callable[[Series], Series]) -> Callable[[list[Node]]
 def _time_series(arguments: list[Node]) -> Node:
     inner = _one("TIME_SERIES", arguments)
 
-    def compute(frame: Frame) -> Value:
+    def compute(frame: EvaluationContext) -> Value:
         value = inner(frame)
         if isinstance(value, dict | list):
-            raise CannotCompute("TIME_SERIES makes a series of a number, not of a metric")
+            raise ExpressionError("TIME_SERIES makes a series of a number, not of a metric")
         return dict.fromkeys(frame.times, value)
 
     return compute
@@ -328,13 +324,13 @@ def _time_series(arguments: list[Node]) -> Node:
 
 def _if(arguments: list[Node]) -> Node:
     if len(arguments) not in (2, 3):
-        raise CannotCompute(f"IF takes 2 or 3 arguments, not {len(arguments)}")
+        raise ExpressionError(f"IF takes 2 or 3 arguments, not {len(arguments)}")
 
-    def compute(frame: Frame) -> Value:
+    def compute(frame: EvaluationContext) -> Value:
         condition, then, *rest = (node(frame) for node in arguments)
         otherwise: Value = rest[0] if rest else {}
         if isinstance(condition, list):
-            raise CannotCompute("IF needs a metric or a number as its condition")
+            raise ExpressionError("IF needs a metric or a number as its condition")
         if not isinstance(condition, dict):
             return then if condition else otherwise
         chosen = ((at, then if is_true else otherwise) for at, is_true in condition.items())
@@ -346,12 +342,12 @@ def _if(arguments: list[Node]) -> Node:
 
 def _at(value: Value, at: int) -> float | None:
     if isinstance(value, list):
-        raise CannotCompute("IF chooses between metrics and numbers, not arrays")
+        raise ExpressionError("IF chooses between metrics and numbers, not arrays")
     return value.get(at) if isinstance(value, dict) else value
 
 
 def _filled(inner: Node, way: str | None, filling: Node | None) -> Node:
-    def one(series: Series, frame: Frame) -> Series:
+    def one(series: Series, frame: EvaluationContext) -> Series:
         if way == "REPEAT":
             return _repeated(series, frame.times)
         if way == "LINEAR":
@@ -361,7 +357,7 @@ def _filled(inner: Node, way: str | None, filling: Node | None) -> Node:
         filled = ((at, series[at] if at in series else _at(value, at)) for at in frame.times)
         return {at: number for at, number in filled if number is not None}
 
-    def compute(frame: Frame) -> Value:
+    def compute(frame: EvaluationContext) -> Value:
         value = inner(frame)
         if isinstance(value, list):
             return [one(series, frame) for series in value]
@@ -393,7 +389,7 @@ def _linear(series: Series, times: Sequence[int]) -> Series:
 
 def _metrics(arguments: list[Node]) -> Node:
     if arguments:
-        raise CannotCompute("METRICS takes no argument here: it stands for all metrics")
+        raise ExpressionError("METRICS takes no argument here: it stands for all metrics")
     return lambda frame: [frame.series[name] for name in frame.metrics]
 
 

@@ -11,8 +11,14 @@ from msgspec import Struct
 
 from coldspark.errors import InvalidRequest
 from coldspark.platform.metric_ports import Metric, Period
-from coldspark.telemetry.metric_math import CannotCompute, Expression, Frame, Series, parse
-from coldspark.telemetry.metric_service import MetricKeeper
+from coldspark.telemetry.expressions import ExpressionError
+from coldspark.telemetry.metric_math import (
+    EvaluationContext,
+    Expression,
+    Series,
+    parse,
+)
+from coldspark.telemetry.metric_service import MetricService
 from coldspark.telemetry.value_sketch import percentile
 
 STATISTICS = ("SampleCount", "Average", "Sum", "Minimum", "Maximum")
@@ -21,7 +27,7 @@ POINTS_MAX = 100_000
 """Periods between start and end that one question may span."""
 
 
-class Stat(Struct, frozen=True, kw_only=True):
+class MetricStatistic(Struct, frozen=True, kw_only=True):
     """A statistic of a metric."""
 
     metric: Metric
@@ -31,11 +37,11 @@ class Stat(Struct, frozen=True, kw_only=True):
     """None: whatever it was measured in."""
 
 
-class Query(Struct, frozen=True, kw_only=True):
+class MetricQuery(Struct, frozen=True, kw_only=True):
     """One question, known to the others by its id."""
 
     id: str
-    stat: Stat | None = None
+    stat: MetricStatistic | None = None
     expression: str | None = None
     period_s: int | None = None
     """Of an expression; None takes that of its metrics."""
@@ -87,14 +93,14 @@ def value_of(period: Period, statistic: str) -> float | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class MetricTimeRange:
     """From when to when: ``start_ms <= t < end_ms``."""
 
     start_ms: int
     end_ms: int
 
 
-def refuse_queries(queries: Sequence[Query]) -> None:
+def refuse_queries(queries: Sequence[MetricQuery]) -> None:
     """Raise InvalidRequest for questions that cannot be answered whatever the data."""
     ids = {query.id for query in queries}
     for query in queries:
@@ -105,22 +111,22 @@ def refuse_queries(queries: Sequence[Query]) -> None:
     _ordered(queries)
 
 
-def _understood(query: Query, ids: set[str]) -> Expression:
+def _understood(query: MetricQuery, ids: set[str]) -> Expression:
     text = query.expression or ""
     try:
         expression = parse(text)
         unknown = sorted(expression.names - ids)
         if unknown:
-            raise CannotCompute(f"there is no query with the id {unknown[0]!r}")
-    except CannotCompute as error:
+            raise ExpressionError(f"there is no query with the id {unknown[0]!r}")
+    except ExpressionError as error:
         raise InvalidRequest(
             f"Error in expression '{query.id}' ({text[:200]}): {error}", field="Expression"
         ) from None
     return expression
 
 
-async def answer(
-    metrics: MetricKeeper, queries: Sequence[Query], span: Span
+async def evaluate_queries(
+    metrics: MetricService, queries: Sequence[MetricQuery], span: MetricTimeRange
 ) -> dict[str, tuple[int, Series]]:
     """Return each query's period in seconds and its values. Raises InvalidRequest."""
     refuse_queries(queries)
@@ -136,7 +142,7 @@ async def answer(
     return found
 
 
-async def _measured(metrics: MetricKeeper, stat: Stat, span: Span) -> Series:
+async def _measured(metrics: MetricService, stat: MetricStatistic, span: MetricTimeRange) -> Series:
     _refuse_length(span, stat.period_s)
     by_unit = await metrics.read(stat.metric, span.start_ms, span.end_ms, stat.period_s)
     periods = metrics.merged(by_unit) if stat.unit is None else by_unit.get(stat.unit, ())
@@ -144,7 +150,7 @@ async def _measured(metrics: MetricKeeper, stat: Stat, span: Span) -> Series:
     return {at_ms: value for at_ms, value in values if value is not None}
 
 
-def _refuse_length(span: Span, period_s: int) -> None:
+def _refuse_length(span: MetricTimeRange, period_s: int) -> None:
     points = (span.end_ms - span.start_ms) // (period_s * 1_000)
     if points > POINTS_MAX:
         raise InvalidRequest(
@@ -155,7 +161,10 @@ def _refuse_length(span: Span, period_s: int) -> None:
 
 
 def _computed(
-    query: Query, found: Mapping[str, tuple[int, Series]], metrics: Sequence[str], span: Span
+    query: MetricQuery,
+    found: Mapping[str, tuple[int, Series]],
+    metrics: Sequence[str],
+    span: MetricTimeRange,
 ) -> tuple[int, Series]:
     expression = _understood(query, set(found) | {query.id})
     used = metrics if expression.uses_all else sorted(expression.names)
@@ -164,7 +173,7 @@ def _computed(
     period_ms = period_s * 1_000
     first_ms = span.start_ms // period_ms * period_ms
     times = range(first_ms, span.end_ms, period_ms)
-    frame = Frame(
+    frame = EvaluationContext(
         series={name: series for name, (_, series) in found.items()},
         metrics=metrics,
         times=times,
@@ -172,7 +181,7 @@ def _computed(
     )
     try:
         value = expression.compute(frame)
-    except CannotCompute as error:
+    except ExpressionError as error:
         raise InvalidRequest(f"Error in expression '{query.id}': {error}") from None
     if isinstance(value, list):
         raise InvalidRequest(
@@ -184,12 +193,12 @@ def _computed(
     return period_s, {} if value != value else dict.fromkeys(times, value)
 
 
-def _ordered(queries: Sequence[Query]) -> list[Query]:
+def _ordered(queries: Sequence[MetricQuery]) -> list[MetricQuery]:
     """Return the queries so that each comes after what it uses."""
     by_id = {query.id: query for query in queries}
     if len(by_id) < len(queries):
         raise InvalidRequest("The values for parameter id in MetricDataQueries are not unique.")
-    ordered: list[Query] = []
+    ordered: list[MetricQuery] = []
     waiting = dict(by_id)
     while waiting:
         ready = [one for one in waiting.values() if not _needs(one) & set(waiting)]
@@ -203,10 +212,10 @@ def _ordered(queries: Sequence[Query]) -> list[Query]:
     return ordered
 
 
-def _needs(query: Query) -> set[str]:
+def _needs(query: MetricQuery) -> set[str]:
     if query.stat is not None:
         return set()
     try:
         return set(parse(query.expression or "").names)
-    except CannotCompute as error:
+    except ExpressionError as error:
         raise InvalidRequest(f"Error in expression '{query.id}': {error}") from None

@@ -18,10 +18,10 @@ from coldspark.platform.metric_ports import Metric, Period
 from coldspark.tasks import Tasks
 from coldspark.telemetry import endpoint_metrics
 from coldspark.telemetry import metrics_table as disk
-from coldspark.telemetry.endpoint_metrics import Standings
-from coldspark.telemetry.metrics_table import Entry, Ids, SeriesKey, Step, Stretch
+from coldspark.telemetry.endpoint_metrics import VariantContexts
+from coldspark.telemetry.metrics_table import Ids, MetricRow, PeriodRange, RollUpStep, SeriesKey
 from coldspark.telemetry.usage_metrics import Row, derive
-from coldspark.telemetry.value_sketch import Measured
+from coldspark.telemetry.value_sketch import ValueSketch
 
 _log = logging.getLogger(__name__)
 
@@ -40,12 +40,12 @@ _DAY_MS = 24 * _HOUR_MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Retention:
+class MetricRetention:
     """How long measurements are kept at which resolution: CloudWatch's, times ``factor``."""
 
     factor: float = 1.0
 
-    def steps(self, now_ms: int) -> list[Step]:
+    def steps(self, now_ms: int) -> list[RollUpStep]:
         """Return what is to be done with what is old."""
         plan = (
             (1, 3 * _HOUR_MS, 60),
@@ -55,7 +55,7 @@ class Retention:
             (3_600, 455 * _DAY_MS, None),
         )
         return [
-            Step(
+            RollUpStep(
                 resolution_s=resolution_s,
                 before_ms=_aligned(now_ms - round(age_ms * self.factor), into_s or resolution_s),
                 into_s=into_s,
@@ -72,7 +72,7 @@ async def _nothing() -> None:
     """Have no ledger."""
 
 
-class MetricKeeper:
+class MetricService:
     """Implements ``Metrics``. All calls are made on the event loop's thread."""
 
     def __init__(
@@ -81,8 +81,8 @@ class MetricKeeper:
         *,
         wall_ms: Callable[[], int],
         absorb: Callable[[], Awaitable[None]] = _nothing,
-        standings: Callable[[], Standings] = dict,
-        retention: Retention | None = None,
+        standings: Callable[[], VariantContexts] = dict,
+        retention: MetricRetention | None = None,
         flush_every_s: float = 2.0,
         roll_up_every_s: float = 10.0,
     ) -> None:
@@ -95,12 +95,12 @@ class MetricKeeper:
         self._wall_ms = wall_ms
         self._absorb = absorb
         self._standings = standings
-        self._stood: Standings = {}
+        self._stood: VariantContexts = {}
         """How variants stood at the last look."""
-        self._retention = retention or Retention()
+        self._retention = retention or MetricRetention()
         self._flush_every_s = flush_every_s
         self._roll_up_every_s = roll_up_every_s
-        self._pending: dict[tuple[SeriesKey, int, int], Measured] = {}
+        self._pending: dict[tuple[SeriesKey, int, int], ValueSketch] = {}
         self._ids: Ids = {}
         """Used on the database's thread alone."""
         self._tasks = Tasks()
@@ -146,14 +146,14 @@ class MetricKeeper:
         """Take measurements of which only samples, total, least and most are known."""
         self._measured(metric, at_ms, unit, resolution_s).add_summary(*summary)
 
-    def _measured(self, metric: Metric, at_ms: int, unit: str, resolution_s: int) -> Measured:
+    def _measured(self, metric: Metric, at_ms: int, unit: str, resolution_s: int) -> ValueSketch:
         key = SeriesKey(
             namespace=metric.namespace, name=metric.name, dimensions=metric.dimensions, unit=unit
         )
         place = (key, resolution_s, _aligned(at_ms, resolution_s))
         measured = self._pending.get(place)
         if measured is None:
-            measured = Measured()
+            measured = ValueSketch()
             if len(self._pending) < _PENDING_MAX:
                 self._pending[place] = measured
                 self._some.set()
@@ -189,7 +189,7 @@ class MetricKeeper:
         start_ms, name = _aligned(start_ms, period_s), metric.name
         if metric.namespace == endpoint_metrics.NAMESPACE:
             name = endpoint_metrics.SPELLINGS.get(name, name)
-        stretch = Stretch(start_ms=start_ms, end_ms=end_ms, period_s=period_s)
+        stretch = PeriodRange(start_ms=start_ms, end_ms=end_ms, period_s=period_s)
         found = await self._database.run(
             disk.find_periods, metric.namespace, name, metric.dimensions, stretch
         )
@@ -203,10 +203,10 @@ class MetricKeeper:
         """Return the periods of all units together."""
         if len(by_unit) == 1:
             return next(iter(by_unit.values()))
-        wholes: dict[int, Measured] = {}
+        wholes: dict[int, ValueSketch] = {}
         for periods in by_unit.values():
             for one in periods:
-                wholes.setdefault(one.at_ms, Measured()).merge(_measured_of(one))
+                wholes.setdefault(one.at_ms, ValueSketch()).merge(_measured_of(one))
         return [_period(at_ms, wholes[at_ms]) for at_ms in sorted(wholes)]
 
     async def series(
@@ -236,7 +236,7 @@ class MetricKeeper:
         if not batch:
             return
         entries = [
-            Entry(key=key, resolution_s=resolution_s, at_ms=at_ms, measured=measured)
+            MetricRow(key=key, resolution_s=resolution_s, at_ms=at_ms, measured=measured)
             for (key, resolution_s, at_ms), measured in batch.items()
         ]
         try:
@@ -245,7 +245,7 @@ class MetricKeeper:
             # Nothing of it was written. What came meanwhile is newer, and stays first.
             self._ids = {}
             for place, measured in batch.items():
-                self._pending.setdefault(place, Measured()).merge(measured)
+                self._pending.setdefault(place, ValueSketch()).merge(measured)
             raise
 
     async def roll_up(self, within_s: float = math.inf) -> None:
@@ -263,7 +263,7 @@ class MetricKeeper:
         # Of what was deleted since, the last lines are told as it stood.
         standings, self._stood = {**self._stood, **stand_now}, stand_now
 
-        def fold(counts: Sequence[Row], times: Sequence[Row]) -> list[Entry]:
+        def fold(counts: Sequence[Row], times: Sequence[Row]) -> list[MetricRow]:
             return list(endpoint_metrics.fold(counts, times, standings))
 
         if len(self._ids) > _IDS_MAX:
@@ -281,7 +281,7 @@ class MetricKeeper:
             while await self._database.run(disk.coarsen, step, _ROWS_MAX) == _ROWS_MAX:
                 continue
         before_ms = self._retention.kept_since_ms(now_ms)
-        if await self._database.run(disk.drop_series, before_ms, _ROWS_MAX):
+        if await self._database.run(disk.prune_series, before_ms, _ROWS_MAX):
             self._ids = {}
 
     async def _flush_for_ever(self) -> None:
@@ -309,7 +309,7 @@ def _aligned(at_ms: int, period_s: int) -> int:
     return at_ms // (period_s * 1_000) * (period_s * 1_000)
 
 
-def _period(at_ms: int, measured: Measured) -> Period:
+def _period(at_ms: int, measured: ValueSketch) -> Period:
     return Period(
         at_ms=at_ms,
         samples=measured.samples,
@@ -320,8 +320,8 @@ def _period(at_ms: int, measured: Measured) -> Period:
     )
 
 
-def _measured_of(period: Period) -> Measured:
-    measured = Measured()
+def _measured_of(period: Period) -> ValueSketch:
+    measured = ValueSketch()
     measured.samples, measured.total = period.samples, period.total
     measured.least, measured.most = period.least, period.most
     measured.values = dict(period.values)

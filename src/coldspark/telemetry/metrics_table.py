@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, s
 
 from coldspark.database.dialect import Prepared, insert_or_replace
 from coldspark.database.schema import marks, measurements, series
-from coldspark.telemetry.value_sketch import Measured
+from coldspark.telemetry.value_sketch import ValueSketch
 
 _DAY_MS = 86_400_000
 RESOLUTIONS_S = (1, 10, 60, 300, 3_600)
@@ -42,17 +42,17 @@ class SeriesKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class MetricRow:
     """What was measured of a series in one period."""
 
     key: SeriesKey
     resolution_s: int
     at_ms: int
-    measured: Measured
+    measured: ValueSketch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stretch:
+class PeriodRange:
     """Which rows: those that begin in ``start_ms <= t < end_ms``, added up by ``period_s``."""
 
     start_ms: int
@@ -61,7 +61,7 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class RollUpStep:
     """What becomes of rows of one resolution that began before ``before_ms``."""
 
     resolution_s: int
@@ -74,7 +74,7 @@ Ids = dict[SeriesKey, int]
 """Series that were looked up; the owner drops it when it grows."""
 
 
-def merge(connection: Connection, batch: Iterable[Entry], ids: Ids, now_ms: int) -> None:
+def merge(connection: Connection, batch: Iterable[MetricRow], ids: Ids, now_ms: int) -> None:
     """Add a batch to what is on disk."""
     rows = []
     touched = set()
@@ -118,7 +118,7 @@ def _series(connection: Connection, key: SeriesKey, now_ms: int) -> int:
 
 def _find_one(
     connection: Connection, number: int, resolution_s: int, at_ms: int
-) -> Measured | None:
+) -> ValueSketch | None:
     row = _FIND.run(connection, (number, resolution_s, at_ms)).first()
     return None if row is None else _read(row)
 
@@ -128,8 +128,8 @@ def find_periods(
     namespace: str,
     name: str,
     dimensions: tuple[tuple[str, str], ...],
-    stretch: Stretch,
-) -> dict[str, dict[int, Measured]]:
+    stretch: PeriodRange,
+) -> dict[str, dict[int, ValueSketch]]:
     """Return a metric's periods by unit and begin."""
     table = series.c
     where = (
@@ -137,7 +137,7 @@ def find_periods(
         & (table.name == name)
         & (table.dimensions == _encode_dimensions(dimensions))
     )
-    found: dict[str, dict[int, Measured]] = {}
+    found: dict[str, dict[int, ValueSketch]] = {}
     for number, unit in connection.execute(select(table.id, table.unit).where(where)).all():
         periods = _periods(connection, number, stretch)
         if periods:
@@ -145,7 +145,7 @@ def find_periods(
     return found
 
 
-def _periods(connection: Connection, number: int, stretch: Stretch) -> dict[int, Measured]:
+def _periods(connection: Connection, number: int, stretch: PeriodRange) -> dict[int, ValueSketch]:
     table = measurements.c
     fitting = [one for one in RESOLUTIONS_S if stretch.period_s % one == 0]
     rows = connection.execute(
@@ -153,7 +153,7 @@ def _periods(connection: Connection, number: int, stretch: Stretch) -> dict[int,
         .where(table.series == number, table.resolution_s.in_(fitting))
         .where(table.at_ms >= stretch.start_ms, table.at_ms < stretch.end_ms)
     )
-    periods: dict[int, Measured] = {}
+    periods: dict[int, ValueSketch] = {}
     period_ms = stretch.period_s * 1_000
     for row in rows:
         at_ms = row.at_ms // period_ms * period_ms
@@ -185,7 +185,7 @@ def count_series(connection: Connection) -> int:
     return connection.scalar(select(func.count()).select_from(series)) or 0
 
 
-def coarsen(connection: Connection, step: Step, rows_max: int) -> int:
+def coarsen(connection: Connection, step: RollUpStep, rows_max: int) -> int:
     """Add up old rows into those of the next resolution; return how many were taken."""
     table = measurements.c
     old = connection.execute(
@@ -202,20 +202,20 @@ def coarsen(connection: Connection, step: Step, rows_max: int) -> int:
 
 
 def _put_coarser(connection: Connection, old: Sequence[Row[Any]], into_s: int) -> None:
-    wholes: dict[tuple[int, int], Measured] = {}
+    wholes: dict[tuple[int, int], ValueSketch] = {}
     for row in old:
         at_ms = row.at_ms // (into_s * 1_000) * (into_s * 1_000)
         whole = wholes.get((row.series, at_ms))
         if whole is None:
             found = _find_one(connection, row.series, into_s, at_ms)
-            whole = wholes[row.series, at_ms] = found or Measured()
+            whole = wholes[row.series, at_ms] = found or ValueSketch()
         whole.merge(_read(row))
     rows = [_row(number, into_s, at_ms, whole) for (number, at_ms), whole in wholes.items()]
     if rows:
         _PUT.run(connection, rows)
 
 
-def drop_series(connection: Connection, before_ms: int, rows_max: int) -> int:
+def prune_series(connection: Connection, before_ms: int, rows_max: int) -> int:
     """Forget series without a measurement left that nobody wrote to since; return how many."""
     table = series.c
     has_rows = select(measurements.c.series).where(measurements.c.series == table.id).exists()
@@ -223,12 +223,12 @@ def drop_series(connection: Connection, before_ms: int, rows_max: int) -> int:
     return connection.execute(delete(series).where(table.id.in_(old))).rowcount
 
 
-def mark(connection: Connection, name: str) -> int:
+def read_cursor(connection: Connection, name: str) -> int:
     """Return how far something is; 0 where it never began."""
     return connection.scalar(select(marks.c.place).where(marks.c.name == name)) or 0
 
 
-def set_mark(connection: Connection, name: str, place: int) -> None:
+def write_cursor(connection: Connection, name: str, place: int) -> None:
     """Write down how far something is."""
     changed = connection.execute(update(marks).where(marks.c.name == name).values(place=place))
     if changed.rowcount == 0:
@@ -251,8 +251,8 @@ def _encode_dimensions(dimensions: tuple[tuple[str, str], ...]) -> str:
 _counts = msgspec.msgpack.Decoder(list[float])
 
 
-def _read(row: Any) -> Measured:
-    measured = Measured()
+def _read(row: Any) -> ValueSketch:
+    measured = ValueSketch()
     measured.samples, measured.total = row.samples, row.total
     measured.least, measured.most = row.least, row.most
     is_rounded, *pairs = _counts.decode(row.counts)
@@ -261,7 +261,7 @@ def _read(row: Any) -> Measured:
     return measured
 
 
-def _row(number: int, resolution_s: int, at_ms: int, measured: Measured) -> tuple[object, ...]:
+def _row(number: int, resolution_s: int, at_ms: int, measured: ValueSketch) -> tuple[object, ...]:
     flat: list[float] = [int(measured.is_rounded)]
     for value, count in measured.values.items():
         flat += (_short(value), _short(count))

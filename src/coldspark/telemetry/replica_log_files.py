@@ -20,7 +20,7 @@ from urllib.parse import unquote
 from coldspark.node.logs.line_splitter import LINE_BYTES_MAX, decode_record
 from coldspark.node.logs.replica_logs import quoted
 from coldspark.spec.types import ReplicaId
-from coldspark.telemetry.log_records import Bounds, LogEvent, LogStream, Position, Span
+from coldspark.telemetry.log_records import LogEvent, LogStream, Position, ReadLimits, TimeRange
 
 _BLOCK_BYTES = 32 * 1024
 _NEAR_BYTES = 2 * _BLOCK_BYTES
@@ -40,14 +40,14 @@ class _Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LogSearchResult:
     """What a search found, and where it is to go on; None: it is through."""
 
     events: list[LogEvent]
     resume: tuple[int, str, Position] | None
 
 
-class LogFiles:
+class ReplicaLogFiles:
     """The log files of all endpoints."""
 
     def __init__(self, directory: Path, monotonic_s: Callable[[], float]) -> None:
@@ -92,8 +92,8 @@ class LogFiles:
         self,
         endpoint: str,
         stream: str,
-        span: Span,
-        bounds: Bounds,
+        span: TimeRange,
+        bounds: ReadLimits,
         *,
         after: Position | None = None,
         before: Position | None = None,
@@ -108,14 +108,14 @@ class LogFiles:
         self,
         endpoint: str,
         streams: list[str],
-        span: Span,
+        span: TimeRange,
         wanted: Callable[[str], bool],
-        bounds: Bounds,
+        bounds: ReadLimits,
         *,
         resume: tuple[int, str, Position] | None,
         read_bytes_max: int,
         until_s: float,
-    ) -> Found:
+    ) -> LogSearchResult:
         """Go through streams by time; stop at a bound, at the end, or when time is up."""
         if resume is not None:
             span = span.after(resume[0])
@@ -132,15 +132,15 @@ class LogFiles:
                 counts = len(event.message.encode()) + _OVERHEAD_BYTES
                 if wanted(event.message):
                     if found and size_bytes + counts > bounds.size_bytes:
-                        return Found(found, resume)
+                        return LogSearchResult(found, resume)
                     size_bytes += counts
                     found.append(event)
                 resume = _place(event)
                 read_bytes += counts
                 is_over = read_bytes >= read_bytes_max or self._monotonic_s() >= until_s
                 if is_over or len(found) == bounds.events:
-                    return Found(found, resume)
-        return Found(found, None)
+                    return LogSearchResult(found, resume)
+        return LogSearchResult(found, None)
 
     def remove(self, endpoint: str, stream: str) -> bool:
         """Delete the files of an ended replica; return whether there were any."""
@@ -233,7 +233,7 @@ def _time_of(record: bytes) -> int | None:
 
 
 def _forwards(
-    parts: list[_Part], span: Span, after: Position | None, stream: str
+    parts: list[_Part], span: TimeRange, after: Position | None, stream: str
 ) -> Iterator[LogEvent]:
     start_ms = span.start_ms if after is None else max(span.start_ms, after[0])
     for part in parts:
@@ -247,7 +247,7 @@ def _forwards(
 
 
 def _backwards(
-    parts: list[_Part], span: Span, before: Position | None, stream: str
+    parts: list[_Part], span: TimeRange, before: Position | None, stream: str
 ) -> Iterator[LogEvent]:
     end_ms = span.end_ms
     if before is not None:
@@ -274,7 +274,7 @@ def _event(record: bytes, position: Position, stream: str) -> Iterator[LogEvent]
     yield LogEvent(line.at_ms, line.at_ms, text, position, stream)
 
 
-def _bounded(events: Iterator[LogEvent], bounds: Bounds) -> list[LogEvent]:
+def _bounded(events: Iterator[LogEvent], bounds: ReadLimits) -> list[LogEvent]:
     found: list[LogEvent] = []
     size_bytes = 0
     for event in events:

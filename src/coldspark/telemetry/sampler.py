@@ -9,13 +9,18 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from coldspark import clock
-from coldspark.node.replica_usage import ReplicaUse
+from coldspark.node.replica_usage import ReplicaUsage
 from coldspark.platform.metric_ports import Dimensions, Metric
 from coldspark.platform.ports import EndpointView, VariantView
 from coldspark.spec.types import ReplicaId
 from coldspark.tasks import Tasks
-from coldspark.telemetry.endpoint_metrics import NAMESPACE, Standing, Standings, dimensions_of
-from coldspark.telemetry.metric_service import MetricKeeper
+from coldspark.telemetry.endpoint_metrics import (
+    NAMESPACE,
+    VariantContext,
+    VariantContexts,
+    dimensions_of,
+)
+from coldspark.telemetry.metric_service import MetricService
 
 _log = logging.getLogger(__name__)
 
@@ -26,13 +31,13 @@ _SERVING = ("ready", "busy")
 _CLOSE_WITHIN_S = 5.0
 
 See = Callable[[], Awaitable[Sequence[EndpointView]]]
-Measure = Callable[[], Awaitable[Sequence[ReplicaUse]]]
+Measure = Callable[[], Awaitable[Sequence[ReplicaUsage]]]
 
 
-def standings_of(views: Iterable[EndpointView]) -> Standings:
+def variant_contexts(views: Iterable[EndpointView]) -> VariantContexts:
     """Return how variants stand, for what the ledger's lines do not say."""
     return {
-        (view.name, variant.name): Standing(
+        (view.name, variant.name): VariantContext(
             serving=sum(one.state in _SERVING for one in variant.replicas),
             is_provisioned=variant.floor.min > 0,
             is_component=view.definition.has_components,
@@ -42,11 +47,11 @@ def standings_of(views: Iterable[EndpointView]) -> Standings:
     }
 
 
-class Sampler:
+class MetricSampler:
     """Looks at the platform and the machine, and measures."""
 
     def __init__(
-        self, metrics: MetricKeeper, see: See, measure: Measure, wall_ms: Callable[[], int]
+        self, metrics: MetricService, see: See, measure: Measure, wall_ms: Callable[[], int]
     ) -> None:
         """Take the neighbours: who tells of endpoints, and who measures replicas."""
         self._metrics = metrics
@@ -59,14 +64,14 @@ class Sampler:
 
     def open(self) -> None:
         """Look from now on."""
-        self._tasks.spawn(self._for_ever(_LOOK_EVERY_S, self.look))
-        self._tasks.spawn(self._for_ever(_MEASURE_EVERY_S, self.measure))
+        self._tasks.spawn(self._for_ever(_LOOK_EVERY_S, self.sample_concurrency))
+        self._tasks.spawn(self._for_ever(_MEASURE_EVERY_S, self.sample_machine))
 
     async def close(self) -> None:
         """Look no more. Idempotent."""
         await self._tasks.close(_CLOSE_WITHIN_S)
 
-    async def look(self) -> None:
+    async def sample_concurrency(self) -> None:
         """Measure each variant's concurrency."""
         now_ms = self._wall_ms()
         for view in await self._see():
@@ -100,7 +105,7 @@ class Sampler:
             add("ServerlessProvisionedConcurrencyExecutions", within, "Count")
             add("ServerlessProvisionedConcurrencyUtilization", within / provisioned, "None")
 
-    async def measure(self) -> None:
+    async def sample_machine(self) -> None:
         """Measure what running replicas use of the machine."""
         uses = await self._measure()
         now_s, now_ms = clock.monotonic_s(), self._wall_ms()
@@ -114,7 +119,7 @@ class Sampler:
     def _use(
         self,
         dimensions: Dimensions,
-        use: ReplicaUse,
+        use: ReplicaUsage,
         since: tuple[float, int],
         now_ms: int,
     ) -> None:

@@ -29,7 +29,7 @@ from sqlalchemy import (
 from coldspark.database.dialect import total
 from coldspark.database.schema import usages
 from coldspark.spec.waterfall import STAGES
-from coldspark.telemetry.metrics_table import Entry, Ids, mark, merge, set_mark
+from coldspark.telemetry.metrics_table import Ids, MetricRow, merge, read_cursor, write_cursor
 
 _MARK = "usages"
 _MINUTE_MS = 60_000
@@ -40,7 +40,7 @@ _DECADES = range(3, 11)
 
 Row: TypeAlias = Any
 """Of ``counts``, or of ``times``, below."""
-Fold: TypeAlias = Callable[[Sequence[Row], Sequence[Row]], Iterable[Entry]]
+Fold: TypeAlias = Callable[[Sequence[Row], Sequence[Row]], Iterable[MetricRow]]
 
 _table = usages.c
 _PLACE = _table.number
@@ -115,7 +115,7 @@ _TIMES: dict[str, Select[Any]] = {
 
 def derive(connection: Connection, fold: Fold, ids: Ids, now_ms: int, lines_max: int) -> int:
     """Add the next lines to the measurements, exactly once; return how many there were."""
-    begin = mark(connection, _MARK)
+    begin = read_cursor(connection, _MARK)
     last = connection.scalar(select(func.max(_PLACE)).select_from(usages)) or 0
     end = min(last, begin + lines_max)
     if end <= begin:
@@ -128,5 +128,5 @@ def derive(connection: Connection, fold: Fold, ids: Ids, now_ms: int, lines_max:
         for row in connection.execute(query.where(these))
     ]
     merge(connection, fold(counts, times), ids, now_ms)
-    set_mark(connection, _MARK, end)
+    write_cursor(connection, _MARK, end)
     return end - begin

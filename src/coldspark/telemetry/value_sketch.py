@@ -26,7 +26,7 @@ _TINY = 1e-12
 """What is nearer to zero counts as zero where values are rounded."""
 
 
-class Measured:
+class ValueSketch:
     """What was measured: mutable, as one takes many values."""
 
     __slots__ = ("is_rounded", "least", "most", "samples", "total", "values")
@@ -54,7 +54,9 @@ class Measured:
         if len(self.values) > (BUCKETS_MAX if self.is_rounded else VALUES_MAX):
             self._round()
 
-    def add_near(self, value: float, count: float, total: float, least: float, most: float) -> None:
+    def add_rounded(
+        self, value: float, count: float, total: float, least: float, most: float
+    ) -> None:
         """Take ``count`` values that are all near ``value``, and of which the rest is exact."""
         before = self.total, self.least, self.most
         self.add(value, count)
@@ -71,7 +73,7 @@ class Measured:
         self.least = min(self.least, least)
         self.most = max(self.most, most)
 
-    def merge(self, other: "Measured") -> None:
+    def merge(self, other: "ValueSketch") -> None:
         """Take all that another has."""
         self.samples += other.samples
         self.total += other.total

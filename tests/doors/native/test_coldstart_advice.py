@@ -6,11 +6,11 @@ import pytest
 from cold_starts import HANDLER, STOCK, facts, idle_after, template, wake, with_model
 
 from coldspark.doors.native.coldstart import advice
-from coldspark.doors.native.coldstart.facts import Facts
-from coldspark.node.warmth import Rung
-from coldspark.spec.types import Command, GpuAsk, Resources
+from coldspark.doors.native.coldstart.facts import ColdstartFacts
+from coldspark.node.warmth import WakeLevel
+from coldspark.spec.types import Command, GpuRequest, Resources
 
-FETCHED = wake(Rung.REMOTE, fetched_us=3_200_000, booted_us=900_000)
+FETCHED = wake(WakeLevel.REMOTE, fetched_us=3_200_000, booted_us=900_000)
 THREADS = "the program started threads at import: poller"
 SOCKET = "its model is loaded after the fork: a socket was opened while the model was loaded"
 
@@ -56,7 +56,7 @@ def test_what_is_uploaded_is_not_said_to_be_fetched(model: str | None) -> None:
 
 def test_an_environment_built_in_the_wake_is_no_model_fetched() -> None:
     """The build had progress to tell; the same time is not blamed twice."""
-    built = wake(Rung.REMOTE, is_built=True, fetched_us=30_000_000)
+    built = wake(WakeLevel.REMOTE, is_built=True, fetched_us=30_000_000)
     told = facts(built, spec=with_model("s3://b/m/"))
     found = advice.environment_built_in_wake(told)
     assert found is not None
@@ -76,8 +76,8 @@ def test_a_forgotten_start_blames_the_model_only_where_nothing_is_built() -> Non
 
 def test_waiting_for_room_is_told() -> None:
     """Only when it was a good part of the start."""
-    assert advice.waited_for_room(facts(wake(placed_us=2_000_000, booted_us=5_000))) is not None
-    assert advice.waited_for_room(facts(wake(placed_us=200_000, loaded_us=9_000_000))) is None
+    assert advice.waited_for_capacity(facts(wake(placed_us=2_000_000, booted_us=5_000))) is not None
+    assert advice.waited_for_capacity(facts(wake(placed_us=200_000, loaded_us=9_000_000))) is None
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_a_model_of_a_gpu_is_loaded_after_the_fork_by_design() -> None:
 def test_a_model_of_a_gpu_can_be_split_unless_it_is() -> None:
     """What needs no device is done before the fork; a short load is not worth it."""
     bare = template(has_model=False, load_us=None, reason=None)
-    on_gpu = replace(HANDLER, resources=Resources(gpus=(GpuAsk(type="A10G"),)))
+    on_gpu = replace(HANDLER, resources=Resources(gpus=(GpuRequest(type="A10G"),)))
     long, short = wake(loaded_us=9_000_000), wake(loaded_us=20_000)
     told = advice.gpu_model_after_fork(facts(long, template=bare, spec=on_gpu))
     assert told is not None
@@ -156,13 +156,13 @@ def test_a_model_that_is_unsafe_before_the_fork_can_be_split_unless_it_is() -> N
 
 def test_a_template_is_said_to_be_dropped_when_wakes_came_later_than_it_is_kept() -> None:
     """An endpoint that sleeps through both timeouts imports at each wake."""
-    late = wake(Rung.CACHED, gap_ms=400_000, loaded_us=2_100_000)
+    late = wake(WakeLevel.CACHED, gap_ms=400_000, loaded_us=2_100_000)
     told = advice.template_dropped(facts(late, spec=idle_after(60)))
     assert told is not None
     assert told.gain_us == 1_900_000 + 210_000
     assert "6m 0s" in told.cure
-    first = wake(Rung.CACHED, gap_ms=None, loaded_us=2_100_000)
-    early = wake(Rung.CACHED, gap_ms=200_000, loaded_us=2_100_000)
+    first = wake(WakeLevel.CACHED, gap_ms=None, loaded_us=2_100_000)
+    early = wake(WakeLevel.CACHED, gap_ms=200_000, loaded_us=2_100_000)
     assert advice.template_dropped(facts(first, early, spec=idle_after(60))) is None
 
 
@@ -170,7 +170,7 @@ def test_weights_that_became_private_memory_are_told() -> None:
     """27 µs a megabyte at each fork, and no more than the forks took."""
     stock = replace(STOCK, model_bytes=1_880_000_000)
     copied = template(load_private_bytes=1_900_000_000)
-    forked = wake(Rung.TEMPLATED, booted_us=70_000)
+    forked = wake(WakeLevel.TEMPLATED, booted_us=70_000)
     told = advice.model_made_private(facts(forked, template=copied, stock=stock))
     assert told is not None
     assert "1.88 GB of model made 1.9 GB of private memory" in told.finding
@@ -196,20 +196,20 @@ def test_a_slow_first_call_is_told_against_the_warm_ones() -> None:
 def test_a_replica_that_went_too_soon_is_told_with_the_timeout_that_would_do() -> None:
     """Gaps below the timeout were no idle ends, and long ones are not worth waiting for."""
     slow = [wake(gap_ms=gap_ms, loaded_us=500_000) for gap_ms in (70_000, 90_500, 61_000)]
-    told = advice.replica_went_too_soon(facts(*slow, spec=idle_after(60)))
+    told = advice.replica_ended_too_soon(facts(*slow, spec=idle_after(60)))
     assert told is not None
     assert "raise idle_timeout to 92 s" in told.cure
     assert (told.gain_us, told.wakes) == (500_000, 3)
     rare = [wake(gap_ms=3_600_000, loaded_us=500_000)] * 4
-    assert advice.replica_went_too_soon(facts(*slow, *rare, spec=idle_after(60))) is None
+    assert advice.replica_ended_too_soon(facts(*slow, *rare, spec=idle_after(60))) is None
     busy = [wake(gap_ms=0, loaded_us=500_000)] * 9
-    assert advice.replica_went_too_soon(facts(*busy, spec=idle_after(60))) is None
+    assert advice.replica_ended_too_soon(facts(*busy, spec=idle_after(60))) is None
 
 
 def test_the_largest_gain_over_all_wakes_comes_first() -> None:
     """A small gain at each wake may outweigh a large one at the first."""
     unsafe = template(is_fork_safe=False, has_model=False, reason=THREADS)
-    usual = [wake(Rung.CACHED, loaded_us=1_900_000)] * 9
+    usual = [wake(WakeLevel.CACHED, loaded_us=1_900_000)] * 9
     told = advice.advise(facts(FETCHED, *usual, spec=with_model("s3://b/m/"), template=unsafe))
     assert [one.rule for one in told] == ["imports_afresh", "model_fetched_in_wake"]
 
@@ -223,5 +223,5 @@ def test_every_rule_is_in_the_table_and_named_after_its_function() -> None:
         assert rule(replace(_silent(), spec=command, template=None)) is None
 
 
-def _silent() -> Facts:
+def _silent() -> ColdstartFacts:
     return facts(wake(booted_us=2_000))

@@ -15,7 +15,7 @@ from wires import run
 from coldspark import clock
 from coldspark.doors.native import ledger_pages
 from coldspark.doors.native.coldstart import facts
-from coldspark.node.warmth import Rung, Warmth
+from coldspark.node.warmth import NextStart, WakeLevel
 from coldspark.spec.types import Command, ReplicaId, RevisionId, Spec
 
 Json = dict[str, Any]
@@ -81,8 +81,8 @@ def test_wakes_are_told_apart_by_the_rung_they_started_from() -> None:
         line("a", "r-1", at_ms=now_ms, loaded_us=900_000),
     )
     made.warmth.starts = {
-        "r-1": start(Rung.CACHED, "r-1"),
-        "r-2": start(Rung.STANDBY, "r-2"),
+        "r-1": start(WakeLevel.CACHED, "r-1"),
+        "r-2": start(WakeLevel.STANDBY, "r-2"),
     }
     assert [(row["rung"], row["wakes"], row["p50_us"]) for row in report(made)["rungs"]] == [
         ("cached", 1, 900_000),
@@ -101,7 +101,7 @@ def test_each_wake_of_a_replica_counts_by_the_rung_that_it_came_from() -> None:
         line("a", "r-1", at_ms=now_ms - 90_000, booted_us=50_000, loaded_us=40_000),
     )
     woken = (now_ms - 49_999, now_ms - 999)
-    made.warmth.starts = {"r-1": start(Rung.STANDBY, "r-1", unparked_ms=woken)}
+    made.warmth.starts = {"r-1": start(WakeLevel.STANDBY, "r-1", unparked_ms=woken)}
     told = report(made)
     assert (told["wakes"], told["cold_requests"]) == (3, 4)
     assert [(row["rung"], row["wakes"], row["p50_us"]) for row in told["rungs"]] == [
@@ -115,7 +115,7 @@ def test_a_template_that_is_gone_is_known_by_its_last_wake() -> None:
     reason = "the program started threads at import: poller"
     made = rig(line("a", "r-1", at_ms=clock.wall_ms(), loaded_us=2_000_000))
     gone = template(is_fork_safe=False, has_model=False, reason=reason)
-    made.warmth.starts = {"r-1": start(Rung.CACHED, template=gone)}
+    made.warmth.starts = {"r-1": start(WakeLevel.CACHED, template=gone)}
     told = report(made)
     assert told["template"]["reason"] == reason
     assert [one["rule"] for one in told["advice"]] == ["imports_afresh"]
@@ -125,7 +125,7 @@ def test_a_template_that_is_gone_is_known_by_its_last_wake() -> None:
 def test_a_command_has_no_template_of_its_own() -> None:
     """What it is forked from is everybody's, and its imports are not the command's."""
     made = rig(line("a", "r-1", at_ms=clock.wall_ms(), loaded_us=2_000_000))
-    made.warmth.starts = {"r-1": start(Rung.CACHED)}
+    made.warmth.starts = {"r-1": start(WakeLevel.CACHED)}
     (variant,) = made.platform.views["churn"].variants
     spec = Spec(command=Command(argv=("serve",)))
     changed = replace(variant, revision=replace(variant.revision, spec=spec))
@@ -198,7 +198,7 @@ def test_a_request_tells_what_its_replica_was_started_from() -> None:
         structs.replace(line("a", "r-1", loaded_us=20_000, inferred_us=9_000), busy_nanos=1_800)
     )
     assert ask(made, "/v1/requests/a")["start"] is None
-    made.warmth.starts = {"r-1": start(Rung.STANDBY)}
+    made.warmth.starts = {"r-1": start(WakeLevel.STANDBY)}
     told = ask(made, "/v1/requests/a")
     assert told["start"]["rung"] == "standby"
     assert told["start"]["template"]["import_us"] == 1_900_000
@@ -224,7 +224,7 @@ def test_warmth_says_why_it_is_not_a_rung_higher() -> None:
     """With what is held, and for how long."""
     made = rig()
     held = template(users=0, idle_s=12.0)
-    made.warmth.held = Warmth(rung=Rung.STANDBY, template=held, why="idle replicas end")
+    made.warmth.held = NextStart(rung=WakeLevel.STANDBY, template=held, why="idle replicas end")
     answer = ask(made, "/v1/endpoints")
     warmth = answer["endpoints"][0]["variants"][0]["warmth"]
     assert (warmth["why"], warmth["idle_s"]) == ("idle replicas end", 12.0)
@@ -236,11 +236,11 @@ def test_warmth_says_why_it_is_not_a_rung_higher() -> None:
     assert (again["rung"], again["why"]) == ("standby", "a replica is starting")
 
 
-def read(lines: list[Any], **bounds: int) -> ledger_pages.Stretch:
+def read(lines: list[Any], **bounds: int) -> ledger_pages.LedgerPage:
     """Read a ledger in small pages."""
     usages = FakeUsages()
     usages.lines = lines
-    return run(ledger_pages.read(usages, None, None, **bounds))
+    return run(ledger_pages.read_page(usages, None, None, **bounds))
 
 
 def test_a_stretch_is_read_page_by_page_and_no_line_twice() -> None:

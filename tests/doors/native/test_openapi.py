@@ -8,7 +8,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from coldspark.doors.native.docs_page import page
+from coldspark.doors.native.docs_page import render_page
 from coldspark.doors.native.openapi import document
 from coldspark.doors.native.operations import OPERATIONS
 
@@ -51,7 +51,7 @@ def test_every_operation_that_needs_a_key_says_so() -> None:
 
 def test_the_page_shows_code_as_code_and_its_links_open_what_they_name() -> None:
     """A browser opens a closed section only for a target inside it; no backtick is left."""
-    html = page(document(OPERATIONS))
+    html = render_page(document(OPERATIONS))
     assert "`" not in html
     assert "<code>model_fn</code>" in html
     assert "<details id=" not in html

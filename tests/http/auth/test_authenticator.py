@@ -4,8 +4,8 @@ import pytest
 
 from coldspark.errors import Forbidden
 from coldspark.http.auth.authenticator import Authenticator
-from coldspark.http.auth.refusals import AuthRefused, Reason
-from coldspark.http.auth.scopes import Action, authorize, is_allowed
+from coldspark.http.auth.refusals import AuthRefused, RefusalReason
+from coldspark.http.auth.scopes import KeyAction, authorize, is_allowed
 from coldspark.platform.ports import Key
 
 
@@ -48,7 +48,7 @@ def test_a_server_that_requires_keys_lets_nobody_in_without_one() -> None:
     """Deleting the last key closes the door rather than opening it."""
     with pytest.raises(AuthRefused) as refused:
         authenticate(Authenticator(Keys(), is_key_required=True))
-    assert refused.value.reason is Reason.MISSING
+    assert refused.value.reason is RefusalReason.MISSING
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
@@ -64,14 +64,14 @@ def test_an_unknown_token_is_refused() -> None:
     for token in ("csk_CSK2", ""):
         with pytest.raises(AuthRefused) as refused:
             authenticate(Authenticator(Keys(key("invoke"))), authorization=f"Bearer {token}")
-        assert refused.value.reason is Reason.UNKNOWN_KEY
+        assert refused.value.reason is RefusalReason.UNKNOWN_KEY
 
 
 def test_nothing_at_all_is_told_what_to_send() -> None:
     """The message names both ways."""
     with pytest.raises(AuthRefused, match="Bearer csk_…' or an AWS signature") as refused:
         authenticate(Authenticator(Keys(key("invoke"))))
-    assert refused.value.reason is Reason.MISSING
+    assert refused.value.reason is RefusalReason.MISSING
     assert refused.value.http_status == 401
 
 
@@ -82,26 +82,26 @@ def test_presigned_queries_are_refused_in_words(query: str) -> None:
     """Both versions of them: they would outlive the five minutes."""
     with pytest.raises(AuthRefused, match="Presigned requests are not taken") as refused:
         authenticate(Authenticator(Keys(key("invoke"))), query)
-    assert refused.value.reason is Reason.UNSUPPORTED
+    assert refused.value.reason is RefusalReason.UNSUPPORTED
 
 
 @pytest.mark.parametrize(
     ("scopes", "action", "name", "expected"),
     [
-        (("invoke",), Action.INVOKE, "churn", True),
-        (("invoke:churn",), Action.INVOKE, "churn", True),
-        (("invoke:churn",), Action.INVOKE, "other", False),
-        (("invoke:churn",), Action.INVOKE, None, False),
-        (("invoke",), Action.DEPLOY, "churn", False),
-        (("deploy",), Action.INVOKE, "churn", False),
-        (("deploy:a", "deploy:b"), Action.DEPLOY, "b", True),
-        (("admin",), Action.DEPLOY, None, True),
-        (("admin:churn",), Action.INVOKE, "churn", True),
-        (("admin:churn",), Action.ADMIN, None, False),
+        (("invoke",), KeyAction.INVOKE, "churn", True),
+        (("invoke:churn",), KeyAction.INVOKE, "churn", True),
+        (("invoke:churn",), KeyAction.INVOKE, "other", False),
+        (("invoke:churn",), KeyAction.INVOKE, None, False),
+        (("invoke",), KeyAction.DEPLOY, "churn", False),
+        (("deploy",), KeyAction.INVOKE, "churn", False),
+        (("deploy:a", "deploy:b"), KeyAction.DEPLOY, "b", True),
+        (("admin",), KeyAction.DEPLOY, None, True),
+        (("admin:churn",), KeyAction.INVOKE, "churn", True),
+        (("admin:churn",), KeyAction.ADMIN, None, False),
     ],
 )
 def test_scopes_allow_an_action_for_all_names_or_for_one(
-    scopes: tuple[str, ...], action: Action, name: str | None, expected: bool
+    scopes: tuple[str, ...], action: KeyAction, name: str | None, expected: bool
 ) -> None:
     """A scope with a name never allows what asks for all names."""
     assert is_allowed(key(*scopes), action, name) is expected
@@ -110,5 +110,5 @@ def test_scopes_allow_an_action_for_all_names_or_for_one(
 def test_a_missing_scope_is_named_in_the_refusal() -> None:
     """Who reads it knows which scope to add."""
     with pytest.raises(Forbidden, match=r"invoke:other or invoke\."):
-        authorize(key("invoke:churn"), Action.INVOKE, "other")
-    authorize(None, Action.ADMIN)
+        authorize(key("invoke:churn"), KeyAction.INVOKE, "other")
+    authorize(None, KeyAction.ADMIN)

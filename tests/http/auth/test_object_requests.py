@@ -4,9 +4,13 @@ import pytest
 from test_authenticator import Keys, key
 
 from coldspark.http.auth.authenticator import Authenticator
-from coldspark.http.auth.refusals import AuthRefused, Reason
-from coldspark.http.auth.s3_signatures import Proof, given_headers, prove
-from coldspark.http.auth.sigv4 import Claim, Scope, signature
+from coldspark.http.auth.refusals import AuthRefused, RefusalReason
+from coldspark.http.auth.s3_signatures import (
+    ObjectCredentials,
+    authenticate_object,
+    headers_with_presigned,
+)
+from coldspark.http.auth.sigv4 import SignatureClaim, SigningScope, signature
 
 STAMP, NOW_MS = "20260131T120000Z", 1_769_860_800_000
 UNSIGNED = "UNSIGNED-PAYLOAD"
@@ -19,11 +23,13 @@ def asked(
     signed_path: str | None = None,
     is_local: bool = False,
     accepts_unsigned_payload: bool = False,
-) -> Proof:
+) -> ObjectCredentials:
     """Ask with a signature of our own making."""
     headers = {"host": "h", "x-amz-date": STAMP, "x-amz-content-sha256": payload}
-    scope = Scope(day=STAMP[:8], region="r", service="s3")
-    claim = Claim(key_id="CSK1", scope=scope, signed_headers=tuple(sorted(headers)), signature="")
+    scope = SigningScope(day=STAMP[:8], region="r", service="s3")
+    claim = SignatureClaim(
+        key_id="CSK1", scope=scope, signed_headers=tuple(sorted(headers)), signature=""
+    )
     proof = signature(
         claim,
         "secret",
@@ -40,7 +46,9 @@ def asked(
     authenticator = Authenticator(
         Keys(key("deploy")), accepts_unsigned_payload=accepts_unsigned_payload
     )
-    return prove(authenticator, "PUT", path, "", headers, is_local=is_local, now_ms=NOW_MS)
+    return authenticate_object(
+        authenticator, "PUT", path, "", headers, is_local=is_local, now_ms=NOW_MS
+    )
 
 
 @pytest.mark.parametrize("payload", [UNSIGNED, "STREAMING-UNSIGNED-PAYLOAD-TRAILER"])
@@ -50,7 +58,7 @@ def test_a_body_that_nothing_vouches_for_is_taken_from_this_machine_only(payload
     assert asked(payload, accepts_unsigned_payload=True).payload_hash is None
     with pytest.raises(AuthRefused, match="this machine only") as refused:
         asked(payload)
-    assert refused.value.reason is Reason.MISMATCHED
+    assert refused.value.reason is RefusalReason.MISMATCHED
 
 
 def test_a_named_hash_is_what_the_body_must_have() -> None:
@@ -72,6 +80,6 @@ def test_a_path_is_signed_as_it_is_sent_or_as_aws_writes_it() -> None:
 def test_a_presigned_url_carries_headers_for_its_holder() -> None:
     """What it was signed with, unless they are sent; nothing of the signature itself."""
     query = "X-Amz-Signature=0&X-Amz-Date=1&x-amz-meta-a=b&x-amz-acl=private&prefix=c"
-    given = given_headers({"x-amz-acl": "sent"}, query)
+    given = headers_with_presigned({"x-amz-acl": "sent"}, query)
     assert given == {"x-amz-acl": "sent", "x-amz-meta-a": "b"}
-    assert given_headers({}, "x-amz-meta-a=b") == {}
+    assert headers_with_presigned({}, "x-amz-meta-a=b") == {}

@@ -10,8 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coldspark.http.auth.authenticator import Authenticator
-from coldspark.http.auth.refusals import AuthRefused, Reason
-from coldspark.http.auth.sigv4 import Scope, canonical_path, canonical_query, signing_key, stamp_ms
+from coldspark.http.auth.refusals import AuthRefused, RefusalReason
+from coldspark.http.auth.sigv4 import (
+    SigningScope,
+    canonical_path,
+    canonical_query,
+    signing_key,
+    stamp_ms,
+)
 from coldspark.platform.ports import Key
 
 KEY = Key(id="CSKABCDEFGHIJKLMNOPQ", name="ci", scopes=("admin",), created_ms=0)
@@ -123,7 +129,7 @@ def test_headers_are_signed_with_their_spaces_folded(value: str, body: bytes) ->
 
 def test_the_signing_key_of_awss_worked_example() -> None:
     """AWS documents one signing key: this secret, 20120215, us-east-1, iam."""
-    scope = Scope(day="20120215", region="us-east-1", service="iam")
+    scope = SigningScope(day="20120215", region="us-east-1", service="iam")
 
     key = signing_key("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", scope)
 
@@ -147,18 +153,18 @@ def test_queries_are_sorted_after_encoding() -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"authorization": "AWS4-HMAC-SHA256 Credential=x"}, Reason.INCOMPLETE),
-        ({"authorization": "AWS4-HMAC-SHA256 nonsense"}, Reason.INCOMPLETE),
-        ({"authorization": "Basic abc"}, Reason.MISSING),
-        ({"x-amz-target": "SageMaker.DeleteModel"}, Reason.MISMATCHED),
-        ({"x-amz-security-token": "added"}, Reason.MISMATCHED),
-        ({"x-amz-content-sha256": "0" * 64}, Reason.MISMATCHED),
-        ({"x-amz-content-sha256": "UNSIGNED-PAYLOAD"}, Reason.MISMATCHED),
-        ({"content-type": "text/plain"}, Reason.MISMATCHED),
-        ({"host": "elsewhere:8080"}, Reason.MISMATCHED),
+        ({"authorization": "AWS4-HMAC-SHA256 Credential=x"}, RefusalReason.INCOMPLETE),
+        ({"authorization": "AWS4-HMAC-SHA256 nonsense"}, RefusalReason.INCOMPLETE),
+        ({"authorization": "Basic abc"}, RefusalReason.MISSING),
+        ({"x-amz-target": "SageMaker.DeleteModel"}, RefusalReason.MISMATCHED),
+        ({"x-amz-security-token": "added"}, RefusalReason.MISMATCHED),
+        ({"x-amz-content-sha256": "0" * 64}, RefusalReason.MISMATCHED),
+        ({"x-amz-content-sha256": "UNSIGNED-PAYLOAD"}, RefusalReason.MISMATCHED),
+        ({"content-type": "text/plain"}, RefusalReason.MISMATCHED),
+        ({"host": "elsewhere:8080"}, RefusalReason.MISMATCHED),
     ],
 )
-def test_a_changed_header_is_refused(change: dict[str, str], reason: Reason) -> None:
+def test_a_changed_header_is_refused(change: dict[str, str], reason: RefusalReason) -> None:
     """Nothing that was signed may change, and no x-amz header may come on top."""
     headers = signed(
         headers={"X-Amz-Target": "SageMaker.ListModels", "Content-Type": "application/json"}
@@ -182,7 +188,7 @@ def test_a_wrong_secret_is_refused() -> None:
     """The caller must hold the secret itself."""
     with pytest.raises(AuthRefused) as refused:
         verify(signed(secret="guess"))
-    assert refused.value.reason is Reason.MISMATCHED
+    assert refused.value.reason is RefusalReason.MISMATCHED
 
 
 def test_a_forged_signature_of_any_shape_is_refused() -> None:
@@ -211,7 +217,7 @@ def test_a_clock_more_than_five_minutes_off_is_refused(late_ms: int, words: str)
     """A stolen request is worth nothing after five minutes."""
     with pytest.raises(AuthRefused, match=words) as refused:
         verify(signed(), late_ms=late_ms)
-    assert refused.value.reason is Reason.SKEWED
+    assert refused.value.reason is RefusalReason.SKEWED
 
 
 @pytest.mark.parametrize("late_ms", [300_000, -300_000])
@@ -230,7 +236,7 @@ def test_a_date_that_is_none_is_incomplete(stamp: str) -> None:
         Authenticator(OneKey()).authenticate(
             "POST", "/", "", headers | {"x-amz-date": stamp}, b"{}", now_ms=now_ms
         )
-    assert refused.value.reason is Reason.INCOMPLETE
+    assert refused.value.reason is RefusalReason.INCOMPLETE
 
 
 def test_the_scope_must_be_this_service_and_this_day() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from coldspark.node.worker.batching import Gathering
+from coldspark.node.worker.batching import BatchQueue
 
 SIZE_MAX, WAIT_S = 4, 0.005
 TIMES = st.floats(0.0, 0.02)
@@ -16,7 +16,7 @@ class Histories(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.gathering: Gathering[int] = Gathering(SIZE_MAX, WAIT_S)
+        self.gathering: BatchQueue[int] = BatchQueue(SIZE_MAX, WAIT_S)
         self.now_s = 0.0
         self.born = 0
         self.waiting: list[tuple[int, float]] = []
@@ -84,7 +84,7 @@ TestHistories = Histories.TestCase
 @given(gaps=st.lists(st.tuples(TIMES, TIMES), max_size=30))
 def test_a_lone_caller_never_waits(gaps: list[tuple[float, float]]) -> None:
     """Who comes again only after the answer is taken at once, every time."""
-    gathering: Gathering[int] = Gathering(SIZE_MAX, WAIT_S)
+    gathering: BatchQueue[int] = BatchQueue(SIZE_MAX, WAIT_S)
     now_s = 0.0
     for think_s, service_s in gaps:
         now_s += think_s
@@ -100,7 +100,7 @@ def test_without_a_wait_a_free_replica_takes_what_there_is(
     gaps: list[tuple[float, float, int]],
 ) -> None:
     """A wait of 0 lingers for nobody, whatever came before."""
-    gathering: Gathering[int] = Gathering(SIZE_MAX, 0.0)
+    gathering: BatchQueue[int] = BatchQueue(SIZE_MAX, 0.0)
     now_s = 0.0
     for think_s, service_s, count in gaps:
         now_s += think_s
@@ -112,7 +112,7 @@ def test_without_a_wait_a_free_replica_takes_what_there_is(
         gathering.ended(now_s)
 
 
-def run(gathering: Gathering[int], came: int, at_s: float, left: int = 0) -> None:
+def run(gathering: BatchQueue[int], came: int, at_s: float, left: int = 0) -> None:
     """Take a batch of so many, 5 ms long, with others left waiting at its end."""
     for item in range(came):
         gathering.add(item, at_s)
@@ -124,7 +124,7 @@ def run(gathering: Gathering[int], came: int, at_s: float, left: int = 0) -> Non
 
 def test_callers_that_were_just_answered_are_waited_for() -> None:
     """3 were there: the first to come again waits for the others, and the third closes."""
-    gathering: Gathering[int] = Gathering(SIZE_MAX, WAIT_S)
+    gathering: BatchQueue[int] = BatchQueue(SIZE_MAX, WAIT_S)
     run(gathering, 3, 0.0)
 
     gathering.add(1, 0.0055)
@@ -137,7 +137,7 @@ def test_callers_that_were_just_answered_are_waited_for() -> None:
 
 def test_the_longer_ago_the_fewer_are_expected() -> None:
     """4 were there; 12 ms later nobody is waited for any more."""
-    gathering: Gathering[int] = Gathering(SIZE_MAX, WAIT_S)
+    gathering: BatchQueue[int] = BatchQueue(SIZE_MAX, WAIT_S)
     run(gathering, 4, 0.0)
 
     gathering.add(1, 0.017)
@@ -146,7 +146,7 @@ def test_the_longer_ago_the_fewer_are_expected() -> None:
 
 def test_lingering_in_vain_is_not_repeated_at_once() -> None:
     """2 were there, and one of them did not come again: the next batch waits for nobody."""
-    gathering: Gathering[int] = Gathering(SIZE_MAX, WAIT_S)
+    gathering: BatchQueue[int] = BatchQueue(SIZE_MAX, WAIT_S)
     run(gathering, 2, 0.0)
     gathering.add(1, 0.0055)
     delay_s = gathering.delay_s(0.0055)
@@ -161,7 +161,7 @@ def test_lingering_in_vain_is_not_repeated_at_once() -> None:
 
 def test_a_straggler_is_worth_less_the_more_wait_for_it() -> None:
     """3 wait for the fourth no longer than 2 * 5 ms / 3 since the last one came."""
-    gathering: Gathering[int] = Gathering(16, 0.02)
+    gathering: BatchQueue[int] = BatchQueue(16, 0.02)
     run(gathering, 4, 0.0)
     for item in range(3):
         gathering.add(item, 0.006)

@@ -13,12 +13,18 @@ import safetensors_file
 from worker_rig import INTERPRETER
 
 from coldspark.node import worker
-from coldspark.node.worker.device_weights import Slot, WeightsRefused, load, read_header, stream
+from coldspark.node.worker.device_weights import (
+    RingBuffer,
+    WeightsRefused,
+    load,
+    read_header,
+    stream,
+)
 
 _FIND = "import importlib.util, sys; sys.exit(importlib.util.find_spec('torch') is None)"
 
 
-class PlainSlot(Slot):
+class PlainSlot(RingBuffer):
     """A buffer that leaves when it is waited for: what overwrites it too early is seen."""
 
     def __init__(self, size: int, target: bytearray) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from coldspark.node.worker import media_types
-from coldspark.node.worker.context import Context, Request
-from coldspark.node.worker.handler import Handler, Reply
+from coldspark.node.worker.context import Context, HandlerRequest
+from coldspark.node.worker.handler import HandlerReply, ProgramHandler
 from coldspark.node.worker.program import HandlerInvalid
 
 
@@ -27,15 +27,15 @@ def model_fn(model_dir: str) -> str:
     return f"model of {model_dir}"
 
 
-def loaded(**functions: Callable[..., Any]) -> Handler:
+def loaded(**functions: Callable[..., Any]) -> ProgramHandler:
     """Return a handler of these functions with its model loaded."""
-    handler = Handler(program(**functions))
+    handler = ProgramHandler(program(**functions))
     handler.load("/m")
     handler.warm_up()
     return handler
 
 
-def request(body: bytes = b"null", **fields: Any) -> Request:
+def request(body: bytes = b"null", **fields: Any) -> HandlerRequest:
     """Return a request."""
     defaults: dict[str, Any] = {
         "method": "POST",
@@ -45,10 +45,10 @@ def request(body: bytes = b"null", **fields: Any) -> Request:
         "headers": [],
         "request_id": "q1",
     }
-    return Request(body=body, **{**defaults, **fields})
+    return HandlerRequest(body=body, **{**defaults, **fields})
 
 
-def content_type(reply: Reply) -> str:
+def content_type(reply: HandlerReply) -> str:
     """Return the reply's content type."""
     return dict(reply.headers)["content-type"]
 
@@ -181,7 +181,7 @@ def test_program_that_makes_no_handler_is_refused(
 ) -> None:
     """The message says what is missing or wrong."""
     with pytest.raises(HandlerInvalid, match=message):
-        Handler(program(**functions))
+        ProgramHandler(program(**functions))
 
 
 def test_async_function_is_refused() -> None:
@@ -191,7 +191,7 @@ def test_async_function_is_refused() -> None:
         return data
 
     with pytest.raises(HandlerInvalid, match="predict_fn is async"):
-        Handler(program(predict_fn=predict_fn))
+        ProgramHandler(program(predict_fn=predict_fn))
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coldspark.node.transport.frame_headers import CallHeads as Written
+from coldspark.node.transport.frame_headers import CallHeaderEncoder as Written
 from coldspark.node.transport.frame_headers import decode_reply
-from coldspark.node.worker.header_cache import CallHeads, ReplyHeads
+from coldspark.node.worker.header_cache import CallHeaderDecoder, ReplyHeaderEncoder
 from coldspark.platform.ports import Invocation
 from coldspark.spec.types import EndpointName, RequestId
 
@@ -28,7 +28,7 @@ INVOCATIONS = st.builds(
 @given(calls=st.lists(st.tuples(INVOCATIONS, st.integers(0, 2**40)), max_size=5))
 def test_a_call_is_read_as_the_router_meant_it(calls: list[tuple[Invocation, int]]) -> None:
     """Every field, whatever came before and whatever stands in it."""
-    written, read = Written(), CallHeads()
+    written, read = Written(), CallHeaderDecoder()
     for invocation, more in calls + calls:
         head = written.call(invocation, more)
         assert read.read(head) == json.loads(head)
@@ -46,7 +46,7 @@ def test_a_call_is_read_as_the_router_meant_it(calls: list[tuple[Invocation, int
 def test_a_head_in_another_order_is_read_too() -> None:
     """The format says which fields there are, not where."""
     head = {"more": 9, "request": "r", "headers": [], "path": "/x"}
-    assert CallHeads().read(json.dumps(head).encode()) == head
+    assert CallHeaderDecoder().read(json.dumps(head).encode()) == head
 
 
 @given(replies=st.lists(st.tuples(st.integers(100, 599), PAIRS, st.integers(0, 10**9))))
@@ -54,7 +54,7 @@ def test_a_reply_is_read_as_the_worker_meant_it(
     replies: list[tuple[int, list[tuple[str, str]], int]],
 ) -> None:
     """Status, headers and the handler's time are this reply's."""
-    heads = ReplyHeads()
+    heads = ReplyHeaderEncoder()
     for status, headers, handler_us in replies + replies:
         reply = decode_reply(heads.write(status, headers, handler_us))
         assert (reply.status, reply.headers, reply.handler_us) == (status, headers, handler_us)

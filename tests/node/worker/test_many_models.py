@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from worker_rig import Channel, Rig, await_readable
 
 from coldspark.node.worker import frames, model_cache
-from coldspark.node.worker.model_cache import Doings, Loaded, Models
-from coldspark.node.worker.start_order import Room
+from coldspark.node.worker.model_cache import LoadedModel, ModelCache, ModelLoadReport
+from coldspark.node.worker.start_order import ModelMemory
 
 Write = Callable[[str], Path]
 
@@ -52,7 +52,7 @@ class House:
         program = types.ModuleType("program")
         program.model_fn = self._load  # type: ignore[attr-defined]
         program.predict_fn = lambda data, model: model  # type: ignore[attr-defined]
-        self.models = Models(program, Room(room * 10 // 9 + 1, is_cached))
+        self.models = ModelCache(program, ModelMemory(room * 10 // 9 + 1, is_cached))
 
     def _load(self, model_dir: str) -> str:
         if self.fails:
@@ -61,16 +61,16 @@ class House:
         self.held += self.sizes.get(model_dir, 10)
         return model_dir
 
-    def take(self, name: str) -> tuple[Loaded, Doings]:
-        loaded, doings = self.models.take(name, name, lambda work: work(), lambda: False)
+    def take(self, name: str) -> tuple[LoadedModel, ModelLoadReport]:
+        loaded, doings = self.models.acquire(name, name, lambda work: work(), lambda: False)
         assert loaded is not None
         for evicted in doings.evicted:
             self.held -= self.sizes.get(evicted, 10)
         return loaded, doings
 
-    def use(self, name: str) -> Doings:
+    def use(self, name: str) -> ModelLoadReport:
         loaded, doings = self.take(name)
-        self.models.give(loaded)
+        self.models.release(loaded)
         return doings
 
     @property
@@ -85,7 +85,7 @@ def test_the_one_not_used_for_longest_makes_room_before_the_next_is_loaded(
     house = House(monkeypatch, 25)
     assert house.use("a").load_us is not None
     house.use("b")
-    assert house.use("a") == Doings(loaded=2)
+    assert house.use("a") == ModelLoadReport(loaded=2)
     doings = house.use("c")
     assert (doings.evicted, doings.loaded) == (["b"], 2)
     assert house.names == ["a", "c"]
@@ -96,7 +96,7 @@ def test_one_in_use_never_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     house = House(monkeypatch, 15)
     loaded, _ = house.take("a")
     assert house.use("b").evicted == []
-    house.models.give(loaded)
+    house.models.release(loaded)
     assert sorted(house.use("c").evicted) == ["a", "b"]
 
 
@@ -134,9 +134,9 @@ def test_without_a_cache_each_goes_when_its_last_call_ends(
     one, _ = house.take("a")
     other, doings = house.take("a")
     assert doings.load_us is None
-    house.models.give(one)
+    house.models.release(one)
     assert house.names == ["a"]
-    house.models.give(other)
+    house.models.release(other)
     assert house.names == []
 
 
@@ -152,13 +152,13 @@ def test_who_waits_for_anothers_load_uses_what_it_loaded(monkeypatch: pytest.Mon
 
     found: list[Any] = []
     first = threading.Thread(
-        target=lambda: found.append(house.models.take("a", "a", slow, lambda: False))
+        target=lambda: found.append(house.models.acquire("a", "a", slow, lambda: False))
     )
     first.start()
     assert begun.wait(10)
-    assert house.models.take("a", "a", slow, lambda: True) == (None, Doings())
+    assert house.models.acquire("a", "a", slow, lambda: True) == (None, ModelLoadReport())
     second = threading.Thread(
-        target=lambda: found.append(house.models.take("a", "a", slow, lambda: False))
+        target=lambda: found.append(house.models.acquire("a", "a", slow, lambda: False))
     )
     second.start()
     may_end.set()
@@ -176,7 +176,7 @@ def test_within_any_history_what_is_held_stays_within_the_room(
     """Unless those in use alone are more; every use is counted, and every eviction told."""
     with pytest.MonkeyPatch.context() as patch:
         house = House(patch, 35)
-        open_ones: list[Loaded] = []
+        open_ones: list[LoadedModel] = []
         known: set[str] = set()
         for name, is_kept in history:
             loaded, doings = house.take(name)
@@ -185,7 +185,7 @@ def test_within_any_history_what_is_held_stays_within_the_room(
             if is_kept:
                 open_ones.append(loaded)
             else:
-                house.models.give(loaded)
+                house.models.release(loaded)
             in_use = {one.target for one in open_ones} | {name}
             assert set(house.names) >= in_use
             if doings.load_us is not None:

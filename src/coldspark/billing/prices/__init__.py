@@ -10,12 +10,12 @@ from typing import Any
 
 from coldspark.billing.price_book import (
     BilledTime,
-    Book,
-    BookKind,
     Component,
     Correction,
-    Instance,
-    Rate,
+    DeviceRates,
+    PriceBook,
+    PriceBookKind,
+    RentedInstance,
 )
 from coldspark.errors import NotFound
 from coldspark.spec.money import NANOS_PER_DOLLAR
@@ -42,7 +42,7 @@ def names() -> tuple[str, ...]:
 
 
 @cache
-def load(name: str) -> Book:
+def load(name: str) -> PriceBook:
     """Return a book by name. Raises NotFound with the nearest names."""
     if name not in names():
         near = difflib.get_close_matches(name, names(), n=3) or list(names())
@@ -58,11 +58,11 @@ def nanos(dollars: str) -> int:
     return int(scaled)
 
 
-def _book(name: str, data: Mapping[str, Any]) -> Book:
-    return Book(
+def _book(name: str, data: Mapping[str, Any]) -> PriceBook:
+    return PriceBook(
         name=name,
         title=data["title"],
-        kind=BookKind(data["kind"]),
+        kind=PriceBookKind(data["kind"]),
         as_of=data["as_of"],
         source=data["source"],
         components=tuple(_WORDS[word] for word in data["components"]),
@@ -74,11 +74,11 @@ def _book(name: str, data: Mapping[str, Any]) -> Book:
     )
 
 
-def _rate(row: Mapping[str, Any]) -> Rate:
+def _rate(row: Mapping[str, Any]) -> DeviceRates:
     per_second = row.get("compute_second")
     per_hour = row.get("compute_hour")
     hour_nanos = _optional(per_hour) if per_second is None else 3600 * nanos(per_second)
-    return Rate(
+    return DeviceRates(
         invocation_nanos=_optional(row.get("invocation")),
         compute_hour_nanos=hour_nanos,
         provisioned_hour_nanos=_optional(row.get("provisioned_slot_hour")),
@@ -94,8 +94,8 @@ def _memory_hour(per_second: str | None) -> int | None:
     return None if per_second is None else nanos(str(3600 * Decimal(per_second)))
 
 
-def _instance(row: Mapping[str, Any]) -> Instance:
-    return Instance(
+def _instance(row: Mapping[str, Any]) -> RentedInstance:
+    return RentedInstance(
         name=row.get("instance"),
         gpus=row.get("gpus", 1),
         hour_nanos=nanos(row["hour"]),

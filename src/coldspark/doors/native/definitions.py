@@ -20,13 +20,13 @@ from coldspark.platform import scheduled_scaling
 from coldspark.platform.catalogue import Catalogue
 from coldspark.platform.spec_json import revision_of
 from coldspark.spec.scaling_rules import read_rule, write_rule
-from coldspark.spec.scheduled_scaling import Window
+from coldspark.spec.scheduled_scaling import ScheduledWindow
 from coldspark.spec.types import (
     ArtifactId,
     Command,
     EndpointDefinition,
     EndpointName,
-    Handler,
+    HandlerProgram,
     Limits,
     Resources,
     ScalePolicy,
@@ -98,12 +98,12 @@ def _spec(body: VariantBody, catalogue: Catalogue) -> Spec:
     )
 
 
-def _handler(body: HandlerBody | str | None) -> Handler | None:
+def _handler(body: HandlerBody | str | None) -> HandlerProgram | None:
     if body is None:
         return None
     if isinstance(body, str):
         body = HandlerBody(program=body)
-    return Handler(
+    return HandlerProgram(
         program=body.program,
         requirements=tuple(body.requirements),
         overrides=tuple(body.overrides),
@@ -178,9 +178,9 @@ def _scale(body: ScaleBody) -> ScalePolicy:
     )
 
 
-def _windows(bodies: list[WindowBody]) -> tuple[Window, ...]:
+def _windows(bodies: list[WindowBody]) -> tuple[ScheduledWindow, ...]:
     found = tuple(
-        Window(
+        ScheduledWindow(
             cron=body.cron,
             time_zone=body.time_zone,
             lasts_s=body.lasts_s,
@@ -225,7 +225,7 @@ def spec_fields(spec: Spec) -> dict[str, Any]:
     }
 
 
-def _runtime_fields(kind: Any, runtime: Handler | Command) -> dict[str, Any]:
+def _runtime_fields(kind: Any, runtime: HandlerProgram | Command) -> dict[str, Any]:
     fields = msgspec.to_builtins(runtime)
     return {name: list(v) if isinstance(v := fields[name], tuple) else v for name in _names(kind)}
 
@@ -253,7 +253,7 @@ def _scale_fields(scale: ScalePolicy) -> dict[str, Any]:
     }
 
 
-def _window_fields(window: Window) -> dict[str, Any]:
+def _window_fields(window: ScheduledWindow) -> dict[str, Any]:
     return {
         "cron": window.cron,
         "time_zone": window.time_zone,
@@ -299,7 +299,8 @@ _DEFAULT = EndpointDefinition(
     name=EndpointName("default"),
     variants=(
         VariantDefinition(
-            name=VariantName("main"), revision=revision_of(Spec(handler=Handler(program="_.py")))
+            name=VariantName("main"),
+            revision=revision_of(Spec(handler=HandlerProgram(program="_.py"))),
         ),
     ),
 )

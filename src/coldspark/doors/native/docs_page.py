@@ -28,7 +28,7 @@ th { font-weight: 600; color: #888; }
 """
 
 
-def page(document: Json) -> str:
+def render_page(document: Json) -> str:
     """Return the page."""
     info = document["info"]
     parts = [_HEAD, f"<h1>{escape(info['title'])} {escape(info['version'])}</h1>"]

@@ -83,7 +83,7 @@ class NativeDoor:
         """Tell the error as JSON."""
         return error_reply(error, request)
 
-    def broken(self, request: RequestId, error: ColdsparkError, media: str) -> bytes:
+    def stream_error(self, request: RequestId, error: ColdsparkError, media: str) -> bytes:
         """Tell the error as an event where the stream has events."""
         if not media.startswith("text/event-stream"):
             return b""

@@ -8,62 +8,64 @@ from starlette.responses import Response
 from coldspark.doors.native.coldstart.shapes import EndpointsBody, PoolBody
 from coldspark.doors.native.definitions import changes, definition_of
 from coldspark.doors.native.replies import deployed_body, endpoint_body
-from coldspark.doors.native.request import Ask, House, answer
+from coldspark.doors.native.request import AppState, NativeRequest, json_response
 from coldspark.doors.native.shapes import DefinitionBody, PlanBody
 from coldspark.errors import InvalidRequest, NotFound
-from coldspark.http.auth.scopes import Action
+from coldspark.http.auth.scopes import KeyAction
 from coldspark.spec.types import ArtifactId, EndpointDefinition, EndpointName
 
 _CHANGE_TIMEOUT_S = 60.0
 
 
-async def list_endpoints(ask: Ask) -> Response:
+async def list_endpoints(ask: NativeRequest) -> Response:
     """Return the endpoints that the caller may look at."""
-    warmth = ask.house.services.warmth
-    views = ask.house.platform.endpoints()
-    mine = [endpoint_body(one, warmth) for one in views if ask.may(Action.DEPLOY, one.name)]
+    warmth = ask.app_state.services.warmth
+    views = ask.app_state.platform.endpoints()
+    mine = [endpoint_body(one, warmth) for one in views if ask.may(KeyAction.DEPLOY, one.name)]
     # What all endpoints hold together is not for a key of some.
-    pool = warmth.template_pool() if ask.may(Action.DEPLOY, None) else None
+    pool = warmth.template_pool() if ask.may(KeyAction.DEPLOY, None) else None
     templates = None if pool is None else msgspec.convert(pool, PoolBody, from_attributes=True)
-    return answer(EndpointsBody(endpoints=mine, templates=templates))
+    return json_response(EndpointsBody(endpoints=mine, templates=templates))
 
 
-async def get_endpoint(ask: Ask) -> Response:
+async def get_endpoint(ask: NativeRequest) -> Response:
     """Return one endpoint."""
-    ask.allow(Action.DEPLOY, ask.endpoint)
-    view = ask.house.platform.endpoint(ask.endpoint)
-    return answer(endpoint_body(view, ask.house.services.warmth))
+    ask.allow(KeyAction.DEPLOY, ask.endpoint)
+    view = ask.app_state.platform.endpoint(ask.endpoint)
+    return json_response(endpoint_body(view, ask.app_state.services.warmth))
 
 
-async def put_endpoint(ask: Ask) -> Response:
+async def put_endpoint(ask: NativeRequest) -> Response:
     """Create or change an endpoint, or say what that would do."""
-    ask.allow(Action.DEPLOY, ask.endpoint)
+    ask.allow(KeyAction.DEPLOY, ask.endpoint)
     body = await ask.body(DefinitionBody)
-    warmth = ask.house.services.warmth
-    wanted = definition_of(ask.endpoint, body, ask.house.catalogue)
-    present = _present(ask.house, ask.endpoint)
+    warmth = ask.app_state.services.warmth
+    wanted = definition_of(ask.endpoint, body, ask.app_state.catalogue)
+    present = _present(ask.app_state, ask.endpoint)
     if ask.flag("dry_run"):
         if present != wanted:
-            ask.house.platform.refuse_what_cannot_run(wanted)
-        return answer(_plan(present, wanted))
+            ask.app_state.platform.check_capacity(wanted)
+        return json_response(_plan(present, wanted))
     if present == wanted:
-        view = ask.house.platform.endpoint(ask.endpoint)
-        return answer(deployed_body(view, warmth, is_unchanged=True))
+        view = ask.app_state.platform.endpoint(ask.endpoint)
+        return json_response(deployed_body(view, warmth, is_unchanged=True))
     async with asyncio.timeout(_CHANGE_TIMEOUT_S):
-        await _check_artifacts(ask.house, wanted)
-        view = await ask.house.platform.deploy(wanted)
-    return answer(deployed_body(view, warmth, is_unchanged=False), 201 if present is None else 200)
+        await _check_artifacts(ask.app_state, wanted)
+        view = await ask.app_state.platform.deploy(wanted)
+    return json_response(
+        deployed_body(view, warmth, is_unchanged=False), 201 if present is None else 200
+    )
 
 
-async def delete_endpoint(ask: Ask) -> Response:
+async def delete_endpoint(ask: NativeRequest) -> Response:
     """Delete an endpoint."""
-    ask.allow(Action.DEPLOY, ask.endpoint)
+    ask.allow(KeyAction.DEPLOY, ask.endpoint)
     async with asyncio.timeout(_CHANGE_TIMEOUT_S):
-        await ask.house.platform.remove(ask.endpoint)
+        await ask.app_state.platform.remove(ask.endpoint)
     return Response(status_code=204)
 
 
-def _present(house: House, name: EndpointName) -> EndpointDefinition | None:
+def _present(house: AppState, name: EndpointName) -> EndpointDefinition | None:
     try:
         return house.platform.endpoint(name).definition
     except NotFound:
@@ -81,7 +83,7 @@ def _plan(present: EndpointDefinition | None, wanted: EndpointDefinition) -> Pla
     return PlanBody("create" if present is None else "update", changes(present, wanted), warnings)
 
 
-async def _check_artifacts(house: House, wanted: EndpointDefinition) -> None:
+async def _check_artifacts(house: AppState, wanted: EndpointDefinition) -> None:
     """Refuse a deploy whose archives are not here: it could never start."""
     for variant in wanted.variants:
         spec = variant.revision.spec
@@ -91,7 +93,7 @@ async def _check_artifacts(house: House, wanted: EndpointDefinition) -> None:
             await _check_artifact(house, ArtifactId(spec.model.removeprefix("artifact:")), "model")
 
 
-async def _check_artifact(house: House, id: ArtifactId, field: str) -> None:
+async def _check_artifact(house: AppState, id: ArtifactId, field: str) -> None:
     if not await house.services.artifacts.has(id):
         raise InvalidRequest(
             f"{field}: no artifact {id} was uploaded; PUT it to /v1/artifacts/{id} first",

@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 
 from starlette.responses import Response
 
-from coldspark.doors.native.request import Ask, answer
+from coldspark.doors.native.request import NativeRequest, json_response
 from coldspark.doors.native.shapes import JobBody, JobsBody
 from coldspark.errors import BodyTooLarge, Conflict, InvalidRequest, NotFound
-from coldspark.http.auth.scopes import Action
+from coldspark.http.auth.scopes import KeyAction
 from coldspark.jobs.endpoint_queue import refuse_components
 from coldspark.jobs.messages import FINAL, JobId, JobState
-from coldspark.jobs.ports import Ended, JobOrder, JobsAtWork, StoredJob, Words
+from coldspark.jobs.ports import EndedJob, JobOrder, JobsAtWork, StoredJob, WebhookMessage
 from coldspark.spec.types import EndpointName
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
@@ -20,11 +20,11 @@ _TTL_S, _TTL_S_MAX = 21_600, 7 * 86_400
 _TIMEOUT_S = 30.0
 
 
-async def accept_job(ask: Ask) -> Response:
+async def accept_job(ask: NativeRequest) -> Response:
     """Take a job for an endpoint."""
-    ask.allow(Action.INVOKE, ask.endpoint)
+    ask.allow(KeyAction.INVOKE, ask.endpoint)
     runner = _runner(ask)
-    view = ask.house.platform.endpoint(ask.endpoint)
+    view = ask.app_state.platform.endpoint(ask.endpoint)
     refuse_components(view)
     limit_s = min(variant.revision.spec.limits.request_timeout_s for variant in view.variants)
     limit = min(variant.revision.spec.limits.body_bytes_max for variant in view.variants)
@@ -44,14 +44,14 @@ async def accept_job(ask: Ask) -> Response:
         ttl_s=ask.number("ttl_s", _TTL_S, _TTL_S_MAX, low=1),
         timeout_s=ask.number("timeout_s", int(limit_s), int(limit_s), low=1),
     )
-    return answer(JobBody.of(await _find(ask, id)), 202)
+    return json_response(JobBody.of(await _find(ask, id)), 202)
 
 
-async def list_jobs(ask: Ask) -> Response:
+async def list_jobs(ask: NativeRequest) -> Response:
     """Return the newest jobs."""
     name = ask.text("endpoint")
     endpoint = None if name is None else EndpointName(name)
-    ask.allow(Action.DEPLOY, endpoint)
+    ask.allow(KeyAction.DEPLOY, endpoint)
     word = ask.text("state")
     if word is not None and word not in [state.value for state in JobState]:
         known = ", ".join(state.value for state in JobState)
@@ -60,15 +60,15 @@ async def list_jobs(ask: Ask) -> Response:
     limit = ask.number("limit", _LIMIT, _LIMIT_MAX, low=1)
     async with asyncio.timeout(_TIMEOUT_S):
         jobs = await _runner(ask).newest(endpoint, state, limit)
-    return answer(JobsBody(jobs=[JobBody.of(job) for job in jobs]))
+    return json_response(JobsBody(jobs=[JobBody.of(job) for job in jobs]))
 
 
-async def get_job(ask: Ask) -> Response:
+async def get_job(ask: NativeRequest) -> Response:
     """Return one job."""
-    return answer(JobBody.of(await _allowed(ask)))
+    return json_response(JobBody.of(await _allowed(ask)))
 
 
-async def get_job_output(ask: Ask) -> Response:
+async def get_job_output(ask: NativeRequest) -> Response:
     """Return what an endpoint answered to a job."""
     job = await _allowed(ask)
     if job.state not in FINAL:
@@ -83,7 +83,7 @@ async def get_job_output(ask: Ask) -> Response:
     return Response(body, job.result.status or 200, {"content-type": media})
 
 
-async def cancel_job(ask: Ask) -> Response:
+async def cancel_job(ask: NativeRequest) -> Response:
     """Cancel a job."""
     job = await _allowed(ask)
     if job.state in FINAL:
@@ -92,13 +92,13 @@ async def cancel_job(ask: Ask) -> Response:
     return Response(status_code=204)
 
 
-def _runner(ask: Ask) -> JobsAtWork:
-    if ask.house.jobs is None:
+def _runner(ask: NativeRequest) -> JobsAtWork:
+    if ask.app_state.jobs is None:
         raise InvalidRequest("this server runs no jobs")
-    return ask.house.jobs
+    return ask.app_state.jobs
 
 
-async def _find(ask: Ask, id: JobId) -> StoredJob:
+async def _find(ask: NativeRequest, id: JobId) -> StoredJob:
     async with asyncio.timeout(_TIMEOUT_S):
         job = await _runner(ask).find(id)
     if job is None:
@@ -106,20 +106,20 @@ async def _find(ask: Ask, id: JobId) -> StoredJob:
     return job
 
 
-async def _allowed(ask: Ask) -> StoredJob:
+async def _allowed(ask: NativeRequest) -> StoredJob:
     """Return the job that the path names. Whoever may call its endpoint may see it."""
     id = JobId(ask.request.path_params["job"])
     try:
         job = await _find(ask, id)
     except NotFound:
         # Not to be told from a job that the key may not see.
-        ask.allow(Action.INVOKE)
+        ask.allow(KeyAction.INVOKE)
         raise
-    ask.allow(Action.INVOKE, job.endpoint)
+    ask.allow(KeyAction.INVOKE, job.endpoint)
     return job
 
 
-async def _pieces(ask: Ask, bytes_max: int) -> AsyncIterator[bytes]:
+async def _pieces(ask: NativeRequest, bytes_max: int) -> AsyncIterator[bytes]:
     size = 0
     async for piece in ask.request.stream():
         size += len(piece)
@@ -128,13 +128,13 @@ async def _pieces(ask: Ask, bytes_max: int) -> AsyncIterator[bytes]:
         yield piece
 
 
-class NativeJobs:
+class NativeJobDoor:
     """Implements ``JobDoor``: an order of this door names neither a URL nor a webhook."""
 
-    def failure_words(self, ended: Ended) -> tuple[str, bytes]:
+    def render_failure(self, ended: EndedJob) -> tuple[str, bytes]:
         """Say why there is no answer."""
         return "text/plain; charset=utf-8", (ended.result.message or "").encode()
 
-    def notice_words(self, ended: Ended, notice_id: str) -> Words | None:
+    def render_webhook(self, ended: EndedJob, notice_id: str) -> WebhookMessage | None:
         """Tell nobody."""
         return None

@@ -6,31 +6,31 @@ from starlette.responses import Response
 
 from coldspark.database.records import Key
 from coldspark.doors.native.ports import KeyAdmin
-from coldspark.doors.native.request import Ask, answer
+from coldspark.doors.native.request import NativeRequest, json_response
 from coldspark.doors.native.shapes import KeyBody, KeysBody, MadeKeyBody, NewKeyBody
 from coldspark.errors import NotFound
-from coldspark.http.auth.scopes import Action
+from coldspark.http.auth.scopes import KeyAction
 
 _TIMEOUT_S = 10.0
 
 
-async def list_keys(ask: Ask) -> Response:
+async def list_keys(ask: NativeRequest) -> Response:
     """Return the valid keys."""
-    ask.allow(Action.ADMIN)
-    keys = ask.house.services.keys.list()
-    return answer(
+    ask.allow(KeyAction.ADMIN)
+    keys = ask.app_state.services.keys.list()
+    return json_response(
         KeysBody([KeyBody(key.id, key.name, list(key.scopes), key.created_ms) for key in keys])
     )
 
 
-async def create_key(ask: Ask) -> Response:
+async def create_key(ask: NativeRequest) -> Response:
     """Make a key and show its secrets, this once."""
-    ask.allow(Action.ADMIN)
+    ask.allow(KeyAction.ADMIN)
     body = await ask.body(NewKeyBody)
-    keys = ask.house.services.keys
+    keys = ask.app_state.services.keys
     async with asyncio.timeout(_TIMEOUT_S):
         key = await keys.create(body.name, body.scopes)
-    response = answer(made_body(keys, key), 201)
+    response = json_response(made_body(keys, key), 201)
     response.headers["cache-control"] = "no-store"
     return response
 
@@ -47,12 +47,12 @@ def made_body(keys: KeyAdmin, key: Key) -> MadeKeyBody:
     )
 
 
-async def revoke_key(ask: Ask) -> Response:
+async def revoke_key(ask: NativeRequest) -> Response:
     """Make a key invalid at once."""
-    ask.allow(Action.ADMIN)
+    ask.allow(KeyAction.ADMIN)
     key_id = ask.request.path_params["key"]
     async with asyncio.timeout(_TIMEOUT_S):
-        was_there = await ask.house.services.keys.revoke(key_id)
+        was_there = await ask.app_state.services.keys.revoke(key_id)
     if not was_there:
         raise NotFound(f"there is no key {key_id[:100]!r}")
     return Response(status_code=204)

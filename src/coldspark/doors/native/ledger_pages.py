@@ -22,7 +22,7 @@ ORDERS = (NEWEST, DURATION, *(stage.removesuffix("_us") for stage in STAGES))
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class LedgerPage:
     """Lines of the ledger, newest first."""
 
     lines: Sequence[Usage]
@@ -30,14 +30,14 @@ class Stretch:
     """False: older lines of the stretch were not looked at."""
 
 
-async def read(
+async def read_page(
     usages: Usages,
     endpoint: EndpointName | None,
     since_ms: int | None,
     until_ms: int | None = None,
     lines_max: int = LINES_MAX,
     page_lines: int = PAGE_LINES,
-) -> Stretch:
+) -> LedgerPage:
     """Return the newest ``lines_max`` lines since a moment, and before another."""
     found: dict[str, Usage] = {}
     while len(found) < lines_max:
@@ -46,10 +46,10 @@ async def read(
         found |= {line.request: line for line in page}
         # A page that only repeats itself: more lines of one millisecond than a page holds.
         if len(page) < page_lines or len(found) == before:
-            return Stretch(list(found.values())[:lines_max], len(page) < page_lines)
+            return LedgerPage(list(found.values())[:lines_max], len(page) < page_lines)
         # The last millisecond may go on in the next page; what comes twice is one.
         until_ms = page[-1].arrived_ms + 1
-    return Stretch(list(found.values())[:lines_max], is_complete=False)
+    return LedgerPage(list(found.values())[:lines_max], is_complete=False)
 
 
 def check_order(order: str) -> str:
@@ -61,7 +61,7 @@ def check_order(order: str) -> str:
     return order
 
 
-def ordered(lines: Sequence[Usage], order: str) -> list[Usage]:
+def sort_lines(lines: Sequence[Usage], order: str) -> list[Usage]:
     """Return lines sorted, the longest (or newest) first."""
     if order == NEWEST:
         return list(lines)

@@ -7,9 +7,9 @@ import msgspec
 from starlette.responses import Response, StreamingResponse
 
 from coldspark.doors.native.replies import log_line_body
-from coldspark.doors.native.request import Ask, House, answer
+from coldspark.doors.native.request import AppState, NativeRequest, json_response
 from coldspark.doors.native.shapes import LogsBody
-from coldspark.http.auth.scopes import Action
+from coldspark.http.auth.scopes import KeyAction
 from coldspark.platform.ports import LogLine
 from coldspark.spec.types import EndpointName
 
@@ -18,29 +18,29 @@ _QUIET_S = 15.0
 """After so long without a line an empty one is sent, so that neither side's timeout passes."""
 
 
-async def get_logs(ask: Ask) -> Response:
+async def get_logs(ask: NativeRequest) -> Response:
     """Return the newest lines, or the beginning of an endless stream of them."""
-    ask.allow(Action.DEPLOY, ask.endpoint)
+    ask.allow(KeyAction.DEPLOY, ask.endpoint)
     count = ask.number("lines", 100, _LINES_MAX)
-    lines = ask.house.platform.logs(ask.endpoint, count)
+    lines = ask.app_state.platform.logs(ask.endpoint, count)
     if not ask.flag("follow"):
-        return answer(LogsBody([log_line_body(line) for line in lines]))
+        return json_response(LogsBody([log_line_body(line) for line in lines]))
     is_sse = "text/event-stream" in ask.request.headers.get("accept", "")
     media = "text/event-stream" if is_sse else "application/x-ndjson"
-    stream = _followed(ask.house, ask.endpoint, lines, is_sse=is_sse)
+    stream = _followed(ask.app_state, ask.endpoint, lines, is_sse=is_sse)
     return StreamingResponse(stream, media_type=media, headers={"cache-control": "no-store"})
 
 
 async def _followed(
-    house: House, name: EndpointName, lines: list[LogLine], *, is_sse: bool
+    house: AppState, name: EndpointName, lines: list[LogLine], *, is_sse: bool
 ) -> AsyncIterator[bytes]:
     """Yield lines until the caller hangs up or the server ends."""
     some = asyncio.Event()
-    house.ending.watch(some.set)
+    house.shutdown.watch(some.set)
     follower = house.services.logs.follow(name, some.set)
     try:
         yield _encoded(lines, is_sse=is_sse)
-        while not house.ending.has_come:
+        while not house.shutdown.is_set:
             some.clear()
             fresh = follower.take()
             if not fresh and not await _is_set(some):
@@ -48,7 +48,7 @@ async def _followed(
             elif fresh:
                 yield _encoded(fresh, is_sse=is_sse)
     finally:
-        house.ending.unwatch(some.set)
+        house.shutdown.unwatch(some.set)
         house.services.logs.unfollow(name, follower)
 
 

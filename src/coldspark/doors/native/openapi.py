@@ -7,7 +7,7 @@ import msgspec
 
 from coldspark import __version__
 from coldspark.doors.native.errors import ErrorBody
-from coldspark.doors.native.operation_types import Content, Operation, Parameter, Reply
+from coldspark.doors.native.operation_types import Content, DocumentedReply, Operation, Parameter
 
 Json = dict[str, Any]
 
@@ -125,7 +125,7 @@ def _responses(operation: Operation, by_kind: dict[type, Any]) -> Json:
     return responses
 
 
-def _reply(reply: Reply, operation: Operation, by_kind: dict[type, Any]) -> Json:
+def _reply(reply: DocumentedReply, operation: Operation, by_kind: dict[type, Any]) -> Json:
     entry: Json = {"description": reply.description}
     if reply.content is not None and operation.method != "HEAD":
         entry["content"] = _content(reply.content, by_kind)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from coldspark.doors.native.request import Ask
-from coldspark.http.auth.scopes import Action
+from coldspark.doors.native.request import NativeRequest
+from coldspark.http.auth.scopes import KeyAction
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class DocumentedReply:
     """One good reply."""
 
     status: int
@@ -46,15 +46,15 @@ class Operation:
     id: str
     summary: str
     tag: str
-    replies: tuple[Reply, ...]
+    replies: tuple[DocumentedReply, ...]
     description: str = ""
-    scope: Action | None = None
+    scope: KeyAction | None = None
     """What the caller's key must allow; None needs no key."""
     parameters: tuple[Parameter, ...] = ()
     body: Content | None = None
     errors: tuple[int, ...] = ()
     """Besides those that any operation may end in."""
-    run: Callable[[Ask], Awaitable[Response]] | None = None
+    run: Callable[[NativeRequest], Awaitable[Response]] | None = None
     """For a caller who is known; None: the hot path serves it, or ``open`` does."""
     open: Callable[[Request], Awaitable[Response]] | None = None
     """For anybody."""

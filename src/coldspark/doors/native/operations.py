@@ -15,8 +15,8 @@ from coldspark.doors.native import (
 )
 from coldspark.doors.native.coldstart import operations as coldstart
 from coldspark.doors.native.coldstart import shapes as coldstart_shapes
-from coldspark.doors.native.operation_types import Content, Operation, Parameter, Reply
-from coldspark.http.auth.scopes import Action
+from coldspark.doors.native.operation_types import Content, DocumentedReply, Operation, Parameter
+from coldspark.http.auth.scopes import KeyAction
 
 _COST_HEADERS = (
     "x-coldspark-request-id",
@@ -33,15 +33,15 @@ _ARTIFACT, _KEYS = "/v1/artifacts/{sha256}", "/v1/keys"
 _invocation = partial(
     Operation,
     tag="Invoke",
-    scope=Action.INVOKE,
+    scope=KeyAction.INVOKE,
     errors=(404, 413, 415, 424, 429, 500, 502, 503, 504),
     extra_headers=_COST_HEADERS,
 )
-_of_endpoints = partial(Operation, tag="Endpoints", scope=Action.DEPLOY)
-_of_code = partial(Operation, path=_ARTIFACT, tag="Artifacts", scope=Action.DEPLOY)
-_of_ledger = partial(Operation, method="GET", tag="Ledger", scope=Action.DEPLOY)
-_of_jobs = partial(Operation, tag="Jobs", scope=Action.INVOKE)
-_of_keys = partial(Operation, tag="Keys", scope=Action.ADMIN)
+_of_endpoints = partial(Operation, tag="Endpoints", scope=KeyAction.DEPLOY)
+_of_code = partial(Operation, path=_ARTIFACT, tag="Artifacts", scope=KeyAction.DEPLOY)
+_of_ledger = partial(Operation, method="GET", tag="Ledger", scope=KeyAction.DEPLOY)
+_of_jobs = partial(Operation, tag="Jobs", scope=KeyAction.INVOKE)
+_of_keys = partial(Operation, tag="Keys", scope=KeyAction.ADMIN)
 _of_server = partial(Operation, method="GET", tag="Server")
 
 
@@ -49,9 +49,11 @@ def _json(kind: type) -> Content:
     return Content((kind,))
 
 
-def _ok(description: str, content: type | Content | None = None) -> tuple[Reply, ...]:
+def _ok(description: str, content: type | Content | None = None) -> tuple[DocumentedReply, ...]:
     """Return the one good reply of most operations."""
-    return (Reply(200, description, _json(content) if isinstance(content, type) else content),)
+    return (
+        DocumentedReply(200, description, _json(content) if isinstance(content, type) else content),
+    )
 
 
 def _pass_through(method: str) -> Operation:
@@ -110,12 +112,12 @@ OPERATIONS: tuple[Operation, ...] = (
         parameters=(Parameter("dry_run", "Only say what would change", bool, False),),
         body=_json(shapes.DefinitionBody),
         replies=(
-            Reply(
+            DocumentedReply(
                 200,
                 "Changed, or as it was; of a dry run the plan",
                 Content((coldstart_shapes.DeployedBody, shapes.PlanBody)),
             ),
-            Reply(201, "Created", _json(coldstart_shapes.DeployedBody)),
+            DocumentedReply(201, "Created", _json(coldstart_shapes.DeployedBody)),
         ),
         errors=(413, 503),
         run=endpoints.put_endpoint,
@@ -126,7 +128,7 @@ OPERATIONS: tuple[Operation, ...] = (
         id="delete_endpoint",
         summary="Delete an endpoint",
         description="What waits is refused, what runs may finish; its ledger lines stay.",
-        replies=(Reply(204, "Deleted"),),
+        replies=(DocumentedReply(204, "Deleted"),),
         errors=(404,),
         run=endpoints.delete_endpoint,
     ),
@@ -171,7 +173,7 @@ OPERATIONS: tuple[Operation, ...] = (
         id="put_artifact",
         summary="Upload an archive (.tar.gz)",
         body=Content((), "application/gzip"),
-        replies=(Reply(201, "Stored", _json(shapes.ArtifactBody)),),
+        replies=(DocumentedReply(201, "Stored", _json(shapes.ArtifactBody)),),
         errors=(413,),
         run=artifacts.put_artifact,
     ),
@@ -190,7 +192,7 @@ OPERATIONS: tuple[Operation, ...] = (
             Parameter("timeout_s", "Seconds that it may run, at most the endpoint's limit", int),
         ),
         body=_ANY,
-        replies=(Reply(202, "Accepted", _json(shapes.JobBody)),),
+        replies=(DocumentedReply(202, "Accepted", _json(shapes.JobBody)),),
         errors=(404, 413, 429, 507),
         run=jobs.accept_job,
     ),
@@ -199,7 +201,7 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/v1/jobs",
         id="list_jobs",
         summary="List jobs, newest first",
-        scope=Action.DEPLOY,
+        scope=KeyAction.DEPLOY,
         parameters=(
             Parameter("endpoint", "Only of this one"),
             Parameter("state", "accepted, running, completed, failed, expired or cancelled"),
@@ -231,7 +233,7 @@ OPERATIONS: tuple[Operation, ...] = (
         path=_JOB,
         id="cancel_job",
         summary="Cancel a job that waits or runs",
-        replies=(Reply(204, "Cancelled"),),
+        replies=(DocumentedReply(204, "Cancelled"),),
         errors=(404, 409),
         run=jobs.cancel_job,
     ),
@@ -289,7 +291,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Create an API key",
         description="Its secrets are shown this once.",
         body=_json(shapes.NewKeyBody),
-        replies=(Reply(201, "The key", _json(shapes.MadeKeyBody)),),
+        replies=(DocumentedReply(201, "The key", _json(shapes.MadeKeyBody)),),
         run=keys.create_key,
     ),
     _of_keys(
@@ -297,7 +299,7 @@ OPERATIONS: tuple[Operation, ...] = (
         path=f"{_KEYS}/{{key}}",
         id="revoke_key",
         summary="Revoke an API key, at once",
-        replies=(Reply(204, "Revoked"),),
+        replies=(DocumentedReply(204, "Revoked"),),
         errors=(404,),
         run=keys.revoke_key,
     ),
@@ -305,7 +307,7 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/v1/doctor",
         id="get_doctor",
         summary="Ask what the server's machine can do",
-        scope=Action.DEPLOY,
+        scope=KeyAction.DEPLOY,
         replies=_ok("Every check, with its cure", shapes.DoctorBody),
         run=server_info.doctor,
     ),
@@ -313,7 +315,7 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/metrics",
         id="get_metrics",
         summary="Read metrics in Prometheus's format",
-        scope=Action.DEPLOY,
+        scope=KeyAction.DEPLOY,
         description="Wakes nothing and keeps nothing awake.",
         replies=_ok("The metrics", Content((), "text/plain")),
         run=server_info.metrics,

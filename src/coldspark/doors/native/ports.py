@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from coldspark.billing.usage import Usage
-from coldspark.node.warmth import PoolView, StartView, Stock, Warmth
+from coldspark.node.warmth import CachedFiles, NextStart, PoolView, StartView
 from coldspark.platform.ports import Key, LogLine
 from coldspark.spec.types import ArtifactId, EndpointName, ReplicaId, Revision
 
@@ -46,13 +46,13 @@ class WarmthReader(Protocol):
     def start_of(self, replica: ReplicaId) -> StartView | None:
         """Return what a replica was started from, unless that was forgotten."""
 
-    def warmth(self, revision: Revision) -> Warmth:
+    def warmth(self, revision: Revision) -> NextStart:
         """Return the rung that a revision without a replica would wake from now."""
 
     def template_pool(self) -> PoolView:
         """Return how many templates there are, what they hold, and the bounds of both."""
 
-    async def stock(self, revision: Revision) -> Stock:
+    async def cached_files(self, revision: Revision) -> CachedFiles:
         """Measure a revision's files, as far as they are known to be here."""
 
 
@@ -75,17 +75,17 @@ class KeyAdmin(Protocol):
         """Return a key's AWS secret access key."""
 
 
-class Follower(Protocol):
+class LogSubscription(Protocol):
     """Lines of one endpoint as they come."""
 
     def take(self) -> list[LogLine]:
         """Return what has come since the last call."""
 
 
-class LogFollowing(Protocol):
+class LogSubscriptions(Protocol):
     """Logs, while they are written."""
 
-    def follow(self, endpoint: EndpointName, on_lines: Callable[[], None]) -> Follower:
+    def follow(self, endpoint: EndpointName, on_lines: Callable[[], None]) -> LogSubscription:
         """Call ``on_lines`` when there are lines to take."""
 
     # Any: it takes back what its own ``follow`` returned, of whatever class that is.
@@ -94,7 +94,7 @@ class LogFollowing(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BillQuestion:
+class BillQuery:
     """Which stretch of the ledger, under which prices."""
 
     endpoint: EndpointName | None
@@ -114,9 +114,9 @@ class Services:
     artifacts: Artifacts
     usages: Usages
     keys: KeyAdmin
-    logs: LogFollowing
+    logs: LogSubscriptions
     warmth: WarmthReader
-    bill: Callable[[BillQuestion], Awaitable[dict[str, object]]]
+    bill: Callable[[BillQuery], Awaitable[dict[str, object]]]
     """Raises NotFound for an unknown book, InvalidRequest for an unknown GPU."""
     doctor: Callable[[], Awaitable[dict[str, object]]]
     artifact_bytes_max: int = 8 * 1024**3

@@ -12,11 +12,11 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from coldspark.http.counters import WAKE_BUCKETS_S, Tally
+from coldspark.http.counters import WAKE_BUCKETS_S, RequestCounters
 from coldspark.platform.ports import Platform
 
 
-def exposition(platform: Platform, tally: Tally) -> bytes:
+def exposition(platform: Platform, tally: RequestCounters) -> bytes:
     """Return the metrics in Prometheus's text format. A registry of its own: no process globals."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Views(platform, tally))
@@ -24,7 +24,7 @@ def exposition(platform: Platform, tally: Tally) -> bytes:
 
 
 class _Views(Collector):
-    def __init__(self, platform: Platform, tally: Tally) -> None:
+    def __init__(self, platform: Platform, tally: RequestCounters) -> None:
         self._platform = platform
         self._tally = tally
 

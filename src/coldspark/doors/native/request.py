@@ -12,10 +12,10 @@ from starlette.responses import Response
 from coldspark.doors.native import strict_json
 from coldspark.doors.native.ports import Services
 from coldspark.errors import BodyTooLarge, InvalidRequest
-from coldspark.http.auth.authentication import Gate
-from coldspark.http.auth.scopes import Action, is_allowed
-from coldspark.http.context import Ending
-from coldspark.http.counters import Tally
+from coldspark.http.auth.authentication import Authentication
+from coldspark.http.auth.scopes import KeyAction, is_allowed
+from coldspark.http.context import ShutdownSignal
+from coldspark.http.counters import RequestCounters
 from coldspark.jobs.ports import JobsAtWork
 from coldspark.platform.catalogue import Catalogue
 from coldspark.platform.ports import Key, Platform
@@ -29,24 +29,24 @@ _NUMBER = re.compile(r"\d{1,18}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class House:
+class AppState:
     """What the API's routes share."""
 
     platform: Platform
     services: Services
     catalogue: Catalogue
-    gate: Gate
-    tally: Tally
-    ending: Ending
+    authentication: Authentication
+    counters: RequestCounters
+    shutdown: ShutdownSignal
     jobs: JobsAtWork | None = None
     """None: jobs are not run here."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class NativeRequest:
     """A request whose caller is known."""
 
-    house: House
+    app_state: AppState
     request: Request
     key: Key | None
 
@@ -55,11 +55,11 @@ class Ask:
         """Return the endpoint that the path names."""
         return EndpointName(self.request.path_params["name"])
 
-    def allow(self, action: Action, endpoint: EndpointName | None = None) -> None:
+    def allow(self, action: KeyAction, endpoint: EndpointName | None = None) -> None:
         """Raise Forbidden unless the caller may."""
-        self.house.gate.allow(self.key, action, endpoint)
+        self.app_state.authentication.allow(self.key, action, endpoint)
 
-    def allow_any(self, action: Action) -> None:
+    def allow_any(self, action: KeyAction) -> None:
         """Raise Forbidden unless the caller may do this for some endpoint at least."""
         names = [
             None,
@@ -68,7 +68,7 @@ class Ask:
         if not any(is_allowed(self.key, action, name) for name in names):
             self.allow(action)
 
-    def may(self, action: Action, endpoint: EndpointName | None) -> bool:
+    def may(self, action: KeyAction, endpoint: EndpointName | None) -> bool:
         """Return whether the caller may."""
         return is_allowed(self.key, action, endpoint)
 
@@ -110,7 +110,7 @@ class Ask:
             if size > BODY_BYTES_MAX:
                 raise BodyTooLarge(f"the body is over the limit of {BODY_BYTES_MAX} bytes")
             chunks.append(chunk)
-        return strict_json.read(kind, b"".join(chunks))
+        return strict_json.decode_strictly(kind, b"".join(chunks))
 
 
 def headers_of(request: Request) -> Mapping[str, str]:
@@ -121,6 +121,6 @@ def headers_of(request: Request) -> Mapping[str, str]:
     return joined
 
 
-def answer(body: object, status: int = 200) -> Response:
+def json_response(body: object, status: int = 200) -> Response:
     """Return a JSON response."""
     return Response(msgspec.json.encode(body), status, media_type="application/json")

@@ -9,12 +9,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Match, Route
 
-from coldspark.doors.native.docs_page import page
+from coldspark.doors.native.docs_page import render_page
 from coldspark.doors.native.errors import ErrorBody, ErrorDetail, error_reply
 from coldspark.doors.native.openapi import document
 from coldspark.doors.native.operation_types import Operation
 from coldspark.doors.native.operations import OPERATIONS
-from coldspark.doors.native.request import Ask, House, answer, headers_of
+from coldspark.doors.native.request import AppState, NativeRequest, headers_of, json_response
 from coldspark.doors.native.server_info import landing
 from coldspark.errors import ColdsparkError, TimedOut
 from coldspark.platform.ports import Key
@@ -24,13 +24,13 @@ log = logging.getLogger(__name__)
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def routes(house: House) -> list[Route]:
+def routes(house: AppState) -> list[Route]:
     """Return every route but those of the hot path."""
     described = document(OPERATIONS)
-    rendered = page(described)
+    rendered = render_page(described)
 
     async def openapi(request: Request) -> Response:
-        return answer(described)
+        return json_response(described)
 
     async def docs(request: Request) -> Response:
         return HTMLResponse(rendered)
@@ -43,18 +43,18 @@ def routes(house: House) -> list[Route]:
     ]
 
 
-def _route(operation: Operation, house: House) -> Route:
+def _route(operation: Operation, house: AppState) -> Route:
     """Return an operation's route. The hot path's never run: they make a wrong method 405."""
     endpoint = operation.open or _guarded(operation, house)
     return Route(operation.path, endpoint, methods=[operation.method])
 
 
-def _guarded(operation: Operation, house: House) -> Endpoint:
+def _guarded(operation: Operation, house: AppState) -> Endpoint:
     run = operation.run or _unreachable
 
     async def endpoint(request: Request) -> Response:
         try:
-            return await run(Ask(house, request, _key(house, request)))
+            return await run(NativeRequest(house, request, _key(house, request)))
         except ColdsparkError as error:
             return error_response(error)
         except TimeoutError:
@@ -65,13 +65,13 @@ def _guarded(operation: Operation, house: House) -> Endpoint:
     return endpoint
 
 
-async def _unreachable(ask: Ask) -> Response:
+async def _unreachable(ask: NativeRequest) -> Response:
     raise AssertionError(f"the hot path serves {ask.request.url.path}")
 
 
-def _key(house: House, request: Request) -> Key | None:
+def _key(house: AppState, request: Request) -> Key | None:
     scope = request.scope
-    return house.gate.identify(
+    return house.authentication.identify(
         request.method,
         scope["raw_path"].decode("ascii"),
         scope["query_string"].decode("ascii"),
@@ -86,7 +86,7 @@ def error_response(error: ColdsparkError) -> Response:
     return Response(body, status, dict(headers))
 
 
-async def refused(request: Request, error: Exception) -> Response:
+async def no_such_route(request: Request, error: Exception) -> Response:
     """Answer what no route takes: an unknown path, or a wrong method."""
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
@@ -95,17 +95,17 @@ async def refused(request: Request, error: Exception) -> Response:
             code="MethodNotAllowed",
             message=f"{request.method} is not for {request.url.path}: use {allowed}",
         )
-        response = answer(ErrorBody(detail), 405)
+        response = json_response(ErrorBody(detail), 405)
         response.headers["allow"] = allowed
         return response
-    near = near_routes(request.url.path)
+    near = similar_routes(request.url.path)
     cure = f"did you mean {' or '.join(near)}?" if near else "see /docs"
     detail = ErrorDetail(
         code="NotFound",
         message=f"there is no {request.method} {request.url.path[:200]}: {cure}",
         near=near or None,
     )
-    return answer(ErrorBody(detail), error.status_code)
+    return json_response(ErrorBody(detail), error.status_code)
 
 
 def _methods(request: Request) -> list[str]:
@@ -117,12 +117,12 @@ def _methods(request: Request) -> list[str]:
     return sorted(methods)
 
 
-async def broken(request: Request, error: Exception) -> Response:
+async def internal_error(request: Request, error: Exception) -> Response:
     """Answer a bug of ours; Starlette logs it."""
     return error_response(ColdsparkError("the platform made a mistake; its log says which"))
 
 
-def near_routes(path: str) -> list[str]:
+def similar_routes(path: str) -> list[str]:
     """Return up to three routes that look like a path."""
     known: Sequence[str] = list(dict.fromkeys(one.path for one in OPERATIONS))
     return difflib.get_close_matches(path[:200], known, n=3, cutoff=0.6)

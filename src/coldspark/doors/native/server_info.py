@@ -8,9 +8,9 @@ from starlette.responses import HTMLResponse, Response
 
 from coldspark import __version__
 from coldspark.doors.native.prometheus import exposition
-from coldspark.doors.native.request import Ask, answer
+from coldspark.doors.native.request import NativeRequest, json_response
 from coldspark.doors.native.shapes import HealthBody
-from coldspark.http.auth.scopes import Action
+from coldspark.http.auth.scopes import KeyAction
 
 _DOCTOR_TIMEOUT_S = 60.0
 _LINKS = {"docs": "/docs", "openapi": "/openapi.json", "health": "/healthz", "metrics": "/metrics"}
@@ -28,7 +28,7 @@ _PAGE = """<!doctype html>
 
 async def healthz(request: Request) -> Response:
     """Say that the server is up. Needs no key and wakes nothing."""
-    return answer(HealthBody("ok", __version__))
+    return json_response(HealthBody("ok", __version__))
 
 
 async def landing(request: Request) -> Response:
@@ -36,18 +36,18 @@ async def landing(request: Request) -> Response:
     if "text/html" in request.headers.get("accept", ""):
         links = "".join(f'<li><a href="{path}">{name}</a></li>' for name, path in _LINKS.items())
         return HTMLResponse(_PAGE.format(version=__version__, links=links))
-    return answer({"name": "coldspark", "version": __version__, "links": _LINKS})
+    return json_response({"name": "coldspark", "version": __version__, "links": _LINKS})
 
 
-async def metrics(ask: Ask) -> Response:
+async def metrics(ask: NativeRequest) -> Response:
     """Return counts and views for Prometheus."""
-    ask.allow(Action.DEPLOY)
-    content = exposition(ask.house.platform, ask.house.tally.total())
+    ask.allow(KeyAction.DEPLOY)
+    content = exposition(ask.app_state.platform, ask.app_state.counters.total())
     return Response(content, headers={"content-type": CONTENT_TYPE_LATEST})
 
 
-async def doctor(ask: Ask) -> Response:
+async def doctor(ask: NativeRequest) -> Response:
     """Return what the machine can do."""
-    ask.allow(Action.DEPLOY)
+    ask.allow(KeyAction.DEPLOY)
     async with asyncio.timeout(_DOCTOR_TIMEOUT_S):
-        return answer(await ask.house.services.doctor())
+        return json_response(await ask.app_state.services.doctor())

@@ -7,11 +7,11 @@ from coldspark.jobs.ports import StoredJob
 from coldspark.spec.types import EndpointStatus, Warmth
 
 
-class Asked(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class StrictBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """A body that is read strictly: an unknown field is refused."""
 
 
-class HandlerBody(Asked):
+class HandlerBody(StrictBody):
     """A Python file with handler functions (``model_fn``, ``predict_fn``, …)."""
 
     program: str = "inference.py"
@@ -19,7 +19,7 @@ class HandlerBody(Asked):
     overrides: list[str] = []
 
 
-class CommandBody(Asked):
+class CommandBody(StrictBody):
     """Any HTTP server; it binds the port in ``$PORT``."""
 
     argv: list[str]
@@ -31,7 +31,7 @@ class CommandBody(Asked):
     overrides: list[str] = []
 
 
-class WindowBody(Asked, kw_only=True):
+class WindowBody(StrictBody, kw_only=True):
     """A time of the week at which another floor holds."""
 
     cron: str
@@ -48,7 +48,7 @@ Fields = dict[str, str | int | float | None]
 """A rule's settings, or a window."""
 
 
-class ScaleBody(Asked):
+class ScaleBody(StrictBody):
     """How many replicas there are, and for how long an idle one is kept."""
 
     min: int = 0
@@ -79,7 +79,7 @@ class ScaleBody(Asked):
     """Of those that are open at a time, the one with the highest ``min`` holds."""
 
 
-class LimitsBody(Asked):
+class LimitsBody(StrictBody):
     """The bounds of one variant."""
 
     queue_max: int = 1_000
@@ -92,7 +92,7 @@ class LimitsBody(Asked):
     processes_max: int = 256
 
 
-class VariantBody(Asked, kw_only=True):
+class VariantBody(StrictBody, kw_only=True):
     """What one variant runs: either ``handler`` or ``command``."""
 
     name: str = "main"
@@ -288,7 +288,7 @@ class UsagesBody(msgspec.Struct):
     """False: there are more lines than were looked at, and older ones may be longer."""
 
 
-class NewKeyBody(Asked):
+class NewKeyBody(StrictBody):
     """A key to be made."""
 
     name: str

@@ -7,7 +7,7 @@ import msgspec
 
 from coldspark.doors.native import shapes
 from coldspark.errors import InvalidRequest
-from coldspark.spec.strict_keys import nearest
+from coldspark.spec.strict_keys import nearest_name
 
 T = TypeVar("T")
 
@@ -22,7 +22,7 @@ _TABLES: dict[str, type[msgspec.Struct]] = {
 }
 
 
-def read(kind: type[T], body: bytes) -> T:
+def decode_strictly(kind: type[T], body: bytes) -> T:
     """Return the body as ``kind``. Raises InvalidRequest."""
     try:
         return msgspec.json.decode(body, type=kind)
@@ -51,5 +51,5 @@ def _cure(kind: type, path: str, field: str) -> str:
     table = re.sub(r"\[[^]]*\]", "", path).rpartition(".")[2]
     struct = _TABLES.get(table, kind)
     known = [known.name for known in msgspec.structs.fields(struct)]
-    near = nearest(field, known)
+    near = nearest_name(field, known)
     return f"did you mean {near!r}?" if near else f"there are {', '.join(sorted(known))}"

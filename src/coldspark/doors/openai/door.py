@@ -81,7 +81,7 @@ class OpenAIDoor:
         status, headers, body = error_reply(error)
         return status, [*headers, ("x-request-id", request)], body
 
-    def broken(self, request: RequestId, error: ColdsparkError, media: str) -> bytes:
+    def stream_error(self, request: RequestId, error: ColdsparkError, media: str) -> bytes:
         """Tell the error as the event from which the clients raise APIError."""
         if not media.startswith("text/event-stream"):
             return b""

@@ -48,7 +48,7 @@ _NOT_AGAIN = frozenset(
 _MODEL_STATUS = {"EndpointRetired": 404}
 
 
-class ErrorDetail(msgspec.Struct):
+class OpenAIErrorDetail(msgspec.Struct):
     """OpenAI's error object. All four fields are always there."""
 
     message: str
@@ -57,10 +57,10 @@ class ErrorDetail(msgspec.Struct):
     code: str | None
 
 
-class ErrorBody(msgspec.Struct):
+class OpenAIErrorBody(msgspec.Struct):
     """The body of every error."""
 
-    error: ErrorDetail
+    error: OpenAIErrorDetail
 
 
 def error_reply(error: ColdsparkError) -> Reply:
@@ -78,4 +78,4 @@ def error_json(error: ColdsparkError) -> bytes:
     kind, code = _CODES.get(error.code, ("server_error", "internal_error"))
     param = "model" if code == "model_not_found" else error.field
     message = "\n".join([error.message, *error.log_tail])
-    return msgspec.json.encode(ErrorBody(ErrorDetail(message, kind, param, code)))
+    return msgspec.json.encode(OpenAIErrorBody(OpenAIErrorDetail(message, kind, param, code)))

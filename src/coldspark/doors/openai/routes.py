@@ -7,16 +7,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from coldspark.doors.openai.errors import ErrorBody, ErrorDetail, error_reply
+from coldspark.doors.openai.errors import OpenAIErrorBody, OpenAIErrorDetail, error_reply
 from coldspark.errors import ColdsparkError, NotFound
-from coldspark.http.auth.scopes import Action, is_allowed
+from coldspark.http.auth.scopes import KeyAction, is_allowed
 from coldspark.platform.ports import EndpointView, Key, Platform
 from coldspark.spec.types import EndpointName
 
 Identify = Callable[[Request], Key | None]
 
 
-class Model(msgspec.Struct):
+class OpenAIModel(msgspec.Struct):
     """One model, as OpenAI lists it."""
 
     id: str
@@ -26,10 +26,10 @@ class Model(msgspec.Struct):
     owned_by: str = "coldspark"
 
 
-class Models(msgspec.Struct):
+class OpenAIModels(msgspec.Struct):
     """The list of models."""
 
-    data: list[Model]
+    data: list[OpenAIModel]
     object: str = "list"
 
 
@@ -42,13 +42,13 @@ def routes(platform: Platform, identify: Identify) -> list[Route]:
         except ColdsparkError as error:
             return error_response(error)
         views = platform.endpoints()
-        allowed = [view for view in views if is_allowed(key, Action.INVOKE, view.name)]
-        return _answer(Models([_model(view) for view in allowed]))
+        allowed = [view for view in views if is_allowed(key, KeyAction.INVOKE, view.name)]
+        return _answer(OpenAIModels([_model(view) for view in allowed]))
 
     async def get_model(request: Request) -> Response:
         name = EndpointName(request.path_params["model"].partition("/")[0])
         try:
-            if not is_allowed(identify(request), Action.INVOKE, name):
+            if not is_allowed(identify(request), KeyAction.INVOKE, name):
                 raise NotFound(f"the model {name!r} does not exist, or your key may not use it")
             return _answer(_model(platform.endpoint(name)))
         except ColdsparkError as error:
@@ -68,17 +68,17 @@ def error_response(error: ColdsparkError) -> Response:
 
 def unknown_url(request: Request, known: Iterable[str]) -> Response:
     """Answer a path that does not exist, as OpenAI does, and say which do."""
-    detail = ErrorDetail(
+    detail = OpenAIErrorDetail(
         f"Invalid URL ({request.method} {request.url.path[:200]}); there is {', '.join(known)}",
         "invalid_request_error",
         param=None,
         code=None,
     )
-    return _answer(ErrorBody(detail), 404)
+    return _answer(OpenAIErrorBody(detail), 404)
 
 
-def _model(view: EndpointView) -> Model:
-    return Model(id=view.name, created=view.created_ms // 1_000)
+def _model(view: EndpointView) -> OpenAIModel:
+    return OpenAIModel(id=view.name, created=view.created_ms // 1_000)
 
 
 def _answer(body: object, status: int = 200) -> Response:

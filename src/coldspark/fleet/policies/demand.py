@@ -10,7 +10,7 @@ STEP_S = 1.0
 """Changes within a second are kept as one point: their integral is exact at its end."""
 
 
-class Demand:
+class DemandWindow:
     """The integral of open requests over time, as far back as ``horizon_s``."""
 
     def __init__(self, horizon_s: float) -> None:
@@ -35,7 +35,7 @@ class Demand:
         """Return whether a window that ends then saw no change: its mean is what is open."""
         return max(at_s - window_s, self.since_s) >= self._at_s
 
-    def note(self, open: int, now: float) -> None:
+    def record(self, open: int, now: float) -> None:
         """Take the number of open requests from ``now`` on."""
         if self._open == 0 and not self.is_watched and now - self._noted_s >= self._horizon_s:
             self.since_s = now
@@ -92,6 +92,6 @@ def ticks_before(next_s: float, tick_s: float, at_s: float) -> int:
     return max(0, math.floor((at_s - next_s) / tick_s - _ROUNDING))
 
 
-def caught_up_s(next_s: float, tick_s: float, now: float) -> float:
+def resume_tick_s(next_s: float, tick_s: float, now: float) -> float:
     """Return where to go on: after a machine has slept for hours the ticks missed are let go."""
     return now if now - next_s > 10 * TICKS_MAX * tick_s else next_s

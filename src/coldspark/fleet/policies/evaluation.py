@@ -5,9 +5,9 @@ from typing import assert_never
 
 from coldspark.fleet.deadlines import NEVER
 from coldspark.fleet.policies import knative, learned, ray_serve, request_counting, target_tracking
-from coldspark.fleet.policies.demand import Demand
+from coldspark.fleet.policies.demand import DemandWindow
 from coldspark.fleet.policies.knative import KnativeMemory
-from coldspark.fleet.policies.observation import Observed, Verdict
+from coldspark.fleet.policies.observation import Observation, ScaleDecision
 from coldspark.fleet.policies.ray_serve import RayServeMemory
 from coldspark.fleet.policies.request_counting import QueueDelayMemory
 from coldspark.fleet.policies.target_tracking import DATAPOINT_S, TargetTrackingMemory
@@ -24,10 +24,10 @@ from coldspark.spec.scaling_rules import (
 )
 from coldspark.spec.types import ScalePolicy
 
-Memory = KnativeMemory | RayServeMemory | QueueDelayMemory | TargetTrackingMemory | None
+RuleMemory = KnativeMemory | RayServeMemory | QueueDelayMemory | TargetTrackingMemory | None
 
 
-def first_memory(rule: Rule) -> Memory:
+def initial_memory(rule: Rule) -> RuleMemory:
     """Return what a rule remembers before anything has happened."""
     match rule:
         case Knative():
@@ -42,27 +42,33 @@ def first_memory(rule: Rule) -> Memory:
             return None
 
 
-def demand_of(rule: Rule) -> Demand | None:
+def demand_window(rule: Rule) -> DemandWindow | None:
     """Return what measures the demand for a rule that looks back; None for the others."""
     match rule:
         case Knative():
-            return Demand(rule.stable_s)
+            return DemandWindow(rule.stable_s)
         case RayServe():
-            return Demand(rule.look_back_s)
+            return DemandWindow(rule.look_back_s)
         case TargetTracking():
-            return Demand(DATAPOINT_S)
+            return DemandWindow(DATAPOINT_S)
         case _:
             return None
 
 
-def due_s(memory: Memory) -> float:
+def next_tick_s(memory: RuleMemory) -> float:
     """Return when a rule that ticks has its next tick; NEVER for the others."""
     return memory.due_s if isinstance(memory, KnativeMemory | RayServeMemory) else NEVER
 
 
 def advance(
-    scale: ScalePolicy, memory: Memory, demand: Demand, now: float, *, open: int, ready: int
-) -> Memory:
+    scale: ScalePolicy,
+    memory: RuleMemory,
+    demand: DemandWindow,
+    now: float,
+    *,
+    open: int,
+    ready: int,
+) -> RuleMemory:
     """Return what a rule remembers after its ticks until now, before what happens now."""
     match scale.rule, memory:
         case Knative() as rule, KnativeMemory():
@@ -74,14 +80,16 @@ def advance(
             return memory
 
 
-def decide(scale: ScalePolicy, seen: Observed, memory: Memory) -> tuple[Verdict, Memory]:
+def evaluate(
+    scale: ScalePolicy, seen: Observation, memory: RuleMemory
+) -> tuple[ScaleDecision, RuleMemory]:
     """Return the verdict of the policy's rule, and what it remembers from here on."""
     match scale.rule:
         case Learned():
-            return learned.decide(scale, seen), None
+            return learned.evaluate(scale, seen), None
         case Histogram():
             want = math.ceil(seen.open / seen.slots)
-            return Verdict(max(want, seen.present), f"histogram: {seen.open} open"), None
+            return ScaleDecision(max(want, seen.present), f"histogram: {seen.open} open"), None
         case KeepAlive():
             return request_counting.keep_alive(scale.rule, seen), None
         case RequestCount():
@@ -91,12 +99,12 @@ def decide(scale: ScalePolicy, seen: Observed, memory: Memory) -> tuple[Verdict,
             return request_counting.queue_delay(scale.rule, seen, memory)
         case Knative():
             assert isinstance(memory, KnativeMemory)
-            return knative.decide(scale.rule, seen, memory)
+            return knative.evaluate(scale.rule, seen, memory)
         case RayServe():
             assert isinstance(memory, RayServeMemory)
-            return ray_serve.decide(scale.rule, seen, memory)
+            return ray_serve.evaluate(scale.rule, seen, memory)
         case TargetTracking():
             assert isinstance(memory, TargetTrackingMemory)
-            return target_tracking.decide(scale.rule, seen, memory)
+            return target_tracking.evaluate(scale.rule, seen, memory)
         case _:
             assert_never(scale.rule)

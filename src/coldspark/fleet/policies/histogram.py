@@ -16,13 +16,13 @@ Worked number: idle times of 30 to 31 minutes: h = 1800, t = 1860, so it is woke
 
 import math
 
-from coldspark.fleet.keep_alive_plan import Descent, Rest
+from coldspark.fleet.keep_alive_plan import KeepAlivePlan, WarmthLevel
 from coldspark.spec.scaling_rules import Histogram
 
 _BEYOND_MAX = 0.5
 
 
-class IdleTimes:
+class IdleTimeHistogram:
     """The idle times of one level, counted."""
 
     def __init__(self, rule: Histogram) -> None:
@@ -40,20 +40,20 @@ class IdleTimes:
         else:
             self._beyond += 1
 
-    def descent(self) -> Descent:
+    def keep_alive_plan(self) -> KeepAlivePlan:
         """Return when the replica is there, by the age of the idle time."""
         rule = self._rule
         inside = self.measured - self._beyond
         if self.measured == 0 or not self._is_representative(inside):
-            return Descent((0.0, rule.range_s), (Rest.READY, Rest.ENDED))
+            return KeepAlivePlan((0.0, rule.range_s), (WarmthLevel.READY, WarmthLevel.ENDED))
         head_s = self._edge(rule.head, inside, 0) * (1.0 - rule.margin)
         until_s = self._edge(rule.tail, inside, 1) * (1.0 + rule.margin)
         if head_s == 0.0:
-            return Descent((0.0, until_s), (Rest.READY, Rest.ENDED))
+            return KeepAlivePlan((0.0, until_s), (WarmthLevel.READY, WarmthLevel.ENDED))
         # The replica goes at once; READY at age 0 alone is what every descent begins with.
         ages_s = (0.0, math.ulp(1.0), head_s, until_s)
-        rests = (Rest.READY, Rest.ENDED, Rest.READY, Rest.ENDED)
-        return Descent(ages_s, rests, ((head_s, until_s),))
+        rests = (WarmthLevel.READY, WarmthLevel.ENDED, WarmthLevel.READY, WarmthLevel.ENDED)
+        return KeepAlivePlan(ages_s, rests, ((head_s, until_s),))
 
     def _is_representative(self, inside: int) -> bool:
         if self._beyond > _BEYOND_MAX * self.measured:

@@ -22,8 +22,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from coldspark.fleet.deadlines import NEVER
-from coldspark.fleet.policies.demand import TICKS_MAX, Demand, caught_up_s
-from coldspark.fleet.policies.observation import Observed, Verdict
+from coldspark.fleet.policies.demand import TICKS_MAX, DemandWindow, resume_tick_s
+from coldspark.fleet.policies.observation import Observation, ScaleDecision
 from coldspark.spec.scaling_rules import Knative
 
 
@@ -46,7 +46,7 @@ class KnativeMemory(Struct, frozen=True, gc=False):
 class _Scene(Struct, frozen=True, gc=False):
     """What a tick looks at."""
 
-    demand: Demand
+    demand: DemandWindow
     open: int
     ready: int
     """At least one: what its formulas count."""
@@ -57,7 +57,9 @@ class _Scene(Struct, frozen=True, gc=False):
         return math.ceil(self.demand.mean(window_s, at_s) / self.target - 1e-9)
 
 
-def decide(rule: Knative, seen: Observed, memory: KnativeMemory) -> tuple[Verdict, KnativeMemory]:
+def evaluate(
+    rule: Knative, seen: Observation, memory: KnativeMemory
+) -> tuple[ScaleDecision, KnativeMemory]:
     """Return how many replicas Knative would have, and what it remembers."""
     scene = _scene(rule, seen.demand, seen.open, seen.ready, seen.slots)
     memory = _advanced(rule, memory, seen.now, scene)
@@ -70,12 +72,12 @@ def decide(rule: Knative, seen: Observed, memory: KnativeMemory) -> tuple[Verdic
     is_awake = is_needed or memory.want > 0
     if is_awake is not memory.is_awake:
         memory = replace(memory, is_awake=is_awake)
-    verdict = Verdict(
+    verdict = ScaleDecision(
         memory.want,
         f"knative: wants {memory.want}{' in panic' if seen.now < memory.panic_until_s else ''}",
-        floor=memory.want,
-        look_again_s=settled_until_s(rule, memory, scene) if memory.is_awake else NEVER,
-        is_firm=False,
+        replicas_min=memory.want,
+        evaluate_again_s=settled_until_s(rule, memory, scene) if memory.is_awake else NEVER,
+        is_fixed=False,
     )
     return verdict, memory
 
@@ -84,7 +86,7 @@ def advance(
     rule: Knative,
     memory: KnativeMemory,
     now: float,
-    demand: Demand,
+    demand: DemandWindow,
     *,
     open: int,
     ready: int,
@@ -96,14 +98,14 @@ def advance(
     return _advanced(rule, memory, now, _scene(rule, demand, open, ready, slots))
 
 
-def _scene(rule: Knative, demand: Demand, open: int, ready: int, slots: int) -> _Scene:
+def _scene(rule: Knative, demand: DemandWindow, open: int, ready: int, slots: int) -> _Scene:
     return _Scene(demand, open, max(1, ready), max(0.01, rule.target * slots))
 
 
 def _advanced(rule: Knative, memory: KnativeMemory, now: float, scene: _Scene) -> KnativeMemory:
     if memory.due_s > now:
         return memory
-    begin_s = caught_up_s(memory.next_s, rule.tick_s, now)
+    begin_s = resume_tick_s(memory.next_s, rule.tick_s, now)
     if begin_s != memory.next_s:
         memory = replace(memory, next_s=begin_s)
     while memory.next_s <= now:

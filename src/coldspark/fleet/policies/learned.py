@@ -35,7 +35,7 @@ Worked number: q=5, r=2, p=1, c=1, S=4 and P=2 ask for ceil(5 - 1 - 1) = 3; P=0 
 import math
 from functools import lru_cache
 
-from coldspark.fleet.policies.observation import Observed, Verdict
+from coldspark.fleet.policies.observation import Observation, ScaleDecision
 from coldspark.spec.types import ScalePolicy
 
 AGEING_STARTS = 3.0
@@ -44,20 +44,20 @@ RATE_STARTS = 4.0
 _PLACES_MAX = 10_000
 
 
-def decide(policy: ScalePolicy, seen: Observed) -> Verdict:
+def evaluate(policy: ScalePolicy, seen: Observation) -> ScaleDecision:
     """Return the wanted number of replicas; never fewer than there are (idle clocks do that)."""
     present = seen.ready + len(seen.starting_ages_s)
     floor = max(present, policy.replicas_min)
     if seen.queued == 0:
         reason = "provisioned" if floor > present else "nobody waits"
-        return Verdict(floor, reason)
+        return ScaleDecision(floor, reason)
     starts = _starts(policy, seen)
     wanted = min(max(present + starts, floor), max(policy.replicas_max, present))
-    return Verdict(wanted, _explain(policy, seen, starts, wanted - present))
+    return ScaleDecision(wanted, _explain(policy, seen, starts, wanted - present))
 
 
 @lru_cache(maxsize=4096)
-def first_saved(rounds: float, value: float) -> int:
+def first_paying_place(rounds: float, value: float) -> int:
     """Return the first place in the queue for which a start pays by the waiting that it spares.
 
     Replicas at hand finish ``x = rounds`` requests within a start, one after another at random, so
@@ -78,7 +78,7 @@ def first_saved(rounds: float, value: float) -> int:
     return _PLACES_MAX
 
 
-def _starts(policy: ScalePolicy, seen: Observed) -> int:
+def _starts(policy: ScalePolicy, seen: Observation) -> int:
     return max(
         _starts_for_work(policy, seen),
         _starts_for_waiting(policy, seen),
@@ -86,7 +86,7 @@ def _starts(policy: ScalePolicy, seen: Observed) -> int:
     )
 
 
-def _starts_for_patience(policy: ScalePolicy, seen: Observed) -> int:
+def _starts_for_patience(policy: ScalePolicy, seen: Observation) -> int:
     """Return the starts for those who would wait for longer than the policy lets them."""
     if policy.patience_s is None:
         return 0
@@ -95,7 +95,7 @@ def _starts_for_patience(policy: ScalePolicy, seen: Observed) -> int:
     return max(0, math.ceil(seen.queued / policy.concurrency - taken))
 
 
-def _starts_for_waiting(policy: ScalePolicy, seen: Observed) -> int:
+def _starts_for_waiting(policy: ScalePolicy, seen: Observation) -> int:
     """Return the starts that pay by the waiting that they spare."""
     if policy.waste_budget or not seen.start_s or not seen.service_mean_s or not seen.ready:
         return 0
@@ -103,11 +103,11 @@ def _starts_for_waiting(policy: ScalePolicy, seen: Observed) -> int:
     rounds = seen.ready * slots * seen.start_s / seen.service_mean_s
     left = seen.queued - slots * len(seen.starting_ages_s)
     digits = 2 - math.floor(math.log10(rounds))
-    place = first_saved(round(rounds, digits), policy.wait_value * slots)
+    place = first_paying_place(round(rounds, digits), policy.wait_value * slots)
     return (left - place) // slots + 1 if left >= place else 0
 
 
-def _starts_for_work(policy: ScalePolicy, seen: Observed) -> int:
+def _starts_for_work(policy: ScalePolicy, seen: Observation) -> int:
     slots = policy.concurrency
     start_s = seen.start_s or 0.0
     rounds = start_s / seen.service_s if seen.service_s else 0.0
@@ -128,7 +128,7 @@ def _starts_for_work(policy: ScalePolicy, seen: Observed) -> int:
     return max(0, starts)
 
 
-def _paying(policy: ScalePolicy, seen: Observed, left: float) -> int:
+def _paying(policy: ScalePolicy, seen: Observation, left: float) -> int:
     """Return how many replicas pay for a backlog of so many requests for each slot of one."""
     if not seen.start_s or not seen.service_mean_s:
         return _PLACES_MAX
@@ -137,10 +137,10 @@ def _paying(policy: ScalePolicy, seen: Observed, left: float) -> int:
     kept_busy = 0
     if 0.5 * value * RATE_STARTS * RATE_STARTS * rounds >= 1.0:
         kept_busy = math.floor(seen.arrivals_per_s * seen.service_mean_s / slots)
-    return kept_busy + last_paying(left, rounds, value)
+    return kept_busy + last_paying_replica(left, rounds, value)
 
 
-def last_paying(left: float, rounds: float, value: float) -> int:
+def last_paying_replica(left: float, rounds: float, value: float) -> int:
     """Return the last replica whose start pays by the waiting of the whole queue.
 
     ``left`` requests for each slot of a replica wait still when a start is through. M replicas take
@@ -154,7 +154,7 @@ def last_paying(left: float, rounds: float, value: float) -> int:
     return math.floor(0.5 + math.sqrt(0.25 + 0.5 * value * left * left / rounds))
 
 
-def _explain(policy: ScalePolicy, seen: Observed, starts: int, granted: int) -> str:
+def _explain(policy: ScalePolicy, seen: Observation, starts: int, granted: int) -> str:
     there = f"{seen.queued} waiting, {seen.ready} ready, {len(seen.starting_ages_s)} starting"
     if granted <= 0 and starts > 0:
         return f"{there}: at replicas_max={policy.replicas_max}"

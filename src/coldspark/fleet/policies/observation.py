@@ -3,12 +3,12 @@
 from msgspec import Struct
 
 from coldspark.fleet.deadlines import NEVER
-from coldspark.fleet.policies.demand import Demand
+from coldspark.fleet.policies.demand import DemandWindow
 
-_SILENT = Demand(1.0)
+_SILENT = DemandWindow(1.0)
 
 
-class Observed(Struct, frozen=True, kw_only=True, gc=False):
+class Observation(Struct, frozen=True, kw_only=True, gc=False):
     """What a fleet looks like at one moment."""
 
     queued: int
@@ -31,7 +31,7 @@ class Observed(Struct, frozen=True, kw_only=True, gc=False):
     running: int = 0
     slots: int = 1
     """Requests that one replica serves at a time."""
-    demand: Demand = _SILENT
+    demand: DemandWindow = _SILENT
     """Open requests over the last minutes, for the rules that look back."""
 
     @property
@@ -45,16 +45,16 @@ class Observed(Struct, frozen=True, kw_only=True, gc=False):
         return self.ready + len(self.starting_ages_s)
 
 
-class Verdict(Struct, frozen=True, gc=False):
+class ScaleDecision(Struct, frozen=True, gc=False):
     """How many replicas there shall be, those that are starting included, and why."""
 
     replicas: int
     reason: str
-    floor: int = 0
+    replicas_min: int = 0
     """Fewer are never kept, however long they idle."""
-    keep_s: float = 0.0
+    keep_alive_s: float = 0.0
     """One that idles for so long goes, above the floor."""
-    look_again_s: float = NEVER
+    evaluate_again_s: float = NEVER
     """When the rule wants to be asked again, though nothing has happened."""
-    is_firm: bool = True
+    is_fixed: bool = True
     """``look_again_s`` holds whatever comes; else only while nothing comes, ends or is added."""

@@ -1,67 +1,67 @@
 """The rule of one fleet at work: what it remembers, measures and said last."""
 
 from coldspark.fleet.deadlines import NEVER
-from coldspark.fleet.policies.demand import Demand
+from coldspark.fleet.policies.demand import DemandWindow
 from coldspark.fleet.policies.evaluation import (
-    Memory,
+    RuleMemory,
     advance,
-    decide,
-    demand_of,
-    due_s,
-    first_memory,
+    demand_window,
+    evaluate,
+    initial_memory,
+    next_tick_s,
 )
-from coldspark.fleet.policies.histogram import IdleTimes
-from coldspark.fleet.policies.observation import Observed, Verdict
+from coldspark.fleet.policies.histogram import IdleTimeHistogram
+from coldspark.fleet.policies.observation import Observation, ScaleDecision
 from coldspark.spec.scaling_rules import Histogram, Learned, Rule
 from coldspark.spec.types import ScalePolicy
 
 
-class Ruling:
+class PolicyState:
     """One rule and its state. Another rule begins anew."""
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
-        self.demand: Demand | None = demand_of(rule)
+        self.demand: DemandWindow | None = demand_window(rule)
         """Measures for a rule that looks back. Read only, but for ``note``."""
-        self.verdict = Verdict(0, "nothing has happened yet")
+        self.decision = ScaleDecision(0, "nothing has happened yet")
         """What it said last. Read only."""
-        self.due_s = NEVER
+        self.next_tick_s = NEVER
         """When the next tick of a rule that ticks is. Read only."""
-        self._memory: Memory = first_memory(rule)
-        self._judged: tuple[int, int, int] = (0, 0, 0)
-        self._idle_times: dict[int, IdleTimes] = {}
+        self._memory: RuleMemory = initial_memory(rule)
+        self._evaluated: tuple[int, int, int] = (0, 0, 0)
+        self._idle_times: dict[int, IdleTimeHistogram] = {}
 
     @property
-    def rests_by_level(self) -> bool:
+    def has_keep_alive_plans(self) -> bool:
         """Return whether replicas go by the gaps of their level, not by the verdict."""
         return isinstance(self.rule, Learned | Histogram)
 
-    def judge(self, scale: ScalePolicy, seen: Observed) -> Verdict:
+    def evaluate(self, scale: ScalePolicy, seen: Observation) -> ScaleDecision:
         """Ask the rule."""
-        self.verdict, self._memory = decide(scale, seen, self._memory)
-        self.due_s = due_s(self._memory)
-        self._judged = (seen.open, seen.ready, seen.present)
+        self.decision, self._memory = evaluate(scale, seen, self._memory)
+        self.next_tick_s = next_tick_s(self._memory)
+        self._evaluated = (seen.open, seen.ready, seen.present)
         if self.demand is not None:
-            self.demand.is_watched = self.verdict.look_again_s < NEVER
-        return self.verdict
+            self.demand.is_watched = self.decision.evaluate_again_s < NEVER
+        return self.decision
 
     def advance(self, scale: ScalePolicy, open: int, ready: int, now: float) -> None:
         """Work out the ticks until now, with what was open and ready before what happens now."""
         assert self.demand is not None
         memory = self._memory
         self._memory = advance(scale, memory, self.demand, now, open=open, ready=ready)
-        self.due_s = due_s(self._memory)
+        self.next_tick_s = next_tick_s(self._memory)
 
-    def looks_s(self, open: int, ready: int, present: int) -> float:
+    def next_evaluation_s(self, open: int, ready: int, present: int) -> float:
         """Return when it wants to be asked again, with so many there now."""
-        again_s = self.verdict.look_again_s
-        if self.verdict.is_firm or self._judged == (open, ready, present):
+        again_s = self.decision.evaluate_again_s
+        if self.decision.is_fixed or self._evaluated == (open, ready, present):
             return again_s
-        return min(again_s, self.due_s)
+        return min(again_s, self.next_tick_s)
 
-    def idle_times(self, level: int) -> IdleTimes:
+    def idle_times(self, level: int) -> IdleTimeHistogram:
         """Return the idle times of a level, for the histogram rule."""
         assert isinstance(self.rule, Histogram)
         if level not in self._idle_times:
-            self._idle_times[level] = IdleTimes(self.rule)
+            self._idle_times[level] = IdleTimeHistogram(self.rule)
         return self._idle_times[level]

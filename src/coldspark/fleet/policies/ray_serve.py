@@ -18,8 +18,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from coldspark.fleet.deadlines import NEVER
-from coldspark.fleet.policies.demand import TICKS_MAX, Demand, caught_up_s, ticks_before
-from coldspark.fleet.policies.observation import Observed, Verdict
+from coldspark.fleet.policies.demand import TICKS_MAX, DemandWindow, resume_tick_s, ticks_before
+from coldspark.fleet.policies.observation import Observation, ScaleDecision
 from coldspark.spec.scaling_rules import RayServe
 
 
@@ -37,27 +37,29 @@ class RayServeMemory(Struct, frozen=True, gc=False):
         return self.next_s if self.want else NEVER
 
 
-def decide(
-    rule: RayServe, seen: Observed, memory: RayServeMemory
-) -> tuple[Verdict, RayServeMemory]:
+def evaluate(
+    rule: RayServe, seen: Observation, memory: RayServeMemory
+) -> tuple[ScaleDecision, RayServeMemory]:
     """Return how many replicas Ray Serve would have, and what it remembers."""
     memory = advance(rule, memory, seen.now, seen.demand)
     if memory.want == 0 and seen.open:
         memory = RayServeMemory(max(1, _ceil(seen.open / rule.target)), seen.now + rule.tick_s)
-    verdict = Verdict(
+    verdict = ScaleDecision(
         memory.want,
         f"ray-serve: wants {memory.want}",
-        floor=memory.want,
-        look_again_s=settled_until_s(rule, memory) if memory.want else NEVER,
+        replicas_min=memory.want,
+        evaluate_again_s=settled_until_s(rule, memory) if memory.want else NEVER,
     )
     return verdict, memory
 
 
-def advance(rule: RayServe, memory: RayServeMemory, now: float, demand: Demand) -> RayServeMemory:
+def advance(
+    rule: RayServe, memory: RayServeMemory, now: float, demand: DemandWindow
+) -> RayServeMemory:
     """Return what it remembers after the ticks until now, none of which saw what is new now."""
     if memory.due_s > now:
         return memory
-    begin_s = caught_up_s(memory.next_s, rule.tick_s, now)
+    begin_s = resume_tick_s(memory.next_s, rule.tick_s, now)
     if begin_s != memory.next_s:
         memory = replace(memory, next_s=begin_s)
     while memory.due_s <= now:
@@ -79,7 +81,7 @@ def settled_until_s(rule: RayServe, memory: RayServeMemory) -> float:
     return next_s + ticks * rule.tick_s
 
 
-def _tick(rule: RayServe, memory: RayServeMemory, demand: Demand) -> RayServeMemory:
+def _tick(rule: RayServe, memory: RayServeMemory, demand: DemandWindow) -> RayServeMemory:
     now, next_s = memory.next_s, memory.next_s + rule.tick_s
     desired = _ceil(demand.mean(rule.look_back_s, now) / rule.target)
     if desired > memory.want:

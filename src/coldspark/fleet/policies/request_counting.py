@@ -12,20 +12,20 @@ request-count with n=4, and 1 by queue-delay, a second one 4 s later.
 import math
 from dataclasses import dataclass
 
-from coldspark.fleet.policies.observation import Observed, Verdict
+from coldspark.fleet.policies.observation import Observation, ScaleDecision
 from coldspark.spec.scaling_rules import KeepAlive, QueueDelay, RequestCount
 
 
-def keep_alive(rule: KeepAlive, seen: Observed) -> Verdict:
+def keep_alive(rule: KeepAlive, seen: Observation) -> ScaleDecision:
     """Return a slot for every request."""
     want = math.ceil(seen.open / seen.slots)
-    return Verdict(want, f"keep-alive: {seen.open} open", keep_s=rule.keep_s)
+    return ScaleDecision(want, f"keep-alive: {seen.open} open", keep_alive_s=rule.keep_s)
 
 
-def request_count(rule: RequestCount, seen: Observed) -> Verdict:
+def request_count(rule: RequestCount, seen: Observation) -> ScaleDecision:
     """Return a replica for every so many requests."""
     want = math.ceil(seen.open / rule.requests)
-    return Verdict(want, f"request-count: {seen.open} open", keep_s=rule.idle_s)
+    return ScaleDecision(want, f"request-count: {seen.open} open", keep_alive_s=rule.idle_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +36,21 @@ class QueueDelayMemory:
 
 
 def queue_delay(
-    rule: QueueDelay, seen: Observed, memory: QueueDelayMemory
-) -> tuple[Verdict, QueueDelayMemory]:
+    rule: QueueDelay, seen: Observation, memory: QueueDelayMemory
+) -> tuple[ScaleDecision, QueueDelayMemory]:
     """Return one more while the first in the queue waits for too long."""
     if not seen.queued:
-        return Verdict(0, "queue-delay: nobody waits", keep_s=rule.idle_s), memory
+        return ScaleDecision(0, "queue-delay: nobody waits", keep_alive_s=rule.idle_s), memory
     if seen.present == 0:
-        verdict = Verdict(1, "queue-delay: somebody waits", keep_s=rule.idle_s)
+        verdict = ScaleDecision(1, "queue-delay: somebody waits", keep_alive_s=rule.idle_s)
         return verdict, QueueDelayMemory(seen.now)
     due_s = max(memory.added_s, seen.now - seen.oldest_wait_s) + rule.delay_s
     if seen.now < due_s:
-        verdict = Verdict(seen.present, "queue-delay: not yet", 0, rule.idle_s, due_s)
+        verdict = ScaleDecision(seen.present, "queue-delay: not yet", 0, rule.idle_s, due_s)
         return verdict, memory
     reason = f"queue-delay: the first has waited for {seen.oldest_wait_s:.1f} s"
     again_s = seen.now + rule.delay_s
-    verdict = Verdict(seen.present + 1, reason, keep_s=rule.idle_s, look_again_s=again_s)
+    verdict = ScaleDecision(
+        seen.present + 1, reason, keep_alive_s=rule.idle_s, evaluate_again_s=again_s
+    )
     return verdict, QueueDelayMemory(seen.now)

@@ -13,8 +13,8 @@ Worked number: r=2, c=1, m=1.0, target 0.7 for three minutes: ceil(2 * 1.0 / 0.7
 from dataclasses import dataclass
 
 from coldspark.fleet.deadlines import NEVER
-from coldspark.fleet.policies.observation import Observed, Verdict
-from coldspark.fleet.step_scaling import tracked
+from coldspark.fleet.policies.observation import Observation, ScaleDecision
+from coldspark.fleet.step_scaling import target_tracking_capacity
 from coldspark.spec.scaling_rules import TargetTracking
 
 DATAPOINT_S = 60.0
@@ -29,37 +29,37 @@ class TargetTrackingMemory:
     next_s: float = 0.0
     over: int = 0
     under: int = 0
-    quiet_until_s: float = 0.0
+    cooldown_until_s: float = 0.0
 
 
-def decide(
-    rule: TargetTracking, seen: Observed, memory: TargetTrackingMemory
-) -> tuple[Verdict, TargetTrackingMemory]:
+def evaluate(
+    rule: TargetTracking, seen: Observation, memory: TargetTrackingMemory
+) -> tuple[ScaleDecision, TargetTrackingMemory]:
     """Return how many replicas target tracking would have, and what it remembers."""
     if memory.want == 0 and seen.open:
         memory = TargetTrackingMemory(1, seen.now + DATAPOINT_S)
     elif memory.want and seen.now >= memory.next_s:
         memory = _datapoint(rule, seen, memory)
-    verdict = Verdict(
+    verdict = ScaleDecision(
         memory.want,
         f"target-tracking: wants {memory.want}",
-        floor=memory.want,
-        look_again_s=memory.next_s if memory.want else NEVER,
+        replicas_min=memory.want,
+        evaluate_again_s=memory.next_s if memory.want else NEVER,
     )
     return verdict, memory
 
 
 def _datapoint(
-    rule: TargetTracking, seen: Observed, memory: TargetTrackingMemory
+    rule: TargetTracking, seen: Observation, memory: TargetTrackingMemory
 ) -> TargetTrackingMemory:
     share = seen.demand.mean(DATAPOINT_S, seen.now) / (memory.want * seen.slots)
     over = memory.over + 1 if share > rule.target else 0
     under = memory.under + 1 if share < _IN_SHARE * rule.target else 0
     next_s = seen.now + DATAPOINT_S
-    want = tracked(memory.want, share, rule.target)
-    if seen.now >= memory.quiet_until_s:
+    want = target_tracking_capacity(memory.want, share, rule.target)
+    if seen.now >= memory.cooldown_until_s:
         if over >= rule.out_minutes:
             return TargetTrackingMemory(want, next_s, 0, 0, seen.now + rule.out_cooldown_s)
         if under >= rule.in_minutes:
             return TargetTrackingMemory(want, next_s, 0, 0, seen.now + rule.in_cooldown_s)
-    return TargetTrackingMemory(memory.want, next_s, over, under, memory.quiet_until_s)
+    return TargetTrackingMemory(memory.want, next_s, over, under, memory.cooldown_until_s)

@@ -6,16 +6,21 @@ from urllib.parse import urlsplit
 
 from coldspark import clock
 from coldspark.errors import Forbidden
-from coldspark.http.auth.authenticator import Ahead, Authenticator
-from coldspark.http.auth.s3_signatures import Proof, check_expiry, declared_hash, prove
-from coldspark.http.auth.scopes import Action, authorize
+from coldspark.http.auth.authenticator import Authenticator, HeadCredentials
+from coldspark.http.auth.s3_signatures import (
+    ObjectCredentials,
+    authenticate_object,
+    check_expiry,
+    declared_hash,
+)
+from coldspark.http.auth.scopes import KeyAction, authorize
 from coldspark.platform.ports import Key
 from coldspark.spec.types import EndpointName
 
 _HOSTS_MAX = 64
 
 
-class Gate:
+class Authentication:
     """Finds out who calls and what they may do. One per gateway."""
 
     def __init__(self, authenticator: Authenticator, *, is_open: bool = False) -> None:
@@ -44,17 +49,17 @@ class Gate:
             method, raw_path, raw_query, headers, body, now_ms=clock.wall_ms()
         )
 
-    def identify_ahead(
+    def identify_by_head(
         self, method: str, raw_path: str, raw_query: str, headers: Mapping[str, str]
-    ) -> Ahead | None:
+    ) -> HeadCredentials | None:
         """Return the caller's key before the body is here; None if only the body proves it.
 
         Raises as ``identify``.
         """
         if self._authenticator.is_open():
             self._refuse_web_pages(headers)
-            return Ahead(None, None)
-        return self._authenticator.authenticate_ahead(
+            return HeadCredentials(None, None)
+        return self._authenticator.authenticate_by_head(
             method, raw_path, raw_query, headers, now_ms=clock.wall_ms()
         )
 
@@ -66,14 +71,14 @@ class Gate:
         headers: Mapping[str, str],
         *,
         is_local: bool,
-    ) -> Proof:
+    ) -> ObjectCredentials:
         """Return what a request to object storage proves by its head. Raises as ``identify``."""
         now_ms = clock.wall_ms()
         if self._authenticator.is_open():
             self._refuse_web_pages(headers)
             check_expiry(raw_query, now_ms)
-            return Proof(key=None, payload_hash=declared_hash(headers))
-        return prove(
+            return ObjectCredentials(key=None, payload_hash=declared_hash(headers))
+        return authenticate_object(
             self._authenticator,
             method,
             raw_path,
@@ -83,7 +88,9 @@ class Gate:
             now_ms=now_ms,
         )
 
-    def allow(self, key: Key | None, action: Action, endpoint: EndpointName | None = None) -> None:
+    def allow(
+        self, key: Key | None, action: KeyAction, endpoint: EndpointName | None = None
+    ) -> None:
         """Raise Forbidden unless the key has the scope."""
         if key is not None:
             authorize(key, action, endpoint)

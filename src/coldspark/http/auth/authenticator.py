@@ -16,9 +16,9 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import NamedTuple, Never
 
-from coldspark.http.auth.refusals import Reason, refuse
-from coldspark.http.auth.sigv4 import ALGORITHM, Claim, parse_claim, signature, stamp_ms
-from coldspark.platform.ports import Key, Keys
+from coldspark.http.auth.refusals import RefusalReason, refuse
+from coldspark.http.auth.sigv4 import ALGORITHM, SignatureClaim, parse_claim, signature, stamp_ms
+from coldspark.platform.ports import ApiKeys, Key
 
 SIGNING_NAMES = frozenset(
     {"sagemaker", "application-autoscaling", "monitoring", "logs", "s3", "sts", "iam", "sns"}
@@ -29,7 +29,7 @@ _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _SKEW_MS_MAX = 5 * 60 * 1_000
 
 
-class Ahead(NamedTuple):
+class HeadCredentials(NamedTuple):
     """What a request's head proves by itself."""
 
     key: Key | None
@@ -42,7 +42,7 @@ class Authenticator:
 
     def __init__(
         self,
-        keys: Keys,
+        keys: ApiKeys,
         *,
         is_key_required: bool = False,
         accepts_unsigned_payload: bool = False,
@@ -84,7 +84,7 @@ class Authenticator:
             return self.key_of(authorization[7:].strip())
         return _refuse_unproven(raw_query)
 
-    def authenticate_ahead(
+    def authenticate_by_head(
         self,
         method: str,
         raw_path: str,
@@ -92,7 +92,7 @@ class Authenticator:
         headers: Mapping[str, str],
         *,
         now_ms: int,
-    ) -> Ahead | None:
+    ) -> HeadCredentials | None:
         """Return what the head proves before the body is here. Raises AuthRefused.
 
         None: a signature that covers the body's hash without naming it proves nothing yet.
@@ -100,35 +100,35 @@ class Authenticator:
         authorization = headers.get("authorization", "")
         if self.is_open() or not authorization.startswith(ALGORITHM):
             key = self.authenticate(method, raw_path, raw_query, headers, b"", now_ms=now_ms)
-            return Ahead(key, None)
+            return HeadCredentials(key, None)
         claim, declared = parse_claim(authorization), headers.get("x-amz-content-sha256")
         if declared is None:
             self._check_claim(claim, headers, now_ms)
             return None
         key = self._verify(claim, method, raw_path, raw_query, headers, declared, now_ms)
         if declared == _UNSIGNED and self._accepts_unsigned_payload:
-            return Ahead(key, None)
+            return HeadCredentials(key, None)
         if not _HASH.fullmatch(declared):
             check_payload_hash(declared, "the SHA-256 of the body in hex")
-        return Ahead(key, declared)
+        return HeadCredentials(key, declared)
 
     @property
     def accepts_unsigned_payload(self) -> bool:
         """Return whether a signature may leave the body out, whoever sends it."""
         return self._accepts_unsigned_payload
 
-    def secret_of(self, claim: Claim) -> tuple[Key, str]:
+    def secret_of(self, claim: SignatureClaim) -> tuple[Key, str]:
         """Return the key that a claim names, and its secret. Raises AuthRefused."""
         self._check_scope(claim)
-        return self.named(claim.key_id)
+        return self.key_by_id(claim.key_id)
 
-    def named(self, key_id: str) -> tuple[Key, str]:
+    def key_by_id(self, key_id: str) -> tuple[Key, str]:
         """Return a key and its secret. Raises AuthRefused."""
         secret = self._keys.secret(key_id)
         key = self._keys.by_id(key_id)
         if secret is None or key is None:
             refuse(
-                Reason.UNKNOWN_KEY,
+                RefusalReason.UNKNOWN_KEY,
                 "The security token included in the request is invalid: "
                 f"no key {key_id[:64]!r} exists.",
             )
@@ -138,12 +138,12 @@ class Authenticator:
         """Return the key that a bearer token is. Raises AuthRefused."""
         key = self._keys.by_bearer(token)
         if key is None:
-            refuse(Reason.UNKNOWN_KEY, "The bearer token is not a key of this server.")
+            refuse(RefusalReason.UNKNOWN_KEY, "The bearer token is not a key of this server.")
         return key
 
     def _verify(
         self,
-        claim: Claim,
+        claim: SignatureClaim,
         method: str,
         raw_path: str,
         raw_query: str,
@@ -163,26 +163,26 @@ class Authenticator:
         )
         if not hmac.compare_digest(expected.encode(), claim.signature.encode()):
             refuse(
-                Reason.MISMATCHED,
+                RefusalReason.MISMATCHED,
                 "The request signature we calculated does not match the signature you provided. "
                 "Check your AWS Secret Access Key and signing method.",
             )
         return key
 
     def _check_claim(
-        self, claim: Claim, headers: Mapping[str, str], now_ms: int
+        self, claim: SignatureClaim, headers: Mapping[str, str], now_ms: int
     ) -> tuple[Key, str]:
         """Check all but the signature itself; return the key that it names, and its secret."""
         self._check_scope(claim)
         check_date(claim, headers, now_ms)
         check_signed_headers(claim, headers)
-        return self.named(claim.key_id)
+        return self.key_by_id(claim.key_id)
 
-    def _check_scope(self, claim: Claim) -> None:
+    def _check_scope(self, claim: SignatureClaim) -> None:
         if claim.scope.service not in self._services:
             names = " or ".join(f"'{name}'" for name in sorted(self._services))
             refuse(
-                Reason.MISMATCHED,
+                RefusalReason.MISMATCHED,
                 f"Credential should be scoped to correct service: {names}, "
                 f"not '{claim.scope.service[:64]}'.",
             )
@@ -203,7 +203,7 @@ def check_payload_hash(declared: str, actual: str) -> None:
     """Raise AuthRefused unless the body's hash is the one that was signed."""
     if declared != actual:
         refuse(
-            Reason.MISMATCHED,
+            RefusalReason.MISMATCHED,
             "The provided 'x-amz-content-sha256' header does not match what was computed "
             f"from the body: {declared[:64]!r} is not {actual!r}.",
         )
@@ -213,38 +213,41 @@ def _refuse_unproven(raw_query: str) -> Never:
     """Tell a caller without an Authorization header, or with one of another kind, what to send."""
     if "Signature=" in raw_query:  # also the end of X-Amz-Signature=
         refuse(
-            Reason.UNSUPPORTED,
+            RefusalReason.UNSUPPORTED,
             "Presigned requests are not taken; sign the request in its Authorization header.",
         )
     refuse(
-        Reason.MISSING,
+        RefusalReason.MISSING,
         "Missing Authentication Token: send 'Authorization: Bearer csk_…' or an AWS "
         "signature (version 4) made with a coldspark key.",
     )
 
 
-def check_date(claim: Claim, headers: Mapping[str, str], now_ms: int) -> None:
+def check_date(claim: SignatureClaim, headers: Mapping[str, str], now_ms: int) -> None:
     """Refuse a signature made more than five minutes from now, or for another day."""
     stamp = headers.get("x-amz-date", "")
     signed_ms = stamp_ms(stamp)
     if signed_ms is None:
         refuse(
-            Reason.INCOMPLETE,
+            RefusalReason.INCOMPLETE,
             "Authorization header requires existence of an 'X-Amz-Date' header such as "
             f"20260131T235959Z, got '{stamp[:32]}'.",
         )
     if claim.scope.day != stamp[:8]:
         refuse(
-            Reason.MISMATCHED,
+            RefusalReason.MISMATCHED,
             "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date "
             f"from HTTP: '{claim.scope.day[:32]}' != '{stamp[:8]}', from '{stamp}'.",
         )
     skew_ms = now_ms - signed_ms
     if skew_ms > _SKEW_MS_MAX:
-        refuse(Reason.SKEWED, f"Signature expired: {stamp} is {_ago(skew_ms)} ago (at most 5 min).")
+        refuse(
+            RefusalReason.SKEWED,
+            f"Signature expired: {stamp} is {_ago(skew_ms)} ago (at most 5 min).",
+        )
     if skew_ms < -_SKEW_MS_MAX:
         refuse(
-            Reason.SKEWED,
+            RefusalReason.SKEWED,
             f"Signature not yet current: {stamp} is {_ago(-skew_ms)} ahead (at most 5 min).",
         )
 
@@ -253,7 +256,7 @@ def _ago(skew_ms: int) -> str:
     return f"{skew_ms // 60_000} min {skew_ms // 1_000 % 60} s"
 
 
-def check_signed_headers(claim: Claim, headers: Mapping[str, str]) -> None:
+def check_signed_headers(claim: SignatureClaim, headers: Mapping[str, str]) -> None:
     """Refuse a signature that leaves out the host, or one of AWS's own headers."""
     signed = claim.signed_headers
     # A list and no generator, which takes twice as long: there are few headers.
@@ -262,4 +265,4 @@ def check_signed_headers(claim: Claim, headers: Mapping[str, str]) -> None:
         return
     wanted = ["host", *(name for name in headers if name.startswith("x-amz-"))]
     missing = ", ".join(name for name in wanted if name not in signed)
-    refuse(Reason.MISMATCHED, f"These headers must be signed, but are not: {missing[:200]}.")
+    refuse(RefusalReason.MISMATCHED, f"These headers must be signed, but are not: {missing[:200]}.")

@@ -22,7 +22,7 @@ _BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 _SECRET_BYTES = 30
 
 
-class Keys:
+class KeyStore:
     """The keys in memory, checked on the hot path, and their table behind them."""
 
     def __init__(self, database: Database, master_key: bytes, wall_ms: Callable[[], int]) -> None:

@@ -6,7 +6,7 @@ from typing import Never
 from coldspark.errors import Unauthenticated
 
 
-class Reason(StrEnum):
+class RefusalReason(StrEnum):
     """What was wrong with the proof that the caller showed."""
 
     MISSING = "missing"
@@ -26,11 +26,11 @@ class Reason(StrEnum):
 class AuthRefused(Unauthenticated):
     """Refuse a caller, and keep the reason apart from the words."""
 
-    def __init__(self, reason: Reason, message: str) -> None:
+    def __init__(self, reason: RefusalReason, message: str) -> None:
         super().__init__(message, field="Authorization")
         self.reason = reason
 
 
-def refuse(reason: Reason, message: str) -> Never:
+def refuse(reason: RefusalReason, message: str) -> Never:
     """Raise ``AuthRefused``: one line where a check fails."""
     raise AuthRefused(reason, message)

@@ -20,10 +20,10 @@ from typing import Never
 from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
 from coldspark.http.auth.authenticator import Authenticator, check_date, check_signed_headers
-from coldspark.http.auth.refusals import Reason, refuse
+from coldspark.http.auth.refusals import RefusalReason, refuse
 from coldspark.http.auth.sigv4 import (
     ALGORITHM,
-    Claim,
+    SignatureClaim,
     parse_claim,
     signature,
     signing_key,
@@ -51,10 +51,10 @@ _V2_SIGNED = frozenset(_V2_WORDS.split())
 """Parameters of the query that belong to what version 2 signs."""
 
 
-class Chain:
+class ChunkSignatures:
     """The signatures of a body's chunks, each made over the one before it."""
 
-    def __init__(self, claim: Claim, secret: str, stamp: str) -> None:
+    def __init__(self, claim: SignatureClaim, secret: str, stamp: str) -> None:
         self._key = signing_key(secret, claim.scope)
         self._head = f"{stamp}\n{claim.scope.text}"
         self._last = claim.signature
@@ -72,24 +72,24 @@ class Chain:
         expected = hmac.digest(self._key, to_sign.encode(), "sha256").hex()
         if not hmac.compare_digest(expected.encode(), proof.encode("latin-1", "replace")):
             refuse(
-                Reason.MISMATCHED,
+                RefusalReason.MISMATCHED,
                 "The signature of a chunk of the body does not match the one that was calculated.",
             )
         self._last = expected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
+class ObjectCredentials:
     """What a request's head proves, and what its body has still to prove."""
 
     key: Key | None
     payload_hash: str | None = None
     """The SHA-256 in hex that the body must have."""
-    chain: Chain | None = None
+    chain: ChunkSignatures | None = None
     """Each chunk must carry the next signature of this chain."""
 
 
-def given_headers(headers: Mapping[str, str], raw_query: str) -> dict[str, str]:
+def headers_with_presigned(headers: Mapping[str, str], raw_query: str) -> dict[str, str]:
     """Return the headers, and those that a presigned URL carries for its holder."""
     given = dict(headers)
     if "Signature=" not in raw_query:
@@ -117,7 +117,7 @@ def check_expiry(raw_query: str, now_ms: int) -> None:
         _check_v2_time(query, now_ms)
 
 
-def prove(
+def authenticate_object(
     authenticator: Authenticator,
     method: str,
     raw_path: str,
@@ -126,7 +126,7 @@ def prove(
     *,
     is_local: bool,
     now_ms: int,
-) -> Proof:
+) -> ObjectCredentials:
     """Return what a request proves. Raises AuthRefused. ``is_local``: it comes from this machine.
 
     ``raw_path`` and ``raw_query`` as sent; ``headers`` has lower-case names, as sent.
@@ -137,7 +137,7 @@ def prove(
             authenticator, method, raw_path, raw_query, headers, is_local=is_local, now_ms=now_ms
         )
     if authorization[:7].lower() == "bearer ":
-        return Proof(
+        return ObjectCredentials(
             key=authenticator.key_of(authorization[7:].strip()),
             payload_hash=declared_hash(headers),
         )
@@ -152,12 +152,12 @@ def prove(
 def _unproven(authorization: str) -> Never:
     if authorization.startswith("AWS "):
         refuse(
-            Reason.UNSUPPORTED,
+            RefusalReason.UNSUPPORTED,
             "Signatures of version 2 in the Authorization header are not taken: sign with version"
             " 4 (AWS4-HMAC-SHA256).",
         )
     refuse(
-        Reason.MISSING,
+        RefusalReason.MISSING,
         "Access Denied: sign the request (AWS signature version 4, with a coldspark key), send"
         " 'Authorization: Bearer csk_…', or use a presigned URL.",
     )
@@ -178,7 +178,7 @@ def _header(
     *,
     is_local: bool,
     now_ms: int,
-) -> Proof:
+) -> ObjectCredentials:
     claim = parse_claim(headers["authorization"])
     check_date(claim, headers, now_ms)
     check_signed_headers(claim, headers)
@@ -186,28 +186,30 @@ def _header(
     declared = headers.get("x-amz-content-sha256")
     if declared is None:
         refuse(
-            Reason.INCOMPLETE,
+            RefusalReason.INCOMPLETE,
             "Missing required header for this request: x-amz-content-sha256.",
         )
     _check_signature(claim, secret, method, raw_path, raw_query, headers, declared)
     if declared in _UNVOUCHED and not (is_local or authenticator.accepts_unsigned_payload):
         refuse(
-            Reason.MISMATCHED,
+            RefusalReason.MISMATCHED,
             f"x-amz-content-sha256 is {declared}, so anybody in between could change the body: over"
             " plain HTTP it is taken from this machine only. Sign the payload"
             " (payload_signing_enabled), or put TLS on this machine before the server.",
         )
     if declared in (STREAMED, STREAMED_TRAILER):
-        return Proof(key=key, chain=Chain(claim, secret, headers["x-amz-date"]))
+        return ObjectCredentials(
+            key=key, chain=ChunkSignatures(claim, secret, headers["x-amz-date"])
+        )
     if declared in _UNVOUCHED:
-        return Proof(key=key)
+        return ObjectCredentials(key=key)
     if not _HASH.fullmatch(declared):
         refuse(
-            Reason.UNSUPPORTED,
+            RefusalReason.UNSUPPORTED,
             f"x-amz-content-sha256 is {declared[:80]!r}: it must be the body's SHA-256 in hex,"
             f" {UNSIGNED}, {STREAMED}, {STREAMED_TRAILER} or {UNSIGNED_TRAILER}.",
         )
-    return Proof(key=key, payload_hash=declared)
+    return ObjectCredentials(key=key, payload_hash=declared)
 
 
 def _presigned(
@@ -218,12 +220,12 @@ def _presigned(
     query: Mapping[str, str],
     headers: Mapping[str, str],
     now_ms: int,
-) -> Proof:
+) -> ObjectCredentials:
     names = ("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-SignedHeaders")
     missing = [name for name in (*names, "X-Amz-Expires") if not query.get(name)]
     if missing or query["X-Amz-Algorithm"] != ALGORITHM:
         refuse(
-            Reason.INCOMPLETE,
+            RefusalReason.INCOMPLETE,
             f"A presigned URL needs {', '.join(missing) or f'X-Amz-Algorithm={ALGORITHM}'}.",
         )
     _check_v4_time(query, now_ms)
@@ -232,7 +234,7 @@ def _presigned(
         f"SignedHeaders={query['X-Amz-SignedHeaders']}, Signature={query['X-Amz-Signature']}"
     )
     if claim.scope.day != query["X-Amz-Date"][:8]:
-        refuse(Reason.MISMATCHED, "The credential's date is not that of X-Amz-Date.")
+        refuse(RefusalReason.MISMATCHED, "The credential's date is not that of X-Amz-Date.")
     check_signed_headers(claim, headers)
     key, secret = authenticator.secret_of(claim)
     signed = "&".join(
@@ -241,23 +243,23 @@ def _presigned(
     stamped = {**headers, "x-amz-date": query["X-Amz-Date"]}
     payload = query.get("X-Amz-Content-Sha256") or headers.get("x-amz-content-sha256") or UNSIGNED
     _check_signature(claim, secret, method, raw_path, signed, stamped, payload)
-    return Proof(key=key, payload_hash=payload if _HASH.fullmatch(payload) else None)
+    return ObjectCredentials(key=key, payload_hash=payload if _HASH.fullmatch(payload) else None)
 
 
 def _check_v4_time(query: Mapping[str, str], now_ms: int) -> None:
     signed_ms = stamp_ms(query.get("X-Amz-Date", ""))
     expires = query.get("X-Amz-Expires", "")
     if signed_ms is None or not _SECONDS.fullmatch(expires):
-        refuse(Reason.INCOMPLETE, "A presigned URL needs X-Amz-Date and X-Amz-Expires.")
+        refuse(RefusalReason.INCOMPLETE, "A presigned URL needs X-Amz-Date and X-Amz-Expires.")
     if not 0 < int(expires) <= _EXPIRES_S_MAX:
         refuse(
-            Reason.INCOMPLETE,
+            RefusalReason.INCOMPLETE,
             f"X-Amz-Expires must be less than a week (in seconds) and greater than 0: {expires}.",
         )
     if now_ms > signed_ms + int(expires) * 1_000:
-        refuse(Reason.EXPIRED, f"Request has expired: it was good for {expires} s.")
+        refuse(RefusalReason.EXPIRED, f"Request has expired: it was good for {expires} s.")
     if signed_ms > now_ms + _SKEW_MS_MAX:
-        refuse(Reason.SKEWED, f"Request is not valid yet: it is of {query['X-Amz-Date']}.")
+        refuse(RefusalReason.SKEWED, f"Request is not valid yet: it is of {query['X-Amz-Date']}.")
 
 
 def _presigned_v2(
@@ -267,9 +269,9 @@ def _presigned_v2(
     query: Mapping[str, str],
     headers: Mapping[str, str],
     now_ms: int,
-) -> Proof:
+) -> ObjectCredentials:
     _check_v2_time(query, now_ms)
-    key, secret = authenticator.named(query["AWSAccessKeyId"])
+    key, secret = authenticator.key_by_id(query["AWSAccessKeyId"])
     given = dict(headers)
     for name, value in query.items():
         word = name.lower()
@@ -291,19 +293,21 @@ def _presigned_v2(
     expected = base64.b64encode(hmac.digest(secret.encode(), to_sign.encode(), "sha1"))
     if not hmac.compare_digest(expected, query["Signature"].encode()):
         _mismatched()
-    return Proof(key=key, payload_hash=declared_hash(given))
+    return ObjectCredentials(key=key, payload_hash=declared_hash(given))
 
 
 def _check_v2_time(query: Mapping[str, str], now_ms: int) -> None:
     expires = query.get("Expires", "")
     if not _SECONDS.fullmatch(expires):
-        refuse(Reason.INCOMPLETE, "A presigned URL needs Expires, in seconds since the epoch.")
+        refuse(
+            RefusalReason.INCOMPLETE, "A presigned URL needs Expires, in seconds since the epoch."
+        )
     if now_ms > int(expires) * 1_000:
-        refuse(Reason.EXPIRED, "Request has expired.")
+        refuse(RefusalReason.EXPIRED, "Request has expired.")
 
 
 def _check_signature(
-    claim: Claim,
+    claim: SignatureClaim,
     secret: str,
     method: str,
     raw_path: str,
@@ -330,7 +334,7 @@ def _check_signature(
 
 def _mismatched() -> None:
     refuse(
-        Reason.MISMATCHED,
+        RefusalReason.MISMATCHED,
         "The request signature we calculated does not match the signature you provided. Check"
         " your key and signing method.",
     )

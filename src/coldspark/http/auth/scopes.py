@@ -9,7 +9,7 @@ from coldspark.errors import Forbidden
 from coldspark.platform.ports import Key
 
 
-class Action(StrEnum):
+class KeyAction(StrEnum):
     """What a caller wants to do."""
 
     INVOKE = "invoke"
@@ -19,7 +19,7 @@ class Action(StrEnum):
     """Handle keys, and everything else."""
 
 
-def is_allowed(key: Key | None, action: Action, name: str | None) -> bool:
+def is_allowed(key: Key | None, action: KeyAction, name: str | None) -> bool:
     """Return whether the key has the scope; ``name`` None asks for all names. No key: allowed.
 
     None as key means that the authenticator lets everyone in (see ``Authenticator``).
@@ -28,12 +28,12 @@ def is_allowed(key: Key | None, action: Action, name: str | None) -> bool:
         return True
     for scope in key.scopes:
         granted, colon, only = scope.partition(":")
-        if granted in (action, Action.ADMIN) and (not colon or only == name):
+        if granted in (action, KeyAction.ADMIN) and (not colon or only == name):
             return True
     return False
 
 
-def authorize(key: Key | None, action: Action, name: str | None = None) -> None:
+def authorize(key: Key | None, action: KeyAction, name: str | None = None) -> None:
     """Raise Forbidden unless the key has the scope."""
     if is_allowed(key, action, name):
         return

@@ -22,7 +22,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from msgspec import Struct
 
-from coldspark.http.auth.refusals import Reason, refuse
+from coldspark.http.auth.refusals import RefusalReason, refuse
 
 if TYPE_CHECKING:
     from _hashlib import HASH
@@ -44,7 +44,7 @@ _PLAIN_PATH = re.compile(r"/(?:[A-Za-z0-9_~-]+/)*[A-Za-z0-9_~-]*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
+class SigningScope:
     """What a signing key is good for: one day, one region, one service."""
 
     day: str
@@ -58,26 +58,28 @@ class Scope:
         object.__setattr__(self, "text", text)
 
 
-class Claim(Struct, frozen=True, kw_only=True, gc=False):
+class SignatureClaim(Struct, frozen=True, kw_only=True, gc=False):
     """What an Authorization header says: who signed, which headers, and the signature."""
 
     key_id: str
-    scope: Scope
+    scope: SigningScope
     signed_headers: tuple[str, ...]
     signature: str
 
 
-def parse_claim(authorization: str) -> Claim:
+def parse_claim(authorization: str) -> SignatureClaim:
     """Take an ``AWS4-HMAC-SHA256 …`` header apart. Raises AuthRefused (incomplete)."""
     signer, found, proof = authorization.rpartition(_PROOF)
     if found and len(signer) <= _KEPT_CHARS_MAX and proof.isalnum():
         # A client signs all day with one credential and the same headers: only the proof changes.
         key_id, scope, signed_headers = _kept_signer(signer)
-        return Claim(key_id=key_id, scope=scope, signed_headers=signed_headers, signature=proof)
+        return SignatureClaim(
+            key_id=key_id, scope=scope, signed_headers=signed_headers, signature=proof
+        )
     return _parsed_claim(authorization)
 
 
-def _parsed_claim(authorization: str) -> Claim:
+def _parsed_claim(authorization: str) -> SignatureClaim:
     parts: dict[str, str] = {}
     for piece in authorization[len(ALGORITHM) :].split(","):
         name, _, value = piece.strip().partition("=")
@@ -85,38 +87,38 @@ def _parsed_claim(authorization: str) -> Claim:
     missing = [name for name in _PARTS if not parts.get(name)]
     if missing:
         words = " ".join(f"Authorization header requires '{name}' parameter." for name in missing)
-        refuse(Reason.INCOMPLETE, words)
+        refuse(RefusalReason.INCOMPLETE, words)
     key_id, scope = _parse_credential(parts["Credential"])
     signed_headers = tuple(parts["SignedHeaders"].split(";"))
-    return Claim(
+    return SignatureClaim(
         key_id=key_id, scope=scope, signed_headers=signed_headers, signature=parts["Signature"]
     )
 
 
 @lru_cache(maxsize=_KEPT_MAX)
-def _kept_signer(signer: str) -> tuple[str, Scope, tuple[str, ...]]:
+def _kept_signer(signer: str) -> tuple[str, SigningScope, tuple[str, ...]]:
     """Return what stands before the proof: who signs, for what, and which headers."""
     claim = _parsed_claim(f"{signer}{_PROOF}?")
     return claim.key_id, claim.scope, claim.signed_headers
 
 
-def _parse_credential(credential: str) -> tuple[str, Scope]:
+def _parse_credential(credential: str) -> tuple[str, SigningScope]:
     """Split ``key/day/region/service/aws4_request``; a key id may itself contain slashes."""
     fields = credential.rsplit("/", 4)
     if len(fields) != 5 or not all(fields):
         refuse(
-            Reason.INCOMPLETE,
+            RefusalReason.INCOMPLETE,
             "Credential must have exactly 5 slash-delimited elements, "
             f"e.g. keyid/date/region/service/term, got '{credential[:200]}'",
         )
     key_id, day, region, service, terminator = fields
     if terminator != _TERMINATOR:
         refuse(
-            Reason.MISMATCHED,
+            RefusalReason.MISMATCHED,
             f"Credential should be scoped with a valid terminator: '{_TERMINATOR}', "
             f"not '{terminator[:100]}'.",
         )
-    return key_id, Scope(day=day, region=region, service=service)
+    return key_id, SigningScope(day=day, region=region, service=service)
 
 
 def stamp_ms(stamp: str) -> int | None:
@@ -137,7 +139,7 @@ def _parsed_stamp(stamp: str) -> int | None:
     return int(moment.timestamp()) * 1_000
 
 
-def signing_key(secret: str, scope: Scope) -> bytes:
+def signing_key(secret: str, scope: SigningScope) -> bytes:
     """Derive the day's key. Four HMACs, so it is kept; a new secret is a new entry."""
     return _derived_key(secret, scope.day, scope.region, scope.service)
 
@@ -157,7 +159,7 @@ def _keyed(secret: str, day: str, region: str, service: str) -> "tuple[HASH, HAS
     return sha256(bytes(byte ^ 0x36 for byte in key)), sha256(bytes(byte ^ 0x5C for byte in key))
 
 
-def _proof(secret: str, scope: Scope, to_sign: bytes) -> str:
+def _proof(secret: str, scope: SigningScope, to_sign: bytes) -> str:
     begun_inner, begun_outer = _keyed(secret, scope.day, scope.region, scope.service)
     inner, outer = begun_inner.copy(), begun_outer.copy()
     inner.update(to_sign)
@@ -203,7 +205,7 @@ def _reencoded(text: str) -> str:
 
 
 def signature(
-    claim: Claim,
+    claim: SignatureClaim,
     secret: str,
     *,
     method: str,

@@ -46,7 +46,7 @@ _RESULTS = {
 }
 
 
-class State(IntEnum):
+class CudaProcessState(IntEnum):
     """``CUprocessState``."""
 
     RUNNING = 0
@@ -67,11 +67,11 @@ class LockArgs(ctypes.Structure):
     ]
 
 
-class Unavailable(Exception):
+class CheckpointUnavailable(Exception):
     """These calls cannot be made here; the message says why."""
 
 
-class CallFailed(Exception):
+class CheckpointCallFailed(Exception):
     """A call of libcuda said no."""
 
     def __init__(self, call: str, code: int) -> None:
@@ -79,7 +79,7 @@ class CallFailed(Exception):
         self.code = code
 
 
-class Driver:
+class CheckpointDriver:
     """The checkpoint calls of one libcuda. Each blocks until the driver has done it."""
 
     def __init__(self, library: str = LIBRARY) -> None:
@@ -88,12 +88,12 @@ class Driver:
             self._library = ctypes.CDLL(library)
         except OSError as error:
             reason = str(error).removeprefix(f"{library}: ")
-            raise Unavailable(f"{library} cannot be loaded: {reason}") from error
+            raise CheckpointUnavailable(f"{library} cannot be loaded: {reason}") from error
         self.version = self._version(library)
         missing = [name for name in _CALLS if not hasattr(self._library, _symbol(name))]
         if missing or self.version < VERSION_MIN:
             what = f"lacks {_symbol(missing[0])}" if missing else "is too old"
-            raise Unavailable(
+            raise CheckpointUnavailable(
                 f"the driver (CUDA {self.version // 1000}.{self.version % 1000 // 10}) {what}:"
                 " driver 570 or newer moves device memory to the host"
             )
@@ -101,7 +101,9 @@ class Driver:
     def _version(self, library: str) -> int:
         found = ctypes.c_int(0)
         if not hasattr(self._library, "cuDriverGetVersion"):
-            raise Unavailable(f"{library} has no cuDriverGetVersion: it is no CUDA driver")
+            raise CheckpointUnavailable(
+                f"{library} has no cuDriverGetVersion: it is no CUDA driver"
+            )
         self._check("cuDriverGetVersion", self._library.cuDriverGetVersion(ctypes.byref(found)))
         return found.value
 
@@ -109,12 +111,16 @@ class Driver:
         """Initialise the driver in this process; it makes no context."""
         self._check("cuInit", self._library.cuInit(ctypes.c_uint(0)))
 
-    def state(self, pid: int) -> State:
+    def state(self, pid: int) -> CudaProcessState:
         """Return how far a process is."""
         found = ctypes.c_int(-1)
         self._call("GetState", pid, ctypes.byref(found))
         # A state of a later driver is none that anybody here could go on from.
-        return State(found.value) if found.value in list(State) else State.FAILED
+        return (
+            CudaProcessState(found.value)
+            if found.value in list(CudaProcessState)
+            else CudaProcessState.FAILED
+        )
 
     def restore_thread(self, pid: int) -> int:
         """Return the id of the thread in the process that does the work of a restore."""
@@ -145,10 +151,10 @@ class Driver:
 
     def _check(self, call: str, code: int) -> None:
         if code != 0:
-            raise CallFailed(call, code)
+            raise CheckpointCallFailed(call, code)
 
 
-def suspend(driver: Driver, pids: Sequence[int], lock_timeout_ms: int) -> None:
+def suspend(driver: CheckpointDriver, pids: Sequence[int], lock_timeout_ms: int) -> None:
     """Checkpoint processes, all or none. Raises CallFailed.
 
     All are locked before the first is checkpointed: processes that work together then stop
@@ -160,13 +166,13 @@ def suspend(driver: Driver, pids: Sequence[int], lock_timeout_ms: int) -> None:
             driver.lock(pid, lock_timeout_ms)
         for pid in pids:
             driver.checkpoint(pid)
-    except CallFailed:
+    except CheckpointCallFailed:
         for pid in pids:
             _undo(driver, pid)
         raise
 
 
-def resume(driver: Driver, pids: Sequence[int]) -> None:
+def resume(driver: CheckpointDriver, pids: Sequence[int]) -> None:
     """Bring checkpointed processes back, then let them all go on. Raises CallFailed."""
     for pid in pids:
         driver.restore(pid)
@@ -174,21 +180,21 @@ def resume(driver: Driver, pids: Sequence[int]) -> None:
         driver.unlock(pid)
 
 
-def _undo(driver: Driver, pid: int) -> None:
+def _undo(driver: CheckpointDriver, pid: int) -> None:
     try:
-        if driver.state(pid) is State.CHECKPOINTED:
+        if driver.state(pid) is CudaProcessState.CHECKPOINTED:
             driver.restore(pid)
-        if driver.state(pid) is State.LOCKED:
+        if driver.state(pid) is CudaProcessState.LOCKED:
             driver.unlock(pid)
-    except CallFailed:
+    except CheckpointCallFailed:
         # ``_are_running`` finds it out, for all of them.
         return
 
 
-def _are_running(driver: Driver, pids: Sequence[int]) -> bool:
+def _are_running(driver: CheckpointDriver, pids: Sequence[int]) -> bool:
     try:
-        return all(driver.state(pid) is State.RUNNING for pid in pids)
-    except CallFailed:
+        return all(driver.state(pid) is CudaProcessState.RUNNING for pid in pids)
+    except CheckpointCallFailed:
         return False
 
 
@@ -196,7 +202,7 @@ def _symbol(name: str) -> str:
     return f"cuCheckpointProcess{name}"
 
 
-def answer(driver: Driver, question: dict[str, Any]) -> dict[str, Any]:
+def answer(driver: CheckpointDriver, question: dict[str, Any]) -> dict[str, Any]:
     """Do what one line asks for: ``{"do": "suspend" | "resume", "pids": […]}``."""
     pids = [int(pid) for pid in question["pids"]]
     try:
@@ -204,7 +210,7 @@ def answer(driver: Driver, question: dict[str, Any]) -> dict[str, Any]:
             suspend(driver, pids, int(question["lock_timeout_ms"]))
         else:
             resume(driver, pids)
-    except CallFailed as failure:
+    except CheckpointCallFailed as failure:
         return {"trouble": str(failure), "running": _are_running(driver, pids)}
     return {"trouble": None}
 
@@ -212,9 +218,9 @@ def answer(driver: Driver, question: dict[str, Any]) -> dict[str, Any]:
 def serve(library: str) -> None:
     """Answer the lines of standard input: first whether the calls are there at all."""
     try:
-        driver = Driver(library)
+        driver = CheckpointDriver(library)
         driver.init()
-    except (Unavailable, CallFailed) as error:
+    except (CheckpointUnavailable, CheckpointCallFailed) as error:
         _say({"trouble": str(error)})
         return
     _say({"trouble": None, "version": driver.version})

@@ -17,7 +17,7 @@ from typing import Any
 
 from coldspark.node import processes
 from coldspark.node.gpu import cuda_checkpoint
-from coldspark.node.gpu.cuda_checkpoint import LIBRARY, LOCK_TIMEOUT_MS, Unavailable
+from coldspark.node.gpu.cuda_checkpoint import LIBRARY, LOCK_TIMEOUT_MS, CheckpointUnavailable
 
 _OPEN_WITHIN_S = 30.0
 """cuInit takes seconds where no process keeps the driver awake (no persistence mode)."""
@@ -95,7 +95,9 @@ async def open_suspension(library: str = LIBRARY, within_s: float = WITHIN_S) ->
         raise
     if words is None or words["trouble"] is not None:
         await _end(process)
-        raise Unavailable("the CUDA driver does not answer" if words is None else words["trouble"])
+        raise CheckpointUnavailable(
+            "the CUDA driver does not answer" if words is None else words["trouble"]
+        )
     return Suspension(process, within_s)
 
 
@@ -112,9 +114,9 @@ def examine(library: str = LIBRARY, within_s: float = _OPEN_WITHIN_S) -> int:
         )
         words = json.loads(ended.stdout)
     except (subprocess.TimeoutExpired, ValueError):
-        raise Unavailable("the CUDA driver does not answer") from None
+        raise CheckpointUnavailable("the CUDA driver does not answer") from None
     if words["trouble"] is not None:
-        raise Unavailable(words["trouble"])
+        raise CheckpointUnavailable(words["trouble"])
     return int(words["version"])
 
 

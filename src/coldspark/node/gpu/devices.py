@@ -20,7 +20,7 @@ SIMULATED_MAX = 1_024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inventory:
+class DeviceInventory:
     """The GPUs of this machine, and why there are none where there are none."""
 
     devices: tuple[Device, ...]
@@ -30,7 +30,7 @@ class Inventory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
+class HostCapacity:
     """What this process may use of the machine: hardware less what cgroups and affinity keep."""
 
     memory_bytes: int
@@ -46,18 +46,18 @@ class DeviceUse:
     """Only processes whose use the driver reports."""
 
 
-def discover(catalogue: Catalogue) -> Inventory:
+def discover(catalogue: Catalogue) -> DeviceInventory:
     """List GPUs, and the slices instead of the whole where MIG is on. Never raises."""
     try:
         with _nvml() as nvml:
             devices = tuple(_listed(nvml, catalogue))
             driver = _text(nvml.nvmlSystemGetDriverVersion())
     except ImportError:
-        return Inventory(devices=(), reason="the package nvidia-ml-py is not installed")
+        return DeviceInventory(devices=(), reason="the package nvidia-ml-py is not installed")
     except _NvmlFailed as failure:
-        return Inventory(devices=(), reason=f"no NVIDIA driver answers ({failure})")
+        return DeviceInventory(devices=(), reason=f"no NVIDIA driver answers ({failure})")
     reason = None if devices else "the NVIDIA driver lists no GPU"
-    return Inventory(devices=devices, driver=driver, reason=reason)
+    return DeviceInventory(devices=devices, driver=driver, reason=reason)
 
 
 def simulated(text: str, catalogue: Catalogue) -> tuple[Device, ...]:
@@ -96,11 +96,11 @@ def busy_percent(device: DeviceId) -> float | None:
         return None
 
 
-def machine(root: Path = Path("/")) -> Machine:
+def host_capacity(root: Path = Path("/")) -> HostCapacity:
     """Measure the memory and the processors that this process may use."""
     memory = [_memory_total(root), *_memory_limits(root)]
     vcpus = [float(len(os.sched_getaffinity(0))), *_cpu_quotas(root)]
-    return Machine(memory_bytes=min(memory), vcpus=min(vcpus))
+    return HostCapacity(memory_bytes=min(memory), vcpus=min(vcpus))
 
 
 class _NvmlFailed(Exception):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coldspark import clock
-from coldspark.node.gpu.cuda_checkpoint import LIBRARY, Unavailable
+from coldspark.node.gpu.cuda_checkpoint import LIBRARY, CheckpointUnavailable
 from coldspark.node.gpu.cuda_suspension import (
     WITHIN_S,
     Suspension,
@@ -25,7 +25,7 @@ from coldspark.node.gpu.cuda_suspension import (
     open_suspension,
 )
 from coldspark.node.gpu.devices import DeviceUse, device_use
-from coldspark.spec.messages import Device, Grant
+from coldspark.spec.messages import Device, Reservation
 from coldspark.spec.types import MIB, DeviceId
 from coldspark.spec.units import format_size
 
@@ -70,11 +70,11 @@ class GpuParking:
         """Return whether its CUDA calls hang until ``take_back``: it cannot even end in order."""
         return self._suspension is not None
 
-    def differs(self, grant: Grant | None) -> bool:
+    def has_other_devices(self, grant: Reservation | None) -> bool:
         """Return whether a new room has other devices: a process cannot change those it has."""
         return grant is not None and {d.id for d in grant.devices} != {d.id for d in self._devices}
 
-    async def give_back(self, pids: Sequence[int], make_room: Callable[[int], None]) -> None:
+    async def release_memory(self, pids: Sequence[int], make_room: Callable[[int], None]) -> None:
         """Free the devices of these processes. Raises GpuParkFailed.
 
         ``make_room`` is told how many bytes more of host memory the processes will hold.
@@ -99,7 +99,7 @@ class GpuParking:
             self.close()
             raise GpuParkFailed(str(failure), is_running=False) from failure
 
-    async def take_back(self) -> None:
+    async def restore_memory(self) -> None:
         """Bring the memory back to the devices it was on. Raises GpuParkFailed."""
         if self._suspension is None:
             return
@@ -128,7 +128,7 @@ class GpuParking:
     async def _open(self, total: int) -> Suspension:
         try:
             return await open_suspension(self._tools.library, self._tools.within_s)
-        except Unavailable as reason:
+        except CheckpointUnavailable as reason:
             words = f"it holds {format_size(total)} of a GPU, which only its own process could"
             raise _refused(f"{words} give back: {reason}") from reason
 

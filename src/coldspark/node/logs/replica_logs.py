@@ -20,7 +20,7 @@ from coldspark.platform.ports import LogLine
 from coldspark.spec.types import EndpointName, FleetId, ReplicaId
 
 TAIL_LINES = 200
-ENDED_KEPT = 20
+ENDED_MAX = 20
 FOLLOWER_LINES = 1_000
 _KNOWN_MAX = 10_000
 _BLOCK_BYTES = 64 * 1024
@@ -29,7 +29,7 @@ _DIRECTORIES_MAX = 4_096
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
 
 
-class Follower:
+class LogFollower:
     """Lines of one endpoint as they come. ``on_lines`` is called when there are some to take."""
 
     def __init__(self, on_lines: Callable[[], None]) -> None:
@@ -61,7 +61,7 @@ class ReplicaLog:
         replica: ReplicaId,
         path: Path,
         bytes_max: int,
-        followers: Callable[[], list[Follower]],
+        followers: Callable[[], list[LogFollower]],
     ) -> None:
         self._replica = replica
         self.path = path
@@ -87,7 +87,7 @@ class ReplicaLog:
         assert stream in STREAMS
         return write
 
-    def remark(self, text: str) -> None:
+    def append(self, text: str) -> None:
         """Add the platform's own words."""
         lines = [line.encode(errors="replace") for line in text.splitlines()]
         if lines:
@@ -151,7 +151,7 @@ class ReplicaLog:
                 yield line
 
 
-class Logs:
+class ReplicaLogs:
     """The logs of all replicas of this machine, living and ended."""
 
     def __init__(self, directory: Path) -> None:
@@ -160,7 +160,7 @@ class Logs:
         self._paths: OrderedDict[ReplicaId, Path] = OrderedDict()
         self._ended: OrderedDict[str, deque[str]] = OrderedDict()
         """The logs of ended replicas by directory, oldest first."""
-        self._followers: dict[EndpointName, list[Follower]] = {}
+        self._followers: dict[EndpointName, list[LogFollower]] = {}
 
     def open(self, replica: ReplicaId, fleet: FleetId, bytes_max: int) -> ReplicaLog:
         """Begin a replica's log; its file is made with its first line."""
@@ -199,13 +199,13 @@ class Logs:
         merged = list(heapq.merge(*files, key=lambda line: line.at_ms))
         return merged[-lines:] if lines > 0 else []
 
-    def follow(self, endpoint: EndpointName, on_lines: Callable[[], None]) -> Follower:
+    def follow(self, endpoint: EndpointName, on_lines: Callable[[], None]) -> LogFollower:
         """Begin to follow an endpoint; ``unfollow`` ends it."""
-        follower = Follower(on_lines)
+        follower = LogFollower(on_lines)
         self._followers.setdefault(endpoint, []).append(follower)
         return follower
 
-    def unfollow(self, endpoint: EndpointName, follower: Follower) -> None:
+    def unfollow(self, endpoint: EndpointName, follower: LogFollower) -> None:
         """End following. Idempotent."""
         followers = [other for other in self._followers.get(endpoint, []) if other is not follower]
         if followers:
@@ -224,7 +224,7 @@ class Logs:
         self._ended.move_to_end(directory)
         while len(self._ended) > _DIRECTORIES_MAX:
             self._ended.popitem(last=False)
-        while len(files) > ENDED_KEPT:
+        while len(files) > ENDED_MAX:
             oldest = files.popleft()
             for name in (oldest, f"{oldest}.1"):
                 with suppress(FileNotFoundError):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import msgspec
 
 
-class Doings(msgspec.Struct, frozen=True):
+class ModelLoadReport(msgspec.Struct, frozen=True):
     """What a replica did so that a call could be answered; see ``worker/models``."""
 
     load_us: int | None = None
@@ -15,13 +15,13 @@ class Doings(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class TargetModelOutcome:
     """What is known of one call's model once it is answered."""
 
     target: str
     fetch_us: int | None
     """None: its files were known to be here."""
-    doings: Doings
+    doings: ModelLoadReport
 
     @property
     def is_hit(self) -> bool:

@@ -17,7 +17,7 @@ LOADED = (200, 201, 202, 409)
 NO_MEMORY = 507
 
 
-class ModelServer:
+class ModelServerClient:
     """One server's models."""
 
     def __init__(self, port: int) -> None:

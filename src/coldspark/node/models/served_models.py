@@ -6,15 +6,15 @@ from collections import Counter, OrderedDict
 from pathlib import Path
 
 from coldspark import clock
-from coldspark.node.models.model_load import Doings
-from coldspark.node.models.model_server import LOADED, NO_MEMORY, ModelServer
+from coldspark.node.models.model_load import ModelLoadReport
+from coldspark.node.models.model_server import LOADED, NO_MEMORY, ModelServerClient
 from coldspark.spec.types import Failure, FailureKind
 
 _log = logging.getLogger(__name__)
 _SAID_CHARS = 1_024
 
 
-class LoadFailed(Exception):
+class ModelLoadFailed(Exception):
     """The server does not load a model."""
 
     def __init__(self, failure: Failure) -> None:
@@ -25,14 +25,14 @@ class LoadFailed(Exception):
 class ServedModels:
     """What a command has loaded, the one used last last. One is loaded at a time."""
 
-    def __init__(self, server: ModelServer, *, is_cached: bool) -> None:
+    def __init__(self, server: ModelServerClient, *, is_cached: bool) -> None:
         self._server = server
         self._is_cached = is_cached
         self._loaded: OrderedDict[str, None] = OrderedDict()
         self._uses: Counter[str] = Counter()
         self._turn = asyncio.Lock()
 
-    def take(self, target: str) -> bool:
+    def acquire(self, target: str) -> bool:
         """Count a use of a model that is loaded; return whether it is."""
         if target not in self._loaded:
             return False
@@ -40,11 +40,11 @@ class ServedModels:
         self._uses[target] += 1
         return True
 
-    async def bring(self, target: str, directory: Path) -> Doings:
+    async def load(self, target: str, directory: Path) -> ModelLoadReport:
         """Load a model, and count the first use of it. Raises LoadFailed."""
         async with self._turn:
-            if self.take(target):
-                return Doings(loaded=len(self._loaded))
+            if self.acquire(target):
+                return ModelLoadReport(loaded=len(self._loaded))
             began_s, unload_s = clock.monotonic_s(), 0.0
             evicted: list[str] = []
             while True:
@@ -59,16 +59,16 @@ class ServedModels:
                 unload_s += clock.monotonic_s() - asked_s
                 evicted.append(one)
             self._loaded[target] = None
-            self.take(target)
+            self.acquire(target)
             load_s = clock.monotonic_s() - began_s - unload_s
-            return Doings(
+            return ModelLoadReport(
                 load_us=round(load_s * 1e6),
                 unload_us=round(unload_s * 1e6),
                 evicted=tuple(evicted),
                 loaded=len(self._loaded),
             )
 
-    async def give(self, target: str) -> bool:
+    async def release(self, target: str) -> bool:
         """End a use; return whether the model was unloaded for it."""
         self._uses[target] -= 1
         if self._uses[target] > 0:
@@ -103,7 +103,7 @@ class ServedModels:
             _log.warning("the model %s was not unloaded: %d %s", target, status, said)
 
 
-def _failed(target: str, status: int | None, said: str) -> LoadFailed:
+def _failed(target: str, status: int | None, said: str) -> ModelLoadFailed:
     how = "gave no answer" if status is None else f"answered {status}"
     message = f"POST /models for {target} {how}: {said[:_SAID_CHARS]}"
-    return LoadFailed(Failure(kind=FailureKind.HANDLER_FAILED, message=message))
+    return ModelLoadFailed(Failure(kind=FailureKind.HANDLER_FAILED, message=message))

@@ -20,10 +20,10 @@ from msgspec.structs import replace
 
 from coldspark import clock
 from coldspark.errors import ArtifactUnavailable, ColdsparkError
-from coldspark.node.launch_plan import Machine
-from coldspark.node.models.model_load import Doings, Told
-from coldspark.node.models.model_server import ModelServer, invoke_path
-from coldspark.node.models.served_models import LoadFailed, ServedModels
+from coldspark.node.launch_plan import NodeContext
+from coldspark.node.models.model_load import ModelLoadReport, TargetModelOutcome
+from coldspark.node.models.model_server import ModelServerClient, invoke_path
+from coldspark.node.models.served_models import ModelLoadFailed, ServedModels
 from coldspark.node.transport.channel import CANCELLED
 from coldspark.node.worker.multi_model_server import DIRECTORY, DOINGS
 from coldspark.objects.archives import is_archive
@@ -59,7 +59,7 @@ class TargetModels:
         upstream: Upstream,
         fetch: Fetch,
         spawn: Spawn,
-        hear: Callable[[Told], None],
+        hear: Callable[[TargetModelOutcome], None],
         served: ServedModels | None = None,
     ) -> None:
         """``served``: the models of a command's server; None: a handler."""
@@ -89,8 +89,10 @@ class TargetModels:
         target = invocation.target
         assert target is not None, "the controller lets none without one pass"
         known, served = self._here.get(target), self._served
-        if known is not None and (served is None or served.take(target)):
-            return self._send(invocation, known[1], _Sink(self, target, None, Doings(), sink))
+        if known is not None and (served is None or served.acquire(target)):
+            return self._send(
+                invocation, known[1], _Sink(self, target, None, ModelLoadReport(), sink)
+            )
         call = _Fetching(target, invocation, sink)
         self._fetching[invocation.request] = call
         call.task = self._spawn(self._bring(call))
@@ -114,11 +116,11 @@ class TargetModels:
                 call.task.cancel()
         self._here.clear()
 
-    def on_answered(self, target: str, fetch_us: int | None, doings: Doings) -> None:
+    def on_answered(self, target: str, fetch_us: int | None, doings: ModelLoadReport) -> None:
         """Take note of what the replica did."""
         for evicted in doings.evicted:
             self._here.pop(evicted, None)
-        self._hear(Told(target=target, fetch_us=fetch_us, doings=doings))
+        self._hear(TargetModelOutcome(target=target, fetch_us=fetch_us, doings=doings))
 
     def on_done(self, target: str) -> None:
         """A call has ended: the model may go, where it is not kept."""
@@ -126,21 +128,21 @@ class TargetModels:
             self._spawn(self._give(self._served, target))
 
     async def _give(self, served: ServedModels, target: str) -> None:
-        if await served.give(target):
+        if await served.release(target):
             self._here.pop(target, None)
 
     async def _bring(self, call: "_Fetching") -> None:
         began_s, fetch_us = clock.monotonic_s(), 0
         failure: Failure | None = None
-        directory, doings = Path(), Doings()
+        directory, doings = Path(), ModelLoadReport()
         url = self._url(call.target)
         try:
             _refuse_outside(self._multi.prefix, call.target)
             directory = await self._fetch(url)
             fetch_us = round((clock.monotonic_s() - began_s) * 1e6)
             if self._served is not None:
-                doings = await self._served.bring(call.target, directory)
-        except LoadFailed as error:
+                doings = await self._served.load(call.target, directory)
+        except ModelLoadFailed as error:
             failure = error.failure
         except ColdsparkError as error:
             failure = _missing(url, error)
@@ -211,7 +213,7 @@ class _Sink:
         models: TargetModels,
         target: str,
         fetch_us: int | None,
-        doings: Doings,
+        doings: ModelLoadReport,
         sink: ReplySink,
     ) -> None:
         self._doings = doings
@@ -264,7 +266,7 @@ class ModelMeter:
     endpoint: str
     variant: str
 
-    def hear(self, told: Told) -> None:
+    def record(self, told: TargetModelOutcome) -> None:
         """Take what became of one call's model."""
         doings = told.doings
         self._add("ModelCacheHit", float(told.is_hit), "None")
@@ -285,7 +287,7 @@ class ModelMeter:
 
 def models_of(
     order: StartOrder,
-    machine: Machine,
+    machine: NodeContext,
     upstream: Upstream,
     remark: Callable[[str], None],
     port: int | None = None,
@@ -300,18 +302,20 @@ def models_of(
     assert fetch is not None, "the machine brings no models here"
     endpoint, _, variant = order.fleet.partition("/")
 
-    def hear(told: Told) -> None:
+    def hear(told: TargetModelOutcome) -> None:
         sentence = told.sentence()
         if sentence is not None:
             remark(sentence)
         if machine.metrics is not None:
-            ModelMeter(metrics=machine.metrics, endpoint=endpoint, variant=variant).hear(told)
+            ModelMeter(metrics=machine.metrics, endpoint=endpoint, variant=variant).record(told)
 
-    served = None if port is None else ServedModels(ModelServer(port), is_cached=multi.is_cached)
+    served = (
+        None if port is None else ServedModels(ModelServerClient(port), is_cached=multi.is_cached)
+    )
     return TargetModels(multi, upstream, fetch, machine.tasks.spawn, hear, served)
 
 
-def room_of(spec: Spec) -> dict[str, object] | None:
+def memory_of(spec: Spec) -> dict[str, object] | None:
     """Return what a handler of many models is told of its room."""
     multi = spec.multi_model
     if multi is None:
@@ -344,9 +348,9 @@ def _missing(url: str, error: Exception) -> Failure:
     )
 
 
-def _doings(text: str) -> Doings:
+def _doings(text: str) -> ModelLoadReport:
     try:
-        return msgspec.json.decode(text, type=Doings)
+        return msgspec.json.decode(text, type=ModelLoadReport)
     except msgspec.DecodeError:
         # The handler set a header of ours: it is not believed.
-        return Doings()
+        return ModelLoadReport()

@@ -13,7 +13,7 @@ SPARE_MAX = 64
 _MODEL, _TMP = "model", "tmp"
 
 
-class Scratches:
+class ScratchDirectories:
     """Those of one data directory. ``root`` is empty, or not there, when this is made."""
 
     def __init__(self, root: Path) -> None:
@@ -21,7 +21,7 @@ class Scratches:
         self._numbers = itertools.count(1)
         self._spare: list[Path] = []
 
-    def take(self) -> Path:
+    def acquire(self) -> Path:
         """Return the path of a directory that nobody has; ``make`` makes it."""
         return self._spare.pop() if self._spare else self._root / f"s{next(self._numbers)}"
 

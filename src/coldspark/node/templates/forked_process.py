@@ -115,7 +115,7 @@ class ForkedProcess:
         """Decide who hangs: the template, or the process itself."""
         assert self._template is not None
         if self._pidfd is None or _has_ended(self._pidfd):
-            self._log.remark("its template does not answer: killed")
+            self._log.append("its template does not answer: killed")
             self._template.kill()
             return
         processes.kill(self._pidfd)

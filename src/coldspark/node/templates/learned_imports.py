@@ -40,7 +40,7 @@ class LearnedImports:
         self.modules, self.saved_us, self.denied = modules, took_us, denied
 
 
-class Record(msgspec.Struct, kw_only=True):
+class ProgramImports(msgspec.Struct, kw_only=True):
     """What is known of one program."""
 
     proven: list[str] = []
@@ -76,12 +76,12 @@ def _is_name(name: str) -> bool:
     return len(name) <= _NAME_CHARS_MAX and all(part.isidentifier() for part in parts)
 
 
-class Learning:
+class LearnedImportStore:
     """The records of one data directory."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._records: dict[str, Record] = {}
+        self._records: dict[str, ProgramImports] = {}
         self._renewals: dict[str, int] = {}
 
     def proven(self, key: TemplateKey) -> list[str]:
@@ -93,7 +93,7 @@ class Learning:
         record = self._record(key)
         return [*record.proven, *record.unproven]
 
-    def heard(self, key: TemplateKey, names: Iterable[str]) -> None:
+    def add(self, key: TemplateKey, names: Iterable[str]) -> None:
         """Keep what a replica has imported."""
         if key.program is not None and self._record(key).add(names):
             self._save(key)
@@ -121,7 +121,7 @@ class Learning:
             self._record(key).settle(asked, dict.fromkeys(asked, reason))
             self._save(key)
 
-    def _record(self, key: TemplateKey) -> Record:
+    def _record(self, key: TemplateKey) -> ProgramImports:
         name = _file_name(key)
         if name not in self._records:
             if len(self._records) >= FILES_MAX:
@@ -158,11 +158,11 @@ def _file_name(key: TemplateKey) -> str:
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:32] + ".json"
 
 
-def _read(path: Path) -> Record:
+def _read(path: Path) -> ProgramImports:
     """Return what was kept; what cannot be read is learned anew."""
     try:
         if path.stat().st_size > _FILE_BYTES_MAX:
-            return Record()
-        return msgspec.json.decode(path.read_bytes(), type=Record)
+            return ProgramImports()
+        return msgspec.json.decode(path.read_bytes(), type=ProgramImports)
     except (OSError, msgspec.MsgspecError):
-        return Record()
+        return ProgramImports()

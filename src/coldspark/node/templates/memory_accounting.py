@@ -3,7 +3,7 @@
 from pathlib import Path
 
 
-def weigh(pid: int) -> int:
+def tree_memory_bytes(pid: int) -> int:
     """Return the memory that would be free without this process and its forks; 0: it is gone.
 
     Forks share its private pages, so its part of those (Pss) would say a half with one fork, a
@@ -17,7 +17,7 @@ def weigh(pid: int) -> int:
     return sizes.get("Anonymous:", 0) + part - sizes["Pss_Anon:"]
 
 
-def weigh_alone(pid: int) -> int:
+def private_memory_bytes(pid: int) -> int:
     """Return what a fork holds that nobody shares; 0: it is gone."""
     sizes = _sizes(pid)
     return sizes.get("Private_Clean:", 0) + sizes.get("Private_Dirty:", 0)

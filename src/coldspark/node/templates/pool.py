@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from coldspark import clock
-from coldspark.node.cgroups import Bounds, Cgroups
+from coldspark.node.cgroups import CgroupLimits, Cgroups
 from coldspark.node.templates.fork_order import Standby, TemplateKey, TemplateUser
-from coldspark.node.templates.learned_imports import Learning
-from coldspark.node.templates.memory_accounting import weigh, weigh_alone
+from coldspark.node.templates.learned_imports import LearnedImportStore
+from coldspark.node.templates.memory_accounting import private_memory_bytes, tree_memory_bytes
 from coldspark.node.templates.template import Template
-from coldspark.node.warmth import PoolView, Rung, Starts, TemplateView, rung_of, view_of
+from coldspark.node.warmth import PoolView, StartHistory, TemplateView, WakeLevel, level_of, view_of
 from coldspark.spec.types import GIB, ReplicaId
 from coldspark.spec.units import format_size
 from coldspark.tasks import Tasks
@@ -31,7 +31,7 @@ _RENEW_LOADING_AFTER_S = 1.0
 _ANY_START_S = 0.1
 _LEAST_BYTES = 1024**2
 _DROPPED_MAX = 256
-_UNBOUND = Bounds(memory_bytes=GIB, vcpus=1.0, processes_max=256)
+_UNBOUND = CgroupLimits(memory_bytes=GIB, vcpus=1.0, processes_max=256)
 """Of the first standby; its replica's own bounds are set before it gets its order."""
 
 
@@ -52,7 +52,7 @@ class TemplatePool:
         templates_max: int = TEMPLATES_MAX,
         idle_timeout_s: float = IDLE_TIMEOUT_S,
         memory_bytes_max: int = MEMORY_BYTES_MAX,
-        learning: Learning | None = None,
+        learning: LearnedImportStore | None = None,
         has_standbys: bool = True,
     ) -> None:
         """Without ``learning`` no template imports more than its program does."""
@@ -78,14 +78,14 @@ class TemplatePool:
         """Cgroups so far: each has a name of its own."""
         self._dropped: OrderedDict[TemplateKey, str] = OrderedDict()
         """Why the latest that are gone went."""
-        self.starts = Starts()
+        self.starts = StartHistory()
 
     def __len__(self) -> int:
         return len(self._by_key)
 
     def acquire(self, key: TemplateKey, replica: ReplicaId, user: TemplateUser) -> Template:
         """Return the template of ``key``, with one more user. Raises OSError."""
-        found = rung_of(self._by_key.get(key))
+        found = level_of(self._by_key.get(key))
         template = self._find(key)
         self.starts.acquired(replica, found, template)
         self._idle_since.pop(key, None)
@@ -140,14 +140,14 @@ class TemplatePool:
         await template.settled.wait()
         self._note_learned(template)
         if template.is_alive:
-            template.memory_bytes = await asyncio.to_thread(weigh, template.pid)
+            template.memory_bytes = await asyncio.to_thread(tree_memory_bytes, template.pid)
             self._drop_surplus()
             self.renew_standby(template)
 
     def learn(self, template: Template, names: Sequence[str]) -> None:
         """Keep what a replica imported after its fork, for the next template of its program."""
         if self._learning is not None and template.key.program is not None:
-            self._learning.heard(template.key, names)
+            self._learning.add(template.key, names)
 
     def _note_learned(self, template: Template) -> None:
         """Keep what a template made of the modules it was to import."""
@@ -180,7 +180,7 @@ class TemplatePool:
         """Put a template in another's place, if it holds no less."""
         await fresh.settled.wait()
         self._note_learned(fresh)
-        fresh.memory_bytes = await asyncio.to_thread(weigh, fresh.pid)
+        fresh.memory_bytes = await asyncio.to_thread(tree_memory_bytes, fresh.pid)
         self._renewing.pop(fresh.key, None)
         is_wanted = self._by_key.get(fresh.key) is old and not self._is_closed
         if not is_wanted or not fresh.is_alive or not fresh.holds_no_less_than(old):
@@ -205,7 +205,7 @@ class TemplatePool:
 
     async def _weigh_standby(self, template: Template, pid: int) -> None:
         """Count what a process holds that loaded its model ahead; end it if that is too much."""
-        held_bytes = max(_LEAST_BYTES, await asyncio.to_thread(weigh_alone, pid))
+        held_bytes = max(_LEAST_BYTES, await asyncio.to_thread(private_memory_bytes, pid))
         if template.standby_pid != pid:
             return
         template.standby_bytes = held_bytes
@@ -231,7 +231,7 @@ class TemplatePool:
             template.stand_by(Standby(name, cgroup))
 
     def _retire_fallen(self, template: Template) -> None:
-        for cgroup in template.take_fallen():
+        for cgroup in template.take_dead_standbys():
             cgroup.kill()
             self._cgroups.retire(cgroup)
 
@@ -257,10 +257,10 @@ class TemplatePool:
         """Return the templates, least recently used first."""
         return list(self._by_key.values())
 
-    def look(self, key: TemplateKey) -> tuple[Rung, TemplateView | None, str]:
+    def warmth_level(self, key: TemplateKey) -> tuple[WakeLevel, TemplateView | None, str]:
         """Return the rung that a replica of ``key`` would start from, and why it is no higher."""
         template = self._by_key.get(key)
-        rung = rung_of(template)
+        rung = level_of(template)
         if key.program is None:
             # The template of commands is everybody's, and holds nothing of this one.
             why = "a command starts afresh each time: only a handler can be imported ahead"
@@ -380,18 +380,18 @@ def worth(template: Template, idle_s: float) -> float:
     return spared_s / (1.0 + idle_s) / max(held_bytes, _LEAST_BYTES)
 
 
-def _why(template: Template, rung: Rung) -> str:
+def _why(template: Template, rung: WakeLevel) -> str:
     """Say why a template is not a rung higher."""
     if not template.settled.is_set():
         return "its template still imports"
     if not template.is_fork_safe:
         return f"imported after the fork: {template.reason}"
-    if rung is Rung.STANDBY:
+    if rung is WakeLevel.STANDBY:
         return "idle replicas end, and none was asked for since"
     return "the next standby is forked a moment after the last was taken"
 
 
-def _bounds(template: Template) -> Bounds:
+def _bounds(template: Template) -> CgroupLimits:
     """Return the bounds of a process that stands by: a model's, if it loads one.
 
     Else those of the latest replica, as the likeliest: its order then finds them written.

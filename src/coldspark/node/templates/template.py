@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from coldspark.node import processes, worker
-from coldspark.node.cgroups import Bounds, Cgroup
+from coldspark.node.cgroups import Cgroup, CgroupLimits
 from coldspark.node.logs.log_pipe import LogPipe
 from coldspark.node.templates.events import TemplateEvent, decode_event, failure_of
 from coldspark.node.templates.fork_order import (
@@ -78,7 +78,7 @@ class Template:
         """How long that took the last time."""
         self.reason: str | None = None
         """Why model or program are not held before the fork."""
-        self.bounds: Bounds | None = None
+        self.bounds: CgroupLimits | None = None
         """Of its latest replica: the next standby gets them ahead, as the likeliest."""
         self.memory_bytes = 0
         """What it holds, as measured once it was prepared."""
@@ -203,7 +203,7 @@ class Template:
             words = f"{words}, set up"
         return words if self.reason is None else f"{words}; {self.reason}"
 
-    def take_fallen(self) -> list[Cgroup]:
+    def take_dead_standbys(self) -> list[Cgroup]:
         """Return the cgroups of processes that ended unused."""
         fallen, self._fallen = self._fallen, []
         return fallen

@@ -13,7 +13,7 @@ from typing import Protocol, cast
 import msgspec
 
 from coldspark.node.transport.frame_headers import (
-    CallHeads,
+    CallHeaderEncoder,
     FailedHead,
     decode_broken,
     decode_end,
@@ -148,7 +148,7 @@ class Channel(asyncio.Protocol):
         self._soon = soon
         self._transport: asyncio.Transport | None = None
         self._decoder = Decoder()
-        self._heads = CallHeads()
+        self._heads = CallHeaderEncoder()
         self._calls: dict[int, ChannelCall] = {}
         self._numbers: dict[RequestId, int] = {}
         self._last = 0

@@ -5,7 +5,7 @@ Callers repeat themselves: all of a call's head but the request's id and the las
 
 import msgspec
 
-from coldspark.node.worker.bounded_cache import keep
+from coldspark.node.worker.bounded_cache import put_bounded
 from coldspark.platform.ports import Invocation
 
 _encode = msgspec.json.Encoder().encode
@@ -21,7 +21,7 @@ class _CallHead(msgspec.Struct):
     headers: tuple[tuple[str, str], ...]
 
 
-class CallHeads:
+class CallHeaderEncoder:
     """Writes the heads of CALL."""
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class CallHeads:
 
     def _learn(self, key: _CallKey) -> bytes:
         start = _encode(_CallHead(*key))[:-1]
-        return keep(self._kept, key, start, len(start))
+        return put_bounded(self._kept, key, start, len(start))
 
 
 class ReplyHead(msgspec.Struct):

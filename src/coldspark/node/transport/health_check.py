@@ -9,7 +9,7 @@ _TRY_TIMEOUT_S = 2.0
 _STATUS_BYTES_MAX = 1024
 
 
-async def until_healthy(port: int, ping_path: str) -> None:
+async def wait_until_healthy(port: int, ping_path: str) -> None:
     """Return once ``GET ping_path`` has answered 200. The caller cancels it when it gives up.
 
     Only 200 counts: 204 is the word of servers that are still loading.
@@ -22,7 +22,7 @@ async def until_healthy(port: int, ping_path: str) -> None:
         delay_s = min(delay_s * _BACKOFF, _DELAY_MAX_S)
 
 
-async def trouble_of_hook(port: int, path: str, within_s: float) -> str | None:
+async def call_hook(port: int, path: str, within_s: float) -> str | None:
     """POST to a path of the server; return None if it answered 200 to 299, else what was wrong."""
     found = await status(port, path, method="POST", within_s=within_s)
     if found is None:

@@ -9,7 +9,7 @@ from typing import Protocol, cast
 
 import httptools
 
-from coldspark.node.transport.http_headers import Heads, ReplyHead
+from coldspark.node.transport.http_headers import HttpHeaderCache, HttpReplyHead
 
 WHOLE_BYTES_MAX = 1024 * 1024
 """A reply that says it is no longer than this is handed on whole."""
@@ -28,7 +28,7 @@ _HOP_BY_HOP = frozenset(
 )
 
 
-class Exchange(Protocol):
+class HttpReplyListener(Protocol):
     """What a connection tells the one call that it carries."""
 
     def on_whole(self, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> None:
@@ -50,7 +50,7 @@ class Exchange(Protocol):
         """The connection broke; ``was_unanswered``: before the first byte of the reply."""
 
 
-class ConnectionOwner(Protocol):
+class ConnectionCallbacks(Protocol):
     """What a connection tells its pool."""
 
     def on_free(self, connection: "HttpConnection") -> None:
@@ -63,11 +63,11 @@ class ConnectionOwner(Protocol):
 class HttpConnection(asyncio.Protocol):
     """A connection and the parser of what comes back on it."""
 
-    def __init__(self, owner: ConnectionOwner, heads: Heads) -> None:
+    def __init__(self, owner: ConnectionCallbacks, heads: HttpHeaderCache) -> None:
         self._owner = owner
         self._heads = heads
         self._transport: asyncio.Transport | None = None
-        self._exchange: Exchange | None = None
+        self._exchange: HttpReplyListener | None = None
         self._parser = httptools.HttpResponseParser(self)
         self.exchanges = 0
         """How many exchanges it has begun."""
@@ -83,7 +83,7 @@ class HttpConnection(asyncio.Protocol):
     def send(
         self,
         pieces: tuple[bytes, ...],
-        exchange: Exchange,
+        exchange: HttpReplyListener,
         *,
         is_head: bool,
         is_streamed: bool = False,
@@ -201,8 +201,8 @@ class HttpConnection(asyncio.Protocol):
         """Keep a reply's head if nothing else need be known to take the next one like it."""
         is_plain = self._is_whole and not self._is_chunked and status not in (204, 304)
         if self._head_bytes and is_plain and self._length:
-            reply = ReplyHead(status, self._headers, self._length)
-            self._heads.keep(self._head_bytes, reply)
+            reply = HttpReplyHead(status, self._headers, self._length)
+            self._heads.put(self._head_bytes, reply)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the exchange: well, if the end of the connection is the end of the reply."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from coldspark.node.worker.bounded_cache import keep
+from coldspark.node.worker.bounded_cache import put_bounded
 from coldspark.platform.body_stream import BodyStream
 from coldspark.platform.ports import Invocation
 
@@ -34,7 +34,7 @@ _PATH_SAFE = "/?#[]@!$&'()*+,;=:%-._~"
 
 
 @dataclass(frozen=True, slots=True)
-class ReplyHead:
+class HttpReplyHead:
     """What a reply's head says whose body comes whole, on a connection that stays open."""
 
     status: int
@@ -42,13 +42,13 @@ class ReplyHead:
     length: int
 
 
-class Heads:
+class HttpHeaderCache:
     """The heads that one server's connections have in common."""
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._requests: dict[tuple[object, ...], tuple[bytes, bytes]] = {}
-        self.replies: dict[bytes, ReplyHead] = {}
+        self.replies: dict[bytes, HttpReplyHead] = {}
         """By their bytes. Read only."""
 
     def request(self, invocation: Invocation, path: str) -> tuple[bytes, ...]:
@@ -57,7 +57,7 @@ class Heads:
         if invocation.stream is not None:
             return (_streamed_head(invocation, invocation.stream, path, self._port),)
         if not body and method in ("GET", "HEAD"):
-            return (head(invocation, path, self._port),)
+            return (request_head(invocation, path, self._port),)
         key = (path, method, invocation.content_type, invocation.accept, invocation.headers)
         before, after = self._requests.get(key) or self._learn(key, invocation, path)
         if len(body) < _JOINED_BYTES:
@@ -68,14 +68,14 @@ class Heads:
         self, key: tuple[object, ...], invocation: Invocation, path: str
     ) -> tuple[bytes, bytes]:
         parts = _around_length(invocation, path, self._port)
-        return keep(self._requests, key, parts, len(parts[0]) + len(parts[1]))
+        return put_bounded(self._requests, key, parts, len(parts[0]) + len(parts[1]))
 
-    def keep(self, data: bytes, reply: ReplyHead) -> None:
+    def put(self, data: bytes, reply: HttpReplyHead) -> None:
         """Remember a reply's head. Bounded: servers put the time and more into theirs."""
-        keep(self.replies, data, reply, len(data))
+        put_bounded(self.replies, data, reply, len(data))
 
 
-def head(invocation: Invocation, path: str, port: int) -> bytes:
+def request_head(invocation: Invocation, path: str, port: int) -> bytes:
     """Return the request's head: what HTTP needs, and the invocation's own headers."""
     if not invocation.body and invocation.method in ("GET", "HEAD"):
         return _encoded((*_first_lines(invocation, path, port), *_own_lines(invocation), "\r\n"))

@@ -12,8 +12,8 @@ from collections.abc import Callable, Coroutine, Sequence
 
 from coldspark.node.transport.channel import CANCELLED
 from coldspark.node.transport.http_connection import HttpConnection
-from coldspark.node.transport.http_headers import Heads
-from coldspark.node.transport.http_headers import head as head
+from coldspark.node.transport.http_headers import HttpHeaderCache
+from coldspark.node.transport.http_headers import request_head as request_head
 from coldspark.platform.ports import Invocation, ReplySink
 from coldspark.spec.types import Failure, FailureKind, RequestId
 
@@ -120,7 +120,7 @@ class HttpUpstream:
 
     def __init__(self, port: int, invoke_path: str, concurrency: int, spawn: Spawn) -> None:
         self._port = port
-        self._heads = Heads(port)
+        self._heads = HttpHeaderCache(port)
         self._invoke_path = invoke_path
         self._concurrency = concurrency
         self._spawn = spawn

@@ -20,12 +20,12 @@ from functools import partial
 from typing import Any
 
 from . import frames, output
-from .batching import Gathering
-from .calls import Call, CallCancelled, Lane, Work
-from .handler import Handler, Item, Reply, WrongResults, refusal
-from .learned_imports import Observer
+from .batching import BatchQueue
+from .calls import CallCancelled, CallLane, ReplicaCall, Work
+from .handler import BatchItem, HandlerReply, ProgramHandler, WrongResults, refusal
+from .learned_imports import ImportObserver
 from .program import message
-from .server import Server, failure, last_frame
+from .server import HandlerServer, failure, last_frame
 
 _HELD_NS = 1_000_000
 """Replies that are encoded within this time go out together, in one write."""
@@ -34,13 +34,13 @@ _HELD_NS = 1_000_000
 class Batch(Work):
     """The calls that one call of the program computes."""
 
-    def __init__(self, calls: Sequence[Call]) -> None:
+    def __init__(self, calls: Sequence[ReplicaCall]) -> None:
         super().__init__()
         self.calls = calls
 
 
 @dataclass(frozen=True)
-class Outcome:
+class UserCodeOutcome:
     """What came of user code: a value, an error, or neither when it was interrupted."""
 
     value: Any = None
@@ -53,31 +53,31 @@ class Outcome:
         return self.error is None and not self.is_cancelled
 
 
-class BatchServer(Server):
+class BatchServer(HandlerServer):
     """Everything between a channel and a loaded handler that computes batches."""
 
     def __init__(
         self,
         channel: socket.socket,
-        handler: Handler,
+        handler: ProgramHandler,
         size_max: int,
         wait_s: float,
-        observer: Observer | None = None,
+        observer: ImportObserver | None = None,
     ) -> None:
         super().__init__(channel, handler, 1, observer)
         # Whoever holds ``_reading`` may touch it.
-        self._gathering: Gathering[Call] = Gathering(size_max, wait_s)
+        self._gathering: BatchQueue[ReplicaCall] = BatchQueue(size_max, wait_s)
         self._batch: Batch | None = None
         """The one that ``predict_batch_fn`` computes now."""
         self._began_ns = 0
         self._is_taken = False
-        self._ended: list[tuple[Call, bytes]] = []
+        self._ended: list[tuple[ReplicaCall, bytes]] = []
         """Calls whose last frame goes out with those of others."""
         self._sent_ns = 0
 
     # By the thread that reads.
 
-    def _hand_over(self, call: Call) -> None:
+    def _hand_over(self, call: ReplicaCall) -> None:
         call.is_whole = True
         call.came_ns = time.perf_counter_ns()
         with self._state:
@@ -99,7 +99,7 @@ class BatchServer(Server):
                 batch.lane.interrupt(batch)
             batch.is_told = True
 
-    def _next_work(self) -> Callable[[Lane], None]:
+    def _next_work(self) -> Callable[[CallLane], None]:
         with self._reading:
             if self._is_taken:
                 self._gathering.ended(time.perf_counter())
@@ -116,9 +116,9 @@ class BatchServer(Server):
 
     # The main thread.
 
-    def _compute(self, lane: Lane, calls: Sequence[Call]) -> None:
+    def _compute(self, lane: CallLane, calls: Sequence[ReplicaCall]) -> None:
         self._began_ns = time.perf_counter_ns()
-        opened: list[tuple[Call, Item]] = []
+        opened: list[tuple[ReplicaCall, BatchItem]] = []
         for call in calls:
             call.waited_us = (self._began_ns - call.came_ns) // 1000
             outcome = self._guard(lane, call, partial(self._handler.open, call.request()))
@@ -130,14 +130,14 @@ class BatchServer(Server):
         if opened:
             self._answer_all(lane, opened)
 
-    def _answer_all(self, lane: Lane, opened: Sequence[tuple[Call, Item]]) -> None:
-        large: list[tuple[Call, Reply]] = []
+    def _answer_all(self, lane: CallLane, opened: Sequence[tuple[ReplicaCall, BatchItem]]) -> None:
+        large: list[tuple[ReplicaCall, HandlerReply]] = []
         for call, item, outcome in self._predict(lane, opened):
             if outcome.is_value:
                 outcome = self._guard(lane, call, partial(self._reply, call, item, outcome.value))
             if not outcome.is_value:
                 self._fail(call, outcome)
-            elif isinstance(outcome.value, Reply):
+            elif isinstance(outcome.value, HandlerReply):
                 large.append((call, outcome.value))
             else:
                 self._end(call, outcome.value)
@@ -148,7 +148,7 @@ class BatchServer(Server):
             error = outcome.error
             self._finish(call, (outcome.value or b"") if error is None else failure(call, error))
 
-    def _reply(self, call: Call, item: Item, prediction: Any) -> bytes | Reply:
+    def _reply(self, call: ReplicaCall, item: BatchItem, prediction: Any) -> bytes | HandlerReply:
         """Return the last frame, or a reply that is too large for one."""
         reply = self._handler.close(item, prediction)
         call.ran_since(self._began_ns)
@@ -156,14 +156,14 @@ class BatchServer(Server):
         return reply if len(reply.body) > frames.PART_BYTES else self._write(call, reply)
 
     def _predict(
-        self, lane: Lane, opened: Sequence[tuple[Call, Item]]
-    ) -> Iterator[tuple[Call, Item, Outcome]]:
+        self, lane: CallLane, opened: Sequence[tuple[ReplicaCall, BatchItem]]
+    ) -> Iterator[tuple[ReplicaCall, BatchItem, UserCodeOutcome]]:
         together = self._predict_together(lane, opened)
         self._sent_ns = time.perf_counter_ns()
         is_final = together.is_cancelled or isinstance(together.error, WrongResults)
         is_split = not together.is_value and not is_final and len(opened) > 1
         if is_split and together.error is not None:
-            output.complain(
+            output.print_error(
                 f"coldspark: predict_batch_fn failed for {len(opened)} requests together,"
                 f" each is tried alone: {message(together.error)}\n"
             )
@@ -172,15 +172,17 @@ class BatchServer(Server):
                 self._send_ended()
                 yield call, item, self._predict_alone(lane, call, item)
             elif together.is_value:
-                yield call, item, Outcome(together.value[index])
+                yield call, item, UserCodeOutcome(together.value[index])
             else:
                 yield call, item, together
 
-    def _predict_together(self, lane: Lane, opened: Sequence[tuple[Call, Item]]) -> Outcome:
+    def _predict_together(
+        self, lane: CallLane, opened: Sequence[tuple[ReplicaCall, BatchItem]]
+    ) -> UserCodeOutcome:
         batch = Batch([call for call, _ in opened])
         with self._state:
             if all(call.cancelled for call in batch.calls):
-                return Outcome(is_cancelled=True)
+                return UserCodeOutcome(is_cancelled=True)
             self._batch = batch
         items = [item for _, item in opened]
         outcome = self._guard(lane, batch, partial(self._handler.predict_batch, items))
@@ -188,12 +190,12 @@ class BatchServer(Server):
             self._batch = None
         return outcome
 
-    def _predict_alone(self, lane: Lane, call: Call, item: Item) -> Outcome:
+    def _predict_alone(self, lane: CallLane, call: ReplicaCall, item: BatchItem) -> UserCodeOutcome:
         return self._guard(lane, call, lambda: self._handler.predict_batch([item])[0])
 
-    def _guard(self, lane: Lane, work: Work, act: Callable[[], Any]) -> Outcome:
+    def _guard(self, lane: CallLane, work: Work, act: Callable[[], Any]) -> UserCodeOutcome:
         """Run what this work may be interrupted in, which may happen at any point of the loop."""
-        outcome, has_run, is_settled = Outcome(is_cancelled=True), False, False
+        outcome, has_run, is_settled = UserCodeOutcome(is_cancelled=True), False, False
         while not is_settled:
             try:
                 if not has_run:
@@ -208,19 +210,19 @@ class BatchServer(Server):
             work.lane = None
         return outcome
 
-    def _attempt(self, lane: Lane, work: Work, act: Callable[[], Any]) -> Outcome:
+    def _attempt(self, lane: CallLane, work: Work, act: Callable[[], Any]) -> UserCodeOutcome:
         try:
             try:
                 self._enter(lane, work)
-                return Outcome(act())
+                return UserCodeOutcome(act())
             finally:
                 work.masked = True
         except CallCancelled:
-            return Outcome(is_cancelled=True)
+            return UserCodeOutcome(is_cancelled=True)
         except BaseException as error:  # noqa: BLE001  user code may raise anything, SystemExit too
-            return Outcome(error=error)
+            return UserCodeOutcome(error=error)
 
-    def _fail(self, call: Call, outcome: Outcome) -> None:
+    def _fail(self, call: ReplicaCall, outcome: UserCodeOutcome) -> None:
         call.ran_since(self._began_ns)
         error = outcome.error
         reply = None if error is None else refusal(error)
@@ -229,7 +231,7 @@ class BatchServer(Server):
         else:
             self._end(call, b"" if error is None else failure(call, error))
 
-    def _end(self, call: Call, last: bytes) -> None:
+    def _end(self, call: ReplicaCall, last: bytes) -> None:
         """Have the call's last frame sent, with those of others that end about now."""
         self._ended.append((call, last))
         if time.perf_counter_ns() - self._sent_ns > _HELD_NS:

@@ -33,7 +33,7 @@ _SKIPS_MAX = 15
 _HALVINGS_MAX = 64
 
 
-class Gathering(Generic[T]):
+class BatchQueue(Generic[T]):
     """What waits for a batch, oldest first. The router's slots bound it.
 
     ``delay_s`` and ``take`` are for when no batch runs; each ``take`` is followed by an ``ended``.

@@ -10,7 +10,7 @@ _KEPT_MAX = 64
 _BYTES_MAX = 4_096
 
 
-def keep(kept: dict[K, V], key: K, value: V, size_bytes: int) -> V:
+def put_bounded(kept: dict[K, V], key: K, value: V, size_bytes: int) -> V:
     """Put ``value`` into ``kept`` unless it is long, dropping all of them when they are many."""
     if size_bytes <= _BYTES_MAX:
         if len(kept) >= _KEPT_MAX:

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from . import frames
-from .context import Request
+from .context import HandlerRequest
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ class Work:
     """What a lane runs, and may be interrupted in. Masked until the lane runs user code."""
 
     def __init__(self) -> None:
-        self.lane: Lane | None = None
+        self.lane: CallLane | None = None
         self.cancelled = False
         self.masked = True
         self.is_told = False
@@ -58,7 +58,7 @@ class Work:
             raise CallCancelled
 
 
-class Call(Work):
+class ReplicaCall(Work):
     """One request as it comes in, and how far it got."""
 
     def __init__(self, number: int, head: dict[str, Any]) -> None:
@@ -99,10 +99,10 @@ class Call(Work):
         """Count all time since then as the handler's, as it is of a call in a batch."""
         self._handler_ns = time.perf_counter_ns() - began_ns
 
-    def request(self) -> Request:
+    def request(self) -> HandlerRequest:
         """Return the request, whole."""
         head = self._head
-        return Request(
+        return HandlerRequest(
             method=head.get("method") or "POST",
             path=head.get("path") or "/invocations",
             content_type=head.get("content_type"),
@@ -113,7 +113,7 @@ class Call(Work):
         )
 
 
-class Lane:
+class CallLane:
     """A thread that runs one call at a time."""
 
     def interrupt(self, call: Work) -> None:
@@ -124,7 +124,7 @@ class Lane:
         """Return when no interrupt can come any more for this masked call."""
 
 
-class MainLane(Lane):
+class MainLane(CallLane):
     """The main thread. A signal interrupts it, even in a blocking system call."""
 
     def __init__(self) -> None:
@@ -144,7 +144,7 @@ class MainLane(Lane):
             raise CallCancelled
 
 
-class ThreadLane(Lane):
+class ThreadLane(CallLane):
     """One of several: the thread it is made in. It is interrupted at its next bytecode, which a
     blocking system call does not reach before it returns.
     """

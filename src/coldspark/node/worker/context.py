@@ -13,7 +13,7 @@ CUSTOM_ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
 
 
 @dataclass(frozen=True)
-class Request:
+class HandlerRequest:
     """One call as it came."""
 
     method: str
@@ -29,7 +29,7 @@ class Request:
 class Context:
     """The last argument of the user's functions. One object per call, so it is safe in threads."""
 
-    def __init__(self, model_dir: str, request: Request | None) -> None:
+    def __init__(self, model_dir: str, request: HandlerRequest | None) -> None:
         self.model_dir = model_dir
         self.model_name = "model"
         self.manifest: dict[str, object] = {"model": {"modelName": "model"}}
@@ -106,7 +106,7 @@ class BatchContext:
         self._contexts[index].set_response_status(code, phrase)
 
 
-def _all_headers(request: Request | None) -> dict[str, str]:
+def _all_headers(request: HandlerRequest | None) -> dict[str, str]:
     if request is None:
         return {}
     headers = dict(request.headers)

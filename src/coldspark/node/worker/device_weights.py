@@ -57,7 +57,7 @@ class WeightsRefused(RuntimeError):
     """These weights cannot be loaded so; the message says why."""
 
 
-class Loaded:
+class LoadedWeights:
     """A state dict on its device, and what it took."""
 
     def __init__(self, tensors: dict[str, Any], size_bytes: int, elapsed_s: float) -> None:
@@ -71,7 +71,7 @@ class Loaded:
         return self.size_bytes / self.elapsed_s / 1e9
 
 
-class Entry:
+class TensorEntry:
     """Where one tensor lies among the file's bytes."""
 
     def __init__(self, dtype: str, shape: list[int], begin: int, end: int) -> None:
@@ -81,7 +81,7 @@ class Entry:
         self.end = end
 
 
-def load(path: str, device: str = "cuda", *, readers: int = READERS) -> Loaded:
+def load(path: str, device: str = "cuda", *, readers: int = READERS) -> LoadedWeights:
     """Return the file's tensors on a device. Raises WeightsRefused, and OSError."""
     torch = _torch_with_cuda()
     begun_s = time.monotonic()
@@ -94,10 +94,10 @@ def load(path: str, device: str = "cuda", *, readers: int = READERS) -> Loaded:
             torch.cuda.synchronize()
     finally:
         os.close(descriptor)
-    return Loaded(tensors, size, time.monotonic() - begun_s)
+    return LoadedWeights(tensors, size, time.monotonic() - begun_s)
 
 
-def read_header(descriptor: int) -> tuple[dict[str, Entry], int, int]:
+def read_header(descriptor: int) -> tuple[dict[str, TensorEntry], int, int]:
     """Return the tensors, where their bytes begin, and how many there are.
 
     Raises WeightsRefused for a header that does not fit its file.
@@ -118,12 +118,12 @@ def read_header(descriptor: int) -> tuple[dict[str, Entry], int, int]:
     return entries, 8 + length, data_bytes
 
 
-def _entry(row: dict[str, Any]) -> Entry:
+def _entry(row: dict[str, Any]) -> TensorEntry:
     begin, end = row["data_offsets"]
-    return Entry(str(row["dtype"]), [int(n) for n in row["shape"]], int(begin), int(end))
+    return TensorEntry(str(row["dtype"]), [int(n) for n in row["shape"]], int(begin), int(end))
 
 
-class Slot:
+class RingBuffer:
     """A buffer of the ring. Tests have one of plain memory."""
 
     view: memoryview
@@ -137,7 +137,9 @@ class Slot:
         raise NotImplementedError
 
 
-def stream(descriptor: int, start: int, size: int, ring: Sequence[Slot], readers: int) -> None:
+def stream(
+    descriptor: int, start: int, size: int, ring: Sequence[RingBuffer], readers: int
+) -> None:
     """Send ``size`` bytes of a file, from ``start`` on, through the ring. Raises WeightsRefused."""
     step = len(ring[0].view)
     with ThreadPoolExecutor(readers, "coldspark-weights") as pool:
@@ -169,7 +171,7 @@ def _fill(descriptor: int, view: memoryview, at: int) -> None:
         done += count
 
 
-class _PinnedSlot(Slot):
+class _PinnedSlot(RingBuffer):
     """Pinned host memory; its copies run on one stream beside the program's own."""
 
     def __init__(self, torch: Any, flat: Any, side: Any) -> None:
@@ -208,7 +210,7 @@ def _to_device(torch: Any, descriptor: int, start: int, size: int, readers: int)
     return flat
 
 
-def _view(torch: Any, flat: Any, name: str, entry: Entry) -> Any:
+def _view(torch: Any, flat: Any, name: str, entry: TensorEntry) -> Any:
     dtype = getattr(torch, _DTYPES.get(entry.dtype, ""), None)
     if dtype is None:
         raise WeightsRefused(f"tensor {name!r}: this torch has no dtype for {entry.dtype}")

@@ -33,7 +33,7 @@ from types import ModuleType
 from typing import Any
 
 from . import media_types
-from .context import BatchContext, Context, Request
+from .context import BatchContext, Context, HandlerRequest
 from .program import HandlerInvalid, message
 
 PING_PATH = "/ping"
@@ -43,7 +43,7 @@ _REPLACED = (*_THREE, "predict_batch_fn")
 
 
 @dataclass(frozen=True)
-class Reply:
+class HandlerReply:
     """What goes back: a whole body, or pieces as they come."""
 
     status: int
@@ -52,7 +52,7 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Item:
+class BatchItem:
     """One request of a batch: what ``input_fn`` made of it, and what its reply needs."""
 
     value: Any
@@ -106,7 +106,7 @@ def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter] | None:
         return None
 
 
-class Handler:
+class ProgramHandler:
     """A program's functions and, once loaded, its model."""
 
     def __init__(self, module: ModuleType) -> None:
@@ -207,13 +207,13 @@ class Handler:
         if self._unpark is not None:
             self._unpark(Context(self._model_dir, None), self._model)
 
-    def invoke(self, request: Request) -> Reply:
+    def invoke(self, request: HandlerRequest) -> HandlerReply:
         """Answer one request. Raises UnsupportedMedia, and whatever the program raises.
 
         A ping, which asks whether anybody is awake, is answered without the program.
         """
         if request.method == "GET" and request.path == PING_PATH:
-            return Reply(200, [], b"")
+            return HandlerReply(200, [], b"")
         context = Context(self._model_dir, request)
         try:
             return self._answer(request, context)
@@ -223,15 +223,15 @@ class Handler:
                 raise
             return reply
 
-    def open(self, request: Request) -> Item:
+    def open(self, request: HandlerRequest) -> BatchItem:
         """Decode one request of a batch. Raises UnsupportedMedia, and what the program raises."""
         context = Context(self._model_dir, request)
         content_type = request.content_type or media_types.JSON
         accept = media_types.resolve_accept(request.accept)
         data = media_types.as_text(request.body, content_type)
-        return Item(self._input_of(context, data, content_type), context, accept)
+        return BatchItem(self._input_of(context, data, content_type), context, accept)
 
-    def predict_batch(self, items: Sequence[Item]) -> list[Any]:
+    def predict_batch(self, items: Sequence[BatchItem]) -> list[Any]:
         """Return a result for each, in their order. Raises WrongResults, and what it raises."""
         context = BatchContext([item.context for item in items])
         return self._results(context, [item.value for item in items])
@@ -253,7 +253,7 @@ class Handler:
             )
         return list(results)
 
-    def close(self, item: Item, prediction: Any) -> Reply:
+    def close(self, item: BatchItem, prediction: Any) -> HandlerReply:
         """Encode one result of a batch. Raises it if it is an exception, TypeError for a stream."""
         _raise_result(prediction)
         result = self._output_of(item.context, prediction, item.accept)
@@ -265,7 +265,7 @@ class Handler:
             )
         return reply
 
-    def _answer(self, request: Request, context: Context) -> Reply:
+    def _answer(self, request: HandlerRequest, context: Context) -> HandlerReply:
         content_type = request.content_type or media_types.JSON
         accept = media_types.resolve_accept(request.accept)
         data = media_types.as_text(request.body, content_type)
@@ -308,7 +308,7 @@ _ALL = (
 )
 
 
-def refusal(error: BaseException) -> Reply | None:
+def refusal(error: BaseException) -> HandlerReply | None:
     """Return the reply that the program means by an exception with a ``status_code``."""
     status = getattr(error, "status_code", None)
     is_meant = isinstance(error, Exception) and type(status) is int and 400 <= status <= 599
@@ -316,7 +316,7 @@ def refusal(error: BaseException) -> Reply | None:
         return None
     assert isinstance(status, int)
     body = json.dumps({"error": message(error)}).encode()
-    return Reply(status, [("content-type", media_types.JSON)], body)
+    return HandlerReply(status, [("content-type", media_types.JSON)], body)
 
 
 def uses_default_codecs(module: ModuleType) -> bool:
@@ -369,7 +369,7 @@ def _is_stream(value: Any) -> bool:
     return hasattr(value, "__next__")
 
 
-def _reply(result: Any, context: Context, accept: str) -> Reply:
+def _reply(result: Any, context: Context, accept: str) -> HandlerReply:
     content_type = context.content_type or accept
     if isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], str):
         result, content_type = result
@@ -377,8 +377,8 @@ def _reply(result: Any, context: Context, accept: str) -> Reply:
         result = media_types.encode(result, content_type)
     headers = [("content-type", content_type), *context.headers]
     if _is_stream(result):
-        return Reply(context.status, headers, result)
-    return Reply(context.status, headers, to_bytes(result))
+        return HandlerReply(context.status, headers, result)
+    return HandlerReply(context.status, headers, to_bytes(result))
 
 
 def to_bytes(piece: Any) -> bytes:

@@ -11,14 +11,14 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from .bounded_cache import keep
+from .bounded_cache import put_bounded
 
 _MARK = b',"request":'
 """No text within a JSON string reads so: its quotes would be escaped."""
 _END = re.compile(rb'"([0-9A-Za-z._-]*)","more":([0-9]+)\}')
 
 
-class CallHeads:
+class CallHeaderDecoder:
     """Reads the heads of CALL. By one thread at a time."""
 
     def __init__(self) -> None:
@@ -36,10 +36,10 @@ class CallHeads:
 
     def _learn(self, start: bytes) -> dict[str, Any]:
         fields: dict[str, Any] = json.loads(start + b"}")
-        return keep(self._kept, start, fields, len(start))
+        return put_bounded(self._kept, start, fields, len(start))
 
 
-class ReplyHeads:
+class ReplyHeaderEncoder:
     """Writes the heads of REPLY."""
 
     def __init__(self) -> None:
@@ -63,4 +63,4 @@ class ReplyHeads:
         self, key: tuple[object, ...], status: int, headers: Sequence[tuple[str, str]]
     ) -> bytes:
         start = json.dumps({"status": status, "headers": headers}).encode()[:-1]
-        return keep(self._kept, key, start, len(start))
+        return put_bounded(self._kept, key, start, len(start))

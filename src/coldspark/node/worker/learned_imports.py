@@ -23,7 +23,7 @@ _REPORT_AFTER = (1, 4, 16)
 """Calls: what is imported later than the last of these is rare."""
 
 
-class Observer:
+class ImportObserver:
     """Tells, after the first calls of a replica, what was imported since it was forked."""
 
     def __init__(self, baseline: Collection[str], paths: Sequence[str]) -> None:

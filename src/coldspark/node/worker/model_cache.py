@@ -19,10 +19,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import ModuleType
 
-from .handler import Handler
-from .output import complain
+from .handler import ProgramHandler
+from .output import print_error
 from .program import message
-from .start_order import Room
+from .start_order import ModelMemory
 
 _ROOM_TENTHS = 9
 """Of the memory: calls need some themselves."""
@@ -32,22 +32,22 @@ _LOOK_EVERY_S = 0.2
 """Whether the call that waits was cancelled."""
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
-Load = Callable[[Callable[[], Handler]], Handler]
+Load = Callable[[Callable[[], ProgramHandler]], ProgramHandler]
 """Runs the user's loading, such that it can be interrupted."""
 
 
 @dataclass
-class Loaded:
+class LoadedModel:
     """One model, and how many calls use it."""
 
     target: str
-    handler: Handler
+    handler: ProgramHandler
     size_bytes: int
     uses: int = 0
 
 
 @dataclass
-class Doings:
+class ModelLoadReport:
     """What was done so that a call could be answered, for the router to hear."""
 
     load_us: int | None = None
@@ -57,14 +57,14 @@ class Doings:
     """How many there are now."""
 
 
-class Models:
+class ModelCache:
     """The models of one replica. One is loaded at a time, so that each can be measured."""
 
-    def __init__(self, module: ModuleType, room: Room) -> None:
+    def __init__(self, module: ModuleType, room: ModelMemory) -> None:
         self._module = module
         self._room = room
         self._base_bytes = resident_bytes()
-        self._loaded: OrderedDict[str, Loaded] = OrderedDict()
+        self._loaded: OrderedDict[str, LoadedModel] = OrderedDict()
         """The one used last is last."""
         self._sizes: dict[str, tuple[int, int]] = {}
         """Of every model that was measured: its files, and what it took."""
@@ -73,14 +73,14 @@ class Models:
         self._untold: list[str] = []
         """Evicted, and the router does not know yet."""
 
-    def handlers(self) -> list[Handler]:
+    def handlers(self) -> list[ProgramHandler]:
         """Return the handler of every loaded model."""
         with self._state:
             return [loaded.handler for loaded in self._loaded.values()]
 
     def park(self) -> None:
         """Let every model give back what a frozen process should not hold, or none."""
-        parked: list[Handler] = []
+        parked: list[ProgramHandler] = []
         try:
             for handler in self.handlers():
                 handler.park()
@@ -95,9 +95,9 @@ class Models:
         for handler in self.handlers():
             handler.unpark()
 
-    def take(
+    def acquire(
         self, target: str, directory: str, load: Load, is_cancelled: Callable[[], bool]
-    ) -> tuple[Loaded | None, Doings]:
+    ) -> tuple[LoadedModel | None, ModelLoadReport]:
         """Return a model, loaded if need be, for a call that then ``gives`` it back.
 
         None if the call was cancelled while it waited for another's load. Raises whatever the
@@ -106,11 +106,11 @@ class Models:
         with self._state:
             while self._is_loading and target not in self._loaded:
                 if is_cancelled():
-                    return None, Doings()
+                    return None, ModelLoadReport()
                 self._state.wait(timeout=_LOOK_EVERY_S)
             found = self._loaded.get(target)
             if found is not None:
-                return self._use(found), self._doings(Doings())
+                return self._use(found), self._doings(ModelLoadReport())
             self._is_loading = True
         try:
             return self._bring(target, directory, load)
@@ -119,7 +119,7 @@ class Models:
                 self._is_loading = False
                 self._state.notify_all()
 
-    def give(self, loaded: Loaded) -> None:
+    def release(self, loaded: LoadedModel) -> None:
         """A call is done with it."""
         with self._state:
             loaded.uses -= 1
@@ -129,8 +129,10 @@ class Models:
         del loaded
         give_back()
 
-    def _bring(self, target: str, directory: str, load: Load) -> tuple[Loaded, Doings]:
-        doings = Doings()
+    def _bring(
+        self, target: str, directory: str, load: Load
+    ) -> tuple[LoadedModel, ModelLoadReport]:
+        doings = ModelLoadReport()
         on_disk_bytes = files_bytes(directory)
         self._make_room(self._expected_bytes(target, on_disk_bytes), doings)
         before_bytes, started_ns = resident_bytes(), time.perf_counter_ns()
@@ -144,12 +146,12 @@ class Models:
                     raise
                 trouble = message(error)
             # Outside of the handler: its traceback held what was half loaded.
-            complain(f"coldspark: {trouble}: a model is evicted, and {target} tried again\n")
+            print_error(f"coldspark: {trouble}: a model is evicted, and {target} tried again\n")
             self._evict_one(doings)
         doings.load_us = (time.perf_counter_ns() - started_ns) // 1000
         size_bytes = max(0, resident_bytes() - before_bytes)
         self._note_size(target, on_disk_bytes, size_bytes)
-        loaded = Loaded(target, handler, size_bytes)
+        loaded = LoadedModel(target, handler, size_bytes)
         with self._state:
             self._loaded[target] = loaded
             self._use(loaded)
@@ -157,23 +159,23 @@ class Models:
         with self._state:
             return loaded, self._doings(doings)
 
-    def _make(self, directory: str) -> Handler:
-        handler = Handler(self._module)
+    def _make(self, directory: str) -> ProgramHandler:
+        handler = ProgramHandler(self._module)
         handler.load(directory)
         handler.warm_up()
         return handler
 
-    def _use(self, loaded: Loaded) -> Loaded:
+    def _use(self, loaded: LoadedModel) -> LoadedModel:
         loaded.uses += 1
         self._loaded.move_to_end(loaded.target)
         return loaded
 
-    def _doings(self, doings: Doings) -> Doings:
+    def _doings(self, doings: ModelLoadReport) -> ModelLoadReport:
         doings.evicted, self._untold = self._untold, []
         doings.loaded = len(self._loaded)
         return doings
 
-    def _make_room(self, wanted_bytes: int, doings: Doings) -> None:
+    def _make_room(self, wanted_bytes: int, doings: ModelLoadReport) -> None:
         """Evict until so much more fits, or none is left that could go."""
         room_bytes = self._room.memory_bytes * _ROOM_TENTHS // 10 - self._base_bytes
         while self._held_bytes() + wanted_bytes > room_bytes:
@@ -184,7 +186,7 @@ class Models:
         with self._state:
             return sum(loaded.size_bytes for loaded in self._loaded.values())
 
-    def _evict_one(self, doings: Doings) -> bool:
+    def _evict_one(self, doings: ModelLoadReport) -> bool:
         """Unload the one that was not used for longest; return whether there was one."""
         started_ns = time.perf_counter_ns()
         with self._state:
@@ -197,10 +199,10 @@ class Models:
         doings.unload_us += (time.perf_counter_ns() - started_ns) // 1000
         return True
 
-    def _idle(self) -> Loaded | None:
+    def _idle(self) -> LoadedModel | None:
         return next((one for one in list(self._loaded.values()) if not one.uses), None)
 
-    def _drop(self, loaded: Loaded) -> None:
+    def _drop(self, loaded: LoadedModel) -> None:
         if self._loaded.get(loaded.target) is loaded:
             del self._loaded[loaded.target]
             self._untold.append(loaded.target)

@@ -94,7 +94,7 @@ def read(pid: int) -> Process | None:
     return Process(pid, int(fields[1]), int(fields[2]), int(fields[3]), is_dead)
 
 
-def of_replica(
+def processes_of_replica(
     replica: str, pid: int | None, cgroups: Sequence[str], spared: Collection[int] = ()
 ) -> list[Process]:
     """Return what lives of a replica. ``pid`` is its own process, unless that was reaped.
@@ -107,7 +107,7 @@ def of_replica(
         for process in alive_below(os.getpid(), spared)
         if pid in (process.pid, process.group, process.session)
         or process.pid in members
-        or process_tag.is_carried(process.pid, replica)
+        or process_tag.has_tag(process.pid, replica)
     ]
 
 

@@ -14,7 +14,7 @@ def flush() -> None:
             continue
 
 
-def complain(text: str) -> None:
+def print_error(text: str) -> None:
     """Print to standard error, which is the replica's log; the user's code may have closed it."""
     try:
         sys.stderr.write(text)

@@ -11,20 +11,20 @@ from types import ModuleType
 
 from . import fork_safety, handler, learned_imports, media_types, program
 from .stopwatch import Stopwatch
-from .template_plan import Plan
+from .template_plan import TemplatePlan
 
 
-class Unfit(Exception):
+class UnfitForFork(Exception):
     """The process cannot be forked from; its plan says what to do instead."""
 
 
 class Preparation:
     """One attempt at a plan, and what came of it."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: TemplatePlan) -> None:
         self.plan = plan
         self.module: ModuleType | None = None
-        self.handler: handler.Handler | None = None
+        self.handler: handler.ProgramHandler | None = None
         self.learned: list[str] = []
         """What was imported for replicas that would do so later."""
         self.keep: frozenset[int] = frozenset()
@@ -54,7 +54,7 @@ class Preparation:
         if reason is not None:
             has_setup = self.handler is not None and self.handler.has_setup
             self.plan.lower(reason, has_setup=has_setup, was_load_refused=trouble is not None)
-            raise Unfit
+            raise UnfitForFork
 
     def _import(self) -> None:
         path = self.plan.program
@@ -79,7 +79,7 @@ class Preparation:
             denied = {} if reason is None else dict.fromkeys(self.learned, reason)
         if denied:
             self.plan.deny(denied)
-            raise Unfit
+            raise UnfitForFork
         self._stopwatch.learned()
 
     def _load(self) -> str | None:
@@ -88,7 +88,7 @@ class Preparation:
         if self.module is None or (model_dir is None and setup_dir is None):
             return None
         try:
-            made = handler.Handler(self.module)
+            made = handler.ProgramHandler(self.module)
             if model_dir is not None:
                 self.handler = made
                 made.load(model_dir)

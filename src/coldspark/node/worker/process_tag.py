@@ -27,7 +27,7 @@ def reserve() -> None:
     os.execv(sys.executable, getattr(sys, "orig_argv", command))
 
 
-class Mark:
+class ProcessTag:
     """The reserved room, found before anybody changes the environment."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ def encode(replica: str) -> bytes:
     return data
 
 
-def is_carried(pid: int, replica: str) -> bool:
+def has_tag(pid: int, replica: str) -> bool:
     """Say whether the process carries the replica's mark. A process out of reach does not."""
     try:
         environment = b"\0" + kernel_calls.read(f"/proc/{pid}/environ") + b"\0"

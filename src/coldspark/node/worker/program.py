@@ -31,7 +31,7 @@ class HandlerInvalid(Exception):
 
 
 @dataclass(frozen=True)
-class Breakage:
+class ProgramFailure:
     """Why a program cannot be loaded."""
 
     cause: str
@@ -60,9 +60,9 @@ def _module_name(path: str) -> str:
     return f"coldspark_program_{stem}" if taken else stem
 
 
-def explain(error: BaseException) -> Breakage:
+def explain(error: BaseException) -> ProgramFailure:
     """Say in words why loading failed."""
-    return Breakage(_cause(error), message(error), user_traceback(error))
+    return ProgramFailure(_cause(error), message(error), user_traceback(error))
 
 
 def _cause(error: BaseException) -> str:

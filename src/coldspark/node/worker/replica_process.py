@@ -33,10 +33,10 @@ from . import (
     program,
     server,
 )
-from .handler import Handler
-from .learned_imports import Observer
-from .process_tag import Mark
-from .start_order import Order, parse
+from .handler import ProgramHandler
+from .learned_imports import ImportObserver
+from .process_tag import ProcessTag
+from .start_order import ReplicaOrder, parse
 
 EXIT_EXEC_FAILED = 127
 EXIT_BUG = 70
@@ -46,7 +46,7 @@ EXIT_BUG = 70
 class Launch:
     """All that makes a new process a replica."""
 
-    order: Order
+    order: ReplicaOrder
     descriptors: Sequence[int]
     """stdout, stderr, and a handler's channel."""
     parent: int
@@ -55,7 +55,7 @@ class Launch:
     paths: Sequence[str]
     module: ModuleType | None = None
     """The program, if it came imported with the fork."""
-    handler: Handler | None = None
+    handler: ProgramHandler | None = None
     """The program with what was loaded before the fork: its model, or what it could set up."""
     ahead_dir: str | None = None
     """Of one that stands by: load the model from there before the order comes."""
@@ -63,7 +63,7 @@ class Launch:
     """The modules that came with the fork."""
     keep: Iterable[int] = ()
     """Descriptors that the program opened at import: they stay open."""
-    mark: Mark | None = None
+    mark: ProcessTag | None = None
     torch_threads: int | None = None
     """What torch would have used, had the template not turned it down to fork safely."""
     is_apart: bool = False
@@ -140,7 +140,7 @@ def _get_ahead(launch: Launch, words: socket.socket) -> Launch:
     started_ns = time.perf_counter_ns()
     trouble = None
     try:
-        handler = launch.handler or Handler(launch.module)
+        handler = launch.handler or ProgramHandler(launch.module)
         handler.load(launch.ahead_dir)
         handler.warm_up()
         launch = replace(launch, handler=handler)
@@ -271,7 +271,7 @@ def _refuse(channel: socket.socket | None, error: OSError) -> int:
     return control.EXIT_BOOT_FAILED
 
 
-def _execute(order: Order) -> int:
+def _execute(order: ReplicaOrder) -> int:
     """Become the command; return only when that fails."""
     assert order.argv is not None
     try:
@@ -299,28 +299,32 @@ def _serve(launch: Launch, channel: socket.socket) -> int:
     return 0
 
 
-def _server(channel: socket.socket, handler: Handler, launch: Launch) -> server.Server:
+def _server(
+    channel: socket.socket, handler: ProgramHandler, launch: Launch
+) -> server.HandlerServer:
     order, observer = launch.order, _observer(launch)
     if order.room is not None:
-        loaded = model_cache.Models(handler.module, order.room)
-        return multi_model_server.ManyServer(channel, handler, loaded, order.concurrency, observer)
+        loaded = model_cache.ModelCache(handler.module, order.room)
+        return multi_model_server.MultiModelServer(
+            channel, handler, loaded, order.concurrency, observer
+        )
     if order.batch_size_max == 1:
-        return server.Server(channel, handler, order.concurrency, observer)
+        return server.HandlerServer(channel, handler, order.concurrency, observer)
     size_max, wait_s = order.batch_size_max, order.batch_wait_s
     return batch_server.BatchServer(channel, handler, size_max, wait_s, observer)
 
 
-def _observer(launch: Launch) -> Observer | None:
+def _observer(launch: Launch) -> ImportObserver | None:
     """Return what tells of later imports; a fresh interpreter has no template that could learn."""
     if not launch.baseline:
         return None
-    return Observer(launch.baseline, launch.paths)
+    return ImportObserver(launch.baseline, launch.paths)
 
 
-def _load(launch: Launch) -> Handler:
+def _load(launch: Launch) -> ProgramHandler:
     if launch.order.room is not None:
         # Its models come with its calls.
-        program_of_many = Handler(_module(launch))
+        program_of_many = ProgramHandler(_module(launch))
         multi_model_server.check(program_of_many)
         return program_of_many
     handler = launch.handler
@@ -330,7 +334,7 @@ def _load(launch: Launch) -> Handler:
             handler.load(launch.order.model_dir or launch.order.cwd)
         handler.warm_up()
         return handler
-    handler = Handler(_module(launch))
+    handler = ProgramHandler(_module(launch))
     _check(handler, launch.order)
     handler.load(launch.order.model_dir or launch.order.cwd)
     handler.warm_up()
@@ -345,7 +349,7 @@ def _module(launch: Launch) -> ModuleType:
     return program.load(launch.path, launch.paths)
 
 
-def _check(handler: Handler, order: Order) -> None:
+def _check(handler: ProgramHandler, order: ReplicaOrder) -> None:
     """Raise HandlerInvalid when the program cannot do what the order asks of it."""
     if order.batch_size_max > 1:
         handler.check_batching(order.batch_size_max)

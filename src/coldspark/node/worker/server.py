@@ -27,9 +27,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from . import frames, header_cache, media_types, output, program
-from .calls import Call, CallCancelled, Lane, MainLane, ThreadLane, Work
-from .handler import Handler, Reply, to_bytes
-from .learned_imports import Observer
+from .calls import CallCancelled, CallLane, MainLane, ReplicaCall, ThreadLane, Work
+from .handler import HandlerReply, ProgramHandler, to_bytes
+from .learned_imports import ImportObserver
 
 EXIT_CHANNEL_ENDED = 0
 EXIT_CHANNEL_BROKEN = 70
@@ -38,15 +38,15 @@ CALLS_MAX = 10_000
 _READ_BYTES = 256 * 1024
 
 
-class Server:
+class HandlerServer:
     """Everything between a channel and a loaded handler."""
 
     def __init__(
         self,
         channel: socket.socket,
-        handler: Handler,
+        handler: ProgramHandler,
         concurrency: int,
-        observer: Observer | None = None,
+        observer: ImportObserver | None = None,
     ) -> None:
         self._channel = channel
         self._observer = observer
@@ -55,14 +55,14 @@ class Server:
         self._lanes = 0
         self._active = 0
         """Calls that were handed to the lanes and have not ended."""
-        self._calls: dict[int, Call] = {}
-        self._queue: queue.SimpleQueue[Call] = queue.SimpleQueue()
+        self._calls: dict[int, ReplicaCall] = {}
+        self._queue: queue.SimpleQueue[ReplicaCall] = queue.SimpleQueue()
         self._state = threading.Condition(threading.Lock())
         self._sending = threading.Lock()
         self._reading = threading.Lock()
         self._decoder = frames.Decoder()
-        self._call_heads = header_cache.CallHeads()
-        self._reply_heads = header_cache.ReplyHeads()
+        self._call_heads = header_cache.CallHeaderDecoder()
+        self._reply_heads = header_cache.ReplyHeaderEncoder()
         # Pages that the kernel makes when they are first used: most replicas read little.
         self._buffer = memoryview(mmap.mmap(-1, _READ_BYTES))
 
@@ -116,7 +116,7 @@ class Server:
 
     def _open(self, number: int, payload: bytes) -> None:
         head, body = frames.split_headed(payload)
-        call = Call(number, self._call_heads.read(head))
+        call = ReplicaCall(number, self._call_heads.read(head))
         call.parts.append(body)
         with self._state:
             if number in self._calls or len(self._calls) >= CALLS_MAX:
@@ -125,7 +125,7 @@ class Server:
         if not call.has_more:
             self._hand_over(call)
 
-    def _hand_over(self, call: Call) -> None:
+    def _hand_over(self, call: ReplicaCall) -> None:
         """Give a whole call to the lanes, and see to it that one is or will be free."""
         with self._state:
             call.is_whole = True
@@ -196,7 +196,7 @@ class Server:
             hook()
         except Exception as error:  # noqa: BLE001  it is the user's code: anything may come
             trouble = program.message(error)
-            output.complain(program.user_traceback(error))
+            output.print_error(program.user_traceback(error))
         output.flush()
         self._send(frames.encode_json(frames.PARKED, 0, {"trouble": trouble}))
 
@@ -213,7 +213,7 @@ class Server:
             work(lane)
             watched.modify(channel, 0)
 
-    def _next_work(self) -> Callable[[Lane], None]:
+    def _next_work(self) -> Callable[[CallLane], None]:
         """Wait until the main thread has something to do, and return it."""
         while True:
             # A watch that woke late may still be reading; then the call is in the queue.
@@ -232,7 +232,7 @@ class Server:
             traceback.print_exc()
             os._exit(EXIT_BUG)
 
-    def _perform(self, lane: Lane, call: Call) -> None:
+    def _perform(self, lane: CallLane, call: ReplicaCall) -> None:
         """Run one call to its one last frame. An interrupt may come at any point of the loop."""
         last, has_run, is_settled = b"", False, False
         while not is_settled:
@@ -246,7 +246,7 @@ class Server:
                 continue
         self._finish(call, last)
 
-    def _outcome(self, lane: Lane, call: Call) -> bytes:
+    def _outcome(self, lane: CallLane, call: ReplicaCall) -> bytes:
         try:
             try:
                 self._enter(lane, call)
@@ -258,18 +258,18 @@ class Server:
         except BaseException as error:  # noqa: BLE001  user code may raise anything, SystemExit too
             return failure(call, error)
 
-    def _enter(self, lane: Lane, call: Work) -> None:
+    def _enter(self, lane: CallLane, call: Work) -> None:
         with self._state:
             call.lane = lane
         call.unmask()
 
-    def _finish(self, call: Call, last: bytes) -> None:
+    def _finish(self, call: ReplicaCall, last: bytes) -> None:
         if self._takes_out(call):
             output.flush()
             self._send(last_frame(call, last))
             self._tell_learned()
 
-    def _takes_out(self, call: Call) -> bool:
+    def _takes_out(self, call: ReplicaCall) -> bool:
         """Forget a call; return whether its end is still to be told."""
         with self._state:
             if self._calls.pop(call.number, None) is not call:
@@ -283,12 +283,12 @@ class Server:
         if self._observer is not None and (names := self._observer.after_call()):
             self._send(frames.encode_json(frames.LEARNED, 0, {"modules": names}))
 
-    def _answer(self, call: Call) -> bytes:
+    def _answer(self, call: ReplicaCall) -> bytes:
         """Run the handler, send all frames of the reply but the last, and return that one."""
         request = call.request()
         return self._write(call, call.timed(lambda: self._handler.invoke(request)))
 
-    def _write(self, call: Call, reply: Reply) -> bytes:
+    def _write(self, call: ReplicaCall, reply: HandlerReply) -> bytes:
         if not isinstance(reply.body, bytes):
             return self._stream(call, reply, reply.body)
         if len(reply.body) > frames.PART_BYTES:
@@ -296,7 +296,7 @@ class Server:
         head = self._reply_heads.write(reply.status, reply.headers, call.handler_us, call.waited_us)
         return frames.encode_headed(frames.REPLY, call.number, head, reply.body)
 
-    def _stream(self, call: Call, reply: Reply, pieces: Iterator[Any]) -> bytes:
+    def _stream(self, call: ReplicaCall, reply: HandlerReply, pieces: Iterator[Any]) -> bytes:
         try:
             # The first piece comes before the head, so that an early failure keeps its own status.
             piece = call.timed(lambda: next(pieces, _END))
@@ -310,14 +310,14 @@ class Server:
         times = {"handler_us": call.handler_us, "waited_us": call.waited_us}
         return frames.encode_json(frames.END, call.number, times)
 
-    def _send_piece(self, call: Call, data: memoryview) -> None:
+    def _send_piece(self, call: ReplicaCall, data: memoryview) -> None:
         while data:
             size_bytes = self._take_credit(call, min(len(data), frames.PART_BYTES))
             chunk = frames.encode(frames.CHUNK, call.number, bytes(data[:size_bytes]))
             self._send_masked(call, chunk)
             data = data[size_bytes:]
 
-    def _take_credit(self, call: Call, wanted_bytes: int) -> int:
+    def _take_credit(self, call: ReplicaCall, wanted_bytes: int) -> int:
         """Wait until the router grants some, and return how much of the wanted may be sent."""
         call.mask()
         with self._state:
@@ -328,7 +328,7 @@ class Server:
         call.unmask()
         return size_bytes
 
-    def _send_masked(self, call: Call, frame: bytes) -> None:
+    def _send_masked(self, call: ReplicaCall, frame: bytes) -> None:
         call.mask()
         self._send(frame)
         call.unmask()
@@ -348,26 +348,26 @@ def _start(work: Callable[[], None], name: str) -> None:
     threading.Thread(target=work, name=name, daemon=True).start()
 
 
-def _head(reply: Reply) -> dict[str, Any]:
+def _head(reply: HandlerReply) -> dict[str, Any]:
     return {"status": reply.status, "headers": reply.headers}
 
 
-def failure(call: Call, error: BaseException) -> bytes:
+def failure(call: ReplicaCall, error: BaseException) -> bytes:
     """Return the last frame of a call that the program failed, and print its traceback."""
     if isinstance(error, media_types.UnsupportedMedia):
         return _failed(call, kind="UnsupportedMedia", message=str(error), traceback="")
     told = program.user_traceback(error)
-    output.complain(told)
+    output.print_error(told)
     return _failed(call, kind="HandlerFailed", message=program.message(error), traceback=told)
 
 
-def last_frame(call: Call, last: bytes) -> bytes:
+def last_frame(call: ReplicaCall, last: bytes) -> bytes:
     """Return what ends a call: the frame that it came to, unless the caller gave up."""
     if not call.cancelled:
         return last
     return _failed(call, kind="Cancelled", message="the caller gave up", traceback="")
 
 
-def _failed(call: Call, **body: str) -> bytes:
+def _failed(call: ReplicaCall, **body: str) -> bytes:
     head = {**body, "handler_us": call.handler_us}
     return frames.encode_json(frames.FAILED, call.number, head)

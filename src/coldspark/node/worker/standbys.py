@@ -57,7 +57,7 @@ class Standbys:
         self._by_name[name] = _Standby(pid, ours, cgroups)
         return pid, ours
 
-    def hear(self, name: str, unwatch: Unwatch) -> dict[str, Any] | None:
+    def receive(self, name: str, unwatch: Unwatch) -> dict[str, Any] | None:
         """Return what one says; one that hung up is watched no longer."""
         standby = self._by_name.get(name)
         if standby is None:
@@ -96,7 +96,7 @@ class Standbys:
                 pass
         return standby.pid
 
-    def fall(self, pid: int, unwatch: Unwatch) -> str | None:
+    def remove_dead(self, pid: int, unwatch: Unwatch) -> str | None:
         """Forget the one that died, if it is one of these; return its name."""
         for name, standby in self._by_name.items():
             if standby.pid == pid:

@@ -9,7 +9,7 @@ from . import process_tag
 
 
 @dataclass(frozen=True)
-class Room:
+class ModelMemory:
     """What the models of one replica may hold together, and whether they stay after their calls."""
 
     memory_bytes: int
@@ -17,7 +17,7 @@ class Room:
 
 
 @dataclass(frozen=True)
-class Order:
+class ReplicaOrder:
     """What the new replica shall be. ``argv`` None: a handler, served on the channel."""
 
     replica: str
@@ -35,7 +35,7 @@ class Order:
     batch_size_max: int = 1
     """More than 1: the handler is called for that many requests at once."""
     batch_wait_s: float = 0.0
-    room: Room | None = None
+    room: ModelMemory | None = None
     """For the models of a handler that has many; None: it has one."""
 
     @property
@@ -44,14 +44,14 @@ class Order:
         return 3 if self.argv is None else 2
 
 
-def parse(message: dict[str, Any]) -> Order:
+def parse(message: dict[str, Any]) -> ReplicaOrder:
     """Read a ``fork`` message. Raises ValueError that says what is wrong with it."""
     try:
         process_tag.encode(message["replica"])
         argv = message.get("argv")
         if argv is not None and not argv:
             raise ValueError("argv is empty")
-        return Order(
+        return ReplicaOrder(
             replica=message["replica"],
             argv=None if argv is None else tuple(argv),
             environment=dict(message.get("environment") or {}),
@@ -71,7 +71,7 @@ def parse(message: dict[str, Any]) -> Order:
         raise ValueError(f"bad order: {type(error).__name__}: {error}") from None
 
 
-def _room(message: dict[str, Any] | None) -> Room | None:
+def _room(message: dict[str, Any] | None) -> ModelMemory | None:
     if message is None:
         return None
-    return Room(int(message["memory_bytes"]), bool(message["is_cached"]))
+    return ModelMemory(int(message["memory_bytes"]), bool(message["is_cached"]))

@@ -13,7 +13,7 @@ _DENIALS_MAX = 3
 
 
 @dataclass
-class Plan:
+class TemplatePlan:
     """One attempt."""
 
     program: str | None
@@ -64,6 +64,6 @@ class Plan:
             self.unsafe = reason
 
 
-def from_json(text: str) -> Plan:
+def from_json(text: str) -> TemplatePlan:
     """Read what ``to_json`` wrote."""
-    return Plan(**json.loads(text))
+    return TemplatePlan(**json.loads(text))

@@ -29,11 +29,11 @@ from . import (
     replica_process,
     spawning,
 )
-from .preparation import Preparation, Unfit
+from .preparation import Preparation, UnfitForFork
 from .standbys import Standbys, forked
-from .start_order import Order, parse
+from .start_order import ReplicaOrder, parse
 from .stopwatch import Times
-from .template_plan import Plan, from_json
+from .template_plan import TemplatePlan, from_json
 
 _DESCRIPTORS_MAX = 8
 _EXIT_BUG = 70
@@ -43,17 +43,17 @@ _EXIT_BUG = 70
 class _Living:
     """A replica whose process has not been reaped."""
 
-    order: Order
+    order: ReplicaOrder
     pid: int
 
 
-class Template:
+class TemplateProcess:
     """Everything between a control socket and the processes forked for it."""
 
     def __init__(self, supervisor: socket.socket) -> None:
         self._supervisor = supervisor
-        self._mark = process_tag.Mark()
-        self._plan = Plan(program=None)
+        self._mark = process_tag.ProcessTag()
+        self._plan = TemplatePlan(program=None)
         self._held = Preparation(self._plan)
         self._baseline: frozenset[str] = frozenset()
         """The modules that every fork has."""
@@ -135,7 +135,7 @@ class Template:
 
     # Import.
 
-    def _prepare(self, plan: Plan) -> None:
+    def _prepare(self, plan: TemplatePlan) -> None:
         if self._is_prepared:
             raise ValueError("prepared already")
         self._plan, environment = plan, dict(os.environ)
@@ -144,7 +144,7 @@ class Template:
         preparation = Preparation(plan)
         try:
             preparation.run()
-        except Unfit:
+        except UnfitForFork:
             self._start_over(environment)
         except BaseException as error:  # noqa: BLE001  importing runs user code: anything may come
             self._break(error)
@@ -162,7 +162,7 @@ class Template:
         command = spawning.command(descriptor, "--again", self._plan.to_json())
         os.execve(sys.executable, command, environment)
 
-    def resume(self, plan: Plan) -> None:
+    def resume(self, plan: TemplatePlan) -> None:
         """Go on with what is left of a plan that was found unsafe to fork."""
         if plan.unsafe is None:
             self._prepare(plan)
@@ -234,7 +234,7 @@ class Template:
         self._replicas[name] = _Living(order, pid)
         self._tell("forked", replica=name, pid=pid)
 
-    def _check(self, order: Order, descriptors: Sequence[int]) -> None:
+    def _check(self, order: ReplicaOrder, descriptors: Sequence[int]) -> None:
         if not self._is_prepared:
             raise ValueError("the template is not prepared")
         if order.replica in self._replicas:
@@ -242,7 +242,7 @@ class Template:
         if len(descriptors) != order.descriptors:
             raise ValueError(f"{len(descriptors)} descriptors came; {order.descriptors} needed")
 
-    def _fork_replica(self, order: Order, descriptors: Sequence[int]) -> int:
+    def _fork_replica(self, order: ReplicaOrder, descriptors: Sequence[int]) -> int:
         parent = os.getpid()
         return forked(lambda: replica_process.run(self._launch(order, descriptors, parent)))
 
@@ -261,12 +261,12 @@ class Template:
 
     def _hear_standby(self, name: str) -> None:
         """Pass on what it says: that it has loaded its model, or why it could not."""
-        word = self._standbys.hear(name, self._selector.unregister)
+        word = self._standbys.receive(name, self._selector.unregister)
         if word is not None:
             self._tell("loaded_ahead", standby=name, **word)
 
     def _launch(
-        self, order: Order, descriptors: Sequence[int], parent: int
+        self, order: ReplicaOrder, descriptors: Sequence[int], parent: int
     ) -> replica_process.Launch:
         return replica_process.Launch(
             order=order,
@@ -292,7 +292,7 @@ class Template:
         if living is not None:
             self._kill(living)
         else:
-            orphans.kill_until_gone(lambda: orphans.of_replica(name, None, ()))
+            orphans.kill_until_gone(lambda: orphans.processes_of_replica(name, None, ()))
         self._reap()
 
     def _reap(self) -> None:
@@ -307,7 +307,7 @@ class Template:
             living = next((r for r in self._replicas.values() if r.pid == dead.si_pid), None)
             if living is not None:
                 self._kill(living)
-            fallen = self._standbys.fall(dead.si_pid, self._selector.unregister)
+            fallen = self._standbys.remove_dead(dead.si_pid, self._selector.unregister)
             if fallen is not None:
                 self._tell("fell", standby=fallen)
             status = os.waitstatus_to_exitcode(os.waitpid(dead.si_pid, 0)[1])
@@ -323,7 +323,7 @@ class Template:
         is_gone = orphans.kill_until_gone(
             self._strays
             if is_last
-            else lambda: orphans.of_replica(
+            else lambda: orphans.processes_of_replica(
                 order.replica, living.pid, order.cgroups, self._others(living)
             )
         )
@@ -346,8 +346,8 @@ class Template:
         orphans.kill_until_gone(lambda: orphans.alive_below(os.getpid(), frozenset()))
 
 
-def _plan(message: dict[str, Any]) -> Plan:
-    return Plan(
+def _plan(message: dict[str, Any]) -> TemplatePlan:
+    return TemplatePlan(
         program=message["program"],
         paths=list(message["paths"]),
         model_dir=message.get("model_dir"),
@@ -370,7 +370,7 @@ def run(descriptor: int, plan: str | None = None) -> NoReturn:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.set_inheritable(descriptor, False)
     kernel_calls.become_subreaper()
-    template = Template(socket.socket(fileno=descriptor))
+    template = TemplateProcess(socket.socket(fileno=descriptor))
     if plan is not None:
         template.resume(from_json(plan))
     template.serve()

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from coldspark import clock
-from coldspark.platform.capture.records import Captured, Counted, Side
+from coldspark.platform.capture.records import CaptureCounts, CapturedBody, CapturedRequest
 from coldspark.platform.capture.spool import CaptureSpool, SpoolFile
 from coldspark.platform.ports import Invocation, Receipt, Sink
 from coldspark.platform.storage_ports import ObjectStorage
@@ -36,7 +36,7 @@ SLOW, LONG, REFUSED = "store is slow", "long body", "store refuses"
 DISK = "disk refuses"
 
 
-class Captures:
+class CaptureService:
     """All that is to be written down, of every endpoint of this process."""
 
     def __init__(
@@ -70,7 +70,7 @@ class Captures:
             self._is_due.set()
             self._begin()
 
-    def add(self, captured: Captured, counted: Counted) -> None:
+    def add(self, captured: CapturedRequest, counted: CaptureCounts) -> None:
         """Take what is to be written; never blocks."""
         size_bytes = captured.size_bytes + _RECORD_BYTES
         if self._held_bytes + size_bytes > self._held_bytes_max:
@@ -159,11 +159,15 @@ class Captures:
         await self._spool.remove(file)
 
 
-class Capture:
+class EndpointCapture:
     """The capture of one endpoint."""
 
     def __init__(
-        self, captures: Captures, endpoint: EndpointName, rule: CaptureRule, counted: Counted
+        self,
+        captures: CaptureService,
+        endpoint: EndpointName,
+        rule: CaptureRule,
+        counted: CaptureCounts,
     ) -> None:
         self._captures = captures
         self._endpoint = endpoint
@@ -202,15 +206,17 @@ class Capture:
             self.miss()
             return
         media = next((value for name, value in headers if name.lower() == "content-type"), None)
-        captured = Captured(
+        captured = CapturedRequest(
             rule=rule,
             endpoint=self._endpoint,
             variant=variant,
             request=invocation.request,
             inference_id=next((v for k, v in invocation.headers if k == _INFERENCE_ID), None),
             at_ms=at_ms,
-            input=Side(invocation.content_type, invocation.body) if rule.has_input else None,
-            output=Side(media, body) if rule.has_output else None,
+            input=CapturedBody(invocation.content_type, invocation.body)
+            if rule.has_input
+            else None,
+            output=CapturedBody(media, body) if rule.has_output else None,
         )
         self._captures.add(captured, self.counted)
 
@@ -230,7 +236,7 @@ class _Tap:
     )
 
     def __init__(
-        self, capture: Capture, variant: VariantName, invocation: Invocation, sink: Sink
+        self, capture: EndpointCapture, variant: VariantName, invocation: Invocation, sink: Sink
     ) -> None:
         self._capture = capture
         self._variant = variant

@@ -12,14 +12,14 @@ _UNKNOWN_TYPE = "application/octet-stream"
 _encode = msgspec.json.Encoder().encode
 
 
-class Side(msgspec.Struct, frozen=True, gc=False):
+class CapturedBody(msgspec.Struct, frozen=True, gc=False):
     """What one side said: a request's body, or a reply's."""
 
     content_type: str | None
     body: bytes
 
 
-class Captured(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class CapturedRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One request and its reply, as far as they are captured."""
 
     rule: CaptureRule
@@ -28,8 +28,8 @@ class Captured(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     request: RequestId
     inference_id: str | None
     at_ms: int
-    input: Side | None
-    output: Side | None
+    input: CapturedBody | None
+    output: CapturedBody | None
 
     @property
     def size_bytes(self) -> int:
@@ -43,7 +43,7 @@ class Captured(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return f"{self.rule.destination.rstrip('/')}/{self.endpoint}/{self.variant}/{hour}"
 
 
-class Counted:
+class CaptureCounts:
     """What became of an endpoint's lines."""
 
     __slots__ = ("captured", "uncaptured")
@@ -53,7 +53,7 @@ class Counted:
         self.uncaptured: Counter[str] = Counter()
 
 
-def line(captured: Captured) -> bytes:
+def encode_line(captured: CapturedRequest) -> bytes:
     """Return its line, with the newline."""
     data: dict[str, object] = {}
     if captured.input is not None:
@@ -72,7 +72,7 @@ def file_name(at_ms: int, unique: str) -> str:
     return f"{at:%M-%S}-{at_ms % 1_000:03}-{unique}.jsonl"
 
 
-def _side(rule: CaptureRule, side: Side, mode: str) -> dict[str, str]:
+def _side(rule: CaptureRule, side: CapturedBody, mode: str) -> dict[str, str]:
     encoding, data = _encoded(rule, side)
     return {
         "observedContentType": side.content_type or _UNKNOWN_TYPE,
@@ -82,7 +82,7 @@ def _side(rule: CaptureRule, side: Side, mode: str) -> dict[str, str]:
     }
 
 
-def _encoded(rule: CaptureRule, side: Side) -> tuple[str, str]:
+def _encoded(rule: CaptureRule, side: CapturedBody) -> tuple[str, str]:
     """Return encoding and text: as it is for the types that are named, else base 64."""
     media = (side.content_type or "").partition(";")[0].strip().lower()
     for name, types in (("CSV", rule.csv_types), ("JSON", rule.json_types)):

@@ -19,7 +19,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from coldspark.platform.capture.records import Captured, Counted, file_name, line
+from coldspark.platform.capture.records import (
+    CaptureCounts,
+    CapturedRequest,
+    encode_line,
+    file_name,
+)
 
 _log = logging.getLogger(__name__)
 _AT_ONCE = 64
@@ -34,7 +39,7 @@ class SpoolFile:
 
     path: Path
     url: str
-    counted: Counted | None
+    counted: CaptureCounts | None
     """None: an earlier run captured them."""
     lines: int = 0
     held_bytes: int = 0
@@ -51,7 +56,7 @@ class SpoolFile:
 class LostLines:
     """Lines that the disk refused."""
 
-    counted: Counted
+    counted: CaptureCounts
     lines: int
     held_bytes: int
 
@@ -63,7 +68,7 @@ class CaptureSpool:
         """``adopts_from``: where directories lie whose files are taken over at the start."""
         self._directory = directory
         self._adopts_from = adopts_from
-        self._new: deque[tuple[Captured, Counted, int]] = deque()
+        self._new: deque[tuple[CapturedRequest, CaptureCounts, int]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._open: dict[tuple[str, int], SpoolFile] = {}
         """Those that are written to, by folder and counts; used by the thread alone, as below."""
@@ -71,7 +76,7 @@ class CaptureSpool:
         self._lost: list[LostLines] = []
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="coldspark-captures")
 
-    def add(self, captured: Captured, counted: Counted, held_bytes: int) -> None:
+    def add(self, captured: CapturedRequest, counted: CaptureCounts, held_bytes: int) -> None:
         """Take what is to be written; never blocks."""
         self._new.append((captured, counted, held_bytes))
         if self._timer is None:
@@ -103,17 +108,19 @@ class CaptureSpool:
 
     def _write_new(self) -> None:
         while self._new:
-            batch: dict[tuple[str, int], list[tuple[Captured, Counted, int]]] = {}
+            batch: dict[tuple[str, int], list[tuple[CapturedRequest, CaptureCounts, int]]] = {}
             for _ in range(min(_AT_ONCE, len(self._new))):
                 one = self._new.popleft()
                 batch.setdefault((one[0].folder, id(one[1])), []).append(one)
             for key, taken in batch.items():
                 self._append(key, taken)
 
-    def _append(self, key: tuple[str, int], taken: Sequence[tuple[Captured, Counted, int]]) -> None:
+    def _append(
+        self, key: tuple[str, int], taken: Sequence[tuple[CapturedRequest, CaptureCounts, int]]
+    ) -> None:
         counted, held_bytes = taken[0][1], sum(size for _, _, size in taken)
         file = self._open.get(key)
-        data = b"".join(line(captured) for captured, _, _ in taken)
+        data = b"".join(encode_line(captured) for captured, _, _ in taken)
         if file is None:
             unique = str(uuid.uuid4())
             url = f"{key[0]}/{file_name(taken[0][0].at_ms, unique)}"

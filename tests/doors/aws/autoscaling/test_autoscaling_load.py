@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from autoscaling_rig import CONCURRENCY, INSTANCES, NOON_MS, World, place, world
 
-from coldspark.autoscaling.alarms import Reading
+from coldspark.autoscaling.alarms import AlarmDatapoints
 from coldspark.errors import InvalidRequest
 
 RECIPE = {
@@ -330,9 +330,9 @@ def test_a_policy_that_cannot_be_worked_out_stops_no_other(
         AlarmName=broken, StateValue="ALARM", StateReason="a drill"
     )
     alarms = server.scaling.alarms
-    read = alarms.reading
+    read = alarms.datapoints
 
-    async def reading(name: str, now_ms: int) -> Reading:
+    async def reading(name: str, now_ms: int) -> AlarmDatapoints:
         if name == broken:
             raise InvalidRequest("it cannot be computed")
         return await read(name, now_ms)

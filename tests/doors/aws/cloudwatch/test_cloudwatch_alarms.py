@@ -128,7 +128,7 @@ def test_an_alarm_goes_off_by_what_was_put(door: Watched, client: Any, name: str
         Namespace="House", MetricData=[{"MetricName": name, "Value": 31, "Timestamp": at}]
     )
     door.kept.now_ms += 60_000
-    door.run(door.kept.alarms.look(door.kept.now_ms))
+    door.run(door.kept.alarms.evaluate_due(door.kept.now_ms))
 
     (row,) = client.describe_alarms_for_metric(Namespace="House", MetricName=name)["MetricAlarms"]
     assert row["StateValue"] == "ALARM"

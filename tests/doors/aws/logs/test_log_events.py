@@ -135,7 +135,9 @@ def test_a_search_reads_only_so_much_at_once(
     """It may find nothing yet and give a token, as on AWS; no event is lost on the way."""
     put_both(logs, client, 30)
     monkeypatch.setattr(filter_events, "READ_BYTES_MAX", 1)
-    monkeypatch.setattr(filter_events, "_CHUNK", filter_events.Bounds(events=4, size_bytes=10**6))
+    monkeypatch.setattr(
+        filter_events, "_CHUNK", filter_events.ReadLimits(events=4, size_bytes=10**6)
+    )
     pages = client.get_paginator("filter_log_events").paginate(
         logGroupName=stream["logGroupName"], filterPattern="n29"
     )

@@ -10,27 +10,33 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from coldspark.doors.aws.protocol.operations import Asked, Body, Moment, Operation, Service
-from coldspark.doors.aws.protocol.routes import front
-from coldspark.doors.aws.protocol.shapes import Number, Structure, Text, Whole
+from coldspark.doors.aws.protocol.operations import (
+    AwsOperation,
+    Body,
+    OperationRequest,
+    Service,
+    Timestamp,
+)
+from coldspark.doors.aws.protocol.routes import aws_endpoint
+from coldspark.doors.aws.protocol.shapes import Integer, Number, Structure, Text
 from coldspark.platform.ports import Key
 
 SHAPE = Structure(
-    {"Name": Text("[a-z]+", max=9), "Free": Text(), "Count": Whole(), "Size": Number()}, ("Name",)
+    {"Name": Text("[a-z]+", max=9), "Free": Text(), "Count": Integer(), "Size": Number()}, ("Name",)
 )
 AT = 1769903999500
 
 
-async def _echo(asked: Asked) -> Body | None:
+async def _echo(asked: OperationRequest) -> Body | None:
     free = {"Free": asked.body["Free"]} if "Free" in asked.body else {}
-    return {"Name": asked.body["Name"], "Region": asked.region, "At": Moment(AT)} | free
+    return {"Name": asked.body["Name"], "Region": asked.region, "At": Timestamp(AT)} | free
 
 
-async def _break(asked: Asked) -> Body | None:
+async def _break(asked: OperationRequest) -> Body | None:
     raise OverflowError(asked.body["Name"])
 
 
-async def _nothing(asked: Asked) -> Body | None:
+async def _nothing(asked: OperationRequest) -> Body | None:
     return None
 
 
@@ -38,8 +44,8 @@ JSON = Service(
     signing_name="logs",
     target="Logs.",
     operations={
-        "Echo": Operation(run=_echo, shape=SHAPE),
-        "Nothing": Operation(run=_nothing, shape=SHAPE, is_change=True),
+        "Echo": AwsOperation(run=_echo, shape=SHAPE),
+        "Nothing": AwsOperation(run=_nothing, shape=SHAPE, is_change=True),
     },
     invalid_type="InvalidParameterException",
 )
@@ -50,8 +56,8 @@ BOTH = Service(
     query_version="2010-08-01",
     namespace="http://example.com/",
     operations={
-        "Echo": Operation(run=_echo, shape=SHAPE),
-        "Break": Operation(run=_break, shape=SHAPE),
+        "Echo": AwsOperation(run=_echo, shape=SHAPE),
+        "Break": AwsOperation(run=_break, shape=SHAPE),
     },
     body_bytes_max=2_000_000,
 )
@@ -64,7 +70,7 @@ def client() -> TestClient:
     def identify(*_: Any) -> Key | None:
         return None
 
-    app = Starlette(routes=[Route("/", front([JSON, BOTH], identify), methods=["POST"])])
+    app = Starlette(routes=[Route("/", aws_endpoint([JSON, BOTH], identify), methods=["POST"])])
     return TestClient(app)
 
 

@@ -8,17 +8,17 @@ from botocore.model import ServiceModel
 from botocore.parsers import QueryParser
 from botocore.serialize import QuerySerializer
 
-from coldspark.doors.aws.protocol.errors import AwsError, Told, xml_body
-from coldspark.doors.aws.protocol.operations import Moment
+from coldspark.doors.aws.protocol.errors import AwsError, AwsErrorReply, xml_body
+from coldspark.doors.aws.protocol.operations import Timestamp
 from coldspark.doors.aws.protocol.query import form_of, members, xml_of
 from coldspark.doors.aws.protocol.shapes import (
+    Boolean,
     Dictionary,
-    Flag,
+    Integer,
     Number,
     Sequence,
     Structure,
     Text,
-    Whole,
 )
 
 NAMESPACE = "http://monitoring.amazonaws.com/doc/2010-08-01/"
@@ -34,12 +34,12 @@ PUT = Structure(
                     "Timestamp": Number(),
                     "Values": Sequence(Number()),
                     "Counts": Sequence(Number()),
-                    "StorageResolution": Whole(),
+                    "StorageResolution": Integer(),
                     "Value": Number(),
                 }
             )
         ),
-        "StrictEntityValidation": Flag(),
+        "StrictEntityValidation": Boolean(),
     }
 )
 
@@ -98,7 +98,7 @@ def test_what_is_no_number_stays_as_it_was_sent() -> None:
 
 def test_an_empty_list_and_a_map_are_read() -> None:
     """``X=`` is an empty list; a map comes as entries."""
-    shape = Structure({"List": Sequence(Text()), "Map": Dictionary(Text(), Whole(), max=9)})
+    shape = Structure({"List": Sequence(Text()), "Map": Dictionary(Text(), Integer(), max=9)})
     form = {"List": "", "Map.entry.1.key": "a", "Map.entry.1.value": "1"}
 
     assert members(form, shape) == {"List": [], "Map": {"a": 1}}
@@ -122,7 +122,7 @@ def test_an_answer_is_read_by_botocore_as_it_was_given() -> None:
                 "ActionsEnabled": True,
                 "Threshold": 0.25,
                 "EvaluationPeriods": 2,
-                "StateUpdatedTimestamp": Moment(at_ms),
+                "StateUpdatedTimestamp": Timestamp(at_ms),
                 "Dimensions": [{"Name": "EndpointName", "Value": "e"}],
             }
         ]
@@ -140,7 +140,7 @@ def test_an_answer_is_read_by_botocore_as_it_was_given() -> None:
 
 def test_an_error_is_read_by_botocore_with_its_code() -> None:
     """The code and the message arrive."""
-    body = xml_body(Told("ResourceNotFound", "no <alarm>", 400), NAMESPACE, "r-2")
+    body = xml_body(AwsErrorReply("ResourceNotFound", "no <alarm>", 400), NAMESPACE, "r-2")
 
     parsed = read("DescribeAlarms", body, status=400)
 

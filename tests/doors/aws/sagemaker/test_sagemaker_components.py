@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from aws_door import Door
 
-from coldspark.spec.types import MIB, EndpointName, EndpointStatus, GpuAsk, Spec
+from coldspark.spec.types import MIB, EndpointName, EndpointStatus, GpuRequest, Spec
 
 ROLE = "arn:aws:iam::123456789012:role/sagemaker"
 CONTAINER = {"Image": "coldspark/python", "ArtifactUrl": "s3://models/chat/model.tar.gz"}
@@ -67,20 +67,24 @@ def shown(door: Door, name: str = "chat") -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("needs", "variables", "gpus"),
     [
-        ({}, {}, (GpuAsk(type="A10G"),)),
-        ({"NumberOfAcceleratorDevicesRequired": 2}, {}, (GpuAsk(type="A10G", count=2),)),
-        ({"NumberOfAcceleratorDevicesRequired": 0.25}, {}, (GpuAsk(type="A10G", fraction=0.25),)),
-        ({}, {"COLDSPARK_GPU": "A10G/0.5"}, (GpuAsk(type="A10G", fraction=0.5),)),
+        ({}, {}, (GpuRequest(type="A10G"),)),
+        ({"NumberOfAcceleratorDevicesRequired": 2}, {}, (GpuRequest(type="A10G", count=2),)),
+        (
+            {"NumberOfAcceleratorDevicesRequired": 0.25},
+            {},
+            (GpuRequest(type="A10G", fraction=0.25),),
+        ),
+        ({}, {"COLDSPARK_GPU": "A10G/0.5"}, (GpuRequest(type="A10G", fraction=0.5),)),
         ({"NumberOfAcceleratorDevicesRequired": None}, {}, ()),
         (
             {"NumberOfAcceleratorDevicesRequired": None},
             {"COLDSPARK_GPU": "A10G/0.5"},
-            (GpuAsk(type="A10G", fraction=0.5),),
+            (GpuRequest(type="A10G", fraction=0.5),),
         ),
     ],
 )
 def test_a_copy_takes_whole_gpus_of_its_instance_or_a_share_of_one(
-    door: Door, needs: dict[str, Any], variables: dict[str, str], gpus: tuple[GpuAsk, ...]
+    door: Door, needs: dict[str, Any], variables: dict[str, str], gpus: tuple[GpuRequest, ...]
 ) -> None:
     """By the number of devices, which a share in the model's own variable narrows."""
     pool(door)
@@ -277,7 +281,7 @@ def test_another_instance_type_moves_the_components_to_its_gpus(door: Door) -> N
     )
     door.call("UpdateEndpoint", EndpointName="pool", EndpointConfigName="l4")
 
-    assert runs(door).resources.gpus == (GpuAsk(type="L4"),)
+    assert runs(door).resources.gpus == (GpuRequest(type="L4"),)
     assert runs(door).model == "s3://models/chat/model.tar.gz"
 
 
@@ -300,7 +304,7 @@ def test_tags_are_a_components_own_and_go_with_it(door: Door) -> None:
     create(door, Tags=[{"Key": "coldspark:gpu", "Value": "A10G/0.5"}])
     arn = shown(door)["InferenceComponentArn"]
 
-    assert runs(door).resources.gpus == (GpuAsk(type="A10G", fraction=0.5),)
+    assert runs(door).resources.gpus == (GpuRequest(type="A10G", fraction=0.5),)
     assert len(door.call("ListTags", ResourceArn=arn)["Tags"]) == 1  # type: ignore[arg-type]
     door.call("DeleteInferenceComponent", InferenceComponentName="chat")
     message = door.refusal("ListTags", ResourceArn=arn)[1]

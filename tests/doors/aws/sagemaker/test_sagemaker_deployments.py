@@ -8,11 +8,16 @@ from aws_door import Door
 from aws_requests import create_config, create_endpoint, create_model, realtime, variant
 
 from coldspark.doors.aws.sagemaker.operations import sagemaker
-from coldspark.fleet.deployment import ShiftPhase
+from coldspark.fleet.deployment import DeploymentPhase
 from coldspark.platform import catalogue
 from coldspark.platform.metric_ports import AlarmRule, OnAlarm
-from coldspark.platform.ports import ShiftView
-from coldspark.spec.deployment_policy import ShiftKind, ShiftPolicy, SizeUnit, StepSize
+from coldspark.platform.ports import DeploymentView
+from coldspark.spec.deployment_policy import (
+    DeploymentPolicy,
+    DeploymentStrategy,
+    SizeUnit,
+    StepSize,
+)
 from coldspark.spec.types import AlarmState, CaptureRule, EndpointName, EndpointStatus
 
 CHURN = EndpointName("churn")
@@ -85,11 +90,11 @@ def described(door: Door) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("deployment", "policy"),
     [
-        (blue_green("ALL_AT_ONCE", 60), ShiftPolicy()),
+        (blue_green("ALL_AT_ONCE", 60), DeploymentPolicy()),
         (
             blue_green("CANARY", 60, CanarySize=PERCENT, TerminationWaitInSeconds=120),
-            ShiftPolicy(
-                kind=ShiftKind.CANARY,
+            DeploymentPolicy(
+                kind=DeploymentStrategy.CANARY,
                 step=StepSize(10, SizeUnit.PERCENT),
                 wait_s=60.0,
                 bake_s=120.0,
@@ -101,14 +106,14 @@ def described(door: Door) -> dict[str, object]:
                 LinearStepSize={"Type": "INSTANCE_COUNT", "Value": 1},
                 MaximumExecutionTimeoutInSeconds=600,
             ),
-            ShiftPolicy(
-                kind=ShiftKind.LINEAR, step=StepSize(1, SizeUnit.REPLICAS), timeout_s=600.0
+            DeploymentPolicy(
+                kind=DeploymentStrategy.LINEAR, step=StepSize(1, SizeUnit.REPLICAS), timeout_s=600.0
             ),
         ),
         (
             rolling(RollbackMaximumBatchSize={"Type": "CAPACITY_PERCENT", "Value": 100}),
-            ShiftPolicy(
-                kind=ShiftKind.ROLLING,
+            DeploymentPolicy(
+                kind=DeploymentStrategy.ROLLING,
                 step=StepSize(2, SizeUnit.REPLICAS),
                 wait_s=5.0,
                 bake_s=5.0,
@@ -118,7 +123,7 @@ def described(door: Door) -> dict[str, object]:
     ],
 )
 def test_a_deployment_config_is_the_policy_of_the_change(
-    door: Door, deployment: dict[str, object], policy: ShiftPolicy
+    door: Door, deployment: dict[str, object], policy: DeploymentPolicy
 ) -> None:
     """And it is shown as it was sent."""
     create_endpoint(door)
@@ -186,16 +191,16 @@ def test_an_alarm_must_be_there_and_quiet(door: Door) -> None:
     create_endpoint(door)
     update(door, watched("quiet", "new"))
     policy = door.platform.endpoint(CHURN).definition.shift
-    assert policy == ShiftPolicy(alarms=("quiet", "new"))
+    assert policy == DeploymentPolicy(alarms=("quiet", "new"))
 
     members = {"EndpointName": "churn", "EndpointConfigName": "churn"}
     for name, words in (("gone", "Could not find alarm 'gone'"), ("loud", "state ALARM already")):
         assert words in door.refusal("UpdateEndpoint", **members, DeploymentConfig=watched(name))[1]
 
 
-def shift(phase: ShiftPhase, **fields: object) -> ShiftView:
+def shift(phase: DeploymentPhase, **fields: object) -> DeploymentView:
     """Return a change in a phase."""
-    view = ShiftView(
+    view = DeploymentView(
         phase=phase,
         share=0.25,
         step=1,
@@ -211,17 +216,22 @@ def shift(phase: ShiftPhase, **fields: object) -> ShiftView:
 @pytest.mark.parametrize(
     ("seen", "status", "word", "message"),
     [
-        (shift(ShiftPhase.STARTING), "Updating", "Creating", "the new replicas start"),
-        (shift(ShiftPhase.SHIFTING), "Updating", "ActivatingTraffic", "step 1 of 2: the new repl"),
-        (shift(ShiftPhase.BAKING), "Updating", "Baking", "the new replicas get all requests"),
+        (shift(DeploymentPhase.STARTING), "Updating", "Creating", "the new replicas start"),
         (
-            shift(ShiftPhase.REPLACING, is_in_place=True, reason="one T4"),
+            shift(DeploymentPhase.SHIFTING),
+            "Updating",
+            "ActivatingTraffic",
+            "step 1 of 2: the new repl",
+        ),
+        (shift(DeploymentPhase.BAKING), "Updating", "Baking", "the new replicas get all requests"),
+        (
+            shift(DeploymentPhase.REPLACING, is_in_place=True, reason="one T4"),
             "Updating",
             "Updating",
             "replaced in place, requests wait meanwhile: one T4",
         ),
         (
-            shift(ShiftPhase.REVERTING, reason="alarm errors"),
+            shift(DeploymentPhase.REVERTING, reason="alarm errors"),
             "RollingBack",
             "Updating",
             "taken back: alarm errors",
@@ -229,7 +239,7 @@ def shift(phase: ShiftPhase, **fields: object) -> ShiftView:
     ],
 )
 def test_a_change_is_shown_while_it_is_under_way(
-    door: Door, seen: ShiftView, status: str, word: str, message: str
+    door: Door, seen: DeploymentView, status: str, word: str, message: str
 ) -> None:
     """What serves is the endpoint, what comes is pending; no weights are changed meanwhile."""
     create_endpoint(door)

@@ -13,7 +13,7 @@ from coldspark.spec.types import (
     EndpointDefinition,
     EndpointName,
     EndpointStatus,
-    Handler,
+    HandlerProgram,
     Spec,
     VariantDefinition,
     VariantName,
@@ -117,7 +117,7 @@ def test_an_endpoint_that_is_going_away_takes_no_change(door: Door) -> None:
 
 async def deploy_natively(door: Door) -> None:
     """Deploy an endpoint as another door would."""
-    spec = Spec(handler=Handler(), model="file:///m")
+    spec = Spec(handler=HandlerProgram(), model="file:///m")
     await door.platform.deploy(
         EndpointDefinition(
             name=CHURN,

@@ -14,7 +14,7 @@ from coldspark.doors.aws.sagemaker.runtime.invocations import (
     reply_headers,
 )
 from coldspark.errors import ColdsparkError
-from coldspark.http.auth.refusals import AuthRefused, Reason
+from coldspark.http.auth.refusals import AuthRefused, RefusalReason
 from coldspark.platform.ports import Invocation
 from coldspark.spec.types import EndpointName, Failure, FailureKind, RequestId, VariantName
 
@@ -162,12 +162,12 @@ def test_a_reply_passes_back_what_aws_passes_back() -> None:
         (errors.NoRoom("no"), 503, "ServiceUnavailable"),
         (errors.Cancelled("no"), 503, "ServiceUnavailable"),
         (errors.ColdsparkError("no"), 500, "InternalFailure"),
-        (AuthRefused(Reason.MISSING, "no"), 403, "MissingAuthenticationTokenException"),
-        (AuthRefused(Reason.INCOMPLETE, "no"), 400, "IncompleteSignature"),
-        (AuthRefused(Reason.MISMATCHED, "no"), 403, "InvalidSignatureException"),
-        (AuthRefused(Reason.SKEWED, "no"), 403, "InvalidSignatureException"),
-        (AuthRefused(Reason.UNKNOWN_KEY, "no"), 403, "UnrecognizedClientException"),
-        (AuthRefused(Reason.UNSUPPORTED, "no"), 400, "IncompleteSignature"),
+        (AuthRefused(RefusalReason.MISSING, "no"), 403, "MissingAuthenticationTokenException"),
+        (AuthRefused(RefusalReason.INCOMPLETE, "no"), 400, "IncompleteSignature"),
+        (AuthRefused(RefusalReason.MISMATCHED, "no"), 403, "InvalidSignatureException"),
+        (AuthRefused(RefusalReason.SKEWED, "no"), 403, "InvalidSignatureException"),
+        (AuthRefused(RefusalReason.UNKNOWN_KEY, "no"), 403, "UnrecognizedClientException"),
+        (AuthRefused(RefusalReason.UNSUPPORTED, "no"), 400, "IncompleteSignature"),
         (errors.Unauthenticated("no"), 403, "UnrecognizedClientException"),
     ],
 )

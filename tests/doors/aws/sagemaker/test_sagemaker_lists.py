@@ -6,19 +6,19 @@ from aws_requests import arn, create_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coldspark.doors.aws.sagemaker.pages import Row, page
-from coldspark.doors.aws.sagemaker.records import Listing
+from coldspark.doors.aws.sagemaker.pages import ListedResource, page
+from coldspark.doors.aws.sagemaker.records import ListRequest
 from coldspark.errors import InvalidRequest
 
 
-def row(name: str, at_ms: int = 0, status: str = "") -> Row:
+def row(name: str, at_ms: int = 0, status: str = "") -> ListedResource:
     """Return a row that was made and changed at one moment."""
-    return Row(name=name, created_ms=at_ms, updated_ms=at_ms, status=status)
+    return ListedResource(name=name, created_ms=at_ms, updated_ms=at_ms, status=status)
 
 
-def names(rows: list[Row], **options: object) -> list[str]:
+def names(rows: list[ListedResource], **options: object) -> list[str]:
     """Return the names of the first page."""
-    return [one.name for one in page(rows, Listing(**options))[0]]  # type: ignore[arg-type]
+    return [one.name for one in page(rows, ListRequest(**options))[0]]  # type: ignore[arg-type]
 
 
 def test_the_newest_comes_first_unless_asked_otherwise() -> None:
@@ -63,10 +63,10 @@ def test_pages_hold_every_row_once_and_in_order(
 ) -> None:
     """Whatever the order, the pages together are the whole list."""
     rows = [row(f"n{i}", at, f"s{at % 2}") for i, at in enumerate(moments)]
-    seen: list[Row] = []
+    seen: list[ListedResource] = []
     token: str | None = None
     for _ in range(len(rows) + 1):
-        listing = Listing(
+        listing = ListRequest(
             sort_by=sort_by, sort_order=sort_order, max_results=size, next_token=token
         )
         shown, token = page(rows, listing)
@@ -74,7 +74,7 @@ def test_pages_hold_every_row_once_and_in_order(
         if token is None:
             break
 
-    assert seen == page(rows, Listing(sort_by=sort_by, sort_order=sort_order))[0]
+    assert seen == page(rows, ListRequest(sort_by=sort_by, sort_order=sort_order))[0]
     assert token is None
 
 
@@ -82,7 +82,7 @@ def test_a_row_that_goes_between_two_pages_shifts_nothing() -> None:
     """The token names a place in the order, not a count of rows."""
     rows = [row(name) for name in "abcd"]
     options = {"sort_by": "Name", "sort_order": "Ascending", "max_results": 2}
-    shown, token = page(rows, Listing(**options))  # type: ignore[arg-type]
+    shown, token = page(rows, ListRequest(**options))  # type: ignore[arg-type]
 
     assert [one.name for one in shown] == ["a", "b"]
     assert names(rows[1:], **options, next_token=token) == ["c", "d"]
@@ -92,15 +92,15 @@ def test_a_row_that_goes_between_two_pages_shifts_nothing() -> None:
 def test_a_token_that_is_none_is_refused(token: str) -> None:
     """Rather than to begin again from the start; the last one is 6000 brackets."""
     with pytest.raises(InvalidRequest, match="NextToken is not valid"):
-        page([row("a")], Listing(next_token=token))
+        page([row("a")], ListRequest(next_token=token))
 
 
 def test_a_token_of_another_order_is_refused() -> None:
     """It would leave rows out."""
-    _, token = page([row("a"), row("b")], Listing(max_results=1))
+    _, token = page([row("a"), row("b")], ListRequest(max_results=1))
 
     with pytest.raises(InvalidRequest, match="with the same order"):
-        page([row("a"), row("b")], Listing(sort_by="Name", next_token=token))
+        page([row("a"), row("b")], ListRequest(sort_by="Name", next_token=token))
 
 
 def test_tags_are_added_replaced_listed_and_deleted(door: Door) -> None:

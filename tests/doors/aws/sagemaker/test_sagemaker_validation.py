@@ -10,16 +10,16 @@ from service_model import model, problems
 from starlette.testclient import TestClient
 
 from coldspark.doors.aws.protocol.shapes import (
-    Choice,
+    Boolean,
     Dictionary,
-    Flag,
+    Enumeration,
+    Integer,
     Number,
     Sequence,
     Shape,
     Structure,
     Text,
     Unsupported,
-    Whole,
     check,
 )
 from coldspark.errors import InvalidRequest
@@ -29,20 +29,20 @@ TYPES = {
     Sequence: {"list"},
     Dictionary: {"map"},
     Text: {"string"},
-    Choice: {"string"},
-    Whole: {"integer", "long"},
+    Enumeration: {"string"},
+    Integer: {"integer", "long"},
     Number: {"float", "double", "timestamp"},
-    Flag: {"boolean"},
+    Boolean: {"boolean"},
 }
 """Of AWS's model, for each of ours."""
 OPERATIONS = Door().service.operations
 SHAPE = Structure(
     {
         "Name": Text("[a-z]+", max=3),
-        "Count": Whole(1, 5),
+        "Count": Integer(1, 5),
         "Weight": Number(0),
-        "Mode": Choice(("A", "B"), ("A",)),
-        "On": Flag(only=False),
+        "Mode": Enumeration(("A", "B"), ("A",)),
+        "On": Boolean(only=False),
         "Items": Sequence(Structure({"Key": Text(min=1)}, ("Key",)), min=1, max=2),
         "Environment": Dictionary(Text("[A-Z]+"), Text(max=2), max=1),
         "Later": Unsupported("do without."),
@@ -128,7 +128,7 @@ def test_several_errors_are_counted_and_joined() -> None:
     """At most ten are told."""
     with pytest.raises(InvalidRequest, match=r"^2 validation errors detected: Value null.*; Value"):
         check(SHAPE, {"Count": 0})
-    many = Structure({"Items": Sequence(Whole())})
+    many = Structure({"Items": Sequence(Integer())})
     with pytest.raises(InvalidRequest, match="must be an integer"):
         check(many, {"Items": ["x"] * 50})
     texts = Structure({"Items": Sequence(Text(min=1))})
@@ -205,7 +205,7 @@ def differences(ours: Shape, theirs: botocore.model.Shape | None, path: str) -> 
         yield from differences(ours.member, theirs.member, f"{path}[]")
     elif isinstance(ours, Dictionary):
         yield from differences(ours.value, theirs.value, f"{path}{{}}")
-    elif isinstance(ours, Choice) and set(ours.values) != set(theirs.enum):
+    elif isinstance(ours, Enumeration) and set(ours.values) != set(theirs.enum):
         yield f"{path} has the words {theirs.enum}"
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from coldspark.config import AWS_LIMITS, NO_LIMITS, AwsLimits, Image
-from coldspark.doors.aws.sagemaker.images import Images
+from coldspark.doors.aws.sagemaker.images import ImageCatalogue
 from coldspark.doors.aws.sagemaker.records import (
     AsyncConfig,
     AsyncOutput,
@@ -19,8 +19,8 @@ from coldspark.spec.types import (
     GIB,
     OWN_REQUIREMENTS,
     Command,
-    GpuAsk,
-    Handler,
+    GpuRequest,
+    HandlerProgram,
     Limits,
     Resources,
     ScalePolicy,
@@ -51,7 +51,7 @@ def spec(
         catalogue.load(),
         limits,
         asynchronous,
-        images=Images(images),
+        images=ImageCatalogue(images),
     )
     return definition.revision.spec
 
@@ -69,7 +69,7 @@ def realtime(**members: object) -> dict[str, object]:
 def test_the_whole_spec_of_a_serverless_variant() -> None:
     """Nothing but what was asked for differs from the platform's defaults."""
     assert spec(environment={"B": "2", "A": "1"}) == Spec(
-        handler=Handler(program="inference.py"),
+        handler=HandlerProgram(program="inference.py"),
         model="file:///m.tar.gz",
         environment=(("A", "1"), ("B", "2")),
         resources=Resources(memory_bytes=2 * GIB),
@@ -167,7 +167,7 @@ def test_the_environment_names_program_and_requirements() -> None:
             "COLDSPARK_REQUIREMENTS": "numpy==2.1 pillow",
         }
     )
-    assert runs.handler == Handler(program="serve.py", requirements=("numpy==2.1", "pillow"))
+    assert runs.handler == HandlerProgram(program="serve.py", requirements=("numpy==2.1", "pillow"))
     assert [name for name, _ in runs.environment] == [
         "SAGEMAKER_PROGRAM",
         "SAGEMAKER_SUBMIT_DIRECTORY",
@@ -273,14 +273,14 @@ def test_a_real_time_variant_has_what_its_instance_has() -> None:
     """ml.m5.large is 2 vCPU and 8 GiB; a GPU's short name gives what suits that GPU."""
     assert spec(realtime()).resources == Resources(memory_bytes=8 * GIB, vcpus=2)
     assert spec(realtime(InstanceType="A10G:2")).resources == Resources(
-        gpus=(GpuAsk(type="A10G", count=2),), memory_bytes=12 * GIB, vcpus=8
+        gpus=(GpuRequest(type="A10G", count=2),), memory_bytes=12 * GIB, vcpus=8
     )
 
 
 def test_a_serverless_variant_has_the_memory_that_it_asks_for() -> None:
     """Also next to an instance type, which then says the GPU and the vCPUs."""
     assert spec({"InstanceType": "ml.g5.xlarge"}).resources == Resources(
-        gpus=(GpuAsk(type="A10G"),), memory_bytes=2 * GIB, vcpus=4
+        gpus=(GpuRequest(type="A10G"),), memory_bytes=2 * GIB, vcpus=4
     )
 
 
@@ -353,11 +353,11 @@ def test_the_two_start_timeouts_are_one(
 @pytest.mark.parametrize(
     ("image", "kind"),
     [
-        ("coldspark/python", Handler),
-        ("coldspark/python@sha256:abc", Handler),
-        (f"{ECR}/pytorch-inference:2.1-cpu-py310", Handler),
-        (f"{ECR}/tensorflow-inference:2.13-gpu", Handler),
-        (f"{ECR}.cn/huggingface-pytorch-inference:1", Handler),
+        ("coldspark/python", HandlerProgram),
+        ("coldspark/python@sha256:abc", HandlerProgram),
+        (f"{ECR}/pytorch-inference:2.1-cpu-py310", HandlerProgram),
+        (f"{ECR}/tensorflow-inference:2.13-gpu", HandlerProgram),
+        (f"{ECR}.cn/huggingface-pytorch-inference:1", HandlerProgram),
     ],
 )
 def test_images_that_run_as_a_handler(image: str, kind: type) -> None:
@@ -399,12 +399,12 @@ def test_the_servers_own_images_come_first() -> None:
     assert runs.requirements == ("vllm", OWN_REQUIREMENTS)
 
     mapped = spec(images=images, Image=f"{ECR}/pytorch-inference:2.1-cpu-py310")
-    assert mapped.handler == Handler(requirements=("torch==2.5", OWN_REQUIREMENTS))
+    assert mapped.handler == HandlerProgram(requirements=("torch==2.5", OWN_REQUIREMENTS))
     named = {"COLDSPARK_REQUIREMENTS": "numpy", "SAGEMAKER_PROGRAM": "own.py"}
-    assert spec(images=images, environment=named, Image="team/plain").handler == Handler(
+    assert spec(images=images, environment=named, Image="team/plain").handler == HandlerProgram(
         program="own.py", requirements=("numpy",)
     )
-    assert spec(images=images, Image="team/plain").handler == Handler(program="serve.py")
+    assert spec(images=images, Image="team/plain").handler == HandlerProgram(program="serve.py")
     with pytest.raises(InvalidRequest, match="COLDSPARK_COMMAND needs the image"):
         spec(images=images, environment={"COLDSPARK_COMMAND": "a"}, Image="team/plain")
 

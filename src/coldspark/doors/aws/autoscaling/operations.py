@@ -5,15 +5,15 @@ A caller needs the scope ``deploy`` for every endpoint that the request mentions
 
 from collections.abc import Awaitable, Callable, Iterable
 
-from coldspark.autoscaling.service import Scaling
+from coldspark.autoscaling.service import AutoscalingService
 from coldspark.doors.aws.autoscaling import policies, scheduled_actions, shapes, targets
-from coldspark.doors.aws.autoscaling.request import Call
+from coldspark.doors.aws.autoscaling.request import AutoscalingRequest
 from coldspark.doors.aws.autoscaling.target_ids import names_in
 from coldspark.doors.aws.protocol.errors import DEFAULT_TYPES
-from coldspark.doors.aws.protocol.operations import Asked, Body, Service, operations
+from coldspark.doors.aws.protocol.operations import Body, OperationRequest, Service, operations
 from coldspark.doors.aws.protocol.shapes import Structure
 
-Run = Callable[[Call], Awaitable[Body]]
+Run = Callable[[AutoscalingRequest], Awaitable[Body]]
 
 _TYPES = {
     **DEFAULT_TYPES,
@@ -39,11 +39,11 @@ _CHANGES: dict[str, tuple[Run, Structure]] = {
 }
 
 
-def application_autoscaling(scaling: Scaling) -> Service:
+def application_autoscaling(scaling: AutoscalingService) -> Service:
     """Return the service over the targets."""
 
-    def call_of(asked: Asked) -> Call:
-        return Call(scaling=scaling, region=asked.region, body=asked.body)
+    def call_of(asked: OperationRequest) -> AutoscalingRequest:
+        return AutoscalingRequest(scaling=scaling, region=asked.region, body=asked.body)
 
     def names(body: Body) -> Iterable[str]:
         return names_in(scaling.platform, body)

@@ -2,29 +2,35 @@
 
 from coldspark.autoscaling import operations
 from coldspark.autoscaling.scalable_target import (
-    Place,
-    Policy,
+    ScalableTarget,
+    ScalingPolicy,
     StepPolicy,
-    Target,
-    Tracked,
+    TargetId,
+    TrackedMetric,
     TrackingPolicy,
 )
 from coldspark.autoscaling.target_tracking import PREDEFINED, predefined
 from coldspark.doors.aws.autoscaling.pages import page
-from coldspark.doors.aws.autoscaling.request import Call, member, number, structure, texts
-from coldspark.doors.aws.autoscaling.target_ids import alarm_arn, described, policy_arn
+from coldspark.doors.aws.autoscaling.request import (
+    AutoscalingRequest,
+    member,
+    number,
+    structure,
+    text_list,
+)
+from coldspark.doors.aws.autoscaling.target_ids import alarm_arn, policy_arn, render_target_id
 from coldspark.doors.aws.protocol.errors import invalid
-from coldspark.doors.aws.protocol.operations import Body, Moment
-from coldspark.fleet.step_scaling import AdjustmentType, Step, Steps
+from coldspark.doors.aws.protocol.operations import Body, Timestamp
+from coldspark.fleet.step_scaling import AdjustmentType, StepAdjustment, StepAdjustments
 from coldspark.platform.metric_ports import Metric
 
 _STEP, _TRACKING = "StepScalingPolicyConfiguration", "TargetTrackingScalingPolicyConfiguration"
 _CONFIGS = {"StepScaling": _STEP, "TargetTrackingScaling": _TRACKING}
 
 
-async def put(call: Call) -> Body:
+async def put(call: AutoscalingRequest) -> Body:
     """PutScalingPolicy: the policy, and for target tracking its alarms."""
-    place, name = call.place, str(call.body["PolicyName"])
+    place, name = call.target_id, str(call.body["PolicyName"])
     member_name = _config_of(call, place, name)
     config = structure(call.body, member_name)
     if member_name == _STEP:
@@ -38,15 +44,15 @@ async def put(call: Call) -> Body:
     }
 
 
-async def delete(call: Call) -> Body:
+async def delete(call: AutoscalingRequest) -> Body:
     """DeleteScalingPolicy."""
-    await operations.delete_policy(call.scaling, call.place, str(call.body["PolicyName"]))
+    await operations.delete_policy(call.scaling, call.target_id, str(call.body["PolicyName"]))
     return {}
 
 
-async def describe(call: Call) -> Body:
+async def describe(call: AutoscalingRequest) -> Body:
     """DescribeScalingPolicies."""
-    names = texts(call.body, "PolicyNames")
+    names = text_list(call.body, "PolicyNames")
     rows = [
         (target, policy)
         for target in await call.targets()
@@ -62,17 +68,19 @@ async def describe(call: Call) -> Body:
     )
 
 
-def policy_arn_is(names: list[str], target: Target, policy: Policy, region: str) -> bool:
+def policy_arn_is(
+    names: list[str], target: ScalableTarget, policy: ScalingPolicy, region: str
+) -> bool:
     """Return whether a policy is named by its ARN."""
     return policy_arn(target.place, policy, region) in names
 
 
-def _config_of(call: Call, place: Place, name: str) -> str:
+def _config_of(call: AutoscalingRequest, place: TargetId, name: str) -> str:
     """Return the member that holds the configuration. Raises a ValidationException."""
     kind = member(call.body, "PolicyType", str)
     given = [one for one in _CONFIGS.values() if one in call.body]
     if kind is None:
-        target = call.scaling.book.find(place)
+        target = call.scaling.targets.find(place)
         known = None if target is None else target.policy(name)
         if known is None:
             invalid("PolicyType is required for a new scaling policy.", field="PolicyType")
@@ -83,7 +91,7 @@ def _config_of(call: Call, place: Place, name: str) -> str:
     return wanted
 
 
-def _kind(policy: Policy) -> str:
+def _kind(policy: ScalingPolicy) -> str:
     return "StepScaling" if policy.tracking is None else "TargetTrackingScaling"
 
 
@@ -98,7 +106,7 @@ def _steps(config: Body) -> StepPolicy:
     sent = config["StepAdjustments"]
     assert isinstance(sent, list)
     try:
-        steps = Steps(
+        steps = StepAdjustments(
             kind=kind, steps=tuple(_step(one) for one in sent), magnitude_min=magnitude or 0
         )
     except ValueError as error:
@@ -111,17 +119,17 @@ def _steps(config: Body) -> StepPolicy:
     )
 
 
-def _step(sent: Body) -> Step:
+def _step(sent: Body) -> StepAdjustment:
     adjustment = sent["ScalingAdjustment"]
     assert isinstance(adjustment, int)
-    return Step(
+    return StepAdjustment(
         lower=number(sent, "MetricIntervalLowerBound"),
         upper=number(sent, "MetricIntervalUpperBound"),
         adjustment=adjustment,
     )
 
 
-def _tracking(config: Body, place: Place) -> TrackingPolicy:
+def _tracking(config: Body, place: TargetId) -> TrackingPolicy:
     target = number(config, "TargetValue")
     assert target is not None
     if target <= 0:
@@ -142,7 +150,7 @@ def _tracking(config: Body, place: Place) -> TrackingPolicy:
     )
 
 
-def _predefined(sent: Body, place: Place) -> Tracked:
+def _predefined(sent: Body, place: TargetId) -> TrackedMetric:
     name = str(sent["PredefinedMetricType"])
     fitting = [known for known, dimension in PREDEFINED.items() if dimension == place.dimension]
     if name not in fitting:
@@ -154,10 +162,10 @@ def _predefined(sent: Body, place: Place) -> Tracked:
     return predefined(name, place)
 
 
-def _customized(sent: Body) -> Tracked:
+def _customized(sent: Body) -> TrackedMetric:
     dimensions = member(sent, "Dimensions", list) or []
     pairs = sorted((str(one["Name"]), str(one["Value"])) for one in dimensions)
-    return Tracked(
+    return TrackedMetric(
         metric=Metric(
             namespace=str(sent["Namespace"]),
             name=str(sent["MetricName"]),
@@ -168,13 +176,13 @@ def _customized(sent: Body) -> Tracked:
     )
 
 
-def _shown(call: Call, place: Place, policy: Policy) -> Body:
+def _shown(call: AutoscalingRequest, place: TargetId, policy: ScalingPolicy) -> Body:
     body: Body = {
-        **described(place),
+        **render_target_id(place),
         "PolicyARN": policy_arn(place, policy, call.region),
         "PolicyName": policy.name,
         "PolicyType": _kind(policy),
-        "CreationTime": Moment(policy.created_ms),
+        "CreationTime": Timestamp(policy.created_ms),
     }
     if policy.tracking is not None:
         body[_TRACKING] = _tracking_shown(policy.tracking)
@@ -184,9 +192,9 @@ def _shown(call: Call, place: Place, policy: Policy) -> Body:
     return body | ({"Alarms": alarms} if alarms else {})
 
 
-def _alarms(call: Call, policy: Policy) -> list[Body]:
+def _alarms(call: AutoscalingRequest, policy: ScalingPolicy) -> list[Body]:
     """Return a policy's alarms: those made for it, or those that name it."""
-    names = call.scaling.alarms.naming(policy.id)
+    names = call.scaling.alarms.alarms_of_policy(policy.id)
     if policy.tracking is not None:
         names = policy.tracking.alarms
     return [{"AlarmName": name, "AlarmARN": alarm_arn(name, call.region)} for name in names]
@@ -206,7 +214,7 @@ def _tracking_shown(tracking: TrackingPolicy) -> Body:
     )
 
 
-def _customized_shown(tracked: Tracked) -> Body:
+def _customized_shown(tracked: TrackedMetric) -> Body:
     metric = tracked.metric
     dimensions = [{"Name": name, "Value": value} for name, value in metric.dimensions]
     return {

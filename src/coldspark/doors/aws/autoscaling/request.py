@@ -3,38 +3,38 @@
 from dataclasses import dataclass
 from typing import TypeVar
 
-from coldspark.autoscaling.scalable_target import Place, Target
-from coldspark.autoscaling.service import Scaling
-from coldspark.doors.aws.autoscaling.target_ids import is_served, place_of
+from coldspark.autoscaling.scalable_target import ScalableTarget, TargetId
+from coldspark.autoscaling.service import AutoscalingService
+from coldspark.doors.aws.autoscaling.target_ids import is_served, target_id_of
 from coldspark.doors.aws.protocol.operations import Body
 
 _Member = TypeVar("_Member")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class AutoscalingRequest:
     """One call of one operation."""
 
-    scaling: Scaling
+    scaling: AutoscalingService
     region: str
     body: Body
 
     @property
-    def place(self) -> Place:
+    def target_id(self) -> TargetId:
         """Return which target a change is about."""
-        return place_of(self.body, self.scaling.platform)
+        return target_id_of(self.body, self.scaling.platform)
 
-    async def targets(self) -> list[Target]:
+    async def targets(self) -> list[ScalableTarget]:
         """Return the targets that a list's filters leave."""
         if not is_served(self.body):
             # Of other services nothing can have been registered.
             return []
         await self.scaling.drop_gone()
-        resources = texts(self.body, "ResourceIds") or texts(self.body, "ResourceId")
+        resources = text_list(self.body, "ResourceIds") or text_list(self.body, "ResourceId")
         dimension = self.body.get("ScalableDimension")
         return [
             target
-            for target in self.scaling.book.all()
+            for target in self.scaling.targets.all()
             if (not resources or target.place.resource in resources)
             and dimension in (None, target.place.dimension)
         ]
@@ -59,13 +59,13 @@ def number(body: Body, name: str) -> float | None:
     return None if value is None else float(value)
 
 
-def texts(body: Body, name: str) -> list[str]:
+def text_list(body: Body, name: str) -> list[str]:
     """Return an optional list of texts, or one text as a list of one."""
     value = body.get(name, [])
     return [str(one) for one in value] if isinstance(value, list) else [str(value)]
 
 
-def moment_ms(body: Body, name: str) -> int | None:
+def timestamp_ms(body: Body, name: str) -> int | None:
     """Return an optional moment."""
     at_s = number(body, name)
     return None if at_s is None else round(at_s * 1_000)

@@ -1,42 +1,52 @@
 """Scheduled actions, and the activities that came of everything."""
 
 from coldspark.autoscaling import operations
-from coldspark.autoscaling.operations import ActionChange
-from coldspark.autoscaling.scalable_target import Action, Activity, Place
+from coldspark.autoscaling.operations import ScheduledActionChange
+from coldspark.autoscaling.scalable_target import ScalingActivity, ScheduledAction, TargetId
 from coldspark.doors.aws.autoscaling.pages import page
-from coldspark.doors.aws.autoscaling.request import Call, member, moment_ms, structure, texts
-from coldspark.doors.aws.autoscaling.target_ids import action_arn, described
-from coldspark.doors.aws.protocol.operations import Body, Moment
+from coldspark.doors.aws.autoscaling.request import (
+    AutoscalingRequest,
+    member,
+    structure,
+    text_list,
+    timestamp_ms,
+)
+from coldspark.doors.aws.autoscaling.target_ids import action_arn, render_target_id
+from coldspark.doors.aws.protocol.operations import Body, Timestamp
 
 _MESSAGE_CHARS_MAX = 2_048
 
 
-async def put(call: Call) -> Body:
+async def put(call: AutoscalingRequest) -> Body:
     """PutScheduledAction: without Schedule another part of one that is there changes."""
     body = call.body
     bounds = structure(body, "ScalableTargetAction")
-    change = ActionChange(
+    change = ScheduledActionChange(
         schedule=member(body, "Schedule", str),
         time_zone=member(body, "Timezone", str),
-        start_ms=moment_ms(body, "StartTime"),
-        end_ms=moment_ms(body, "EndTime"),
+        start_ms=timestamp_ms(body, "StartTime"),
+        end_ms=timestamp_ms(body, "EndTime"),
         bounds=(member(bounds, "MinCapacity", int), member(bounds, "MaxCapacity", int))
         if bounds
         else None,
     )
-    await operations.put_action(call.scaling, call.place, str(body["ScheduledActionName"]), change)
+    await operations.put_action(
+        call.scaling, call.target_id, str(body["ScheduledActionName"]), change
+    )
     return {}
 
 
-async def delete(call: Call) -> Body:
+async def delete(call: AutoscalingRequest) -> Body:
     """DeleteScheduledAction."""
-    await operations.delete_action(call.scaling, call.place, str(call.body["ScheduledActionName"]))
+    await operations.delete_action(
+        call.scaling, call.target_id, str(call.body["ScheduledActionName"])
+    )
     return {}
 
 
-async def describe(call: Call) -> Body:
+async def describe(call: AutoscalingRequest) -> Body:
     """DescribeScheduledActions."""
-    names = texts(call.body, "ScheduledActionNames")
+    names = text_list(call.body, "ScheduledActionNames")
     rows = [
         (target.place, action)
         for target in await call.targets()
@@ -52,7 +62,7 @@ async def describe(call: Call) -> Body:
     )
 
 
-async def activities(call: Call) -> Body:
+async def activities(call: AutoscalingRequest) -> Body:
     """DescribeScalingActivities: the newest first."""
     rows = [
         (target.place, number, activity)
@@ -68,20 +78,20 @@ async def activities(call: Call) -> Body:
     )
 
 
-def _shown(place: Place, action: Action, region: str) -> Body:
+def _shown(place: TargetId, action: ScheduledAction, region: str) -> Body:
     body: Body = {
-        **described(place),
+        **render_target_id(place),
         "ScheduledActionName": action.name,
         "ScheduledActionARN": action_arn(place, action, region),
         "Schedule": action.schedule,
-        "CreationTime": Moment(action.created_ms),
+        "CreationTime": Timestamp(action.created_ms),
     }
     if action.time_zone is not None:
         body["Timezone"] = action.time_zone
     if action.start_ms is not None:
-        body["StartTime"] = Moment(action.start_ms)
+        body["StartTime"] = Timestamp(action.start_ms)
     if action.end_ms is not None:
-        body["EndTime"] = Moment(action.end_ms)
+        body["EndTime"] = Timestamp(action.end_ms)
     bounds = {"MinCapacity": action.least, "MaxCapacity": action.most}
     body["ScalableTargetAction"] = {
         name: value for name, value in bounds.items() if value is not None
@@ -89,17 +99,17 @@ def _shown(place: Place, action: Action, region: str) -> Body:
     return body
 
 
-def _activity(place: Place, activity: Activity) -> Body:
+def _activity(place: TargetId, activity: ScalingActivity) -> Body:
     body: Body = {
-        **described(place),
+        **render_target_id(place),
         "ActivityId": activity.id,
         "Description": activity.description,
         "Cause": activity.cause,
-        "StartTime": Moment(activity.start_ms),
+        "StartTime": Timestamp(activity.start_ms),
         "StatusCode": activity.status,
     }
     if activity.end_ms is not None:
-        body["EndTime"] = Moment(activity.end_ms)
+        body["EndTime"] = Timestamp(activity.end_ms)
     if activity.message is not None:
         body["StatusMessage"] = activity.message[:_MESSAGE_CHARS_MAX]
     return body

@@ -2,16 +2,16 @@
 
 from coldspark.doors.aws.protocol.shapes import (
     INSTANT,
-    Choice,
+    Boolean,
     Dictionary,
-    Flag,
+    Enumeration,
+    Integer,
     Number,
     Sequence,
     Shape,
     Structure,
     Text,
     Unsupported,
-    Whole,
 )
 
 NAMESPACES = (
@@ -65,8 +65,8 @@ PAGE_MAX = 50
 """AWS's."""
 
 _WORDS = Text(max=1600, min=1)
-_NAMESPACE = Choice(NAMESPACES)
-_DIMENSION = Choice(DIMENSIONS)
+_NAMESPACE = Enumeration(NAMESPACES)
+_DIMENSION = Enumeration(DIMENSIONS)
 _TARGET: dict[str, Shape] = {
     "ServiceNamespace": _NAMESPACE,
     "ResourceId": _WORDS,
@@ -74,25 +74,25 @@ _TARGET: dict[str, Shape] = {
 }
 _TARGET_NAMED = tuple(_TARGET)
 _PAGED: dict[str, Shape] = {
-    "MaxResults": Whole(min=1, max=PAGE_MAX),
+    "MaxResults": Integer(min=1, max=PAGE_MAX),
     "NextToken": Text(max=4096),
 }
 _NAMES = Sequence(_WORDS, max=50)
 _TAGS = Dictionary(Text(max=128, min=1), Text(max=256), max=50)
 _SUSPENDED = Structure(
     {
-        "DynamicScalingInSuspended": Flag(),
-        "DynamicScalingOutSuspended": Flag(),
-        "ScheduledScalingSuspended": Flag(),
+        "DynamicScalingInSuspended": Boolean(),
+        "DynamicScalingOutSuspended": Boolean(),
+        "ScheduledScalingSuspended": Boolean(),
     }
 )
-_COOLDOWN = Whole(min=0)
+_COOLDOWN = Integer(min=0)
 
 REGISTER = Structure(
     _TARGET
     | {
-        "MinCapacity": Whole(min=0),
-        "MaxCapacity": Whole(min=0),
+        "MinCapacity": Integer(min=0),
+        "MaxCapacity": Integer(min=0),
         "RoleARN": _WORDS,
         "SuspendedState": _SUSPENDED,
         "Tags": _TAGS,
@@ -115,7 +115,7 @@ _STEPS = Sequence(
         {
             "MetricIntervalLowerBound": Number(),
             "MetricIntervalUpperBound": Number(),
-            "ScalingAdjustment": Whole(),
+            "ScalingAdjustment": Integer(),
         },
         ("ScalingAdjustment",),
     ),
@@ -124,11 +124,11 @@ _STEPS = Sequence(
 )
 _STEP_SCALING = Structure(
     {
-        "AdjustmentType": Choice(_ADJUSTMENTS),
+        "AdjustmentType": Enumeration(_ADJUSTMENTS),
         "StepAdjustments": _STEPS,
-        "MinAdjustmentMagnitude": Whole(min=0),
+        "MinAdjustmentMagnitude": Integer(min=0),
         "Cooldown": _COOLDOWN,
-        "MetricAggregationType": Choice(_AGGREGATIONS),
+        "MetricAggregationType": Enumeration(_AGGREGATIONS),
     },
     ("AdjustmentType", "StepAdjustments"),
 )
@@ -142,7 +142,7 @@ _CUSTOMIZED = Structure(
             ),
             max=30,
         ),
-        "Statistic": Choice(_STATISTICS),
+        "Statistic": Enumeration(_STATISTICS),
         "Unit": Text(max=64, min=1),
         "Metrics": Unsupported(
             "name one metric by MetricName, Namespace and Statistic; what an expression comes to"
@@ -164,15 +164,15 @@ _TARGET_TRACKING = Structure(
         "CustomizedMetricSpecification": _CUSTOMIZED,
         "ScaleOutCooldown": _COOLDOWN,
         "ScaleInCooldown": _COOLDOWN,
-        "DisableScaleIn": Flag(),
+        "DisableScaleIn": Boolean(),
     },
     ("TargetValue",),
 )
 PUT_POLICY = Structure(
     {
-        "PolicyName": Text(r"[^\x00-\x1f\x7f]+", max=256, min=1, shown=r"\p{Print}+"),
+        "PolicyName": Text(r"[^\x00-\x1f\x7f]+", max=256, min=1, aws_pattern=r"\p{Print}+"),
         **_TARGET,
-        "PolicyType": Choice(_POLICY_TYPES, ("StepScaling", "TargetTrackingScaling")),
+        "PolicyType": Enumeration(_POLICY_TYPES, ("StepScaling", "TargetTrackingScaling")),
         "StepScalingPolicyConfiguration": _STEP_SCALING,
         "TargetTrackingScalingPolicyConfiguration": _TARGET_TRACKING,
         "PredictiveScalingPolicyConfiguration": Unsupported(
@@ -197,14 +197,14 @@ PUT_ACTION = Structure(
             r"(?! )[^\x00-\x1f\x7f-\x9f:/|]+(?<! )",
             max=256,
             min=1,
-            shown=r"(?!((^[ ]+.*)|(.*([\u0000-\u001f]|[\u007f-\u009f]|[:/|])+.*)|(.*[ ]+$))).+",
+            aws_pattern=r"(?!((^[ ]+.*)|(.*([\u0000-\u001f]|[\u007f-\u009f]|[:/|])+.*)|(.*[ ]+$))).+",  # noqa: E501
         ),
         "Schedule": _WORDS,
         "Timezone": _WORDS,
         "StartTime": INSTANT,
         "EndTime": INSTANT,
         "ScalableTargetAction": Structure(
-            {"MinCapacity": Whole(min=0), "MaxCapacity": Whole(min=0)}
+            {"MinCapacity": Integer(min=0), "MaxCapacity": Integer(min=0)}
         ),
     },
     ("ScheduledActionName", *_TARGET_NAMED),
@@ -214,7 +214,7 @@ ACTION_NAMED = Structure(
 )
 ACTIONS_LISTED = Structure({"ScheduledActionNames": _NAMES, **_LISTED}, ("ServiceNamespace",))
 ACTIVITIES_LISTED = Structure(
-    {**_LISTED, "IncludeNotScaledActivities": Flag(only=False)}, ("ServiceNamespace",)
+    {**_LISTED, "IncludeNotScaledActivities": Boolean(only=False)}, ("ServiceNamespace",)
 )
 
 _ARN = Text(

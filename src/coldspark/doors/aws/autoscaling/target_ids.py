@@ -5,7 +5,13 @@ from collections.abc import Iterator
 from typing import Never
 
 from coldspark.autoscaling.replica_capacity import endpoint_of_component
-from coldspark.autoscaling.scalable_target import Action, Dimension, Place, Policy, Target
+from coldspark.autoscaling.scalable_target import (
+    ScalableDimension,
+    ScalableTarget,
+    ScalingPolicy,
+    ScheduledAction,
+    TargetId,
+)
 from coldspark.doors.aws.protocol.credential_scope import ACCOUNT
 from coldspark.doors.aws.protocol.errors import AwsError, invalid
 from coldspark.doors.aws.protocol.operations import Body
@@ -24,7 +30,7 @@ def is_served(body: Body) -> bool:
     return body["ServiceNamespace"] == NAMESPACE
 
 
-def place_of(body: Body, platform: Platform) -> Place:
+def target_id_of(body: Body, platform: Platform) -> TargetId:
     """Return which target a change is about. Raises a ValidationException."""
     namespace, resource = str(body["ServiceNamespace"]), str(body["ResourceId"])
     dimension = str(body["ScalableDimension"])
@@ -40,26 +46,26 @@ def place_of(body: Body, platform: Platform) -> Place:
             f" {dimension} is not of {namespace}.",
             field="ScalableDimension",
         )
-    if Dimension(dimension) is Dimension.COPIES:
+    if ScalableDimension(dimension) is ScalableDimension.COPIES:
         return _component_place(resource, platform)
     match = _RESOURCE.fullmatch(resource)
     if match is None:
         _misnamed(resource, "endpoint/<endpoint>/variant/<variant>")
-    return Place(
+    return TargetId(
         endpoint=EndpointName(match[1]),
         variant=VariantName(match[2]),
-        dimension=Dimension(dimension),
+        dimension=ScalableDimension(dimension),
     )
 
 
-def _component_place(resource: str, platform: Platform) -> Place:
+def _component_place(resource: str, platform: Platform) -> TargetId:
     match = _COMPONENT.fullmatch(resource)
     if match is None:
         _misnamed(resource, "inference-component/<component>")
-    return Place(
+    return TargetId(
         endpoint=endpoint_of_component(platform, match[1]) or _NOWHERE,
         variant=VariantName(match[1]),
-        dimension=Dimension.COPIES,
+        dimension=ScalableDimension.COPIES,
     )
 
 
@@ -85,7 +91,7 @@ def names_in(platform: Platform, body: Body) -> Iterator[str]:
             yield endpoint
 
 
-def described(place: Place) -> Body:
+def render_target_id(place: TargetId) -> Body:
     """Return the three members by which AWS says which target it is."""
     return {
         "ServiceNamespace": NAMESPACE,
@@ -94,7 +100,7 @@ def described(place: Place) -> Body:
     }
 
 
-def target_arn(target: Target, region: str) -> str:
+def target_arn(target: ScalableTarget, region: str) -> str:
     """Return a target's ARN."""
     return f"arn:aws:application-autoscaling:{region}:{ACCOUNT}:scalable-target/{target.id}"
 
@@ -104,13 +110,13 @@ def target_id(arn: str) -> str:
     return arn.rpartition("/")[2]
 
 
-def policy_arn(place: Place, policy: Policy, region: str) -> str:
+def policy_arn(place: TargetId, policy: ScalingPolicy, region: str) -> str:
     """Return a policy's ARN: what an alarm names as its action."""
     head = f"arn:aws:autoscaling:{region}:{ACCOUNT}:scalingPolicy:{policy.id}"
     return f"{head}:resource/{NAMESPACE}/{place.resource}:policyName/{policy.name}"
 
 
-def action_arn(place: Place, action: Action, region: str) -> str:
+def action_arn(place: TargetId, action: ScheduledAction, region: str) -> str:
     """Return a scheduled action's ARN."""
     head = f"arn:aws:autoscaling:{region}:{ACCOUNT}:scheduledAction:{action.id}"
     return f"{head}:resource/{NAMESPACE}/{place.resource}:scheduledActionName/{action.name}"

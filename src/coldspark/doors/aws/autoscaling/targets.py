@@ -2,18 +2,18 @@
 
 from coldspark.autoscaling import operations
 from coldspark.autoscaling.operations import TargetChange
-from coldspark.autoscaling.scalable_target import Target
+from coldspark.autoscaling.scalable_target import ScalableTarget
 from coldspark.doors.aws.autoscaling.pages import page
-from coldspark.doors.aws.autoscaling.request import Call, member, structure, texts
+from coldspark.doors.aws.autoscaling.request import AutoscalingRequest, member, structure, text_list
 from coldspark.doors.aws.autoscaling.target_ids import (
-    described,
+    render_target_id,
     target_arn,
     target_id,
     unknown_resource,
 )
 from coldspark.doors.aws.protocol.credential_scope import ACCOUNT
 from coldspark.doors.aws.protocol.errors import AwsError, invalid
-from coldspark.doors.aws.protocol.operations import Body, Moment
+from coldspark.doors.aws.protocol.operations import Body, Timestamp
 from coldspark.errors import Conflict, NotFound
 
 _ROLE = (
@@ -27,16 +27,16 @@ _SUSPENDED = {
 }
 
 
-async def register(call: Call) -> Body:
+async def register(call: AutoscalingRequest) -> Body:
     """RegisterScalableTarget: what is not given stays as it is."""
     body = call.body
     suspended = structure(body, "SuspendedState")
     tags = {key: str(value) for key, value in structure(body, "Tags").items()}
-    if tags and call.scaling.book.find(call.place) is not None:
+    if tags and call.scaling.targets.find(call.target_id) is not None:
         invalid("Tags can be given when a target is registered first: use TagResource.")
     target = await operations.register(
         call.scaling,
-        call.place,
+        call.target_id,
         TargetChange(
             least=member(body, "MinCapacity", int),
             most=member(body, "MaxCapacity", int),
@@ -52,13 +52,13 @@ async def register(call: Call) -> Body:
     return {"ScalableTargetARN": target_arn(target, call.region)}
 
 
-async def deregister(call: Call) -> Body:
+async def deregister(call: AutoscalingRequest) -> Body:
     """DeregisterScalableTarget."""
-    await operations.deregister(call.scaling, call.place)
+    await operations.deregister(call.scaling, call.target_id)
     return {}
 
 
-async def describe(call: Call) -> Body:
+async def describe(call: AutoscalingRequest) -> Body:
     """DescribeScalableTargets."""
     return page(
         "ScalableTargets",
@@ -69,27 +69,27 @@ async def describe(call: Call) -> Body:
     )
 
 
-async def list_tags(call: Call) -> Body:
+async def list_tags(call: AutoscalingRequest) -> Body:
     """ListTagsForResource."""
     arn = str(call.body["ResourceARN"])
-    for target in call.scaling.book.all():
+    for target in call.scaling.targets.all():
         if target.id == target_id(arn):
             return {"Tags": dict(target.tags)}
     raise unknown_resource(arn)
 
 
-async def tag(call: Call) -> Body:
+async def tag(call: AutoscalingRequest) -> Body:
     """TagResource: a key that is there gets the new value."""
     tags = {key: str(value) for key, value in structure(call.body, "Tags").items()}
     return await _set_tags(call, dict(tags))
 
 
-async def untag(call: Call) -> Body:
+async def untag(call: AutoscalingRequest) -> Body:
     """UntagResource: keys that are not there are no error."""
-    return await _set_tags(call, dict.fromkeys(texts(call.body, "TagKeys")))
+    return await _set_tags(call, dict.fromkeys(text_list(call.body, "TagKeys")))
 
 
-async def _set_tags(call: Call, tags: "dict[str, str | None]") -> Body:
+async def _set_tags(call: AutoscalingRequest, tags: "dict[str, str | None]") -> Body:
     arn = str(call.body["ResourceARN"])
     try:
         await operations.set_tags(call.scaling, target_id(arn), tags)
@@ -100,15 +100,15 @@ async def _set_tags(call: Call, tags: "dict[str, str | None]") -> Body:
     return {}
 
 
-def _shown(target: Target, region: str) -> Body:
+def _shown(target: ScalableTarget, region: str) -> Body:
     suspended = target.suspended
     return {
-        **described(target.place),
+        **render_target_id(target.place),
         "ScalableTargetARN": target_arn(target, region),
         "MinCapacity": target.bounds.least,
         "MaxCapacity": target.bounds.most,
         "RoleARN": target.role or _ROLE,
-        "CreationTime": Moment(target.created_ms),
+        "CreationTime": Timestamp(target.created_ms),
         "SuspendedState": {
             name: bool(getattr(suspended, field)) for name, field in _SUSPENDED.items()
         },

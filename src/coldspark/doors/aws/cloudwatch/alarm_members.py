@@ -1,6 +1,6 @@
 """Alarms between AWS's members and our definitions."""
 
-from coldspark.doors.aws.cloudwatch.metric_queries import read_queries, shown_query
+from coldspark.doors.aws.cloudwatch.metric_queries import read_queries, render_query
 from coldspark.doors.aws.cloudwatch.request import (
     Body,
     arn,
@@ -8,14 +8,19 @@ from coldspark.doors.aws.cloudwatch.request import (
     bad_value,
     metric_of,
     not_valid,
-    shown_dimensions,
+    render_dimensions,
 )
 from coldspark.doors.aws.protocol.errors import AwsError
-from coldspark.doors.aws.protocol.operations import Moment
+from coldspark.doors.aws.protocol.operations import Timestamp
 from coldspark.telemetry.alarm_changes import Alarm
-from coldspark.telemetry.alarm_definition import Actions, AlarmDefinition, single
-from coldspark.telemetry.alarm_rules import Missing
-from coldspark.telemetry.metric_queries import STATISTICS, Query, Stat, is_statistic
+from coldspark.telemetry.alarm_definition import AlarmActions, AlarmDefinition, single_metric_query
+from coldspark.telemetry.alarm_rules import MissingData
+from coldspark.telemetry.metric_queries import (
+    STATISTICS,
+    MetricQuery,
+    MetricStatistic,
+    is_statistic,
+)
 
 _OF_ONE_METRIC = (
     "MetricName",
@@ -38,7 +43,7 @@ def read_alarm(body: Body) -> AlarmDefinition:
         body.get("TreatMissingData"),
         body.get("EvaluateLowSampleCountPercentile"),
     )
-    if missing is not None and missing not in tuple(Missing):
+    if missing is not None and missing not in tuple(MissingData):
         bad_value(f"The value {missing} is not supported for TreatMissingData parameter.")
     if low_samples is not None and low_samples not in _LOW_SAMPLES:
         not_valid(
@@ -61,16 +66,16 @@ def read_alarm(body: Body) -> AlarmDefinition:
     )
 
 
-def _actions(body: Body) -> Actions:
+def _actions(body: Body) -> AlarmActions:
     """Return who hears of an alarm's changes."""
-    return Actions(
+    return AlarmActions(
         ok=tuple(body.get("OKActions", ())),
         alarm=tuple(body.get("AlarmActions", ())),
         insufficient_data=tuple(body.get("InsufficientDataActions", ())),
     )
 
 
-def _queries(body: Body) -> tuple[Query, ...]:
+def _queries(body: Body) -> tuple[MetricQuery, ...]:
     if "Metrics" in body:
         both = [member for member in _OF_ONE_METRIC if member in body]
         if both:
@@ -84,30 +89,30 @@ def _queries(body: Body) -> tuple[Query, ...]:
         bad_combination("Must specify either Statistic or ExtendedStatistic, and not both.")
     if extended is not None and not is_statistic(str(extended)):
         bad_value(f"The value {extended} for parameter ExtendedStatistic is not supported.")
-    stat = Stat(
+    stat = MetricStatistic(
         metric=metric_of(body),
         statistic=str(statistic or extended),
         period_s=int(body["Period"]),
         unit=body.get("Unit"),
     )
-    return single(stat)
+    return single_metric_query(stat)
 
 
-def shown_alarm(alarm: Alarm, region: str) -> Body:
+def render_alarm(alarm: Alarm, region: str) -> Body:
     """Return an alarm as DescribeAlarms has it."""
     definition, stored = alarm.definition, alarm.stored
     row: Body = {
         "AlarmName": alarm.name,
         "AlarmArn": arn(alarm.name, region),
-        "AlarmConfigurationUpdatedTimestamp": Moment(stored.updated_ms),
+        "AlarmConfigurationUpdatedTimestamp": Timestamp(stored.updated_ms),
         "ActionsEnabled": definition.is_acting,
         "OKActions": list(definition.actions.ok),
         "AlarmActions": list(definition.actions.alarm),
         "InsufficientDataActions": list(definition.actions.insufficient_data),
         "StateValue": stored.state.value,
         "StateReason": stored.reason[:1_023],
-        "StateUpdatedTimestamp": Moment(stored.state_ms),
-        "StateTransitionedTimestamp": Moment(stored.moved_ms),
+        "StateUpdatedTimestamp": Timestamp(stored.state_ms),
+        "StateTransitionedTimestamp": Timestamp(stored.moved_ms),
         "EvaluationPeriods": definition.evaluation_periods,
         "Threshold": definition.threshold,
         "ComparisonOperator": definition.comparison,
@@ -126,11 +131,11 @@ def shown_alarm(alarm: Alarm, region: str) -> Body:
 def _watched(definition: AlarmDefinition) -> Body:
     stat = definition.watched.stat
     if definition.is_expression or stat is None:
-        return {"Metrics": [shown_query(query) for query in definition.queries]}
+        return {"Metrics": [render_query(query) for query in definition.queries]}
     row: Body = {
         "MetricName": stat.metric.name,
         "Namespace": stat.metric.namespace,
-        "Dimensions": shown_dimensions(stat.metric.dimensions),
+        "Dimensions": render_dimensions(stat.metric.dimensions),
         "Period": stat.period_s,
     }
     kind = "Statistic" if stat.statistic in STATISTICS else "ExtendedStatistic"

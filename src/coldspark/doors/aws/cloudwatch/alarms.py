@@ -4,22 +4,22 @@ import json
 from collections.abc import Awaitable, Callable
 
 from coldspark.doors.aws.cloudwatch import tags
-from coldspark.doors.aws.cloudwatch.alarm_members import read_alarm, shown_alarm
+from coldspark.doors.aws.cloudwatch.alarm_members import read_alarm, render_alarm
 from coldspark.doors.aws.cloudwatch.request import (
     Body,
-    Call,
+    CloudWatchRequest,
     arn,
     dimensions_of,
     milliseconds,
-    place_of,
-    token,
+    page_position,
+    page_token,
 )
 from coldspark.doors.aws.protocol.errors import AwsError
-from coldspark.doors.aws.protocol.operations import Moment
+from coldspark.doors.aws.protocol.operations import Timestamp
 from coldspark.errors import Conflict, NotFound
 from coldspark.spec.types import AlarmState
 from coldspark.telemetry.alarm_changes import Alarm
-from coldspark.telemetry.alarms_table import HistoryQuestion
+from coldspark.telemetry.alarms_table import AlarmHistoryQuery
 
 _PAGE = 50
 _HISTORY_PAGE = 100
@@ -27,7 +27,7 @@ _KIND = "MetricAlarm"
 """The one of AWS's types of alarms that there is here."""
 
 
-async def put_metric_alarm(call: Call) -> None:
+async def put_metric_alarm(call: CloudWatchRequest) -> None:
     """Create or replace an alarm. Tags count at its creation alone, as on AWS."""
     definition = read_alarm(call.body)
     is_new = call.alarms.state(definition.name) is None
@@ -40,21 +40,21 @@ async def put_metric_alarm(call: Call) -> None:
         await tags.put(call.documents, resource, call.body.get("Tags", []))
 
 
-async def describe_alarms(call: Call) -> Body:
+async def describe_alarms(call: CloudWatchRequest) -> Body:
     """Return alarms by name."""
     body = call.body
     rows = [one for one in call.alarms.alarms() if _fits(one, body)]
-    after = place_of(body)
+    after = page_position(body)
     if after is not None:
         rows = [alarm for alarm in rows if alarm.name > after]
     shown = rows[: int(body.get("MaxRecords", _PAGE))]
     answered: Body = {
         # Clients index it without asking whether it is there.
         "CompositeAlarms": [],
-        "MetricAlarms": [shown_alarm(one, call.region) for one in shown],
+        "MetricAlarms": [render_alarm(one, call.region) for one in shown],
     }
     if len(shown) < len(rows):
-        answered["NextToken"] = token(body, shown[-1].name)
+        answered["NextToken"] = page_token(body, shown[-1].name)
     return answered
 
 
@@ -71,7 +71,7 @@ def _fits(alarm: Alarm, body: Body) -> bool:
     )
 
 
-async def describe_alarms_for_metric(call: Call) -> Body:
+async def describe_alarms_for_metric(call: CloudWatchRequest) -> Body:
     """Return the alarms over one metric."""
     body, dimensions = call.body, dimensions_of(call.body)
     rows = []
@@ -89,22 +89,22 @@ async def describe_alarms_for_metric(call: Call) -> Body:
         is_of_it = (metric.namespace, metric.name) == (body["Namespace"], body["MetricName"])
         is_of_them = "Dimensions" not in body or metric.dimensions == dimensions
         if is_of_it and is_of_them and all(body.get(name, has) == has for name, has in asked):
-            rows.append(shown_alarm(alarm, call.region))
+            rows.append(render_alarm(alarm, call.region))
     return {"MetricAlarms": rows}
 
 
-async def describe_alarm_history(call: Call) -> Body:
+async def describe_alarm_history(call: CloudWatchRequest) -> Body:
     """Return what happened to alarms, also to those that are gone."""
     body = call.body
     limit = int(body.get("MaxRecords", _HISTORY_PAGE))
     found = await call.alarms.history(
-        HistoryQuestion(
+        AlarmHistoryQuery(
             alarm=body.get("AlarmName"),
             kind=body.get("HistoryItemType"),
             since_ms=_moment(body, "StartDate"),
             until_ms=_moment(body, "EndDate"),
             is_ascending=body.get("ScanBy") == "TimestampAscending",
-            after_id=place_of(body),
+            after_id=page_position(body),
             limit=limit + 1,
         )
     )
@@ -114,7 +114,7 @@ async def describe_alarm_history(call: Call) -> Body:
             {
                 "AlarmName": one.alarm,
                 "AlarmType": _KIND,
-                "Timestamp": Moment(one.at_ms),
+                "Timestamp": Timestamp(one.at_ms),
                 "HistoryItemType": one.kind,
                 "HistorySummary": one.summary[:255],
                 "HistoryData": one.data[:4_095],
@@ -124,7 +124,7 @@ async def describe_alarm_history(call: Call) -> Body:
         ]
     }
     if len(found) > limit:
-        answered["NextToken"] = token(body, shown[-1].id)
+        answered["NextToken"] = page_token(body, shown[-1].id)
     return answered
 
 
@@ -132,7 +132,7 @@ def _moment(body: Body, member: str) -> int | None:
     return milliseconds(body[member]) if member in body else None
 
 
-async def delete_alarms(call: Call) -> None:
+async def delete_alarms(call: CloudWatchRequest) -> None:
     """Delete alarms. Names that are not there are passed over, as AWS says it does."""
     names = [name for name in call.body.get("AlarmNames", ()) if call.alarms.state(name)]
     try:
@@ -143,7 +143,7 @@ async def delete_alarms(call: Call) -> None:
         await tags.put(call.documents, arn(name, call.region), [])
 
 
-async def set_alarm_state(call: Call) -> None:
+async def set_alarm_state(call: CloudWatchRequest) -> None:
     """Put an alarm into a state until it is next evaluated."""
     body = call.body
     data = body.get("StateReasonData")
@@ -164,10 +164,10 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def acting(is_acting: bool) -> Callable[[Call], Awaitable[None]]:
+def set_alarm_actions(is_acting: bool) -> Callable[[CloudWatchRequest], Awaitable[None]]:
     """Return EnableAlarmActions or DisableAlarmActions."""
 
-    async def run(call: Call) -> None:
-        await call.alarms.set_acting(call.body.get("AlarmNames", ()), is_acting)
+    async def run(call: CloudWatchRequest) -> None:
+        await call.alarms.set_actions_enabled(call.body.get("AlarmNames", ()), is_acting)
 
     return run

@@ -1,21 +1,27 @@
 """GetMetricData, GetMetricStatistics and ListMetrics."""
 
 from coldspark.doors.aws.cloudwatch.labels import label_of
-from coldspark.doors.aws.cloudwatch.metric_queries import read_queries, refuse_period, shown_metric
+from coldspark.doors.aws.cloudwatch.metric_queries import read_queries, refuse_period, render_metric
 from coldspark.doors.aws.cloudwatch.request import (
     Body,
-    Call,
+    CloudWatchRequest,
     bad_combination,
     bad_value,
     metric_of,
     not_valid,
-    place_of,
-    token,
+    page_position,
+    page_token,
 )
-from coldspark.doors.aws.protocol.operations import Moment, Pairs
+from coldspark.doors.aws.protocol.operations import Pairs, Timestamp
 from coldspark.platform.metric_ports import Metric, Period
 from coldspark.telemetry.metric_math import Series
-from coldspark.telemetry.metric_queries import Query, Span, answer, refuse_statistic, value_of
+from coldspark.telemetry.metric_queries import (
+    MetricQuery,
+    MetricTimeRange,
+    evaluate_queries,
+    refuse_statistic,
+    value_of,
+)
 
 _POINTS_MAX = 100_800
 _STATISTICS_POINTS_MAX = 1_440
@@ -23,7 +29,7 @@ _LISTED = 500
 _RECENTLY_MS = 3 * 3_600_000
 
 
-async def get_metric_data(call: Call) -> Body:
+async def get_metric_data(call: CloudWatchRequest) -> Body:
     """Answer each query that asks to be returned; pages end after ``MaxDatapoints`` values."""
     body = call.body
     queries = read_queries(body["MetricDataQueries"], "MetricDataQueries")
@@ -32,8 +38,8 @@ async def get_metric_data(call: Call) -> Body:
         not_valid("The parameter EndTime must be greater than StartTime.")
     if span.end_ms == span.start_ms:
         not_valid("The parameter StartTime must not equal parameter EndTime.")
-    first, skipped = place_of(body) or (0, 0)
-    found = await answer(call.metrics, queries, span)
+    first, skipped = page_position(body) or (0, 0)
+    found = await evaluate_queries(call.metrics, queries, span)
     left = int(body.get("MaxDatapoints", _POINTS_MAX))
     returned = [query for query in queries if query.is_returned]
     results: list[Body] = []
@@ -47,14 +53,14 @@ async def get_metric_data(call: Call) -> Body:
         more = not is_whole or number + 1 < len(returned)
         if more and (not left or not is_whole):
             place = (number + 1, 0) if is_whole else (number, start + len(shown))
-            return {"MetricDataResults": results, "NextToken": token(body, place)}
+            return {"MetricDataResults": results, "NextToken": page_token(body, place)}
     return {"MetricDataResults": results}
 
 
-def _span(body: Body) -> Span:
+def _span(body: Body) -> MetricTimeRange:
     """Return whole seconds, as CloudWatch takes them."""
     start_s, end_s = int(body["StartTime"]), int(body["EndTime"])
-    return Span(start_ms=start_s * 1_000, end_ms=end_s * 1_000)
+    return MetricTimeRange(start_ms=start_s * 1_000, end_ms=end_s * 1_000)
 
 
 def _points(series: Series, scan_by: str) -> list[tuple[int, float]]:
@@ -62,7 +68,7 @@ def _points(series: Series, scan_by: str) -> list[tuple[int, float]]:
 
 
 def _result(
-    query: Query,
+    query: MetricQuery,
     found: tuple[int, Series],
     shown: list[tuple[int, float]],
     is_whole: bool,
@@ -72,13 +78,13 @@ def _result(
     return {
         "Id": query.id,
         "Label": label_of(query, found[0], found[1], timezone),
-        "Timestamps": [Moment(at_ms) for at_ms, _ in shown],
+        "Timestamps": [Timestamp(at_ms) for at_ms, _ in shown],
         "Values": [value for _, value in shown],
         "StatusCode": "Complete" if is_whole else "PartialData",
     }
 
 
-async def get_metric_statistics(call: Call) -> Body:
+async def get_metric_statistics(call: CloudWatchRequest) -> Body:
     """Return statistics of one metric, by unit and period."""
     body = call.body
     plain, extended = body.get("Statistics", []), body.get("ExtendedStatistics", [])
@@ -112,7 +118,7 @@ async def get_metric_statistics(call: Call) -> Body:
 
 
 def _datapoint(period: Period, unit: str, plain: list[str], extended: list[str]) -> Body:
-    row: Body = {"Timestamp": Moment(period.at_ms)}
+    row: Body = {"Timestamp": Timestamp(period.at_ms)}
     row |= {statistic: value_of(period, statistic) for statistic in plain}
     percentiles = {one: value_of(period, one) for one in extended}
     known = {one: value for one, value in percentiles.items() if value is not None}
@@ -122,7 +128,7 @@ def _datapoint(period: Period, unit: str, plain: list[str], extended: list[str])
     return row
 
 
-async def list_metrics(call: Call) -> Body:
+async def list_metrics(call: CloudWatchRequest) -> Body:
     """Return what is measured; 500 on a page."""
     body = call.body
     since_ms = call.now_ms - _RECENTLY_MS if "RecentlyActive" in body else None
@@ -134,13 +140,13 @@ async def list_metrics(call: Call) -> Body:
         Metric(namespace=one.namespace, name=one.name, dimensions=one.dimensions) for one in series
     )
     rows = [metric for metric in metrics if _matches(metric, body.get("Dimensions", []))]
-    after = place_of(body)
+    after = page_position(body)
     if after is not None:
         rows = [metric for metric in rows if _place(metric) > after]
     shown = rows[:_LISTED]
-    answered: Body = {"Metrics": [shown_metric(metric) for metric in shown]}
+    answered: Body = {"Metrics": [render_metric(metric) for metric in shown]}
     if len(shown) < len(rows):
-        answered["NextToken"] = token(body, _place(shown[-1]))
+        answered["NextToken"] = page_token(body, _place(shown[-1]))
     return answered
 
 

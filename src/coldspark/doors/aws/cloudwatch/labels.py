@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from coldspark.doors.aws.protocol.errors import AwsError
 from coldspark.telemetry.metric_math import Series
-from coldspark.telemetry.metric_queries import Query
+from coldspark.telemetry.metric_queries import MetricQuery
 
 _DYNAMIC = re.compile(r"\$\{(?P<word>[^}]*)\}")
 _PROPERTY = re.compile(r"PROP\('(?P<name>[^']+)'\)")
@@ -19,7 +19,7 @@ _STATISTICS: Mapping[str, Callable[[list[tuple[int, float]]], tuple[int, float]]
 }
 
 
-def label_of(query: Query, period_s: int, series: Series, timezone: str) -> str:
+def label_of(query: MetricQuery, period_s: int, series: Series, timezone: str) -> str:
     """Return a result's label. Raises AwsError for a ``${…}`` that is not known."""
     plain = query.id
     if query.stat is not None:
@@ -63,7 +63,7 @@ def _moment(at_ms: int, timezone: str) -> str:
     return f"{dt.datetime.fromtimestamp(at_ms / 1_000, zone):%Y-%m-%d %H:%M:%S}"
 
 
-def _property(query: Query, period_s: int, name: str) -> str:
+def _property(query: MetricQuery, period_s: int, name: str) -> str:
     if name == "Period":
         return str(period_s)
     if query.stat is None:

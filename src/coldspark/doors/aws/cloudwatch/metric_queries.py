@@ -1,18 +1,18 @@
 """MetricDataQueries as AWS writes them, from and to our own."""
 
-from coldspark.doors.aws.cloudwatch.request import Body, metric_of, not_valid, shown_dimensions
+from coldspark.doors.aws.cloudwatch.request import Body, metric_of, not_valid, render_dimensions
 from coldspark.platform.metric_ports import Metric
-from coldspark.telemetry.metric_queries import Query, Stat
+from coldspark.telemetry.metric_queries import MetricQuery, MetricStatistic
 
 _SHORT_S = (1, 5, 10, 20, 30)
 
 
-def read_queries(rows: list[Body], member: str) -> tuple[Query, ...]:
+def read_queries(rows: list[Body], member: str) -> tuple[MetricQuery, ...]:
     """Return the queries. Raises AwsError; ``member`` is how the list is called."""
     return tuple(_query(row, f"{member}.member.{place}") for place, row in enumerate(rows, start=1))
 
 
-def _query(row: Body, path: str) -> Query:
+def _query(row: Body, path: str) -> MetricQuery:
     stat, expression = row.get("MetricStat"), row.get("Expression")
     if stat is None and expression is None:
         not_valid(f"The parameter {path}.MetricStat is required.\n")
@@ -23,7 +23,7 @@ def _query(row: Body, path: str) -> Query:
         )
     if "Period" in row:
         refuse_period(row["Period"], f"{path}.Period")
-    return Query(
+    return MetricQuery(
         id=str(row["Id"]),
         stat=None if stat is None else _stat(stat, path),
         expression=expression,
@@ -33,12 +33,12 @@ def _query(row: Body, path: str) -> Query:
     )
 
 
-def _stat(stat: Body, path: str) -> Stat:
+def _stat(stat: Body, path: str) -> MetricStatistic:
     for name in ("Namespace", "MetricName"):
         if name not in stat["Metric"]:
             not_valid(f"The parameter {path}.MetricStat.Metric.{name} is required.\n")
     refuse_period(stat["Period"], f"{path}.MetricStat.Period")
-    return Stat(
+    return MetricStatistic(
         metric=metric_of(stat["Metric"]),
         statistic=str(stat["Stat"]),
         period_s=int(stat["Period"]),
@@ -54,7 +54,7 @@ def refuse_period(period_s: int, path: str) -> None:
         )
 
 
-def shown_query(query: Query) -> Body:
+def render_query(query: MetricQuery) -> Body:
     """Return a query as it was given."""
     row: Body = {"Id": query.id}
     if query.stat is not None:
@@ -69,9 +69,9 @@ def shown_query(query: Query) -> Body:
     return row
 
 
-def _shown_stat(stat: Stat) -> Body:
+def _shown_stat(stat: MetricStatistic) -> Body:
     row: Body = {
-        "Metric": shown_metric(stat.metric),
+        "Metric": render_metric(stat.metric),
         "Period": stat.period_s,
         "Stat": stat.statistic,
     }
@@ -80,10 +80,10 @@ def _shown_stat(stat: Stat) -> Body:
     return row
 
 
-def shown_metric(metric: Metric) -> Body:
+def render_metric(metric: Metric) -> Body:
     """Return a metric; clients expect its dimensions even where there are none."""
     return {
         "Namespace": metric.namespace,
         "MetricName": metric.name,
-        "Dimensions": shown_dimensions(metric.dimensions),
+        "Dimensions": render_dimensions(metric.dimensions),
     }

@@ -4,14 +4,14 @@ from collections.abc import Awaitable, Callable
 
 from coldspark import clock
 from coldspark.doors.aws.cloudwatch import alarms, get_metrics, put_metrics, shapes, tags
-from coldspark.doors.aws.cloudwatch.request import TYPES, Body, Call
-from coldspark.doors.aws.protocol.operations import Asked, Service, operations
+from coldspark.doors.aws.cloudwatch.request import TYPES, Body, CloudWatchRequest
+from coldspark.doors.aws.protocol.operations import OperationRequest, Service, operations
 from coldspark.doors.aws.protocol.shapes import Structure
-from coldspark.platform.ports import Documents
-from coldspark.telemetry.alarm_service import AlarmKeeper
-from coldspark.telemetry.metric_service import MetricKeeper
+from coldspark.platform.ports import DocumentStore
+from coldspark.telemetry.alarm_service import AlarmService
+from coldspark.telemetry.metric_service import MetricService
 
-Run = Callable[[Call], Awaitable[Body | None]]
+Run = Callable[[CloudWatchRequest], Awaitable[Body | None]]
 
 _READS: dict[str, tuple[Run, Structure]] = {
     "GetMetricData": (get_metrics.get_metric_data, shapes.GET_METRIC_DATA),
@@ -31,8 +31,8 @@ _CHANGES: dict[str, tuple[Run, Structure]] = {
     "PutMetricAlarm": (alarms.put_metric_alarm, shapes.PUT_METRIC_ALARM),
     "DeleteAlarms": (alarms.delete_alarms, shapes.ALARMS_NAMED),
     "SetAlarmState": (alarms.set_alarm_state, shapes.SET_ALARM_STATE),
-    "EnableAlarmActions": (alarms.acting(True), shapes.ALARMS_NAMED),
-    "DisableAlarmActions": (alarms.acting(False), shapes.ALARMS_NAMED),
+    "EnableAlarmActions": (alarms.set_alarm_actions(True), shapes.ALARMS_NAMED),
+    "DisableAlarmActions": (alarms.set_alarm_actions(False), shapes.ALARMS_NAMED),
     "TagResource": (tags.tag_resource, shapes.TAG_RESOURCE),
     "UntagResource": (tags.untag_resource, shapes.UNTAG_RESOURCE),
 }
@@ -44,15 +44,15 @@ _INSTEAD = {
 
 
 def cloudwatch(
-    metrics: MetricKeeper,
-    alarms: AlarmKeeper,
-    documents: Documents,
+    metrics: MetricService,
+    alarms: AlarmService,
+    documents: DocumentStore,
     wall_ms: Callable[[], int] = clock.wall_ms,
 ) -> Service:
     """Return the service over its neighbours."""
 
-    def call_of(asked: Asked) -> Call:
-        return Call(
+    def call_of(asked: OperationRequest) -> CloudWatchRequest:
+        return CloudWatchRequest(
             metrics=metrics,
             alarms=alarms,
             documents=documents,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from coldspark.doors.aws.cloudwatch.request import (
     Body,
-    Call,
+    CloudWatchRequest,
     bad_combination,
     bad_value,
     dimensions_of,
@@ -21,7 +21,7 @@ _SIZE_MAX = 2.0**360
 _OWN = ("AWS/", MACHINE_NAMESPACE)
 
 
-async def put_metric_data(call: Call) -> None:
+async def put_metric_data(call: CloudWatchRequest) -> None:
     """Take measurements: all of a call, or none."""
     namespace = str(call.body["Namespace"])
     if namespace.startswith(_OWN):
@@ -107,7 +107,7 @@ def _check_moment(datum: Body, path: str, now_ms: int) -> None:
         bad_value(f"The parameter {path}.Timestamp must specify a time within the past two weeks.")
 
 
-def _take(call: Call, namespace: str, datum: Body) -> None:
+def _take(call: CloudWatchRequest, namespace: str, datum: Body) -> None:
     metric = Metric(
         namespace=namespace, name=str(datum["MetricName"]), dimensions=dimensions_of(datum)
     )

@@ -10,9 +10,9 @@ from coldspark.doors.aws.protocol.credential_scope import ACCOUNT
 from coldspark.doors.aws.protocol.errors import DEFAULT_TYPES, AwsError
 from coldspark.doors.aws.protocol.page_tokens import read_token, write_token
 from coldspark.platform.metric_ports import Dimensions, Metric
-from coldspark.platform.ports import Documents
-from coldspark.telemetry.alarm_service import AlarmKeeper
-from coldspark.telemetry.metric_service import MetricKeeper
+from coldspark.platform.ports import DocumentStore
+from coldspark.telemetry.alarm_service import AlarmService
+from coldspark.telemetry.metric_service import MetricService
 
 DOOR = "cloudwatch"
 TYPES: Mapping[str, str] = {
@@ -28,12 +28,12 @@ Body = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class CloudWatchRequest:
     """One call with its checked body."""
 
-    metrics: MetricKeeper
-    alarms: AlarmKeeper
-    documents: Documents
+    metrics: MetricService
+    alarms: AlarmService
+    documents: DocumentStore
     now_ms: int
     region: str
     body: Body
@@ -71,7 +71,7 @@ def dimensions_of(body: Body) -> Dimensions:
     return tuple(pairs)
 
 
-def shown_dimensions(dimensions: Dimensions) -> list[Body]:
+def render_dimensions(dimensions: Dimensions) -> list[Body]:
     """Return dimensions as AWS lists them; where there are none, clients expect an empty list."""
     return [{"Name": name, "Value": value} for name, value in dimensions]
 
@@ -90,12 +90,12 @@ def arn(name: str, region: str) -> str:
     return f"arn:{partition}:cloudwatch:{region}:{ACCOUNT}:alarm:{name}"
 
 
-def token(body: Body, place: object) -> str:
+def page_token(body: Body, place: object) -> str:
     """Return the token of the page after ``place``, which fits the same question alone."""
     return write_token((_asked(body), place))
 
 
-def place_of(body: Body) -> Any:
+def page_position(body: Body) -> Any:
     """Return where the last page ended, or None. Raises AwsError for a token of another list."""
     text = body.get("NextToken")
     if text is None:

@@ -2,15 +2,15 @@
 
 from coldspark.doors.aws.protocol.shapes import (
     INSTANT,
-    Choice,
-    Flag,
+    Boolean,
+    Enumeration,
+    Integer,
     Number,
     Sequence,
     Shape,
     Structure,
     Text,
     Unsupported,
-    Whole,
 )
 from coldspark.platform.metric_ports import UNITS
 from coldspark.spec.types import AlarmState
@@ -36,10 +36,10 @@ _NAME = Text(min=1, max=255)
 _PLAIN = r"[^\x00-\x1f\x7f]+"
 _NEW_NAME = Text(_PLAIN, min=1, max=255)
 _NAMESPACE = Text(r"[^:].*", min=1, max=255)
-_UNIT = Choice(UNITS)
-_PERIOD = Whole(min=1)
+_UNIT = Enumeration(UNITS)
+_PERIOD = Integer(min=1)
 _TOKEN = Text(max=2_048)
-_SCAN = Choice(("TimestampDescending", "TimestampAscending"))
+_SCAN = Enumeration(("TimestampDescending", "TimestampAscending"))
 _DIMENSION = Structure({"Name": _NAME, "Value": Text(min=1, max=1_024)}, ("Name", "Value"))
 _DIMENSIONS = Sequence(_DIMENSION, max=30)
 _TAGS = Sequence(
@@ -64,7 +64,7 @@ _DATUM = Structure(
         "Values": Sequence(_VALUE, max=150),
         "Counts": Sequence(_VALUE, max=150),
         "Unit": _UNIT,
-        "StorageResolution": Whole(min=1),
+        "StorageResolution": Integer(min=1),
     },
     ("MetricName",),
 )
@@ -95,7 +95,7 @@ _QUERY = Structure(
         "MetricStat": _STAT,
         "Expression": Text(min=1, max=2_048),
         "Label": Text(max=1_024),
-        "ReturnData": Flag(),
+        "ReturnData": Boolean(),
         "Period": _PERIOD,
         "AccountId": _OTHER_ACCOUNTS,
     },
@@ -108,7 +108,7 @@ GET_METRIC_DATA = Structure(
         "EndTime": INSTANT,
         "NextToken": _TOKEN,
         "ScanBy": _SCAN,
-        "MaxDatapoints": Whole(min=1, max=100_800),
+        "MaxDatapoints": Integer(min=1, max=100_800),
         "LabelOptions": Structure({"Timezone": Text(r"[+-]\d{4}", max=5)}),
     },
     ("MetricDataQueries", "StartTime", "EndTime"),
@@ -121,7 +121,7 @@ GET_METRIC_STATISTICS = Structure(
         "StartTime": INSTANT,
         "EndTime": INSTANT,
         "Period": _PERIOD,
-        "Statistics": Sequence(Choice(STATISTICS), max=5),
+        "Statistics": Sequence(Enumeration(STATISTICS), max=5),
         "ExtendedStatistics": Sequence(Text(min=1, max=64), max=10),
         "Unit": _UNIT,
     },
@@ -135,8 +135,8 @@ LIST_METRICS = Structure(
             Structure({"Name": _NAME, "Value": Text(min=1, max=1_024)}, ("Name",)), max=10
         ),
         "NextToken": _TOKEN,
-        "RecentlyActive": Choice(("PT3H",)),
-        "IncludeLinkedAccounts": Flag(only=False),
+        "RecentlyActive": Enumeration(("PT3H",)),
+        "IncludeLinkedAccounts": Boolean(only=False),
         "OwningAccount": _OTHER_ACCOUNTS,
     }
 )
@@ -147,21 +147,23 @@ PUT_METRIC_ALARM = Structure(
     {
         "AlarmName": _NEW_NAME,
         "AlarmDescription": Text(max=1_024),
-        "ActionsEnabled": Flag(),
+        "ActionsEnabled": Boolean(),
         "OKActions": _ACTIONS,
         "AlarmActions": _ACTIONS,
         "InsufficientDataActions": _ACTIONS,
         "MetricName": _NAME,
         "Namespace": _NAMESPACE,
-        "Statistic": Choice(STATISTICS),
+        "Statistic": Enumeration(STATISTICS),
         "ExtendedStatistic": Text(min=1, max=64),
         "Dimensions": _DIMENSIONS,
         "Period": _PERIOD,
         "Unit": _UNIT,
-        "EvaluationPeriods": Whole(min=1),
-        "DatapointsToAlarm": Whole(min=1),
+        "EvaluationPeriods": Integer(min=1),
+        "DatapointsToAlarm": Integer(min=1),
         "Threshold": Number(),
-        "ComparisonOperator": Choice((*COMPARISONS, *_ANOMALIES), supported=tuple(COMPARISONS)),
+        "ComparisonOperator": Enumeration(
+            (*COMPARISONS, *_ANOMALIES), supported=tuple(COMPARISONS)
+        ),
         "TreatMissingData": Text(min=1, max=255),
         "EvaluateLowSampleCountPercentile": Text(min=1, max=255),
         "Metrics": Sequence(_QUERY, max=20),
@@ -180,12 +182,12 @@ DESCRIBE_ALARMS = Structure(
     {
         "AlarmNames": Sequence(_NAME, max=100),
         "AlarmNamePrefix": _NAME,
-        "AlarmTypes": Sequence(Choice(_TYPES)),
+        "AlarmTypes": Sequence(Enumeration(_TYPES)),
         "ChildrenOfAlarmName": _NO_COMPOSITES,
         "ParentsOfAlarmName": _NO_COMPOSITES,
-        "StateValue": Choice(tuple(AlarmState)),
+        "StateValue": Enumeration(tuple(AlarmState)),
         "ActionPrefix": Text(min=1, max=1_024),
-        "MaxRecords": Whole(min=1, max=100),
+        "MaxRecords": Integer(min=1, max=100),
         "NextToken": _TOKEN,
     }
 )
@@ -193,7 +195,7 @@ DESCRIBE_ALARMS_FOR_METRIC = Structure(
     {
         "MetricName": _NAME,
         "Namespace": _NAMESPACE,
-        "Statistic": Choice(STATISTICS),
+        "Statistic": Enumeration(STATISTICS),
         "ExtendedStatistic": Text(min=1, max=64),
         "Dimensions": _DIMENSIONS,
         "Period": _PERIOD,
@@ -205,11 +207,11 @@ DESCRIBE_ALARM_HISTORY = Structure(
     {
         "AlarmName": _NAME,
         "AlarmContributorId": Unsupported("alarms have no contributors"),
-        "AlarmTypes": Sequence(Choice(_TYPES)),
-        "HistoryItemType": Choice(_HISTORY),
+        "AlarmTypes": Sequence(Enumeration(_TYPES)),
+        "HistoryItemType": Enumeration(_HISTORY),
         "StartDate": INSTANT,
         "EndDate": INSTANT,
-        "MaxRecords": Whole(min=1, max=100),
+        "MaxRecords": Integer(min=1, max=100),
         "NextToken": _TOKEN,
         "ScanBy": _SCAN,
     }
@@ -218,7 +220,7 @@ ALARMS_NAMED = Structure({"AlarmNames": Sequence(_NAME, max=100)}, ("AlarmNames"
 SET_ALARM_STATE = Structure(
     {
         "AlarmName": _NAME,
-        "StateValue": Choice(tuple(AlarmState)),
+        "StateValue": Enumeration(tuple(AlarmState)),
         "StateReason": Text(max=1_023),
         "StateReasonData": Text(max=4_000),
     },

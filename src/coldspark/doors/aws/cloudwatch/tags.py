@@ -3,16 +3,16 @@
 import re
 from collections.abc import Iterable
 
-from coldspark.doors.aws.cloudwatch.request import DOOR, Body, Call, bad_value
+from coldspark.doors.aws.cloudwatch.request import DOOR, Body, CloudWatchRequest, bad_value
 from coldspark.doors.aws.protocol.errors import AwsError
-from coldspark.platform.ports import Documents
+from coldspark.platform.ports import DocumentStore
 
 KIND = "tags"
 _TAGS_MAX = 50
 _ARN = re.compile(r"arn:aws[a-z-]*:cloudwatch:[a-z0-9-]*:\d{12}:alarm:(?P<name>.+)")
 
 
-async def put(documents: Documents, resource: str, tags: Iterable[Body]) -> None:
+async def put(documents: DocumentStore, resource: str, tags: Iterable[Body]) -> None:
     """Replace a resource's tags."""
     rows = [{"Key": str(tag["Key"]), "Value": str(tag["Value"])} for tag in tags]
     if rows:
@@ -21,7 +21,7 @@ async def put(documents: Documents, resource: str, tags: Iterable[Body]) -> None
         await documents.delete(DOOR, KIND, resource)
 
 
-async def tag_resource(call: Call) -> Body:
+async def tag_resource(call: CloudWatchRequest) -> Body:
     """Add tags; a key that is there gets the new value."""
     resource = _resource(call)
     known = await _tags(call, resource)
@@ -32,7 +32,7 @@ async def tag_resource(call: Call) -> Body:
     return {}
 
 
-async def untag_resource(call: Call) -> Body:
+async def untag_resource(call: CloudWatchRequest) -> Body:
     """Remove tags; keys that are not there are no error."""
     resource = _resource(call)
     known = await _tags(call, resource)
@@ -42,12 +42,12 @@ async def untag_resource(call: Call) -> Body:
     return {}
 
 
-async def list_tags(call: Call) -> Body:
+async def list_tags(call: CloudWatchRequest) -> Body:
     """Return a resource's tags; of one that is not there, none."""
     return {"Tags": _rows(await _tags(call, str(call.body["ResourceARN"])))}
 
 
-async def _tags(call: Call, resource: str) -> dict[str, str]:
+async def _tags(call: CloudWatchRequest, resource: str) -> dict[str, str]:
     document = await call.documents.get(DOOR, KIND, resource)
     if document is None:
         return {}
@@ -60,7 +60,7 @@ def _rows(tags: dict[str, str]) -> list[Body]:
     return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
-def _resource(call: Call) -> str:
+def _resource(call: CloudWatchRequest) -> str:
     text = str(call.body["ResourceARN"])
     match = _ARN.fullmatch(text)
     if match is None or call.alarms.state(match["name"]) is None:

@@ -1,9 +1,15 @@
 """IAM: a role is a name, and whether an action is allowed is what the caller's key says."""
 
 from coldspark.doors.aws.protocol.credential_scope import ACCOUNT
-from coldspark.doors.aws.protocol.operations import Asked, Body, Moment, Operation, Service
+from coldspark.doors.aws.protocol.operations import (
+    AwsOperation,
+    Body,
+    OperationRequest,
+    Service,
+    Timestamp,
+)
 from coldspark.doors.aws.protocol.shapes import Sequence, Structure, Text, Unsupported
-from coldspark.http.auth.scopes import Action, is_allowed
+from coldspark.http.auth.scopes import KeyAction, is_allowed
 
 _ACTIONS_MAX = 200
 _ROLE_NAME = Text(r"[\w+=,.@-]+", max=64, min=1)
@@ -43,18 +49,18 @@ def iam() -> Service:
         query_version="2010-05-08",
         namespace="https://iam.amazonaws.com/doc/2010-05-08/",
         operations={
-            "GetRole": Operation(
+            "GetRole": AwsOperation(
                 run=_role,
                 shape=Structure({"RoleName": _ROLE_NAME}, ("RoleName",)),
                 is_open=True,
             ),
-            "SimulatePrincipalPolicy": Operation(run=_simulate, shape=SIMULATE, is_open=True),
+            "SimulatePrincipalPolicy": AwsOperation(run=_simulate, shape=SIMULATE, is_open=True),
         },
         invalid_type="ValidationError",
     )
 
 
-async def _role(asked: Asked) -> Body:
+async def _role(asked: OperationRequest) -> Body:
     """GetRole: the SDKs turn a role's name into its ARN with it."""
     name = str(asked.body["RoleName"])
     return {
@@ -63,14 +69,14 @@ async def _role(asked: Asked) -> Body:
             "RoleName": name,
             "RoleId": "AROACOLDSPARKHASNOROLES",
             "Arn": f"arn:aws:iam::{ACCOUNT}:role/{name}",
-            "CreateDate": Moment(_MADE_MS),
+            "CreateDate": Timestamp(_MADE_MS),
             "AssumeRolePolicyDocument": _NOBODY_ASSUMES,
             "Description": "A name only: this server has no roles, what counts is the API key.",
         }
     }
 
 
-async def _simulate(asked: Asked) -> Body:
+async def _simulate(asked: OperationRequest) -> Body:
     """SimulatePrincipalPolicy: what the caller's own key may do, whatever the role."""
     actions = asked.body["ActionNames"]
     assert isinstance(actions, list)
@@ -87,7 +93,7 @@ async def _simulate(asked: Asked) -> Body:
     }
 
 
-def _decision(asked: Asked, action: str) -> str:
+def _decision(asked: OperationRequest, action: str) -> str:
     """Invoking needs one scope, all else the other."""
-    wanted = Action.INVOKE if action.startswith("sagemaker:InvokeEndpoint") else Action.DEPLOY
+    wanted = KeyAction.INVOKE if action.startswith("sagemaker:InvokeEndpoint") else KeyAction.DEPLOY
     return "allowed" if is_allowed(asked.key, wanted, None) else "implicitDeny"

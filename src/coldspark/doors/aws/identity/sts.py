@@ -1,7 +1,7 @@
 """STS: who the caller is."""
 
 from coldspark.doors.aws.protocol.credential_scope import ACCOUNT
-from coldspark.doors.aws.protocol.operations import Asked, Body, Operation, Service
+from coldspark.doors.aws.protocol.operations import AwsOperation, Body, OperationRequest, Service
 from coldspark.doors.aws.protocol.shapes import Structure
 
 ANYBODY = "anybody"
@@ -14,11 +14,13 @@ def sts() -> Service:
         signing_name="sts",
         query_version="2011-06-15",
         namespace="https://sts.amazonaws.com/doc/2011-06-15/",
-        operations={"GetCallerIdentity": Operation(run=_caller, shape=Structure({}), is_open=True)},
+        operations={
+            "GetCallerIdentity": AwsOperation(run=_caller, shape=Structure({}), is_open=True)
+        },
     )
 
 
-async def _caller(asked: Asked) -> Body:
+async def _caller(asked: OperationRequest) -> Body:
     """GetCallerIdentity: the key, as a user of the one account."""
     key = asked.key
     name = ANYBODY if key is None else key.name

@@ -4,11 +4,24 @@ import asyncio
 
 from coldspark import clock
 from coldspark.doors.aws.logs.identifiers import event_token, read_event_token, refuse
-from coldspark.doors.aws.logs.request import Call, Group, group_named, own_group, stream_named
+from coldspark.doors.aws.logs.request import (
+    Group,
+    LogsRequest,
+    group_named,
+    own_group,
+    stream_named,
+)
 from coldspark.doors.aws.logs.shapes import EVENTS_MAX
 from coldspark.doors.aws.protocol.errors import AwsError
 from coldspark.doors.aws.protocol.operations import Body
-from coldspark.telemetry.log_records import BEFORE_ALL, Bounds, LogEvent, LogStream, Position, Span
+from coldspark.telemetry.log_records import (
+    BEFORE_ALL,
+    LogEvent,
+    LogStream,
+    Position,
+    ReadLimits,
+    TimeRange,
+)
 from coldspark.telemetry.log_store import DAY_MS
 from coldspark.telemetry.logs_table import size_of
 
@@ -21,7 +34,7 @@ _NEW_MS = 2 * 3_600_000
 _SEQUENCE_DIGITS = 56
 
 
-async def put(call: Call) -> Body:
+async def put(call: LogsRequest) -> Body:
     """PutLogEvents: one batch, durable on return. A sequence token is taken and passed over."""
     group = await own_group(call)
     await stream_named(call, group, str(call.body["logStreamName"]))
@@ -33,7 +46,7 @@ async def put(call: Call) -> Body:
     if size_bytes > BATCH_BYTES_MAX:
         refuse(f"Upload too large: {size_bytes} bytes exceeds limit of {BATCH_BYTES_MAX}")
     now_ms = clock.wall_ms()
-    taken, rejected = _sifted(times, now_ms, group.kept.retention_days)
+    taken, rejected = _sifted(times, now_ms, group.record.retention_days)
     kept = events[taken]
     if kept and kept[-1][0] - kept[0][0] > DAY_MS:
         refuse(
@@ -46,14 +59,16 @@ async def put(call: Call) -> Body:
     return answer | ({"rejectedLogEventsInfo": rejected} if rejected else {})
 
 
-async def _store(call: Call, group: Group, events: list[tuple[int, str]], size_bytes: int) -> None:
+async def _store(
+    call: LogsRequest, group: Group, events: list[tuple[int, str]], size_bytes: int
+) -> None:
     if await call.logs.events.stored_bytes() + size_bytes > STORED_BYTES_MAX:
         raise AwsError(
             "LimitExceededException",
             f"Log events that callers put here hold at most {STORED_BYTES_MAX} bytes in all: "
             "delete a log group, or give one a shorter retention.",
         )
-    await call.logs.events.put(group.kept, str(call.body["logStreamName"]), events)
+    await call.logs.events.put(group.record, str(call.body["logStreamName"]), events)
 
 
 def _events(body: Body) -> list[tuple[int, str]]:
@@ -77,7 +92,7 @@ def _sifted(times: list[int], now_ms: int, days: int | None) -> tuple[slice, dic
     return slice(max(old, expired), len(times) - new), rejected
 
 
-async def get(call: Call) -> Body:
+async def get(call: LogsRequest) -> Body:
     """GetLogEvents: from a token on, from the head, or the last ones.
 
     The token that comes back is the one that was sent where there is nothing more that way.
@@ -107,12 +122,12 @@ async def get(call: Call) -> Body:
 
 
 async def _page(
-    call: Call, group: Group, stream: LogStream, way: str, place: Position | None
+    call: LogsRequest, group: Group, stream: LogStream, way: str, place: Position | None
 ) -> list[LogEvent]:
     end_ms = call.body.get("endTime")
     assert end_ms is None or isinstance(end_ms, int)
-    span = group.seen(Span(start_ms=call.whole("startTime", 0), end_ms=end_ms))
-    bounds = Bounds(events=call.whole("limit", EVENTS_MAX), size_bytes=ANSWER_BYTES_MAX)
+    span = group.within_retention(TimeRange(start_ms=call.integer("startTime", 0), end_ms=end_ms))
+    bounds = ReadLimits(events=call.integer("limit", EVENTS_MAX), size_bytes=ANSWER_BYTES_MAX)
     after, before = (place, None) if way == "f" else (None, place)
     if group.endpoint is None:
         return await call.logs.events.page(stream, span, bounds, after=after, before=before)

@@ -19,26 +19,33 @@ from coldspark.doors.aws.logs.identifiers import (
     read_page_token,
     refuse,
 )
-from coldspark.doors.aws.logs.request import Call, Group, group_named, streams_of
+from coldspark.doors.aws.logs.request import Group, LogsRequest, group_named, streams_of
 from coldspark.doors.aws.logs.shapes import EVENTS_MAX
 from coldspark.doors.aws.protocol.operations import Body
 from coldspark.telemetry.expressions import ExpressionError
-from coldspark.telemetry.log_records import BEFORE_ALL, Bounds, LogEvent, LogStream, Position, Span
+from coldspark.telemetry.log_records import (
+    BEFORE_ALL,
+    LogEvent,
+    LogStream,
+    Position,
+    ReadLimits,
+    TimeRange,
+)
 from coldspark.telemetry.logs_table import size_of
-from coldspark.telemetry.replica_log_files import Found
+from coldspark.telemetry.replica_log_files import LogSearchResult
 
 READ_BYTES_MAX = 8 * 1024 * 1024
 TIME_MAX_S = 1.0
 STREAMS_SEARCHED_MAX = 200
 """Of replicas, whose files are open meanwhile."""
-_CHUNK = Bounds(events=2_000, size_bytes=1_048_576)
+_CHUNK = ReadLimits(events=2_000, size_bytes=1_048_576)
 _STREAMS_TOLD_MAX = 100
 _LAST_MS = 2**63 - 2
 """The database has 64 bits."""
 _Place = tuple[int, str, Position]
 
 
-async def search(call: Call) -> Body:
+async def filter_events(call: LogsRequest) -> Body:
     """FilterLogEvents."""
     pattern = pattern_of(call.text("filterPattern") or "")
     group = await group_named(call)
@@ -68,7 +75,7 @@ def pattern_of(text: str) -> Wanted:
         refuse(f"Invalid filter pattern: {error}")
 
 
-def _chosen(call: Call, streams: list[LogStream]) -> list[LogStream]:
+def _chosen(call: LogsRequest, streams: list[LogStream]) -> list[LogStream]:
     names, prefix = call.body.get("logStreamNames"), call.text("logStreamNamePrefix")
     if names is None:
         return [stream for stream in streams if stream.name.startswith(prefix or "")]
@@ -81,21 +88,25 @@ def _chosen(call: Call, streams: list[LogStream]) -> list[LogStream]:
     return chosen
 
 
-def _span(call: Call, group: Group) -> Span:
+def _span(call: LogsRequest, group: Group) -> TimeRange:
     end_ms = call.body.get("endTime")
     assert end_ms is None or isinstance(end_ms, int)
     # Unlike GetLogEvents', this end is within the span.
     end = None if end_ms is None else min(end_ms, _LAST_MS) + 1
-    return group.seen(Span(start_ms=call.whole("startTime", 0), end_ms=end))
+    return group.within_retention(TimeRange(start_ms=call.integer("startTime", 0), end_ms=end))
 
 
-def _bounds(call: Call) -> Bounds:
-    return Bounds(events=call.whole("limit", EVENTS_MAX), size_bytes=ANSWER_BYTES_MAX)
+def _bounds(call: LogsRequest) -> ReadLimits:
+    return ReadLimits(events=call.integer("limit", EVENTS_MAX), size_bytes=ANSWER_BYTES_MAX)
 
 
 async def _search_files(
-    call: Call, group: Group, streams: list[LogStream], pattern: Wanted, resume: _Place | None
-) -> Found:
+    call: LogsRequest,
+    group: Group,
+    streams: list[LogStream],
+    pattern: Wanted,
+    resume: _Place | None,
+) -> LogSearchResult:
     span = _span(call, group)
     in_time = [stream.name for stream in streams if (stream.last_ms or 0) >= span.start_ms]
     if len(in_time) > STREAMS_SEARCHED_MAX:
@@ -118,28 +129,32 @@ async def _search_files(
 
 
 async def _search_stored(
-    call: Call, group: Group, streams: list[LogStream], pattern: Wanted, resume: _Place | None
-) -> Found:
+    call: LogsRequest,
+    group: Group,
+    streams: list[LogStream],
+    pattern: Wanted,
+    resume: _Place | None,
+) -> LogSearchResult:
     names = {stream.id: stream.name for stream in streams}
     span, bounds = _span(call, group), _bounds(call)
     until_s, read_bytes = clock.monotonic_s() + TIME_MAX_S, 0
     after = BEFORE_ALL if resume is None else resume[2]
     found: list[LogEvent] = []
-    while rows := await call.logs.events.scan(group.kept, span, _CHUNK, after):
+    while rows := await call.logs.events.scan(group.record, span, _CHUNK, after):
         last = rows[-1][1].position
         after = await asyncio.to_thread(_sift, rows, names, pattern, bounds, found, after)
         read_bytes += sum(size_of(event.message) for _, event in rows)
         is_full = after != last or len(found) >= bounds.events
         if is_full or read_bytes >= READ_BYTES_MAX or clock.monotonic_s() >= until_s:
-            return Found(found, (after[0], "", after))
-    return Found(found, None)
+            return LogSearchResult(found, (after[0], "", after))
+    return LogSearchResult(found, None)
 
 
 def _sift(
     rows: list[tuple[int, LogEvent]],
     names: dict[int, str],
     pattern: Wanted,
-    bounds: Bounds,
+    bounds: ReadLimits,
     found: list[LogEvent],
     after: Position,
 ) -> Position:

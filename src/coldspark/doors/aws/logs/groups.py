@@ -5,12 +5,12 @@ from dataclasses import replace
 
 from coldspark.doors.aws.logs.identifiers import (
     group_arn,
-    identified,
+    group_of_identifier,
     page_token,
     read_page_token,
     refuse,
 )
-from coldspark.doors.aws.logs.request import Call, Group, group_named
+from coldspark.doors.aws.logs.request import Group, LogsRequest, group_named
 from coldspark.doors.aws.logs.shapes import PAGE_MAX, TAGS_MAX
 from coldspark.doors.aws.protocol.errors import AwsError
 from coldspark.doors.aws.protocol.operations import Body
@@ -25,7 +25,7 @@ RETENTIONS = (
 )
 
 
-async def create(call: Call) -> Body | None:
+async def create(call: LogsRequest) -> Body | None:
     """CreateLogGroup. An endpoint's group may be made before its first line, to set it up."""
     name = str(call.body["logGroupName"])
     endpoint = endpoint_of(name)
@@ -43,19 +43,19 @@ async def create(call: Call) -> Body | None:
     return None
 
 
-async def delete(call: Call) -> Body | None:
+async def delete(call: LogsRequest) -> Body | None:
     """DeleteLogGroup. Of an endpoint's group the files go too, unless a replica still writes."""
     group = await group_named(call)
     if group.endpoint is not None:
         await _delete_files(call, group.endpoint)
-    await call.logs.events.drop_group(group.kept.name)
+    await call.logs.events.drop_group(group.record.name)
     call.logs.on_dropped()
     return None
 
 
-async def _delete_files(call: Call, endpoint: str) -> None:
+async def _delete_files(call: LogsRequest, endpoint: str) -> None:
     streams = await asyncio.to_thread(call.logs.files.streams, endpoint)
-    writing = sorted(call.living(endpoint) & {stream.name for stream in streams})
+    writing = sorted(call.live_streams(endpoint) & {stream.name for stream in streams})
     if writing:
         raise AwsError(
             "OperationAbortedException",
@@ -66,7 +66,7 @@ async def _delete_files(call: Call, endpoint: str) -> None:
         await asyncio.to_thread(call.logs.files.remove, endpoint, stream.name)
 
 
-async def describe(call: Call) -> Body:
+async def describe(call: LogsRequest) -> Body:
     """DescribeLogGroups: by name, callers' own and endpoints' together."""
     kept = {group.name: group for group in await call.logs.events.groups()}
     found = await asyncio.to_thread(call.logs.files.endpoints)
@@ -75,7 +75,7 @@ async def describe(call: Call) -> Body:
     if token is not None:
         (after,) = read_page_token(token, tuple[str])
         names = [name for name in names if name > after]
-    limit = call.whole("limit", PAGE_MAX)
+    limit = call.integer("limit", PAGE_MAX)
     shown = [await _shown(call, name, kept.get(name)) for name in names[:limit]]
     answer: Body = {"logGroups": [one for one in shown if one is not None]}
     if len(names) > limit:
@@ -83,7 +83,7 @@ async def describe(call: Call) -> Body:
     return answer
 
 
-def _wanted(call: Call, names: set[str]) -> set[str]:
+def _wanted(call: LogsRequest, names: set[str]) -> set[str]:
     prefix, pattern = call.text("logGroupNamePrefix"), call.text("logGroupNamePattern")
     identifiers = call.body.get("logGroupIdentifiers")
     if prefix is not None and pattern is not None:
@@ -93,11 +93,11 @@ def _wanted(call: Call, names: set[str]) -> set[str]:
     if isinstance(identifiers, list):
         if prefix is not None or pattern is not None:
             refuse("logGroupIdentifiers cannot be given with a prefix or a pattern.")
-        names &= {identified(str(one), "logGroupIdentifiers") for one in identifiers}
+        names &= {group_of_identifier(str(one), "logGroupIdentifiers") for one in identifiers}
     return {name for name in names if name.startswith(prefix or "") and (pattern or "") in name}
 
 
-async def _shown(call: Call, name: str, kept: LogGroup | None) -> Body | None:
+async def _shown(call: LogsRequest, name: str, kept: LogGroup | None) -> Body | None:
     """Return a group as AWS tells it; None where its last file went meanwhile."""
     endpoint = endpoint_of(name)
     stored_bytes = 0 if kept is None else kept.stored_bytes
@@ -123,9 +123,9 @@ async def _shown(call: Call, name: str, kept: LogGroup | None) -> Body | None:
     return answer
 
 
-async def put_retention(call: Call) -> Body | None:
+async def put_retention(call: LogsRequest) -> Body | None:
     """PutRetentionPolicy: older events are out of sight at once, and go from the disk."""
-    days = call.whole("retentionInDays", 0)
+    days = call.integer("retentionInDays", 0)
     if days not in RETENTIONS:
         words = ", ".join(map(str, RETENTIONS))
         refuse(
@@ -136,22 +136,22 @@ async def put_retention(call: Call) -> Body | None:
     return None
 
 
-async def delete_retention(call: Call) -> Body | None:
+async def delete_retention(call: LogsRequest) -> Body | None:
     """DeleteRetentionPolicy: events stay from now on."""
     await _change(call, await group_named(call), retention_days=None)
     return None
 
 
-async def _change(call: Call, group: Group, **values: object) -> None:
-    changed = replace(group.kept, **values)  # type: ignore[arg-type]
+async def _change(call: LogsRequest, group: Group, **values: object) -> None:
+    changed = replace(group.record, **values)  # type: ignore[arg-type]
     await call.logs.events.change_group(changed)
     call.logs.on_dropped()
 
 
-async def tag(call: Call) -> Body | None:
+async def tag(call: LogsRequest) -> Body | None:
     """TagLogGroup and TagResource: a key that is there gets the new value."""
     group = await _tagged(call)
-    tags = group.kept.tags | _tags(call.body)
+    tags = group.record.tags | _tags(call.body)
     if len(tags) > TAGS_MAX:
         is_resource = "resourceArn" in call.body
         raise AwsError(
@@ -162,29 +162,29 @@ async def tag(call: Call) -> Body | None:
     return None
 
 
-async def untag(call: Call) -> Body | None:
+async def untag(call: LogsRequest) -> Body | None:
     """UntagLogGroup and UntagResource: keys that are not there are no error."""
     group = await _tagged(call)
     keys = call.body.get("tagKeys") or call.body.get("tags") or []
     assert isinstance(keys, list)
-    kept = {key: value for key, value in group.kept.tags.items() if key not in keys}
+    kept = {key: value for key, value in group.record.tags.items() if key not in keys}
     await _change(call, group, tags=kept)
     return None
 
 
-async def list_tags(call: Call) -> Body:
+async def list_tags(call: LogsRequest) -> Body:
     """ListTagsLogGroup and ListTagsForResource."""
     group = await _tagged(call)
-    return {"tags": group.kept.tags}
+    return {"tags": group.record.tags}
 
 
-async def _tagged(call: Call) -> Group:
+async def _tagged(call: LogsRequest) -> Group:
     arn = call.text("resourceArn")
     if arn is None:
         return await group_named(call)
     if not arn.startswith("arn:"):
         refuse(f"'{arn}' at 'resourceArn' is not the ARN of a log group.")
-    return await group_named(call, identified(arn, "resourceArn"))
+    return await group_named(call, group_of_identifier(arn, "resourceArn"))
 
 
 def _tags(body: Body) -> dict[str, str]:

@@ -38,7 +38,7 @@ def group_arn(region: str, group: str) -> str:
     return f"arn:aws:logs:{region}:{ACCOUNT}:log-group:{group}"
 
 
-def identified(identifier: str, member: str = "logGroupIdentifier") -> str:
+def group_of_identifier(identifier: str, member: str = "logGroupIdentifier") -> str:
     """Return the name of a group that is given by name or ARN."""
     if not _IDENTIFIER.fullmatch(identifier):
         refuse(
@@ -59,7 +59,7 @@ def group_name(body: Body) -> str:
     if name is not None and identifier is not None:
         refuse("Only one of logGroupName and logGroupIdentifier can be given.")
     if identifier is not None:
-        return identified(str(identifier))
+        return group_of_identifier(str(identifier))
     if name is None:
         refuse("One of logGroupName and logGroupIdentifier must be given.")
     return str(name)
@@ -73,10 +73,10 @@ def endpoints(body: Body) -> Iterator[str]:
     names = [str(body[member]) for member in ("logGroupName",) if member in body]
     for member in ("logGroupIdentifier", "resourceArn"):
         if member in body:
-            names.append(identified(str(body[member]), member))
+            names.append(group_of_identifier(str(body[member]), member))
     identifiers = body.get("logGroupIdentifiers", [])
     assert isinstance(identifiers, list)
-    names += [identified(str(one), "logGroupIdentifiers") for one in identifiers]
+    names += [group_of_identifier(str(one), "logGroupIdentifiers") for one in identifiers]
     found = [endpoint_of(name) for name in names]
     # One that is no endpoint's asks for more than any that is.
     if None not in found:

@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable
 
 from coldspark.doors.aws.logs import events, filter_events, groups, shapes, streams
 from coldspark.doors.aws.logs.identifiers import endpoints
-from coldspark.doors.aws.logs.request import Call
+from coldspark.doors.aws.logs.request import LogsRequest
 from coldspark.doors.aws.protocol.errors import DEFAULT_TYPES
-from coldspark.doors.aws.protocol.operations import Asked, Body, Service, operations
+from coldspark.doors.aws.protocol.operations import Body, OperationRequest, Service, operations
 from coldspark.doors.aws.protocol.shapes import Structure
 from coldspark.platform.ports import Platform
 from coldspark.telemetry.log_store import LogStore
 
-Run = Callable[[Call], Awaitable[Body | None]]
+Run = Callable[[LogsRequest], Awaitable[Body | None]]
 
 TYPES = {
     **DEFAULT_TYPES,
@@ -33,7 +33,7 @@ _READS: dict[str, tuple[Run, Structure]] = {
     "DescribeLogGroups": (groups.describe, shapes.DESCRIBE_GROUPS),
     "DescribeLogStreams": (streams.describe, shapes.DESCRIBE_STREAMS),
     "GetLogEvents": (events.get, shapes.GET_EVENTS),
-    "FilterLogEvents": (filter_events.search, shapes.FILTER_EVENTS),
+    "FilterLogEvents": (filter_events.filter_events, shapes.FILTER_EVENTS),
     "ListTagsLogGroup": (groups.list_tags, shapes.GROUP_NAMED),
     "ListTagsForResource": (groups.list_tags, shapes.RESOURCE_NAMED),
 }
@@ -68,8 +68,8 @@ _INSTEAD = {
 def cloudwatch_logs(platform: Platform, logs: LogStore) -> Service:
     """Return the service over its neighbours."""
 
-    def call_of(asked: Asked) -> Call:
-        return Call(platform=platform, logs=logs, region=asked.region, body=asked.body)
+    def call_of(asked: OperationRequest) -> LogsRequest:
+        return LogsRequest(platform=platform, logs=logs, region=asked.region, body=asked.body)
 
     return Service(
         signing_name="logs",

@@ -7,12 +7,12 @@ from coldspark import clock
 from coldspark.doors.aws.logs.identifiers import group_name, no_group, no_stream, refuse
 from coldspark.doors.aws.protocol.operations import Body
 from coldspark.platform.ports import Platform
-from coldspark.telemetry.log_records import LogGroup, LogStream, Span
-from coldspark.telemetry.log_store import DAY_MS, LogStore, endpoint_of, living
+from coldspark.telemetry.log_records import LogGroup, LogStream, TimeRange
+from coldspark.telemetry.log_store import DAY_MS, LogStore, endpoint_of, living_streams
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class LogsRequest:
     """What an operation works on."""
 
     platform: Platform
@@ -25,33 +25,33 @@ class Call:
         value = self.body.get(member)
         return None if value is None else str(value)
 
-    def whole(self, member: str, default: int) -> int:
+    def integer(self, member: str, default: int) -> int:
         """Return an integer member."""
         value = self.body.get(member, default)
         assert isinstance(value, int)
         return value
 
-    def living(self, endpoint: str) -> frozenset[str]:
+    def live_streams(self, endpoint: str) -> frozenset[str]:
         """Return the streams that an endpoint's replicas still write."""
-        return living(self.platform, endpoint)
+        return living_streams(self.platform, endpoint)
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
     """A group that exists."""
 
-    kept: LogGroup
+    record: LogGroup
     endpoint: str | None
     """Whose replicas' files its streams are; None: they are in the database."""
 
-    def seen(self, span: Span) -> Span:
+    def within_retention(self, span: TimeRange) -> TimeRange:
         """Return what of a span is within the group's retention."""
-        if self.kept.retention_days is None:
+        if self.record.retention_days is None:
             return span
-        return span.after(clock.wall_ms() - self.kept.retention_days * DAY_MS)
+        return span.after(clock.wall_ms() - self.record.retention_days * DAY_MS)
 
 
-async def group_named(call: Call, name: str | None = None) -> Group:
+async def group_named(call: LogsRequest, name: str | None = None) -> Group:
     """Return the group that a call is about; raises AWS's words where there is none."""
     name = group_name(call.body) if name is None else name
     kept, endpoint = await call.logs.events.group(name), endpoint_of(name)
@@ -64,28 +64,28 @@ async def group_named(call: Call, name: str | None = None) -> Group:
     return Group(kept, endpoint)
 
 
-async def own_group(call: Call) -> Group:
+async def own_group(call: LogsRequest) -> Group:
     """Return a group that callers may write to."""
     group = await group_named(call)
     if group.endpoint is not None:
         refuse(
-            f"Log group {group.kept.name} holds what the replicas of endpoint {group.endpoint} "
+            f"Log group {group.record.name} holds what the replicas of endpoint {group.endpoint} "
             "print, and nothing else: put other events into a group of your own."
         )
     return group
 
 
-async def streams_of(call: Call, group: Group) -> list[LogStream]:
+async def streams_of(call: LogsRequest, group: Group) -> list[LogStream]:
     """Return a group's streams by name."""
     if group.endpoint is None:
-        return await call.logs.events.streams(group.kept)
+        return await call.logs.events.streams(group.record)
     return await asyncio.to_thread(call.logs.files.streams, group.endpoint)
 
 
-async def stream_named(call: Call, group: Group, name: str) -> LogStream:
+async def stream_named(call: LogsRequest, group: Group, name: str) -> LogStream:
     """Return a stream; raises AWS's words where there is none."""
     if group.endpoint is None:
-        stream = await call.logs.events.stream(group.kept, name)
+        stream = await call.logs.events.stream(group.record, name)
     else:
         stream = await asyncio.to_thread(call.logs.files.stream, group.endpoint, name)
     return no_stream() if stream is None else stream

@@ -1,22 +1,22 @@
 """What each operation of CloudWatch Logs takes."""
 
 from coldspark.doors.aws.protocol.shapes import (
-    Choice,
+    Boolean,
     Dictionary,
-    Flag,
+    Enumeration,
+    Integer,
     Sequence,
     Shape,
     Structure,
     Text,
     Unsupported,
-    Whole,
 )
 
 TAGS_MAX = 50
 PAGE_MAX = 50
 EVENTS_MAX = 10_000
 
-GROUP = Text(r"[.\-_/#A-Za-z0-9]+", min=1, max=512, shown=r"[\.\-_/#A-Za-z0-9]+")
+GROUP = Text(r"[.\-_/#A-Za-z0-9]+", min=1, max=512, aws_pattern=r"[\.\-_/#A-Za-z0-9]+")
 STREAM = Text("[^:*]*", min=1, max=512)
 # Its pattern is checked by the door, which says it in AWS's words: without the value.
 IDENTIFIER = Text(min=1, max=2_048)
@@ -24,16 +24,16 @@ _ARN = Text(min=1, max=1_011)
 _TOKEN = Text(min=1, max=4_096)
 _TAG = r"[\w\s.:/=+\-@]"
 _TAG_SHOWN = r"^([\p{L}\p{Z}\p{N}_.:/=+\-@]+)$"
-_KEY = Text(f"{_TAG}+", min=1, max=128, shown=_TAG_SHOWN)
-_TAGS = Dictionary(_KEY, Text(f"{_TAG}*", max=256, shown=_TAG_SHOWN), TAGS_MAX)
+_KEY = Text(f"{_TAG}+", min=1, max=128, aws_pattern=_TAG_SHOWN)
+_TAGS = Dictionary(_KEY, Text(f"{_TAG}*", max=256, aws_pattern=_TAG_SHOWN), TAGS_MAX)
 _CLASSES = ("STANDARD", "INFREQUENT_ACCESS", "DELIVERY", "ESSENTIALS")
-_MOMENT = Whole(min=0)
+_MOMENT = Integer(min=0)
 PATTERN = Text(max=1_024)
 _ENTITY = Unsupported("leave it out, and put what it says into the message")
 _GROUP_OR_IDENTIFIER: dict[str, Shape] = {"logGroupName": GROUP, "logGroupIdentifier": IDENTIFIER}
 _WITH_ACCOUNTS: dict[str, Shape] = {
     "accountIdentifiers": Unsupported("there is one account; leave it out"),
-    "includeLinkedAccounts": Flag(only=False),
+    "includeLinkedAccounts": Boolean(only=False),
 }
 
 CREATE_GROUP = Structure(
@@ -41,8 +41,8 @@ CREATE_GROUP = Structure(
         "logGroupName": GROUP,
         "kmsKeyId": Unsupported("logs lie as they are on this server's disk; encrypt the disk"),
         "tags": _TAGS,
-        "logGroupClass": Choice(_CLASSES, ("STANDARD",)),
-        "deletionProtectionEnabled": Flag(only=False),
+        "logGroupClass": Enumeration(_CLASSES, ("STANDARD",)),
+        "deletionProtectionEnabled": Boolean(only=False),
     },
     ("logGroupName",),
 )
@@ -54,10 +54,12 @@ DESCRIBE_GROUPS = Structure(
     {
         **_WITH_ACCOUNTS,
         "logGroupNamePrefix": GROUP,
-        "logGroupNamePattern": Text(r"[.\-_/#A-Za-z0-9]*", max=512, shown=r"[\.\-_/#A-Za-z0-9]*"),
+        "logGroupNamePattern": Text(
+            r"[.\-_/#A-Za-z0-9]*", max=512, aws_pattern=r"[\.\-_/#A-Za-z0-9]*"
+        ),
         "nextToken": _TOKEN,
-        "limit": Whole(min=1, max=PAGE_MAX),
-        "logGroupClass": Choice(_CLASSES),
+        "limit": Integer(min=1, max=PAGE_MAX),
+        "logGroupClass": Enumeration(_CLASSES),
         "logGroupIdentifiers": Sequence(IDENTIFIER, min=1, max=50),
     }
 )
@@ -65,10 +67,10 @@ DESCRIBE_STREAMS = Structure(
     {
         **_GROUP_OR_IDENTIFIER,
         "logStreamNamePrefix": STREAM,
-        "orderBy": Choice(("LogStreamName", "LastEventTime")),
-        "descending": Flag(),
+        "orderBy": Enumeration(("LogStreamName", "LastEventTime")),
+        "descending": Boolean(),
         "nextToken": _TOKEN,
-        "limit": Whole(min=1, max=PAGE_MAX),
+        "limit": Integer(min=1, max=PAGE_MAX),
     }
 )
 PUT_EVENTS = Structure(
@@ -92,9 +94,9 @@ GET_EVENTS = Structure(
         "startTime": _MOMENT,
         "endTime": _MOMENT,
         "nextToken": _TOKEN,
-        "limit": Whole(min=1, max=EVENTS_MAX),
-        "startFromHead": Flag(),
-        "unmask": Flag(),
+        "limit": Integer(min=1, max=EVENTS_MAX),
+        "startFromHead": Boolean(),
+        "unmask": Boolean(),
     },
     ("logStreamName",),
 )
@@ -107,14 +109,14 @@ FILTER_EVENTS = Structure(
         "endTime": _MOMENT,
         "filterPattern": PATTERN,
         "nextToken": _TOKEN,
-        "limit": Whole(min=1, max=EVENTS_MAX),
-        "startFromHead": Flag(only=True),
-        "interleaved": Flag(only=True),
-        "unmask": Flag(),
+        "limit": Integer(min=1, max=EVENTS_MAX),
+        "startFromHead": Boolean(only=True),
+        "interleaved": Boolean(only=True),
+        "unmask": Boolean(),
     }
 )
 PUT_RETENTION = Structure(
-    {"logGroupName": GROUP, "retentionInDays": Whole()}, ("logGroupName", "retentionInDays")
+    {"logGroupName": GROUP, "retentionInDays": Integer()}, ("logGroupName", "retentionInDays")
 )
 TAG_GROUP = Structure({"logGroupName": GROUP, "tags": _TAGS}, ("logGroupName", "tags"))
 UNTAG_GROUP = Structure(

@@ -9,7 +9,13 @@ from coldspark.doors.aws.logs.identifiers import (
     read_page_token,
     refuse,
 )
-from coldspark.doors.aws.logs.request import Call, group_named, own_group, stream_named, streams_of
+from coldspark.doors.aws.logs.request import (
+    LogsRequest,
+    group_named,
+    own_group,
+    stream_named,
+    streams_of,
+)
 from coldspark.doors.aws.logs.shapes import PAGE_MAX
 from coldspark.doors.aws.protocol.errors import AwsError
 from coldspark.doors.aws.protocol.operations import Body
@@ -21,15 +27,15 @@ STREAMS_MAX = 10_000
 _Place = tuple[int, str]
 
 
-async def create(call: Call) -> Body | None:
+async def create(call: LogsRequest) -> Body | None:
     """CreateLogStream."""
     group = await own_group(call)
-    if len(await call.logs.events.streams(group.kept)) >= STREAMS_MAX:
+    if len(await call.logs.events.streams(group.record)) >= STREAMS_MAX:
         raise AwsError(
             "LimitExceededException", f"A log group has at most {STREAMS_MAX} log streams."
         )
     try:
-        await call.logs.events.create_stream(group.kept, str(call.body["logStreamName"]))
+        await call.logs.events.create_stream(group.record, str(call.body["logStreamName"]))
     except AlreadyExists:
         raise AwsError(
             "ResourceAlreadyExistsException", "The specified log stream already exists"
@@ -37,15 +43,15 @@ async def create(call: Call) -> Body | None:
     return None
 
 
-async def delete(call: Call) -> Body | None:
+async def delete(call: LogsRequest) -> Body | None:
     """DeleteLogStream: of a replica's stream the files go, unless it still writes."""
     group, name = await group_named(call), str(call.body["logStreamName"])
     await stream_named(call, group, name)
     if group.endpoint is None:
-        await call.logs.events.drop_stream(group.kept, name)
+        await call.logs.events.drop_stream(group.record, name)
         call.logs.on_dropped()
         return None
-    if name in call.living(group.endpoint):
+    if name in call.live_streams(group.endpoint):
         raise AwsError(
             "OperationAbortedException",
             f"The replica of log stream {name} still writes to it: delete it when it has ended.",
@@ -54,7 +60,7 @@ async def delete(call: Call) -> Body | None:
     return None
 
 
-async def describe(call: Call) -> Body:
+async def describe(call: LogsRequest) -> Body:
     """DescribeLogStreams: by name, or by the time of the last event."""
     prefix = call.text("logStreamNamePrefix")
     order = call.text("orderBy") or "LogStreamName"
@@ -80,8 +86,8 @@ async def describe(call: Call) -> Body:
         streams = [
             one for one in streams if (place(one) < last if is_descending else place(one) > last)
         ]
-    limit = call.whole("limit", PAGE_MAX)
-    arn = group_arn(call.region, group.kept.name)
+    limit = call.integer("limit", PAGE_MAX)
+    arn = group_arn(call.region, group.record.name)
     answer: Body = {"logStreams": [_shown(stream, arn) for stream in streams[:limit]]}
     if len(streams) > limit:
         answer["nextToken"] = page_token(way, *place(streams[limit - 1]))

@@ -13,7 +13,7 @@ _SCOPE = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class CallerScope:
     """Where a caller believes to be, and whom he believes to ask."""
 
     region: str
@@ -21,9 +21,9 @@ class Scope:
     """The signing name (``sagemaker``, ``monitoring``, …); None for an unsigned request."""
 
 
-def scope_of(authorization: str) -> Scope:
+def scope_of(authorization: str) -> CallerScope:
     """Return the scope of an ``Authorization`` header; us-east-1 where there is none."""
     match = _SCOPE.search(authorization)
     if match is None:
-        return Scope(DEFAULT_REGION, None)
-    return Scope(match["region"], match["service"])
+        return CallerScope(DEFAULT_REGION, None)
+    return CallerScope(match["region"], match["service"])

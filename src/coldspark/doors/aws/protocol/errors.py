@@ -13,16 +13,16 @@ from typing import Never
 from xml.sax.saxutils import escape
 
 from coldspark.errors import ColdsparkError, InvalidRequest
-from coldspark.http.auth.refusals import AuthRefused, Reason
+from coldspark.http.auth.refusals import AuthRefused, RefusalReason
 
 AUTH_CODES = {
-    Reason.MISSING: "MissingAuthenticationTokenException",
-    Reason.INCOMPLETE: "IncompleteSignature",
-    Reason.MISMATCHED: "InvalidSignatureException",
-    Reason.SKEWED: "InvalidSignatureException",
-    Reason.EXPIRED: "InvalidSignatureException",
-    Reason.UNKNOWN_KEY: "UnrecognizedClientException",
-    Reason.UNSUPPORTED: "IncompleteSignature",
+    RefusalReason.MISSING: "MissingAuthenticationTokenException",
+    RefusalReason.INCOMPLETE: "IncompleteSignature",
+    RefusalReason.MISMATCHED: "InvalidSignatureException",
+    RefusalReason.SKEWED: "InvalidSignatureException",
+    RefusalReason.EXPIRED: "InvalidSignatureException",
+    RefusalReason.UNKNOWN_KEY: "UnrecognizedClientException",
+    RefusalReason.UNSUPPORTED: "IncompleteSignature",
 }
 DEFAULT_TYPES: Mapping[str, str] = {
     "InvalidRequest": "ValidationException",
@@ -60,7 +60,7 @@ def invalid(message: str, *, field: str | None = None) -> Never:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class AwsErrorReply:
     """An error in AWS's words."""
 
     aws_type: str
@@ -73,26 +73,26 @@ class Told:
         return self.status >= 500
 
 
-def told(error: ColdsparkError, types: Mapping[str, str] = DEFAULT_TYPES) -> Told:
+def to_aws_error(error: ColdsparkError, types: Mapping[str, str] = DEFAULT_TYPES) -> AwsErrorReply:
     """Return how a service that says things in ``types`` tells an error."""
     lines = "\n".join([error.message, *error.log_tail[-_LOG_LINES_MAX:]])
     message = lines[:_MESSAGE_CHARS_MAX]
     if isinstance(error, AwsError):
-        return Told(error.aws_type, message, error.status)
+        return AwsErrorReply(error.aws_type, message, error.status)
     if isinstance(error, AuthRefused):
-        return Told(AUTH_CODES[error.reason], message, 400)
+        return AwsErrorReply(AUTH_CODES[error.reason], message, 400)
     aws_type = types.get(error.code)
     if aws_type is None:
-        return Told("InternalFailure", message, 500)
-    return Told(aws_type, message, 400)
+        return AwsErrorReply("InternalFailure", message, 500)
+    return AwsErrorReply(aws_type, message, 400)
 
 
-def json_body(error: Told) -> bytes:
+def json_body(error: AwsErrorReply) -> bytes:
     """Return the body in the JSON protocols."""
     return json.dumps({"__type": error.aws_type, "message": error.message}).encode()
 
 
-def query_header(error: Told) -> tuple[str, str]:
+def query_header(error: AwsErrorReply) -> tuple[str, str]:
     """Return the header from which clients of a service that once spoke query read the code."""
     fault = "Receiver" if error.is_ours else "Sender"
     return "x-amzn-query-error", f"{error.aws_type};{fault}"
@@ -103,7 +103,7 @@ def xml_text(text: str) -> str:
     return escape(_NOT_XML.sub("\ufffd", text))
 
 
-def xml_body(error: Told, namespace: str, request_id: str) -> bytes:
+def xml_body(error: AwsErrorReply, namespace: str, request_id: str) -> bytes:
     """Return the body in the query protocol."""
     fault = "Receiver" if error.is_ours else "Sender"
     return (

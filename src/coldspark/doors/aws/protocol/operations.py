@@ -11,14 +11,14 @@ from typing import TypeVar
 
 from coldspark.doors.aws.protocol.errors import DEFAULT_TYPES
 from coldspark.doors.aws.protocol.shapes import Structure
-from coldspark.http.auth.scopes import Action
+from coldspark.http.auth.scopes import KeyAction
 from coldspark.platform.ports import Key
 
 Body = dict[str, object]
 """Members as AWS's clients send and read them. A moment in an answer is a ``Moment``."""
 
 
-class Moment:
+class Timestamp:
     """A point in time in an answer, which JSON writes as seconds and XML as a date.
 
     No dataclass: those the JSON encoder would write as objects.
@@ -42,7 +42,7 @@ class Pairs(dict[str, object]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class OperationRequest:
     """One call of one operation, with its body checked."""
 
     body: Body
@@ -53,17 +53,17 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
+class AwsOperation:
     """What runs for an operation's name, and what its body must look like.
 
     ``run`` returns None where AWS's operation has no output shape. Changes run one at a time
     (they read, decide and write, with awaits between); reads run freely.
     """
 
-    run: Callable[[Asked], Awaitable[Body | None]]
+    run: Callable[[OperationRequest], Awaitable[Body | None]]
     shape: Structure
     is_change: bool = False
-    action: Action = Action.DEPLOY
+    action: KeyAction = KeyAction.DEPLOY
     """The scope that a caller needs."""
     is_open: bool = False
     """Whoever has a key may ask, whatever its scopes."""
@@ -82,18 +82,18 @@ Table = Mapping[str, tuple[Callable[[Call], Awaitable[Body | None]], Structure]]
 def operations(
     reads: Table[Call],
     changes: Table[Call],
-    call_of: Callable[[Asked], Call],
+    call_of: Callable[[OperationRequest], Call],
     names: Callable[[Body], Iterable[str]] = lambda body: (),
-) -> dict[str, Operation]:
+) -> dict[str, AwsOperation]:
     """Return a door's operations, made of its tables; ``call_of`` adds the door's neighbours."""
 
     def operation(
         run: Callable[[Call], Awaitable[Body | None]], shape: Structure, *, is_change: bool
-    ) -> Operation:
-        async def answer(asked: Asked) -> Body | None:
+    ) -> AwsOperation:
+        async def answer(asked: OperationRequest) -> Body | None:
             return await run(call_of(asked))
 
-        return Operation(run=answer, shape=shape, is_change=is_change, names=names)
+        return AwsOperation(run=answer, shape=shape, is_change=is_change, names=names)
 
     return {name: operation(*one, is_change=False) for name, one in reads.items()} | {
         name: operation(*one, is_change=True) for name, one in changes.items()
@@ -113,7 +113,7 @@ class Service:
     """``Version`` of the query protocol, such as 2010-08-01."""
     namespace: str = ""
     """Of the query protocol's XML."""
-    operations: Mapping[str, Operation]
+    operations: Mapping[str, AwsOperation]
     types: Mapping[str, str] = field(default_factory=lambda: DEFAULT_TYPES)
     """This service's error type for each of our codes that it can meet."""
     invalid_type: str = "ValidationException"

@@ -11,13 +11,13 @@ from urllib.parse import parse_qsl
 from coldspark.doors.aws.protocol.errors import AwsError, xml_text
 from coldspark.doors.aws.protocol.operations import Pairs
 from coldspark.doors.aws.protocol.shapes import (
+    Boolean,
     Dictionary,
-    Flag,
+    Integer,
     Number,
     Sequence,
     Shape,
     Structure,
-    Whole,
 )
 
 _FIELDS_MAX = 20_000
@@ -67,7 +67,7 @@ def _typed(tree: Tree | str, shape: Shape | None) -> object:
             return [_typed(below, shape.member) for below in _listed(tree)]
         case Dictionary() if isinstance(tree, dict):
             return dict(_entries(tree, shape))
-        case Whole() | Number() | Flag() if isinstance(tree, str):
+        case Integer() | Number() | Boolean() if isinstance(tree, str):
             return _scalar(tree, shape)
         case _:
             return tree
@@ -91,11 +91,11 @@ def _entries(tree: Tree, shape: Dictionary) -> Iterable[tuple[str, object]]:
             yield str(entry.get("key", "")), _typed(entry.get("value", ""), shape.value)
 
 
-def _scalar(text: str, shape: Whole | Number | Flag) -> object:
+def _scalar(text: str, shape: Integer | Number | Boolean) -> object:
     try:
-        if isinstance(shape, Flag):
+        if isinstance(shape, Boolean):
             return {"true": True, "false": False}.get(text.lower(), text)
-        if isinstance(shape, Whole):
+        if isinstance(shape, Integer):
             return int(text)
         return float(text) if _is_number(text) else _seconds(text)
     except ValueError:

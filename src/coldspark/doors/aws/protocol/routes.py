@@ -24,7 +24,13 @@ from starlette.responses import Response
 from coldspark.doors.aws.protocol import errors, query
 from coldspark.doors.aws.protocol.credential_scope import scope_of
 from coldspark.doors.aws.protocol.errors import AwsError
-from coldspark.doors.aws.protocol.operations import Asked, Body, Moment, Operation, Service
+from coldspark.doors.aws.protocol.operations import (
+    AwsOperation,
+    Body,
+    OperationRequest,
+    Service,
+    Timestamp,
+)
 from coldspark.doors.aws.protocol.shapes import check
 from coldspark.errors import BodyTooLarge, ColdsparkError
 from coldspark.http.auth.scopes import authorize
@@ -59,7 +65,7 @@ class _Question:
         return self.form is not None
 
 
-def front(
+def aws_endpoint(
     services: Iterable[Service], identify: Identify
 ) -> Callable[[Request], Awaitable[Response]]:
     """Return the Starlette endpoint for ``POST /``."""
@@ -79,7 +85,7 @@ def front(
                 _refuse_cbor()
             question = _question(known, headers, body, question.request_id)
             operation = _operation(question)
-            asked = Asked(
+            asked = OperationRequest(
                 body=_checked(question, operation, body),
                 region=scope_of(headers.get("authorization", "")).region,
                 key=key,
@@ -145,7 +151,7 @@ def _unknown_target(target: str, services: tuple[Service, ...]) -> Never:
     )
 
 
-def _operation(question: _Question) -> Operation:
+def _operation(question: _Question) -> AwsOperation:
     service = question.service
     operation = service.operations.get(question.word)
     if operation is None:
@@ -161,7 +167,7 @@ def _operation(question: _Question) -> Operation:
     return operation
 
 
-def _members(question: _Question, operation: Operation, body: bytes) -> object:
+def _members(question: _Question, operation: AwsOperation, body: bytes) -> object:
     if question.form is not None:
         return query.members(question.form, operation.shape)
     try:
@@ -171,12 +177,12 @@ def _members(question: _Question, operation: Operation, body: bytes) -> object:
         raise AwsError("SerializationException", f"The body is not JSON: {error}.") from None
 
 
-def _checked(question: _Question, operation: Operation, body: bytes) -> Body:
+def _checked(question: _Question, operation: AwsOperation, body: bytes) -> Body:
     members = _members(question, operation, body)
     return check(operation.shape, members, question.service.invalid_type)
 
 
-def _authorize(operation: Operation, asked: Asked) -> None:
+def _authorize(operation: AwsOperation, asked: OperationRequest) -> None:
     if operation.is_open:
         return
     names = list(operation.names(asked.body))
@@ -226,7 +232,7 @@ def _plain(headers: Mapping[str, str], sent: bytes, bytes_max: int) -> bytes:
 
 def _refusal(question: _Question, error: ColdsparkError) -> Response:
     service = question.service
-    told = errors.told(error, service.types)
+    told = errors.to_aws_error(error, service.types)
     if question.is_query:
         xml = errors.xml_body(told, service.namespace, question.request_id)
         return _reply(question, told.status, xml)
@@ -249,7 +255,7 @@ def _answer(question: _Question, answer: object) -> Response:
 
 
 def _encode(value: object) -> object:
-    assert isinstance(value, Moment), type(value)
+    assert isinstance(value, Timestamp), type(value)
     return value.at_ms / 1_000
 
 

@@ -29,7 +29,7 @@ class Text:
     pattern: str | None = None
     max: int | None = None
     min: int = 0
-    shown: str | None = None
+    aws_pattern: str | None = None
 
     @cached_property
     def compiled(self) -> re.Pattern[str]:
@@ -38,7 +38,7 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Enumeration:
     """One of a closed list of AWS's words, of which ``supported`` are done here (None: all)."""
 
     values: tuple[str, ...]
@@ -46,7 +46,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class Integer:
     """An integer."""
 
     min: int | None = None
@@ -68,7 +68,7 @@ INSTANT = Number(min=-62_135_596_800, max=253_402_300_799)
 
 
 @dataclass(frozen=True, slots=True)
-class Flag:
+class Boolean:
     """A boolean; ``only`` refuses the other value as not supported yet."""
 
     only: bool | None = None
@@ -107,7 +107,17 @@ class Unsupported:
     why: str
 
 
-Shape = Text | Choice | Whole | Number | Flag | Sequence | Dictionary | Structure | Unsupported
+Shape = (
+    Text
+    | Enumeration
+    | Integer
+    | Number
+    | Boolean
+    | Sequence
+    | Dictionary
+    | Structure
+    | Unsupported
+)
 
 
 def check(
@@ -152,9 +162,9 @@ def _walk(shape: Shape, value: object, path: str) -> Iterator[str]:
             yield from _walk_dictionary(shape, value, path)
         case Text():
             yield from _check_text(shape, value, path)
-        case Choice():
+        case Enumeration():
             yield from _check_choice(shape, value, path)
-        case Whole(least, most):
+        case Integer(least, most):
             if isinstance(value, bool) or not isinstance(value, int):
                 _refuse_type(value, path, "an integer")
             least = _WHOLE_MIN if least is None else least
@@ -167,7 +177,7 @@ def _walk(shape: Shape, value: object, path: str) -> Iterator[str]:
             if isinstance(value, float) and not math.isfinite(value):
                 _refuse_type(value, path, "a finite number")
             yield from _check_range(value, path, least_number, most_number)
-        case Flag(only):
+        case Boolean(only):
             if not isinstance(value, bool):
                 _refuse_type(value, path, "true or false")
             if only is not None and value != only:
@@ -210,7 +220,7 @@ def _walk_dictionary(shape: Dictionary, value: object, path: str) -> Iterator[st
         yield from _walk(shape.value, member, f"{path}.{name}.member")
 
 
-def _check_choice(shape: Choice, value: object, path: str) -> Iterator[str]:
+def _check_choice(shape: Enumeration, value: object, path: str) -> Iterator[str]:
     if not isinstance(value, str):
         _refuse_type(value, path, "a string")
     if value not in shape.values:
@@ -227,7 +237,7 @@ def _check_text(shape: Text, value: object, path: str) -> Iterator[str]:
     yield from too_long
     # Some of AWS's patterns take quadratic time: only a text of bounded length is matched.
     if not too_long and shape.pattern is not None and not shape.compiled.fullmatch(value):
-        shown = shape.shown or shape.pattern
+        shown = shape.aws_pattern or shape.pattern
         yield _broken(value, path, f"satisfy regular expression pattern: {shown}")
 
 

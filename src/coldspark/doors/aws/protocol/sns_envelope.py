@@ -6,13 +6,13 @@ members, and the request has a signature of this server's in a header (``runtime
 
 import json
 
-from coldspark.doors.aws.protocol.operations import Moment
-from coldspark.jobs.ports import Words
+from coldspark.doors.aws.protocol.operations import Timestamp
+from coldspark.jobs.ports import WebhookMessage
 
 
 def envelope(
     url: str, topic: str, id: str, at_ms: int, message: str, subject: str | None = None
-) -> Words:
+) -> WebhookMessage:
     """Return the request that tells a topic's webhook a message."""
     body = {
         "Type": "Notification",
@@ -20,7 +20,7 @@ def envelope(
         "TopicArn": topic,
         **({} if subject is None else {"Subject": subject}),
         "Message": message,
-        "Timestamp": str(Moment(at_ms)),
+        "Timestamp": str(Timestamp(at_ms)),
     }
     headers = (
         ("Content-Type", "text/plain; charset=UTF-8"),
@@ -28,4 +28,4 @@ def envelope(
         ("x-amz-sns-message-id", id),
         ("x-amz-sns-topic-arn", topic),
     )
-    return Words(url=url, headers=headers, body=json.dumps(body).encode())
+    return WebhookMessage(url=url, headers=headers, body=json.dumps(body).encode())

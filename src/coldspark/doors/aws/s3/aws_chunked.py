@@ -9,18 +9,18 @@ from collections.abc import AsyncIterator
 from hashlib import sha256
 
 from coldspark.doors.aws.s3.errors import S3Error
-from coldspark.http.auth.s3_signatures import Chain
+from coldspark.http.auth.s3_signatures import ChunkSignatures
 
 _LINE_BYTES_MAX = 1_024
 _TRAILER_BYTES_MAX = 16 * 1_024
 _HEAD = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;chunk-signature=([0-9a-f]{64}))?")
 
 
-class Chunked:
+class AwsChunkedBody:
     """Takes the chunks off a body. Memory is bounded by the pieces that come."""
 
     def __init__(
-        self, pieces: AsyncIterator[bytes], chain: Chain | None, *, has_trailer: bool
+        self, pieces: AsyncIterator[bytes], chain: ChunkSignatures | None, *, has_trailer: bool
     ) -> None:
         self._pieces = pieces
         self._chain = chain

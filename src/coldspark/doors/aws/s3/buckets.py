@@ -9,25 +9,25 @@ from starlette.responses import Response
 from coldspark.doors.aws.protocol.credential_scope import ACCOUNT
 from coldspark.doors.aws.s3.bucket_names import check_name
 from coldspark.doors.aws.s3.errors import S3Error
-from coldspark.doors.aws.s3.request import OWNER, Call, quoted, xml_response
+from coldspark.doors.aws.s3.request import OWNER, S3Request, quoted, xml_response
 from coldspark.doors.aws.s3.request_body import read_document
-from coldspark.doors.aws.s3.xml import document, maybe, moment, node, read, text
-from coldspark.objects.local_buckets import OwnBuckets
+from coldspark.doors.aws.s3.xml import document, iso_timestamp, node, optional_text, read, text
+from coldspark.objects.local_buckets import LocalBuckets
 from coldspark.objects.objects_table import Page
-from coldspark.objects.records import OwnObject
+from coldspark.objects.records import LocalObject
 
 PAGE_ROWS_MAX = 1_000
 _BUCKETS_MAX = 10_000
 _REGION_ELSEWHERE = "us-east-1"
 
 
-class Buckets:
+class BucketOperations:
     """The operations on buckets."""
 
-    def __init__(self, own: OwnBuckets) -> None:
+    def __init__(self, own: LocalBuckets) -> None:
         self._own = own
 
-    async def list_all(self, call: Call) -> Response:
+    async def list_all(self, call: S3Request) -> Response:
         """Return all buckets."""
         prefix = call.query.get("prefix", "")
         after = token_key(call.query.get("continuation-token"))
@@ -38,7 +38,11 @@ class Buckets:
             if one.name.startswith(prefix) and one.name > after
         ]
         rows = [
-            node("Bucket", text("Name", one.name), text("CreationDate", moment(one.created_ms)))
+            node(
+                "Bucket",
+                text("Name", one.name),
+                text("CreationDate", iso_timestamp(one.created_ms)),
+            )
             for one in found[:most]
         ]
         token = None if len(found) <= most else key_token(found[most - 1].name)
@@ -47,12 +51,12 @@ class Buckets:
                 "ListAllMyBucketsResult",
                 owner(),
                 node("Buckets", *rows),
-                maybe("ContinuationToken", token),
-                maybe("Prefix", prefix or None),
+                optional_text("ContinuationToken", token),
+                optional_text("Prefix", prefix or None),
             )
         )
 
-    async def create(self, call: Call) -> Response:
+    async def create(self, call: S3Request) -> Response:
         """Create a bucket."""
         check_name(call.bucket)
         body = await read_document(call) if _has_body(call) else b""
@@ -74,26 +78,26 @@ class Buckets:
             )
         return Response(headers={"location": f"/{call.bucket}"})
 
-    async def head(self, call: Call) -> Response:
+    async def head(self, call: S3Request) -> Response:
         """Tell whether a bucket is here."""
         await self._own.require(call.bucket)
         return Response(
             headers={"x-amz-bucket-region": call.region, "content-type": "application/xml"}
         )
 
-    async def delete(self, call: Call) -> Response:
+    async def delete(self, call: S3Request) -> Response:
         """Delete an empty bucket."""
         await self._own.delete_bucket(call.bucket)
         return Response(status_code=204)
 
-    async def location(self, call: Call) -> Response:
+    async def location(self, call: S3Request) -> Response:
         """Tell the region: whichever the caller believes in."""
         await self._own.require(call.bucket)
         # AWS's first region is told as nothing.
         place = "" if call.region == _REGION_ELSEWHERE else call.region
         return xml_response(document("LocationConstraint", place))
 
-    async def objects(self, call: Call) -> Response:
+    async def objects(self, call: S3Request) -> Response:
         """List objects, the older way."""
         marker = call.query.get("marker", "")
         page, most = await self._page(call, marker)
@@ -107,16 +111,16 @@ class Buckets:
                 text("Name", call.bucket),
                 text("Prefix", encode(call.query.get("prefix", ""))),
                 text("Marker", encode(marker)),
-                maybe("NextMarker", next_marker if delimiter else None),
+                optional_text("NextMarker", next_marker if delimiter else None),
                 text("MaxKeys", most),
-                maybe("Delimiter", None if delimiter is None else encode(delimiter)),
+                optional_text("Delimiter", None if delimiter is None else encode(delimiter)),
                 text("IsTruncated", page.next_after is not None),
-                maybe("EncodingType", call.query.get("encoding-type") or None),
+                optional_text("EncodingType", call.query.get("encoding-type") or None),
                 *_rows(page, encode, is_owned=True),
             )
         )
 
-    async def objects_v2(self, call: Call) -> Response:
+    async def objects_v2(self, call: S3Request) -> Response:
         """List objects."""
         token = call.query.get("continuation-token")
         start = call.query.get("start-after", "")
@@ -130,19 +134,19 @@ class Buckets:
                 "ListBucketResult",
                 text("Name", call.bucket),
                 text("Prefix", encode(call.query.get("prefix", ""))),
-                maybe("ContinuationToken", token),
-                maybe("NextContinuationToken", next_token),
-                maybe("StartAfter", encode(start) if start else None),
+                optional_text("ContinuationToken", token),
+                optional_text("NextContinuationToken", next_token),
+                optional_text("StartAfter", encode(start) if start else None),
                 text("KeyCount", len(page.objects) + len(page.prefixes)),
                 text("MaxKeys", most),
-                maybe("Delimiter", None if delimiter is None else encode(delimiter)),
+                optional_text("Delimiter", None if delimiter is None else encode(delimiter)),
                 text("IsTruncated", page.next_after is not None),
-                maybe("EncodingType", call.query.get("encoding-type") or None),
+                optional_text("EncodingType", call.query.get("encoding-type") or None),
                 *_rows(page, encode, is_owned=is_owned),
             )
         )
 
-    async def _page(self, call: Call, after: str) -> tuple[Page, int]:
+    async def _page(self, call: S3Request, after: str) -> tuple[Page, int]:
         most = call.number("max-keys", PAGE_ROWS_MAX, PAGE_ROWS_MAX)
         if not most:
             await self._own.require(call.bucket)
@@ -160,7 +164,7 @@ class Buckets:
 class encoding:
     """How keys are written: as they are, or percent-encoded."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: S3Request) -> None:
         kind = call.query.get("encoding-type")
         if kind not in (None, "", "url"):
             raise S3Error("InvalidArgument", f"Invalid Encoding Method specified: {kind[:40]!r}.")
@@ -196,7 +200,7 @@ def _rows(page: Page, encode: encoding, *, is_owned: bool) -> list[str]:
     ]
 
 
-def _row(one: OwnObject, encode: encoding, *, is_owned: bool) -> str:
+def _row(one: LocalObject, encode: encoding, *, is_owned: bool) -> str:
     checksum = one.description.checksum
     kinds = (
         []
@@ -209,7 +213,7 @@ def _row(one: OwnObject, encode: encoding, *, is_owned: bool) -> str:
     return node(
         "Contents",
         text("Key", encode(one.key)),
-        text("LastModified", moment(one.modified_ms)),
+        text("LastModified", iso_timestamp(one.modified_ms)),
         text("ETag", quoted(one.etag)),
         *kinds,
         text("Size", one.size_bytes),
@@ -218,5 +222,5 @@ def _row(one: OwnObject, encode: encoding, *, is_owned: bool) -> str:
     )
 
 
-def _has_body(call: Call) -> bool:
+def _has_body(call: S3Request) -> bool:
     return call.headers.get("content-length", "0") != "0" or "transfer-encoding" in call.headers

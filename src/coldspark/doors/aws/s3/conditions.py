@@ -6,7 +6,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 from coldspark.doors.aws.s3.errors import S3Error, not_implemented
-from coldspark.objects.records import Condition, OwnObject
+from coldspark.objects.records import Condition, LocalObject
 
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)
 
@@ -15,7 +15,7 @@ class NotModified(Exception):
     """Say that the caller has it already."""
 
 
-def check_read(headers: Mapping[str, str], found: OwnObject, prefix: str = "") -> None:
+def check_read(headers: Mapping[str, str], found: LocalObject, prefix: str = "") -> None:
     """Raise S3Error (412) or NotModified unless what the caller asks is so.
 
     ``prefix``: of the headers' names; the conditions on a copy's source are all 412.
@@ -43,7 +43,7 @@ def condition_of(headers: Mapping[str, str]) -> Condition:
     )
 
 
-def range_of(headers: Mapping[str, str], found: OwnObject) -> tuple[int, int] | None:
+def range_of(headers: Mapping[str, str], found: LocalObject) -> tuple[int, int] | None:
     """Return the bytes that are asked for, from and to before; None: all. Raises S3Error (416)."""
     wanted, if_range = headers.get("range"), headers.get("if-range")
     if wanted is None:
@@ -97,7 +97,7 @@ def _failed(name: str) -> S3Error:
     )
 
 
-def _is_after(found: OwnObject, date: str | None) -> bool | None:
+def _is_after(found: LocalObject, date: str | None) -> bool | None:
     """Return whether an object was changed since; None: there is no such date."""
     if date is None:
         return None

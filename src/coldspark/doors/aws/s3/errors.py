@@ -5,7 +5,7 @@ from typing import Never
 
 from coldspark.doors.aws.s3.xml import DECLARATION, Malformed, node, text
 from coldspark.errors import BodyTooLarge, ColdsparkError, InvalidRequest
-from coldspark.http.auth.refusals import AuthRefused, Reason
+from coldspark.http.auth.refusals import AuthRefused, RefusalReason
 from coldspark.objects.records import (
     BucketNotEmpty,
     ConditionFailed,
@@ -15,13 +15,13 @@ from coldspark.objects.records import (
 )
 
 _BY_REASON = {
-    Reason.MISSING: ("AccessDenied", 403),
-    Reason.INCOMPLETE: ("AuthorizationHeaderMalformed", 400),
-    Reason.MISMATCHED: ("SignatureDoesNotMatch", 403),
-    Reason.SKEWED: ("RequestTimeTooSkewed", 403),
-    Reason.EXPIRED: ("AccessDenied", 403),
-    Reason.UNKNOWN_KEY: ("InvalidAccessKeyId", 403),
-    Reason.UNSUPPORTED: ("AccessDenied", 403),
+    RefusalReason.MISSING: ("AccessDenied", 403),
+    RefusalReason.INCOMPLETE: ("AuthorizationHeaderMalformed", 400),
+    RefusalReason.MISMATCHED: ("SignatureDoesNotMatch", 403),
+    RefusalReason.SKEWED: ("RequestTimeTooSkewed", 403),
+    RefusalReason.EXPIRED: ("AccessDenied", 403),
+    RefusalReason.UNKNOWN_KEY: ("InvalidAccessKeyId", 403),
+    RefusalReason.UNSUPPORTED: ("AccessDenied", 403),
 }
 _BY_KIND: Mapping[type[ColdsparkError], tuple[str, int]] = {
     NoSuchBucket: ("NoSuchBucket", 404),

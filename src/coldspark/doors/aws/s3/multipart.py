@@ -13,13 +13,21 @@ from coldspark.doors.aws.s3 import checksums, conditions
 from coldspark.doors.aws.s3.buckets import PAGE_ROWS_MAX, encoding, owner
 from coldspark.doors.aws.s3.errors import S3Error
 from coldspark.doors.aws.s3.objects import checksum_nodes, copy_source, describe
-from coldspark.doors.aws.s3.request import Call, quoted, xml_response
-from coldspark.doors.aws.s3.request_body import PUT_BYTES_MAX, Incoming, read_document
-from coldspark.doors.aws.s3.xml import Element, document, maybe, moment, node, read, text
+from coldspark.doors.aws.s3.request import S3Request, quoted, xml_response
+from coldspark.doors.aws.s3.request_body import PUT_BYTES_MAX, IncomingBody, read_document
+from coldspark.doors.aws.s3.xml import (
+    Element,
+    document,
+    iso_timestamp,
+    node,
+    optional_text,
+    read,
+    text,
+)
 from coldspark.errors import InvalidRequest, NotFound
-from coldspark.objects.local_buckets import OBJECT_BYTES_MAX, OwnBuckets
+from coldspark.objects.local_buckets import OBJECT_BYTES_MAX, LocalBuckets
 from coldspark.objects.multipart_uploads import PARTS_MAX, Uploads
-from coldspark.objects.records import Description, NoSuchUpload, OwnObject
+from coldspark.objects.records import Description, LocalObject, NoSuchUpload
 from coldspark.objects.uploads_table import Part, Upload
 
 PART_BYTES_MIN = 5 * 1024**2
@@ -35,14 +43,14 @@ class _Named:
     checksum: str | None
 
 
-class Multipart:
+class MultipartOperations:
     """The operations on uploads in parts."""
 
-    def __init__(self, own: OwnBuckets) -> None:
+    def __init__(self, own: LocalBuckets) -> None:
         self._own = own
         self._uploads = Uploads(own)
 
-    async def begin(self, call: Call) -> Response:
+    async def begin(self, call: S3Request) -> Response:
         """Begin an upload."""
         description = describe(call.headers)
         headers: dict[str, str] = {}
@@ -68,11 +76,11 @@ class Multipart:
         answer.headers.update(headers)
         return answer
 
-    async def put(self, call: Call) -> Response:
+    async def put(self, call: S3Request) -> Response:
         """Take a part."""
         number, upload = _number(call), await self._upload(call)
         algorithm = _algorithm(upload)
-        incoming = Incoming(call, algorithm=algorithm)
+        incoming = IncomingBody(call, algorithm=algorithm)
         draft = await asyncio.to_thread(self._own.files.draft, incoming.hashers)
         try:
             await self._own.receive(draft, incoming.chunks(), PUT_BYTES_MAX)
@@ -86,7 +94,7 @@ class Multipart:
         headers = {} if told is None else {f"x-amz-checksum-{told[0]}": told[1]}
         return Response(headers={"etag": quoted(part.etag)} | headers)
 
-    async def copy(self, call: Call) -> Response:
+    async def copy(self, call: S3Request) -> Response:
         """Make a part of a stretch of an object."""
         number, upload = _number(call), await self._upload(call)
         source = await copy_source(self._own, call)
@@ -104,7 +112,7 @@ class Multipart:
         digest = None if algorithm is None else checksums.digest_of(algorithm)
         draft = await asyncio.to_thread(self._own.files.draft, [] if digest is None else [digest])
         try:
-            async with self._own.reading(source.bucket, source.key) as reading:
+            async with self._own.open_reader(source.bucket, source.key) as reading:
                 await self._own.receive(draft, reading.blocks(start, end), PUT_BYTES_MAX)
             value = None if digest is None else checksums.encoded(digest.digest())
             part = await self._uploads.put(upload, number, draft, draft.md5.hex(), value)
@@ -113,13 +121,13 @@ class Multipart:
         return xml_response(
             document(
                 "CopyPartResult",
-                text("LastModified", moment(part.modified_ms)),
+                text("LastModified", iso_timestamp(part.modified_ms)),
                 text("ETag", quoted(part.etag)),
                 *_checksum(algorithm, value),
             )
         )
 
-    async def complete(self, call: Call) -> Response:
+    async def complete(self, call: S3Request) -> Response:
         """Make the object. Said again, as SDKs do that missed the answer, it is told again."""
         root = read(await read_document(call), "CompleteMultipartUpload")
         try:
@@ -131,7 +139,7 @@ class Multipart:
             made = found
         return _completed(call, made)
 
-    async def _complete(self, call: Call, root: Element) -> OwnObject:
+    async def _complete(self, call: S3Request, root: Element) -> LocalObject:
         upload = await self._upload(call)
         named = _named(root, _algorithm(upload))
         have = {part.number: part for part in await self._uploads.parts(upload)}
@@ -142,7 +150,7 @@ class Multipart:
         condition = conditions.condition_of(call.headers)
         return await self._uploads.complete(upload, parts, etag, description, condition)
 
-    async def _made(self, call: Call, named: Sequence[_Named]) -> OwnObject | None:
+    async def _made(self, call: S3Request, named: Sequence[_Named]) -> LocalObject | None:
         """Return the object that this upload became, of these parts, while it stands."""
         try:
             found = await self._own.find(call.bucket, call.key)
@@ -152,12 +160,12 @@ class Multipart:
         is_it = found.description.upload == call.query["uploadId"] and found.etag == etag
         return found if is_it else None
 
-    async def abort(self, call: Call) -> Response:
+    async def abort(self, call: S3Request) -> Response:
         """End an upload."""
         await self._uploads.abort(call.bucket, call.key, call.query["uploadId"])
         return Response(status_code=204)
 
-    async def parts(self, call: Call) -> Response:
+    async def parts(self, call: S3Request) -> Response:
         """List the parts of an upload."""
         upload = await self._upload(call)
         after = call.number("part-number-marker", 0, PARTS_MAX)
@@ -170,7 +178,7 @@ class Multipart:
             node(
                 "Part",
                 text("PartNumber", part.number),
-                text("LastModified", moment(part.modified_ms)),
+                text("LastModified", iso_timestamp(part.modified_ms)),
                 text("ETag", quoted(part.etag)),
                 text("Size", part.size_bytes),
                 *_checksum(algorithm, part.checksum),
@@ -184,7 +192,7 @@ class Multipart:
                 text("Key", encode(call.key)),
                 text("UploadId", upload.id),
                 text("PartNumberMarker", after),
-                maybe("NextPartNumberMarker", shown[-1].number if shown else None),
+                optional_text("NextPartNumberMarker", shown[-1].number if shown else None),
                 text("MaxParts", most),
                 text("IsTruncated", len(found) > most),
                 owner("Initiator"),
@@ -195,7 +203,7 @@ class Multipart:
             )
         )
 
-    async def uploads(self, call: Call) -> Response:
+    async def uploads(self, call: S3Request) -> Response:
         """List the uploads that have begun in a bucket."""
         if call.query.get("delimiter"):
             raise S3Error(
@@ -219,21 +227,21 @@ class Multipart:
                 text("Bucket", call.bucket),
                 text("KeyMarker", encode(key)),
                 text("UploadIdMarker", id),
-                maybe("NextKeyMarker", encode(shown[-1].key) if is_more else None),
-                maybe("NextUploadIdMarker", shown[-1].id if is_more else None),
-                maybe("Prefix", encode(prefix) if prefix else None),
-                maybe("EncodingType", call.query.get("encoding-type") or None),
+                optional_text("NextKeyMarker", encode(shown[-1].key) if is_more else None),
+                optional_text("NextUploadIdMarker", shown[-1].id if is_more else None),
+                optional_text("Prefix", encode(prefix) if prefix else None),
+                optional_text("EncodingType", call.query.get("encoding-type") or None),
                 text("MaxUploads", most),
                 text("IsTruncated", is_more),
                 *(_upload_row(one, encode) for one in shown),
             )
         )
 
-    async def _upload(self, call: Call) -> Upload:
+    async def _upload(self, call: S3Request) -> Upload:
         return await self._uploads.find(call.bucket, call.key, call.query["uploadId"])
 
 
-def _completed(call: Call, made: OwnObject) -> Response:
+def _completed(call: S3Request, made: LocalObject) -> Response:
     host = call.headers.get("host", "localhost")
     return xml_response(
         document(
@@ -261,7 +269,7 @@ def _upload_row(upload: Upload, encode: encoding) -> str:
         owner("Initiator"),
         owner(),
         text("StorageClass", "STANDARD"),
-        text("Initiated", moment(upload.created_ms)),
+        text("Initiated", iso_timestamp(upload.created_ms)),
         *_kinds(upload.description),
     )
 
@@ -285,7 +293,7 @@ def _algorithm(upload: Upload) -> str | None:
     return None if checksum is None else checksum[0]
 
 
-def _number(call: Call) -> int:
+def _number(call: S3Request) -> int:
     try:
         return call.number("partNumber", 0, PARTS_MAX, low=1)
     except S3Error:
@@ -325,7 +333,7 @@ def _checked(named: _Named, part: Part | None) -> Part:
     )
 
 
-def _check_sizes(parts: Sequence[Part], call: Call) -> None:
+def _check_sizes(parts: Sequence[Part], call: S3Request) -> None:
     for part in parts[:-1]:
         if part.size_bytes < PART_BYTES_MIN:
             raise S3Error(
@@ -344,7 +352,7 @@ def _check_sizes(parts: Sequence[Part], call: Call) -> None:
         )
 
 
-def _summed(call: Call, upload: Upload, parts: Sequence[Part]) -> Description:
+def _summed(call: S3Request, upload: Upload, parts: Sequence[Part]) -> Description:
     """Return the upload's description with the whole object's checksum. Raises S3Error."""
     description, algorithm = upload.description, _algorithm(upload)
     if algorithm is None:

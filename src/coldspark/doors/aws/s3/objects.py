@@ -11,17 +11,17 @@ from starlette.types import Receive, Scope, Send
 
 from coldspark.doors.aws.s3 import conditions
 from coldspark.doors.aws.s3.errors import S3Error, code_of, not_implemented
-from coldspark.doors.aws.s3.request import Call, object_headers, quoted, xml_response
+from coldspark.doors.aws.s3.request import S3Request, object_headers, quoted, xml_response
 from coldspark.doors.aws.s3.request_body import (
     PUT_BYTES_MAX,
-    Incoming,
+    IncomingBody,
     read_document,
     stored_encoding,
 )
-from coldspark.doors.aws.s3.xml import document, moment, node, read, text
+from coldspark.doors.aws.s3.xml import document, iso_timestamp, node, read, text
 from coldspark.errors import ColdsparkError
-from coldspark.objects.local_buckets import OwnBuckets, Reading
-from coldspark.objects.records import Condition, Description, OwnObject
+from coldspark.objects.local_buckets import LocalBuckets, ObjectReader
+from coldspark.objects.records import Condition, Description, LocalObject
 
 _GIVEN_BACK = ("cache-control", "content-disposition", "content-language", "expires")
 _METADATA = "x-amz-meta-"
@@ -32,19 +32,19 @@ _OVERRIDES = tuple(
 )
 
 
-class Objects:
+class ObjectOperations:
     """The operations on objects."""
 
-    def __init__(self, own: OwnBuckets) -> None:
+    def __init__(self, own: LocalBuckets) -> None:
         self._own = own
 
-    async def put(self, call: Call) -> Response:
+    async def put(self, call: S3Request) -> Response:
         """Store the body, whole or not at all."""
         description = describe(call.headers)
         condition = conditions.condition_of(call.headers)
         # Refused before the body is read, where that can be known.
         await self._check_early(call, condition)
-        incoming = Incoming(call)
+        incoming = IncomingBody(call)
         draft = await asyncio.to_thread(self._own.files.draft, incoming.hashers)
         try:
             await self._own.receive(draft, incoming.chunks(), PUT_BYTES_MAX)
@@ -55,7 +55,7 @@ class Objects:
             await asyncio.to_thread(draft.discard)
         return Response(headers={"etag": quoted(put.etag)} | checksum_headers(put.description))
 
-    async def head(self, call: Call) -> Response:
+    async def head(self, call: S3Request) -> Response:
         """Tell of an object."""
         check_version(call)
         found = await self._own.find(call.bucket, call.key)
@@ -68,11 +68,11 @@ class Objects:
             status_code=200 if part is None else 206, headers=_headers(call, found, part)
         )
 
-    async def get(self, call: Call) -> Response:
+    async def get(self, call: S3Request) -> Response:
         """Send an object, or a range of it."""
         check_version(call)
         async with AsyncExitStack() as stack:
-            reading = await stack.enter_async_context(self._own.reading(call.bucket, call.key))
+            reading = await stack.enter_async_context(self._own.open_reader(call.bucket, call.key))
             found = reading.object
             try:
                 conditions.check_read(call.headers, found)
@@ -85,14 +85,14 @@ class Objects:
             held, reading, start, end, 200 if part is None else 206, _headers(call, found, part)
         )
 
-    async def delete(self, call: Call) -> Response:
+    async def delete(self, call: S3Request) -> Response:
         """Delete an object; one that is not there is no error."""
         check_version(call)
         condition = Condition(etag=conditions.condition_of(call.headers).etag)
         await self._own.delete(call.bucket, call.key, condition)
         return Response(status_code=204)
 
-    async def delete_many(self, call: Call) -> Response:
+    async def delete_many(self, call: S3Request) -> Response:
         """Delete up to a thousand objects, each for itself."""
         root = read(await read_document(call), "Delete")
         wanted = [one.texts() for one in root.all("Object")]
@@ -122,7 +122,7 @@ class Objects:
             return node("Error", *inner)
         return node("Deleted", text("Key", key))
 
-    async def copy(self, call: Call) -> Response:
+    async def copy(self, call: S3Request) -> Response:
         """Give an object's bytes another key; none is copied."""
         source = await copy_source(self._own, call)
         directive = call.headers.get("x-amz-metadata-directive", "COPY")
@@ -158,13 +158,13 @@ class Objects:
         return xml_response(
             document(
                 "CopyObjectResult",
-                text("LastModified", moment(copied.modified_ms)),
+                text("LastModified", iso_timestamp(copied.modified_ms)),
                 text("ETag", quoted(copied.etag)),
                 *checksum_nodes(copied.description),
             )
         )
 
-    async def _check_early(self, call: Call, condition: Condition) -> None:
+    async def _check_early(self, call: S3Request, condition: Condition) -> None:
         await self._own.require(call.bucket)
         if condition.is_absent or condition.etag is not None:
             await self._own.check(call.bucket, call.key, condition)
@@ -176,7 +176,7 @@ class _Sent(StreamingResponse):
     def __init__(
         self,
         held: AsyncExitStack,
-        reading: Reading,
+        reading: ObjectReader,
         start: int,
         end: int,
         status: int,
@@ -238,7 +238,7 @@ def checksum_nodes(described: Description) -> list[str]:
     return [text(f"Checksum{name.upper()}", value), text("ChecksumType", kind)]
 
 
-def check_version(call: Call) -> None:
+def check_version(call: S3Request) -> None:
     """Refuse a version other than the only one, and a part. Raises S3Error."""
     check_version_id(call.query.get("versionId"))
     if "partNumber" in call.query:
@@ -254,7 +254,7 @@ def check_version_id(version: str | None) -> None:
         )
 
 
-async def copy_source(own: OwnBuckets, call: Call) -> OwnObject:
+async def copy_source(own: LocalBuckets, call: S3Request) -> LocalObject:
     """Return the object that is copied. Raises S3Error, NoSuchBucket and NoSuchKey."""
     path, _, version = call.headers["x-amz-copy-source"].partition("?versionId=")
     check_version_id(version)
@@ -271,12 +271,12 @@ async def copy_source(own: OwnBuckets, call: Call) -> OwnObject:
     return found
 
 
-def _validators(found: OwnObject) -> dict[str, str]:
+def _validators(found: LocalObject) -> dict[str, str]:
     headers = object_headers(found.etag, found.modified_ms, None)
     return {name: headers[name] for name in ("etag", "last-modified")}
 
 
-def _headers(call: Call, found: OwnObject, part: tuple[int, int] | None) -> dict[str, str]:
+def _headers(call: S3Request, found: LocalObject, part: tuple[int, int] | None) -> dict[str, str]:
     described, size = found.description, found.size_bytes
     headers = object_headers(found.etag, found.modified_ms, described.content_type)
     headers |= dict(described.headers)

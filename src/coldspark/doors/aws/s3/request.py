@@ -10,7 +10,7 @@ from starlette.responses import Response
 from coldspark.doors.aws.protocol.credential_scope import ACCOUNT
 from coldspark.doors.aws.s3.errors import S3Error, not_implemented
 from coldspark.doors.aws.s3.xml import http_date
-from coldspark.http.auth.s3_signatures import Proof
+from coldspark.http.auth.s3_signatures import ObjectCredentials
 from coldspark.objects.records import KEY_BYTES_MAX
 
 OWNER = "coldspark"
@@ -19,7 +19,7 @@ _PARAMETERS_MAX = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class S3Request:
     """A request whose sender is known."""
 
     request: Request
@@ -28,7 +28,7 @@ class Call:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     """Lower-case names; also what a presigned URL carries."""
-    proof: Proof
+    proof: ObjectCredentials
     region: str
 
     @property

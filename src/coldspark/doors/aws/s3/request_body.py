@@ -6,10 +6,10 @@ from hashlib import sha256
 
 from starlette.requests import ClientDisconnect
 
-from coldspark.doors.aws.s3.aws_chunked import Chunked
+from coldspark.doors.aws.s3.aws_chunked import AwsChunkedBody
 from coldspark.doors.aws.s3.checksums import algorithm_named, decoded, digest_of, encoded, size_of
 from coldspark.doors.aws.s3.errors import S3Error
-from coldspark.doors.aws.s3.request import Call
+from coldspark.doors.aws.s3.request import S3Request
 from coldspark.errors import BodyTooLarge
 from coldspark.http.auth.s3_signatures import STREAMED_TRAILER
 from coldspark.objects.body_files import Hasher
@@ -21,10 +21,10 @@ _CHECKSUM = "x-amz-checksum-"
 _NO_ALGORITHM = ("algorithm", "mode", "type")
 
 
-class Incoming:
+class IncomingBody:
     """The body of one call."""
 
-    def __init__(self, call: Call, *, algorithm: str | None = None) -> None:
+    def __init__(self, call: S3Request, *, algorithm: str | None = None) -> None:
         """``algorithm``: of the checksum that is wanted even if the client gives none."""
         self._headers = call.headers
         self._payload_hash = call.proof.payload_hash
@@ -37,11 +37,11 @@ class Incoming:
         if algorithm is not None and algorithm not in names:
             names.append(algorithm)
         self._digests = {name: digest_of(name) for name in names}
-        self._chunked: Chunked | None = None
+        self._chunked: AwsChunkedBody | None = None
         self._pieces = _pieces(call)
         if _is_chunked(call):
             has_trailer = call.headers.get("x-amz-content-sha256") == STREAMED_TRAILER
-            self._chunked = Chunked(self._pieces, call.proof.chain, has_trailer=has_trailer)
+            self._chunked = AwsChunkedBody(self._pieces, call.proof.chain, has_trailer=has_trailer)
 
     @property
     def hashers(self) -> Sequence[Hasher]:
@@ -101,9 +101,9 @@ class Incoming:
             raise S3Error("BadDigest", f"The {name.upper()} you specified did not match what came.")
 
 
-async def read_document(call: Call) -> bytes:
+async def read_document(call: S3Request) -> bytes:
     """Read a short body whole, and check it. Raises S3Error and BodyTooLarge."""
-    incoming = Incoming(call)
+    incoming = IncomingBody(call)
     pieces: list[bytes] = []
     size = 0
     md5 = hashlib.md5(usedforsecurity=False)
@@ -118,7 +118,7 @@ async def read_document(call: Call) -> bytes:
     return b"".join(pieces)
 
 
-def _declared_size(call: Call) -> int | None:
+def _declared_size(call: S3Request) -> int | None:
     name = "x-amz-decoded-content-length" if _is_chunked(call) else "content-length"
     value = call.headers.get(name)
     if value is None:
@@ -135,7 +135,7 @@ def _declared_size(call: Call) -> int | None:
     return int(value)
 
 
-def _is_chunked(call: Call) -> bool:
+def _is_chunked(call: S3Request) -> bool:
     encodings = call.headers.get("content-encoding", "").replace(" ", "").split(",")
     is_streamed = call.headers.get("x-amz-content-sha256", "").startswith("STREAMING-")
     return is_streamed or "aws-chunked" in encodings
@@ -147,7 +147,7 @@ def stored_encoding(headers: Mapping[str, str]) -> str | None:
     return ",".join(one for one in encodings if one and one != "aws-chunked") or None
 
 
-async def _pieces(call: Call) -> AsyncIterator[bytes]:
+async def _pieces(call: S3Request) -> AsyncIterator[bytes]:
     try:
         async for piece in call.request.stream():
             yield piece
@@ -155,7 +155,7 @@ async def _pieces(call: Call) -> AsyncIterator[bytes]:
         raise S3Error("IncompleteBody", "The caller hung up before the body's end.") from None
 
 
-def _stated_checksum(call: Call) -> tuple[str, str | None] | None:
+def _stated_checksum(call: S3Request) -> tuple[str, str | None] | None:
     """Return the checksum that the client gives: its algorithm, and its value unless it follows."""
     stated: list[tuple[str, str | None]] = [
         (algorithm_named(name[len(_CHECKSUM) :]), value)

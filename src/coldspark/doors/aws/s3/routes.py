@@ -16,28 +16,28 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from coldspark.doors.aws.protocol.credential_scope import DEFAULT_REGION, scope_of
 from coldspark.doors.aws.s3 import unsupported_operations
 from coldspark.doors.aws.s3.bucket_names import is_reserved
-from coldspark.doors.aws.s3.buckets import Buckets
+from coldspark.doors.aws.s3.buckets import BucketOperations
 from coldspark.doors.aws.s3.errors import S3Error, body_of, code_of, not_implemented
-from coldspark.doors.aws.s3.multipart import Multipart
-from coldspark.doors.aws.s3.objects import Objects
-from coldspark.doors.aws.s3.request import Call, check_headers, joined, parameters, split_path
+from coldspark.doors.aws.s3.multipart import MultipartOperations
+from coldspark.doors.aws.s3.objects import ObjectOperations
+from coldspark.doors.aws.s3.request import S3Request, check_headers, joined, parameters, split_path
 from coldspark.errors import ColdsparkError
-from coldspark.http.auth.authentication import Gate
-from coldspark.http.auth.s3_signatures import given_headers
-from coldspark.http.auth.scopes import Action
-from coldspark.objects.local_buckets import OwnBuckets
+from coldspark.http.auth.authentication import Authentication
+from coldspark.http.auth.s3_signatures import headers_with_presigned
+from coldspark.http.auth.scopes import KeyAction
+from coldspark.objects.local_buckets import LocalBuckets
 
 log = logging.getLogger(__name__)
 
-Operation = Callable[[Call], Awaitable[Response]]
+Operation = Callable[[S3Request], Awaitable[Response]]
 
 _WORDS = ("delete", "list-type", "location", "uploadId", "uploads")
 """Parameters that choose an operation which is served."""
 
 
-def s3_or(own: OwnBuckets, gate: Gate, others: ASGIApp) -> ASGIApp:
+def with_s3(own: LocalBuckets, gate: Authentication, others: ASGIApp) -> ASGIApp:
     """Return an app that serves S3's paths, and leaves those of other doors to them."""
-    door = S3Door(own, gate)
+    door = S3App(own, gate)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         chosen = door if scope["type"] == "http" and _is_s3(scope) else others
@@ -67,13 +67,17 @@ def _is_s3(scope: Scope) -> bool:
     )
 
 
-class S3Door:
+class S3App:
     """Answers for S3."""
 
-    def __init__(self, own: OwnBuckets, gate: Gate) -> None:
+    def __init__(self, own: LocalBuckets, gate: Authentication) -> None:
         self._own = own
         self._gate = gate
-        buckets, objects, parts = Buckets(own), Objects(own), Multipart(own)
+        buckets, objects, parts = (
+            BucketOperations(own),
+            ObjectOperations(own),
+            MultipartOperations(own),
+        )
         self._on_service: dict[tuple[str, str], Operation] = {("GET", ""): buckets.list_all}
         self._on_bucket: dict[tuple[str, str], Operation] = {
             ("PUT", ""): buckets.create,
@@ -123,26 +127,26 @@ class S3Door:
         proof = self._gate.identify_object(
             request.method, raw_path, raw_query, sent, is_local=_is_local(request)
         )
-        self._gate.allow(proof.key, Action.DEPLOY)
+        self._gate.allow(proof.key, KeyAction.DEPLOY)
         bucket, key = split_path(raw_path)
-        call = Call(
+        call = S3Request(
             request=request,
             bucket=bucket,
             key=key,
             query=parameters(raw_query),
-            headers=given_headers(sent, raw_query),
+            headers=headers_with_presigned(sent, raw_query),
             proof=proof,
             region=_region(sent),
         )
         check_headers(call.headers)
         return await self._operate(call)
 
-    async def _operate(self, call: Call) -> Response:
+    async def _operate(self, call: S3Request) -> Response:
         what = next(
             (word for word in call.query if word in unsupported_operations.SUBRESOURCES), None
         )
         if what is not None and call.bucket:
-            return await unsupported_operations.answer(self._own, call, what)
+            return await unsupported_operations.answer_unsupported(self._own, call, what)
         word = next((word for word in _WORDS if word in call.query), "")
         if call.method == "PUT" and "x-amz-copy-source" in call.headers:
             word = f"{word} copy".strip()

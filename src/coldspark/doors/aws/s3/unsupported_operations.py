@@ -5,9 +5,9 @@ from starlette.responses import Response
 from coldspark.doors.aws.protocol.credential_scope import ACCOUNT
 from coldspark.doors.aws.s3.buckets import owner
 from coldspark.doors.aws.s3.errors import S3Error, not_implemented
-from coldspark.doors.aws.s3.request import OWNER, Call, xml_response
+from coldspark.doors.aws.s3.request import OWNER, S3Request, xml_response
 from coldspark.doors.aws.s3.xml import document, node, text
-from coldspark.objects.local_buckets import OwnBuckets
+from coldspark.objects.local_buckets import LocalBuckets
 
 _WORDS = (
     "abac accelerate acl analytics annotation attributes cors encryption intelligent-tiering "
@@ -37,7 +37,7 @@ _EMPTY = {
 }
 
 
-async def answer(own: OwnBuckets, call: Call, what: str) -> Response:
+async def answer_unsupported(own: LocalBuckets, call: S3Request, what: str) -> Response:
     """Answer a call about something that buckets and objects here do not have."""
     where = "an object" if call.key else "a bucket"
     if call.method != "GET":

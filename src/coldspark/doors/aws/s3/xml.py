@@ -31,7 +31,7 @@ def text(tag: str, value: str | int | bool) -> str:
     return f"<{tag}>{_CONTROL.sub(lambda match: f'&#x{ord(match[0]):x};', plain)}</{tag}>"
 
 
-def maybe(tag: str, value: str | int | None) -> str:
+def optional_text(tag: str, value: str | int | None) -> str:
     """Return an element, or nothing."""
     return "" if value is None else text(tag, value)
 
@@ -41,7 +41,7 @@ def document(tag: str, *inner: str) -> bytes:
     return f"{DECLARATION}<{tag}{_NAMESPACE}>{''.join(inner)}</{tag}>".encode()
 
 
-def moment(at_ms: int) -> str:
+def iso_timestamp(at_ms: int) -> str:
     """Return a point in time as S3's documents have it."""
     at = datetime.fromtimestamp(at_ms // 1_000, UTC)
     return f"{at:%Y-%m-%dT%H:%M:%S}.{at_ms % 1_000:03d}Z"

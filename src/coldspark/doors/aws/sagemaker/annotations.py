@@ -20,7 +20,7 @@ from coldspark.spec.types import EndpointDefinition, VariantDefinition
 _LABEL = "sagemaker"
 
 
-class VariantNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class VariantAnnotations(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What AWS's words say of a variant beyond its spec."""
 
     image: str | None = None
@@ -41,7 +41,7 @@ class VariantNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         )
 
 
-class ComponentNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ComponentAnnotations(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What AWS's words say of an inference component beyond its spec."""
 
     variant: str
@@ -57,32 +57,34 @@ class ComponentNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """The DeploymentConfig of its last update that had one."""
 
 
-class EndpointNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class EndpointAnnotations(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What AWS's words say of an endpoint: the value of its label."""
 
     config: str
-    variants: dict[str, VariantNote]
-    shadows: dict[str, VariantNote] = {}
+    variants: dict[str, VariantAnnotations]
+    shadows: dict[str, VariantAnnotations] = {}
     deployment: dict[str, object] | None = None
     capture: DataCapture | None = None
     asynchronous: dict[str, object] | None = None
     """Its AsyncInferenceConfig, as it was sent."""
-    components: dict[str, ComponentNote] = {}
+    components: dict[str, ComponentAnnotations] = {}
 
 
-def note_of(definition: EndpointDefinition) -> EndpointNote | None:
+def annotations_of(definition: EndpointDefinition) -> EndpointAnnotations | None:
     """Return the note that this door left, or None for an endpoint of another door."""
     text = dict(definition.labels).get(_LABEL)
-    return None if text is None else msgspec.json.decode(text, type=EndpointNote)
+    return None if text is None else msgspec.json.decode(text, type=EndpointAnnotations)
 
 
-def with_note(
-    definition: EndpointDefinition, variants: tuple[VariantDefinition, ...], note: EndpointNote
+def with_annotations(
+    definition: EndpointDefinition,
+    variants: tuple[VariantDefinition, ...],
+    note: EndpointAnnotations,
 ) -> EndpointDefinition:
     """Return the definition with other variants and the note that goes with them."""
-    return replace(definition, variants=variants, labels=labels(note))
+    return replace(definition, variants=variants, labels=annotation_labels(note))
 
 
-def labels(note: EndpointNote) -> tuple[tuple[str, str], ...]:
+def annotation_labels(note: EndpointAnnotations) -> tuple[tuple[str, str], ...]:
     """Return the labels that hold a note."""
     return ((_LABEL, msgspec.json.encode(note).decode()),)

@@ -8,11 +8,15 @@ import msgspec
 
 from coldspark.doors.aws.protocol.errors import invalid
 from coldspark.doors.aws.sagemaker import models
-from coldspark.doors.aws.sagemaker.annotations import EndpointNote, VariantNote, labels
+from coldspark.doors.aws.sagemaker.annotations import (
+    EndpointAnnotations,
+    VariantAnnotations,
+    annotation_labels,
+)
 from coldspark.doors.aws.sagemaker.components.endpoints import components_of, is_of_components
-from coldspark.doors.aws.sagemaker.deployment_configs import shift_policy
+from coldspark.doors.aws.sagemaker.deployment_configs import deployment_policy
 from coldspark.doors.aws.sagemaker.endpoint_configs import CONFIGS
-from coldspark.doors.aws.sagemaker.model_data import stamped
+from coldspark.doors.aws.sagemaker.model_data import with_data_stamp
 from coldspark.doors.aws.sagemaker.models import MODELS
 from coldspark.doors.aws.sagemaker.records import (
     AsyncConfig,
@@ -22,7 +26,7 @@ from coldspark.doors.aws.sagemaker.records import (
     ProductionVariant,
     read,
 )
-from coldspark.doors.aws.sagemaker.request import DOOR, Body, Call
+from coldspark.doors.aws.sagemaker.request import DOOR, Body, SageMakerRequest
 from coldspark.doors.aws.sagemaker.variants import is_managed, variant_definition
 from coldspark.spec.types import CaptureRule, EndpointDefinition, EndpointName, VariantDefinition
 
@@ -70,7 +74,7 @@ NOTHING_RETAINED = Retained(weights={}, instances={})
 
 
 async def definition_of(
-    call: Call,
+    call: SageMakerRequest,
     change: EndpointChange,
     own_tag: str | None,
     retained: Retained = NOTHING_RETAINED,
@@ -103,7 +107,7 @@ async def definition_of(
     )
     asynchronous = body.get("AsyncInferenceConfig")
     capture = retained.capture if retained.has_capture else config.data_capture_config
-    note = EndpointNote(
+    note = EndpointAnnotations(
         config=change.endpoint_config_name,
         variants=notes,
         shadows=shadow_notes,
@@ -118,10 +122,10 @@ async def definition_of(
             name=EndpointName(change.endpoint_name),
             variants=variants,
             source=DOOR,
-            labels=labels(note),
+            labels=annotation_labels(note),
             shadows=shadows,
             capture=capture_rule(capture),
-            shift=shift_policy(deployment, call.alarms),
+            shift=deployment_policy(deployment, call.alarms),
             jobs_only=note.asynchronous is not None,
             has_components=is_of_components(config),
         )
@@ -129,7 +133,7 @@ async def definition_of(
         invalid(f"Endpoint '{change.endpoint_name}' is not valid: {error}.")
 
 
-def _pool_notes(asked: Sequence[ProductionVariant], sent: object) -> dict[str, VariantNote]:
+def _pool_notes(asked: Sequence[ProductionVariant], sent: object) -> dict[str, VariantAnnotations]:
     """Return the notes of variants without a model."""
     bodies = sent if isinstance(sent, list) else []
     return {
@@ -139,26 +143,28 @@ def _pool_notes(asked: Sequence[ProductionVariant], sent: object) -> dict[str, V
 
 
 async def _variants(
-    call: Call,
+    call: SageMakerRequest,
     asked: Sequence[ProductionVariant],
     sent: object,
     places: Mapping[str, str | None],
     asynchronous: AsyncConfig | None,
-) -> tuple[tuple[VariantDefinition, ...], dict[str, VariantNote]]:
+) -> tuple[tuple[VariantDefinition, ...], dict[str, VariantAnnotations]]:
     """Return variants and their notes; ``sent`` are their bodies as they came."""
     definitions: list[VariantDefinition] = []
-    notes: dict[str, VariantNote] = {}
+    notes: dict[str, VariantAnnotations] = {}
     bodies = sent if isinstance(sent, list) else []
     for body, variant in zip(bodies, asked, strict=True):
         definition, image = await _variant(call, variant, places, asynchronous)
         definitions.append(definition)
         notes[variant.variant_name] = _variant_note(variant, image, body)
     # At a time: a store that does not answer is waited for once, not once for each variant.
-    return tuple(await asyncio.gather(*(stamped(call.data, one) for one in definitions))), notes
+    return tuple(
+        await asyncio.gather(*(with_data_stamp(call.data, one) for one in definitions))
+    ), notes
 
 
 async def _variant(
-    call: Call,
+    call: SageMakerRequest,
     variant: ProductionVariant,
     places: Mapping[str, str | None],
     asynchronous: AsyncConfig | None,
@@ -194,9 +200,9 @@ def _with_retained(variant: ProductionVariant, retained: Retained) -> Production
     )
 
 
-def _variant_note(variant: ProductionVariant, image: str | None, sent: Body) -> VariantNote:
+def _variant_note(variant: ProductionVariant, image: str | None, sent: Body) -> VariantAnnotations:
     routing = sent.get("RoutingConfig")
-    return VariantNote(
+    return VariantAnnotations(
         instance_type=variant.instance_type if variant.model_name is None else None,
         image=image,
         serverless=variant.serverless_config,

@@ -13,21 +13,26 @@ from coldspark.doors.aws.sagemaker.records import (
 )
 from coldspark.doors.aws.sagemaker.request import Body
 from coldspark.platform.metric_ports import Alarms
-from coldspark.spec.deployment_policy import ShiftKind, ShiftPolicy, SizeUnit, StepSize
+from coldspark.spec.deployment_policy import (
+    DeploymentPolicy,
+    DeploymentStrategy,
+    SizeUnit,
+    StepSize,
+)
 from coldspark.spec.types import AlarmState
 
 _UNITS = {"INSTANCE_COUNT": SizeUnit.REPLICAS, "CAPACITY_PERCENT": SizeUnit.PERCENT}
 _KINDS = {
-    "ALL_AT_ONCE": ShiftKind.ALL_AT_ONCE,
-    "CANARY": ShiftKind.CANARY,
-    "LINEAR": ShiftKind.LINEAR,
+    "ALL_AT_ONCE": DeploymentStrategy.ALL_AT_ONCE,
+    "CANARY": DeploymentStrategy.CANARY,
+    "LINEAR": DeploymentStrategy.LINEAR,
 }
 _SIZE_MEMBERS = {"CANARY": "CanarySize", "LINEAR": "LinearStepSize"}
 _PERCENT_LEAST, _PERCENT_MOST = 5, 50
 """AWS's bounds for a part of the capacity."""
 
 
-def shift_policy(deployment: Body | None, alarms: Alarms | None) -> ShiftPolicy | None:
+def deployment_policy(deployment: Body | None, alarms: Alarms | None) -> DeploymentPolicy | None:
     """Return how a change reaches callers; None without a config. Raises a ValidationException."""
     if deployment is None:
         return None
@@ -42,9 +47,9 @@ def shift_policy(deployment: Body | None, alarms: Alarms | None) -> ShiftPolicy 
     return policy
 
 
-def _blue_green(asked: BlueGreenUpdate | None, alarms: tuple[str, ...]) -> ShiftPolicy:
+def _blue_green(asked: BlueGreenUpdate | None, alarms: tuple[str, ...]) -> DeploymentPolicy:
     if asked is None:
-        return ShiftPolicy(alarms=alarms)
+        return DeploymentPolicy(alarms=alarms)
     routing = asked.traffic_routing_configuration
     sizes = {"CanarySize": routing.canary_size, "LinearStepSize": routing.linear_step_size}
     wanted = _SIZE_MEMBERS.get(routing.type)
@@ -54,7 +59,7 @@ def _blue_green(asked: BlueGreenUpdate | None, alarms: tuple[str, ...]) -> Shift
         if size is None and member == wanted:
             invalid(f"A traffic routing of type {routing.type} needs {member}.")
     size = None if wanted is None else sizes[wanted]
-    return ShiftPolicy(
+    return DeploymentPolicy(
         kind=_KINDS[routing.type],
         step=None if size is None else _step(str(wanted), size),
         wait_s=0.0 if wanted is None else float(routing.wait_interval_in_seconds),
@@ -66,11 +71,11 @@ def _blue_green(asked: BlueGreenUpdate | None, alarms: tuple[str, ...]) -> Shift
 
 def _rolling(
     asked: RollingUpdate, alarms: tuple[str, ...], most: int = _PERCENT_MOST
-) -> ShiftPolicy:
+) -> DeploymentPolicy:
     back = asked.rollback_maximum_batch_size
     wait_s = float(asked.wait_interval_in_seconds)
-    return ShiftPolicy(
-        kind=ShiftKind.ROLLING,
+    return DeploymentPolicy(
+        kind=DeploymentStrategy.ROLLING,
         step=_step("MaximumBatchSize", asked.maximum_batch_size, most),
         wait_s=wait_s,
         bake_s=wait_s,
@@ -80,7 +85,9 @@ def _rolling(
     )
 
 
-def component_policy(asked: ComponentDeployment, copies: int, alarms: Alarms | None) -> ShiftPolicy:
+def component_deployment_policy(
+    asked: ComponentDeployment, copies: int, alarms: Alarms | None
+) -> DeploymentPolicy:
     """Return how a component's change reaches callers. Raises a ValidationException.
 
     The platform counts steps of all replicas of the endpoint, so a number of copies becomes its
@@ -115,7 +122,7 @@ def _part(member: str, size: CapacitySize, copies: int) -> CapacitySize:
     return CapacitySize(type="CAPACITY_PERCENT", value=max(_PERCENT_LEAST, percent))
 
 
-def _check_deadline(policy: ShiftPolicy) -> None:
+def _check_deadline(policy: DeploymentPolicy) -> None:
     if policy.timeout_s is not None and policy.timeout_s <= policy.waits_s(1):
         invalid(
             f"MaximumExecutionTimeoutInSeconds {policy.timeout_s:g} must be more than all waits of "

@@ -12,14 +12,16 @@ from coldspark.doors.aws.sagemaker.records import (
     ProductionVariant,
     read,
 )
-from coldspark.doors.aws.sagemaker.request import Body, Call
-from coldspark.doors.aws.sagemaker.resources import Stored
+from coldspark.doors.aws.sagemaker.request import Body, SageMakerRequest
+from coldspark.doors.aws.sagemaker.resources import ResourceKind
 from coldspark.doors.aws.sagemaker.variants import variant_definition
 
-CONFIGS = Stored(noun="endpoint-config", words="endpoint configuration", member="EndpointConfig")
+CONFIGS = ResourceKind(
+    noun="endpoint-config", title="endpoint configuration", member="EndpointConfig"
+)
 
 
-async def create(call: Call) -> Body:
+async def create(call: SageMakerRequest) -> Body:
     """CreateEndpointConfig: each variant is tried out on paper, so that errors come early."""
     config = read(EndpointConfig, call.body)
     await CONFIGS.refuse_taken(call, config.endpoint_config_name)
@@ -29,10 +31,10 @@ async def create(call: Call) -> Body:
     own_tag = next((tag.value for tag in config.tags if tag.key == TAG), None)
     if is_of_components(config):
         check_pools(config, own_tag, call.catalogue)
-        return await CONFIGS.keep(call, config.endpoint_config_name, config.tags)
+        return await CONFIGS.store(call, config.endpoint_config_name, config.tags)
     for variant in (*config.production_variants, *config.shadow_production_variants):
         await _try_out(call, variant, own_tag, config.async_inference_config)
-    return await CONFIGS.keep(call, config.endpoint_config_name, config.tags)
+    return await CONFIGS.store(call, config.endpoint_config_name, config.tags)
 
 
 def _check_names(config: EndpointConfig) -> None:
@@ -51,7 +53,7 @@ def _check_names(config: EndpointConfig) -> None:
 
 
 async def _try_out(
-    call: Call,
+    call: SageMakerRequest,
     variant: ProductionVariant,
     own_tag: str | None,
     asynchronous: AsyncConfig | None,

@@ -13,7 +13,7 @@ Rules:
 
 from coldspark.doors.aws.protocol.errors import invalid
 from coldspark.doors.aws.sagemaker import pages, tags
-from coldspark.doors.aws.sagemaker.annotations import EndpointNote, note_of
+from coldspark.doors.aws.sagemaker.annotations import EndpointAnnotations, annotations_of
 from coldspark.doors.aws.sagemaker.arns import Resource
 from coldspark.doors.aws.sagemaker.asynchronous import webhook_events
 from coldspark.doors.aws.sagemaker.definitions import (
@@ -24,13 +24,13 @@ from coldspark.doors.aws.sagemaker.definitions import (
 )
 from coldspark.doors.aws.sagemaker.errors import already_exists, not_found
 from coldspark.doors.aws.sagemaker.gpus import TAG
-from coldspark.doors.aws.sagemaker.records import EndpointChange, Listing, read
-from coldspark.doors.aws.sagemaker.request import Body, Call, seconds
+from coldspark.doors.aws.sagemaker.records import EndpointChange, ListRequest, read
+from coldspark.doors.aws.sagemaker.request import Body, SageMakerRequest, seconds
 from coldspark.doors.aws.sagemaker.variant_summaries import pool_summary, variant_summary
 from coldspark.doors.aws.sagemaker.variants import is_managed
 from coldspark.errors import ColdsparkError, NotFound
-from coldspark.fleet.deployment import ShiftPhase
-from coldspark.platform.ports import EndpointView, ShiftView
+from coldspark.fleet.deployment import DeploymentPhase
+from coldspark.platform.ports import DeploymentView, EndpointView
 from coldspark.spec.types import EndpointDefinition, EndpointName, EndpointStatus
 
 NOUN = "endpoint"
@@ -44,7 +44,7 @@ _STATUSES = {
 _REASON_CHARS_MAX = 1_024
 
 
-async def create(call: Call) -> Body:
+async def create(call: SageMakerRequest) -> Body:
     """CreateEndpoint."""
     change = read(EndpointChange, call.body)
     name = change.endpoint_name
@@ -57,13 +57,13 @@ async def create(call: Call) -> Body:
     try:
         await call.platform.deploy(definition)
     except ColdsparkError:
-        await tags.drop_tags(call.documents, resource)
+        await tags.remove_tags(call.documents, resource)
         raise
-    await webhook_events.announce(call, definition)
+    await webhook_events.send_test_notifications(call, definition)
     return {"EndpointArn": call.arn(NOUN, name)}
 
 
-async def update(call: Call) -> Body:
+async def update(call: SageMakerRequest) -> Body:
     """UpdateEndpoint: the new revision takes over without a gap."""
     change = read(EndpointChange, call.body)
     view, note = changeable(call, change.endpoint_name)
@@ -80,11 +80,11 @@ async def update(call: Call) -> Body:
         known=view.definition,
     )
     await call.platform.deploy(definition)
-    await webhook_events.announce(call, definition)
+    await webhook_events.send_test_notifications(call, definition)
     return {"EndpointArn": call.arn(NOUN, change.endpoint_name)}
 
 
-async def delete(call: Call) -> None:
+async def delete(call: SageMakerRequest) -> None:
     """DeleteEndpoint."""
     name = call.name("EndpointName")
     _, note = changeable(call, name)
@@ -94,17 +94,17 @@ async def delete(call: Call) -> None:
             f" delete {', '.join(sorted(note.components))} first."
         )
     await call.platform.remove(EndpointName(name))
-    await tags.drop_tags(call.documents, Resource(NOUN, name))
+    await tags.remove_tags(call.documents, Resource(NOUN, name))
 
 
-async def describe(call: Call) -> Body:
+async def describe(call: SageMakerRequest) -> Body:
     """DescribeEndpoint."""
     name = call.name("EndpointName")
     view = _view(call, name)
     if view is None:
         not_found(NOUN, call.arn(NOUN, name))
     # While a change is under way, what still serves is what the endpoint is.
-    note = note_of(view.definition.previous or view.definition)
+    note = annotations_of(view.definition.previous or view.definition)
     since_s = seconds(view.updated_ms)
     answer: Body = {
         "EndpointName": name,
@@ -121,17 +121,17 @@ async def describe(call: Call) -> Body:
     return answer
 
 
-def _variants(view: EndpointView, note: EndpointNote | None, since_s: float) -> list[Body]:
+def _variants(view: EndpointView, note: EndpointAnnotations | None, since_s: float) -> list[Body]:
     """Return the variants; where components share their instances, as the note has them."""
     if note is not None and view.definition.has_components:
         return [pool_summary(name, one) for name, one in note.variants.items()]
     return [variant_summary(variant, note, since_s, view.shift) for variant in view.variants]
 
 
-def _members(view: EndpointView, note: EndpointNote | None, since_s: float) -> Body:
+def _members(view: EndpointView, note: EndpointAnnotations | None, since_s: float) -> Body:
     """Return what only some endpoints have."""
     members: Body = {}
-    newest = note_of(view.definition)
+    newest = annotations_of(view.definition)
     if view.shadows:
         members["ShadowProductionVariants"] = [
             variant_summary(variant, newest, since_s) for variant in view.shadows
@@ -150,7 +150,7 @@ def _members(view: EndpointView, note: EndpointNote | None, since_s: float) -> B
     return members
 
 
-def _pending(shift: ShiftView, note: EndpointNote, since_s: float) -> Body:
+def _pending(shift: DeploymentView, note: EndpointAnnotations, since_s: float) -> Body:
     """Return a PendingDeploymentSummary; in place there are no variants beside those that serve."""
     pending: Body = {"EndpointConfigName": note.config, "StartTime": since_s}
     if shift.variants:
@@ -160,10 +160,10 @@ def _pending(shift: ShiftView, note: EndpointNote, since_s: float) -> Body:
     return pending
 
 
-async def list_page(call: Call) -> Body:
+async def list_page(call: SageMakerRequest) -> Body:
     """ListEndpoints: those of every door."""
     rows = [
-        pages.Row(
+        pages.ListedResource(
             name=view.name,
             created_ms=view.created_ms,
             updated_ms=view.updated_ms,
@@ -171,7 +171,7 @@ async def list_page(call: Call) -> Body:
         )
         for view in call.platform.endpoints()
     ]
-    shown, token = pages.page(rows, read(Listing, call.body))
+    shown, token = pages.page(rows, read(ListRequest, call.body))
     summaries = [
         {
             "EndpointName": row.name,
@@ -185,14 +185,14 @@ async def list_page(call: Call) -> Body:
     return {"Endpoints": summaries} | ({} if token is None else {"NextToken": token})
 
 
-def changeable(call: Call, name: str) -> tuple[EndpointView, EndpointNote]:
+def changeable(call: SageMakerRequest, name: str) -> tuple[EndpointView, EndpointAnnotations]:
     """Return an endpoint that this door may change. Raises a ValidationException."""
     view = _view(call, name)
     if view is None:
         not_found(NOUN, call.arn(NOUN, name))
     if view.status is EndpointStatus.RETIRING:
         invalid(f'Cannot update in-progress endpoint "{call.arn(NOUN, name)}".')
-    note = note_of(view.definition)
+    note = annotations_of(view.definition)
     if note is None:
         invalid(
             f"Endpoint '{name}' was made through the door '{view.definition.source}': "
@@ -201,7 +201,7 @@ def changeable(call: Call, name: str) -> tuple[EndpointView, EndpointNote]:
     return view, note
 
 
-def _view(call: Call, name: str) -> EndpointView | None:
+def _view(call: SageMakerRequest, name: str) -> EndpointView | None:
     try:
         return call.platform.endpoint(EndpointName(name))
     except NotFound:
@@ -213,7 +213,7 @@ def _status(view: EndpointView) -> str:
     if view.definition.has_components and view.status is not EndpointStatus.RETIRING:
         return "InService"
     if view.shift is not None:
-        return "RollingBack" if view.shift.phase is ShiftPhase.REVERTING else "Updating"
+        return "RollingBack" if view.shift.phase is DeploymentPhase.REVERTING else "Updating"
     is_ready = view.status is EndpointStatus.READY and not _awaits_instances(view)
     if is_ready or view.status not in (EndpointStatus.READY, EndpointStatus.UPDATING):
         return _STATUSES[view.status]
@@ -222,7 +222,7 @@ def _status(view: EndpointView) -> str:
 
 def _awaits_instances(view: EndpointView) -> bool:
     """Return whether a variant that keeps instances has never had one that serves."""
-    note = note_of(view.definition)
+    note = annotations_of(view.definition)
     notes = {} if note is None else note.variants
     return any(
         not variant.has_started
@@ -240,7 +240,7 @@ def _failure(view: EndpointView) -> str:
 
 
 def _retained(
-    change: EndpointChange, definition: EndpointDefinition, note: EndpointNote
+    change: EndpointChange, definition: EndpointDefinition, note: EndpointAnnotations
 ) -> Retained:
     """Return what RetainAllVariantProperties keeps, less what is excluded from it."""
     if not change.retain_all_variant_properties:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from coldspark.doors.aws.protocol.errors import invalid
 from coldspark.platform.catalogue import Catalogue, InstanceType
-from coldspark.spec.types import GpuAsk
+from coldspark.spec.types import GpuRequest
 
 TAG = "coldspark:gpu"
 
@@ -28,7 +28,7 @@ class Selector:
 
     place: str
     text: str
-    gpus: tuple[GpuAsk, ...]
+    gpus: tuple[GpuRequest, ...]
 
 
 def of_instance(text: str, catalogue: Catalogue) -> Selector:
@@ -55,7 +55,7 @@ def named(place: str, text: str, catalogue: Catalogue) -> Selector:
         invalid(f"{place} '{text}' names no GPU: {error}.", field=place)
 
 
-def choose(selectors: list[Selector]) -> tuple[GpuAsk, ...]:
+def choose(selectors: list[Selector]) -> tuple[GpuRequest, ...]:
     """Return what the selectors agree on, in their order; none means CPU."""
     if not selectors:
         return ()
@@ -70,10 +70,10 @@ def choose(selectors: list[Selector]) -> tuple[GpuAsk, ...]:
     return first.gpus
 
 
-def _gpus_in(instance: InstanceType) -> tuple[GpuAsk, ...]:
+def _gpus_in(instance: InstanceType) -> tuple[GpuRequest, ...]:
     if instance.gpu is None:
         return ()
-    return (GpuAsk(type=instance.gpu, count=instance.gpu_count),)
+    return (GpuRequest(type=instance.gpu, count=instance.gpu_count),)
 
 
 def _written(selector: Selector) -> str:

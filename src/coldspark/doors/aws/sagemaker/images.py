@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from coldspark.config import Image
 from coldspark.doors.aws.protocol.errors import invalid
-from coldspark.spec.types import OWN_REQUIREMENTS, Command, Handler
+from coldspark.spec.types import OWN_REQUIREMENTS, Command, HandlerProgram
 
 HANDLER_IMAGE = "coldspark/python"
 COMMAND_IMAGE = "coldspark/command"
@@ -38,7 +38,7 @@ _IMAGES = (
 _COMMAND_VARIABLES = ("COLDSPARK_COMMAND", "COLDSPARK_PING_PATH", "COLDSPARK_INVOKE_PATH")
 
 
-class Images:
+class ImageCatalogue:
     """The images that are known: those of the configuration, then AWS's and this server's own."""
 
     def __init__(self, configured: Mapping[str, Image] | None = None) -> None:
@@ -60,7 +60,9 @@ class Images:
         if image is None or self.resolve(image) is not None:
             self.runtime_of(image, environment)
 
-    def runtime_of(self, image: str | None, environment: Mapping[str, str]) -> Handler | Command:
+    def runtime_of(
+        self, image: str | None, environment: Mapping[str, str]
+    ) -> HandlerProgram | Command:
         """Return the handler or command that an image stands for. Raises a ValidationException."""
         resolved = None if image is None else self.resolve(image)
         if image is None or resolved is None:
@@ -94,14 +96,14 @@ def _unknown(image: str | None) -> str:
     )
 
 
-def _configured(image: Image, environment: Mapping[str, str]) -> Handler | Command:
+def _configured(image: Image, environment: Mapping[str, str]) -> HandlerProgram | Command:
     own = _requirements(environment)
     # Without requirements of either, the code's own file counts by itself.
     lines = (*image.requirements, *(own or (OWN_REQUIREMENTS,))) if image.requirements else own
     if image.command is None:
         _refuse_command_variables(environment)
         program = environment.get("SAGEMAKER_PROGRAM") or image.handler or "inference.py"
-        return Handler(program=program, requirements=lines)
+        return HandlerProgram(program=program, requirements=lines)
     _refuse_command_variables(environment)
     return Command(
         argv=image.argv,
@@ -117,9 +119,9 @@ def _refuse_command_variables(environment: Mapping[str, str]) -> None:
             raise ValueError(f"{name} needs the image '{COMMAND_IMAGE}'")
 
 
-def _handler(environment: Mapping[str, str]) -> Handler:
+def _handler(environment: Mapping[str, str]) -> HandlerProgram:
     _refuse_command_variables(environment)
-    return Handler(
+    return HandlerProgram(
         program=environment.get("SAGEMAKER_PROGRAM", "inference.py"),
         requirements=_requirements(environment),
     )

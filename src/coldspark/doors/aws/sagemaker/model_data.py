@@ -89,7 +89,7 @@ class ModelData(Protocol):
         """Return what changes when the data at a URL does. Raises ArtifactUnavailable."""
 
 
-async def stamped(data: ModelData | None, variant: VariantDefinition) -> VariantDefinition:
+async def with_data_stamp(data: ModelData | None, variant: VariantDefinition) -> VariantDefinition:
     """Return the variant under an id that its model data has a part in.
 
     What cannot be looked at leaves the id as it is: whoever starts it says what is wrong.

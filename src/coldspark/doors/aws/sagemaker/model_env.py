@@ -45,7 +45,7 @@ _Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Knobs:
+class ModelEnvSettings:
     """What the variables say; None where one is not set."""
 
     gpu: str | None
@@ -59,12 +59,12 @@ class Knobs:
     body_bytes_max: int | None
 
 
-def read_knobs(environment: Mapping[str, str]) -> Knobs:
+def read_model_env(environment: Mapping[str, str]) -> ModelEnvSettings:
     """Read the variables. Raises a ValidationException."""
     for name in environment:
         if name.startswith(_PREFIX) and name not in _KNOWN:
             invalid(f"Environment variable {name} is not known; there are {', '.join(_KNOWN)}.")
-    return Knobs(
+    return ModelEnvSettings(
         gpu=environment.get("COLDSPARK_GPU"),
         gpu_memory_bytes=_read(environment, "COLDSPARK_GPU_MEMORY", _bytes, "such as 15GB"),
         idle_timeout_s=_read(
@@ -83,7 +83,7 @@ def read_knobs(environment: Mapping[str, str]) -> Knobs:
     )
 
 
-def passed_on(environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+def replica_environment(environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """Return what the replica sees, sorted by name."""
     kept = {name: value for name, value in environment.items() if not name.startswith(_PREFIX)}
     return tuple(sorted(kept.items()))

@@ -2,15 +2,15 @@
 
 from coldspark.doors.aws.protocol.errors import invalid
 from coldspark.doors.aws.sagemaker.model_data import model_url, multi_model
-from coldspark.doors.aws.sagemaker.model_env import read_knobs
+from coldspark.doors.aws.sagemaker.model_env import read_model_env
 from coldspark.doors.aws.sagemaker.records import Model, read
-from coldspark.doors.aws.sagemaker.request import Body, Call
-from coldspark.doors.aws.sagemaker.resources import Stored
+from coldspark.doors.aws.sagemaker.request import Body, SageMakerRequest
+from coldspark.doors.aws.sagemaker.resources import ResourceKind
 
-MODELS = Stored(noun="model", words="model", member="Model")
+MODELS = ResourceKind(noun="model", title="model", member="Model")
 
 
-async def create(call: Call) -> Body:
+async def create(call: SageMakerRequest) -> Body:
     """CreateModel: what could never run is refused here, not at the first request.
 
     An image that nothing is known of is kept: what runs for it may be configured later.
@@ -18,20 +18,20 @@ async def create(call: Call) -> Body:
     model = read(Model, call.body)
     _check(call, model)
     await MODELS.refuse_taken(call, model.model_name)
-    return await MODELS.keep(call, model.model_name, model.tags)
+    return await MODELS.store(call, model.model_name, model.tags)
 
 
-async def describe(call: Call) -> Body:
+async def describe(call: SageMakerRequest) -> Body:
     """DescribeModel: AWS always says whether a model is cut off from the network."""
     return {"EnableNetworkIsolation": False} | await MODELS.describe(call)
 
 
-async def load(call: Call, name: str) -> Model:
+async def load(call: SageMakerRequest, name: str) -> Model:
     """Return a stored model. Raises a ValidationException if there is none."""
     return read(Model, (await MODELS.load(call, name)).body)
 
 
-def _check(call: Call, model: Model) -> None:
+def _check(call: SageMakerRequest, model: Model) -> None:
     if (model.primary_container is None) == (not model.containers):
         invalid("Specify either PrimaryContainer or Containers with one container.")
     if len(model.containers) > 1:
@@ -41,6 +41,6 @@ def _check(call: Call, model: Model) -> None:
             field="Containers",
         )
     call.images.check(model.container.image, model.container.environment)
-    read_knobs(model.container.environment)
+    read_model_env(model.container.environment)
     model_url(model.container)
     multi_model(model.container)

@@ -9,7 +9,7 @@ from functools import partial
 
 from coldspark.autoscaling.replica_capacity import endpoint_of_component
 from coldspark.config import NO_LIMITS, AwsLimits
-from coldspark.doors.aws.protocol.operations import Asked, Service, operations
+from coldspark.doors.aws.protocol.operations import OperationRequest, Service, operations
 from coldspark.doors.aws.protocol.shapes import Structure
 from coldspark.doors.aws.sagemaker import (
     endpoint_configs,
@@ -25,18 +25,18 @@ from coldspark.doors.aws.sagemaker.components import operations as components
 from coldspark.doors.aws.sagemaker.components import shapes as component_shapes
 from coldspark.doors.aws.sagemaker.endpoint_configs import CONFIGS
 from coldspark.doors.aws.sagemaker.errors import TYPES
-from coldspark.doors.aws.sagemaker.images import Images
+from coldspark.doors.aws.sagemaker.images import ImageCatalogue
 from coldspark.doors.aws.sagemaker.model_data import ModelData
 from coldspark.doors.aws.sagemaker.models import MODELS
-from coldspark.doors.aws.sagemaker.request import Body, Call
+from coldspark.doors.aws.sagemaker.request import Body, SageMakerRequest
 from coldspark.platform.catalogue import Catalogue
 from coldspark.platform.metric_ports import Alarms
-from coldspark.platform.ports import Documents, Platform
+from coldspark.platform.ports import DocumentStore, Platform
 
 _NAMES = ("ModelName", "EndpointConfigName", "EndpointName", "InferenceComponentName")
 _VARIANTS = ("ProductionVariants", "ShadowProductionVariants")
 
-Run = Callable[[Call], Awaitable[Body | None]]
+Run = Callable[[SageMakerRequest], Awaitable[Body | None]]
 
 _READS: dict[str, tuple[Run, Structure]] = {
     "DescribeModel": (models.describe, shapes.MODEL_NAMED),
@@ -72,19 +72,19 @@ _CHANGES: dict[str, tuple[Run, Structure]] = {
 
 def sagemaker(
     platform: Platform,
-    documents: Documents,
+    documents: DocumentStore,
     catalogue: Catalogue,
     alarms: Alarms | None = None,
     jobs: AsyncJobs | None = None,
     limits: AwsLimits = NO_LIMITS,
-    images: Images | None = None,
+    images: ImageCatalogue | None = None,
     data: ModelData | None = None,
 ) -> Service:
     """Return the service over its neighbours. ``limits``: of what models may ask for."""
-    known = images or Images()
+    known = images or ImageCatalogue()
 
-    def call_of(asked: Asked) -> Call:
-        return Call(
+    def call_of(asked: OperationRequest) -> SageMakerRequest:
+        return SageMakerRequest(
             platform=platform,
             documents=documents,
             catalogue=catalogue,

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from coldspark.doors.aws.protocol.errors import invalid
 from coldspark.doors.aws.protocol.page_tokens import read_token, write_token
-from coldspark.doors.aws.sagemaker.records import Listing
+from coldspark.doors.aws.sagemaker.records import ListRequest
 from coldspark.doors.aws.sagemaker.request import seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class ListedResource:
     """One thing in a list."""
 
     name: str
@@ -26,7 +26,9 @@ Place = tuple[str | int, str]
 """Where a row stands in its order: by value, then by name."""
 
 
-def page(rows: list[Row], listing: Listing) -> tuple[list[Row], str | None]:
+def page(
+    rows: list[ListedResource], listing: ListRequest
+) -> tuple[list[ListedResource], str | None]:
     """Return the rows of the page that is asked for, and the token of the next one."""
     is_descending = listing.sort_order == "Descending"
     kept = [row for row in rows if _is_wanted(row, listing)]
@@ -44,7 +46,7 @@ def page(rows: list[Row], listing: Listing) -> tuple[list[Row], str | None]:
     return shown, write_token((_order(listing), *_place(shown[-1], listing)))
 
 
-def _is_wanted(row: Row, listing: Listing) -> bool:
+def _is_wanted(row: ListedResource, listing: ListRequest) -> bool:
     return (
         listing.name_contains.lower() in row.name.lower()
         and _lies_between(row.created_ms, listing.creation_time_after, listing.creation_time_before)
@@ -60,7 +62,7 @@ def _lies_between(at_ms: int, after_s: float | None, before_s: float | None) -> 
     return (after_s is None or at_s > after_s) and (before_s is None or at_s < before_s)
 
 
-def _place(row: Row, listing: Listing) -> Place:
+def _place(row: ListedResource, listing: ListRequest) -> Place:
     match listing.sort_by:
         case "Name":
             return "", row.name
@@ -70,11 +72,11 @@ def _place(row: Row, listing: Listing) -> Place:
             return row.created_ms, row.name
 
 
-def _order(listing: Listing) -> str:
+def _order(listing: ListRequest) -> str:
     return f"{listing.sort_by} {listing.sort_order}"
 
 
-def _read_token(token: str, listing: Listing) -> tuple[str | int, str]:
+def _read_token(token: str, listing: ListRequest) -> tuple[str | int, str]:
     """Read a token that was made for the same order: otherwise rows would be left out."""
     wanted = int if listing.sort_by == "CreationTime" else str
     order, value, name = read_token(token, tuple[str, int | str, str]) or ("", "", "")

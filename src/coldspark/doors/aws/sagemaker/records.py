@@ -177,7 +177,7 @@ class EndpointConfig(Struct, frozen=True, kw_only=True, rename="pascal"):
     tags: tuple[Tag, ...] = ()
 
 
-class Retained(Struct, frozen=True, kw_only=True, rename="pascal"):
+class ExcludedProperty(Struct, frozen=True, kw_only=True, rename="pascal"):
     """A property that an update shall not retain."""
 
     variant_property_type: str
@@ -216,7 +216,7 @@ class RollingUpdate(Struct, frozen=True, kw_only=True, rename="pascal"):
     rollback_maximum_batch_size: CapacitySize | None = None
 
 
-class Alarm(Struct, frozen=True, kw_only=True, rename="pascal"):
+class RollbackAlarm(Struct, frozen=True, kw_only=True, rename="pascal"):
     """An alarm that takes a change back."""
 
     alarm_name: str
@@ -225,7 +225,7 @@ class Alarm(Struct, frozen=True, kw_only=True, rename="pascal"):
 class AutoRollback(Struct, frozen=True, kw_only=True, rename="pascal"):
     """What takes a change back."""
 
-    alarms: tuple[Alarm, ...] = ()
+    alarms: tuple[RollbackAlarm, ...] = ()
 
 
 class Deployment(Struct, frozen=True, kw_only=True, rename="pascal"):
@@ -243,7 +243,7 @@ class EndpointChange(Struct, frozen=True, kw_only=True, rename="pascal"):
     endpoint_config_name: str
     tags: tuple[Tag, ...] = ()
     retain_all_variant_properties: bool = False
-    exclude_retained_variant_properties: tuple[Retained, ...] = ()
+    exclude_retained_variant_properties: tuple[ExcludedProperty, ...] = ()
     retain_deployment_config: bool = False
     deployment_config: dict[str, object] | None = None
 
@@ -264,7 +264,7 @@ class DesiredVariants(Struct, frozen=True, kw_only=True, rename="pascal"):
     desired_weights_and_capacities: tuple[DesiredVariant, ...]
 
 
-class Listing(Struct, frozen=True, kw_only=True, rename="pascal"):
+class ListRequest(Struct, frozen=True, kw_only=True, rename="pascal"):
     """A List request, of any noun."""
 
     sort_by: str = "CreationTime"

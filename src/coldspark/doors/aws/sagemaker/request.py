@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from coldspark.config import NO_LIMITS, AwsLimits
 from coldspark.doors.aws.sagemaker.arns import arn
 from coldspark.doors.aws.sagemaker.asynchronous.jobs import AsyncJobs
-from coldspark.doors.aws.sagemaker.images import Images
+from coldspark.doors.aws.sagemaker.images import ImageCatalogue
 from coldspark.doors.aws.sagemaker.model_data import ModelData
 from coldspark.platform.catalogue import Catalogue
 from coldspark.platform.metric_ports import Alarms
-from coldspark.platform.ports import Documents, Platform
+from coldspark.platform.ports import DocumentStore, Platform
 
 DOOR = "sagemaker"
 
@@ -18,17 +18,17 @@ Body = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class SageMakerRequest:
     """One call of one operation."""
 
     platform: Platform
-    documents: Documents
+    documents: DocumentStore
     catalogue: Catalogue
     alarms: Alarms | None
     """None: nobody watches alarms."""
     jobs: AsyncJobs | None
     """None: asynchronous invocations are not served."""
-    images: Images = field(default_factory=Images)
+    images: ImageCatalogue = field(default_factory=ImageCatalogue)
     data: ModelData | None = None
     """None: model data is not looked at."""
     region: str

@@ -51,16 +51,16 @@ AWS takes at most 50 tags per resource; 200 are taken here (third-party suites p
 """
 
 from coldspark.doors.aws.protocol.shapes import (
-    Choice,
+    Boolean,
     Dictionary,
-    Flag,
+    Enumeration,
+    Integer,
     Number,
     Sequence,
     Shape,
     Structure,
     Text,
     Unsupported,
-    Whole,
 )
 
 TAGS_MAX = 200
@@ -71,9 +71,9 @@ _ROLE = Text(r"arn:aws[a-z\-]*:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+", max=2_
 # Python's re has no \p{…}: \w is letters and digits, the rest are the separators (\p{Z}).
 _TAG_TEXT = r"[\w .:/=+\-@\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]*"
 _TAG_SHOWN = r"([\p{L}\p{Z}\p{N}_.:/=+\-@]*)"
-_TAG_KEY = Text(_TAG_TEXT, max=128, min=1, shown=_TAG_SHOWN)
+_TAG_KEY = Text(_TAG_TEXT, max=128, min=1, aws_pattern=_TAG_SHOWN)
 _TAG = Structure(
-    {"Key": _TAG_KEY, "Value": Text(_TAG_TEXT, max=256, shown=_TAG_SHOWN)}, ("Key", "Value")
+    {"Key": _TAG_KEY, "Value": Text(_TAG_TEXT, max=256, aws_pattern=_TAG_SHOWN)}, ("Key", "Value")
 )
 TAGS = Sequence(_TAG, max=TAGS_MAX)
 _NO_VPC = Unsupported("replicas run on this machine's own network. Leave it out.")
@@ -81,15 +81,15 @@ _NO_VPC = Unsupported("replicas run on this machine's own network. Leave it out.
 URL = Text(
     r"(?:https|s3)://[^/]+/?.*|file:///.+|/.+|artifact:[0-9a-f]{64}",
     max=1_024,
-    shown="(https|s3)://([^/]+)/?(.*), or file:///path, /path, artifact:<sha256>",
+    aws_pattern="(https|s3)://([^/]+)/?(.*), or file:///path, /path, artifact:<sha256>",
 )
 _NOT_PINNED = Unsupported("model data is read from S3Uri as it is. Leave it out.")
 _S3_DATA_SOURCE = Structure(
     {
         "S3Uri": URL,
-        "S3DataType": Choice(("S3Prefix", "S3Object")),
-        "CompressionType": Choice(("None", "Gzip")),
-        "ModelAccessConfig": Structure({"AcceptEula": Flag()}, ("AcceptEula",)),
+        "S3DataType": Enumeration(("S3Prefix", "S3Object")),
+        "CompressionType": Enumeration(("None", "Gzip")),
+        "ModelAccessConfig": Structure({"AcceptEula": Boolean()}, ("AcceptEula",)),
         "HubAccessConfig": _NOT_PINNED,
         "ManifestS3Uri": _NOT_PINNED,
         "ETag": _NOT_PINNED,
@@ -104,12 +104,12 @@ _CONTAINER = Structure(
         "Image": Text(r"[\S]+", max=255),
         "ImageConfig": Structure(
             {
-                "RepositoryAccessMode": Choice(("Platform", "Vpc"), ("Platform",)),
+                "RepositoryAccessMode": Enumeration(("Platform", "Vpc"), ("Platform",)),
                 "RepositoryAuthConfig": Unsupported("no registry is logged in to. Leave it out."),
             },
             ("RepositoryAccessMode",),
         ),
-        "Mode": Choice(("SingleModel", "MultiModel")),
+        "Mode": Enumeration(("SingleModel", "MultiModel")),
         "ModelDataUrl": URL,
         "ModelDataSource": Structure({"S3DataSource": _S3_DATA_SOURCE}),
         "AdditionalModelDataSources": _ONE_MODEL,
@@ -118,11 +118,11 @@ _CONTAINER = Structure(
         ),
         "ModelPackageName": Unsupported("give Image and ModelDataUrl instead."),
         "InferenceSpecificationName": Unsupported("give Image and ModelDataUrl instead."),
-        "MultiModelConfig": Structure({"ModelCacheSetting": Choice(("Enabled", "Disabled"))}),
+        "MultiModelConfig": Structure({"ModelCacheSetting": Enumeration(("Enabled", "Disabled"))}),
         "ContainerMetricsConfig": Unsupported("metrics of a container are not scraped."),
     }
 )
-_NETWORK_ISOLATION = Flag(only=False)
+_NETWORK_ISOLATION = Boolean(only=False)
 
 CREATE_MODEL = Structure(
     {
@@ -130,7 +130,7 @@ CREATE_MODEL = Structure(
         "PrimaryContainer": _CONTAINER,
         "Containers": Sequence(_CONTAINER, max=15),
         "InferenceExecutionConfig": Structure(
-            {"Mode": Choice(("Serial", "Direct"), ("Serial",))}, ("Mode",)
+            {"Mode": Enumeration(("Serial", "Direct"), ("Serial",))}, ("Mode",)
         ),
         "ExecutionRoleArn": _ROLE,
         "Tags": TAGS,
@@ -142,9 +142,9 @@ CREATE_MODEL = Structure(
 
 _SERVERLESS_MEMBERS = {
     # The bounds of MemorySizeInMB are checked with its own message: see ``variants``.
-    "MemorySizeInMB": Whole(),
-    "MaxConcurrency": Whole(1, 10_000),
-    "ProvisionedConcurrency": Whole(1, 10_000),
+    "MemorySizeInMB": Integer(),
+    "MaxConcurrency": Integer(1, 10_000),
+    "ProvisionedConcurrency": Integer(1, 10_000),
 }
 _SERVERLESS = Structure(_SERVERLESS_MEMBERS, ("MemorySizeInMB", "MaxConcurrency"))
 _STRATEGIES = ("LEAST_OUTSTANDING_REQUESTS", "RANDOM", "PREFIX_AWARE", "KV_AWARE")
@@ -152,7 +152,7 @@ _VARIANT = Structure(
     {
         "VariantName": NAME,
         "ModelName": MODEL_NAME,
-        "InitialInstanceCount": Whole(1, 10_000),
+        "InitialInstanceCount": Integer(1, 10_000),
         "InstanceType": Text(r"\S+", max=64),
         "InstancePools": Unsupported("give one InstanceType."),
         "VariantInstanceProvisionTimeoutInSeconds": Unsupported(
@@ -163,20 +163,20 @@ _VARIANT = Structure(
         "CoreDumpConfig": Unsupported("core dumps are not kept. Leave it out."),
         "ServerlessConfig": _SERVERLESS,
         "VolumeSizeInGB": Unsupported("replicas share this machine's disk. Leave it out."),
-        "ModelDataDownloadTimeoutInSeconds": Whole(60, 3_600),
-        "ContainerStartupHealthCheckTimeoutInSeconds": Whole(60, 3_600),
-        "EnableSSMAccess": Flag(only=False),
+        "ModelDataDownloadTimeoutInSeconds": Integer(60, 3_600),
+        "ContainerStartupHealthCheckTimeoutInSeconds": Integer(60, 3_600),
+        "EnableSSMAccess": Boolean(only=False),
         "ManagedInstanceScaling": Structure(
             {
-                "Status": Choice(("ENABLED", "DISABLED")),
-                "MinInstanceCount": Whole(0, 10_000),
-                "MaxInstanceCount": Whole(1, 10_000),
+                "Status": Enumeration(("ENABLED", "DISABLED")),
+                "MinInstanceCount": Integer(0, 10_000),
+                "MaxInstanceCount": Integer(1, 10_000),
                 "ScaleInPolicy": Unsupported("set the model's variable COLDSPARK_IDLE_TIMEOUT."),
             }
         ),
         "RoutingConfig": Structure(
             {
-                "RoutingStrategy": Choice(_STRATEGIES, _STRATEGIES[:1]),
+                "RoutingStrategy": Enumeration(_STRATEGIES, _STRATEGIES[:1]),
                 "PrefixAwareRoutingConfig": Unsupported("requests go to the first free slot."),
             },
             ("RoutingStrategy",),
@@ -190,11 +190,11 @@ _VARIANT = Structure(
     ("VariantName",),
 )
 _MEDIA_TYPE = Text(r"[a-zA-Z0-9](-*[a-zA-Z0-9.])*/[a-zA-Z0-9](-*[a-zA-Z0-9+.])*", max=256, min=1)
-_RESULTS_URL = Text(r"s3://[^/]+(/.*)?", max=512, shown="s3://bucket/prefix")
+_RESULTS_URL = Text(r"s3://[^/]+(/.*)?", max=512, aws_pattern="s3://bucket/prefix")
 _TOPIC = Text(
     r"arn:aws[a-z\-]*:sns:[a-z0-9\-]*:[0-9]{12}:[a-zA-Z0-9_.-]+|https?://\S+",
     max=2_048,
-    shown="arn:aws:sns:region:account:topic, or the http:// or https:// URL of a webhook",
+    aws_pattern="arn:aws:sns:region:account:topic, or the http:// or https:// URL of a webhook",
 )
 _ASYNC = Structure(
     {
@@ -208,7 +208,7 @@ _ASYNC = Structure(
                         "SuccessTopic": _TOPIC,
                         "ErrorTopic": _TOPIC,
                         "IncludeInferenceResponseIn": Sequence(
-                            Choice(("SUCCESS_NOTIFICATION_TOPIC", "ERROR_NOTIFICATION_TOPIC")),
+                            Enumeration(("SUCCESS_NOTIFICATION_TOPIC", "ERROR_NOTIFICATION_TOPIC")),
                             max=2,
                         ),
                     }
@@ -216,7 +216,7 @@ _ASYNC = Structure(
             },
             ("S3OutputPath",),
         ),
-        "ClientConfig": Structure({"MaxConcurrentInvocationsPerInstance": Whole(1, 1_000)}),
+        "ClientConfig": Structure({"MaxConcurrentInvocationsPerInstance": Integer(1, 1_000)}),
     },
     ("OutputConfig",),
 )
@@ -227,15 +227,17 @@ CREATE_ENDPOINT_CONFIG = Structure(
         "ProductionVariants": Sequence(_VARIANT, min=1, max=10),
         "DataCaptureConfig": Structure(
             {
-                "EnableCapture": Flag(),
-                "InitialSamplingPercentage": Whole(0, 100),
+                "EnableCapture": Boolean(),
+                "InitialSamplingPercentage": Integer(0, 100),
                 "DestinationS3Uri": Text(
-                    r"s3://[^/]+(/.*)?", max=512, shown="(https|s3)://([^/])/?(.*), s3 alone here"
+                    r"s3://[^/]+(/.*)?",
+                    max=512,
+                    aws_pattern="(https|s3)://([^/])/?(.*), s3 alone here",
                 ),
                 "KmsKeyId": Unsupported("nothing is encrypted with it. Leave it out."),
                 "CaptureOptions": Sequence(
                     Structure(
-                        {"CaptureMode": Choice(("Input", "Output", "InputAndOutput"))},
+                        {"CaptureMode": Enumeration(("Input", "Output", "InputAndOutput"))},
                         ("CaptureMode",),
                     ),
                     min=1,
@@ -265,11 +267,11 @@ CREATE_ENDPOINT_CONFIG = Structure(
 )
 
 _SIZE = Structure(
-    {"Type": Choice(("INSTANCE_COUNT", "CAPACITY_PERCENT")), "Value": Whole(1, 10_000)},
+    {"Type": Enumeration(("INSTANCE_COUNT", "CAPACITY_PERCENT")), "Value": Integer(1, 10_000)},
     ("Type", "Value"),
 )
-WAIT = Whole(0, 3_600)
-DEADLINE = Whole(600, 28_800)
+WAIT = Integer(0, 3_600)
+DEADLINE = Integer(600, 28_800)
 ALARMS = Structure(
     {
         "Alarms": Sequence(
@@ -283,7 +285,7 @@ _DEPLOYMENT = Structure(
             {
                 "TrafficRoutingConfiguration": Structure(
                     {
-                        "Type": Choice(("ALL_AT_ONCE", "CANARY", "LINEAR")),
+                        "Type": Enumeration(("ALL_AT_ONCE", "CANARY", "LINEAR")),
                         # AWS requires it; between the steps of ALL_AT_ONCE there is no wait.
                         "WaitIntervalInSeconds": WAIT,
                         "CanarySize": _SIZE,
@@ -322,11 +324,11 @@ UPDATE_ENDPOINT = Structure(
     {
         "EndpointName": NAME,
         "EndpointConfigName": NAME,
-        "RetainAllVariantProperties": Flag(),
+        "RetainAllVariantProperties": Boolean(),
         "ExcludeRetainedVariantProperties": Sequence(
             Structure(
                 {
-                    "VariantPropertyType": Choice(
+                    "VariantPropertyType": Enumeration(
                         ("DesiredInstanceCount", "DesiredWeight", "DataCaptureConfig")
                     )
                 },
@@ -335,7 +337,7 @@ UPDATE_ENDPOINT = Structure(
             max=3,
         ),
         "DeploymentConfig": _DEPLOYMENT,
-        "RetainDeploymentConfig": Flag(),
+        "RetainDeploymentConfig": Boolean(),
     },
     ("EndpointName", "EndpointConfigName"),
 )
@@ -347,7 +349,7 @@ UPDATE_WEIGHTS = Structure(
                 {
                     "VariantName": NAME,
                     "DesiredWeight": Number(0),
-                    "DesiredInstanceCount": Whole(0, 10_000),
+                    "DesiredInstanceCount": Integer(0, 10_000),
                     "ServerlessUpdateConfig": Structure(
                         {
                             name: _SERVERLESS_MEMBERS[name]
@@ -370,10 +372,10 @@ ENDPOINT_NAMED = Structure({"EndpointName": NAME}, ("EndpointName",))
 
 _TOKEN = Text(max=8_192)
 LISTED_MEMBERS: dict[str, Shape] = {
-    "SortBy": Choice(("Name", "CreationTime")),
-    "SortOrder": Choice(("Ascending", "Descending")),
+    "SortBy": Enumeration(("Name", "CreationTime")),
+    "SortOrder": Enumeration(("Ascending", "Descending")),
     "NextToken": _TOKEN,
-    "MaxResults": Whole(1, 100),
+    "MaxResults": Integer(1, 100),
     "NameContains": Text("[a-zA-Z0-9-]+", max=63),
     "CreationTimeBefore": Number(),
     "CreationTimeAfter": Number(),
@@ -393,17 +395,17 @@ ENDPOINT_STATUSES = (
 ENDPOINTS_LISTED = Structure(
     LISTED_MEMBERS
     | {
-        "SortBy": Choice(("Name", "CreationTime", "Status")),
+        "SortBy": Enumeration(("Name", "CreationTime", "Status")),
         "LastModifiedTimeBefore": Number(),
         "LastModifiedTimeAfter": Number(),
-        "StatusEquals": Choice(ENDPOINT_STATUSES),
+        "StatusEquals": Enumeration(ENDPOINT_STATUSES),
     }
 )
 
 _ARN = Text(r"arn:aws[a-z-]*:sagemaker:[a-z0-9-]*:[0-9]{12}:.+", max=256)
 ADD_TAGS = Structure({"ResourceArn": _ARN, "Tags": TAGS}, ("ResourceArn", "Tags"))
 LIST_TAGS = Structure(
-    {"ResourceArn": _ARN, "NextToken": _TOKEN, "MaxResults": Whole(50)}, ("ResourceArn",)
+    {"ResourceArn": _ARN, "NextToken": _TOKEN, "MaxResults": Integer(50)}, ("ResourceArn",)
 )
 DELETE_TAGS = Structure(
     {"ResourceArn": _ARN, "TagKeys": Sequence(_TAG_KEY, min=1, max=TAGS_MAX)},

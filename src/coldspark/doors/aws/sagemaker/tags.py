@@ -7,10 +7,10 @@ from coldspark.doors.aws.sagemaker import gpus
 from coldspark.doors.aws.sagemaker.arns import Resource, parse_arn
 from coldspark.doors.aws.sagemaker.errors import not_found
 from coldspark.doors.aws.sagemaker.records import Tag, TagList, read
-from coldspark.doors.aws.sagemaker.request import DOOR, Body, Call
+from coldspark.doors.aws.sagemaker.request import DOOR, Body, SageMakerRequest
 from coldspark.doors.aws.sagemaker.shapes import TAGS_MAX
 from coldspark.errors import NotFound
-from coldspark.platform.ports import Documents
+from coldspark.platform.ports import DocumentStore
 from coldspark.spec.types import EndpointName
 
 KIND = "tags"
@@ -23,28 +23,28 @@ _WORDS = {
 }
 
 
-async def tags_of(documents: Documents, resource: Resource) -> dict[str, str]:
+async def tags_of(documents: DocumentStore, resource: Resource) -> dict[str, str]:
     """Return a resource's tags in the order in which they were given."""
     document = await documents.get(DOOR, KIND, _name(resource))
     return {} if document is None else _pairs(read(TagList, document.body).tags)
 
 
-async def gpu_tag(documents: Documents, resource: Resource) -> str | None:
+async def gpu_tag(documents: DocumentStore, resource: Resource) -> str | None:
     """Return the GPU that a resource's tag names, or None."""
     return (await tags_of(documents, resource)).get(gpus.TAG)
 
 
-async def put_tags(documents: Documents, resource: Resource, tags: Iterable[Tag]) -> None:
+async def put_tags(documents: DocumentStore, resource: Resource, tags: Iterable[Tag]) -> None:
     """Replace a new resource's tags; also those that an unfinished call left behind."""
     await _store(documents, resource, _pairs(tags))
 
 
-async def drop_tags(documents: Documents, resource: Resource) -> None:
+async def remove_tags(documents: DocumentStore, resource: Resource) -> None:
     """Forget a resource's tags."""
     await documents.delete(DOOR, KIND, _name(resource))
 
 
-async def add_tags(call: Call) -> Body:
+async def add_tags(call: SageMakerRequest) -> Body:
     """AddTags: a key that is there gets the new value. The answer tells those that were sent."""
     resource = await _resource(call)
     added = _pairs(read(TagList, call.body).tags)
@@ -57,7 +57,7 @@ async def add_tags(call: Call) -> Body:
     return _listed(added)
 
 
-async def list_tags(call: Call) -> Body:
+async def list_tags(call: SageMakerRequest) -> Body:
     """ListTags: pages of 50; the token is the key of the last tag shown."""
     resource = await _resource(call)
     tags = await tags_of(call.documents, resource)
@@ -75,7 +75,7 @@ async def list_tags(call: Call) -> Body:
     return answer
 
 
-async def delete_tags(call: Call) -> Body:
+async def delete_tags(call: SageMakerRequest) -> Body:
     """DeleteTags: keys that are not there are no error."""
     resource = await _resource(call)
     tags = await tags_of(call.documents, resource)
@@ -87,7 +87,7 @@ async def delete_tags(call: Call) -> Body:
     return {}
 
 
-async def _resource(call: Call) -> Resource:
+async def _resource(call: SageMakerRequest) -> Resource:
     """Return what the ARN points at, which must exist."""
     text = call.name("ResourceArn")
     resource = parse_arn(text)
@@ -101,7 +101,7 @@ async def _resource(call: Call) -> Resource:
     return resource
 
 
-async def _exists(call: Call, resource: Resource) -> bool:
+async def _exists(call: SageMakerRequest, resource: Resource) -> bool:
     if resource.noun == "inference-component":
         return any(
             view.definition.has_components
@@ -117,9 +117,9 @@ async def _exists(call: Call, resource: Resource) -> bool:
     return True
 
 
-async def _store(documents: Documents, resource: Resource, tags: dict[str, str]) -> None:
+async def _store(documents: DocumentStore, resource: Resource, tags: dict[str, str]) -> None:
     if not tags:
-        await drop_tags(documents, resource)
+        await remove_tags(documents, resource)
         return
     await documents.put(DOOR, KIND, _name(resource), _listed(tags))
 

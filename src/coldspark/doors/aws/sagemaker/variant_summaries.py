@@ -1,33 +1,33 @@
 """One variant as DescribeEndpoint shows it."""
 
-from coldspark.doors.aws.sagemaker.annotations import EndpointNote, VariantNote
+from coldspark.doors.aws.sagemaker.annotations import EndpointAnnotations, VariantAnnotations
 from coldspark.doors.aws.sagemaker.images import COMMAND_IMAGE, HANDLER_IMAGE
 from coldspark.doors.aws.sagemaker.records import ManagedScaling, ServerlessConfig
 from coldspark.doors.aws.sagemaker.request import Body, seconds
 from coldspark.doors.aws.sagemaker.variants import is_managed
-from coldspark.fleet.deployment import ShiftPhase
-from coldspark.platform.ports import ShiftView, VariantView
+from coldspark.fleet.deployment import DeploymentPhase
+from coldspark.platform.ports import DeploymentView, VariantView
 from coldspark.spec.types import GIB, EndpointStatus
 
 _MESSAGE_CHARS_MAX = 1_024
 _WITHOUT_ROOM = "placing"
 """The state of a replica that waits for its share of the machine."""
 _PHASES = {
-    ShiftPhase.STARTING: "Creating",
-    ShiftPhase.REPLACING: "Updating",
-    ShiftPhase.SHIFTING: "ActivatingTraffic",
-    ShiftPhase.BAKING: "Baking",
-    ShiftPhase.REVERTING: "Updating",
-    ShiftPhase.DONE: "Updating",
-    ShiftPhase.REVERTED: "Updating",
+    DeploymentPhase.STARTING: "Creating",
+    DeploymentPhase.REPLACING: "Updating",
+    DeploymentPhase.SHIFTING: "ActivatingTraffic",
+    DeploymentPhase.BAKING: "Baking",
+    DeploymentPhase.REVERTING: "Updating",
+    DeploymentPhase.DONE: "Updating",
+    DeploymentPhase.REVERTED: "Updating",
 }
 
 
 def variant_summary(
     view: VariantView,
-    note: EndpointNote | None,
+    note: EndpointAnnotations | None,
     since_s: float,
-    shift: ShiftView | None = None,
+    shift: DeploymentView | None = None,
 ) -> Body:
     """Return a ProductionVariantSummary; ``since_s`` is when the variant became what it is.
 
@@ -53,7 +53,7 @@ def variant_summary(
     return summary
 
 
-def pool_summary(name: str, own: VariantNote) -> Body:
+def pool_summary(name: str, own: VariantAnnotations) -> Body:
     """Return the summary of a variant whose instances components share.
 
     Its instances are a bound of what components may ask for, so they are there at once.
@@ -72,7 +72,7 @@ def pool_summary(name: str, own: VariantNote) -> Body:
     return summary
 
 
-def _bounds(view: VariantView, own: VariantNote | None) -> Body:
+def _bounds(view: VariantView, own: VariantAnnotations | None) -> Body:
     """Return the concurrency of a serverless variant, or else the count of instances."""
     if own is not None and own.serverless is not None:
         config = _serverless(own.serverless, view)
@@ -122,28 +122,28 @@ def resolved_image(image: str, view: VariantView, since_s: float) -> Body:
     }
 
 
-def _shifting(shift: ShiftView) -> Body:
+def _shifting(shift: DeploymentView) -> Body:
     """Say where a change is, in AWS's word and a sentence."""
     return {
         "Status": _PHASES[shift.phase],
-        "StatusMessage": shift_sentence(shift)[:_MESSAGE_CHARS_MAX],
+        "StatusMessage": deployment_message(shift)[:_MESSAGE_CHARS_MAX],
         "StartTime": seconds(shift.since_ms),
     }
 
 
-def shift_sentence(shift: ShiftView) -> str:
+def deployment_message(shift: DeploymentView) -> str:
     """Say where a change is."""
     match shift.phase:
-        case ShiftPhase.STARTING:
+        case DeploymentPhase.STARTING:
             return "the new replicas start; the old ones serve all requests"
-        case ShiftPhase.REPLACING:
+        case DeploymentPhase.REPLACING:
             return f"replaced in place, requests wait meanwhile: {shift.reason}"
-        case ShiftPhase.SHIFTING:
+        case DeploymentPhase.SHIFTING:
             step = f"step {shift.step} of {shift.steps}"
             return f"{step}: the new replicas get {shift.share:.0%} of the requests"
-        case ShiftPhase.BAKING if shift.is_in_place:
+        case DeploymentPhase.BAKING if shift.is_in_place:
             return f"watched before it is done; replaced in place: {shift.reason}"
-        case ShiftPhase.BAKING:
+        case DeploymentPhase.BAKING:
             return "the new replicas get all requests; the old ones are kept for a while"
         case _:
             return f"taken back: {shift.reason}"

@@ -6,16 +6,20 @@ import msgspec
 
 from coldspark.config import AwsLimits
 from coldspark.doors.aws.protocol.errors import invalid
-from coldspark.doors.aws.sagemaker.annotations import EndpointNote, VariantNote, with_note
+from coldspark.doors.aws.sagemaker.annotations import (
+    EndpointAnnotations,
+    VariantAnnotations,
+    with_annotations,
+)
 from coldspark.doors.aws.sagemaker.endpoints import NOUN, changeable
 from coldspark.doors.aws.sagemaker.records import DesiredVariant, DesiredVariants, read
-from coldspark.doors.aws.sagemaker.request import Body, Call
+from coldspark.doors.aws.sagemaker.request import Body, SageMakerRequest
 from coldspark.doors.aws.sagemaker.variants import check_serverless, is_managed, serverless_bounds
 from coldspark.platform.ports import EndpointView
 from coldspark.spec.types import VariantDefinition
 
 
-async def update(call: Call) -> Body:
+async def update(call: SageMakerRequest) -> Body:
     """Change the variants that are named; the others stay. All of it happens, or nothing."""
     wanted = read(DesiredVariants, call.body)
     view, note = changeable(call, wanted.endpoint_name)
@@ -41,11 +45,13 @@ async def update(call: Call) -> Body:
     if not any(variant.weight > 0 for variant in variants):
         invalid("At least one variant must keep a weight over 0.", field="DesiredWeight")
     note = msgspec.structs.replace(note, variants=notes)
-    await call.platform.deploy(with_note(view.definition, tuple(variants), note))
+    await call.platform.deploy(with_annotations(view.definition, tuple(variants), note))
     return {"EndpointArn": call.arn(NOUN, wanted.endpoint_name)}
 
 
-def _by_name(wanted: tuple[DesiredVariant, ...], note: EndpointNote) -> dict[str, DesiredVariant]:
+def _by_name(
+    wanted: tuple[DesiredVariant, ...], note: EndpointAnnotations
+) -> dict[str, DesiredVariant]:
     desired: dict[str, DesiredVariant] = {}
     for change in wanted:
         if change.variant_name in desired:
@@ -60,7 +66,9 @@ def _by_name(wanted: tuple[DesiredVariant, ...], note: EndpointNote) -> dict[str
     return desired
 
 
-def _changed_note(change: DesiredVariant, note: VariantNote, limits: AwsLimits) -> VariantNote:
+def _changed_note(
+    change: DesiredVariant, note: VariantAnnotations, limits: AwsLimits
+) -> VariantAnnotations:
     """Return the variant's bounds after the change. Raises a ValidationException."""
     name = change.variant_name
     update = change.serverless_update_config
@@ -77,7 +85,7 @@ def _changed_note(change: DesiredVariant, note: VariantNote, limits: AwsLimits) 
     return note
 
 
-def _check_count(name: str, count: int, note: VariantNote) -> None:
+def _check_count(name: str, count: int, note: VariantAnnotations) -> None:
     if note.serverless is not None:
         invalid(f"Variant '{name}' is serverless: use ServerlessUpdateConfig.")
     if is_managed(note.scaling):
@@ -111,7 +119,7 @@ def _refuse_without_effect(
 
 
 def _changed(
-    variant: VariantDefinition, change: DesiredVariant, note: VariantNote
+    variant: VariantDefinition, change: DesiredVariant, note: VariantAnnotations
 ) -> VariantDefinition:
     """Return the variant with its new weight and bounds.
 

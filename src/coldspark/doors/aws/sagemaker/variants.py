@@ -12,10 +12,15 @@ from collections.abc import Mapping
 from coldspark.config import NO_LIMITS, AwsLimits
 from coldspark.doors.aws.protocol.errors import invalid
 from coldspark.doors.aws.sagemaker import gpus
-from coldspark.doors.aws.sagemaker.asynchronous.jobs import knobs_for_jobs
-from coldspark.doors.aws.sagemaker.images import Images
+from coldspark.doors.aws.sagemaker.asynchronous.jobs import settings_for_jobs
+from coldspark.doors.aws.sagemaker.images import ImageCatalogue
 from coldspark.doors.aws.sagemaker.model_data import model_url, multi_model
-from coldspark.doors.aws.sagemaker.model_env import Knobs, code_url, passed_on, read_knobs
+from coldspark.doors.aws.sagemaker.model_env import (
+    ModelEnvSettings,
+    code_url,
+    read_model_env,
+    replica_environment,
+)
 from coldspark.doors.aws.sagemaker.records import (
     AsyncConfig,
     Container,
@@ -29,8 +34,8 @@ from coldspark.spec.types import (
     GIB,
     MIB,
     Command,
-    GpuAsk,
-    Handler,
+    GpuRequest,
+    HandlerProgram,
     Limits,
     Resources,
     Revision,
@@ -60,13 +65,13 @@ def variant_definition(
     limits: AwsLimits = NO_LIMITS,
     asynchronous: AsyncConfig | None = None,
     *,
-    images: Images | None = None,
+    images: ImageCatalogue | None = None,
 ) -> VariantDefinition:
     """Return the variant as the platform runs it. Raises a ValidationException."""
     _check_kind(variant, limits)
-    knobs = read_knobs(container.environment)
+    knobs = read_model_env(container.environment)
     if asynchronous is not None:
-        knobs = knobs_for_jobs(knobs, asynchronous)
+        knobs = settings_for_jobs(knobs, asynchronous)
     asks = gpus.choose(_selectors(variant, knobs, gpu_tags, catalogue))
     try:
         resources = _resources(variant, asks, knobs, catalogue)
@@ -77,7 +82,7 @@ def variant_definition(
         variant,
         container,
         knobs,
-        images or Images(),
+        images or ImageCatalogue(),
         limits,
         resources,
         scale,
@@ -93,8 +98,8 @@ def variant_definition(
 def spec_of(
     variant: ProductionVariant,
     container: Container,
-    knobs: Knobs,
-    images: Images,
+    knobs: ModelEnvSettings,
+    images: ImageCatalogue,
     limits: AwsLimits,
     resources: Resources,
     scale: ScalePolicy,
@@ -106,16 +111,16 @@ def spec_of(
     code = code_url(container.environment)
     many = multi_model(container)
     model = None if many is not None else model_url(container)
-    if model is None and code is None and many is None and isinstance(runtime, Handler):
+    if model is None and code is None and many is None and isinstance(runtime, HandlerProgram):
         invalid(f"Model '{variant.model_name}' needs ModelDataUrl: its handler lies in there.")
     try:
         return Spec(
-            handler=runtime if isinstance(runtime, Handler) else None,
+            handler=runtime if isinstance(runtime, HandlerProgram) else None,
             command=runtime if isinstance(runtime, Command) else None,
             code=code,
             model=model,
             multi_model=many,
-            environment=passed_on(container.environment),
+            environment=replica_environment(container.environment),
             resources=resources,
             scale=scale,
             limits=_limits(variant, knobs, limits, is_async=is_async),
@@ -130,7 +135,7 @@ def revision(spec: Spec) -> Revision:
 
 
 def _selectors(
-    variant: ProductionVariant, knobs: Knobs, gpu_tags: Tags, catalogue: Catalogue
+    variant: ProductionVariant, knobs: ModelEnvSettings, gpu_tags: Tags, catalogue: Catalogue
 ) -> list[gpus.Selector]:
     """Return every place that names a GPU, by precedence."""
     found: list[gpus.Selector] = []
@@ -195,7 +200,7 @@ def _check_memory(memory_mb: int, most_mb: int | None) -> None:
     )
 
 
-def scale_policy(variant: ProductionVariant, knobs: Knobs) -> ScalePolicy:
+def scale_policy(variant: ProductionVariant, knobs: ModelEnvSettings) -> ScalePolicy:
     """Return between how many replicas the variant moves. Raises ValueError."""
     if variant.serverless_config is not None:
         concurrency = slots_of(knobs.concurrency, knobs.batch_size_max or 1)
@@ -205,7 +210,7 @@ def scale_policy(variant: ProductionVariant, knobs: Knobs) -> ScalePolicy:
     return scale_within(least, most, knobs)
 
 
-def scale_within(least: int, most: int, knobs: Knobs) -> ScalePolicy:
+def scale_within(least: int, most: int, knobs: ModelEnvSettings) -> ScalePolicy:
     """Return the policy of so many replicas. Raises ValueError."""
     batch_size_max = knobs.batch_size_max or 1
     return ScalePolicy(
@@ -248,7 +253,10 @@ def instance_bounds(variant: ProductionVariant) -> tuple[int, int]:
 
 
 def _resources(
-    variant: ProductionVariant, asks: tuple[GpuAsk, ...], knobs: Knobs, catalogue: Catalogue
+    variant: ProductionVariant,
+    asks: tuple[GpuRequest, ...],
+    knobs: ModelEnvSettings,
+    catalogue: Catalogue,
 ) -> Resources:
     """Return what one replica holds: as its instance type has, or as its GPU type suggests."""
     memory_bytes, vcpus = host_share(variant.instance_type, asks, catalogue)
@@ -260,7 +268,7 @@ def _resources(
 
 
 def host_share(
-    instance_type: str | None, asks: tuple[GpuAsk, ...], catalogue: Catalogue
+    instance_type: str | None, asks: tuple[GpuRequest, ...], catalogue: Catalogue
 ) -> tuple[int, float]:
     """Return the host memory and the vCPUs that go with an instance type or with GPUs."""
     instance = catalogue.instance(instance_type or "")
@@ -288,7 +296,7 @@ def _bounded(name: str, asked: float | None, default: float, most: float | None)
 
 
 def _limits(
-    variant: ProductionVariant, knobs: Knobs, limits: AwsLimits, *, is_async: bool
+    variant: ProductionVariant, knobs: ModelEnvSettings, limits: AwsLimits, *, is_async: bool
 ) -> Limits:
     default = Limits()
     body_bytes, timeout_s = default.body_bytes_max, limits.request_timeout_s

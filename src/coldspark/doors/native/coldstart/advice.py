@@ -7,8 +7,8 @@ stages that were measured here; a rule whose gain nothing measured says nothing.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from coldspark.doors.native.coldstart.facts import Facts, Wake, median
-from coldspark.node.warmth import Rung
+from coldspark.doors.native.coldstart.facts import ColdstartFacts, Wake, median
+from coldspark.node.warmth import WakeLevel
 from coldspark.spec.units import format_duration, format_size
 
 _MARKED_US = 100_000
@@ -23,12 +23,12 @@ _WARM_MIN = 5
 _SOON = 4
 """How many idle timeouts after the last request a wake counts as avoidable."""
 _SOON_MIN = 3
-_FORKED = (Rung.TEMPLATED, Rung.STANDBY)
+_FORKED = (WakeLevel.TEMPLATED, WakeLevel.STANDBY)
 _AFTER_FORK = "its model is loaded after the fork: "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Advice:
+class ColdstartAdvice:
     """One thing that would make wakes faster."""
 
     rule: str
@@ -40,10 +40,10 @@ class Advice:
     """How many of the wakes it concerns."""
 
 
-Rule = Callable[[Facts], Advice | None]
+Rule = Callable[[ColdstartFacts], ColdstartAdvice | None]
 
 
-def advise(facts: Facts) -> list[Advice]:
+def advise(facts: ColdstartFacts) -> list[ColdstartAdvice]:
     """Return what holds, the largest gain over all wakes first; nothing without a wake."""
     if not facts.wakes:
         return []
@@ -51,7 +51,7 @@ def advise(facts: Facts) -> list[Advice]:
     return sorted(found, key=lambda advice: advice.gain_us * advice.wakes, reverse=True)
 
 
-def environment_built_in_wake(facts: Facts) -> Advice | None:
+def environment_built_in_wake(facts: ColdstartFacts) -> ColdstartAdvice | None:
     """The first caller waited for packages to be installed."""
     wakes = [wake for wake in facts.wakes if wake.start and wake.start.is_environment_built]
     return _of_stage(
@@ -63,7 +63,7 @@ def environment_built_in_wake(facts: Facts) -> Advice | None:
     )
 
 
-def model_fetched_in_wake(facts: Facts) -> Advice | None:
+def model_fetched_in_wake(facts: ColdstartFacts) -> ColdstartAdvice | None:
     """The model was brought to this machine while a caller waited."""
     model = facts.spec.model
     if model is None or model.startswith("artifact:"):
@@ -78,7 +78,7 @@ def model_fetched_in_wake(facts: Facts) -> Advice | None:
     return _of_stage("model_fetched_in_wake", wakes, "fetched", finding, cure)
 
 
-def waited_for_room(facts: Facts) -> Advice | None:
+def waited_for_capacity(facts: ColdstartFacts) -> ColdstartAdvice | None:
     """Something else held what the replica needed."""
     return _of_stage(
         "waited_for_room",
@@ -90,7 +90,7 @@ def waited_for_room(facts: Facts) -> Advice | None:
     )
 
 
-def imports_afresh(facts: Facts) -> Advice | None:
+def imports_afresh(facts: ColdstartFacts) -> ColdstartAdvice | None:
     """The program cannot be forked, so every replica imports it again."""
     template = facts.template
     if template is None or not template.is_settled or template.is_fork_safe:
@@ -102,7 +102,7 @@ def imports_afresh(facts: Facts) -> Advice | None:
     gain_us = min(template.import_us, median(wake.stage_us("loaded") for wake in facts.starts))
     if gain_us < _SMALL_US:
         return None
-    return Advice(
+    return ColdstartAdvice(
         rule="imports_afresh",
         finding=f"each replica imports afresh ({_time(template.import_us)}): {template.reason}",
         cure=_cure_of_import(template.reason),
@@ -111,20 +111,20 @@ def imports_afresh(facts: Facts) -> Advice | None:
     )
 
 
-def model_after_fork(facts: Facts) -> Advice | None:
+def model_after_fork(facts: ColdstartFacts) -> ColdstartAdvice | None:
     """The imports are shared, but each replica loads the model for itself."""
     template = facts.template
     if template is None or not template.is_fork_safe or template.has_model:
         return None
     reason = template.reason
-    loads_us = [wake.stage_us("loaded") for wake in facts.from_rungs(*_FORKED)]
+    loads_us = [wake.stage_us("loaded") for wake in facts.wakes_from(*_FORKED)]
     if reason is None or not loads_us or median(loads_us) < _SMALL_US:
         return None
     reason = reason.removeprefix(_AFTER_FORK)
     cure = _cure_of_load(reason)
     if not template.has_setup and "setup" not in reason:
         cure += "; or split it with setup_fn, whose part is done before the fork"
-    return Advice(
+    return ColdstartAdvice(
         rule="model_after_fork",
         finding=f"each replica loads the model for itself ({_time(median(loads_us))}): {reason}",
         cure=cure,
@@ -133,17 +133,17 @@ def model_after_fork(facts: Facts) -> Advice | None:
     )
 
 
-def gpu_model_after_fork(facts: Facts) -> Advice | None:
+def gpu_model_after_fork(facts: ColdstartFacts) -> ColdstartAdvice | None:
     """On a GPU the model is loaded after the fork; what needs no device can come before it."""
     template = facts.template
     if not facts.spec.resources.gpus or template is None or not template.is_fork_safe:
         return None
     if template.has_model or template.has_setup or template.reason is not None:
         return None
-    loads_us = [wake.stage_us("loaded") for wake in facts.from_rungs(*_FORKED)]
+    loads_us = [wake.stage_us("loaded") for wake in facts.wakes_from(*_FORKED)]
     if not loads_us or median(loads_us) < _MARKED_US:
         return None
-    return Advice(
+    return ColdstartAdvice(
         rule="gpu_model_after_fork",
         finding=f"the model is loaded after the fork ({_time(median(loads_us))}), as a GPU needs",
         cure="split it with setup_fn(model_dir): do what needs no device there (tokenizer,"
@@ -153,18 +153,18 @@ def gpu_model_after_fork(facts: Facts) -> Advice | None:
     )
 
 
-def template_dropped(facts: Facts) -> Advice | None:
+def template_dropped(facts: ColdstartFacts) -> ColdstartAdvice | None:
     """The endpoint is called so rarely that its template is gone each time."""
     template = facts.template
     if template is None or not template.is_fork_safe or template.import_us is None:
         return None
     kept_s = (facts.spec.scale.idle_timeout_s or 0.0) + facts.pool.idle_timeout_s
-    gaps = [wake.gap_ms for wake in facts.from_rungs(Rung.CACHED) if wake.gap_ms is not None]
+    gaps = [wake.gap_ms for wake in facts.wakes_from(WakeLevel.CACHED) if wake.gap_ms is not None]
     wakes = len([gap_ms for gap_ms in gaps if gap_ms >= kept_s * 1000])
     gain_us = template.import_us + (template.load_us or 0)
     if not wakes or gain_us < _MARKED_US:
         return None
-    return Advice(
+    return ColdstartAdvice(
         rule="template_dropped",
         finding=f"imports and model take {_time(gain_us)}, and the template is dropped after"
         f" {facts.pool.idle_timeout_s:g} s without a replica",
@@ -175,16 +175,16 @@ def template_dropped(facts: Facts) -> Advice | None:
     )
 
 
-def model_made_private(facts: Facts) -> Advice | None:
+def model_made_private(facts: ColdstartFacts) -> ColdstartAdvice | None:
     """Weights that are converted or read, not mapped, are copied at each fork."""
     template, model_bytes = facts.template, facts.stock.model_bytes or 0
     if template is None or not template.has_model or model_bytes < _MODEL_BYTES_MIN:
         return None
     private_bytes = template.load_private_bytes or 0
-    forks_us = [wake.stage_us("booted") for wake in facts.from_rungs(Rung.TEMPLATED)]
+    forks_us = [wake.stage_us("booted") for wake in facts.wakes_from(WakeLevel.TEMPLATED)]
     if private_bytes < model_bytes / 2 or not forks_us:
         return None
-    return Advice(
+    return ColdstartAdvice(
         rule="model_made_private",
         finding=f"loading {format_size(model_bytes)} of model made {format_size(private_bytes)}"
         " of private memory: the weights are converted or copied while loading",
@@ -195,7 +195,7 @@ def model_made_private(facts: Facts) -> Advice | None:
     )
 
 
-def first_call_is_slow(facts: Facts) -> Advice | None:
+def first_call_is_slow(facts: ColdstartFacts) -> ColdstartAdvice | None:
     """The first call of each replica does work that the template could have done once."""
     if facts.template is None or not facts.template.has_model:
         return None
@@ -205,7 +205,7 @@ def first_call_is_slow(facts: Facts) -> Advice | None:
     warm_us = median(facts.warm_inferred_us)
     if cold_us - warm_us < _MARKED_US / 2 or cold_us < 2 * warm_us:
         return None
-    return Advice(
+    return ColdstartAdvice(
         rule="first_call_is_slow",
         finding=f"a replica's first call takes {_time(cold_us)}, later ones {_time(warm_us)}",
         cure="call the model once in model_warmup_fn: the process that stands by runs it ahead"
@@ -215,7 +215,7 @@ def first_call_is_slow(facts: Facts) -> Advice | None:
     )
 
 
-def replica_went_too_soon(facts: Facts) -> Advice | None:
+def replica_ended_too_soon(facts: ColdstartFacts) -> ColdstartAdvice | None:
     """Many wakes came shortly after the idle replica had ended."""
     if facts.spec.scale.idle_timeout_s is None:
         # It is learned from these very gaps.
@@ -227,7 +227,7 @@ def replica_went_too_soon(facts: Facts) -> Advice | None:
     if len(soon) < _SOON_MIN or len(soon) * 2 < len(gaps) or gain_us < _MARKED_US:
         return None
     longest_s = -(-max(soon) // 1000)
-    return Advice(
+    return ColdstartAdvice(
         rule="replica_went_too_soon",
         finding=f"{len(soon)} of {len(gaps)} wakes came within {format_duration(longest_s)} of the"
         f" last request; an idle replica ends after {format_duration(timeout_ms / 1000)}",
@@ -241,27 +241,27 @@ def replica_went_too_soon(facts: Facts) -> Advice | None:
 RULES: tuple[Rule, ...] = (
     environment_built_in_wake,
     model_fetched_in_wake,
-    waited_for_room,
+    waited_for_capacity,
     imports_afresh,
     model_after_fork,
     gpu_model_after_fork,
     template_dropped,
     model_made_private,
     first_call_is_slow,
-    replica_went_too_soon,
+    replica_ended_too_soon,
 )
 
 
 def _of_stage(
     rule: str, wakes: Iterable[Wake], stage: str, finding: str, cure: str
-) -> Advice | None:
+) -> ColdstartAdvice | None:
     """Advise on a stage, from the wakes in which it was long and a good part of the start."""
     marked = [wake for wake in wakes if _is_marked(wake.stage_us(stage), wake.start_us)]
     if not marked:
         return None
     stage_us = median(wake.stage_us(stage) for wake in marked)
     whole_us = median(wake.start_us for wake in marked)
-    return Advice(
+    return ColdstartAdvice(
         rule=rule,
         finding=f"{finding}: {stage} took {_time(stage_us)} of {_time(whole_us)}",
         cure=cure,
@@ -274,7 +274,7 @@ def _is_marked(stage_us: int, start_us: int) -> bool:
     return stage_us >= _MARKED_US and stage_us >= _MARKED_SHARE * start_us
 
 
-def _waited_for_model(facts: Facts, wake: Wake) -> bool:
+def _waited_for_model(facts: ColdstartFacts, wake: Wake) -> bool:
     """Return whether what was fetched can only have been the model."""
     if wake.start is not None:
         return not wake.start.is_environment_built

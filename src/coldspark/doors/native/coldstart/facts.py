@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from coldspark.billing.usage import Usage
-from coldspark.node.warmth import PoolView, Rung, StartView, Stock, TemplateView
+from coldspark.node.warmth import CachedFiles, PoolView, StartView, TemplateView, WakeLevel
 from coldspark.spec.types import ReplicaId, RevisionId, Spec
 from coldspark.spec.waterfall import Waterfall
 
@@ -29,7 +29,7 @@ class Wake:
     """How long the variant had been without a request; None for the first one known."""
 
     @property
-    def rung(self) -> Rung | None:
+    def level(self) -> WakeLevel | None:
         """Return where it started from."""
         return None if self.start is None else self.start.rung
 
@@ -45,7 +45,7 @@ class Wake:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class ColdstartFacts:
     """All that advice is taken from."""
 
     spec: Spec
@@ -55,21 +55,21 @@ class Facts:
     """The handler's time in requests that waited for no start."""
     template: TemplateView | None = None
     """The one that is held, or else the last that a wake used."""
-    stock: Stock
+    stock: CachedFiles
     pool: PoolView
 
-    def from_rungs(self, *rungs: Rung) -> tuple[Wake, ...]:
+    def wakes_from(self, *rungs: WakeLevel) -> tuple[Wake, ...]:
         """Return the wakes that began on one of these rungs."""
-        return tuple(wake for wake in self.wakes if wake.rung in rungs)
+        return tuple(wake for wake in self.wakes if wake.level in rungs)
 
     @property
     def starts(self) -> tuple[Wake, ...]:
         """Return the wakes that started a process: not those that thawed one."""
-        return tuple(wake for wake in self.wakes if wake.rung is not Rung.PARKED)
+        return tuple(wake for wake in self.wakes if wake.level is not WakeLevel.PARKED)
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class WakeCounts:
     """Wakes of one revision, and what else the lines say."""
 
     wakes: tuple[Wake, ...]
@@ -81,7 +81,9 @@ class Counted:
     warm_inferred_us: tuple[int, ...]
 
 
-def with_starts(counted: Counted, start_of: Callable[[ReplicaId], StartView | None]) -> Counted:
+def with_starts(
+    counted: WakeCounts, start_of: Callable[[ReplicaId], StartView | None]
+) -> WakeCounts:
     """Say of each wake what it started from, as far as that is known."""
     wakes = (
         replace(wake, start=_from_where(wake, start_of(wake.replica))) for wake in counted.wakes
@@ -95,16 +97,16 @@ def _from_where(wake: Wake, start: StartView | None) -> StartView | None:
         return None
     if not any(wake.began_ms <= at_ms <= wake.ended_ms for at_ms in start.unparked_ms):
         return start
-    return replace(start, rung=Rung.PARKED, resolve_us=None, is_environment_built=False)
+    return replace(start, rung=WakeLevel.PARKED, resolve_us=None, is_environment_built=False)
 
 
-def count(lines: Sequence[Usage], revision: RevisionId) -> Counted:
+def count(lines: Sequence[Usage], revision: RevisionId) -> WakeCounts:
     """Find the wakes among a variant's lines, newest first."""
     cold = [line for line in lines if line.is_cold]
     served = [line for line in cold if line.error is None and line.replica is not None]
     mine = [line for line in served if line.revision == revision]
     gaps_ms = _gaps_ms(lines)
-    return Counted(
+    return WakeCounts(
         wakes=tuple(_wake(waited, gaps_ms) for waited in _by_wake(mine)),
         cold_requests=len([line for line in cold if line.revision == revision]),
         failed=len([line for line in cold if line.error is not None]),

@@ -12,8 +12,8 @@ from coldspark.doors.native import ledger_pages
 from coldspark.doors.native.coldstart.advice import advise
 from coldspark.doors.native.coldstart.facts import (
     START_STAGES,
-    Counted,
-    Facts,
+    ColdstartFacts,
+    WakeCounts,
     count,
     percentile,
     with_starts,
@@ -29,32 +29,32 @@ from coldspark.doors.native.coldstart.shapes import (
     WarmthBody,
 )
 from coldspark.doors.native.ports import WarmthReader
-from coldspark.doors.native.request import Ask, answer
-from coldspark.http.auth.scopes import Action
-from coldspark.node.warmth import Rung, TemplateView
+from coldspark.doors.native.request import NativeRequest, json_response
+from coldspark.http.auth.scopes import KeyAction
+from coldspark.node.warmth import TemplateView, WakeLevel
 from coldspark.platform.ports import ReplicaView, VariantView
 
 _DAYS, _DAYS_MAX = 7, 366
 _DAY_MS = 86_400_000
 _TIMEOUT_S = 30.0
-_LADDER = tuple(Rung)
+_LADDER = tuple(WakeLevel)
 
 
-async def get_coldstart(ask: Ask) -> Response:
+async def get_coldstart(ask: NativeRequest) -> Response:
     """Return how an endpoint's wakes went, and what would make them faster."""
-    ask.allow(Action.DEPLOY, ask.endpoint)
+    ask.allow(KeyAction.DEPLOY, ask.endpoint)
     days = ask.number("days", _DAYS, _DAYS_MAX, low=1)
-    view = ask.house.platform.endpoint(ask.endpoint)
+    view = ask.app_state.platform.endpoint(ask.endpoint)
     since_ms = clock.wall_ms() - days * _DAY_MS
     async with asyncio.timeout(_TIMEOUT_S):
-        stretch = await ledger_pages.read(
-            ask.house.services.usages, ask.endpoint, since_ms=since_ms
+        stretch = await ledger_pages.read_page(
+            ask.app_state.services.usages, ask.endpoint, since_ms=since_ms
         )
         variants = [
-            await _report(variant, stretch.lines, ask.house.services.warmth)
+            await _report(variant, stretch.lines, ask.app_state.services.warmth)
             for variant in view.variants
         ]
-    return answer(
+    return json_response(
         ColdstartBody(
             endpoint=view.name,
             days=days,
@@ -78,14 +78,16 @@ def warmth_body(variant: VariantView, reader: WarmthReader) -> WarmthBody:
             idle_s=None if held.template is None else held.template.idle_s,
             template=template,
         )
-    why = "parked: the next request thaws it" if replica.state == Rung.PARKED else None
+    why = "parked: the next request thaws it" if replica.state == WakeLevel.PARKED else None
     return WarmthBody(rung=replica.state, why=why, idle_s=replica.idle_s, template=template)
 
 
 def _warmest(replicas: tuple[ReplicaView, ...]) -> ReplicaView | None:
     """Return the replica that is highest on the ladder, if one is on it."""
-    warm = [one for one in replicas if one.state in (Rung.PARKED, Rung.READY, Rung.BUSY)]
-    return max(warm, key=lambda one: _LADDER.index(Rung(one.state)), default=None)
+    warm = [
+        one for one in replicas if one.state in (WakeLevel.PARKED, WakeLevel.READY, WakeLevel.BUSY)
+    ]
+    return max(warm, key=lambda one: _LADDER.index(WakeLevel(one.state)), default=None)
 
 
 async def _report(
@@ -95,8 +97,8 @@ async def _report(
     # Requests are served meanwhile, and 50,000 lines take 50 ms to count.
     found = await asyncio.to_thread(count, mine, variant.revision.id)
     counted = with_starts(found, reader.start_of)
-    stock = await reader.stock(variant.revision)
-    facts = Facts(
+    stock = await reader.cached_files(variant.revision)
+    facts = ColdstartFacts(
         spec=variant.revision.spec,
         wakes=counted.wakes,
         warm_inferred_us=counted.warm_inferred_us,
@@ -121,7 +123,7 @@ async def _report(
 
 
 def _template_of(
-    variant: VariantView, counted: Counted, reader: WarmthReader
+    variant: VariantView, counted: WakeCounts, reader: WarmthReader
 ) -> TemplateView | None:
     """Return the template that is held, or else the last one known; a command has none."""
     if variant.revision.spec.handler is None:
@@ -131,10 +133,10 @@ def _template_of(
     return held or next((one.template for one in starts if one and one.template), None)
 
 
-def _rungs(counted: Counted) -> list[RungBody]:
+def _rungs(counted: WakeCounts) -> list[RungBody]:
     found = []
     for rung in (*_LADDER, None):
-        starts_us = [wake.start_us for wake in counted.wakes if wake.rung == rung]
+        starts_us = [wake.start_us for wake in counted.wakes if wake.level == rung]
         if starts_us:
             found.append(
                 RungBody(
@@ -147,7 +149,7 @@ def _rungs(counted: Counted) -> list[RungBody]:
     return found
 
 
-def _stages(counted: Counted) -> list[StageBody]:
+def _stages(counted: WakeCounts) -> list[StageBody]:
     if not counted.wakes:
         return []
     by_stage = {

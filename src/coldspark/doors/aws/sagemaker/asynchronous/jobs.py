@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from coldspark.doors.aws.protocol.errors import invalid
-from coldspark.doors.aws.sagemaker.model_env import Knobs
+from coldspark.doors.aws.sagemaker.model_env import ModelEnvSettings
 from coldspark.doors.aws.sagemaker.records import AsyncConfig
 from coldspark.errors import InvalidRequest
-from coldspark.jobs.ports import Announcer, JobsAtWork
+from coldspark.jobs.ports import JobsAtWork, WebhookOutbox
 from coldspark.jobs.webhook_client import AddressPolicy, check_url
 
 REQUEST_TIMEOUT_S = 3_600.0
@@ -23,7 +23,7 @@ class AsyncJobs:
     """What runs the jobs, and who may be told of them."""
 
     runner: JobsAtWork
-    notifier: Announcer
+    notifier: WebhookOutbox
     policy: AddressPolicy = field(default_factory=AddressPolicy)
     topics: Mapping[str, str] = field(default_factory=dict)
     """From the names of SNS topics to the URLs that they stand for."""
@@ -68,7 +68,7 @@ def check_async(jobs: AsyncJobs | None, config: AsyncConfig) -> None:
         jobs.url_of(topic)
 
 
-def knobs_for_jobs(knobs: Knobs, config: AsyncConfig) -> Knobs:
+def settings_for_jobs(knobs: ModelEnvSettings, config: AsyncConfig) -> ModelEnvSettings:
     """Return a variant's settings with what its asynchronous config adds."""
     most = config.client_config.max_concurrent_invocations_per_instance
     if most is not None and knobs.concurrency not in (None, most):

@@ -12,13 +12,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from coldspark.doors.aws.protocol.credential_scope import ACCOUNT, scope_of
-from coldspark.doors.aws.sagemaker.annotations import note_of
+from coldspark.doors.aws.sagemaker.annotations import annotations_of
 from coldspark.doors.aws.sagemaker.asynchronous.jobs import AsyncJobs
 from coldspark.doors.aws.sagemaker.records import AsyncConfig, read
 from coldspark.doors.aws.sagemaker.runtime.replies import Reply, error_reply
 from coldspark.errors import ColdsparkError, InvalidRequest
-from coldspark.http.auth.authentication import Gate
-from coldspark.http.auth.scopes import Action
+from coldspark.http.auth.authentication import Authentication
+from coldspark.http.auth.scopes import KeyAction
 from coldspark.jobs.messages import JobId
 from coldspark.jobs.ports import JobOrder
 from coldspark.platform.ports import EndpointView, Key, Platform
@@ -46,7 +46,7 @@ _S3_HOST = re.compile(r"(?:(?P<bucket>[^/]+)\.)?s3[.-](?:[a-z0-9-]+\.)?amazonaws
 
 
 def async_invocations(
-    platform: Platform, jobs: AsyncJobs | None, gate: Gate, ids: Iterator[RequestId]
+    platform: Platform, jobs: AsyncJobs | None, gate: Authentication, ids: Iterator[RequestId]
 ) -> Callable[[Request], Awaitable[Response]]:
     """Return the Starlette endpoint."""
 
@@ -66,7 +66,7 @@ def async_invocations(
 async def _taken(
     platform: Platform,
     jobs: AsyncJobs | None,
-    gate: Gate,
+    gate: Authentication,
     request: Request,
     name: EndpointName,
     id: JobId,
@@ -75,7 +75,7 @@ async def _taken(
     body = await _body(request)
     raw_path, query = request.scope["raw_path"].decode(), request.scope["query_string"].decode()
     key = gate.identify(request.method, raw_path, query, headers, body)
-    gate.allow(key, Action.INVOKE, name)
+    gate.allow(key, KeyAction.INVOKE, name)
     view = platform.endpoint(name)
     config = _config(view)
     if jobs is None:
@@ -106,7 +106,7 @@ def _answer(order: JobOrder, id: JobId) -> Reply:
 
 
 def _config(view: EndpointView) -> AsyncConfig:
-    note = note_of(view.definition)
+    note = annotations_of(view.definition)
     if note is None or note.asynchronous is None:
         raise InvalidRequest(
             f"Endpoint {view.name} of account {ACCOUNT} is not an asynchronous endpoint: its "

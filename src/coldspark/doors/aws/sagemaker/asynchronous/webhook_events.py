@@ -5,31 +5,31 @@ import json
 import uuid
 
 from coldspark import clock
-from coldspark.doors.aws.protocol.operations import Moment
+from coldspark.doors.aws.protocol.operations import Timestamp
 from coldspark.doors.aws.protocol.sns_envelope import envelope
-from coldspark.doors.aws.sagemaker.annotations import note_of
+from coldspark.doors.aws.sagemaker.annotations import annotations_of
 from coldspark.doors.aws.sagemaker.asynchronous.jobs import topics_of
 from coldspark.doors.aws.sagemaker.records import AsyncConfig, read
-from coldspark.doors.aws.sagemaker.request import Call
+from coldspark.doors.aws.sagemaker.request import SageMakerRequest
 from coldspark.jobs.messages import JobState
-from coldspark.jobs.ports import Ended, Notice, Words
+from coldspark.jobs.ports import EndedJob, WebhookEvent, WebhookMessage
 from coldspark.spec.types import EndpointDefinition
 
 _OWN = {"eventVersion": "1.0", "eventSource": "aws:sagemaker"}
 _REASON_CHARS_MAX = 4_096
 
 
-class AsyncDoor:
+class AsyncJobDoor:
     """Implements ``JobDoor``."""
 
-    def failure_words(self, ended: Ended) -> tuple[str, bytes]:
+    def render_failure(self, ended: EndedJob) -> tuple[str, bytes]:
         """Say what a container answered, or why nothing did."""
         result = ended.result
         lines = [result.message or "", *result.log_tail]
         media = result.content_type if result.status is not None else None
         return media or "text/plain; charset=utf-8", "\n".join(lines).encode()
 
-    def notice_words(self, ended: Ended, notice_id: str) -> Words | None:
+    def render_webhook(self, ended: EndedJob, notice_id: str) -> WebhookMessage | None:
         """Return the notification, where its topic was given."""
         order = ended.job.order
         is_good = ended.state is JobState.COMPLETED
@@ -42,17 +42,17 @@ class AsyncDoor:
         return envelope(url, topic, notice_id, ended.finished_ms, json.dumps(message))
 
 
-async def announce(call: Call, definition: EndpointDefinition) -> None:
+async def send_test_notifications(call: SageMakerRequest, definition: EndpointDefinition) -> None:
     """Send a TestNotification to the topics of an endpoint that was made or changed."""
-    note = note_of(definition)
+    note = annotations_of(definition)
     if note is None or note.asynchronous is None or call.jobs is None:
         return
     message: dict[str, object] = {**_OWN, "eventName": "TestNotification"}
     for topic in topics_of(read(AsyncConfig, note.asynchronous)):
         id, now_ms = str(uuid.uuid4()), clock.wall_ms()
         words = envelope(call.jobs.url_of(topic), topic, id, now_ms, json.dumps(message))
-        await call.jobs.notifier.announce(
-            Notice(
+        await call.jobs.notifier.publish(
+            WebhookEvent(
                 id=id,
                 endpoint=definition.name,
                 url=words.url,
@@ -64,7 +64,7 @@ async def announce(call: Call, definition: EndpointDefinition) -> None:
         )
 
 
-def _message(ended: Ended, *, is_included: bool) -> dict[str, object]:
+def _message(ended: EndedJob, *, is_included: bool) -> dict[str, object]:
     job, result = ended.job, ended.result
     is_good = ended.state is JobState.COMPLETED
     asked: dict[str, object] = {
@@ -84,8 +84,8 @@ def _message(ended: Ended, *, is_included: bool) -> dict[str, object]:
             answered["responseBody"] = {"content": text, "encoding": "BASE64"}
     message: dict[str, object] = {
         "awsRegion": job.order.details["region"],
-        "eventTime": str(Moment(ended.finished_ms)),
-        "receivedTime": str(Moment(job.accepted_ms)),
+        "eventTime": str(Timestamp(ended.finished_ms)),
+        "receivedTime": str(Timestamp(job.accepted_ms)),
         "invocationStatus": "Completed" if is_good else "Failed",
         "requestParameters": _present(asked),
         "responseParameters": _present(answered),

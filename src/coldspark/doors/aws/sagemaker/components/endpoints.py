@@ -5,7 +5,11 @@ from collections.abc import Mapping
 import msgspec
 
 from coldspark.doors.aws.protocol.errors import invalid
-from coldspark.doors.aws.sagemaker.annotations import ComponentNote, EndpointNote, note_of
+from coldspark.doors.aws.sagemaker.annotations import (
+    ComponentAnnotations,
+    EndpointAnnotations,
+    annotations_of,
+)
 from coldspark.doors.aws.sagemaker.components.records import Specification
 from coldspark.doors.aws.sagemaker.components.specs import (
     component_definition,
@@ -14,7 +18,7 @@ from coldspark.doors.aws.sagemaker.components.specs import (
 )
 from coldspark.doors.aws.sagemaker.gpus import TAG
 from coldspark.doors.aws.sagemaker.records import EndpointConfig, read
-from coldspark.doors.aws.sagemaker.request import Call
+from coldspark.doors.aws.sagemaker.request import SageMakerRequest
 from coldspark.platform.catalogue import Catalogue
 from coldspark.spec.types import EndpointDefinition, VariantDefinition
 
@@ -45,15 +49,15 @@ def check_pools(config: EndpointConfig, own_tag: str | None, catalogue: Catalogu
 
 
 def components_of(
-    call: Call,
+    call: SageMakerRequest,
     name: str,
     places: Mapping[str, str | None],
-    note: EndpointNote,
+    note: EndpointAnnotations,
     known: EndpointDefinition | None,
-) -> tuple[EndpointNote, tuple[VariantDefinition, ...]]:
+) -> tuple[EndpointAnnotations, tuple[VariantDefinition, ...]]:
     """Return an endpoint's note with its components, and these on the instances that it has now."""
     _refuse_tags(places)
-    before = None if known is None else note_of(known)
+    before = None if known is None else annotations_of(known)
     if known is None or before is None:
         return note, ()
     for component, one in before.components.items():
@@ -74,12 +78,16 @@ def components_of(
         )
         for variant in known.variants
     )
-    refuse_crowds(call, note, variants)
+    refuse_overcommitted(call, note, variants)
     return note, variants
 
 
 def variant_of(
-    call: Call, name: str, component: ComponentNote, note: EndpointNote, copies: int
+    call: SageMakerRequest,
+    name: str,
+    component: ComponentAnnotations,
+    note: EndpointAnnotations,
+    copies: int,
 ) -> VariantDefinition:
     """Return a component as it runs. Raises a ValidationException."""
     pool = pool_of(note.variants[component.variant].pool(component.variant), call.catalogue)
@@ -89,7 +97,9 @@ def variant_of(
     )
 
 
-def refuse_crowds(call: Call, note: EndpointNote, variants: tuple[VariantDefinition, ...]) -> None:
+def refuse_overcommitted(
+    call: SageMakerRequest, note: EndpointAnnotations, variants: tuple[VariantDefinition, ...]
+) -> None:
     """Refuse copies that the instances of their variant do not hold together."""
     for pool_name, pool_note in note.variants.items():
         names = {key for key, one in note.components.items() if one.variant == pool_name}

@@ -18,29 +18,29 @@ from coldspark import clock
 from coldspark.doors.aws.protocol.errors import invalid
 from coldspark.doors.aws.sagemaker import pages, tags
 from coldspark.doors.aws.sagemaker.annotations import (
-    ComponentNote,
-    EndpointNote,
-    note_of,
-    with_note,
+    ComponentAnnotations,
+    EndpointAnnotations,
+    annotations_of,
+    with_annotations,
 )
 from coldspark.doors.aws.sagemaker.arns import Resource
-from coldspark.doors.aws.sagemaker.components.endpoints import refuse_crowds, variant_of
+from coldspark.doors.aws.sagemaker.components.endpoints import refuse_overcommitted, variant_of
 from coldspark.doors.aws.sagemaker.components.records import (
     ComponentChange,
     ComponentDeployment,
     NewComponent,
     Specification,
 )
-from coldspark.doors.aws.sagemaker.deployment_configs import component_policy
+from coldspark.doors.aws.sagemaker.deployment_configs import component_deployment_policy
 from coldspark.doors.aws.sagemaker.endpoints import changeable
 from coldspark.doors.aws.sagemaker.errors import already_exists, not_found
 from coldspark.doors.aws.sagemaker.gpus import TAG
 from coldspark.doors.aws.sagemaker.models import MODELS, load
-from coldspark.doors.aws.sagemaker.records import Listing, read
-from coldspark.doors.aws.sagemaker.request import Body, Call, seconds
+from coldspark.doors.aws.sagemaker.records import ListRequest, read
+from coldspark.doors.aws.sagemaker.request import Body, SageMakerRequest, seconds
 from coldspark.doors.aws.sagemaker.variant_summaries import resolved_image
 from coldspark.errors import ColdsparkError
-from coldspark.fleet.deployment import ShiftPhase
+from coldspark.fleet.deployment import DeploymentPhase
 from coldspark.platform.ports import EndpointView, VariantView
 from coldspark.spec.types import EndpointDefinition, EndpointStatus, VariantDefinition, VariantName
 
@@ -56,16 +56,16 @@ _STATUSES = {
 }
 
 
-class Found(NamedTuple):
+class ComponentLocation(NamedTuple):
     """A component where it is."""
 
     view: EndpointView
-    note: EndpointNote
-    component: ComponentNote
+    annotations: EndpointAnnotations
+    component: ComponentAnnotations
     variant: VariantView
 
 
-async def create(call: Call) -> Body:
+async def create(call: SageMakerRequest) -> Body:
     """CreateInferenceComponent."""
     asked = read(NewComponent, call.body)
     name = asked.inference_component_name
@@ -84,7 +84,7 @@ async def create(call: Call) -> Body:
     now_ms = clock.wall_ms()
     component = await _component(
         call,
-        ComponentNote(
+        ComponentAnnotations(
             variant=_pool_name(asked.variant_name, note),
             specification=asked.specification or {},
             created_ms=now_ms,
@@ -98,12 +98,12 @@ async def create(call: Call) -> Body:
     try:
         await _deploy(call, view, note, name, component, variant)
     except ColdsparkError:
-        await tags.drop_tags(call.documents, resource)
+        await tags.remove_tags(call.documents, resource)
         raise
     return {"InferenceComponentArn": call.arn(NOUN, name)}
 
 
-async def update(call: Call) -> Body:
+async def update(call: SageMakerRequest) -> Body:
     """UpdateInferenceComponent: another specification, another count of copies, or both."""
     change = read(ComponentChange, call.body)
     found = _changeable(call, change.inference_component_name)
@@ -113,7 +113,7 @@ async def update(call: Call) -> Body:
     return await _update(call, found, change, copies)
 
 
-async def update_copies(call: Call) -> Body:
+async def update_copies(call: SageMakerRequest) -> Body:
     """UpdateInferenceComponentRuntimeConfig."""
     change = read(ComponentChange, call.body)
     found = _changeable(call, change.inference_component_name)
@@ -121,7 +121,9 @@ async def update_copies(call: Call) -> Body:
     return await _update(call, found, change, change.desired_runtime_config.copy_count)
 
 
-async def _update(call: Call, found: Found, change: ComponentChange, copies: int | None) -> Body:
+async def _update(
+    call: SageMakerRequest, found: ComponentLocation, change: ComponentChange, copies: int | None
+) -> Body:
     name, component, own = change.inference_component_name, found.component, _own(found)
     before = own.revision.spec.scale.replicas_min
     count = before if copies is None else copies
@@ -139,30 +141,32 @@ async def _update(call: Call, found: Found, change: ComponentChange, copies: int
         own_tag = await tags.gpu_tag(call.documents, Resource(NOUN, name))
         if {"ModelName", "Container"} & change.specification.keys():
             component = await _component(call, component, own_tag)
-        variant = variant_of(call, name, component, found.note, count)
+        variant = variant_of(call, name, component, found.annotations, count)
     floor = found.variant.floor
     if copies is not None and variant == own and floor.min != before:
         invalid(
             f"Component '{name}' has {before} copies of its own already; now it has {floor.min}"
             f" ({floor.reason}): change the bounds or the schedule that say so."
         )
-    await _deploy(call, found.view, found.note, name, component, variant, change.deployment_config)
+    await _deploy(
+        call, found.view, found.annotations, name, component, variant, change.deployment_config
+    )
     return {"InferenceComponentArn": call.arn(NOUN, name)}
 
 
-async def delete(call: Call) -> None:
+async def delete(call: SageMakerRequest) -> None:
     """DeleteInferenceComponent: what waits is answered, what runs may finish."""
     name = call.name("InferenceComponentName")
     found = _changeable(call, name)
     _refuse_in_progress(call, found.view)
-    components = {key: one for key, one in found.note.components.items() if key != name}
+    components = {key: one for key, one in found.annotations.components.items() if key != name}
     variants = tuple(one for one in found.view.definition.variants if one.name != name)
-    note = msgspec.structs.replace(found.note, components=components)
+    note = msgspec.structs.replace(found.annotations, components=components)
     await call.platform.deploy(_definition(found.view.definition, variants, note))
-    await tags.drop_tags(call.documents, Resource(NOUN, name))
+    await tags.remove_tags(call.documents, Resource(NOUN, name))
 
 
-async def describe(call: Call) -> Body:
+async def describe(call: SageMakerRequest) -> Body:
     """DescribeInferenceComponent."""
     name = call.name("InferenceComponentName")
     found = _find(call, name)
@@ -185,9 +189,9 @@ async def describe(call: Call) -> Body:
     return answer
 
 
-async def list_page(call: Call) -> Body:
+async def list_page(call: SageMakerRequest) -> Body:
     """ListInferenceComponents."""
-    listing = read(Listing, call.body)
+    listing = read(ListRequest, call.body)
     everything = {
         name: found
         for view in call.platform.endpoints()
@@ -196,7 +200,7 @@ async def list_page(call: Call) -> Body:
         and listing.variant_name_equals in (None, found.component.variant)
     }
     rows = [
-        pages.Row(
+        pages.ListedResource(
             name=name,
             created_ms=found.component.created_ms,
             updated_ms=found.component.updated_ms,
@@ -212,29 +216,29 @@ async def list_page(call: Call) -> Body:
 # --- where components are ---------------------------------------------------------------------
 
 
-def _components(view: EndpointView) -> dict[str, Found]:
+def _components(view: EndpointView) -> dict[str, ComponentLocation]:
     """Return an endpoint's components by name."""
     if not view.definition.has_components:
         return {}
-    note = note_of(view.definition)
+    note = annotations_of(view.definition)
     if note is None:
         return {}
     variants = {str(variant.name): variant for variant in view.variants}
     for variant in () if view.shift is None else view.shift.variants:
         variants.setdefault(str(variant.name), variant)
     return {
-        name: Found(view, note, component, variants[name])
+        name: ComponentLocation(view, note, component, variants[name])
         for name, component in note.components.items()
         if name in variants
     }
 
 
-def _find(call: Call, name: str) -> Found | None:
+def _find(call: SageMakerRequest, name: str) -> ComponentLocation | None:
     found = (_components(view).get(name) for view in call.platform.endpoints())
     return next((one for one in found if one is not None), None)
 
 
-def _changeable(call: Call, name: str) -> Found:
+def _changeable(call: SageMakerRequest, name: str) -> ComponentLocation:
     """Return a component that can be changed now. Raises a ValidationException."""
     found = _find(call, name)
     if found is None:
@@ -243,7 +247,7 @@ def _changeable(call: Call, name: str) -> Found:
     return found
 
 
-def _refuse_in_progress(call: Call, view: EndpointView) -> None:
+def _refuse_in_progress(call: SageMakerRequest, view: EndpointView) -> None:
     """Refuse a change beside one that goes by steps: it would end that at once."""
     if view.shift is not None:
         invalid(
@@ -252,12 +256,12 @@ def _refuse_in_progress(call: Call, view: EndpointView) -> None:
         )
 
 
-def _own(found: Found) -> VariantDefinition:
+def _own(found: ComponentLocation) -> VariantDefinition:
     name = found.variant.name
     return next(one for one in found.view.definition.variants if one.name == name)
 
 
-def _pool_name(asked: str | None, note: EndpointNote) -> str:
+def _pool_name(asked: str | None, note: EndpointAnnotations) -> str:
     if asked is None:
         if len(note.variants) > 1:
             invalid(
@@ -276,7 +280,9 @@ def _pool_name(asked: str | None, note: EndpointNote) -> str:
 # --- what runs --------------------------------------------------------------------------------
 
 
-async def _component(call: Call, component: ComponentNote, own_tag: str | None) -> ComponentNote:
+async def _component(
+    call: SageMakerRequest, component: ComponentAnnotations, own_tag: str | None
+) -> ComponentAnnotations:
     """Return a component with what its specification runs, as it is now."""
     specification = read(Specification, component.specification)
     if (specification.model_name is None) == (specification.container is None):
@@ -310,11 +316,11 @@ def _merged(before: Body, sent: Body) -> Body:
 
 
 async def _deploy(
-    call: Call,
+    call: SageMakerRequest,
     view: EndpointView,
-    note: EndpointNote,
+    note: EndpointAnnotations,
     name: str,
-    component: ComponentNote,
+    component: ComponentAnnotations,
     variant: VariantDefinition,
     deployment: Body | None = None,
 ) -> None:
@@ -322,27 +328,29 @@ async def _deploy(
     note = msgspec.structs.replace(note, components={**note.components, name: component})
     others = [one for one in view.definition.variants if one.name != name]
     variants = tuple(sorted([*others, variant], key=lambda one: one.name))
-    refuse_crowds(call, note, variants)
+    refuse_overcommitted(call, note, variants)
     definition = _definition(view.definition, variants, note)
     if deployment is not None:
         asked = read(ComponentDeployment, deployment)
         copies = variant.revision.spec.scale.replicas_min
-        definition = replace(definition, shift=component_policy(asked, copies, call.alarms))
+        definition = replace(
+            definition, shift=component_deployment_policy(asked, copies, call.alarms)
+        )
     await call.platform.deploy(definition)
 
 
 def _definition(
-    before: EndpointDefinition, variants: tuple[VariantDefinition, ...], note: EndpointNote
+    before: EndpointDefinition, variants: tuple[VariantDefinition, ...], note: EndpointAnnotations
 ) -> EndpointDefinition:
     """Return an endpoint with other components; a former change's policy is over with it."""
-    definition = with_note(before, variants, note)
+    definition = with_annotations(before, variants, note)
     return replace(definition, shift=None, previous=None, changed_ms=None)
 
 
 # --- what is told -----------------------------------------------------------------------------
 
 
-def _summary(call: Call, name: str, found: Found) -> Body:
+def _summary(call: SageMakerRequest, name: str, found: ComponentLocation) -> Body:
     component = found.component
     return {
         "InferenceComponentName": name,
@@ -356,7 +364,7 @@ def _summary(call: Call, name: str, found: Found) -> Body:
     }
 
 
-def _status(found: Found) -> str:
+def _status(found: ComponentLocation) -> str:
     component, variant, shift = found.component, found.variant, found.view.shift
     if shift is not None and any(_differs(found, one) for one in shift.variants):
         return "Updating"
@@ -366,10 +374,10 @@ def _status(found: Found) -> str:
     return _STATUSES[variant.status]
 
 
-def _differs(found: Found, new: VariantView) -> bool:
+def _differs(found: ComponentLocation, new: VariantView) -> bool:
     is_over = found.view.shift is not None and found.view.shift.phase in (
-        ShiftPhase.DONE,
-        ShiftPhase.REVERTED,
+        DeploymentPhase.DONE,
+        DeploymentPhase.REVERTED,
     )
     mine = VariantName(found.variant.name)
     return not is_over and new.name == mine and new.revision.id != found.variant.revision.id
@@ -379,7 +387,7 @@ def _ready(view: VariantView) -> int:
     return sum(replica.state in _SERVING for replica in view.replicas)
 
 
-def _specification(component: ComponentNote, view: VariantView) -> Body:
+def _specification(component: ComponentAnnotations, view: VariantView) -> Body:
     """Return an InferenceComponentSpecificationSummary: as it was sent, and the image's meaning."""
     told: Body = dict(component.specification)
     sent = told.get("Container")

@@ -22,14 +22,14 @@ ContainerMetricsConfig                           refused: metrics of a container
 """
 
 from coldspark.doors.aws.protocol.shapes import (
-    Choice,
+    Boolean,
     Dictionary,
-    Flag,
+    Enumeration,
+    Integer,
     Number,
     Structure,
     Text,
     Unsupported,
-    Whole,
 )
 from coldspark.doors.aws.sagemaker.shapes import (
     ALARMS,
@@ -60,16 +60,16 @@ _SPECIFICATION = Structure(
         ),
         "StartupParameters": Structure(
             {
-                "ModelDataDownloadTimeoutInSeconds": Whole(60, 3_600),
-                "ContainerStartupHealthCheckTimeoutInSeconds": Whole(60, 3_600),
+                "ModelDataDownloadTimeoutInSeconds": Integer(60, 3_600),
+                "ContainerStartupHealthCheckTimeoutInSeconds": Integer(60, 3_600),
             }
         ),
         "ComputeResourceRequirements": Structure(
             {
                 "NumberOfCpuCoresRequired": Number(0.25),
                 "NumberOfAcceleratorDevicesRequired": Number(0),
-                "MinMemoryRequiredInMb": Whole(128),
-                "MaxMemoryRequiredInMb": Whole(128),
+                "MinMemoryRequiredInMb": Integer(128),
+                "MaxMemoryRequiredInMb": Integer(128),
                 "AcceleratorPartitionType": Unsupported(
                     "ask for a share of a GPU: NumberOfAcceleratorDevicesRequired 1, and the"
                     " model's variable COLDSPARK_GPU such as A100/0.5."
@@ -81,13 +81,13 @@ _SPECIFICATION = Structure(
             "adapters are not loaded beside a base: put both into one model, or use a model of"
             " Mode 'MultiModel' with TargetModel."
         ),
-        "DataCacheConfig": Structure({"EnableCaching": Flag(only=True)}, ("EnableCaching",)),
+        "DataCacheConfig": Structure({"EnableCaching": Boolean(only=True)}, ("EnableCaching",)),
         "SchedulingConfig": Unsupported("there is one machine to place copies on. Leave it out."),
     }
 )
-_RUNTIME_CONFIG = Structure({"CopyCount": Whole(0, 10_000)}, ("CopyCount",))
+_RUNTIME_CONFIG = Structure({"CopyCount": Integer(0, 10_000)}, ("CopyCount",))
 _SIZE = Structure(
-    {"Type": Choice(("COPY_COUNT", "CAPACITY_PERCENT")), "Value": Whole(1, 10_000)},
+    {"Type": Enumeration(("COPY_COUNT", "CAPACITY_PERCENT")), "Value": Integer(1, 10_000)},
     ("Type", "Value"),
 )
 _ONE_SPECIFICATION = Unsupported("give one Specification: there is one instance type.")
@@ -136,10 +136,10 @@ COMPONENT_NAMED = Structure(_NAMED, ("InferenceComponentName",))
 COMPONENTS_LISTED = Structure(
     LISTED_MEMBERS
     | {
-        "SortBy": Choice(("Name", "CreationTime", "Status")),
+        "SortBy": Enumeration(("Name", "CreationTime", "Status")),
         "LastModifiedTimeBefore": Number(),
         "LastModifiedTimeAfter": Number(),
-        "StatusEquals": Choice(STATUSES),
+        "StatusEquals": Enumeration(STATUSES),
         "EndpointNameEquals": NAME,
         "VariantNameEquals": NAME,
     }

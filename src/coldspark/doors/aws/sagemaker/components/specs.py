@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from coldspark.doors.aws.protocol.errors import invalid
 from coldspark.doors.aws.sagemaker import gpus
 from coldspark.doors.aws.sagemaker.components.records import Requirements, Specification
-from coldspark.doors.aws.sagemaker.model_env import Knobs, read_knobs
+from coldspark.doors.aws.sagemaker.model_env import ModelEnvSettings, read_model_env
 from coldspark.doors.aws.sagemaker.records import Container, ProductionVariant
-from coldspark.doors.aws.sagemaker.request import Call
+from coldspark.doors.aws.sagemaker.request import SageMakerRequest
 from coldspark.doors.aws.sagemaker.variants import (
     host_share,
     instance_bounds,
@@ -24,7 +24,7 @@ from coldspark.doors.aws.sagemaker.variants import (
     spec_of,
 )
 from coldspark.platform.catalogue import Catalogue
-from coldspark.spec.types import MIB, GpuAsk, Resources, VariantDefinition, VariantName
+from coldspark.spec.types import MIB, GpuRequest, Resources, VariantDefinition, VariantName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class Pool:
     variant: str
     instance_type: str
     instances_max: int
-    gpus: tuple[GpuAsk, ...]
+    gpus: tuple[GpuRequest, ...]
     """Of one instance; none: it has no GPU."""
     memory_bytes: int
     """Of one instance."""
@@ -85,7 +85,7 @@ def component_definition(
     gpu_tags: Mapping[str, str],
     pool: Pool,
     copies: int,
-    call: Call,
+    call: SageMakerRequest,
 ) -> VariantDefinition:
     """Return a component as the platform runs it. Raises a ValidationException."""
     asked = specification.compute_resource_requirements
@@ -103,7 +103,7 @@ def component_definition(
             startup.container_startup_health_check_timeout_in_seconds
         ),
     )
-    knobs = read_knobs(container.environment)
+    knobs = read_model_env(container.environment)
     try:
         resources = _resources(asked, knobs, gpu_tags, pool, call.catalogue)
         scale = scale_within(copies, max(1, copies), knobs)
@@ -150,7 +150,7 @@ def refuse_over_capacity(
 
 def _resources(
     asked: Requirements,
-    knobs: Knobs,
+    knobs: ModelEnvSettings,
     gpu_tags: Mapping[str, str],
     pool: Pool,
     catalogue: Catalogue,
@@ -184,11 +184,11 @@ def _resources(
 
 def _gpus(
     count: float | None,
-    knobs: Knobs,
+    knobs: ModelEnvSettings,
     gpu_tags: Mapping[str, str],
     pool: Pool,
     catalogue: Catalogue,
-) -> tuple[GpuAsk, ...]:
+) -> tuple[GpuRequest, ...]:
     """Return what a copy takes of an instance's GPUs: whole ones, a share of one, or none."""
     selectors = [
         gpus.named(f"tag {gpus.TAG} of the {place}", text, catalogue)
@@ -212,7 +212,7 @@ def _gpus(
     return (ask,)
 
 
-def _counted(count: float | None, pool: Pool) -> GpuAsk | None:
+def _counted(count: float | None, pool: Pool) -> GpuRequest | None:
     """Return what NumberOfAcceleratorDevicesRequired asks for."""
     if not count:
         return None
@@ -229,12 +229,16 @@ def _counted(count: float | None, pool: Pool) -> GpuAsk | None:
             field="NumberOfAcceleratorDevicesRequired",
         )
     type = pool.gpus[0].type
-    return GpuAsk(type=type, fraction=count) if count < 1 else GpuAsk(type=type, count=int(count))
+    return (
+        GpuRequest(type=type, fraction=count)
+        if count < 1
+        else GpuRequest(type=type, count=int(count))
+    )
 
 
 def _narrowed(
-    ask: GpuAsk | None, named: tuple[GpuAsk, ...], selector: gpus.Selector, pool: Pool
-) -> GpuAsk | None:
+    ask: GpuRequest | None, named: tuple[GpuRequest, ...], selector: gpus.Selector, pool: Pool
+) -> GpuRequest | None:
     """Return the share that a GPU's name asks for of what the count asks for."""
     own = pool.gpus[0].type if pool.gpus else "none"
     if len(named) > 1 or (named and named[0].type != own):

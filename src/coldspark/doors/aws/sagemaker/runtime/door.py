@@ -71,7 +71,7 @@ class SageMakerDoor:
         """Tell the error as AWS does."""
         return _failure(route, request, error, receipt)
 
-    def broken(self, request: RequestId, error: ColdsparkError, media: str) -> bytes:
+    def stream_error(self, request: RequestId, error: ColdsparkError, media: str) -> bytes:
         """Say nothing: a body of a replica's own kind has no place for it."""
         return b""
 
@@ -133,7 +133,7 @@ class EventStreamDoor:
         """Tell an error before the stream as any other."""
         return _failure(route, request, error, receipt)
 
-    def broken(self, request: RequestId, error: ColdsparkError, media: str) -> bytes:
+    def stream_error(self, request: RequestId, error: ColdsparkError, media: str) -> bytes:
         """Tell the error as the event from which clients raise."""
         return event_stream.exception(error, is_models=is_models_fault(error))
 
