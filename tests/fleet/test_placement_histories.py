@@ -112,7 +112,7 @@ class PlacementHistory(RuleBasedStateMachine):
             "idle_since_s": None,
             "is_evictable": False,
             "is_superseded": False,
-            "is_leaving": False,
+            "is_terminating": False,
             "start_s": 1.0,
         }
         self.advice[replica] = EvictionCandidate(**{**known, **changes})  # type: ignore[arg-type]
