@@ -3,6 +3,7 @@
 from collections import deque
 from typing import Any
 
+from example_counts import examples
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -187,4 +188,4 @@ class Crossing(RuleBasedStateMachine):
 
 
 TestCrossing = Crossing.TestCase
-TestCrossing.settings = settings(max_examples=200, deadline=None)
+TestCrossing.settings = settings(max_examples=examples(200), deadline=None)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from example_counts import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -248,10 +249,12 @@ def could_hold(node: NodeJoined, wanted: Resources) -> bool:
 
 
 TestPlacementHistory = PlacementHistory.TestCase
-TestPlacementHistory.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)
+TestPlacementHistory.settings = settings(
+    max_examples=examples(80), stateful_step_count=50, deadline=None
+)
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(turns=st.lists(st.sampled_from("ab"), min_size=2, max_size=12), slow_s=st.floats(0, 10))
 def test_two_endpoints_that_compete_for_one_device_are_both_served(
     turns: list[str], slow_s: float

@@ -3,6 +3,7 @@
 from math import inf
 
 import pytest
+from example_counts import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from played import RATE, endpoint, poisson, traffic, world
@@ -43,7 +44,7 @@ def summary(played: Simulator) -> list[object]:
     ]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(
     rule=st.sampled_from(RULES),
     seed=st.integers(0, 99),
