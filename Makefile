@@ -40,8 +40,10 @@ check: setup ## lint, formatting, types, import contracts, house rules
 test: setup ## run the test suite, but for the long proofs
 	$(PYTEST) -m "not slow"
 
+FAR := compat docs gpu shown
 test-fast: setup ## run what is quick and starts no process: for the loop of one change
-	$(PYTEST) -m "not (process or seconds or slow or gpu or clients)" --hypothesis-profile fast
+	$(PYTEST) -m "not (process or seconds or slow or gpu or clients)" --hypothesis-profile fast \
+		$(FAR:%=--ignore=tests/%)
 
 test-slow: setup ## run the long proofs, and every property with ten times the examples
 	$(PYTEST) -m "slow or hypothesis" --hypothesis-profile slow --timeout 900

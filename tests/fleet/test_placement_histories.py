@@ -102,7 +102,7 @@ class PlacementHistory(RuleBasedStateMachine):
                     del self.asked[replica]
                 case RequestEviction(replica):
                     assert self.advice[replica].is_evictable
-                    self.tell(replica, is_evictable=False, is_leaving=True)
+                    self.tell(replica, is_evictable=False, is_terminating=True)
                 case WakeAt(at_s):
                     assert at_s > self.now
                     self.wake_s = at_s

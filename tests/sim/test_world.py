@@ -14,6 +14,8 @@ from coldspark.sim.traffic import Durations, Traffic
 from coldspark.spec.scaling_rules import RULES, Histogram, KeepAlive, Knative, Learned, RayServe
 from coldspark.spec.types import Limits
 
+pytestmark = pytest.mark.seconds
+
 SPREAD = Durations.lognormal(5.0, 20.0)
 
 

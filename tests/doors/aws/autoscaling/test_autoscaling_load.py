@@ -11,6 +11,8 @@ from autoscaling_rig import CONCURRENCY, INSTANCES, NOON_MS, World, place, world
 from coldspark.autoscaling.alarms import AlarmDatapoints
 from coldspark.errors import InvalidRequest
 
+pytestmark = pytest.mark.seconds
+
 RECIPE = {
     "TargetValue": 0.5,
     "PredefinedMetricSpecification": {
