@@ -18,6 +18,7 @@ from coldspark.http.auth.authentication import Authentication
 from coldspark.http.auth.authenticator import Authenticator
 from coldspark.http.context import HttpContext
 from coldspark.node.warmth import CachedFiles, NextStart, PoolView, StartView, WakeLevel
+from coldspark.objects.object_store import ObjectStore
 from coldspark.platform import catalogue
 from coldspark.platform.ports import Document, Key, LogLine
 from coldspark.server.doors import DOORS, build_context
@@ -250,6 +251,7 @@ class Rig:
     bills: list[BillQuery] = field(default_factory=list)
     artifact_bytes_max: int = 1_000_000
     doors: DoorRegistry = DOORS
+    objects: ObjectStore | None = None
 
     async def bill(self, question: BillQuery) -> dict[str, object]:
         """Note the question."""
@@ -284,5 +286,6 @@ class Rig:
                 services=services,
                 catalogue=catalogue.load(),
                 authentication=Authentication(Authenticator(self.keys)),
+                objects=self.objects,
             )
         )
