@@ -29,7 +29,7 @@ ROUNDS = 5
 def gateway_server(port: int) -> None:
     """Serve the gateway over a platform that echoes inside ``submit``."""
     from coldspark.billing.usage import Usage
-    from coldspark.doors.native.door import NativeDoor
+    from coldspark.doors.native.invocations import NativeDoor
     from coldspark.http.auth.authentication import Authentication
     from coldspark.http.auth.authenticator import Authenticator
     from coldspark.http.context import HttpContext

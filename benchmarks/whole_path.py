@@ -27,13 +27,13 @@ from coldspark.billing.journal import Journal
 from coldspark.billing.journal_writer import JournalWriter
 from coldspark.billing.ledger_lines import usage_line
 from coldspark.billing.usage import IdleUsage, Usage
-from coldspark.doors.native.door import NativeDoor
+from coldspark.doors.native.invocations import NativeDoor
 from coldspark.http.auth.authentication import Authentication
 from coldspark.http.auth.authenticator import Authenticator
 from coldspark.http.connection import Connection
 from coldspark.http.context import HttpContext
 from coldspark.http.counters import RequestCounters
-from coldspark.http.door import Door
+from coldspark.http.door import InvocationDoor
 from coldspark.http.door_match import DoorMatcher
 from coldspark.node.transport.channel import Channel
 from coldspark.node.transport.http_connection import HttpConnection
@@ -163,7 +163,7 @@ class Bench:
         folder: Path,
         way: str,
         requests: Iterator[bytes] | None = None,
-        door: Door | None = None,
+        door: InvocationDoor | None = None,
     ) -> None:
         self._requests = requests or itertools.repeat(REQUEST)
         self._engine = Replica()

@@ -19,7 +19,7 @@ SOURCE = ROOT / "src"
 _ROOMS = {
     "billing": "journal journal_writer ledger_lines meter replica_accounts",
     "cluster": "handoff",
-    "doors": "aws/sagemaker/runtime/door aws/sagemaker/runtime/invocations native/door",
+    "doors": "aws/sagemaker/runtime/door aws/sagemaker/runtime/invocations native/invocations",
     "fleet": (
         "deadlines dispatch driver fleet idle_intervals idle_policy keep_alive_plan "
         "measurements policies/learned replica replica_index replica_lifecycle replica_scaling "

@@ -1,19 +1,20 @@
 """Write ``docs/reference/aws-compatibility.md`` from AWS's doors themselves: ``make docs``.
 
-Every function of them that returns a ``Service`` is one; nothing is listed by hand. What is
-kept without effect is read from the table at the top of the door's ``shapes``.
+The services are those of ``doors/aws/door.py``; nothing else is listed by hand. What is kept
+without effect is read from the table at the top of the door's ``shapes``.
 """
 
-import importlib
-import inspect
-import pkgutil
 import re
 from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
 from types import ModuleType
+from unittest.mock import Mock
 
 from doc_pages import ROOT
 
-import coldspark.doors.aws
+from coldspark.config import ServerConfig
+from coldspark.doors.aws.door import SERVICES
 from coldspark.doors.aws.protocol.operations import AwsOperation, Service
 from coldspark.doors.aws.protocol.shapes import (
     Boolean,
@@ -45,39 +46,18 @@ How to point a client here: `docs/howto/use-aws-sdks.md`.
 def services() -> list[tuple[Service, frozenset[str]]]:
     """Return every service, with the names of the members that its door keeps, by signing name."""
     found = []
-    for one in pkgutil.walk_packages(coldspark.doors.aws.__path__, "coldspark.doors.aws."):
-        module = importlib.import_module(one.name)
-        for build in vars(module).values():
-            if _is_service(build, module):
-                found.append((_built(build), _kept(module)))
+    # For their shapes alone: what they work on is asked when something runs.
+    dependencies = Mock(config=ServerConfig(data=Path("data")))
+    for open_service in SERVICES:
+        service = open_service(dependencies)
+        assert service is not None
+        found.append((service, _kept(import_module(open_service.__module__))))
     return sorted(found, key=lambda pair: pair[0].signing_name)
 
 
 def render() -> str:
     """Return the page."""
     return "".join([_HEAD, *(_section(service, kept) for service, kept in services())])
-
-
-def _is_service(build: object, module: ModuleType) -> bool:
-    return (
-        inspect.isfunction(build)
-        and build.__module__ == module.__name__
-        and not build.__name__.startswith("_")
-        and inspect.signature(build).return_annotation is Service
-    )
-
-
-def _built(build: object) -> Service:
-    """Build a service for its shapes alone: its neighbours are asked when something runs."""
-    assert callable(build)
-    needed = [
-        one for one in inspect.signature(build).parameters.values() if one.default is one.empty
-    ]
-    places = [None for one in needed if one.kind is not one.KEYWORD_ONLY]
-    named = {one.name: None for one in needed if one.kind is one.KEYWORD_ONLY}
-    service = build(*places, **named)
-    assert isinstance(service, Service)
-    return service
 
 
 def _kept(module: ModuleType) -> frozenset[str]:

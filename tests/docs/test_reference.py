@@ -14,8 +14,8 @@ from coldspark.doors.aws.sagemaker import model_env
 from coldspark.doors.aws.sagemaker.runtime.replies import error_reply
 from coldspark.doors.native.operations import OPERATIONS
 from coldspark.doors.native.shapes import LimitsBody, ScaleBody, WindowBody
-from coldspark.doors.openai.door import PATHS
 from coldspark.doors.openai.errors import error_json
+from coldspark.doors.openai.invocations import PATHS
 from coldspark.sdk import project
 from coldspark.spec.scaling_rules import RULES, Rule, rule_name, setting_names
 from coldspark.spec.types import RootCause

@@ -7,7 +7,7 @@ import pytest
 from gateway_fakes import FakePlatform
 from wires import context
 
-from coldspark.doors.native.door import NativeDoor
+from coldspark.doors.native.invocations import NativeDoor
 from coldspark.http.connection import Connection
 from coldspark.http.door import Route
 from coldspark.http.head import read_head

@@ -3,20 +3,25 @@
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from gateway_fakes import FakePlatform
 
 from coldspark.billing.usage import Usage
+from coldspark.config import ServerConfig
 from coldspark.database.records import Key as StoredKey
-from coldspark.doors.native.ports import BillQuery, Services
+from coldspark.doors.door import DoorDependencies, DoorRegistry
+from coldspark.doors.ports import BillQuery, Services
 from coldspark.errors import AlreadyExists, BodyTooLarge, NotFound
+from coldspark.http.auth.authentication import Authentication
 from coldspark.http.auth.authenticator import Authenticator
 from coldspark.http.context import HttpContext
 from coldspark.node.warmth import CachedFiles, NextStart, PoolView, StartView, WakeLevel
+from coldspark.objects.object_store import ObjectStore
 from coldspark.platform import catalogue
 from coldspark.platform.ports import Document, Key, LogLine
-from coldspark.server.doors import build_context
+from coldspark.server.doors import DOORS, build_context
 from coldspark.spec.types import ArtifactId, EndpointName, ReplicaId, Revision
 
 
@@ -245,6 +250,8 @@ class Rig:
     warmth: FakeWarmth = field(default_factory=FakeWarmth)
     bills: list[BillQuery] = field(default_factory=list)
     artifact_bytes_max: int = 1_000_000
+    doors: DoorRegistry = DOORS
+    objects: ObjectStore | None = None
 
     async def bill(self, question: BillQuery) -> dict[str, object]:
         """Note the question."""
@@ -271,9 +278,14 @@ class Rig:
             artifact_bytes_max=self.artifact_bytes_max,
         )
         return build_context(
-            platform=self.platform,
-            documents=FakeDocuments(),
-            services=services,
-            authenticator=Authenticator(self.keys),
-            catalogue=catalogue.load(),
+            DoorDependencies(
+                doors=self.doors,
+                config=ServerConfig(data=Path("data")),
+                platform=self.platform,
+                documents=FakeDocuments(),
+                services=services,
+                catalogue=catalogue.load(),
+                authentication=Authentication(Authenticator(self.keys)),
+                objects=self.objects,
+            )
         )

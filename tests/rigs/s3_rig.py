@@ -18,6 +18,7 @@ from xml_model import problems
 
 from coldspark import clock
 from coldspark.database.database import Database
+from coldspark.doors.aws.s3.bucket_names import ReservedNames
 from coldspark.doors.aws.s3.routes import with_s3
 from coldspark.http.auth.authentication import Authentication
 from coldspark.http.auth.authenticator import Authenticator
@@ -27,6 +28,7 @@ from coldspark.http.door_match import DoorMatcher
 from coldspark.http.server import serve
 from coldspark.objects.local_buckets import LocalBuckets
 from coldspark.platform.ports import Key
+from coldspark.server.doors import DOORS
 
 KEY = Key(id="CSKEY", name="me", scopes=("deploy",), created_ms=1)
 
@@ -73,7 +75,7 @@ def listening(root: Path, keys: Iterable[Key] = ()) -> Iterator[Door]:
             platform=FakePlatform(),
             door_matcher=DoorMatcher([]),
             authentication=gate,
-            app=with_s3(own, gate, Starlette()),
+            app=with_s3(own, gate, Starlette(), ReservedNames(DOORS.reserved_names)),
             counters=RequestCounters(),
         )
         try:

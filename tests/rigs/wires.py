@@ -16,8 +16,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from coldspark.doors.native.door import NativeDoor
-from coldspark.doors.openai.door import OpenAIDoor
+from coldspark.doors.native.invocations import NativeDoor
+from coldspark.doors.openai.invocations import OpenAIDoor
 from coldspark.http.auth.authentication import Authentication
 from coldspark.http.auth.authenticator import Authenticator
 from coldspark.http.context import HttpContext, HttpLimits

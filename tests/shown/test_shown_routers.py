@@ -234,6 +234,20 @@ def test_a_killed_lead_takes_all_along_and_loses_no_line(server: Server, tmp_pat
     assert used + held == RATE_NANOS_PER_MS * (ended_ms - opened_ms)
 
 
+def test_endpoints_come_back_at_their_owner_alone(server: Server, tmp_path: Path) -> None:
+    """After a start anew each is there once, and the primary has none of the other router's."""
+    deployed(server, tmp_path, *OWNERS, more="[scale]\nmin = 1\n")
+    server.stop()
+    again = Server(server.data, "--routers", "2", "--simulate", "T4:1")
+    try:
+        assert [each["name"] for each in again.client.endpoints()] == sorted(OWNERS)
+        pids = {name: ask(again, name)["pid"] for name in OWNERS}
+        theirs = again.started_by(1)
+        assert [name for name in OWNERS if pids[name] in theirs] == THEIRS
+    finally:
+        again.stop()
+
+
 def test_endpoints_of_two_routers_share_one_device(server: Server, tmp_path: Path) -> None:
     """There is one placement: each gets the T4 in turn, and the idle one goes for it."""
     more = 'gpu = "T4"\n'

@@ -18,6 +18,7 @@ import httptools
 from coldspark import clock
 from coldspark.cluster.fd_channel import receive_connection, send_connection
 from coldspark.cluster.ownership import PRIMARY, owner_of
+from coldspark.doors.door import DoorRegistry
 from coldspark.errors import ColdsparkError
 from coldspark.http.connection import Connection
 from coldspark.http.context import HttpContext
@@ -27,7 +28,6 @@ from coldspark.http.parser import ParserState
 from coldspark.http.pipeline import PipelinedRequest, RefusedRequest
 from coldspark.tasks import Tasks
 
-_ENDPOINTS = ("/v1/endpoints/", "/endpoints/")
 _FLUSH_S = 0.01
 _TAKEN_AT_ONCE = 64
 
@@ -43,9 +43,15 @@ class Handoff:
     """Who owns what, and the ways there."""
 
     def __init__(
-        self, own: int, inlets: Sequence[socket.socket], context: HttpContext, body_bytes_max: int
+        self,
+        own: int,
+        inlets: Sequence[socket.socket],
+        context: HttpContext,
+        body_bytes_max: int,
+        doors: DoorRegistry,
     ) -> None:
         self._own = own
+        self._doors = doors
         self._inlets = inlets
         self._dispatch = context.door_matcher
         self._head_bytes_max = context.limits.head_bytes_max
@@ -55,7 +61,7 @@ class Handoff:
     def owner_of_target(self, target: RequestTarget) -> int | None:
         """Return who answers a request, or None where its body says."""
         if target.route is None:
-            name = _named(target.raw_path)
+            name = self._doors.endpoint_of(target.raw_path)
             return self.owner(unquote(name)) if name else PRIMARY
         return None if target.route.endpoint is None else self.owner(target.route.endpoint)
 
@@ -99,14 +105,6 @@ class Handoff:
     def send(self, owner: int, descriptor: int, data: bytes) -> bool:
         """Hand a connection over; False: its owner is too far behind."""
         return send_connection(self._inlets[owner], descriptor, data)
-
-
-def _named(raw_path: str) -> str:
-    """Return the endpoint that a path is about; nothing where it is about none."""
-    for prefix in _ENDPOINTS:
-        if raw_path.startswith(prefix):
-            return raw_path.removeprefix(prefix).partition("/")[0]
-    return ""
 
 
 class RequestLookahead:

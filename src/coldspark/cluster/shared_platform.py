@@ -28,7 +28,8 @@ from coldspark.cluster.messages import (
 )
 from coldspark.cluster.ownership import PRIMARY
 from coldspark.cluster.primary import Primary
-from coldspark.doors.native.ports import KeyAdmin, WarmthReader
+from coldspark.doors.door import DoorRegistry
+from coldspark.doors.ports import KeyAdmin, WarmthReader
 from coldspark.errors import NotFound, RouterGone
 from coldspark.http.counters import RequestCounters
 from coldspark.node.warmth import CachedFiles, NextStart, PoolView, StartView
@@ -47,8 +48,6 @@ from coldspark.tasks import Tasks
 
 _SEE_S, _ABSORB_S, _KEYS_S, _CHANGE_S = 2.0, 5.0, 5.0, 60.0
 _STARTS_MAX = 1_000
-_SEEN_BY = ("/v1/endpoints", "/v1/models", "/metrics", "/v1/requests", "/")
-_SEEN_UNDER = ("/v1/models/", "/v1/requests/")
 
 
 class SnapshotCache:
@@ -329,8 +328,11 @@ class SnapshotRefreshMiddleware:
     Who comes while a look is under way waits for the next one, and shares it.
     """
 
-    def __init__(self, app: ASGIApp, renew: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, app: ASGIApp, doors: DoorRegistry, renew: Callable[[], Awaitable[None]]
+    ) -> None:
         self._app = app
+        self._doors = doors
         self._renew = renew
         self._looks: list[asyncio.Task[None]] = []
         """The one under way, and the one after it."""
@@ -338,8 +340,7 @@ class SnapshotRefreshMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        path = scope.get("path", "")
-        if path in _SEEN_BY or path.startswith(_SEEN_UNDER):
+        if self._doors.is_overview(scope.get("path", "")):
             await self._look()
         await self._app(scope, receive, send)
 

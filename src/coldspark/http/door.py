@@ -1,7 +1,7 @@
-"""What a door is: one client protocol, as an object that the hot path asks.
+"""A door on the hot path: one client protocol's invocations.
 
-A door says which requests are its own, turns them into invocations, and puts errors into its
-clients' words. It never decides anything about replicas.
+It says which requests are invocations of its own, and puts requests and errors from and into its
+clients' words. It never decides anything about replicas. The whole door is ``doors/door.py``.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ Reply = tuple[int, Headers, bytes]
 class Route:
     """Where a hot request goes. Made once per URL and shared by all requests for it."""
 
-    door: "Door"
+    door: "InvocationDoor"
     endpoint: EndpointName | None
     """None: the body says."""
     path: str | None = None
@@ -37,7 +37,7 @@ class Route:
     """Its clients send an invocation again, under the same id, when no answer came in time."""
 
 
-class Door(Protocol):
+class InvocationDoor(Protocol):
     """One client protocol on the hot path."""
 
     def match(self, method: str, raw_path: str, query: str) -> Route | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import httptools
 
-from coldspark.http.door import Door, Route
+from coldspark.http.door import InvocationDoor, Route
 
 _TARGETS_MAX = 4_096
 
@@ -24,7 +24,7 @@ class RequestTarget:
 class DoorMatcher:
     """Find the door of a request. The first that claims it wins."""
 
-    def __init__(self, doors: Sequence[Door]) -> None:
+    def __init__(self, doors: Sequence[InvocationDoor]) -> None:
         self._doors = tuple(doors)
         self._targets: dict[tuple[bytes, bytes], RequestTarget] = {}
 

@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 import httptools
 
 from coldspark import __version__
+from coldspark.config import ServerConfig
 from coldspark.errors import InvalidRequest
 
 SIGNATURE = "X-Coldspark-Signature"
@@ -59,6 +60,11 @@ class AddressPolicy:
 
     allows_private: bool = False
     allows_loopback: bool = False
+
+    @classmethod
+    def of(cls, config: ServerConfig) -> "AddressPolicy":
+        """Return that of a server."""
+        return cls(allows_private=config.webhooks.allow_private, allows_loopback=config.is_loopback)
 
     def refusal(self, address: str) -> str | None:
         """Say why an address may not be called, or None."""

@@ -1,90 +1,34 @@
-"""``/v1/endpoints/{name}/invoke``: the native door's hot path.
+"""The native API as a door."""
 
-``POST …/invoke`` calls the handler (or a command's ``invoke_path``). Whatever follows ``/invoke``
-is passed on to a command's own server, with any method: an endpoint can be a whole web service.
-"""
-
-from urllib.parse import unquote
-
-from coldspark.doors.native.errors import error_json, error_reply
-from coldspark.errors import ColdsparkError
-from coldspark.http.door import Headers, Reply, Route, endpoint_body_bytes_max
-from coldspark.http.head import Head
-from coldspark.platform.ports import Invocation, Key, Platform, Receipt
-from coldspark.spec.types import EndpointName, RequestId, VariantName
-
-_PREFIX = "/v1/endpoints/"
-_INVOKE = "/invoke"
-_VARIANT = "x-coldspark-variant"
-"""Names the variant that shall answer; without it the weights choose."""
+from coldspark.doors.door import Door, DoorDependencies, OpenDoor
+from coldspark.doors.native import routes
+from coldspark.doors.native.invocations import NativeDoor
+from coldspark.doors.native.jobs import NativeJobDoor
+from coldspark.doors.native.operations import OPERATIONS
 
 
-class NativeDoor:
-    """Implements ``Door``."""
+def _open(dependencies: DoorDependencies) -> OpenDoor:
+    return OpenDoor(
+        invocations=NativeDoor(),
+        routes=routes.routes(dependencies),
+        errors={
+            404: routes.unknown_path(dependencies),
+            405: routes.wrong_method,
+            500: routes.internal_error,
+        },
+    )
 
-    def match(self, method: str, raw_path: str, query: str) -> Route | None:
-        """Return the route of an invocation."""
-        if not raw_path.startswith(_PREFIX):
-            return None
-        name, slash, rest = raw_path[len(_PREFIX) :].partition("/")
-        path = f"{slash}{rest}".removeprefix(_INVOKE)
-        if not name or path == f"{slash}{rest}" or path[:1] not in ("", "/"):
-            return None
-        if not path and method != "POST":
-            return None
-        endpoint = EndpointName(unquote(name))
-        if not path:
-            return Route(self, endpoint)
-        return Route(self, endpoint, f"{path}?{query}" if query else path)
 
-    def body_bytes_max(self, route: Route, platform: Platform) -> int:
-        """Return the endpoint's own limit."""
-        assert route.endpoint is not None
-        return endpoint_body_bytes_max(platform, route.endpoint)
-
-    def invocation(
-        self, route: Route, head: Head, body: bytes, key: Key | None, request: RequestId
-    ) -> Invocation:
-        """Pass the request on as it is."""
-        assert route.endpoint is not None
-        variant = head.headers.get(_VARIANT)
-        return Invocation(
-            endpoint=route.endpoint,
-            variant=None if variant is None else VariantName(variant),
-            method=head.method,
-            path=route.path,
-            content_type=head.headers.get("content-type"),
-            accept=head.headers.get("accept"),
-            headers=head.passed,
-            body=body,
-            key=None if key is None else key.id,
-            started_s=head.started_s,
-            request=request,
-        )
-
-    def reply(self, route: Route, request: RequestId, reply: Reply, receipt: Receipt) -> Reply:
-        """Pass the reply on as it is."""
-        return reply
-
-    def begin(
-        self,
-        route: Route,
-        request: RequestId,
-        status: int,
-        headers: Headers,
-        variant: VariantName | None,
-    ) -> tuple[int, Headers]:
-        """Pass the head on as it is."""
-        return status, headers
-
-    def failure(
-        self, route: Route, request: RequestId, error: ColdsparkError, receipt: Receipt | None
-    ) -> Reply:
-        """Tell the error as JSON."""
-        return error_reply(error, request)
-
-    def stream_error(self, request: RequestId, error: ColdsparkError, media: str) -> bytes:
-        """Tell the error as an event where the stream has events."""
-        if not media.startswith("text/event-stream"):
-            return b""
-        return b"event: error\ndata: %b\n\n" % error_json(error, request)
+NATIVE = Door(
+    name="native",
+    open=_open,
+    paths=(
+        *dict.fromkeys("/".join(one.path.split("/")[:3]) for one in OPERATIONS),
+        "/docs",
+        "/openapi.json",
+    ),
+    endpoint_paths=("/v1/endpoints/",),
+    overview_paths=("/v1/endpoints", "/metrics", "/v1/requests", "/v1/requests/*"),
+    documented_paths=tuple(dict.fromkeys(one.path for one in OPERATIONS)),
+    jobs={"native": NativeJobDoor()},
+)

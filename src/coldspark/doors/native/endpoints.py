@@ -5,10 +5,11 @@ import asyncio
 import msgspec
 from starlette.responses import Response
 
+from coldspark.doors.door import DoorDependencies
 from coldspark.doors.native.coldstart.shapes import EndpointsBody, PoolBody
 from coldspark.doors.native.definitions import changes, definition_of
 from coldspark.doors.native.replies import deployed_body, endpoint_body
-from coldspark.doors.native.request import AppState, NativeRequest, json_response
+from coldspark.doors.native.request import NativeRequest, json_response
 from coldspark.doors.native.shapes import DefinitionBody, PlanBody
 from coldspark.errors import InvalidRequest, NotFound
 from coldspark.http.auth.scopes import KeyAction
@@ -65,9 +66,9 @@ async def delete_endpoint(ask: NativeRequest) -> Response:
     return Response(status_code=204)
 
 
-def _present(house: AppState, name: EndpointName) -> EndpointDefinition | None:
+def _present(dependencies: DoorDependencies, name: EndpointName) -> EndpointDefinition | None:
     try:
-        return house.platform.endpoint(name).definition
+        return dependencies.platform.endpoint(name).definition
     except NotFound:
         return None
 
@@ -83,18 +84,20 @@ def _plan(present: EndpointDefinition | None, wanted: EndpointDefinition) -> Pla
     return PlanBody("create" if present is None else "update", changes(present, wanted), warnings)
 
 
-async def _check_artifacts(house: AppState, wanted: EndpointDefinition) -> None:
+async def _check_artifacts(dependencies: DoorDependencies, wanted: EndpointDefinition) -> None:
     """Refuse a deploy whose archives are not here: it could never start."""
     for variant in wanted.variants:
         spec = variant.revision.spec
         if spec.code is not None:
-            await _check_artifact(house, ArtifactId(spec.code), "code")
+            await _check_artifact(dependencies, ArtifactId(spec.code), "code")
         if spec.model is not None and spec.model.startswith("artifact:"):
-            await _check_artifact(house, ArtifactId(spec.model.removeprefix("artifact:")), "model")
+            await _check_artifact(
+                dependencies, ArtifactId(spec.model.removeprefix("artifact:")), "model"
+            )
 
 
-async def _check_artifact(house: AppState, id: ArtifactId, field: str) -> None:
-    if not await house.services.artifacts.has(id):
+async def _check_artifact(dependencies: DoorDependencies, id: ArtifactId, field: str) -> None:
+    if not await dependencies.services.artifacts.has(id):
         raise InvalidRequest(
             f"{field}: no artifact {id} was uploaded; PUT it to /v1/artifacts/{id} first",
             field=field,

@@ -5,9 +5,9 @@ import asyncio
 from starlette.responses import Response
 
 from coldspark.database.records import Key
-from coldspark.doors.native.ports import KeyAdmin
 from coldspark.doors.native.request import NativeRequest, json_response
 from coldspark.doors.native.shapes import KeyBody, KeysBody, MadeKeyBody, NewKeyBody
+from coldspark.doors.ports import KeyAdmin
 from coldspark.errors import NotFound
 from coldspark.http.auth.scopes import KeyAction
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from coldspark.billing.usage import Usage
-from coldspark.doors.native.ports import Usages
+from coldspark.doors.ports import Usages
 from coldspark.errors import InvalidRequest
 from coldspark.spec.types import EndpointName
 from coldspark.spec.waterfall import STAGES

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 import msgspec
 from starlette.responses import Response, StreamingResponse
 
+from coldspark.doors.door import DoorDependencies
 from coldspark.doors.native.replies import log_line_body
-from coldspark.doors.native.request import AppState, NativeRequest, json_response
+from coldspark.doors.native.request import NativeRequest, json_response
 from coldspark.doors.native.shapes import LogsBody
 from coldspark.http.auth.scopes import KeyAction
 from coldspark.platform.ports import LogLine
@@ -32,15 +33,15 @@ async def get_logs(ask: NativeRequest) -> Response:
 
 
 async def _followed(
-    house: AppState, name: EndpointName, lines: list[LogLine], *, is_sse: bool
+    dependencies: DoorDependencies, name: EndpointName, lines: list[LogLine], *, is_sse: bool
 ) -> AsyncIterator[bytes]:
     """Yield lines until the caller hangs up or the server ends."""
     some = asyncio.Event()
-    house.shutdown.watch(some.set)
-    follower = house.services.logs.follow(name, some.set)
+    dependencies.shutdown.watch(some.set)
+    follower = dependencies.services.logs.follow(name, some.set)
     try:
         yield _encoded(lines, is_sse=is_sse)
-        while not house.shutdown.is_set:
+        while not dependencies.shutdown.is_set:
             some.clear()
             fresh = follower.take()
             if not fresh and not await _is_set(some):
@@ -48,8 +49,8 @@ async def _followed(
             elif fresh:
                 yield _encoded(fresh, is_sse=is_sse)
     finally:
-        house.shutdown.unwatch(some.set)
-        house.services.logs.unfollow(name, follower)
+        dependencies.shutdown.unwatch(some.set)
+        dependencies.services.logs.unfollow(name, follower)
 
 
 async def _is_set(some: asyncio.Event) -> bool:

@@ -12,7 +12,6 @@ from coldspark.doors.native.coldstart.shapes import (
     WarmVariant,
 )
 from coldspark.doors.native.definitions import spec_fields
-from coldspark.doors.native.ports import WarmthReader
 from coldspark.doors.native.shapes import (
     DecisionBody,
     FloorBody,
@@ -20,6 +19,7 @@ from coldspark.doors.native.shapes import (
     ReplicaBody,
     UsageBody,
 )
+from coldspark.doors.ports import WarmthReader
 from coldspark.node.warmth import StartView
 from coldspark.platform.ports import EndpointView, LogLine, VariantView
 

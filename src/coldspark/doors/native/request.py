@@ -1,7 +1,6 @@
 """One request to the API: who asks, with which parameters, and how it is answered."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -9,16 +8,11 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from coldspark.doors.door import DoorDependencies
 from coldspark.doors.native import strict_json
-from coldspark.doors.native.ports import Services
 from coldspark.errors import BodyTooLarge, InvalidRequest
-from coldspark.http.auth.authentication import Authentication
 from coldspark.http.auth.scopes import KeyAction, is_allowed
-from coldspark.http.context import ShutdownSignal
-from coldspark.http.counters import RequestCounters
-from coldspark.jobs.ports import JobsAtWork
-from coldspark.platform.catalogue import Catalogue
-from coldspark.platform.ports import Key, Platform
+from coldspark.platform.ports import Key
 from coldspark.spec.types import EndpointName
 
 T = TypeVar("T")
@@ -28,25 +22,11 @@ _TRUE, _FALSE = ("true", "1", "yes", ""), ("false", "0", "no")
 _NUMBER = re.compile(r"\d{1,18}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppState:
-    """What the API's routes share."""
-
-    platform: Platform
-    services: Services
-    catalogue: Catalogue
-    authentication: Authentication
-    counters: RequestCounters
-    shutdown: ShutdownSignal
-    jobs: JobsAtWork | None = None
-    """None: jobs are not run here."""
-
-
 @dataclass(frozen=True, slots=True)
 class NativeRequest:
     """A request whose caller is known."""
 
-    app_state: AppState
+    app_state: DoorDependencies
     request: Request
     key: Key | None
 
@@ -111,14 +91,6 @@ class NativeRequest:
                 raise BodyTooLarge(f"the body is over the limit of {BODY_BYTES_MAX} bytes")
             chunks.append(chunk)
         return strict_json.decode_strictly(kind, b"".join(chunks))
-
-
-def headers_of(request: Request) -> Mapping[str, str]:
-    """Return headers under lower-case names; the values of a repeated one are joined."""
-    joined: dict[str, str] = {}
-    for name, value in request.headers.items():
-        joined[name] = f"{joined[name]},{value}" if name in joined else value
-    return joined
 
 
 def json_response(body: object, status: int = 200) -> Response:

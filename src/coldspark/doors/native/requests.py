@@ -7,10 +7,10 @@ from starlette.responses import Response
 
 from coldspark.billing.usage import Usage
 from coldspark.doors.native import ledger_pages
-from coldspark.doors.native.ports import BillQuery
 from coldspark.doors.native.replies import request_body, usage_body
 from coldspark.doors.native.request import NativeRequest, json_response
 from coldspark.doors.native.shapes import UsagesBody
+from coldspark.doors.ports import BillQuery
 from coldspark.errors import InvalidRequest, NotFound
 from coldspark.http.auth.scopes import KeyAction
 from coldspark.spec.types import EndpointName

@@ -1,19 +1,17 @@
 """``/v1/models``: endpoints as models, and what else OpenAI's clients ask for in vain."""
 
-from collections.abc import Callable, Iterable
-
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from coldspark.doors.door import DoorDependencies, ErrorHandler, caller_of
 from coldspark.doors.openai.errors import OpenAIErrorBody, OpenAIErrorDetail, error_reply
+from coldspark.doors.openai.invocations import PATHS
 from coldspark.errors import ColdsparkError, NotFound
 from coldspark.http.auth.scopes import KeyAction, is_allowed
-from coldspark.platform.ports import EndpointView, Key, Platform
+from coldspark.platform.ports import EndpointView
 from coldspark.spec.types import EndpointName
-
-Identify = Callable[[Request], Key | None]
 
 
 class OpenAIModel(msgspec.Struct):
@@ -33,12 +31,13 @@ class OpenAIModels(msgspec.Struct):
     object: str = "list"
 
 
-def routes(platform: Platform, identify: Identify) -> list[Route]:
+def routes(dependencies: DoorDependencies) -> list[Route]:
     """Return the door's routes but those of the hot path."""
+    platform, authentication = dependencies.platform, dependencies.authentication
 
     async def list_models(request: Request) -> Response:
         try:
-            key = identify(request)
+            key = caller_of(authentication, request)
         except ColdsparkError as error:
             return error_response(error)
         views = platform.endpoints()
@@ -48,7 +47,7 @@ def routes(platform: Platform, identify: Identify) -> list[Route]:
     async def get_model(request: Request) -> Response:
         name = EndpointName(request.path_params["model"].partition("/")[0])
         try:
-            if not is_allowed(identify(request), KeyAction.INVOKE, name):
+            if not is_allowed(caller_of(authentication, request), KeyAction.INVOKE, name):
                 raise NotFound(f"the model {name!r} does not exist, or your key may not use it")
             return _answer(_model(platform.endpoint(name)))
         except ColdsparkError as error:
@@ -66,15 +65,21 @@ def error_response(error: ColdsparkError) -> Response:
     return Response(body, status, dict(headers))
 
 
-def unknown_url(request: Request, known: Iterable[str]) -> Response:
-    """Answer a path that does not exist, as OpenAI does, and say which do."""
-    detail = OpenAIErrorDetail(
-        f"Invalid URL ({request.method} {request.url.path[:200]}); there is {', '.join(known)}",
-        "invalid_request_error",
-        param=None,
-        code=None,
-    )
-    return _answer(OpenAIErrorBody(detail), 404)
+def unknown_path(dependencies: DoorDependencies) -> ErrorHandler:
+    """Return what answers a path that does not exist, as OpenAI does, and says which do."""
+
+    async def answer(request: Request, error: Exception) -> Response:
+        path = request.url.path
+        known = [*PATHS, "/v1/models", *dependencies.doors.similar_paths(path)]
+        detail = OpenAIErrorDetail(
+            f"Invalid URL ({request.method} {path[:200]}); there is {', '.join(known)}",
+            "invalid_request_error",
+            param=None,
+            code=None,
+        )
+        return _answer(OpenAIErrorBody(detail), 404)
+
+    return answer
 
 
 def _model(view: EndpointView) -> OpenAIModel:

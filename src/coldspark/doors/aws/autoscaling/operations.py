@@ -12,6 +12,7 @@ from coldspark.doors.aws.autoscaling.target_ids import names_in
 from coldspark.doors.aws.protocol.errors import DEFAULT_TYPES
 from coldspark.doors.aws.protocol.operations import Body, OperationRequest, Service, operations
 from coldspark.doors.aws.protocol.shapes import Structure
+from coldspark.doors.door import DoorDependencies
 
 Run = Callable[[AutoscalingRequest], Awaitable[Body]]
 
@@ -54,3 +55,8 @@ def application_autoscaling(scaling: AutoscalingService) -> Service:
         operations=operations(_READS, _CHANGES, call_of, names),
         types=_TYPES,
     )
+
+
+def open_autoscaling(dependencies: DoorDependencies) -> Service | None:
+    """Return the service of a server; None: its targets are another process's."""
+    return None if dependencies.scaling is None else application_autoscaling(dependencies.scaling)

@@ -4,9 +4,12 @@ from collections.abc import Awaitable, Callable
 
 from coldspark import clock
 from coldspark.doors.aws.cloudwatch import alarms, get_metrics, put_metrics, shapes, tags
+from coldspark.doors.aws.cloudwatch.alarm_actions import publish_alarm_actions
 from coldspark.doors.aws.cloudwatch.request import TYPES, Body, CloudWatchRequest
 from coldspark.doors.aws.protocol.operations import OperationRequest, Service, operations
 from coldspark.doors.aws.protocol.shapes import Structure
+from coldspark.doors.aws.protocol.topics import Topics
+from coldspark.doors.door import DoorDependencies
 from coldspark.platform.ports import DocumentStore
 from coldspark.telemetry.alarm_service import AlarmService
 from coldspark.telemetry.metric_service import MetricService
@@ -72,3 +75,14 @@ def cloudwatch(
         types=TYPES,
         invalid_type="ValidationError",
     )
+
+
+def open_cloudwatch(dependencies: DoorDependencies) -> Service | None:
+    """Return the service of a server; None: it keeps no metrics here."""
+    metrics, alarms = dependencies.metrics, dependencies.alarms
+    if metrics is None or alarms is None:
+        return None
+    topics = Topics.of(dependencies)
+    if topics is not None:
+        publish_alarm_actions(alarms, topics)
+    return cloudwatch(metrics, alarms, dependencies.documents)

@@ -9,6 +9,7 @@ from coldspark.doors.aws.protocol.operations import (
     Timestamp,
 )
 from coldspark.doors.aws.protocol.shapes import Sequence, Structure, Text, Unsupported
+from coldspark.doors.door import DoorDependencies
 from coldspark.http.auth.scopes import KeyAction, is_allowed
 
 _ACTIONS_MAX = 200
@@ -42,8 +43,8 @@ SIMULATE = Structure(
 )
 
 
-def iam() -> Service:
-    """Return the service."""
+def open_iam(_: DoorDependencies) -> Service:
+    """Return the service: it needs nothing of the server."""
     return Service(
         signing_name="iam",
         query_version="2010-05-08",

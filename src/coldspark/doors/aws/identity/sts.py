@@ -3,13 +3,14 @@
 from coldspark.doors.aws.protocol.credential_scope import ACCOUNT
 from coldspark.doors.aws.protocol.operations import AwsOperation, Body, OperationRequest, Service
 from coldspark.doors.aws.protocol.shapes import Structure
+from coldspark.doors.door import DoorDependencies
 
 ANYBODY = "anybody"
 """The caller where the server has no keys."""
 
 
-def sts() -> Service:
-    """Return the service."""
+def open_sts(_: DoorDependencies) -> Service:
+    """Return the service: it needs nothing of the server."""
     return Service(
         signing_name="sts",
         query_version="2011-06-15",

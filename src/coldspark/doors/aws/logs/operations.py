@@ -12,6 +12,7 @@ from coldspark.doors.aws.logs.request import LogsRequest
 from coldspark.doors.aws.protocol.errors import DEFAULT_TYPES
 from coldspark.doors.aws.protocol.operations import Body, OperationRequest, Service, operations
 from coldspark.doors.aws.protocol.shapes import Structure
+from coldspark.doors.door import DoorDependencies
 from coldspark.platform.ports import Platform
 from coldspark.telemetry.log_store import LogStore
 
@@ -80,3 +81,10 @@ def cloudwatch_logs(platform: Platform, logs: LogStore) -> Service:
         invalid_type="InvalidParameterException",
         body_bytes_max=BODY_BYTES_MAX,
     )
+
+
+def open_logs(dependencies: DoorDependencies) -> Service | None:
+    """Return the service of a server; None: its logs are another process's."""
+    if dependencies.logs is None:
+        return None
+    return cloudwatch_logs(dependencies.platform, dependencies.logs)

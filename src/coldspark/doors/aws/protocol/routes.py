@@ -32,6 +32,7 @@ from coldspark.doors.aws.protocol.operations import (
     Timestamp,
 )
 from coldspark.doors.aws.protocol.shapes import check
+from coldspark.doors.door import headers_of
 from coldspark.errors import BodyTooLarge, ColdsparkError
 from coldspark.http.auth.scopes import authorize
 from coldspark.platform.ports import Key
@@ -78,7 +79,7 @@ def aws_endpoint(
         question = _Question(_UNKNOWN, "", form, str(uuid.uuid4()))
         try:
             sent = await _read(request, sent_max)
-            headers = _headers(request)
+            headers = headers_of(request)
             key = identify(request.method, *_address(request), headers, sent)
             body = _plain(headers, sent, sent_max)
             if request.path_params:
@@ -195,14 +196,6 @@ def _authorize(operation: AwsOperation, asked: OperationRequest) -> None:
 def _address(request: Request) -> tuple[str, str]:
     raw_path = request.scope.get("raw_path", b"/").decode("latin-1")
     return raw_path, request.scope["query_string"].decode("latin-1")
-
-
-def _headers(request: Request) -> dict[str, str]:
-    """Return the headers under lower-case names; values of a repeated one are joined."""
-    joined: dict[str, str] = {}
-    for name, value in request.headers.items():
-        joined[name] = f"{joined[name]},{value}" if name in joined else value
-    return joined
 
 
 async def _read(request: Request, bytes_max: int) -> bytes:

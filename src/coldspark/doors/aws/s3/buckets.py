@@ -7,7 +7,7 @@ from urllib.parse import quote
 from starlette.responses import Response
 
 from coldspark.doors.aws.protocol.credential_scope import ACCOUNT
-from coldspark.doors.aws.s3.bucket_names import check_name
+from coldspark.doors.aws.s3.bucket_names import ReservedNames, check_name
 from coldspark.doors.aws.s3.errors import S3Error
 from coldspark.doors.aws.s3.request import OWNER, S3Request, quoted, xml_response
 from coldspark.doors.aws.s3.request_body import read_document
@@ -24,8 +24,9 @@ _REGION_ELSEWHERE = "us-east-1"
 class BucketOperations:
     """The operations on buckets."""
 
-    def __init__(self, own: LocalBuckets) -> None:
+    def __init__(self, own: LocalBuckets, reserved: ReservedNames) -> None:
         self._own = own
+        self._reserved = reserved
 
     async def list_all(self, call: S3Request) -> Response:
         """Return all buckets."""
@@ -58,7 +59,7 @@ class BucketOperations:
 
     async def create(self, call: S3Request) -> Response:
         """Create a bucket."""
-        check_name(call.bucket)
+        check_name(call.bucket, self._reserved)
         body = await read_document(call) if _has_body(call) else b""
         if body:
             place = read(body, "CreateBucketConfiguration")

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from coldspark.doors.aws.protocol.credential_scope import DEFAULT_REGION, scope_of
 from coldspark.doors.aws.s3 import unsupported_operations
-from coldspark.doors.aws.s3.bucket_names import is_reserved
+from coldspark.doors.aws.s3.bucket_names import ReservedNames
 from coldspark.doors.aws.s3.buckets import BucketOperations
 from coldspark.doors.aws.s3.errors import S3Error, body_of, code_of, not_implemented
 from coldspark.doors.aws.s3.multipart import MultipartOperations
@@ -35,18 +35,20 @@ _WORDS = ("delete", "list-type", "location", "uploadId", "uploads")
 """Parameters that choose an operation which is served."""
 
 
-def with_s3(own: LocalBuckets, gate: Authentication, others: ASGIApp) -> ASGIApp:
+def with_s3(
+    own: LocalBuckets, gate: Authentication, others: ASGIApp, reserved: ReservedNames
+) -> ASGIApp:
     """Return an app that serves S3's paths, and leaves those of other doors to them."""
-    door = S3App(own, gate)
+    door = S3App(own, gate, reserved)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        chosen = door if scope["type"] == "http" and _is_s3(scope) else others
+        chosen = door if scope["type"] == "http" and _is_s3(scope, reserved) else others
         await chosen(scope, receive, send)
 
     return app
 
 
-def _is_s3(scope: Scope) -> bool:
+def _is_s3(scope: Scope, reserved: ReservedNames) -> bool:
     raw_path: bytes = scope["raw_path"]
     if raw_path != b"/":
         word, _, rest = raw_path[1:].partition(b"/")
@@ -54,7 +56,7 @@ def _is_s3(scope: Scope) -> bool:
             return False
         # Nobody else is asked so: whoever would make such a bucket hears why there can be none.
         is_new_bucket = scope["method"] == "PUT" and not rest
-        return is_new_bucket or not is_reserved(word.decode("latin-1"))
+        return is_new_bucket or word.decode("latin-1") not in reserved
     if scope["method"] not in ("GET", "HEAD"):
         return False
     # What is at ``/`` depends on who asks: a person, or a client of S3.
@@ -70,11 +72,11 @@ def _is_s3(scope: Scope) -> bool:
 class S3App:
     """Answers for S3."""
 
-    def __init__(self, own: LocalBuckets, gate: Authentication) -> None:
+    def __init__(self, own: LocalBuckets, gate: Authentication, reserved: ReservedNames) -> None:
         self._own = own
         self._gate = gate
         buckets, objects, parts = (
-            BucketOperations(own),
+            BucketOperations(own, reserved),
             ObjectOperations(own),
             MultipartOperations(own),
         )

@@ -29,6 +29,7 @@ from coldspark.doors.aws.sagemaker.images import ImageCatalogue
 from coldspark.doors.aws.sagemaker.model_data import ModelData
 from coldspark.doors.aws.sagemaker.models import MODELS
 from coldspark.doors.aws.sagemaker.request import Body, SageMakerRequest
+from coldspark.doors.door import DoorDependencies
 from coldspark.platform.catalogue import Catalogue
 from coldspark.platform.metric_ports import Alarms
 from coldspark.platform.ports import DocumentStore, Platform
@@ -102,6 +103,20 @@ def sagemaker(
         target="SageMaker.",
         operations=operations(_READS, _CHANGES, call_of, partial(_names, platform)),
         types=TYPES,
+    )
+
+
+def open_sagemaker(dependencies: DoorDependencies) -> Service:
+    """Return the service of a server."""
+    return sagemaker(
+        dependencies.platform,
+        dependencies.documents,
+        dependencies.catalogue,
+        dependencies.alarms,
+        AsyncJobs.of(dependencies),
+        dependencies.config.aws_limits,
+        ImageCatalogue(dependencies.config.images),
+        dependencies.services.artifacts,
     )
 
 

@@ -28,8 +28,8 @@ from coldspark.doors.native.coldstart.shapes import (
     TemplateBody,
     WarmthBody,
 )
-from coldspark.doors.native.ports import WarmthReader
 from coldspark.doors.native.request import NativeRequest, json_response
+from coldspark.doors.ports import WarmthReader
 from coldspark.http.auth.scopes import KeyAction
 from coldspark.node.warmth import TemplateView, WakeLevel
 from coldspark.platform.ports import ReplicaView, VariantView

@@ -1,18 +1,14 @@
-"""Asynchronous invocations as jobs: what an endpoint config says of them, and where topics lead.
+"""Asynchronous invocations as jobs: what an endpoint config says of them."""
 
-AWS takes an SNS topic where somebody is to be told. Here a topic is the URL of a webhook, or the
-ARN of a topic whose name the server's configuration maps to one.
-"""
-
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from coldspark.doors.aws.protocol.errors import invalid
+from coldspark.doors.aws.protocol.topics import Topics
 from coldspark.doors.aws.sagemaker.model_env import ModelEnvSettings
 from coldspark.doors.aws.sagemaker.records import AsyncConfig
-from coldspark.errors import InvalidRequest
-from coldspark.jobs.ports import JobsAtWork, WebhookOutbox
-from coldspark.jobs.webhook_client import AddressPolicy, check_url
+from coldspark.doors.door import DoorDependencies
+from coldspark.jobs.ports import JobsAtWork
 
 REQUEST_TIMEOUT_S = 3_600.0
 """The longest InvocationTimeoutSeconds of AWS, and so the limit where no other is set."""
@@ -23,31 +19,15 @@ class AsyncJobs:
     """What runs the jobs, and who may be told of them."""
 
     runner: JobsAtWork
-    notifier: WebhookOutbox
-    policy: AddressPolicy = field(default_factory=AddressPolicy)
-    topics: Mapping[str, str] = field(default_factory=dict)
-    """From the names of SNS topics to the URLs that they stand for."""
+    topics: Topics
 
-    def url_of(self, topic: str) -> str:
-        """Return where a topic leads. Raises a ValidationException."""
-        url = topic
-        if topic.startswith("arn:"):
-            name = topic.rpartition(":")[2]
-            found = self.topics.get(name)
-            if found is None:
-                known = ", ".join(sorted(self.topics)) or "none"
-                invalid(
-                    f"Topic '{topic}' leads nowhere: map its name to the URL of a webhook in the "
-                    f"server's configuration, [server.webhooks.topics] {name} = 'https://…' "
-                    f"(known are: {known}), or give the URL itself.",
-                    field="NotificationConfig",
-                )
-            url = found
-        try:
-            check_url(url, self.policy)
-        except InvalidRequest as error:
-            invalid(f"Topic '{topic}': {error.message}.", field="NotificationConfig")
-        return url
+    @classmethod
+    def of(cls, dependencies: DoorDependencies) -> "AsyncJobs | None":
+        """Return what the server has; None: it runs no jobs."""
+        topics = Topics.of(dependencies)
+        if dependencies.jobs is None or topics is None:
+            return None
+        return cls(runner=dependencies.jobs, topics=topics)
 
 
 def topics_of(config: AsyncConfig) -> Iterable[str]:
@@ -65,7 +45,7 @@ def check_async(jobs: AsyncJobs | None, config: AsyncConfig) -> None:
             field="AsyncInferenceConfig",
         )
     for topic in topics_of(config):
-        jobs.url_of(topic)
+        jobs.topics.url_of(topic)
 
 
 def settings_for_jobs(knobs: ModelEnvSettings, config: AsyncConfig) -> ModelEnvSettings:

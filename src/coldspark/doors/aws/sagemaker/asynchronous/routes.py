@@ -4,7 +4,7 @@ The answer leaves once the job is durable. Errors are those of an invocation: se
 """
 
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import unquote
 
 import msgspec
@@ -16,13 +16,14 @@ from coldspark.doors.aws.sagemaker.annotations import annotations_of
 from coldspark.doors.aws.sagemaker.asynchronous.jobs import AsyncJobs
 from coldspark.doors.aws.sagemaker.records import AsyncConfig, read
 from coldspark.doors.aws.sagemaker.runtime.replies import Reply, error_reply
+from coldspark.doors.door import DoorDependencies
 from coldspark.errors import ColdsparkError, InvalidRequest
-from coldspark.http.auth.authentication import Authentication
 from coldspark.http.auth.scopes import KeyAction
+from coldspark.http.request_ids import request_ids
 from coldspark.jobs.messages import JobId
 from coldspark.jobs.ports import JobOrder
-from coldspark.platform.ports import EndpointView, Key, Platform
-from coldspark.spec.types import EndpointName, RequestId
+from coldspark.platform.ports import EndpointView, Key
+from coldspark.spec.types import EndpointName
 
 PATH = "/endpoints/{name}/async-invocations"
 DOOR = "sagemaker"
@@ -46,15 +47,16 @@ _S3_HOST = re.compile(r"(?:(?P<bucket>[^/]+)\.)?s3[.-](?:[a-z0-9-]+\.)?amazonaws
 
 
 def async_invocations(
-    platform: Platform, jobs: AsyncJobs | None, gate: Authentication, ids: Iterator[RequestId]
+    dependencies: DoorDependencies,
 ) -> Callable[[Request], Awaitable[Response]]:
     """Return the Starlette endpoint."""
+    jobs, ids = AsyncJobs.of(dependencies), request_ids()
 
     async def endpoint(request: Request) -> Response:
         name = EndpointName(unquote(request.path_params["name"]))
         id = next(ids)
         try:
-            reply = await _taken(platform, jobs, gate, request, name, JobId(id))
+            reply = await _taken(dependencies, jobs, request, name, JobId(id))
         except ColdsparkError as error:
             reply = error_reply(error, request=id, endpoint=name)
         status, headers, body = reply
@@ -64,9 +66,8 @@ def async_invocations(
 
 
 async def _taken(
-    platform: Platform,
+    dependencies: DoorDependencies,
     jobs: AsyncJobs | None,
-    gate: Authentication,
     request: Request,
     name: EndpointName,
     id: JobId,
@@ -74,9 +75,10 @@ async def _taken(
     headers = dict(request.headers.items())
     body = await _body(request)
     raw_path, query = request.scope["raw_path"].decode(), request.scope["query_string"].decode()
-    key = gate.identify(request.method, raw_path, query, headers, body)
-    gate.allow(key, KeyAction.INVOKE, name)
-    view = platform.endpoint(name)
+    authentication = dependencies.authentication
+    key = authentication.identify(request.method, raw_path, query, headers, body)
+    authentication.allow(key, KeyAction.INVOKE, name)
+    view = dependencies.platform.endpoint(name)
     config = _config(view)
     if jobs is None:
         raise InvalidRequest("Asynchronous invocations are not supported by this server.")
@@ -169,8 +171,8 @@ def _order(
             if output.s3_failure_path is None
             else _joined(output.s3_failure_path, extension, f"{id}-error.out")
         ),
-        success_url=None if told.success_topic is None else jobs.url_of(told.success_topic),
-        error_url=None if told.error_topic is None else jobs.url_of(told.error_topic),
+        success_url=None if told.success_topic is None else jobs.topics.url_of(told.success_topic),
+        error_url=None if told.error_topic is None else jobs.topics.url_of(told.error_topic),
         details=details | {"region": region, "include": " ".join(included)},
     )
 

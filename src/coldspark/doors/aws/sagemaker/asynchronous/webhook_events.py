@@ -2,17 +2,15 @@
 
 import base64
 import json
-import uuid
 
-from coldspark import clock
 from coldspark.doors.aws.protocol.operations import Timestamp
-from coldspark.doors.aws.protocol.sns_envelope import envelope
+from coldspark.doors.aws.protocol.topics import envelope
 from coldspark.doors.aws.sagemaker.annotations import annotations_of
 from coldspark.doors.aws.sagemaker.asynchronous.jobs import topics_of
 from coldspark.doors.aws.sagemaker.records import AsyncConfig, read
 from coldspark.doors.aws.sagemaker.request import SageMakerRequest
 from coldspark.jobs.messages import JobState
-from coldspark.jobs.ports import EndedJob, WebhookEvent, WebhookMessage
+from coldspark.jobs.ports import EndedJob, WebhookMessage
 from coldspark.spec.types import EndpointDefinition
 
 _OWN = {"eventVersion": "1.0", "eventSource": "aws:sagemaker"}
@@ -49,19 +47,7 @@ async def send_test_notifications(call: SageMakerRequest, definition: EndpointDe
         return
     message: dict[str, object] = {**_OWN, "eventName": "TestNotification"}
     for topic in topics_of(read(AsyncConfig, note.asynchronous)):
-        id, now_ms = str(uuid.uuid4()), clock.wall_ms()
-        words = envelope(call.jobs.url_of(topic), topic, id, now_ms, json.dumps(message))
-        await call.jobs.notifier.publish(
-            WebhookEvent(
-                id=id,
-                endpoint=definition.name,
-                url=words.url,
-                headers=words.headers,
-                body=words.body,
-                created_ms=now_ms,
-                due_ms=now_ms,
-            )
-        )
+        await call.jobs.topics.publish(topic, definition.name, json.dumps(message))
 
 
 def _message(ended: EndedJob, *, is_included: bool) -> dict[str, object]:

@@ -14,7 +14,7 @@ from coldspark.spec.types import EndpointName, RequestId, VariantName
 
 
 class SageMakerDoor:
-    """Implements ``Door`` with the functions of ``doors/aws/sagemaker/runtime/invocations.py``."""
+    """Implements ``InvocationDoor`` with the functions of ``invocations``."""
 
     def __init__(self) -> None:
         self._events = EventStreamDoor()
@@ -77,7 +77,7 @@ class SageMakerDoor:
 
 
 class EventStreamDoor:
-    """Implements ``Door`` for those who ask for a stream of events."""
+    """Implements ``InvocationDoor`` for those who ask for a stream of events."""
 
     def match(self, method: str, raw_path: str, query: str) -> Route | None:
         """Return the route."""

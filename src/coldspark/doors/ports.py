@@ -1,4 +1,4 @@
-"""What the native API needs of other rooms, besides the platform itself."""
+"""What doors need of other rooms, besides the platform itself."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
