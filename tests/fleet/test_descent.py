@@ -29,8 +29,8 @@ from coldspark.fleet.keep_alive_plan import (
 GAPS = st.lists(st.floats(INTERVAL_MIN_S, 1e6), max_size=60)
 WAKES = st.floats(0.01, 300.0)
 VALUES = st.floats(0.0, 100.0)
-PARKED = WarmthCost(hold_cost=0.002, wake_s=0.05)
-UNUSED = WarmthCost(hold_cost=2.0, wake_s=0.0)
+PARKED = WarmthCost(idle_cost=0.002, wake_s=0.05)
+UNUSED = WarmthCost(idle_cost=2.0, wake_s=0.0)
 
 
 def measured(gaps_s: Iterable[float]) -> IdleIntervals:
@@ -56,7 +56,7 @@ def cost(
         total += alive * (PREWARM_COST * costs[here].wake_s if rest < here else 0.0)
         here = rest
         width_s = EDGES_S[index + 1] - EDGES_S[index]
-        total += alive * costs[here].hold_cost * width_s * (1.0 - 0.5 * chance)
+        total += alive * costs[here].idle_cost * width_s * (1.0 - 0.5 * chance)
         total += alive * chance * costs[here].wake_s * (1.0 + wait_value)
         alive *= 1.0 - chance
     return total

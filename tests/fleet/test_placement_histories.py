@@ -101,7 +101,7 @@ class PlacementHistory(RuleBasedStateMachine):
                     del self.asked[replica]
                 case RequestEviction(replica):
                     assert self.advice[replica].is_evictable
-                    self.tell(replica, is_evictable=False, is_leaving=True)
+                    self.tell(replica, is_evictable=False, is_terminating=True)
                 case WakeAt(at_s):
                     assert at_s > self.now
                     self.wake_s = at_s
@@ -112,7 +112,7 @@ class PlacementHistory(RuleBasedStateMachine):
             "idle_since_s": None,
             "is_evictable": False,
             "is_superseded": False,
-            "is_leaving": False,
+            "is_terminating": False,
             "start_s": 1.0,
         }
         self.advice[replica] = EvictionCandidate(**{**known, **changes})  # type: ignore[arg-type]

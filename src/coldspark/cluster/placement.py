@@ -87,9 +87,9 @@ class SharedPlacement:
         """Say why no node could ever hold this."""
         return self._placement.refusal(resources)
 
-    def holds_together(self, wanted: Iterable[Resources]) -> bool:
+    def fits_together(self, wanted: Iterable[Resources]) -> bool:
         """Return whether the nodes could hold all of these at once if they were empty."""
-        return self._placement.holds_together(wanted)
+        return self._placement.fits_together(wanted)
 
     def event_of(self, router: int, message: Message) -> PlacementEvent | None:
         """Return what a router's word means to placement, if anything."""
@@ -200,9 +200,9 @@ class RemotePlacement:
         """Say why no node could ever hold this."""
         return self._empty.refusal(resources)
 
-    def holds_together(self, wanted: Iterable[Resources]) -> bool:
+    def fits_together(self, wanted: Iterable[Resources]) -> bool:
         """Return whether the nodes could hold all of these at once if they were empty."""
-        return self._empty.holds_together(wanted)
+        return self._empty.fits_together(wanted)
 
     @property
     def holders(self) -> list[ReplicaId]:
