@@ -1,4 +1,4 @@
-"""Absorb the ledger in a process of its own: ``python -m coldspark.billing.ingest_main FD PARENT``.
+"""Ingest the ledger in a process of its own: ``python -m coldspark.billing.ingest_main FD PARENT``.
 
 It takes orders from the socket FD, one message each, and answers when the lines are committed. It
 ends when the socket does, and with its parent even while it works. Killed at any point it leaves
@@ -25,13 +25,13 @@ _NICER = 5
 
 
 class IngestOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """A stretch of the journal, and where it goes. Each order stands for itself."""
+    """An interval of the journal, and its database. Each order stands for itself."""
 
     database: str
     is_synced: bool
     """Whether a commit waits for the disk."""
     insert_usages: str
-    """What inserts a row unless it exists, in SQL."""
+    """The SQL that inserts a row unless it exists."""
     insert_holdings: str
     directory: str
     boot: int
@@ -43,7 +43,7 @@ class IngestOrder(msgspec.Struct, frozen=True, kw_only=True):
 
 def _main(fd: int, parent: int) -> None:
     _end_with(parent)
-    # The router, which answers requests, goes first.
+    # The serving process has priority.
     os.nice(_NICER)
     with socket.socket(fileno=fd) as link:
         _serve(link)

@@ -1,6 +1,6 @@
-"""Start, ask and end the process that absorbs a busy ledger.
+"""Start, command and end the process that ingests a busy ledger.
 
-Under load the router's process must not spend its time on the database. While the other process
+Under load the serving process must not spend its time on the database. While the other process
 works, the database's thread waits for it: so there is one writer at a time, as ever.
 """
 
@@ -44,7 +44,7 @@ class IngestProcess:
         return None if self._process is None else self._process.pid
 
     def run_order(self, order: IngestOrder) -> IngestResult | None:
-        """Have an order carried out; None: not by this process, not this time.
+        """Have an order carried out; None: this process cannot, this time.
 
         The first order only starts it, so that nobody waits until it has started.
         """

@@ -63,7 +63,7 @@ class Ingester:
         return self._process.pid
 
     async def replay(self) -> int:
-        """Take over what earlier boots left behind; return how many lines that was."""
+        """Ingest what earlier boots left behind; return how many lines that was."""
         lines = 0
         for boot, segment in await asyncio.to_thread(journal.segments, self._directory):
             if boot < self.position.boot:
@@ -71,7 +71,7 @@ class Ingester:
         return lines
 
     async def ingest_until(self, end: JournalPosition) -> None:
-        """Take over this boot's lines before ``end``."""
+        """Ingest this boot's lines before ``end``."""
         async with self._lock:
             while self.position.segment < end.segment:
                 await self._finish(self.position)
@@ -81,12 +81,12 @@ class Ingester:
                 self.position = end
 
     async def finish(self) -> None:
-        """Delete the last segment, which is closed and whose lines were all taken over."""
+        """Delete the last segment, which is closed and whose lines were all ingested."""
         async with self._lock:
             await self._finish(self.position)
 
     async def end_if_idle(self) -> float | None:
-        """End an idle process; return after how many seconds to look again, None for never."""
+        """End an idle process; return after how many seconds to check again, None for never."""
         if self.pid is None:
             return None
         left_s = self._asked_s + self._idle_s - asyncio.get_running_loop().time()
@@ -101,11 +101,11 @@ class Ingester:
         await self._database.run_outside_transaction(self._process.end)
 
     async def _finish(self, start: JournalPosition) -> int:
-        """Take over the rest of a segment that nobody writes any more, and delete it."""
+        """Ingest the rest of a segment that nobody writes any more, and delete it."""
         taken = await self._take(start, None)
         path = self._directory / journal.segment_name(start.boot, start.segment)
         whole = JournalPosition(start.boot, start.segment, 0)
-        # What could not be read is money, too: it is kept for a person to look at.
+        # What could not be read is money, too: it is preserved for a person to inspect.
         if whole in self._kept:
             self._kept.remove(whole)
             await asyncio.to_thread(path.replace, path.with_suffix(".kept"))
@@ -131,7 +131,7 @@ class Ingester:
         return taken
 
     async def _delegate(self, start: JournalPosition, end: int | None) -> IngestResult | None:
-        """Have the other process take over a stretch; None: it is small, or that failed."""
+        """Have the other process ingest an interval; None: it is small, or that failed."""
         file = self._database.file
         # Before this boot's first line nobody calls yet: the thread disturbs none.
         if file is None or self._is_ending or start.boot != self.position.boot:
@@ -161,7 +161,7 @@ class Ingester:
 
 
 def insert_holding(connection: Connection, holding: IdleUsage, place: JournalPosition) -> None:
-    """Insert what no journal holds."""
+    """Insert idle usage that no journal holds."""
     _HOLDINGS.run(connection, holding_row(holding, place))
 
 

@@ -1,9 +1,9 @@
 """The ledger: lines go into a journal before the reply leaves, and into the database soon after.
 
 Nothing is lost or doubled by kill -9 at any point: a journal segment is deleted only after the
-transaction that holds its lines, and inserting a line again does nothing, because a usage is
-known by its request and a holding by its place in the journal. If the database stalls, lines stay
-in the journal on disk; memory does not grow.
+transaction that holds its lines, and inserting a line again does nothing, because a usage is known
+by its request and idle usage by its position in the journal. If the database stalls, lines stay in
+the journal on disk; memory does not grow.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ _CLOSE_S = 30.0
 
 
 class LedgerStore:
-    """Keep one boot's ledger. All calls are made on the event loop's thread."""
+    """The ledger of one boot. All calls are made on the event loop's thread."""
 
     def __init__(
         self,
@@ -81,11 +81,11 @@ class LedgerStore:
 
     @property
     def ingest_pid(self) -> int | None:
-        """Return the id of the process that absorbs while the ledger is busy, if there is one."""
+        """Return the id of the process that ingests while the ledger is busy, if there is one."""
         return self._absorption.pid
 
     async def open(self, *, is_part: bool = False) -> None:
-        """Take over what earlier boots left in the journal, and begin this one.
+        """Ingest what earlier boots left in the journal, and begin this one.
 
         ``is_part``: the boot is a part of another's run, which counted it and answers for what no
         line explains (see ``add_part``). Raises Conflict when this boot, or a later one, was here
@@ -137,7 +137,7 @@ class LedgerStore:
     def record(self, usage: Usage) -> None:
         """Journal one request's line: on return it survives kill -9, unless the disk refuses.
 
-        Then the line is kept in memory and tried again, and ``is_writable`` is False until it is
+        Then the line stays in memory and is tried again, and ``is_writable`` is False until it is
         written: the answer is the caller's whatever the disk does.
         """
         self._open().write([usage_line(usage)])
@@ -154,7 +154,7 @@ class LedgerStore:
         self._some.set()
 
     def hold(self, holdings: Sequence[IdleUsage]) -> None:
-        """Journal what was held without a request, in one write, as ``record`` does."""
+        """Journal idle usage in one write, as ``record`` does."""
         if holdings:
             self._open().write([holding_line(holding) for holding in holdings])
             self._some.set()
@@ -201,11 +201,11 @@ class LedgerStore:
         return await self._database.run(find_crashed, self._boot)
 
     async def add_part(self, boot: int) -> None:
-        """Write down another process's boot as a part of this run."""
+        """Record another process's boot as a part of this run."""
         await self._database.run(open_part, boot, self._wall_ms())
 
     async def take_over_part(self, directory: Path, boot: int) -> int:
-        """Take over the journal of a part whose process is gone; return its lines' nanos."""
+        """Ingest the journal of a part whose process is gone; return its lines' nanos."""
         if await asyncio.to_thread(directory.is_dir):
             await Ingester(directory, self._database, boot + 1).replay()
         return await self._database.run(find_nanos, boot)
@@ -223,7 +223,7 @@ class LedgerStore:
         while not self._closing.is_set():
             try:
                 await self._wait_for_lines()
-                # Cleared here alone: a line has a round even if a query absorbed it before, and
+                # Cleared here alone: a line has a round even if a query ingested it before, and
                 # the round after an order is what ends the process when it is idle.
                 self._some.clear()
                 await self.ingest()
@@ -249,5 +249,5 @@ def _end_crashed(
     connection: Connection, boot: int, overhead: IdleUsage | None, now_ms: int
 ) -> None:
     if end_boot(connection, boot, now_ms) and overhead is not None:
-        # Segments count from 1: this place is free.
+        # Segments count from 1: this position is free.
         insert_holding(connection, overhead, JournalPosition(boot, 0, 0))

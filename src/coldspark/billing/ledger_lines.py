@@ -1,6 +1,6 @@
 """Ledger lines in their three forms: record, journal payload, database row.
 
-Nothing here needs SQLAlchemy: the process that absorbs a busy ledger starts without it.
+Nothing here needs SQLAlchemy: the process that ingests a busy ledger starts without it.
 """
 
 from collections.abc import Callable, Iterable
@@ -30,7 +30,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Inserts(NamedTuple):
-    """What inserts rows unless they exist."""
+    """The statements that insert rows unless they exist."""
 
     usages: Callable[[list[RowOfValues]], object]
     holdings: Callable[[list[RowOfValues]], object]
@@ -42,7 +42,7 @@ def usage_line(usage: Usage) -> bytes:
 
 
 def holding_line(holding: IdleUsage) -> bytes:
-    """Return the journal's line of what was held without a request."""
+    """Return the journal's line of idle usage."""
     return journal.line(HOLDING, _encode(holding))
 
 
@@ -78,7 +78,7 @@ def _usage_row(boot: int, payload: bytes) -> RowOfValues:
 
 
 class IngestResult(msgspec.Struct, frozen=True):
-    """What was found in a stretch."""
+    """The result of ingesting an interval."""
 
     lines: int
     torn: int

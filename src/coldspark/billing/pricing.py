@@ -1,4 +1,4 @@
-"""Price the ledger by any book: what was used times what a rate says, in integer nano-dollars.
+"""Price the ledger by any book: what was used times its rate, in integer nano-dollars.
 
 Nothing is silently free: a component that a book charges but has no rate for is listed as missing.
 """
@@ -22,9 +22,9 @@ def price(
     memory_bytes: int | None = None,
     assumptions: Iterable[str] = (),
 ) -> Bill:
-    """Price a stretch of the ledger.
+    """Price an interval of the ledger.
 
-    ``wall_ms`` is how long the stretch lasted (bounds provisioned time, prices the dedicated
+    ``wall_ms`` is how long the interval lasted (bounds provisioned time, prices the dedicated
     comparison). Usage on CPU, or on a type that the book lacks, is priced as if it had run on
     ``as_gpu``, and the bill says so; None prices nothing in its place. ``memory_bytes`` is what
     each replica has, for books that bill compute by memory.

@@ -1,4 +1,4 @@
-"""One attempt of one job: fetch its body, have it answered, put the answer where it belongs."""
+"""One attempt of one job: fetch its body, have it answered, store the answer."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -23,7 +23,7 @@ _LOG_LINES_MAX = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SucceededAttempt:
-    """The answer is where it belongs; ``body`` is what is kept here or told."""
+    """The answer is stored; ``body`` is what stays here or goes to the webhook."""
 
     result: JobResult
     body: bytes | None
@@ -65,7 +65,7 @@ class Attempt:
         self._is_stopped = False
 
     def stop(self) -> None:
-        """Give up: what the replica does is cancelled."""
+        """Cancel the attempt, and its request."""
         self._is_stopped = True
         if self._answer.ticket is not None:
             self._answer.ticket.cancel()
@@ -101,7 +101,7 @@ class Attempt:
             self._answer.ticket.cancel()
 
     async def _ask(self, given: JobInput) -> SucceededAttempt | FailedAttempt:
-        """Hand the request in, and take the answer. Raises AnswerBroken."""
+        """Submit the request, and take the answer. Raises AnswerBroken."""
         answer = self._answer
         answer.ticket = self._platform.submit(self._invocation(given), answer)
         if self._is_stopped:
@@ -129,7 +129,7 @@ class Attempt:
         )
 
     async def _refused(self) -> FailedAttempt:
-        """Return what a replica's error says."""
+        """Return the message of a replica's error."""
         said = await self._answer.read_all(_WORDS_BYTES_MAX) or b"(a long answer)"
         words = said.decode("utf-8", "replace")
         result = JobResult(
@@ -144,7 +144,7 @@ class Attempt:
         return FailedAttempt(failure=failure, again=RetryKind.NEVER, result=result, receipt=receipt)
 
     async def _place(self, given: JobInput) -> SucceededAttempt | FailedAttempt:
-        """Put the answer where it belongs: at its URL before the job is completed, or here."""
+        """Store the answer: at its URL before the job is completed, or here."""
         answer, order = self._answer, self._job.order
         began_us, body = clock.monotonic_us(), answer.whole
         if order.output_url is None:
@@ -181,7 +181,7 @@ class Attempt:
         )
 
     def _cancelled(self) -> None:
-        """Let the replica go: nobody reads on."""
+        """Release the replica: nobody reads on."""
         if self._answer.ticket is not None:
             self._answer.ticket.cancel()
 
@@ -251,7 +251,7 @@ class Attempt:
 
 @asynccontextmanager
 async def _running(way: BodyFetch | None, on_error: Callable[[], None]) -> AsyncIterator[None]:
-    """Fetch a long body beside what is done with it."""
+    """Fetch a long body while it is used."""
     if way is None:
         yield
         return

@@ -1,4 +1,4 @@
-"""What a replica answers to a job: whole, or piece by piece with back-pressure."""
+"""A replica's answer to a job: whole, or piece by piece with back-pressure."""
 
 import asyncio
 from collections import deque
@@ -38,24 +38,24 @@ class AttemptReply:
 
     @property
     def content_type(self) -> str | None:
-        """Return what the replica says that the answer is."""
+        """Return the content type that the replica gave."""
         return next((text for name, text in self.headers if name.lower() == "content-type"), None)
 
     def reply(
         self, status: int, headers: Sequence[tuple[str, str]], body: bytes, receipt: Receipt
     ) -> None:
-        """Take a whole answer."""
+        """Set a whole answer."""
         self.status, self.headers, self.whole, self.receipt = status, headers, body, receipt
         self._is_over = True
         self._news.set()
 
     def begin(self, status: int, headers: Sequence[tuple[str, str]]) -> None:
-        """Take the head of an answer that comes in pieces."""
+        """Set the head of an answer that comes in pieces."""
         self.status, self.headers = status, headers
         self._news.set()
 
     def write(self, chunk: bytes) -> None:
-        """Take a piece."""
+        """Add a piece."""
         self._pieces.append(chunk)
         self._held_bytes += len(chunk)
         if self._held_bytes > _HELD_BYTES_MAX and not self._is_paused and self.ticket is not None:
@@ -64,12 +64,12 @@ class AttemptReply:
         self._news.set()
 
     def end(self, receipt: Receipt) -> None:
-        """Take the end."""
+        """Mark the end."""
         self.receipt, self._is_over = receipt, True
         self._news.set()
 
     def fail(self, failure: Failure, receipt: Receipt | None) -> None:
-        """Take a failure."""
+        """Set a failure."""
         self._broken, self._is_over = AttemptReplyBroken(failure, receipt), True
         self._news.set()
 
@@ -115,6 +115,6 @@ class AttemptReply:
         return piece
 
     async def _wait(self) -> None:
-        """Wait for news; whoever waits is bounded by the request's own deadline."""
+        """Wait for a change; the wait is bounded by the request's own deadline."""
         self._news.clear()
         await self._news.wait()

@@ -1,4 +1,4 @@
-"""The end of a job: the words of a failure at their place, the final state, the notice of it.
+"""The end of a job: the failure report at its URL, the final state, the webhook event.
 
 In this order, and the last two in one transaction: whoever sees the final state finds what it
 promises, and a server that is killed in between does it again.
@@ -54,7 +54,7 @@ class JobCompletion:
         job: StoredJob | None,
         outcome: SucceededAttempt | FailedAttempt | None,
     ) -> None:
-        """Do all that a final state takes. It ends only when that is durable.
+        """Complete a job. Returns only when its final state is durable.
 
         ``job`` None: it is looked up.
         """

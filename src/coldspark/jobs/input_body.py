@@ -1,6 +1,6 @@
-"""The body of a job: kept with it, or fetched from where it lies.
+"""The body of a job: stored with it, or fetched from its URL.
 
-A short body is read before the request is handed in. A long one is read from the store while a
+A short body is read before the request is submitted. A long one is read from the store while a
 replica takes it, and not before: a request may wait for hours, and an open download cannot.
 """
 
@@ -19,7 +19,7 @@ _FETCH_S = 60.0
 
 
 class FetchedBody(BodyStream):
-    """A body that begins to be fetched when somebody begins to take it."""
+    """A body whose fetch begins when a replica begins to read it."""
 
     __slots__ = ("_on_attached",)
 
@@ -30,7 +30,7 @@ class FetchedBody(BodyStream):
         self._on_attached = on_attached
 
     def attach(self, on_more: Callable[[], None]) -> None:
-        """Let it be fetched."""
+        """Begin the fetch."""
         super().attach(on_more)
         self._on_attached()
 
@@ -46,7 +46,7 @@ class JobInput:
 
 
 class BodyFetch:
-    """Fetches one long body while it is taken."""
+    """Fetches one long body while it is read."""
 
     def __init__(self, storage: ObjectStorage, url: str, size_bytes: int) -> None:
         self._storage = storage
@@ -57,7 +57,7 @@ class BodyFetch:
         self.stream = FetchedBody(size_bytes, self._room.set, self._wanted.set)
 
     async def run(self, on_error: Callable[[], None]) -> None:
-        """Fetch, once it is wanted; ``on_error`` is called when the store breaks off."""
+        """Fetch, once it is read; ``on_error`` is called when the store breaks off."""
         await self._wanted.wait()
         try:
             async with asyncio.timeout(_FETCH_S):

@@ -1,10 +1,10 @@
-"""Run jobs as there is room: one backlog per endpoint decides, this performs.
+"""Run jobs as slots allow: the rules of each endpoint's queue decide, this performs.
 
-- A job is journaled before anything follows from it: kept before its caller is told, begun before
-  it is handed in, its answer put in place before it is completed.
+- A job is recorded before anything follows from it: stored before its caller is answered, begun
+  before it is submitted, its answer stored before it is completed.
 - So kill -9 at any point loses nothing: an attempt that was under way is made again, and puts its
   answer over the one before it.
-- Few requests are handed in at a time, so that the backlog stays on disk and not in the fleet's
+- Few requests are submitted at a time, so that the backlog stays on disk and not in the fleet's
   queue: as many as all replicas together can run, and some ahead.
 """
 
@@ -89,7 +89,7 @@ class JobRunner:
         open_max: int = JOBS_MAX,
         forgets: bool = True,
     ) -> None:
-        """Take the neighbours. ``storage`` None: bodies and answers are kept here alone.
+        """Take the dependencies. ``storage`` None: bodies and answers are stored here alone.
 
         ``forgets``: whether ended jobs of all endpoints, not of its own alone, are purged here.
         """
@@ -117,7 +117,7 @@ class JobRunner:
         return self._storage is not None
 
     async def open(self) -> None:
-        """Go on with every job that has no final state."""
+        """Resume every job that has no final state."""
         found = await self._store.unfinished(self._owns)
         self._number = numbers_from(found)
         for stored in found:
@@ -131,7 +131,7 @@ class JobRunner:
             self._tasks.spawn(self._purge_for_ever())
 
     async def close(self) -> None:
-        """Begin nothing more, give up what runs: it is made again by the next server."""
+        """Begin nothing more, cancel what runs: the next server makes it again."""
         self._is_closing = True
         for line in self._lines.values():
             if line.timer is not None:
@@ -148,7 +148,7 @@ class JobRunner:
         ttl_s: float,
         timeout_s: float,
     ) -> JobId:
-        """Take a job; it is durable on return.
+        """Accept a job; it is durable on return.
 
         Raises NotFound for an unknown endpoint, ComponentNeeded for one whose components a job
         cannot name, and QueueFull when too much waits.
@@ -170,7 +170,7 @@ class JobRunner:
         refusal = self._refusals.pop(job.id, None)
         if refusal is not None:
             raise _error(refusal)
-        # In a task of its own: a caller who hangs up now does not leave the job half taken.
+        # In a task of its own: a caller who disconnects now does not leave the job half accepted.
         await asyncio.shield(self._tasks.spawn(self._keep(line, job, order, body)))
         refusal = self._refusals.pop(job.id, None)
         if refusal is not None:
@@ -181,7 +181,7 @@ class JobRunner:
         try:
             await self._store.add(job, line.endpoint, order, body)
         except Exception:  # noqa: BLE001
-            # The store's edge: its caller is told.
+            # The store's edge: its caller gets the failure.
             _log.exception("jobs: one could not be kept")
             words = "the disk refuses the job: free space in the data directory"
             self._refusals[job.id] = Failure(kind=FailureKind.STORAGE_FULL, message=words)
@@ -201,7 +201,7 @@ class JobRunner:
         return await self._store.find(id)
 
     async def output(self, id: JobId) -> bytes:
-        """Return the answer that is kept with a job."""
+        """Return the answer that is stored with a job."""
         return await self._store.output(id)
 
     async def newest(
@@ -219,7 +219,7 @@ class JobRunner:
         return line
 
     def _post(self, line: EndpointQueue, event: JobEvent) -> None:
-        """Let a backlog take an event, and do what comes of it."""
+        """Pass an event to a queue, and perform its effects."""
         if self._is_closing and not isinstance(
             event, AttemptSucceeded | JobPersisted | JobNotPersisted
         ):
@@ -266,7 +266,7 @@ class JobRunner:
         line.timer = loop.call_later(delay_s, self._post, line, JobsTicked())
 
     def _look(self, line: EndpointQueue) -> None:
-        """See how many jobs of an endpoint may run now."""
+        """Update how many jobs of an endpoint may run now."""
         line.checked_s = clock.monotonic_s()
         try:
             view = self._platform.endpoint(line.endpoint)
@@ -281,7 +281,7 @@ class JobRunner:
             self._post(line, SlotsChanged(slots))
 
     def _tell(self, line: EndpointQueue) -> None:
-        """Tell the platform how deep the backlog is, when that has changed by a tenth."""
+        """Publish the backlog to the platform, when it has changed by a tenth."""
         waiting = line.backlog.waiting
         if abs(waiting - line.reported_backlog) * 10 > line.reported_backlog or (
             not waiting and line.reported_backlog

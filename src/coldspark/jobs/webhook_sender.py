@@ -1,7 +1,7 @@
-"""Tell what was to be told: at least once, with pauses that grow, and not for ever.
+"""Deliver webhook events: at least once, with growing pauses, and not for ever.
 
-A notice is on disk before it is sent and is deleted once its receiver took it, so a server that is
-killed in between sends it again. A receiver tells doubles apart by the notice's id.
+An event is on disk before it is sent and is deleted once its receiver took it, so a server that is
+killed in between sends it again. A receiver detects doubles by the event's id.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ Post = Callable[[str, tuple[tuple[str, str], ...], bytes], Awaitable[int]]
 
 
 class WebhookSender:
-    """Sends the notices that are due."""
+    """Sends the webhook events that are due."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class WebhookSender:
         *,
         look_every_s: float = _SILENCE_S,
     ) -> None:
-        """``look_every_s``: how often to look without a word, where others write notices too."""
+        """``poll_every_s``: how often to poll the disk, where other processes write events too."""
         self._store = store
         self._post = post
         self._secret = secret
@@ -62,15 +62,15 @@ class WebhookSender:
         self._tasks.spawn(self._tell_for_ever())
 
     async def close(self) -> None:
-        """Stop: what is not told stays on disk."""
+        """Stop: what is not delivered stays on disk."""
         await self._tasks.close(5.0)
 
     def wake(self) -> None:
-        """Hear that there are new notices."""
+        """Wake up for new webhook events."""
         self._news.set()
 
     async def publish(self, notice: WebhookEvent) -> None:
-        """Keep a notice that no job is behind, and send it; durable on return."""
+        """Store a webhook event without a job, and send it; durable on return."""
         await self._store.add(notice)
         self.wake()
 
@@ -81,14 +81,14 @@ class WebhookSender:
                 self._news.clear()
                 pause_s = min(pause_s, await self._tell_due())
             except Exception:  # noqa: BLE001
-                # The task's edge: the notices are on disk.
+                # The task's edge: the events are on disk.
                 _log.exception("notices: the database refused to be read; trying again")
                 pause_s = 1.0
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), pause_s)
 
     async def _tell_due(self) -> float:
-        """Send as many as may be sent at once; return when to look again, in seconds."""
+        """Send as many as may be sent at once; return when to poll again, in seconds."""
         now_ms = clock.wall_ms()
         hosts = Counter(self._flying.values())
         left: list[WebhookEvent] = []
@@ -107,7 +107,7 @@ class WebhookSender:
         return self._look_every_s if later is None else (later - now_ms) / 1_000
 
     async def _read(self) -> list[WebhookEvent]:
-        """Return the first notices on disk, read anew when they are used up or a second old."""
+        """Return the first events on disk, read anew when they are used up or a second old."""
         now_s = clock.monotonic_s()
         if not self._page or now_s - self._read_s > _PAGE_S:
             # What is being sent is still on the disk, and may be dropped while it is read.

@@ -1,6 +1,7 @@
 """Pictures of a plan as SVG, by hand: no library, no script, nothing loaded from elsewhere.
 
-Colours are Okabe and Ito's, which the colour-blind can tell apart; nothing is told by colour alone.
+Colours are Okabe and Ito's, which the colour-blind can distinguish; nothing depends on colour
+alone.
 """
 
 import math
@@ -176,7 +177,7 @@ def _label(one: Json, x: float, y: float, end: str | None) -> Iterable[str]:
 
 
 def _key() -> Iterable[str]:
-    """Say what the spots are, above the axes."""
+    """Draw the legend above the axes."""
     kinds = (
         (f'r="4.5" fill="{_MAIN}"', "on the frontier"),
         ('r="3.5" fill="none" stroke="#888"', "beaten in both"),

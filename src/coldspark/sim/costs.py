@@ -1,4 +1,4 @@
-"""What an outcome costs a month under a price book, component by component."""
+"""What a simulation result costs a month under a price book, component by component."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class MonthlyCost:
     parts: tuple[tuple[str, int], ...]
     """Nano-dollars by component."""
     missing: tuple[str, ...] = ()
-    """What the book cannot price: the sum is too low by it."""
+    """Components that the book cannot price: the sum is too low by them."""
     lacks_main_cost: bool = False
     """What takes most of the money is missing: there is no sum to compare."""
     is_estimated: bool = False
@@ -33,7 +33,7 @@ class MonthlyCost:
 
 
 def own_cost(outcome: SimulationResult) -> MonthlyCost:
-    """Return what the replicas cost on a machine of one's own, for the time that they hold it."""
+    """Return what the replicas cost on one's own node, for the time that they hold it."""
     parts = {
         "busy": outcome.busy_nanos,
         "starting": outcome.starting_nanos,
@@ -51,9 +51,9 @@ def book_cost(
     memory_bytes: int | None = None,
     round_up_s: float = 0.0,
 ) -> MonthlyCost:
-    """Return what a book asks for it.
+    """Return what a result costs by a price book.
 
-    Rounding a life up to ``round_up_s`` adds half of that for each, as lengths are arbitrary.
+    Rounding a replica's time up to ``round_up_s`` adds half of that for each on average.
     """
     bill = price(
         book,

@@ -55,13 +55,13 @@ def to_json(plan: CostPlan, remarks: Sequence[str] = ()) -> Json:
 
 
 def requests_of(traffic: Json) -> str:
-    """Write how many requests there were."""
+    """Format how many requests there were."""
     count = traffic["requests"]
     return f"{count:,} request{'' if count == 1 else 's'}"
 
 
 def rate_of(traffic: Json) -> str:
-    """Write how many come in a day: few are not none."""
+    """Format how many come in a day: few are not none."""
     rate = traffic["requests_a_day"]
     return f"{rate:,.0f}" if rate >= _FEW_A_DAY else f"{rate:.2g}"
 
@@ -107,7 +107,7 @@ def _row(row: PlanRow) -> Json:
 
 
 def _swept(one: SimulatedPolicy) -> Json:
-    """Return the means of all plays, with the interval of nine in ten."""
+    """Return the means of all simulations, with the interval of nine in ten."""
     count = len(one.results)
     return {
         "policy": one.policy.name,

@@ -1,6 +1,6 @@
 """Plan: the same traffic on every platform and under every policy, priced; and what to choose.
 
-Nothing is modelled twice: each row is the production core played in virtual time.
+Nothing is modelled twice: each row is the production fleet simulated in virtual time.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +28,7 @@ OnStep = Callable[[int, int, str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostPlan:
-    """The answer."""
+    """The plan."""
 
     question: PlanRequest
     rows: tuple[PlanRow, ...]
@@ -41,7 +41,7 @@ class CostPlan:
 
 
 class Planner:
-    """Works one question out."""
+    """Computes one plan."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Planner:
         on_step: OnStep,
         crew: WorkExecutor | None = None,
     ) -> None:
-        """Take the question; ``books`` are the price books by name; without a crew it is alone."""
+        """Take the request and the price books by name; without an executor, run serially."""
         self._question = question
         self._books = books
         self._on_step = on_step
@@ -87,7 +87,7 @@ class Planner:
         self._done += 1
 
     def _sweep(self) -> tuple[SimulatedPolicy, ...]:
-        """Play every policy on every traffic."""
+        """Simulate every policy on every traffic."""
         question = self._question
         copies = resampled_copies(
             question.traffic, question.period_s, question.seeds, question.seed
@@ -131,7 +131,7 @@ class Planner:
 
 
 def simulation_count(question: PlanRequest) -> int:
-    """Return how often the traffic is played here, once for each policy and seed."""
+    """Return the number of simulations here, one for each policy and seed."""
     return question.seeds * len(tuple(candidates(question.bounds, question.windows)))
 
 
@@ -146,7 +146,7 @@ def _parking(bounds: ScalePolicy, thaw: Durations | None) -> ScalePolicy:
 
 
 def _told_once(rows: list[PlanRow]) -> list[PlanRow]:
-    """Leave out what a platform says again of another type, such as that it runs no GPU."""
+    """Leave out rows that repeat a platform's reason for another type of device."""
     said: set[tuple[str, tuple[str, ...]]] = set()
     kept = []
     for row in rows:

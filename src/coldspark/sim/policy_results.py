@@ -1,4 +1,4 @@
-"""One policy, and what came of it each time that it was played."""
+"""One policy, and its result of each simulation."""
 
 from dataclasses import dataclass
 from statistics import fmean
@@ -13,7 +13,7 @@ from coldspark.spec.money import NANOS_PER_DOLLAR
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedPolicy:
-    """One policy, played on the traffic as it is and as it might have come. Figures are means."""
+    """One policy, simulated on the traffic as it is and on copies. Figures are means."""
 
     policy: CandidatePolicy
     results: tuple[SimulationResult, ...]
@@ -23,12 +23,12 @@ class SimulatedPolicy:
 
     @property
     def result(self) -> SimulationResult:
-        """Return what came of the traffic as it is."""
+        """Return the result of the traffic as it is."""
         return self.results[0]
 
     @property
     def points(self) -> tuple[CostAndWait, ...]:
-        """Return a month's dollars and the mean wait in seconds, of each play."""
+        """Return a month's dollars and the mean wait in seconds, of each simulation."""
         pairs = zip(self.costs, self.results, strict=True)
         return tuple((cost.nanos / NANOS_PER_DOLLAR, _wait_s(outcome)) for cost, outcome in pairs)
 
@@ -77,7 +77,7 @@ class SimulatedPolicy:
 
     @property
     def unserved(self) -> int:
-        """Return how many requests were never taken, in all plays."""
+        """Return how many requests were never taken, in all simulations."""
         return sum(outcome.unserved for outcome in self.results)
 
 

@@ -1,4 +1,4 @@
-"""The policy to take, with its reason in words, and how sure it is."""
+"""The recommended policy, with its reason and how certain it is."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Score = Callable[[CostAndWait], float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recommendation:
-    """What is recommended."""
+    """The recommended policy and its alternatives."""
 
     chosen: SimulatedPolicy
     frontier: tuple[SimulatedPolicy, ...]
@@ -27,7 +27,7 @@ class Recommendation:
     runner_up: SimulatedPolicy | None = None
     """What would be recommended without it; None where nothing else comes into question."""
     is_within_noise: bool | None = None
-    """The runner-up may be as good, for all that the plays tell; None: played once."""
+    """The runner-up may be as good, by these simulations; None: simulated once."""
     confidence: str
 
 
@@ -42,7 +42,7 @@ class _Picked:
 def recommend(
     swept: Sequence[SimulatedPolicy], objective: Objective, requests_a_day: float
 ) -> Recommendation:
-    """Return the policy that serves the objective best, by the means of all plays."""
+    """Return the policy that serves the objective best, by the means of all simulations."""
     best = tuple(swept[index] for index in frontier([one.point for one in swept]))
     if objective.p95_s is not None:
         picked = _within(swept, objective.p95_s)
@@ -123,7 +123,7 @@ def _runner_up(picked: _Picked) -> SimulatedPolicy | None:
 
 
 def _is_within_noise(picked: _Picked, other: SimulatedPolicy) -> bool | None:
-    """Compare both play by play: what one traffic does to both cancels out."""
+    """Compare both simulation by simulation: what one traffic does to both cancels out."""
     pairs = zip(picked.chosen.points, other.points, strict=True)
     found = confidence_interval(
         [picked.score(theirs) - picked.score(ours) for ours, theirs in pairs]

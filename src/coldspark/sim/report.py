@@ -37,7 +37,7 @@ svg { max-width: 100%; min-width: 44rem; height: auto; }
 
 
 def page(answer: Json) -> str:
-    """Return the page of a plan as ``telling.told`` gives it."""
+    """Return the page of a plan as ``plan_json.to_json`` gives it."""
     recommended = answer["recommended"]
     parts = [
         "<h1>A plan for this traffic</h1>",
@@ -187,7 +187,7 @@ def _table(headers: Sequence[str], rows: Iterable[tuple[bool, Sequence[str]]]) -
 
 
 def _wide(part: str) -> str:
-    """Let what does not fit be moved aside, and not shrink until nobody can read it."""
+    """Make a wide table scroll sideways, rather than shrink until nobody can read it."""
     return f'<div class="wide">{part.strip()}</div>'
 
 

@@ -25,7 +25,7 @@ ends where the dedicated ones are full, and starting and bursts need more than s
 
 @dataclass(frozen=True, slots=True)
 class ServerlessComparison:
-    """Plays one question on the platforms."""
+    """Simulates one plan request on the platforms."""
 
     question: PlanRequest
     books: Mapping[str, PriceBook]
@@ -72,7 +72,7 @@ class ServerlessComparison:
         start: Durations,
         played: dict[str, SimulationResult],
     ) -> SimulationResult:
-        # The same cold start on two types is the same outcome.
+        # The same cold start on two types is the same result.
         key = _start_key(platform, gpu)
         if key not in played:
             played[key] = simulate(
@@ -115,7 +115,7 @@ class ServerlessComparison:
         def nanos(factor: float) -> float:
             if factor == 1.0:
                 return float(cost.nanos)
-            # Searches of types that start alike pass by the same factors: each is played once.
+            # Searches of types that start alike pass by the same factors: each is simulated once.
             key = f"{_start_key(platform, gpu)} {scale.replicas_max} {factor!r}"
             if key not in played:
                 played[key] = self._play_scaled(scale, start, factor)

@@ -1,4 +1,4 @@
-"""Play one policy against traffic in virtual time, and say what came of it."""
+"""Simulate one policy against traffic in virtual time, and summarise the result."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ _DEADLINE_S = 7 * 86_400.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """What is played."""
+    """What is simulated."""
 
     traffic: Traffic
     period_s: float
@@ -41,7 +41,7 @@ class Scenario:
     """What a replica's hour costs."""
     seed: int = 0
     bounds_changes: tuple[tuple[float, ScaleBoundsChanged], ...] = ()
-    """When the floor moves, in order."""
+    """When the replica bounds change, in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ class WaitSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulationResult:
-    """What came of a trial."""
+    """The result of a scenario."""
 
     period_s: float
     requests: int
@@ -102,14 +102,14 @@ class SimulationResult:
 
     @property
     def nanos(self) -> int:
-        """Return what all of it cost, at the trial's rate."""
+        """Return what all of it cost, at the scenario's rate."""
         return self.busy_nanos + self.idle_nanos + self.starting_nanos
 
 
 def simulate(
     trial: Scenario, on_progress: Callable[[int, int], None] | None = None
 ) -> SimulationResult:
-    """Return what comes of a trial; the same trial always comes to the same."""
+    """Return the result of a scenario; the same scenario always gives the same."""
     count = max(
         [trial.scale.replicas_max, *(one.replicas_max or 0 for _, one in trial.bounds_changes)]
     )
@@ -149,7 +149,7 @@ def _endpoint(trial: Scenario) -> SimulatedEndpoint:
 
 
 def _node(count: int) -> NodeJoined:
-    """Return a machine on which only devices are short, one for each replica."""
+    """Return a node on which only devices are short, one for each replica."""
     devices = (
         Device(id=DeviceId(str(index)), type=_GPU, memory_bytes=24 * 10**9)
         for index in range(count)

@@ -1,6 +1,6 @@
-"""Machines and callers in virtual time, under the driver and around the meter of ``core``.
+"""Nodes and callers in virtual time, under the production driver and meter.
 
-The world performs what the controller performs live: a start takes a drawn time, a request takes
+It performs the effects that the platform performs live: a start takes a drawn time, a request takes
 its own. Nothing here decides anything. Deterministic by its seed.
 """
 
@@ -56,9 +56,9 @@ class ReplicaBehaviour:
     """How long the replicas of an endpoint take for what is not a request."""
 
     start: Durations
-    """From room granted to ready."""
+    """From reservation granted to ready."""
     thaw: Durations = field(default_factory=lambda: Durations.fixed(0.005))
-    """From room granted to ready, of a parked one."""
+    """From reservation granted to ready, of a parked one."""
     failed_starts: float = 0.0
     """The share of starts that end in a crash."""
 
@@ -72,12 +72,12 @@ class SimulatedEndpoint:
     traffic: Traffic
     behaviour: ReplicaBehaviour
     bounds_changes: tuple[tuple[float, ScaleBoundsChanged], ...] = ()
-    """When its floor moves, in order."""
+    """When its replica bounds change, in order."""
 
 
 @dataclass(slots=True, eq=False)
 class _Held:
-    """One replica: since when it does what it does, and what it has been."""
+    """One replica: its state, since when, and its history."""
 
     since_s: float
     state: IdleUsageState | None = IdleUsageState.STARTING
@@ -92,14 +92,14 @@ class _Held:
 
 @dataclass(slots=True, eq=False)
 class EndpointRun:
-    """One endpoint while it is simulated, and what came of its requests."""
+    """One endpoint while it is simulated, and the results of its requests."""
 
     is_shadow: ClassVar[bool] = False
 
     endpoint: SimulatedEndpoint
     fleet: Fleet
     first: int
-    """The number of its first request: numbers are the world's, as one meter knows them all."""
+    """The number of its first request; numbers are unique, as one meter charges them all."""
     waits_s: "array[float]"
     """From arrival to a replica, by request; inf where none ever took it."""
     cold: bytearray
@@ -149,7 +149,7 @@ class EndpointRun:
             self.busy_s += elapsed_s
 
     def add_cost(self, stretch: MeteredInterval | None) -> None:
-        """Count what a stretch without a request cost."""
+        """Count what an interval without a request cost."""
         if stretch is None:
             return
         if stretch.state is IdleUsageState.STARTING:
@@ -170,7 +170,8 @@ class Simulator:
         seed: int = 0,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        """Take what is there. ``on_progress`` hears (done, all) requests; it may raise to cancel.
+        """Take the system. ``on_progress`` is called with (done, all) requests; it may raise to
+        cancel.
 
         ``rate_nanos_per_hour`` is what all nodes together cost.
         """
@@ -213,7 +214,7 @@ class Simulator:
         return EndpointRun(endpoint, fleet, first, array("d", [inf]) * count, bytearray(count))
 
     def run(self, until_s: float | None = None) -> None:
-        """Play all requests, then go on until ``until_s`` or until nothing is left to happen."""
+        """Simulate all requests, then go on until ``until_s`` or until no timer is left."""
         order, agenda = self._order(), self._timers
         total = sum(len(lane.arrivals_s) for lane in self.runs)
         for done, (arrived_s, lane, index) in enumerate(order, 1):
@@ -250,7 +251,7 @@ class Simulator:
         return any(lane.replicas or lane.fleet.queued for lane in self.runs)
 
     def _next(self) -> None:
-        """Let the next thing on the agenda happen."""
+        """Fire the next timer."""
         at_s, _, lane, event = heappop(self._timers)
         if at_s > self.now:
             self.now = at_s
@@ -260,7 +261,7 @@ class Simulator:
                 self.driver.place(Ticked())
         elif type(event) is str:
             request = RequestId(event)
-            # One that was given up meanwhile is not running any more.
+            # One that was aborted meanwhile is not running any more.
             if (held := lane.running.pop(request, None)) is not None:
                 self._let_go(lane, request, held)
                 self._post(lane, RequestFinished(request))
@@ -280,7 +281,7 @@ class Simulator:
     def forward(
         self, lane: EndpointRun, request: RequestId, replica: ReplicaId, now: float
     ) -> None:
-        """Let the replica work on the request for its service time."""
+        """Run the request on the replica for its service time."""
         index, held = int(request) - lane.first, lane.replicas[replica]
         arrived_s = lane.arrivals_s[index]
         lane.waits_s[index] = now - arrived_s
@@ -309,7 +310,7 @@ class Simulator:
             held.since_s, held.state = now, IdleUsageState.IDLE
 
     def _before(self, lane: EndpointRun, event: FleetEvent) -> None:
-        """Bring the books to where the event says that the replica is."""
+        """Account for a replica up to the event that changes its state."""
         if isinstance(event, ReplicaReady):
             held = lane.replicas[event.replica]
             lane.add_time(held, self.now)
@@ -333,11 +334,11 @@ class Simulator:
         self._at(at_s, lane, None)
 
     def perform(self, lane: EndpointRun, effect: RareEffect) -> None:
-        """Do what else a fleet wants."""
+        """Perform any other effect."""
         match effect:
             case Reject(request, _):
                 lane.rejected += 1
-                # One that was running is given up at once: ``Abort`` follows.
+                # One that was running is aborted at once: ``Abort`` follows.
                 lane.waits_s[int(request) - lane.first] = inf
             case Abort(request, _):
                 if (held := lane.running.pop(request, None)) is not None:
