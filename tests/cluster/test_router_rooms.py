@@ -79,7 +79,7 @@ def test_a_router_is_granted_room_and_refused_what_can_never_be() -> None:
     pair.fall()
     [granted] = pair.told
     assert granted == GrantReservation(pair.lead.grant(ReplicaId("a")))
-    assert pair.router.grant(ReplicaId("a")) == granted.grant
+    assert pair.router.grant(ReplicaId("a")) == granted.reservation
     pair.router.step(asked("b", "A100"), 0.0)
     pair.rise()
     pair.fall()

@@ -23,9 +23,9 @@ from coldspark.objects.remote_buckets import ObjectChanged, RemoteBucket, Remote
 FETCH = """
 import asyncio, json, sys
 from pathlib import Path
-from coldspark.objects.artifacts import Artifacts
+from coldspark.objects.artifacts import ArtifactDirectory
 root, url, options = sys.argv[1:]
-artifacts = Artifacts(Path(root), s3_options=json.loads(options), ranges_at_once=2)
+artifacts = ArtifactDirectory(Path(root), s3_options=json.loads(options), ranges_at_once=2)
 asyncio.run(artifacts.fetch(url))
 """
 

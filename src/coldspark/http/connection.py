@@ -26,7 +26,7 @@ _RESET = struct.pack("ii", 1, 0)
 
 
 class Connection(RequestParser, asyncio.Protocol):
-    """Implements ``Wire`` for its turns and ``Held`` for the server."""
+    """Implements ``ConnectionPort`` for its turns and ``ServerConnection`` for the server."""
 
     def __init__(self, context: HttpContext) -> None:
         super().__init__(context)

@@ -32,7 +32,10 @@ _GATHERED_BYTES_MAX = 64 * 1024
 
 
 class InvocationHandler(InvocationReceiver):
-    """One held request. Implements ``Sink`` for the platform and ``Turn`` for its connection."""
+    """One held request.
+
+    Implements ``Sink`` for the platform and ``PipelinedRequest`` for its connection.
+    """
 
     __slots__ = ("_gathered", "_media", "_status", "_stream")
 

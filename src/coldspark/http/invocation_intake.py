@@ -34,7 +34,10 @@ _UNCHECKED_DIGITS = 7
 
 
 class InvocationReceiver(ABC):
-    """The half of an exchange that takes the request. Implements ``Turn`` for its connection."""
+    """The half of an exchange that takes the request.
+
+    Implements ``PipelinedRequest`` for its connection.
+    """
 
     __slots__ = (
         "_body",
