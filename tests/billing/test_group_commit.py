@@ -20,7 +20,7 @@ def play(root: Path, act: Callable[[LedgerStore], Awaitable[None]]) -> None:
     async def run() -> None:
         database = Database.open(root / "ledger.db")
         ledger = LedgerStore(
-            root / "journal", database, boot=1, wall_ms=lambda: 9, absorb_every_s=3_600
+            root / "journal", database, boot=1, wall_ms=lambda: 9, ingest_every_s=3_600
         )
         await ledger.open()
         try:
@@ -64,7 +64,7 @@ def test_what_is_recorded_at_once_takes_the_waiting_lines_along(tmp_path: Path) 
 
     async def act(ledger: LedgerStore) -> None:
         ledger.record_then(usage(0), partial(told.append, 0))
-        ledger.hold([holding(0)])
+        ledger.record_idle([holding(0)])
         assert (written(tmp_path), told) == (2, [])
         ledger.record_then(usage(1), partial(told.append, 1))
         assert [line.request for line in await ledger.usages()] == ["r1", "r0"]

@@ -151,7 +151,7 @@ class Crossing(RuleBasedStateMachine):
     @rule(name=st.sampled_from("ab"), kind=st.sampled_from("arry"))
     def say(self, name: str, kind: str) -> None:
         replica = ReplicaId(name)
-        is_waiting = replica in self.pair.router._asks
+        is_waiting = replica in self.pair.router._pending
         held = self.pair.router.grant(replica)
         if kind == "a" and not is_waiting and (held is None or not held.devices):
             self.pair.router.step(asked(name), 0.0)

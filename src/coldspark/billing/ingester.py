@@ -49,12 +49,12 @@ class Ingester:
         self._idle_s = idle_s
         """How long that process may have nothing to do before it is ended."""
         self._process = IngestProcess()
-        self._asked_s = 0.0
+        self._last_order_s = 0.0
         self._is_ending = False
         self._lock = asyncio.Lock()
         self.position = JournalPosition(boot, 1, 0)
         """Everything before it is in the database."""
-        self._kept: set[JournalPosition] = set()
+        self._preserved: set[JournalPosition] = set()
         """Beginnings of segments with a line that could not be read."""
 
     @property
@@ -77,7 +77,7 @@ class Ingester:
                 await self._finish(self.position)
                 self.position = JournalPosition(end.boot, self.position.segment + 1, 0)
             if self.position < end:
-                await self._take(self.position, end.offset)
+                await self._ingest(self.position, end.offset)
                 self.position = end
 
     async def finish(self) -> None:
@@ -89,7 +89,7 @@ class Ingester:
         """End an idle process; return after how many seconds to check again, None for never."""
         if self.pid is None:
             return None
-        left_s = self._asked_s + self._idle_s - asyncio.get_running_loop().time()
+        left_s = self._last_order_s + self._idle_s - asyncio.get_running_loop().time()
         if left_s > 0:
             return left_s
         await self._database.run_outside_transaction(self._process.end)
@@ -102,33 +102,33 @@ class Ingester:
 
     async def _finish(self, start: JournalPosition) -> int:
         """Ingest the rest of a segment that nobody writes any more, and delete it."""
-        taken = await self._take(start, None)
+        result = await self._ingest(start, None)
         path = self._directory / journal.segment_name(start.boot, start.segment)
         whole = JournalPosition(start.boot, start.segment, 0)
         # What could not be read is money, too: it is preserved for a person to inspect.
-        if whole in self._kept:
-            self._kept.remove(whole)
+        if whole in self._preserved:
+            self._preserved.remove(whole)
             await asyncio.to_thread(path.replace, path.with_suffix(".kept"))
         else:
             await asyncio.to_thread(path.unlink, missing_ok=True)
-        return taken.lines
+        return result.lines
 
-    async def _take(self, start: JournalPosition, end: int | None) -> IngestResult:
-        taken = await self._delegate(start, end)
-        if taken is None:
-            taken = await self._database.run(_insert, self._directory, start, end)
+    async def _ingest(self, start: JournalPosition, end: int | None) -> IngestResult:
+        result = await self._delegate(start, end)
+        if result is None:
+            result = await self._database.run(_insert, self._directory, start, end)
         name = journal.segment_name(start.boot, start.segment)
-        if taken.torn:
+        if result.torn:
             _log.warning("ledger segment %s ends within a line; no reply was sent for it", name)
-        if taken.unread:
-            self._kept.add(JournalPosition(start.boot, start.segment, 0))
+        if result.unread:
+            self._preserved.add(JournalPosition(start.boot, start.segment, 0))
             _log.error(
                 "ledger segment %s: %d line(s) could not be read, by checksum or by content;"
                 " it is kept beside the journal as .kept",
                 name,
-                taken.unread,
+                result.unread,
             )
-        return taken
+        return result
 
     async def _delegate(self, start: JournalPosition, end: int | None) -> IngestResult | None:
         """Have the other process ingest an interval; None: it is small, or that failed."""
@@ -140,11 +140,11 @@ class Ingester:
             end = journal.size_bytes(self._directory, start)
         if end - start.offset < self._busy_bytes:
             return None
-        taken = await self._database.run_outside_transaction(
+        result = await self._database.run_outside_transaction(
             self._process.run_order, self._order(file, start, end)
         )
-        self._asked_s = asyncio.get_running_loop().time()
-        return taken
+        self._last_order_s = asyncio.get_running_loop().time()
+        return result
 
     def _order(self, file: Path, start: JournalPosition, end: int) -> IngestOrder:
         return IngestOrder(
@@ -160,9 +160,9 @@ class Ingester:
         )
 
 
-def insert_holding(connection: Connection, holding: IdleUsage, place: JournalPosition) -> None:
+def insert_holding(connection: Connection, holding: IdleUsage, position: JournalPosition) -> None:
     """Insert idle usage that no journal holds."""
-    _HOLDINGS.run(connection, holding_row(holding, place))
+    _HOLDINGS.run(connection, holding_row(holding, position))
 
 
 def _insert(

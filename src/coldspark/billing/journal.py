@@ -96,9 +96,9 @@ class Journal:
             if self._fsync:
                 os.fdatasync(self._fd)
         except OSError as error:
-            raise self._taken_back(error.strerror or "the disk refused") from error
+            raise self._undo_write(error.strerror or "the disk refused") from error
         if written != len(block):
-            raise self._taken_back("no space left on device")
+            raise self._undo_write("no space left on device")
         self._offset += written
         if self._offset >= self._segment_bytes:
             # The lines are in: a disk without space for a new file must not fail the call.
@@ -109,7 +109,7 @@ class Journal:
         """Close the segment; its file stays until its lines are ingested."""
         os.close(self._fd)
 
-    def _taken_back(self, reason: str) -> ColdsparkError:
+    def _undo_write(self, reason: str) -> ColdsparkError:
         os.ftruncate(self._fd, self._offset)
         return ColdsparkError(
             f"the ledger's journal {self._directory} cannot be written: {reason}."
@@ -138,9 +138,9 @@ def segments(directory: Path) -> list[tuple[int, int]]:
     return sorted((int(name[1]), int(name[2])) for name in names if name)
 
 
-def size_bytes(directory: Path, place: JournalPosition) -> int:
+def size_bytes(directory: Path, position: JournalPosition) -> int:
     """Return how long a segment is."""
-    return (directory / segment_name(place.boot, place.segment)).stat().st_size
+    return (directory / segment_name(position.boot, position.segment)).stat().st_size
 
 
 def read(directory: Path, start: JournalPosition, end: int | None) -> Iterator[JournalChunk]:

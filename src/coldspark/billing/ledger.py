@@ -54,22 +54,22 @@ class LedgerStore:
         *,
         boot: int,
         wall_ms: Callable[[], int],
-        absorb_every_s: float = 0.5,
+        ingest_every_s: float = 0.5,
         segment_bytes: int = 4 * 1024**2,
         busy_bytes: int = BUSY_BYTES,
-        absorber_idle_s: float = IDLE_S,
+        ingester_idle_s: float = IDLE_S,
     ) -> None:
         self._directory = directory
         self._database = database
         self._boot = boot
         self._wall_ms = wall_ms
-        self._absorb_every_s = absorb_every_s
+        self._ingest_every_s = ingest_every_s
         self._segment_bytes = segment_bytes
-        self._absorption = Ingester(
-            directory, database, boot, busy_bytes=busy_bytes, idle_s=absorber_idle_s
+        self._ingestion = Ingester(
+            directory, database, boot, busy_bytes=busy_bytes, idle_s=ingester_idle_s
         )
         self._writer: JournalWriter | None = None
-        self._absorber: asyncio.Task[None] | None = None
+        self._ingester: asyncio.Task[None] | None = None
         self._some = asyncio.Event()
         """Lines wait to be absorbed, or the ledger closes."""
         self._closing = asyncio.Event()
@@ -82,7 +82,7 @@ class LedgerStore:
     @property
     def ingest_pid(self) -> int | None:
         """Return the id of the process that ingests while the ledger is busy, if there is one."""
-        return self._absorption.pid
+        return self._ingestion.pid
 
     async def open(self, *, is_part: bool = False) -> None:
         """Ingest what earlier boots left in the journal, and begin this one.
@@ -100,7 +100,7 @@ class LedgerStore:
                 " journal, or one in the database). Write a larger number into the data"
                 " directory's file 'boot'."
             )
-        replayed = await self._absorption.replay()
+        replayed = await self._ingestion.replay()
         if replayed:
             _log.info("ledger: took over %d line(s) of earlier boots", replayed)
         if not is_part:
@@ -114,7 +114,7 @@ class LedgerStore:
             )
         )
         # Kept here and ended in close(); it catches what goes wrong itself.
-        self._absorber = asyncio.Task(self._absorb_often(), name="ledger")
+        self._ingester = asyncio.Task(self._ingest_often(), name="ledger")
 
     async def close(self) -> None:
         """Bring the last lines into the database and end the boot. Idempotent."""
@@ -122,17 +122,17 @@ class LedgerStore:
             return
         self._closing.set()
         self._some.set()
-        if self._absorber is not None:
-            await asyncio.wait([self._absorber], timeout=_CLOSE_S)
+        if self._ingester is not None:
+            await asyncio.wait([self._ingester], timeout=_CLOSE_S)
         self._writer.flush()
-        await self._absorption.end_process()
+        await self._ingestion.end_process()
         await self.ingest()
         self._writer.close()
         self._writer = None
         await self._database.run(end_boot, self._boot, self._wall_ms())
         # Everything in it is committed; if it stays, the next boot reads it again to no effect.
         with suppress(OSError):
-            await self._absorption.finish()
+            await self._ingestion.finish()
 
     def record(self, usage: Usage) -> None:
         """Journal one request's line: on return it survives kill -9, unless the disk refuses.
@@ -153,7 +153,7 @@ class LedgerStore:
         self._open().write_then(usage_line(usage), done)
         self._some.set()
 
-    def hold(self, holdings: Sequence[IdleUsage]) -> None:
+    def record_idle(self, holdings: Sequence[IdleUsage]) -> None:
         """Journal idle usage in one write, as ``record`` does."""
         if holdings:
             self._open().write([holding_line(holding) for holding in holdings])
@@ -163,7 +163,7 @@ class LedgerStore:
         """Bring all lines recorded before this call into the database."""
         if self._writer is not None:
             self._writer.write(())
-            await self._absorption.ingest_until(self._writer.end)
+            await self._ingestion.ingest_until(self._writer.end)
 
     async def usages(
         self,
@@ -204,7 +204,7 @@ class LedgerStore:
         """Record another process's boot as a part of this run."""
         await self._database.run(open_part, boot, self._wall_ms())
 
-    async def take_over_part(self, directory: Path, boot: int) -> int:
+    async def ingest_part(self, directory: Path, boot: int) -> int:
         """Ingest the journal of a part whose process is gone; return its lines' nanos."""
         if await asyncio.to_thread(directory.is_dir):
             await Ingester(directory, self._database, boot + 1).replay()
@@ -219,7 +219,7 @@ class LedgerStore:
         assert self._writer is not None, "the ledger is not open"
         return self._writer
 
-    async def _absorb_often(self) -> None:
+    async def _ingest_often(self) -> None:
         while not self._closing.is_set():
             try:
                 await self._wait_for_lines()
@@ -237,12 +237,12 @@ class LedgerStore:
     async def _wait_for_lines(self) -> None:
         """Wait until there are some, and then a little, so that a round has many."""
         while not self._some.is_set():
-            look_again_s = await self._absorption.end_if_idle()
+            check_again_s = await self._ingestion.end_if_idle()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._some.wait(), look_again_s)
+                await asyncio.wait_for(self._some.wait(), check_again_s)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._closing.wait(), self._absorb_every_s)
-        await self._absorption.end_if_idle()
+            await asyncio.wait_for(self._closing.wait(), self._ingest_every_s)
+        await self._ingestion.end_if_idle()
 
 
 def _end_crashed(

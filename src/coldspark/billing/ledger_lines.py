@@ -56,8 +56,8 @@ def insert_lines(inserts: Inserts, segment: JournalPosition, lines: Iterable[Jou
             if kind == USAGE:
                 usages.append(_usage_row(segment.boot, payload))
             else:
-                place = JournalPosition(segment.boot, segment.segment, offset)
-                holdings.append(holding_row(_read_holding(payload), place))
+                position = JournalPosition(segment.boot, segment.segment, offset)
+                holdings.append(holding_row(_read_holding(payload), position))
         except msgspec.MsgspecError:
             strange += 1
     if usages:
@@ -67,9 +67,9 @@ def insert_lines(inserts: Inserts, segment: JournalPosition, lines: Iterable[Jou
     return strange
 
 
-def holding_row(holding: IdleUsage, place: JournalPosition) -> RowOfValues:
+def holding_row(holding: IdleUsage, position: JournalPosition) -> RowOfValues:
     """Return a row of ``holdings``."""
-    return (place.boot, place.segment, place.offset, *_holding_values(holding))
+    return (position.boot, position.segment, position.offset, *_holding_values(holding))
 
 
 def _usage_row(boot: int, payload: bytes) -> RowOfValues:

@@ -32,14 +32,14 @@ def price(
     book = _with_memory(book, memory_bytes)
     dedicated = _dedicated(book, totals, wall_ms, as_gpu)
     if book.kind is PriceBookKind.ALLOCATED:
-        lines, said = list(_allocated(totals)), []
+        lines, notes = list(_allocated(totals)), []
     elif book.kind is PriceBookKind.INSTANCES:
         lines = [dedicated]
-        said = ["assumed: one instance would have carried it"]
+        notes = ["assumed: one instance would have carried it"]
     else:
         substitute = DeviceSubstitution(book, as_gpu)
         lines = list(metered_lines(book, totals, substitute, wall_ms))
-        said = substitute.assumptions() + metered_assumptions(book, totals)
+        notes = substitute.assumptions() + metered_assumptions(book, totals)
     return Bill(
         book=book.name,
         title=book.title,
@@ -49,7 +49,7 @@ def price(
         total_nanos=sum(line.nanos or 0 for line in lines),
         lines=tuple(lines),
         missing=tuple(_missing(book, lines)),
-        assumptions=(*assumptions, *said, *_simulated(totals)),
+        assumptions=(*assumptions, *notes, *_simulated(totals)),
         corrections=book.corrections,
         dedicated=None
         if book.kind is PriceBookKind.INSTANCES or dedicated.nanos is None

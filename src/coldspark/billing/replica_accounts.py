@@ -93,7 +93,7 @@ class ReplicaAccounts:
         """Set what other meters have charged since the bill began, which is no overhead."""
         self._meter.elsewhere_nanos = nanos
 
-    def place(
+    def add_replica(
         self,
         endpoint: EndpointName,
         variant: VariantName,
@@ -141,18 +141,18 @@ class ReplicaAccounts:
         if account is not None:
             account.ready_s = clock.monotonic_s()
             now_us = clock.whole_us(account.ready_s)
-            stretch = self._meter.mark_ready(replica, now_us)
-            account.start_nanos += stretch.nanos
-            self._sum(account, stretch, now_us)
+            interval = self._meter.mark_ready(replica, now_us)
+            account.start_nanos += interval.nanos
+            self._sum(account, interval, now_us)
 
     def begin(self, request: RequestId, replica: ReplicaId, now_s: float) -> ReplicaAccount:
         """Charge a request from here; return the account that it belongs to."""
         now_us = self._now_us(now_s)
         account = self._accounts[replica]
-        stretch = self._meter.begin_request(request, replica, now_us)
+        interval = self._meter.begin_request(request, replica, now_us)
         account.active += 1
-        if stretch is not None:
-            self._sum(account, stretch, now_us)
+        if interval is not None:
+            self._sum(account, interval, now_us)
         return account
 
     def finish(self, request: RequestId, account: ReplicaAccount, now_s: float) -> int:
@@ -180,18 +180,18 @@ class ReplicaAccounts:
         if account is None:
             return
         now_us = clock.monotonic_us()
-        stretch = self._meter.remove_replica(replica, now_us)
-        if stretch is not None:
-            self._sum(account, stretch, now_us)
+        interval = self._meter.remove_replica(replica, now_us)
+        if interval is not None:
+            self._sum(account, interval, now_us)
         self._closed += self._lines(replica, account, False)
         self._on_shares(self._meter.shares_ppm)
 
     def settle(self, provisioned: frozenset[ReplicaId]) -> Sequence[IdleUsage]:
         """Return ledger lines of all idle usage since the last settlement."""
         now_us = clock.monotonic_us()
-        stretches, overhead_nanos = self._meter.settle(now_us)
-        for stretch in stretches:
-            self._sum(self._accounts[stretch.replica], stretch, now_us)
+        intervals, overhead_nanos = self._meter.settle(now_us)
+        for interval in intervals:
+            self._sum(self._accounts[interval.replica], interval, now_us)
         lines, self._closed = self._closed, []
         for replica, account in self._accounts.items():
             lines += self._lines(replica, account, replica in provisioned)
@@ -200,10 +200,10 @@ class ReplicaAccounts:
         self._settled_us = now_us
         return lines
 
-    def _sum(self, account: ReplicaAccount, stretch: MeteredInterval, now_us: int) -> None:
-        elapsed_us, nanos = account.sums.get(stretch.state, (0, 0))
+    def _sum(self, account: ReplicaAccount, interval: MeteredInterval, now_us: int) -> None:
+        elapsed_us, nanos = account.sums.get(interval.state, (0, 0))
         elapsed_us += now_us - account.since_us
-        account.sums[stretch.state] = (elapsed_us, nanos + stretch.nanos)
+        account.sums[interval.state] = (elapsed_us, nanos + interval.nanos)
         account.since_us = now_us
 
     def _lines(

@@ -43,13 +43,13 @@ class ProcessPool:
             self._cancelled.set()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def run(self, pieces: Sequence[Piece[Done]], hear: OnPiece) -> list[Done]:
+    def run(self, pieces: Sequence[Piece[Done]], on_piece: OnPiece) -> list[Done]:
         """Do the pieces in the processes."""
         futures: dict[Future[Done], str] = {self._pool.submit(work): name for name, work in pieces}
         try:
             for future in as_completed(futures):
                 future.result()
-                hear(futures[future])
+                on_piece(futures[future])
         except BrokenProcessPool:
             raise InvalidRequest(
                 "a process that worked on the plan was killed, by lack of memory most likely:"
@@ -69,10 +69,10 @@ def _begin(cancelled: Event) -> None:
     """Begin as one of a crew."""
     cancel_when(cancelled.is_set)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_go_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
-def _go_with_parent() -> None:
+def _exit_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

@@ -20,7 +20,7 @@ class AlarmStateCache:
             case AlarmsRaised(names):
                 self._raised = set(names)
             case AlarmStateChanged(name, state, reason):
-                self._note(name, state is AlarmState.ALARM)
+                self._set(name, state is AlarmState.ALARM)
                 for watcher in list(self._watchers):
                     watcher(name, state, reason)
             case _:
@@ -30,7 +30,7 @@ class AlarmStateCache:
     def refresh(self, names: Iterable[str], raised: Iterable[str]) -> None:
         """Hear how some alarms are now: one may have been deleted, and made anew."""
         for name in names:
-            self._note(name, name in raised)
+            self._set(name, name in raised)
 
     def state(self, name: str) -> AlarmState | None:
         """Return ALARM for an alarm that is in it."""
@@ -46,7 +46,7 @@ class AlarmStateCache:
 
         return end
 
-    def _note(self, name: str, is_raised: bool) -> None:
+    def _set(self, name: str, is_raised: bool) -> None:
         if is_raised:
             self._raised.add(name)
         else:

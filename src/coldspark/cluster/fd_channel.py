@@ -34,19 +34,19 @@ class FdChannel:
         self.read_end.close()
 
 
-def send_connection(inlet: socket.socket, connection: int, data: bytes) -> bool:
+def send_connection(write_end: socket.socket, connection: int, data: bytes) -> bool:
     """Put a connection and what was read from it into a mailbox; False: it is full.
 
     The receiver's descriptor is another one: this side closes its own, without shutting down.
     """
     try:
         if len(data) <= _INLINE_BYTES_MAX:
-            socket.send_fds(inlet, [_INLINE + data], [connection])
+            socket.send_fds(write_end, [_INLINE + data], [connection])
             return True
         beside = os.memfd_create("coldspark-handed", os.MFD_CLOEXEC)
         try:
             _write_all(beside, data)
-            socket.send_fds(inlet, [_BESIDE], [connection, beside])
+            socket.send_fds(write_end, [_BESIDE], [connection, beside])
         finally:
             os.close(beside)
         return True
@@ -54,11 +54,11 @@ def send_connection(inlet: socket.socket, connection: int, data: bytes) -> bool:
         return False
 
 
-def receive_connection(outlet: socket.socket) -> tuple[socket.socket, bytes] | None:
+def receive_connection(read_end: socket.socket) -> tuple[socket.socket, bytes] | None:
     """Take the oldest letter, or None where there is none. A letter that is torn is left out."""
     while True:
         try:
-            packet, descriptors, _, _ = socket.recv_fds(outlet, _INLINE_BYTES_MAX + 1, 2)
+            packet, descriptors, _, _ = socket.recv_fds(read_end, _INLINE_BYTES_MAX + 1, 2)
         except (BlockingIOError, InterruptedError):
             return None
         if not packet:
@@ -74,10 +74,10 @@ def receive_connection(outlet: socket.socket) -> tuple[socket.socket, bytes] | N
         connection.close()
 
 
-def reject_pending(outlet: socket.socket) -> None:
+def reject_pending(read_end: socket.socket) -> None:
     """Answer all that lies in a mailbox whose router does not come back."""
-    while (letter := receive_connection(outlet)) is not None:
-        connection, _ = letter
+    while (packet := receive_connection(read_end)) is not None:
+        connection, _ = packet
         with connection, suppress(OSError):
             connection.send(_AWAY)
 

@@ -35,9 +35,9 @@ class Welcome(Struct, frozen=True, kw_only=True, tag=True):
     """The lead's ``/proc/self/cgroup``, before it moved itself."""
     listeners: list[int]
     """Descriptors that callers connect to."""
-    inlets: list[int]
+    write_ends: list[int]
     """Descriptors that lead to each router's mailbox, in order."""
-    outlet: int
+    read_end: int
     """The descriptor of its own mailbox."""
 
 
@@ -53,7 +53,7 @@ class ReservationRequest(Struct, frozen=True, tag=True):
     """Router: a replica wants room. ``number`` comes back with the answer."""
 
     number: int
-    asked: ReservationRequested
+    request: ReservationRequested
 
 
 class ReservationRelease(Struct, frozen=True, tag=True):
@@ -153,8 +153,8 @@ class SetScale(Struct, frozen=True, tag=True):
 
     name: EndpointName
     variant: VariantName
-    floor: int | None
-    ceiling: int | None
+    replicas_min: int | None
+    replicas_max: int | None
     reason: str
 
 

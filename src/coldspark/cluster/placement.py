@@ -74,7 +74,7 @@ class SharedPlacement:
         mine = [
             effect
             for effect in effects
-            if (is_advised or not isinstance(effect, RequestEviction)) and not self._is_told(effect)
+            if (is_advised or not isinstance(effect, RequestEviction)) and not self._forward(effect)
         ]
         if self._placement.is_short and not is_advised:
             self._on_short()
@@ -95,9 +95,9 @@ class SharedPlacement:
     def event_of(self, router: int, message: Message) -> PlacementEvent | None:
         """Return what a router's word means to placement, if anything."""
         match message:
-            case ReservationRequest(number, asked):
-                self._owners[asked.replica] = router, number
-                return asked
+            case ReservationRequest(number, request):
+                self._owners[request.replica] = router, number
+                return request
             case ReservationRelease(replica):
                 return ReservationReleased(replica)
             case ReservationYield(replica):
@@ -123,7 +123,7 @@ class SharedPlacement:
             return None if self._advice is None else self._advice.get(replica)
         return self._own_advice(replica)
 
-    def _is_told(self, effect: PlacementEffect) -> bool:
+    def _forward(self, effect: PlacementEffect) -> bool:
         """Tell a router what is for it."""
         match effect:
             case GrantReservation(grant):
@@ -166,8 +166,8 @@ class RemotePlacement:
         """Holds nothing: it knows the node, and so what can never fit."""
         self._send = send
         self._grants: dict[ReplicaId, Reservation] = {}
-        self._asks: dict[ReplicaId, int] = {}
-        self._asked = 0
+        self._pending: dict[ReplicaId, int] = {}
+        self._last_number = 0
 
     def step(self, event: PlacementEvent, now: float) -> list[PlacementEffect]:
         """Pass an event on to the lead."""
@@ -175,15 +175,15 @@ class RemotePlacement:
             case NodeJoined():
                 self._empty.step(event, now)
             case ReservationRequested():
-                self._asked += 1
-                self._asks[event.replica] = self._asked
-                self._send(ReservationRequest(self._asked, event))
+                self._last_number += 1
+                self._pending[event.replica] = self._last_number
+                self._send(ReservationRequest(self._last_number, event))
             case ReservationReleased(replica):
-                self._asks.pop(replica, None)
+                self._pending.pop(replica, None)
                 self._grants.pop(replica, None)
                 self._send(ReservationRelease(replica))
             case DevicesYielded(replica):
-                self._asks.pop(replica, None)
+                self._pending.pop(replica, None)
                 if replica in self._grants:
                     self._grants[replica] = replace(self._grants[replica], devices=())
                 self._send(ReservationYield(replica))
@@ -213,12 +213,14 @@ class RemotePlacement:
     def effect_of(self, message: Message) -> PlacementEffect | None:
         """Return what the lead's word means here, if anything."""
         match message:
-            case ReservationGrant(number, grant) if self._asks.get(grant.replica) == number:
-                del self._asks[grant.replica]
+            case ReservationGrant(number, grant) if self._pending.get(grant.replica) == number:
+                del self._pending[grant.replica]
                 self._grants[grant.replica] = grant
                 return GrantReservation(grant)
-            case ReservationRefusal(number, replica, reason) if self._asks.get(replica) == number:
-                del self._asks[replica]
+            case ReservationRefusal(number, replica, reason) if (
+                self._pending.get(replica) == number
+            ):
+                del self._pending[replica]
                 return RefuseReservation(replica, reason)
             case Evict(replica, reason):
                 return RequestEviction(replica, reason)

@@ -26,11 +26,13 @@ def instance_of(instance: str, router: int) -> str:
     return instance if router == 0 else f"{instance}.r{router}"
 
 
-def spawn(router: str, link: socket.socket, kept: Sequence[int]) -> subprocess.Popen[bytes]:
+def spawn(
+    router: str, connection: socket.socket, descriptors: Sequence[int]
+) -> subprocess.Popen[bytes]:
     """Start a router process. Call it on the main thread: the router ends with that thread."""
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", _PROGRAM, str(link.fileno()), str(os.getpid())],
-        pass_fds=[link.fileno(), *kept],
+        [sys.executable, "-P", "-m", _PROGRAM, str(connection.fileno()), str(os.getpid())],
+        pass_fds=[connection.fileno(), *descriptors],
         env={**os.environ, ROUTER_TAG: router},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -52,15 +54,15 @@ def reap(instance: str, router: int, cgroup: str) -> int:
 
     ``cgroup`` is the lead's ``/proc/self/cgroup``, before it moved itself.
     """
-    mark = instance_of(instance, router)
-    killed = processes.kill_tagged(ROUTER_TAG, mark)
-    cgroups = detect(mark, own=cgroup)
-    killed += reap_orphans(mark, cgroups)
+    tag = instance_of(instance, router)
+    killed = processes.kill_tagged(ROUTER_TAG, tag)
+    cgroups = detect(tag, own=cgroup)
+    killed += reap_orphans(tag, cgroups)
     cgroups.remove()
     return killed
 
 
-def known_routers(directory: Path) -> list[int]:
+def recorded_routers(directory: Path) -> list[int]:
     """Return the numbers of all routers that ever kept something in a directory."""
     if not directory.is_dir():
         return []
@@ -75,9 +77,9 @@ async def clean_up_routers(directory: DataDirectory, ledger: LedgerStore, cgroup
 
     Call it before anything is started, and before the books of earlier runs are closed.
     """
-    for router in known_routers(directory.routers):
+    for router in recorded_routers(directory.routers):
         killed = await asyncio.to_thread(reap, directory.instance_id, router, cgroup)
         if killed:
             _log.info("router %d: %d process(es) of an earlier run ended", router, killed)
         journal = directory.routers / str(router) / "journal"
-        await ledger.take_over_part(journal, directory.boot - 1)
+        await ledger.ingest_part(journal, directory.boot - 1)

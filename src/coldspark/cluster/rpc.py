@@ -41,23 +41,23 @@ class RpcConnection(asyncio.Protocol):
         self,
         on_message: Callable[[Message], None],
         on_lost: Callable[[], None],
-        answer: Callable[[Question], Awaitable[object]] | None = None,
+        handler: Callable[[Question], Awaitable[object]] | None = None,
     ) -> None:
         self._on_message = on_message
         self._on_lost = on_lost
-        self._answer = answer
+        self._handler = handler
         self._frames = FrameBuffer()
         self._transport: asyncio.Transport | None = None
         self._open: dict[int, asyncio.Future[RpcReply]] = {}
-        self._asked = 0
+        self._last_number = 0
         self._tasks = Tasks()
 
     @classmethod
-    async def connect(cls, end: socket.socket, link: "RpcConnection") -> "RpcConnection":
+    async def connect(cls, end: socket.socket, connection: "RpcConnection") -> "RpcConnection":
         """Begin to speak over one end of a socket pair."""
         end.setblocking(False)
-        await asyncio.get_running_loop().create_unix_connection(lambda: link, sock=end)
-        return link
+        await asyncio.get_running_loop().create_unix_connection(lambda: connection, sock=end)
+        return connection
 
     @property
     def is_open(self) -> bool:
@@ -73,22 +73,22 @@ class RpcConnection(asyncio.Protocol):
         """Return the answer to a question. Raises RouterGone, and what the other side raised."""
         if self._transport is None:
             raise RouterGone("the router that owns it is being started anew; try again")
-        self._asked += 1
-        number = self._asked
-        answer = self._open[number] = asyncio.get_running_loop().create_future()
+        self._last_number += 1
+        number = self._last_number
+        handler = self._open[number] = asyncio.get_running_loop().create_future()
         self.send(RpcRequest(number, question))
         try:
             async with asyncio.timeout(timeout_s):
-                answered = await answer
+                reply = await handler
         except TimeoutError:
             raise RouterGone(
                 f"the router that owns it did not answer within {timeout_s:g} s; try again"
             ) from None
         finally:
             self._open.pop(number, None)
-        if answered.problem is not None:
-            raise _error(answered.problem)
-        return cast(T, msgspec.msgpack.decode(answered.value, type=kind, dec_hook=to_hook))
+        if reply.problem is not None:
+            raise _error(reply.problem)
+        return cast(T, msgspec.msgpack.decode(reply.value, type=kind, dec_hook=to_hook))
 
     def close(self) -> None:
         """Hang up."""
@@ -103,7 +103,7 @@ class RpcConnection(asyncio.Protocol):
         """Take what the other side says."""
         try:
             for message in self._frames.feed(data):
-                self._take(message)
+                self._dispatch(message)
         except BadFrame:
             _log.exception("a router's link is broken")
             assert self._transport is not None
@@ -112,34 +112,34 @@ class RpcConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Nobody answers any more."""
         self._transport = None
-        for answer in self._open.values():
-            if not answer.done():
-                answer.set_exception(RouterGone("the router that owns it has ended; try again"))
+        for handler in self._open.values():
+            if not handler.done():
+                handler.set_exception(RouterGone("the router that owns it has ended; try again"))
         self._on_lost()
 
-    def _take(self, message: Message) -> None:
+    def _dispatch(self, message: Message) -> None:
         if isinstance(message, RpcRequest):
-            self._tasks.spawn(self._answered(message))
+            self._tasks.spawn(self._handle(message))
         elif isinstance(message, RpcReply):
-            answer = self._open.get(message.number)
-            if answer is not None and not answer.done():
-                answer.set_result(message)
+            handler = self._open.get(message.number)
+            if handler is not None and not handler.done():
+                handler.set_result(message)
         else:
             self._on_message(message)
 
-    async def _answered(self, asked: RpcRequest) -> None:
-        assert self._answer is not None, "only routers are asked"
+    async def _handle(self, request: RpcRequest) -> None:
+        assert self._handler is not None, "only routers are asked"
         try:
-            value = encode(await self._answer(asked.question))
-            self.send(RpcReply(asked.number, msgspec.Raw(value)))
+            value = encode(await self._handler(request.question))
+            self.send(RpcReply(request.number, msgspec.Raw(value)))
         except ColdsparkError as error:
             problem = RpcError(error.code, error.message, error.field)
-            self.send(RpcReply(asked.number, problem=problem))
+            self.send(RpcReply(request.number, problem=problem))
         except Exception:  # noqa: BLE001
             # The task's edge: the asker is told, and this side's log says what it was.
             _log.exception("a question of the lead met a bug")
             problem = RpcError("Internal", "the platform made a mistake; its log says which")
-            self.send(RpcReply(asked.number, problem=problem))
+            self.send(RpcReply(request.number, problem=problem))
 
 
 def _error(problem: RpcError) -> ColdsparkError:

@@ -18,9 +18,9 @@ _CANCEL_S = 5.0
 class SharedJobs:
     """Implements ``JobsAtWork`` for the lead's doors."""
 
-    def __init__(self, own: JobsAtWork, lead: Primary) -> None:
+    def __init__(self, own: JobsAtWork, primary: Primary) -> None:
         self._own = own
-        self._lead = lead
+        self._primary = primary
 
     @property
     def has_storage(self) -> bool:
@@ -44,11 +44,11 @@ class SharedJobs:
 
     async def cancel(self, endpoint: EndpointName, id: JobId) -> None:
         """Cancel a job at its owner's. Raises NotFound and RouterGone."""
-        router = self._lead.owner_of(endpoint)
+        router = self._primary.owner_of(endpoint)
         if router == PRIMARY:
             await self._own.cancel(endpoint, id)
         else:
-            await self._lead.request(router, CancelJob(endpoint, id), None, _CANCEL_S)
+            await self._primary.request(router, CancelJob(endpoint, id), None, _CANCEL_S)
 
     async def find(self, id: JobId) -> StoredJob | None:
         """Return a job."""
@@ -68,11 +68,11 @@ class SharedJobs:
 class RemoteOutbox:
     """Implements ``WebhookOutbox`` in a router beside the lead: notices are left to that."""
 
-    def __init__(self, notices: WebhookOutboxStore, on_kept: Callable[[], None]) -> None:
-        self._notices = notices
-        self._on_kept = on_kept
+    def __init__(self, outbox: WebhookOutboxStore, on_stored: Callable[[], None]) -> None:
+        self._outbox = outbox
+        self._on_stored = on_stored
 
-    async def publish(self, notice: WebhookEvent) -> None:
+    async def publish(self, event: WebhookEvent) -> None:
         """Keep a notice, and say so; durable on return."""
-        await self._notices.add(notice)
-        self._on_kept()
+        await self._outbox.add(event)
+        self._on_stored()

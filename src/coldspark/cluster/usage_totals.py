@@ -17,7 +17,7 @@ class RouterUsageTotals:
         """Nanos charged so far, by boot."""
         self._ended: dict[int, int] = {}
         self._shares_ppm: dict[int, int] = {}
-        self._told_ppm: dict[int, int] = {}
+        self._published_ppm: dict[int, int] = {}
 
     @property
     def nanos(self) -> int:
@@ -42,17 +42,17 @@ class RouterUsageTotals:
         """
         self._shares_ppm[router] = shares_ppm
         total_ppm = sum(self._shares_ppm.values())
-        news: dict[int, int] = {}
+        changes: dict[int, int] = {}
         for each, own_ppm in self._shares_ppm.items():
             elsewhere_ppm = total_ppm - own_ppm if total_ppm > WHOLE_PPM else 0
-            if elsewhere_ppm != self._told_ppm.get(each, 0):
-                self._told_ppm[each] = news[each] = elsewhere_ppm
-        return news
+            if elsewhere_ppm != self._published_ppm.get(each, 0):
+                self._published_ppm[each] = changes[each] = elsewhere_ppm
+        return changes
 
     def remove_router(self, router: int) -> dict[int, int]:
         """Note that a router is gone, and with it what it held; return news as ``hold`` does."""
-        news = self.set_shares(router, 0)
+        changes = self.set_shares(router, 0)
         del self._shares_ppm[router]
-        self._told_ppm.pop(router, None)
-        news.pop(router, None)
-        return news
+        self._published_ppm.pop(router, None)
+        changes.pop(router, None)
+        return changes

@@ -65,13 +65,15 @@ class WorkerRpc:
         """Answer a question. Raises what the act that it asks for raises."""
         match question:
             case GetSnapshot():
-                return self._sight()
+                return self._snapshot()
             case Deploy(definition, raised):
-                shift = definition.shift
-                self.alarms.refresh(() if shift is None else shift.alarms, raised)
+                deployment = definition.shift
+                self.alarms.refresh(() if deployment is None else deployment.alarms, raised)
                 return await self.platform.deploy(definition)
-            case SetScale(name, variant, floor, ceiling, reason):
-                return await self.platform.set_scale(name, variant, floor, ceiling, reason)
+            case SetScale(name, variant, replicas_min, replicas_max, reason):
+                return await self.platform.set_scale(
+                    name, variant, replicas_min, replicas_max, reason
+                )
             case Remove(name):
                 await self.platform.remove(name)
             case Settle():
@@ -82,7 +84,7 @@ class WorkerRpc:
             case RefreshKeys():
                 await self.keys.refresh()
             case Advise():
-                return self._advices()
+                return self._advice()
             case GetStart(replica):
                 return self.engine.start_of(replica)
             case MeasureReplicas():
@@ -101,12 +103,12 @@ class WorkerRpc:
         await self.ledger.ingest()
         return nanos
 
-    def _advices(self) -> Advices:
+    def _advice(self) -> Advices:
         advice = self.platform.controller.driver.advise
         found = {replica: advice(replica) for replica in self.placement.holders}
         return {replica: known for replica, known in found.items() if known is not None}
 
-    def _sight(self) -> RouterSnapshot:
+    def _snapshot(self) -> RouterSnapshot:
         views = self.platform.endpoints()
         return RouterSnapshot(
             views,

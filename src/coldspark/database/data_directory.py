@@ -22,7 +22,7 @@ from pathlib import Path
 
 from coldspark.errors import ColdsparkError, Conflict, InvalidRequest
 
-_ROOMS = ("journal", "artifacts", "buckets", "environments", "logs", "run")
+_FOLDERS = ("journal", "artifacts", "buckets", "environments", "logs", "run")
 _KEY_BYTES = 32
 
 
@@ -48,8 +48,8 @@ class DataDirectory:
         _make(path)
         lock_fd = _lock(path)
         try:
-            for room in _ROOMS:
-                (path / room).mkdir(mode=0o700, exist_ok=True)
+            for folder in _FOLDERS:
+                (path / folder).mkdir(mode=0o700, exist_ok=True)
             return cls(
                 path=path,
                 instance_id=_once(path / "instance", secrets.token_hex(8).encode()).decode(),

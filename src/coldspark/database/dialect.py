@@ -93,7 +93,7 @@ def _do_update(statement: _InsertOrReplace, compiler: Any, **options: Any) -> st
     return f"{text} ON CONFLICT ({key}) DO UPDATE SET {values}"
 
 
-class Prepared:
+class PreparedStatement:
     """A statement for hot paths: compiled once, and its rows are tuples.
 
     Building it, or only its parameters, would take most of the time of a transaction with hundreds
@@ -116,10 +116,10 @@ class Prepared:
 
     def sql(self, dialect: Dialect) -> str:
         """Return its text as the dialect's driver takes it."""
-        known = self._compiled.get(dialect.name)
-        if known is None:
-            known = self._compiled[dialect.name] = self._compile(dialect)
-        return known
+        compiled = self._compiled.get(dialect.name)
+        if compiled is None:
+            compiled = self._compiled[dialect.name] = self._compile(dialect)
+        return compiled
 
     def _compile(self, dialect: Dialect) -> str:
         own: Callable[..., Dialect] = type(dialect)
@@ -133,27 +133,27 @@ class Prepared:
         return str(compiled)
 
 
-def insert_rows(table: Table) -> Prepared:
+def insert_rows(table: Table) -> PreparedStatement:
     """Return what inserts rows."""
-    return Prepared(Insert(table).inline(), _given(table))
+    return PreparedStatement(Insert(table).inline(), _columns(table))
 
 
-def insert_new(table: Table) -> Prepared:
+def insert_new(table: Table) -> PreparedStatement:
     """Return what inserts rows unless they exist."""
-    return Prepared(_InsertNew(table).inline(), _given(table))
+    return PreparedStatement(_InsertNew(table).inline(), _columns(table))
 
 
-def insert_or_replace(table: Table) -> Prepared:
+def insert_or_replace(table: Table) -> PreparedStatement:
     """Return what inserts rows, or replaces those that exist."""
-    return Prepared(_InsertOrReplace(table).inline(), _given(table))
+    return PreparedStatement(_InsertOrReplace(table).inline(), _columns(table))
 
 
-def sqlite_text(prepared: Prepared) -> str:
+def sqlite_text(prepared: PreparedStatement) -> str:
     """Return a statement for a connection of ``sqlite``, which knows nothing of SQLAlchemy."""
     return prepared.sql(sqlite.dialect())
 
 
-def _given(table: Table) -> list[str]:
+def _columns(table: Table) -> list[str]:
     """Return the columns, in their order, but for one that counts itself."""
     counted = table.autoincrement_column
     return [column.name for column in table.columns if column is not counted]

@@ -70,7 +70,7 @@ class Key:
         A scope bound to an endpoint never allows what concerns all endpoints, such as listing
         every ledger line.
         """
-        wanted = {action, "admin"}
+        scopes = {action, "admin"}
         if endpoint is not None:
-            wanted |= {f"{action}:{endpoint}", f"admin:{endpoint}"}
-        return not wanted.isdisjoint(self.scopes)
+            scopes |= {f"{action}:{endpoint}", f"admin:{endpoint}"}
+        return not scopes.isdisjoint(self.scopes)

@@ -274,13 +274,13 @@ class TrafficDeployment:
         if self.phase is _P.STARTING:
             self._move(_P.SHIFTING, now)
         self.is_waiting, self.since_s = False, now
-        self._take_share(self._shares[self._step], effects)
+        self._shift_share(self._shares[self._step], effects)
         if self._step + 1 < len(self._shares):
             self._due_s = now + self.policy.wait_s
         else:
             self._bake(now, effects)
 
-    def _take_share(self, share: float, effects: list[DeploymentEffect]) -> None:
+    def _shift_share(self, share: float, effects: list[DeploymentEffect]) -> None:
         self.green_share = share
         effects.append(ShiftTraffic(share))
 
@@ -369,11 +369,11 @@ class TrafficDeployment:
         if share == 0.0:
             self._end_back(now, effects)
         else:
-            self._take_share(share, effects)
+            self._shift_share(share, effects)
             self._scale_blue_back(now, effects)
 
     def _end_back(self, now: float, effects: list[DeploymentEffect]) -> None:
-        self._take_share(0.0, effects)
+        self._shift_share(0.0, effects)
         self._reverted(now, effects)
 
     def _reverted(self, now: float, effects: list[DeploymentEffect]) -> None:

@@ -54,7 +54,7 @@ class ReplicaStarts:
         if replica is None or replica.state is not ReplicaState.PLACING:
             return
         self._lifecycle.cancel_start(replica, now, reason, effects)
-        self._count_failure(replica, failures.no_room(reason), now, effects)
+        self._count_failure(replica, failures.no_capacity(reason), now, effects)
         self._scaling.rescale(now, effects)
 
     def mark_ready(self, name: ReplicaId, now: float, effects: list[FleetEffect]) -> None:

@@ -34,7 +34,7 @@ class AttemptReply:
         self._is_paused = False
         self._is_over = False
         self._broken: AttemptReplyBroken | None = None
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
 
     @property
     def content_type(self) -> str | None:
@@ -47,12 +47,12 @@ class AttemptReply:
         """Set a whole answer."""
         self.status, self.headers, self.whole, self.receipt = status, headers, body, receipt
         self._is_over = True
-        self._news.set()
+        self._changed.set()
 
     def begin(self, status: int, headers: Sequence[tuple[str, str]]) -> None:
         """Set the head of an answer that comes in pieces."""
         self.status, self.headers = status, headers
-        self._news.set()
+        self._changed.set()
 
     def write(self, chunk: bytes) -> None:
         """Add a piece."""
@@ -61,17 +61,17 @@ class AttemptReply:
         if self._held_bytes > _HELD_BYTES_MAX and not self._is_paused and self.ticket is not None:
             self._is_paused = True
             self.ticket.pause()
-        self._news.set()
+        self._changed.set()
 
     def end(self, receipt: Receipt) -> None:
         """Mark the end."""
         self.receipt, self._is_over = receipt, True
-        self._news.set()
+        self._changed.set()
 
     def fail(self, failure: Failure, receipt: Receipt | None) -> None:
         """Set a failure."""
         self._broken, self._is_over = AttemptReplyBroken(failure, receipt), True
-        self._news.set()
+        self._changed.set()
 
     async def head(self) -> None:
         """Wait until the status is known. Raises AttemptReplyBroken."""
@@ -87,7 +87,7 @@ class AttemptReply:
             return
         while True:
             while self._pieces:
-                yield self._take()
+                yield self._pop()
             if self._broken is not None:
                 raise self._broken
             if self._is_over:
@@ -105,7 +105,7 @@ class AttemptReply:
             found.append(piece)
         return b"".join(found)
 
-    def _take(self) -> bytes:
+    def _pop(self) -> bytes:
         piece = self._pieces.popleft()
         self._held_bytes -= len(piece)
         if self._is_paused and self._held_bytes <= _HELD_BYTES_MAX // 2:
@@ -116,5 +116,5 @@ class AttemptReply:
 
     async def _wait(self) -> None:
         """Wait for a change; the wait is bounded by the request's own deadline."""
-        self._news.clear()
-        await self._news.wait()
+        self._changed.clear()
+        await self._changed.wait()

@@ -24,9 +24,9 @@ class FetchedBody(BodyStream):
     __slots__ = ("_on_attached",)
 
     def __init__(
-        self, size_bytes: int, on_room: Callable[[], None], on_attached: Callable[[], None]
+        self, size_bytes: int, on_space: Callable[[], None], on_attached: Callable[[], None]
     ) -> None:
-        super().__init__(size_bytes, size_bytes, on_room)
+        super().__init__(size_bytes, size_bytes, on_space)
         self._on_attached = on_attached
 
     def attach(self, on_more: Callable[[], None]) -> None:
@@ -51,14 +51,14 @@ class BodyFetch:
     def __init__(self, storage: ObjectStorage, url: str, size_bytes: int) -> None:
         self._storage = storage
         self._url = url
-        self._room = asyncio.Event()
-        self._wanted = asyncio.Event()
+        self._space = asyncio.Event()
+        self._requested = asyncio.Event()
         self.error: ColdsparkError | None = None
-        self.stream = FetchedBody(size_bytes, self._room.set, self._wanted.set)
+        self.stream = FetchedBody(size_bytes, self._space.set, self._requested.set)
 
     async def run(self, on_error: Callable[[], None]) -> None:
         """Fetch, once it is read; ``on_error`` is called when the store breaks off."""
-        await self._wanted.wait()
+        await self._requested.wait()
         try:
             async with asyncio.timeout(_FETCH_S):
                 _, pieces = await self._storage.stream(self._url)
@@ -81,9 +81,9 @@ class BodyFetch:
                 raise ArtifactUnavailable(f"{self._url} was replaced while it was read: try again")
             stream.feed(piece)
             while stream.is_full:
-                self._room.clear()
+                self._space.clear()
                 # Bounded by the request's deadline, which ends this task.
-                await self._room.wait()
+                await self._space.wait()
         if stream.fed_bytes != size:
             raise ArtifactUnavailable(f"{self._url} ended after {stream.fed_bytes} of {size} bytes")
         stream.end()
@@ -100,5 +100,5 @@ async def fetch_input(
             body = await storage.read(url, bytes_max=min(WHOLE_BYTES_MAX, bytes_max))
             fetch_us = clock.monotonic_us() - began_us
             return JobInput(body, None, found.content_type, fetch_us), None
-    way = BodyFetch(storage, url, found.size_bytes)
-    return JobInput(b"", way.stream, found.content_type, clock.monotonic_us() - began_us), way
+    fetch = BodyFetch(storage, url, found.size_bytes)
+    return JobInput(b"", fetch.stream, found.content_type, clock.monotonic_us() - began_us), fetch

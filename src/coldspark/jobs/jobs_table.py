@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from coldspark.database import schema
 from coldspark.database.database import Database
-from coldspark.database.dialect import Prepared, insert_new, total
+from coldspark.database.dialect import PreparedStatement, insert_new, total
 from coldspark.database.group_commit import GroupCommit
 from coldspark.jobs.messages import FINAL, Job, JobId, JobState
 from coldspark.jobs.outbox import insert_webhook_event
@@ -26,15 +26,15 @@ _CHANGE = update(_TABLE).where(_TABLE.c.id == bindparam("job"), _TABLE.c.finishe
 """The first final state stays."""
 _OF_JOB = _BODIES.c.job == bindparam("job")
 _INSERT, _PUT_BODY = insert_new(_TABLE), insert_new(_BODIES)
-_BEGIN = Prepared(_CHANGE, ("state", "attempt", "due_ms", "started_ms", "job"))
-_POSTPONE = Prepared(_CHANGE, ("state", "failures", "due_ms", "job"))
-_END = Prepared(_CHANGE, ("state", "finished_ms", "kept_bytes", "result", "job"))
+_BEGIN = PreparedStatement(_CHANGE, ("state", "attempt", "due_ms", "started_ms", "job"))
+_POSTPONE = PreparedStatement(_CHANGE, ("state", "failures", "due_ms", "job"))
+_END = PreparedStatement(_CHANGE, ("state", "finished_ms", "kept_bytes", "result", "job"))
 _COLUMNS = tuple(_TABLE.columns.keys())
-_FIND = Prepared(select(_TABLE).where(_TABLE.c.id == bindparam("job")), ("job",))
-_FIND_BODY = Prepared(
+_FIND = PreparedStatement(select(_TABLE).where(_TABLE.c.id == bindparam("job")), ("job",))
+_FIND_BODY = PreparedStatement(
     select(_BODIES.c.body).where(_OF_JOB, _BODIES.c.kind == bindparam("kind")), ("job", "kind")
 )
-_DROP_BODIES = Prepared(delete(_BODIES).where(_OF_JOB), ("job",))
+_DROP_BODIES = PreparedStatement(delete(_BODIES).where(_OF_JOB), ("job",))
 _PURGED_AT_ONCE = 500
 
 
@@ -89,7 +89,7 @@ class Jobs:
         now_ms: int,
         *,
         body: bytes | None = None,
-        notice: WebhookEvent | None = None,
+        event: WebhookEvent | None = None,
     ) -> bool:
         """Give a job its final state, with its answer and its webhook event, in one transaction.
 
@@ -105,8 +105,8 @@ class Jobs:
             _DROP_BODIES.run(connection, (id,))
             if body:
                 _put_body(connection, id, _OUTPUT, body)
-            if notice is not None:
-                insert_webhook_event(connection, notice)
+            if event is not None:
+                insert_webhook_event(connection, event)
             return True
 
         return await self._group.run(work)

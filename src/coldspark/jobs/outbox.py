@@ -18,9 +18,9 @@ class WebhookEventTable:
         self._database = database
         self._group = group
 
-    async def add(self, notice: WebhookEvent) -> None:
+    async def add(self, event: WebhookEvent) -> None:
         """Store a webhook event; durable on return."""
-        await self._group.run(lambda connection: insert_webhook_event(connection, notice))
+        await self._group.run(lambda connection: insert_webhook_event(connection, event))
 
     async def postpone(self, id: str, attempts: int, due_ms: int) -> None:
         """Record that a webhook event is tried again."""
@@ -38,10 +38,10 @@ class WebhookEventTable:
         return await self._database.run(_due, limit)
 
 
-def insert_webhook_event(connection: Connection, notice: WebhookEvent) -> None:
+def insert_webhook_event(connection: Connection, event: WebhookEvent) -> None:
     """Store a webhook event within a transaction."""
-    values = msgspec.structs.asdict(notice)
-    values["headers"] = msgspec.json.encode(notice.headers).decode()
+    values = msgspec.structs.asdict(event)
+    values["headers"] = msgspec.json.encode(event.headers).decode()
     connection.execute(insert(_TABLE).values(**values))
 
 

@@ -52,7 +52,7 @@ class JobStore(Protocol):
         now_ms: int,
         *,
         body: bytes | None = None,
-        notice: WebhookEvent | None = None,
+        event: WebhookEvent | None = None,
     ) -> bool:
         """Give a job its final state; return whether it had none yet."""
 
@@ -114,14 +114,14 @@ class JobsAtWork(Protocol):
 class WebhookOutbox(Protocol):
     """Takes webhook events without a job."""
 
-    async def publish(self, notice: WebhookEvent) -> None:
+    async def publish(self, event: WebhookEvent) -> None:
         """Store a webhook event and have it sent; durable on return."""
 
 
 class WebhookOutboxStore(Protocol):
     """Webhook events on disk."""
 
-    async def add(self, notice: WebhookEvent) -> None:
+    async def add(self, event: WebhookEvent) -> None:
         """Store a webhook event."""
 
     async def postpone(self, id: str, attempts: int, due_ms: int) -> None:
@@ -161,7 +161,7 @@ class JobDoor(Protocol):
     def render_failure(self, ended: EndedJob) -> tuple[str, bytes]:
         """Return content type and body of the failure report at the order's ``failure_url``."""
 
-    def render_webhook(self, ended: EndedJob, notice_id: str) -> WebhookMessage | None:
+    def render_webhook(self, ended: EndedJob, event_id: str) -> WebhookMessage | None:
         """Return the webhook event that was asked for, or None."""
 
 

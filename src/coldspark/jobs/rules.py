@@ -196,8 +196,8 @@ class JobBacklog:
         self._jobs[job.id] = job
         self._running += 1
         if job.attempt - job.failures > self._policy.interruptions_max:
-            words = f"{job.attempt - job.failures} attempts ended with their server"
-            failure = Failure(kind=FailureKind.REPLICA_DIED, message=words)
+            message = f"{job.attempt - job.failures} attempts ended with their server"
+            failure = Failure(kind=FailureKind.REPLICA_DIED, message=message)
             self._end(job, JobState.FAILED, failure, now_ms, effects)
         else:
             self._wait_again(job, now_ms, now_ms, effects)
@@ -225,9 +225,9 @@ class JobBacklog:
             self._end(job, JobState.FAILED, event.failure, now_ms, effects)
             return
         pause_ms = self._policy.pause_ms(job.attempt)
-        asked_s = event.failure.retry_after_s
-        if asked_s is not None:
-            pause_ms = max(pause_ms, int(min(asked_s * 1_000, self._policy.backoff_max_ms)))
+        retry_after_s = event.failure.retry_after_s
+        if retry_after_s is not None:
+            pause_ms = max(pause_ms, int(min(retry_after_s * 1_000, self._policy.backoff_max_ms)))
         due_ms = now_ms + pause_ms
         if now_ms >= job.expires_ms:
             self._end(job, JobState.EXPIRED, event.failure, now_ms, effects)

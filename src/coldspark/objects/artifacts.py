@@ -63,14 +63,14 @@ class ArtifactDirectory:
         self._own = None if own is None else LocalModels(own)
         self._incoming = root / "incoming"
         self._flights: SingleFlight[Path] = SingleFlight()
-        self.on_made: Callable[[], None] = _nobody_asks
+        self.on_made: Callable[[], None] = _ignore
         """Called when model data was brought here, or unpacked."""
         # What a dead server left half-made; what it had downloaded is in partial/ and blobs/.
         if guest is None:
             shutil.rmtree(self._incoming, ignore_errors=True)
         partial = "partial" if guest is None else f"partial-{guest}"
-        for room in ("incoming", "uploads", "files", "objects", partial):
-            (root / room).mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in ("incoming", "uploads", "files", "objects", partial):
+            (root / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         self._weights = BlobStore(root)
         self._downloads = Downloads(root / partial, ranges_at_once=ranges_at_once)
         self._objects = ModelDownloads(self._weights, self._downloads, s3_options or {})
@@ -133,7 +133,7 @@ class ArtifactDirectory:
     async def stamp(self, url: str) -> str:
         """Return what changes when the data at a URL does. Raises ArtifactUnavailable."""
         if url.startswith("s3://"):
-            found = await self._found(url)
+            found = await self._resolve(url)
             return _key(*found.stamps)
         if url.startswith(("/", "file:")):
             return await asyncio.to_thread(_stamp, url)
@@ -149,8 +149,8 @@ class ArtifactDirectory:
         in_flight = set(self._downloads.in_flight)
 
         def act() -> list[Path]:
-            kept = list_cached(self._root, sources, in_flight)
-            return remove(self._root, to_evict(kept, bytes_max))
+            cached = list_cached(self._root, sources, in_flight)
+            return remove(self._root, to_evict(cached, bytes_max))
 
         return await asyncio.to_thread(act)
 
@@ -173,7 +173,7 @@ class ArtifactDirectory:
         return await self._made(url, target, make)
 
     async def _object(self, url: str, progress: Progress | None) -> Path:
-        listing = await self._found(url)
+        listing = await self._resolve(url)
         if isinstance(listing, LocalListing):
             try:
                 return await self._own_object(url, listing, progress)
@@ -188,11 +188,11 @@ class ArtifactDirectory:
             if listing.is_archive:
                 await asyncio.to_thread(self._unpack_blob, entries[0], draft, target, url)
             else:
-                await asyncio.to_thread(self._place, tree, target, url, entries)
+                await asyncio.to_thread(self._publish, tree, target, url, entries)
 
         return await self._made(url, target, make)
 
-    async def _found(self, url: str) -> RemoteListing | LocalListing:
+    async def _resolve(self, url: str) -> RemoteListing | LocalListing:
         try:
             own = None if self._own is None else await self._own.find(url)
             return await self._objects.list(url) if own is None else own
@@ -210,7 +210,7 @@ class ArtifactDirectory:
                 await asyncio.to_thread(self._unpack, packed, draft, target, url)
             else:
                 # What it holds is the buckets': to evict it frees nothing.
-                await asyncio.to_thread(self._place, draft / "own", target, url, (), True)
+                await asyncio.to_thread(self._publish, draft / "own", target, url, (), True)
             _counted(progress, listing.size_bytes)(listing.size_bytes)
 
         return await self._made(url, target, make)
@@ -236,15 +236,15 @@ class ArtifactDirectory:
             unpack(archive, draft / "tree")
             entries = self._weights.admit_tree(draft / "tree")
             sync()
-            self._place(draft / "tree", target, source, entries)
+            self._publish(draft / "tree", target, source, entries)
             sync()
 
     def _link(self, file: Path, draft: Path, target: Path) -> None:
         (draft / "tree").mkdir()
         (draft / "tree" / file.name).symlink_to(file)
-        self._place(draft / "tree", target, str(file), ())
+        self._publish(draft / "tree", target, str(file), ())
 
-    def _place(
+    def _publish(
         self,
         tree: Path,
         target: Path,
@@ -281,7 +281,7 @@ class ArtifactDirectory:
         return Path(await asyncio.to_thread(tempfile.mkdtemp, dir=self._incoming))
 
 
-def _nobody_asks() -> None:
+def _ignore() -> None:
     """Nothing follows from what was made."""
 
 

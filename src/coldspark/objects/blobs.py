@@ -53,8 +53,8 @@ class BlobStore:
         self._manifests = root / "manifests"
         self._incoming = root / "incoming"
         self._trusted: set[str] = set()
-        for room in (self._blobs, self._seen, self._manifests, self._incoming):
-            room.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self._blobs, self._seen, self._manifests, self._incoming):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def admit(self, file: Path, sha256: str) -> None:
         """Make a file a blob or, where its bytes are one already, a link to it."""
@@ -160,12 +160,12 @@ class BlobStore:
             self._trusted.add(blob.name)
         except FileExistsError:
             if self._is_whole(blob, file.stat().st_size):
-                self._link_over(blob, file)
+                self._replace_by_link(blob, file)
             else:
-                self._link_over(file, blob)
+                self._replace_by_link(file, blob)
                 self._trusted.add(blob.name)
 
-    def _link_over(self, file: Path, name: Path) -> None:
+    def _replace_by_link(self, file: Path, name: Path) -> None:
         """Give a file another name, in place of whatever has it."""
         spare = self._incoming / secrets.token_hex(8)
         os.link(file, spare)

@@ -77,11 +77,11 @@ class LocalBuckets:
         await asyncio.to_thread(self.files.remove, dead)
         loop = asyncio.get_running_loop()
 
-        def known(prefix: str) -> set[str]:
-            asked = self.database.run(tables.files_with_prefix, prefix)
-            return asyncio.run_coroutine_threadsafe(asked, loop).result()
+        def known_files(prefix: str) -> set[str]:
+            query = self.database.run(tables.files_with_prefix, prefix)
+            return asyncio.run_coroutine_threadsafe(query, loop).result()
 
-        return len(dead) + await asyncio.to_thread(self.files.open, known)
+        return len(dead) + await asyncio.to_thread(self.files.open, known_files)
 
     # --- buckets ------------------------------------------------------------------------------
 

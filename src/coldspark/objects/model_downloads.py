@@ -67,40 +67,40 @@ class ModelDownloads:
         self, listing: RemoteListing, tree: Path, on_bytes: OnBytes
     ) -> tuple[BlobEntry, ...]:
         """Fill a new directory with the listing's objects. Raises BucketRefused and OSError."""
-        places = asyncio.Semaphore(_OBJECTS_AT_ONCE)
+        slots = asyncio.Semaphore(_OBJECTS_AT_ONCE)
 
-        async def bring(remote: RemoteObject) -> BlobEntry:
+        async def download(remote: RemoteObject) -> BlobEntry:
             path = path_within(remote.key, listing.start)
-            async with places:
-                return await self._bring(listing.bucket, remote, tree, path, on_bytes)
+            async with slots:
+                return await self._download(listing.bucket, remote, tree, path, on_bytes)
 
         await asyncio.to_thread(tree.mkdir)
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(bring(remote)) for remote in listing.remotes]
+                tasks = [group.create_task(download(remote)) for remote in listing.remotes]
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
         return tuple(task.result() for task in tasks)
 
-    async def _bring(
+    async def _download(
         self, bucket: RemoteBucket, remote: RemoteObject, tree: Path, path: str, on_bytes: OnBytes
     ) -> BlobEntry:
-        heard = _Heard(on_bytes, remote.size_bytes)
+        progress = _ProgressOnce(on_bytes, remote.size_bytes)
         for _ in range(_TRIES):
             source = _source(bucket, remote)
-            digest = await self._blobs.join(source, lambda: self._blob(bucket, remote, heard))
+            digest = await self._blobs.join(source, lambda: self._blob(bucket, remote, progress))
             entry = BlobEntry(path=path, size_bytes=remote.size_bytes, sha256=digest)
             if await asyncio.to_thread(self._weights.link, entry, tree):
-                heard(remote.size_bytes)
+                progress(remote.size_bytes)
                 return entry
             await asyncio.to_thread(self._weights.drop_digest, source)
         raise BucketRefused(f"{remote.key} was evicted as often as it came: raise the limit")
 
     async def _blob(self, bucket: RemoteBucket, remote: RemoteObject, on_bytes: OnBytes) -> str:
         source = _source(bucket, remote)
-        seen = await asyncio.to_thread(self._weights.known_digest, source)
-        if seen is not None:
-            return seen
+        digest = await asyncio.to_thread(self._weights.known_digest, source)
+        if digest is not None:
+            return digest
         landed = await self._downloads.download(bucket, remote, on_bytes)
         await asyncio.to_thread(self._weights.admit, landed.path, landed.sha256)
         await asyncio.to_thread(self._weights.record_digest, source, landed.sha256)
@@ -108,7 +108,7 @@ class ModelDownloads:
         return landed.sha256
 
 
-class _Heard:
+class _ProgressOnce:
     """Tells of an object's bytes once each, whether they came, were here, or came to another."""
 
     def __init__(self, on_bytes: OnBytes, size_bytes: int) -> None:

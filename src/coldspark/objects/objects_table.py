@@ -84,8 +84,8 @@ def require_bucket(connection: Connection, name: str) -> None:
 
 def find_object(connection: Connection, bucket: str, key: str) -> LocalObject | None:
     """Return an object."""
-    wanted = (_OBJECTS.c.bucket == bucket) & (_OBJECTS.c.key == key)
-    row = connection.execute(select(_OBJECTS).where(wanted)).first()
+    condition = (_OBJECTS.c.bucket == bucket) & (_OBJECTS.c.key == key)
+    row = connection.execute(select(_OBJECTS).where(condition)).first()
     return None if row is None else _object(row)
 
 
@@ -108,8 +108,8 @@ def open_object(
 
 def find_pieces(connection: Connection, body: str) -> tuple[Piece, ...]:
     """Return what a body is made of."""
-    wanted = select(_PIECES).where(_PIECES.c.body == body).order_by(_PIECES.c.position)
-    return tuple(Piece(row.file, row.size_bytes) for row in connection.execute(wanted))
+    condition = select(_PIECES).where(_PIECES.c.body == body).order_by(_PIECES.c.position)
+    return tuple(Piece(row.file, row.size_bytes) for row in connection.execute(condition))
 
 
 def put_object(
@@ -209,8 +209,8 @@ def page(
     low, is_included = _start(prefix, after, delimiter)
     while low is not None:
         # Few at a time where most of them may be one common prefix.
-        room = limit + 1 - len(found) - len(prefixes)
-        batch = min(room, _BATCH_ROWS) if delimiter else room
+        rows_left = limit + 1 - len(found) - len(prefixes)
+        batch = min(rows_left, _BATCH_ROWS) if delimiter else rows_left
         rows = connection.execute(_between(bucket, prefix, low, is_included, batch)).all()
         jump: str | None = None
         for row in rows:
@@ -245,12 +245,12 @@ def _start(prefix: str, after: str, delimiter: str) -> tuple[str | None, bool]:
 def _between(
     bucket: str, prefix: str, low: str, is_included: bool, limit: int
 ) -> Select[tuple[object, ...]]:
-    wanted = select(_OBJECTS).where(_OBJECTS.c.bucket == bucket)
-    wanted = wanted.where(_OBJECTS.c.key >= low if is_included else _OBJECTS.c.key > low)
+    condition = select(_OBJECTS).where(_OBJECTS.c.bucket == bucket)
+    condition = condition.where(_OBJECTS.c.key >= low if is_included else _OBJECTS.c.key > low)
     high = after_prefix(prefix)
     if high is not None:
-        wanted = wanted.where(_OBJECTS.c.key < high)
-    return wanted.order_by(_OBJECTS.c.key).limit(limit)
+        condition = condition.where(_OBJECTS.c.key < high)
+    return condition.order_by(_OBJECTS.c.key).limit(limit)
 
 
 def _common(key: str, prefix: str, delimiter: str) -> str | None:
@@ -271,8 +271,8 @@ def after_prefix(prefix: str) -> str | None:
 
 
 def _forget(connection: Connection, old: LocalObject) -> None:
-    wanted = (_OBJECTS.c.bucket == old.bucket) & (_OBJECTS.c.key == old.key)
-    connection.execute(delete(_OBJECTS).where(wanted))
+    condition = (_OBJECTS.c.bucket == old.bucket) & (_OBJECTS.c.key == old.key)
+    connection.execute(delete(_OBJECTS).where(condition))
 
 
 def _insert_pieces(connection: Connection, body: str, pieces: tuple[Piece, ...]) -> None:

@@ -128,8 +128,8 @@ class RemoteBucket:
         # The client lists directories only: a prefix may end within a name.
         directory = prefix[: prefix.rfind("/") + 1]
         found = await self._listed(directory)
-        kept = [self._stored(meta, {}) for meta in found if meta["path"].startswith(prefix)]
-        return sorted(kept, key=lambda one: one.url)
+        matching = [self._stored(meta, {}) for meta in found if meta["path"].startswith(prefix)]
+        return sorted(matching, key=lambda one: one.url)
 
     async def stream(
         self, key: str, expected: StoredObject, start: int, end: int
@@ -162,14 +162,16 @@ class RemoteBucket:
                 await obstore.delete_async(self._store, key)
 
     def _stored(self, meta: Mapping[str, Any], attributes: Mapping[Any, Any]) -> StoredObject:
-        known = {str(name).lower(): str(value) for name, value in attributes.items()}
+        attributes_left = {str(name).lower(): str(value) for name, value in attributes.items()}
         return StoredObject(
             url=f"s3://{self.name}/{meta['path']}",
             size_bytes=meta["size"],
             etag=str(meta["e_tag"] or "").strip('"'),
             modified_ms=int(meta["last_modified"].timestamp() * 1_000),
-            content_type=known.pop("content-type", None),
-            metadata=tuple(sorted((n, v) for n, v in known.items() if n not in _STANDARD)),
+            content_type=attributes_left.pop("content-type", None),
+            metadata=tuple(
+                sorted((n, v) for n, v in attributes_left.items() if n not in _STANDARD)
+            ),
         )
 
     async def read(self, remote: RemoteObject, start: int, end: int) -> "RangeResponse":

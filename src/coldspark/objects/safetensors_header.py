@@ -152,7 +152,7 @@ def _decoded(path: Path, header: bytes) -> dict[str, _Tensor]:
         raise _refused(path, f"has a header that is none: {str(error)[:200]}") from error
 
 
-def _check_cover(path: Path, tensors: Mapping[str, _Tensor], room: int) -> None:
+def _check_cover(path: Path, tensors: Mapping[str, _Tensor], data_bytes: int) -> None:
     """Check that the tensors lie side by side, and fill the file."""
     at = 0
     for name, tensor in sorted(tensors.items(), key=lambda item: item[1].data_offsets):
@@ -160,8 +160,8 @@ def _check_cover(path: Path, tensors: Mapping[str, _Tensor], room: int) -> None:
         if begin != at or end - begin != _size(path, name, tensor):
             raise _refused(path, f"has its tensor {name[:100]!r} at {begin}..{end}, which is wrong")
         at = end
-    if at != room:
-        raise _refused(path, f"has tensors of {at} bytes in all, and room for {room}")
+    if at != data_bytes:
+        raise _refused(path, f"has tensors of {at} bytes in all, and room for {data_bytes}")
 
 
 def _size(path: Path, name: str, tensor: _Tensor) -> int:

@@ -29,13 +29,13 @@ class UploadSweep:
 
     def open(self) -> None:
         """Sweep now, and from now on."""
-        self._tasks.spawn(self._sweep_for_ever())
+        self._tasks.spawn(self._sweep_forever())
 
     async def close(self) -> None:
         """Sweep no more."""
         await self._tasks.close(_CLOSE_WITHIN_S)
 
-    async def _sweep_for_ever(self) -> None:
+    async def _sweep_forever(self) -> None:
         while True:
             try:
                 ended = await self._uploads.sweep(UNTOUCHED_MS)

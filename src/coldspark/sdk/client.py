@@ -209,10 +209,10 @@ class Client:
         ``sort`` is ``duration`` or a stage; ``is_cold`` leaves out those that waited for no start.
         ``is_complete`` is false where older lines were too many to be looked at.
         """
-        given = {"endpoint": name, "sort": sort, "cold": "true" if is_cold else None}
-        given |= {"limit": str(limit), "since": None if since_ms is None else str(since_ms)}
-        given |= {"until": None if until_ms is None else str(until_ms)}
-        query = {key: value for key, value in given.items() if value}
+        parameters = {"endpoint": name, "sort": sort, "cold": "true" if is_cold else None}
+        parameters |= {"limit": str(limit), "since": None if since_ms is None else str(since_ms)}
+        parameters |= {"until": None if until_ms is None else str(until_ms)}
+        query = {key: value for key, value in parameters.items() if value}
         return _object(self.ask("GET", "/v1/requests", query=query))
 
     def ledger(self, name: str, *, since_ms: int, lines_max: int) -> list[Json]:
@@ -250,15 +250,15 @@ class Client:
         headers = {"content-type": content_type or _media(is_raw)}
         if accept is not None:
             headers["accept"] = accept
-        given = {"label": label, "ttl_s": ttl_s, "timeout_s": timeout_s}
-        query = {key: str(value) for key, value in given.items() if value is not None}
+        parameters = {"label": label, "ttl_s": ttl_s, "timeout_s": timeout_s}
+        query = {key: str(value) for key, value in parameters.items() if value is not None}
         path = f"{_endpoint(name)}/jobs"
         return _object(self.ask("POST", path, query=query, body=body, headers=headers))
 
     def jobs(self, name: str | None = None, *, state: str | None = None, limit: int = 50) -> Json:
         """Return the newest jobs under ``jobs``, newest first."""
-        given = {"endpoint": name, "state": state, "limit": str(limit)}
-        query = {key: value for key, value in given.items() if value is not None}
+        parameters = {"endpoint": name, "state": state, "limit": str(limit)}
+        query = {key: value for key, value in parameters.items() if value is not None}
         return _object(self.ask("GET", "/v1/jobs", query=query))
 
     def job(self, id: str) -> Json:
@@ -304,9 +304,15 @@ class Client:
         memory_bytes: int | None = None,
     ) -> Json:
         """Return the bill of one endpoint or of all, priced by ``book``."""
-        given = {"endpoint": name, "book": book, "since": since, "until": until, "as_gpu": as_gpu}
-        given |= {"memory": None if memory_bytes is None else str(memory_bytes)}
-        query = {key: value for key, value in given.items() if value is not None}
+        parameters = {
+            "endpoint": name,
+            "book": book,
+            "since": since,
+            "until": until,
+            "as_gpu": as_gpu,
+        }
+        parameters |= {"memory": None if memory_bytes is None else str(memory_bytes)}
+        query = {key: value for key, value in parameters.items() if value is not None}
         return _object(self.ask("GET", "/v1/bill", query=query))
 
     def doctor(self) -> Json:

@@ -162,7 +162,7 @@ def _runtime(
     }
     if "command" in table:
         paths = {key: table[key] for key in _PATHS if key in table}
-        return "command", {"argv": _words(table["command"]), **paths, **packages}
+        return "command", {"argv": _argv(table["command"]), **paths, **packages}
     for key in _PATHS:
         if key in table:
             raise ValueError(f"{key} belongs to a command; {where} has none")
@@ -185,11 +185,11 @@ def _program(source: Path, folder: Path, table: Mapping[str, Any]) -> str:
     return str(program)
 
 
-def _words(command: object) -> list[str]:
-    words = shlex.split(command) if isinstance(command, str) else command
-    if not isinstance(words, list) or not words or not all(isinstance(w, str) for w in words):
+def _argv(command: object) -> list[str]:
+    argv = shlex.split(command) if isinstance(command, str) else command
+    if not isinstance(argv, list) or not argv or not all(isinstance(w, str) for w in argv):
         raise ValueError(f"command={command!r} must be words such as ['python', 'serve.py']")
-    return words
+    return argv
 
 
 def _lines(value: object, folder: Path, default: str) -> list[str]:
@@ -269,9 +269,9 @@ def _duration_or_auto(value: str | int | float) -> float | None:
 
 def _warmth(value: str) -> str | None:
     """Return the rung to stay on, or None for ``auto``."""
-    rungs = [warmth.value for warmth in Warmth]
-    if value != "auto" and value not in rungs:
-        raise ValueError(f"warmth={value!r} must be auto or one of {', '.join(rungs)}")
+    levels = [warmth.value for warmth in Warmth]
+    if value != "auto" and value not in levels:
+        raise ValueError(f"warmth={value!r} must be auto or one of {', '.join(levels)}")
     return None if value == "auto" else value
 
 

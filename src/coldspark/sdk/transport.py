@@ -174,7 +174,7 @@ class Transport:
         """
         connection = self._reused() or self._connected()
         connection.settimeout(timeout_s)
-        reply = HttpReply(connection, self._keep)
+        reply = HttpReply(connection, self._release)
         try:
             self._send(connection, self._head(method, target, headers or {}, body), body or b"")
             reply.read_head()
@@ -238,7 +238,7 @@ class Transport:
             connection.close()
         return None
 
-    def _keep(self, connection: socket.socket) -> None:
+    def _release(self, connection: socket.socket) -> None:
         if len(self._idle) < _IDLE_MAX:
             self._idle.append(connection)
         else:

@@ -135,7 +135,7 @@ def _notifier(
     secret, measures = signing_secret(directory.master_key), JobMetrics(metrics)
     if lead is None:
         return WebhookSender(notices, post, secret, measures)
-    notifier = WebhookSender(notices, post, secret, measures, look_every_s=_LOOK_EVERY_S)
+    notifier = WebhookSender(notices, post, secret, measures, poll_every_s=_LOOK_EVERY_S)
     lead.subscribe(WebhookEventsStored, lambda _: notifier.wake())
     return notifier
 

@@ -205,9 +205,9 @@ async def _open(welcome: Welcome, line: _Line, stack: AsyncExitStack) -> None:
 async def _serve(welcome: Welcome, context: HttpContext, stack: AsyncExitStack) -> None:
     """Take connections, those of callers and those that other routers hand over."""
     config = welcome.config
-    inlets = [socket.socket(fileno=number) for number in welcome.inlets]
+    inlets = [socket.socket(fileno=number) for number in welcome.write_ends]
     handoff = Handoff(welcome.router, inlets, context, config.body_bytes_max)
-    receiver = ConnectionReceiver(socket.socket(fileno=welcome.outlet), context, handoff)
+    receiver = ConnectionReceiver(socket.socket(fileno=welcome.read_end), context, handoff)
     await stack.enter_async_context(
         gateway.serve(
             context,

@@ -65,8 +65,8 @@ def candidates(
         yield CandidatePolicy(f"learned, min {count}", replace(bounds, replicas_min=count))
     if windows:
         yield CandidatePolicy("learned, by window", replace(bounds, windows=windows))
-        kept = replace(bounds, windows=windows, rule=KeepAlive(keep_s=60.0))
-        yield CandidatePolicy("keep-alive, 60 s, by window", kept)
+        windowed = replace(bounds, windows=windows, rule=KeepAlive(keep_s=60.0))
+        yield CandidatePolicy("keep-alive, 60 s, by window", windowed)
 
 
 def _named(rule: Rule) -> str:

@@ -22,7 +22,7 @@ class WorkCancelled(Exception):
 class WorkExecutor(Protocol):
     """Runs pieces of work."""
 
-    def run(self, pieces: Sequence[Piece[Done]], hear: OnPiece) -> list[Done]:
+    def run(self, pieces: Sequence[Piece[Done]], on_piece: OnPiece) -> list[Done]:
         """Return the results in order; ``on_piece`` is called with each piece, and may raise."""
         ...
 
@@ -30,11 +30,11 @@ class WorkExecutor(Protocol):
 class SerialExecutor:
     """Runs one piece after the other; ``on_piece`` is called before each."""
 
-    def run(self, pieces: Sequence[Piece[Done]], hear: OnPiece) -> list[Done]:
+    def run(self, pieces: Sequence[Piece[Done]], on_piece: OnPiece) -> list[Done]:
         """Run the pieces in this process."""
         done = []
         for name, work in pieces:
-            hear(name)
+            on_piece(name)
             done.append(work())
         return done
 

@@ -102,7 +102,7 @@ class PlanRow:
     title: str
     as_of: str
     gpu: str | None
-    outcome: SimulationResult | None
+    result: SimulationResult | None
     """None: it was not simulated, and ``missing`` holds the reason."""
     cost: MonthlyCost | None
     replicas: int | None = None

@@ -45,7 +45,7 @@ class ServerlessComparison:
             title=platform.title,
             as_of=platform.as_of,
             gpu=gpu,
-            outcome=None,
+            result=None,
             cost=None,
             assumptions=platform.assumptions,
         )
@@ -53,12 +53,12 @@ class ServerlessComparison:
         if start is None or (gpu or "CPU") not in book.rates:
             what = "runs no GPU" if "CPU" in book.rates else f"sells no {gpu or 'CPU alone'}"
             return replace(row, missing=(f"{platform.title} {what}",))
-        outcome = self._play(platform, gpu, start, played)
-        cost = self._price(platform, gpu, outcome)
+        result = self._play(platform, gpu, start, played)
+        cost = self._price(platform, gpu, result)
         if cost.lacks_main_cost:
             return replace(row, missing=cost.missing)
         even = self._break_even(platform, gpu, start, cost, played)
-        return replace(row, outcome=outcome, cost=cost, break_even=even, missing=cost.missing)
+        return replace(row, result=result, cost=cost, break_even=even, missing=cost.missing)
 
     def _scale(self, platform: ServerlessPlatform) -> ScalePolicy:
         bounds = self.question.bounds
@@ -81,10 +81,10 @@ class ServerlessComparison:
         return played[key]
 
     def _price(
-        self, platform: ServerlessPlatform, gpu: str | None, outcome: SimulationResult
+        self, platform: ServerlessPlatform, gpu: str | None, result: SimulationResult
     ) -> MonthlyCost:
         return book_cost(
-            outcome,
+            result,
             self.books[platform.book],
             gpu,
             provisioned=self._scale(platform).replicas_min,
@@ -142,14 +142,14 @@ class ServerlessComparison:
         part, cut_s = leading_days(
             question.traffic, question.period_s, _BREAK_EVEN_REQUESTS / factor
         )
-        trial = Scenario(
+        scenario = Scenario(
             traffic=scaled(part, factor, cut_s, question.seed),
             period_s=cut_s,
             scale=scale,
             start=start,
             seed=question.seed,
         )
-        return simulate(trial, raise_if_cancelled)
+        return simulate(scenario, raise_if_cancelled)
 
 
 def _start_key(platform: ServerlessPlatform, gpu: str | None) -> str:

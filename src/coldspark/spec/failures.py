@@ -98,7 +98,7 @@ def replica_died(exit: Exit) -> Failure:
     )
 
 
-def no_room(reason: str) -> Failure:
+def no_capacity(reason: str) -> Failure:
     """Return a failure with why no node can hold the replica."""
     return Failure(kind=FailureKind.NO_ROOM, message=reason)
 

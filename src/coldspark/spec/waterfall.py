@@ -12,7 +12,7 @@ _US = 1_000_000
 class StartTimeline:
     """When a replica's start passed each point, in monotonic seconds; None: not passed (yet)."""
 
-    asked_s: float
+    requested_s: float
     granted_s: float | None = None
     fetched_s: float | None = None
     """Model data and environment are on this machine."""
@@ -73,20 +73,20 @@ class RequestTimeline:
     """The handler's own time as its process measured it."""
 
 
-def to_waterfall(marks: RequestTimeline, start: StartTimeline | None) -> Waterfall:
+def to_waterfall(timeline: RequestTimeline, start: StartTimeline | None) -> Waterfall:
     """Split the wall time of a request over its stages.
 
     ``start`` is the timeline of the replica that served it, or of the start it died waiting for.
     Worked number: arrived 0.0, requested 0.0, granted 0.001, fetched 0.001, booted 0.015, ready
     0.020, forwarded 0.020 gives placed 1000, booted 14000, loaded 5000, queued 0 microseconds.
     """
-    started, arrived = _us(marks.started_s), _us(marks.arrived_s)
-    returned = _us(marks.returned_s)
-    answered = returned if marks.answered_s is None else _us(marks.answered_s)
-    forwarded = answered if marks.forwarded_s is None else _us(marks.forwarded_s)
+    started, arrived = _us(timeline.started_s), _us(timeline.arrived_s)
+    returned = _us(timeline.returned_s)
+    answered = returned if timeline.answered_s is None else _us(timeline.answered_s)
+    forwarded = answered if timeline.forwarded_s is None else _us(timeline.forwarded_s)
     placed, fetched, booted, loaded = _overlaps(arrived, forwarded, start)
     served = max(0, answered - forwarded)
-    inferred = served if marks.handler_us is None else min(served, marks.handler_us)
+    inferred = served if timeline.handler_us is None else min(served, timeline.handler_us)
     return Waterfall(
         received_us=max(0, arrived - started),
         queued_us=max(0, forwarded - arrived) - placed - fetched - booted - loaded,
@@ -144,7 +144,7 @@ def _overlaps(low: int, high: int, start: StartTimeline | None) -> tuple[int, in
     """Return how much of ``[low, high]`` each leg of the start covers."""
     if start is None:
         return (0, 0, 0, 0)
-    edges = [_us(start.asked_s)]
+    edges = [_us(start.requested_s)]
     for mark in (start.granted_s, start.fetched_s, start.booted_s, start.ready_s):
         edges.append(high if mark is None else max(edges[-1], _us(mark)))
     clipped = [min(max(edge, low), max(low, high)) for edge in edges]
