@@ -46,7 +46,7 @@ def coldstart(
 
 
 def list_warmth(answer: dict[str, Any]) -> None:
-    """Show for every variant the rung it would wake from, what is held for it, and the totals."""
+    """Show every variant's warmth level, what is held for it, and the totals."""
     headers = ("name", "rung", "template", "memory", "standby", "learned", "idle", "why no higher")
     rows = [
         _row(endpoint, variant)
@@ -73,13 +73,13 @@ def _show_narrow(headers: tuple[str, ...], rows: list[tuple[object, ...]]) -> No
 
 
 def warmth_message(warmth: dict[str, Any]) -> str:
-    """Say the rung, and why it is not a higher one."""
+    """Return the warmth level, and why it is not a higher one."""
     why = warmth.get("why")
     return str(warmth["rung"]) if why is None else f"{warmth['rung']} ({why})"
 
 
 def learned_imports_message(template: dict[str, Any]) -> str:
-    """Say how many modules it imports for replicas, and what each is spared."""
+    """Return how many modules it imports for replicas, and what each is spared."""
     saved = waterfall.duration(template["learned_us"] or 0)
     return f"{template['learned_modules']} modules learned ({saved} saved)"
 
@@ -105,7 +105,7 @@ def _standby(template: dict[str, Any]) -> object:
 
 
 def _learned(template: dict[str, Any]) -> str | None:
-    """Say it in a column's width."""
+    """Render it in a column's width."""
     if not template["learned_modules"]:
         return None
     return f"{template['learned_modules']} ({waterfall.duration(template['learned_us'] or 0)})"
@@ -175,7 +175,7 @@ def _files(cache: dict[str, Any]) -> str:
 
 
 def _template(template: dict[str, Any]) -> str:
-    """Say what the template holds and how long it took to get there."""
+    """Return what the template holds and how long it took to load."""
     if not template["is_settled"]:
         return f"pid {template['pid']} still imports"
     text = [f"holds {_size(template['memory_bytes'])}"]

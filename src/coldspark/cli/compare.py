@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
 
 @dataclass(slots=True)
 class ComparedTarget:
-    """One of the two, and how it did."""
+    """One of the two, and its results."""
 
     name: str
     endpoint: str

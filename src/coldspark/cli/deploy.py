@@ -198,7 +198,7 @@ def _environment(pairs: list[str]) -> dict[str, str]:
 
 
 def _confirm(is_sure: bool) -> None:
-    """Ask a person; a script without --yes is taken at its word, as its command is explicit."""
+    """Ask a person to confirm; a script without --yes goes on, as its command is explicit."""
     if not is_sure and sys.stdin.isatty():
         typer.confirm("Apply?", abort=True, err=True)
 

@@ -1,4 +1,4 @@
-"""What is there and what it prints: ``ls``, ``describe``, ``logs``."""
+"""Endpoints and their logs: ``ls``, ``describe``, ``logs``."""
 
 import json
 from collections.abc import Iterator
@@ -125,7 +125,7 @@ def _endpoint_row(endpoint: dict[str, Any]) -> tuple[object, ...]:
 
 
 def _moving_bounds(endpoint: dict[str, Any]) -> str | None:
-    """Return the floors that are not the policy's own, or will not be; None: none is such."""
+    """Return scheduled or changed replica bounds; None: all are the policy's own."""
     all_bounds = [
         variant["floor"] for variant in endpoint.get("variants", ()) if "floor" in variant
     ]
@@ -138,7 +138,7 @@ def _moving_bounds(endpoint: dict[str, Any]) -> str | None:
 
 
 def _bounds(bounds: dict[str, Any]) -> str:
-    """Return what holds, why, and what is next."""
+    """Return the bounds in force, their reason, and the next transition."""
     reason = "" if bounds["reason"] is None else f" ({bounds['reason']})"
     then, transition = "", bounds["next"]
     if transition is not None:
@@ -205,7 +205,7 @@ def _records(reply: "HttpReply") -> Iterator[dict[str, Any]]:
 
 
 def _count(replicas: list[dict[str, Any]]) -> str:
-    """Return how many replicas there are; parked ones run nothing and are told apart."""
+    """Return how many replicas there are; parked ones run nothing and are counted apart."""
     parked = sum(replica.get("state") == "parked" for replica in replicas)
     awake = str(len(replicas) - parked)
     return f"{awake} (+{parked} parked)" if parked else awake

@@ -148,7 +148,7 @@ def _write(answer: "Answer", output: Path | None) -> None:
 
 
 def _is_readable(content_type: str) -> bool:
-    """Return whether a terminal should show it; a type that nobody said is taken for text."""
+    """Return whether a terminal should show it; a missing type is taken for text."""
     return not content_type or content_type.startswith("text/") or "json" in content_type
 
 

@@ -1,4 +1,4 @@
-"""How answers look: tables and bars on a terminal, plain columns in a pipe, JSON when asked."""
+"""Rendering: tables and bars on a terminal, plain columns in a pipe, JSON when asked."""
 
 import json
 import sys
@@ -45,7 +45,7 @@ _FOLD_MIN = 12
 
 
 def is_terminal(stream: TextIO | None = None) -> bool:
-    """Return whether a person is looking."""
+    """Return whether a stream is a terminal."""
     return (stream or sys.stdout).isatty()
 
 
@@ -60,7 +60,7 @@ def note(text: str) -> None:
 
 
 def as_json(data: Any) -> None:
-    """Write what the API said and nothing else."""
+    """Write the API's reply and nothing else."""
     out(json.dumps(data, indent=2 if is_terminal() else None, ensure_ascii=False))
 
 

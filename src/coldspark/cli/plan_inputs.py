@@ -1,4 +1,4 @@
-"""What ``coldspark plan`` is asked, read: traffic from a file, a ledger or a pattern; durations."""
+"""Read the inputs of ``coldspark plan``: traffic from a file, a ledger or a pattern; durations."""
 
 import csv
 import gzip
@@ -42,7 +42,7 @@ _MEASURED_LEAST = 3
 
 @dataclass(slots=True, kw_only=True)
 class PlanInputs:
-    """The traffic and what is known of who serves it; ``remarks`` says what was assumed."""
+    """The traffic and what is known of its endpoint; ``remarks`` lists assumptions."""
 
     recorded: "RecordedTraffic"
     start: "Durations | None" = None
@@ -153,7 +153,7 @@ def from_endpoint(
     served = [line for line in lines if line["replica"] is not None]
     if not served:
         raise InvalidRequest(f"endpoint {name} served no request in the last {last}")
-    # The oldest may lie before what was asked for: those are all that were read.
+    # The oldest may lie before the interval: those are all that were read.
     first_ms = min(since_ms, min(line["arrived_ms"] for line in served))
     rows = [((line["arrived_ms"] - first_ms) / 1000, line["busy_ms"] / 1000) for line in served]
     traffic = to_traffic([*rows], service, 0)
@@ -198,7 +198,7 @@ def _windows(fields: Iterable[dict[str, Any]]) -> tuple["ScheduledWindow", ...]:
 def windows_of(
     texts: Sequence[str] | None, bounds: "ScalePolicy", inputs: PlanInputs
 ) -> tuple[tuple["ScheduledWindow", ...], tuple[tuple[float, "ScaleBoundsChanged"], ...]]:
-    """Return the windows to try, those named or the endpoint's, and the moves that they make."""
+    """Return the windows to try, those named or the endpoint's, and their bounds changes."""
     from dataclasses import replace
 
     from coldspark.platform.scheduled_scaling import bounds_events, read_window
@@ -300,7 +300,7 @@ def _fitting(text: str | None, gpu_memory: str | None, inputs: PlanInputs) -> tu
 
 
 def start_of(text: str | None, gpus: Sequence[str], inputs: PlanInputs) -> "Durations":
-    """Return what a start here takes: as said, else as measured, else as the guide has it."""
+    """Return what a start here takes: as given, else as measured, else as the guide has it."""
     from coldspark.sim.platforms import GUIDE_DATE, GUIDE_START_S, LAMBDA, uniform
 
     if text is not None:

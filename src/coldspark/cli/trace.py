@@ -145,7 +145,7 @@ def _row(row: dict[str, Any], stage: str | None) -> list[object]:
 
 
 def _facts(row: dict[str, Any]) -> dict[str, object]:
-    """Return who and where; what is not known is left out."""
+    """Return the request's identifiers; what is not known is left out."""
     variant = row.get("variant")
     devices = row.get("gpu")
     if devices and row.get("is_simulated"):
@@ -174,7 +174,7 @@ def _summary(row: dict[str, Any], stages_us: dict[str, int]) -> dict[str, object
 
 
 def _origin(start: dict[str, Any] | None) -> str:
-    """Say which rung of the warmth ladder the replica was started from, and by which template."""
+    """Return the warmth level that the replica was started from, and the template."""
     if start is None:
         return "not known any more: the server was restarted, or no replica was reached"
     text = str(start["rung"])

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _POLL_S = 0.5
 _LINES = 20
 _PING_PATH = "/ping"
-# What a command says of a path that it does not have. It was awake to say so.
+# A command's status for a path that it does not have: it was awake to answer.
 _AWAKE = ("HandlerFailed", "UnsupportedMedia", "InvalidRequest")
 
 

@@ -38,8 +38,8 @@ def width_of_terminal() -> int:
 def draw(stages_us: Mapping[str, int], *, width: int, is_coloured: bool) -> list[str]:
     """Return a line for each stage that took time, for what is unaccounted, and for their sum.
 
-    Each bar begins where the last ended. Where there is no room for bars the shares stay, where
-    there is none for shares the times do.
+    Each bar begins where the last ended. Where bars do not fit the shares stay, where shares do not
+    fit the times do.
     """
     total_us = sum(stages_us.get(name, 0) for name in output.STAGES)
     lines = [_line(row, total_us, width, is_coloured) for row in _rows(stages_us)]
@@ -59,7 +59,7 @@ def duration(us: int) -> str:
 
 
 def waits_message(stages_us: Mapping[str, int]) -> str | None:
-    """Say what the request waited for before its handler had it, the longest first."""
+    """Return what the request waited for before its handler had it, the longest first."""
     parts = {name: us for name in WAITS if (us := stages_us.get(name, 0)) > 0}
     total_us = sum(stages_us.get(name, 0) for name in output.STAGES)
     if not parts:

@@ -1,4 +1,4 @@
-"""Alarms of the lead as another router hears of them: those that are in ALARM, and each change."""
+"""A cache of the primary's alarms in another router: those in ALARM, and each change."""
 
 from collections.abc import Callable, Iterable
 
@@ -15,7 +15,7 @@ class AlarmStateCache:
         self._watchers: list[OnAlarm] = []
 
     def apply(self, message: Message) -> bool:
-        """Take what the lead says of alarms; return whether this was that."""
+        """Handle a message of the primary about alarms; return whether it was one."""
         match message:
             case AlarmsRaised(names):
                 self._raised = set(names)
@@ -28,7 +28,7 @@ class AlarmStateCache:
         return True
 
     def refresh(self, names: Iterable[str], raised: Iterable[str]) -> None:
-        """Hear how some alarms are now: one may have been deleted, and made anew."""
+        """Set the present state of some alarms: one may have been deleted, and made anew."""
         for name in names:
             self._set(name, name in raised)
 

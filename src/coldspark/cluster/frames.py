@@ -11,7 +11,7 @@ _decoder = msgspec.msgpack.Decoder(Message, dec_hook=to_hook)
 
 
 class BadFrame(Exception):
-    """The other side is not what it should be: the link cannot go on."""
+    """The other side does not follow the protocol: the connection cannot go on."""
 
 
 def encode_frame(message: Message) -> bytes:
@@ -23,13 +23,13 @@ def encode_frame(message: Message) -> bytes:
 
 
 class FrameBuffer:
-    """What has come so far of a stream."""
+    """The incomplete end of a stream."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> list[Message]:
-        """Take bytes; return the messages that are whole by now. Raises BadFrame."""
+        """Add bytes; return the messages that are whole by now. Raises BadFrame."""
         buffer, messages, at = self._buffer, [], 0
         buffer += data
         while len(buffer) - at >= _HEAD_BYTES:

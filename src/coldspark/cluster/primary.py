@@ -1,4 +1,4 @@
-"""The lead's side: start the other routers, hear them, and put things right when one dies."""
+"""The primary's side: start the other routers, handle their messages, replace one that dies."""
 
 import asyncio
 import logging
@@ -65,12 +65,12 @@ class _Worker:
 
 
 class Primary:
-    """All routers of a server but the lead itself."""
+    """All routers of a server but the primary itself."""
 
     def __init__(
         self, config: ServerConfig, node: NodeJoined, directory: DataDirectory, cgroup: str
     ) -> None:
-        """Take what every router is told. ``cgroup`` is this process's, before it moved itself."""
+        """Take what every router gets. ``cgroup`` is this process's, before it moved itself."""
         self.routers = config.routers
         self._config = config
         self._node = node
@@ -90,7 +90,7 @@ class Primary:
         self._subscribers: dict[type[Any], Callable[[Any], object]] = {}
         self._initial_messages: Callable[[], Sequence[Message]] = tuple
 
-    # --- what the lead's controller is made of ------------------------------------------------
+    # --- parts of the primary's controller ---------------------------------------------------
 
     def make_placement(
         self, advice_of: CandidateLookup, smallest_type: SmallestDeviceType
@@ -102,22 +102,22 @@ class Primary:
         return self._placement
 
     def make_accounts(self) -> ReplicaAccounts:
-        """Make the accounts of the lead, which have the machine's overhead."""
+        """Make the accounts of the primary, which have the node's overhead."""
         rate = self._config.machine_cost.nanos_per_hour
         return ReplicaAccounts(rate, on_shares=lambda ppm: self._update_shares(PRIMARY, ppm))
 
-    # --- who else hears and says what ---------------------------------------------------------
+    # --- subscriptions ------------------------------------------------------------------------
 
     def subscribe(self, kind: type[T], subscriber: Callable[[T], object]) -> None:
-        """Let somebody hear what routers say of one kind."""
+        """Subscribe to the routers' messages of one kind."""
         self._subscribers[kind] = subscriber
 
     def add_greeting(self, messages: Callable[[], Sequence[Message]]) -> None:
-        """Say this to every router that is started from here on, before all else."""
+        """Send these first to every router that is started from here on."""
         self._initial_messages = messages
 
     def broadcast(self, message: Message) -> None:
-        """Say something to every router."""
+        """Send a message to every router."""
         for router in self._workers:
             self._deliver(router, message)
 
@@ -126,9 +126,9 @@ class Primary:
     async def open(
         self, controller: Controller, ledger: LedgerStore, listeners: Sequence[Any]
     ) -> None:
-        """Start all; on return all take requests. Raises StartFailed."""
+        """Start all; on return all accept requests. Raises StartFailed."""
         self._controller, self._ledger = controller, ledger
-        # The event loop owns the listeners: what is handed on are descriptors of our own.
+        # The event loop owns the listeners: the routers get descriptors of our own.
         self._listeners = [socket.socket(fileno=os.dup(each.fileno())) for each in listeners]
         started = [await self._start(router) for router in range(1, self.routers)]
         async with asyncio.timeout(_READY_S):
@@ -139,14 +139,14 @@ class Primary:
                 raise StartFailed(f"router {worker.router} did not start; its log says why")
 
     def drain(self) -> None:
-        """Let every router finish what runs, and end."""
+        """Have every router finish what runs, and end."""
         self._is_ending = True
         for worker in self._workers.values():
             if worker.connection is not None:
                 worker.connection.send(Drain())
 
     async def close(self) -> None:
-        """Wait until all routers are gone and their books closed."""
+        """Wait until all routers are gone and their ledgers closed."""
         self.drain()
         for worker in list(self._workers.values()):
             within_s = self._config.drain_timeout_s + _END_S
@@ -158,21 +158,21 @@ class Primary:
         for channel in self.fd_channels:
             channel.close()
 
-    # --- questions ----------------------------------------------------------------------------
+    # --- requests -----------------------------------------------------------------------------
 
     def owner_of(self, endpoint: str) -> int:
         """Return which router an endpoint belongs to."""
         return owner_of(endpoint, self.routers)
 
     async def request(self, router: int, question: Question, kind: Any, timeout_s: float) -> Any:
-        """Ask one router. Raises RouterGone, and what it raised."""
+        """Send a request to one router. Raises RouterGone, and what it raised."""
         worker = self._workers.get(router)
         if worker is None or worker.connection is None or not worker.is_ready:
             raise RouterGone(f"router {router} is being started anew; try again")
         return await worker.connection.request(question, kind, timeout_s)
 
     async def request_all(self, question: Question, kind: Any, timeout_s: float) -> dict[int, Any]:
-        """Ask all routers at once; return the answers of those that gave one."""
+        """Send a request to all routers at once; return the answers of those that gave one."""
         routers = list(self._workers)
         answers = await asyncio.gather(
             *(self.request(router, question, kind, timeout_s) for router in routers),
@@ -189,14 +189,14 @@ class Primary:
         return found
 
     async def settle(self) -> None:
-        """Write down what was held everywhere since the last settlement, overhead last."""
+        """Record idle usage of all since the last settlement, overhead last."""
         boots = {router: worker.boot for router, worker in self._workers.items()}
         for router, nanos in (await self.request_all(Settle(), int, _SETTLE_S)).items():
             self._usage_totals.record_charged(boots[router], nanos)
         self.settle_own()
 
     def settle_own(self) -> None:
-        """Write down the lead's own part, and the overhead of all."""
+        """Record the primary's own part, and the overhead of all."""
         assert self._controller is not None
         self._controller.accounts.charge_elsewhere(self._usage_totals.nanos)
         self._controller.settle()
@@ -260,7 +260,7 @@ class Primary:
         self._tasks.spawn(self._clean_up(worker))
 
     async def _clean_up(self, worker: _Worker) -> None:
-        """Put right what a router left, then start it anew."""
+        """Clean up after a router, then start it anew."""
         assert self._ledger is not None
         if not self._is_ending:
             _log.error("router %d (pid %d) has ended", worker.router, worker.process.pid)

@@ -22,7 +22,7 @@ _PROGRAM = "coldspark.server.worker_process"
 
 
 def instance_of(instance: str, router: int) -> str:
-    """Return the mark of what a router starts; the lead's is the installation's own."""
+    """Return the tag of what a router starts; the primary's is the installation's own."""
     return instance if router == 0 else f"{instance}.r{router}"
 
 
@@ -36,7 +36,7 @@ def spawn(
         env={**os.environ, ROUTER_TAG: router},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        # Ctrl-C at a terminal is the lead's affair, which ends this in its own time.
+        # Ctrl-C at a terminal is the primary's affair, which ends this in its own time.
         process_group=0,
     )
 
@@ -52,7 +52,7 @@ def end(process: subprocess.Popen[bytes], within_s: float) -> None:
 def reap(instance: str, router: int, cgroup: str) -> int:
     """Kill what a router that is gone has left running, and itself if it is not; return how many.
 
-    ``cgroup`` is the lead's ``/proc/self/cgroup``, before it moved itself.
+    ``cgroup`` is the primary's ``/proc/self/cgroup``, before it moved itself.
     """
     tag = instance_of(instance, router)
     killed = processes.kill_tagged(ROUTER_TAG, tag)
@@ -63,7 +63,7 @@ def reap(instance: str, router: int, cgroup: str) -> int:
 
 
 def recorded_routers(directory: Path) -> list[int]:
-    """Return the numbers of all routers that ever kept something in a directory."""
+    """Return the numbers of all routers that have a folder in a directory."""
     if not directory.is_dir():
         return []
     return sorted(int(path.name) for path in directory.iterdir() if path.name.isdecimal())
@@ -73,9 +73,9 @@ _log = logging.getLogger(__name__)
 
 
 async def clean_up_routers(directory: DataDirectory, ledger: LedgerStore, cgroup: str) -> None:
-    """End and take over what routers left, however many there are now.
+    """End and ingest what routers left, however many there are now.
 
-    Call it before anything is started, and before the books of earlier runs are closed.
+    Call it before anything is started, and before the ledgers of earlier runs are closed.
     """
     for router in recorded_routers(directory.routers):
         killed = await asyncio.to_thread(reap, directory.instance_id, router, cgroup)

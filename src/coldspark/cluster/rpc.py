@@ -1,4 +1,4 @@
-"""The line between the lead and one router: messages, questions, and the word that one is gone.
+"""The RPC connection between the primary and one router: messages, requests, and its loss.
 
 It is a pair of Unix sockets that nobody else holds, so its end is the other process's end.
 """
@@ -35,7 +35,7 @@ _CLASSES: dict[str, type[ColdsparkError]] = {
 
 
 class RpcConnection(asyncio.Protocol):
-    """One side of the line. ``on_message`` hears what is neither question nor answer."""
+    """One side of the connection. ``on_message`` gets what is neither request nor reply."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class RpcConnection(asyncio.Protocol):
 
     @classmethod
     async def connect(cls, end: socket.socket, connection: "RpcConnection") -> "RpcConnection":
-        """Begin to speak over one end of a socket pair."""
+        """Connect over one end of a socket pair."""
         end.setblocking(False)
         await asyncio.get_running_loop().create_unix_connection(lambda: connection, sock=end)
         return connection
@@ -65,12 +65,12 @@ class RpcConnection(asyncio.Protocol):
         return self._transport is not None
 
     def send(self, message: Message) -> None:
-        """Say something. Said to nobody, it is lost."""
+        """Send a message. Without a connection it is lost."""
         if self._transport is not None:
             self._transport.write(encode_frame(message))
 
     async def request(self, question: Question, kind: type[T] | Any, timeout_s: float) -> T:
-        """Return the answer to a question. Raises RouterGone, and what the other side raised."""
+        """Return the answer to a request. Raises RouterGone, and what the other side raised."""
         if self._transport is None:
             raise RouterGone("the router that owns it is being started anew; try again")
         self._last_number += 1
@@ -91,16 +91,16 @@ class RpcConnection(asyncio.Protocol):
         return cast(T, msgspec.msgpack.decode(reply.value, type=kind, dec_hook=to_hook))
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         if self._transport is not None:
             self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to hear."""
+        """Store the transport."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass of it.
 
     def data_received(self, data: bytes) -> None:
-        """Take what the other side says."""
+        """Decode and dispatch messages."""
         try:
             for message in self._frames.feed(data):
                 self._dispatch(message)
@@ -110,7 +110,7 @@ class RpcConnection(asyncio.Protocol):
             self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nobody answers any more."""
+        """Fail every open request."""
         self._transport = None
         for handler in self._open.values():
             if not handler.done():
@@ -136,7 +136,7 @@ class RpcConnection(asyncio.Protocol):
             problem = RpcError(error.code, error.message, error.field)
             self.send(RpcReply(request.number, problem=problem))
         except Exception:  # noqa: BLE001
-            # The task's edge: the asker is told, and this side's log says what it was.
+            # The task's edge: the caller gets an error, and this side's log has its cause.
             _log.exception("a question of the lead met a bug")
             problem = RpcError("Internal", "the platform made a mistake; its log says which")
             self.send(RpcReply(request.number, problem=problem))

@@ -1,9 +1,8 @@
-"""The lead's view of endpoints that other routers own, for what is no invocation.
+"""The primary's view of endpoints that other routers own, for all but invocations.
 
-Requests that name one endpoint are handed to its owner. What is left concerns all (lists, metrics,
-bills, keys) or names its endpoint in a body (SageMaker's control plane): the lead answers it from a
-``SnapshotCache`` of the others, which is renewed before each such request, and asks the owner to
-act.
+Requests that name one endpoint are passed to its owner. What is left concerns all (lists, metrics,
+bills, keys) or names its endpoint in a body (SageMaker's control plane): the primary answers it
+from a ``SnapshotCache`` of the others, refreshed before each such request, and has the owner act.
 """
 
 import asyncio
@@ -52,7 +51,7 @@ _SEEN_UNDER = ("/v1/models/", "/v1/requests/")
 
 
 class SnapshotCache:
-    """What the others were at the last look."""
+    """The latest snapshots of the other routers."""
 
     def __init__(self, primary: Primary) -> None:
         self.primary = primary
@@ -66,7 +65,7 @@ class SnapshotCache:
         """What processes that are gone had counted."""
 
     async def refresh(self) -> None:
-        """Look at all."""
+        """Fetch a snapshot of each router."""
         fresh: dict[int, RouterSnapshot] = await self.primary.request_all(
             GetSnapshot(), RouterSnapshot, _SEE_S
         )
@@ -81,7 +80,7 @@ class SnapshotCache:
         }
 
     def has_snapshots_of(self, routers: int) -> bool:
-        """Return whether each of so many others was seen at least once."""
+        """Return whether each of so many others has a snapshot."""
         return len(self._latest) >= routers
 
     def views(self) -> list[EndpointView]:
@@ -101,11 +100,11 @@ class SnapshotCache:
         return [*map(_counters, self._counts.values()), *self._before.values()]
 
     def start_of(self, replica: ReplicaId) -> StartView | None:
-        """Return what ``seek_start`` found."""
+        """Return what ``fetch_start`` found."""
         return self._starts.get(replica)
 
     async def fetch_start(self, usage: Usage) -> None:
-        """Ask what the replica of a ledger line was started from."""
+        """Fetch what the replica of a ledger line was started from."""
         router = self.primary.owner_of(usage.endpoint)
         if usage.replica is None or router == PRIMARY:
             return
@@ -120,7 +119,7 @@ class SnapshotCache:
                 del self._starts[next(iter(self._starts))]
 
     def _count(self, router: int, counts: Counts) -> None:
-        """Keep what a process had counted before it was started anew: counters never go back."""
+        """Retain what a process had counted before it was started anew: counters never go back."""
         previous = self._counts.get(router)
         if previous is not None and _answers(counts) < _answers(previous):
             gone, before = _counters(previous), self._before.get(router, RequestCounters())
@@ -141,7 +140,7 @@ def _counters(counts: Counts) -> RequestCounters:
 
 
 class SharedPlatform:
-    """Implements ``Platform`` for the lead's doors."""
+    """Implements ``Platform`` for the primary's doors."""
 
     def __init__(self, own: LocalPlatform, snapshots: SnapshotCache) -> None:
         self._own = own
@@ -151,7 +150,7 @@ class SharedPlatform:
         """Once they are watched."""
 
     def submit(self, invocation: Invocation, sink: Sink) -> Ticket:
-        """Take a request for an endpoint of the lead's: others never come here."""
+        """Submit a request for an endpoint of the primary's: others never come here."""
         return self._own.submit(invocation, sink)
 
     async def deploy(self, definition: EndpointDefinition) -> EndpointView:
@@ -165,7 +164,7 @@ class SharedPlatform:
         return view
 
     def _raised(self, definition: EndpointDefinition) -> list[str]:
-        """Return those alarms of a change that are in ALARM now."""
+        """Return those alarms of a deployment that are in ALARM now."""
         if self.alarms is None or definition.shift is None:
             return []
         state = self.alarms.state
@@ -183,7 +182,7 @@ class SharedPlatform:
         replicas_max: int | None,
         reason: str,
     ) -> EndpointView:
-        """Set a variant's floor and ceiling at its owner's."""
+        """Set a variant's replica bounds at its owner's."""
         router = self._primary.owner_of(name)
         if router == PRIMARY:
             return await self._own.set_scale(name, variant, replicas_min, replicas_max, reason)
@@ -217,12 +216,12 @@ class SharedPlatform:
         )
 
     def logs(self, name: EndpointName, lines: int) -> list[LogLine]:
-        """Return the newest lines of an endpoint of the lead's."""
+        """Return the newest lines of an endpoint of the primary's."""
         return self._own.logs(name, lines)
 
 
 class SharedWarmth:
-    """Implements ``WarmthReader`` for the lead's doors."""
+    """Implements ``WarmthReader`` for the primary's doors."""
 
     def __init__(self, own: WarmthReader, snapshots: SnapshotCache) -> None:
         self._own = own
@@ -233,7 +232,7 @@ class SharedWarmth:
         return self._own.start_of(replica) or self._snapshots.start_of(replica)
 
     def warmth(self, revision: Revision) -> NextStart:
-        """Return the rung that a revision without a replica would wake from now."""
+        """Return the warmth level that a revision without a replica would wake from now."""
         return self._snapshots.warmth(revision) or self._own.warmth(revision)
 
     def template_pool(self) -> PoolView:
@@ -288,7 +287,7 @@ class SharedUsages:
         since_ms: int | None = None,
         until_ms: int | None = None,
     ) -> LedgerTotals:
-        """Return the sums of a stretch, once every router has written down all it holds."""
+        """Return the totals of an interval, once every router has recorded all it holds."""
         await self._primary.settle()
         return await self._ledger.totals(endpoint, since_ms, until_ms)
 
@@ -326,9 +325,9 @@ class SharedKeys:
 
 
 class SnapshotRefreshMiddleware:
-    """An app that looks at all routers before each request that is about their endpoints.
+    """An app that refreshes the snapshots before each request that is about other endpoints.
 
-    Who comes while a look is under way waits for the next one, and shares it.
+    A request during a refresh waits for the next one, and shares it.
     """
 
     def __init__(self, app: ASGIApp, renew: Callable[[], Awaitable[None]]) -> None:

@@ -1,4 +1,4 @@
-"""What a router beside the lead answers when the lead asks."""
+"""The handler of the primary's RPCs in another router's process."""
 
 from dataclasses import dataclass
 from typing import assert_never
@@ -39,7 +39,7 @@ from coldspark.spec.messages import PlacementEffect
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerRpc:
-    """One router's rooms, as the lead sees them."""
+    """One router's parts, as the primary calls them."""
 
     platform: LocalPlatform
     engine: LocalEngine
@@ -52,7 +52,7 @@ class WorkerRpc:
     jobs: JobsAtWork
 
     def on_message(self, message: Message) -> None:
-        """Take what the lead says."""
+        """Handle a message of the primary."""
         controller = self.platform.controller
         if isinstance(message, Shares):
             controller.accounts.set_shares_elsewhere(message.ppm)
@@ -62,7 +62,7 @@ class WorkerRpc:
             controller.driver.answer(effect)
 
     async def answer(self, question: Question) -> object:
-        """Answer a question. Raises what the act that it asks for raises."""
+        """Handle a request. Raises what the requested act raises."""
         match question:
             case GetSnapshot():
                 return self._snapshot()
@@ -98,7 +98,7 @@ class WorkerRpc:
     async def _settled(self) -> int:
         controller = self.platform.controller
         controller.settle()
-        # Read at once: what is charged while the lines are absorbed is for the next time.
+        # Read at once: what is charged while the lines are ingested is for the next time.
         nanos = controller.accounts.charged_nanos
         await self.ledger.ingest()
         return nanos

@@ -11,7 +11,7 @@ buckets/      the bytes of objects in buckets of this server's own
 environments/ Python environments
 captures/     captured requests on their way to their buckets, by router
 logs/  run/   what replicas print; their sockets
-routers/      a journal and what runs, of each router process beside the first
+routers/      a journal and run files of each router process beside the first
 """
 
 import fcntl
@@ -88,12 +88,12 @@ class DataDirectory:
 
     @property
     def logs(self) -> Path:
-        """Return the directory of what replicas print."""
+        """Return the directory of replicas' logs."""
         return self.path / "logs"
 
     @property
     def routers(self) -> Path:
-        """Return the directory of what the routers beside the first one keep."""
+        """Return the directory of the other routers' files."""
         return self.path / "routers"
 
     @property

@@ -104,7 +104,7 @@ def _open(path: Path, fsync: bool) -> Engine:
 
 
 def _sync(log: Path) -> None:
-    """Sync the write-ahead log. SQLite locks other files, so closing this one lets go of none."""
+    """Sync the write-ahead log. SQLite locks other files, so closing this one releases none."""
     try:
         fd = os.open(log, os.O_RDONLY)
     except FileNotFoundError:
@@ -117,7 +117,7 @@ def _sync(log: Path) -> None:
 
 @contextmanager
 def _exclusive_open(path: Path) -> Iterator[None]:
-    """Let one process at a time open the file: switching to WAL does not wait for its turn."""
+    """Have one process at a time open the file: switching to WAL does not wait for its turn."""
     lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)

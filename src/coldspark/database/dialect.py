@@ -1,6 +1,6 @@
 """Where SQLite and Postgres differ, and statements compiled for either.
 
-All other SQL is SQLAlchemy Core that both read alike. A server connects to SQLite today; what the
+All other SQL is SQLAlchemy Core that both understand. A server connects to SQLite today; what the
 code asks of a database compiles for Postgres as well, and a test holds it to that. Differences:
 
 - Row numbers: an ``INTEGER PRIMARY KEY`` for SQLite, a ``BIGSERIAL`` for Postgres.
@@ -9,11 +9,11 @@ code asks of a database compiles for Postgres as well, and a test holds it to th
 - The length of a text in bytes.
 - Placeholders of the drivers.
 
-What is SQLite's alone stands in ``sqlite`` (the driver, the PRAGMAs, WAL, who writes when, the
-connection of the process that absorbs a busy ledger) and in ``database`` (the file, its mode, its
+What is SQLite's alone is in ``sqlite`` (the driver, the PRAGMAs, WAL, who writes when, the
+connection of the process that ingests a busy ledger) and in ``database`` (the file, its mode, its
 lock, and syncing the write-ahead log). Two things rest on its single writer: ``ledger_tail`` reads
-the ledger by row numbers, which rise in the order of commits, and functions that look before they
-insert meet nobody in between.
+the ledger by row numbers, which rise in the order of commits, and functions that read before they
+insert have no other writer in between.
 """
 
 from collections.abc import Callable, Sequence
@@ -134,17 +134,17 @@ class PreparedStatement:
 
 
 def insert_rows(table: Table) -> PreparedStatement:
-    """Return what inserts rows."""
+    """Return the statement that inserts rows."""
     return PreparedStatement(Insert(table).inline(), _columns(table))
 
 
 def insert_new(table: Table) -> PreparedStatement:
-    """Return what inserts rows unless they exist."""
+    """Return the statement that inserts rows unless they exist."""
     return PreparedStatement(_InsertNew(table).inline(), _columns(table))
 
 
 def insert_or_replace(table: Table) -> PreparedStatement:
-    """Return what inserts rows, or replaces those that exist."""
+    """Return the statement that inserts rows, or replaces those that exist."""
     return PreparedStatement(_InsertOrReplace(table).inline(), _columns(table))
 
 
@@ -154,6 +154,6 @@ def sqlite_text(prepared: PreparedStatement) -> str:
 
 
 def _columns(table: Table) -> list[str]:
-    """Return the columns, in their order, but for one that counts itself."""
+    """Return the columns, in their order, but for an autoincremented one."""
     counted = table.autoincrement_column
     return [column.name for column in table.columns if column is not counted]

@@ -1,11 +1,11 @@
-"""SQLite's alone: what a connection begins with, and the turns of the processes that write.
+"""SQLite's alone: the settings of a connection, and the turns of the processes that write.
 
 The standard library's driver is used here and nowhere else, and nothing here needs SQLAlchemy: the
-process that absorbs a busy ledger starts without it.
+process that ingests a busy ledger starts without it.
 
-SQLite's own busy handler sleeps up to 100 ms between two looks, so among processes that write all
-the time one may wait for seconds while the others go on. Looking every few milliseconds is fairer:
-of four that wrote at full speed on two cores, the longest wait fell from 1.7 to 0.1 s.
+SQLite's own busy handler sleeps up to 100 ms between two attempts, so among processes that write
+all the time one may wait for seconds while the others go on. Trying every few milliseconds is
+fairer: of four that wrote at full speed on two cores, the longest wait fell from 1.7 to 0.1 s.
 """
 
 import sqlite3

@@ -4,7 +4,7 @@ Everything that is made here is made in ``incoming/`` and renamed into place, so
 is whole. A directory's name is derived from what it holds (or from where it came and its ETag or
 modification time), so it never changes: any number of replicas may read it.
 
-Large files are hard links to blobs (see ``weights.py``), so that models share what is the same.
+Large files are hard links to blobs (see ``blobs.py``), so that models share what is the same.
 
 An upload is on the disk before ``put`` returns, power cut or not: there may be no other copy. What
 was fetched may be fetched again, and a first request does not wait for the disk: after a power cut
@@ -44,9 +44,9 @@ Progress = Callable[[int, int], None]
 class ArtifactDirectory:
     """The directory of code and model data. One server at a time opens it.
 
-    Further processes of that server are its ``guest``s: each downloads into a room of its own, and
-    leaves alone what another is making. What is made is named by its content, so it does not matter
-    who is first.
+    Further processes of that server are its ``guest``s: each downloads into a folder of its own,
+    and leaves alone what another is making. Results are named by their content, so it does not
+    matter who is first.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class ArtifactDirectory:
     async def fetch(self, url: str, progress: Progress | None = None) -> Path:
         """Return the directory of the unpacked data. Raises ArtifactUnavailable.
 
-        Of several who wait for one download, the one who began it hears its progress.
+        Of several who wait for one download, the one who began it gets its progress.
 
         ``artifact:<sha256>``, an absolute path or ``file:///…`` (a directory is used in place),
         ``s3://bucket/key``, or ``s3://bucket/prefix/`` with all objects under it: in a bucket of
@@ -131,7 +131,7 @@ class ArtifactDirectory:
         )
 
     async def stamp(self, url: str) -> str:
-        """Return what changes when the data at a URL does. Raises ArtifactUnavailable."""
+        """Return a fingerprint of the data at a URL. Raises ArtifactUnavailable."""
         if url.startswith("s3://"):
             found = await self._resolve(url)
             return _key(*found.stamps)
@@ -140,7 +140,7 @@ class ArtifactDirectory:
         return url
 
     async def evict(self, living: Collection[str], bytes_max: int) -> list[Path]:
-        """Remove the least recently used until at most ``bytes_max`` are kept; return what went.
+        """Remove the least recently used until at most ``bytes_max`` stay; return what was removed.
 
         ``living`` are the URLs that a living endpoint's revision names: what came from them
         stays, and so does every upload.
@@ -282,7 +282,7 @@ class ArtifactDirectory:
 
 
 def _ignore() -> None:
-    """Nothing follows from what was made."""
+    """Do nothing after a download."""
 
 
 _S3_CURE = "check bucket and key, the endpoint, and the AWS credentials that the server runs with"
@@ -298,7 +298,7 @@ def _unreadable(url: str, error: OSError) -> ArtifactUnavailable:
 
 
 def _stamp(url: str) -> str:
-    """Return what changes when a file does, or one of the first of a directory."""
+    """Return a fingerprint that changes when a file does, or one of the first of a directory."""
     path = _local_path(url)
     try:
         found = sorted(islice(path.rglob("*"), _STAMPED_FILES_MAX)) if path.is_dir() else [path]
@@ -352,7 +352,7 @@ def _counted(progress: Progress | None, total: int) -> OnBytes:
 
 
 def _touch(target: Path) -> bool:
-    """Return whether a directory is there; its time says when it was last asked for."""
+    """Return whether a directory is there; its time is that of its last use."""
     try:
         os.utime(target)
     except FileNotFoundError:

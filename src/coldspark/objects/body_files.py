@@ -1,8 +1,8 @@
 """The files that hold objects' bytes: named at random, written once, never changed.
 
 A body is written in ``incoming/``, synced, and renamed into ``bodies/``; only then does a row of
-the database speak of it. What no row speaks of is removed when the store is opened. Files are
-read-only, so that other rooms may hold hard links to them.
+the database refer to it. Orphans are removed when the store is opened. Files are read-only, so that
+other folders may hold hard links to them.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ _NO_LINK = (errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP)
 
 
 class Hasher(Protocol):
-    """Hears of every byte that is written."""
+    """Receives every byte that is written, such as a hash."""
 
     def update(self, data: bytes, /) -> object:
         """Take the next bytes."""
@@ -74,7 +74,7 @@ class Draft:
         self.size_bytes += len(block)
 
     def append(self, source: Path, start: int, size_bytes: int) -> None:
-        """Append a stretch of another file, shared with it where the file system can; unhashed."""
+        """Append a range of another file, shared with it where the file system can; unhashed."""
         with self._lock, source.open("rb") as file, _storage_full_errors():
             self._check_space(0)
             _copy(file.fileno(), start, self._file.fileno(), size_bytes)
@@ -93,7 +93,7 @@ class Draft:
         self._file.close()
 
     def discard(self) -> None:
-        """Forget it, unless it was kept."""
+        """Discard it, unless it was published."""
         with self._lock:
             self._file.close()
         self.path.unlink(missing_ok=True)
@@ -108,7 +108,7 @@ class BodyFiles:
         self._bodies = root / "bodies"
 
     def open(self, known_files: Callable[[str], set[str]]) -> int:
-        """Remove what was left half-made; return how many whole files nobody knew.
+        """Remove unfinished files and orphans; return how many orphans there were.
 
         ``known`` returns the files of rows whose names begin with a prefix.
         """
@@ -139,7 +139,7 @@ class BodyFiles:
         return Piece(draft.id, draft.size_bytes)
 
     def duplicate(self, piece: Piece) -> Piece:
-        """Give a file's bytes another name; a copy where there can be no further link."""
+        """Link a file's bytes to another name; copy them where there can be no further link."""
         draft = self._incoming / secrets.token_hex(16)
         try:
             os.link(self.path(piece.file), draft)
@@ -186,7 +186,7 @@ class BodyFiles:
         return self._bodies / file[:2] / file
 
     def remove(self, files: Iterable[str]) -> None:
-        """Remove files that no row speaks of any more."""
+        """Remove files that no row refers to any more."""
         for file in files:
             self.path(file).unlink(missing_ok=True)
 

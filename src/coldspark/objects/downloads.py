@@ -1,4 +1,4 @@
-"""Objects brought here in parallel ranges, resumed after a kill, and hashed on the way.
+"""Objects downloaded in parallel ranges, resumed after a kill, and hashed on the way.
 
 Workers take ranges in order, so the hash follows closely behind them and reads what is still in
 the page cache. Memory is bounded by the ranges in flight, of all downloads together: each holds a
@@ -26,7 +26,7 @@ RANGE_BYTES = 8 * 1024**2
 
 @dataclass(frozen=True, slots=True)
 class DownloadedObject:
-    """A whole object. Its file is kept for the next try until it is discarded."""
+    """A whole object. Its file stays for the next try until it is discarded."""
 
     partial: PartialDownload
     sha256: str
@@ -58,8 +58,8 @@ class Downloads:
     ) -> DownloadedObject:
         """Download what is missing of an object. Raises BucketRefused and OSError.
 
-        One caller at a time per object. A failure keeps what came, but for an object that is not
-        what its owner states.
+        One caller at a time per object. A failure keeps what was downloaded, but for an object that
+        is not what its owner states.
         """
         key = _short(bucket.name, remote.key)
         path = self._directory / f"{key}-{_short(remote.etag, remote.size_bytes)}"
@@ -77,7 +77,7 @@ class Downloads:
         return DownloadedObject(partial, digest)
 
     def _discard_older(self, key: str) -> None:
-        """Remove what came of an object's versions that are no more."""
+        """Remove partial downloads of an object's former versions."""
         for path in self._directory.glob(f"{key}-*"):
             if path.with_suffix("") not in self.in_flight:
                 path.unlink(missing_ok=True)

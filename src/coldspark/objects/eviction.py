@@ -1,6 +1,7 @@
-"""Which model data goes when there is too much: the least recently used that nobody may ask for.
+"""Which model data is evicted when there is too much: the least recently used and not living.
 
-Sizes go by inode: what two directories share is counted once, and is free only when both went.
+Sizes go by inode: what two directories share is counted once, and is free only when both are
+removed.
 """
 
 import os
@@ -46,7 +47,7 @@ def to_evict(cached: Sequence[CachedModel], bytes_max: int) -> list[CachedModel]
 
 
 def held_bytes(root: Path) -> int:
-    """Return what downloaded model data takes on the disk; what is shared counts once."""
+    """Return the bytes of downloaded model data on disk; what is shared counts once."""
     folders = (root / folder for folder in (*_EVICTABLE, "blobs", "partial"))
     paths = (path for folder in folders for path in _children(folder))
     return sum(dict(file for path in paths for file in _files(path)).values())
@@ -55,7 +56,7 @@ def held_bytes(root: Path) -> int:
 def list_cached(
     root: Path, living: Collection[str], in_flight: Collection[Path]
 ) -> list[CachedModel]:
-    """Return all that is kept. ``living`` are sources as the manifests name them."""
+    """Return all cached model data. ``living`` are sources as the manifests name them."""
     weights = BlobStore(root)
     cached = [_cached(path, is_living=True) for path in _children(root / "uploads")]
     for directory in (path for folder in _EVICTABLE for path in _children(root / folder)):
@@ -74,9 +75,9 @@ def list_cached(
 
 
 def remove(root: Path, evicted: Iterable[CachedModel]) -> list[Path]:
-    """Remove what was chosen, and the blobs that nobody holds then; return what went.
+    """Remove what was chosen, and the blobs that nobody holds then; return what was removed.
 
-    A directory leaves its name before its files go: what has its name is whole.
+    A directory is renamed before its files are removed: what has its name is whole.
     """
     weights = BlobStore(root)
     removed: list[Path] = []
@@ -94,7 +95,7 @@ def remove(root: Path, evicted: Iterable[CachedModel]) -> list[Path]:
 
 
 def _is_unused_since(one: CachedModel) -> bool:
-    """Return whether nobody asked for it after it was chosen."""
+    """Return whether nobody used it after it was chosen."""
     try:
         return one.path.lstat().st_mtime_ns == one.used_ns
     except FileNotFoundError:

@@ -18,7 +18,7 @@ _TRIES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteListing:
-    """What an ``s3://`` URL names now."""
+    """The objects of an ``s3://`` URL now."""
 
     bucket: RemoteBucket
     remotes: tuple[RemoteObject, ...]
@@ -28,7 +28,7 @@ class RemoteListing:
 
     @property
     def stamps(self) -> list[str | int]:
-        """Return what changes when any of the objects does."""
+        """Return a fingerprint that changes when any of the objects does."""
         return [part for one in self.remotes for part in (one.key, one.etag, one.size_bytes)]
 
     @property
@@ -38,7 +38,7 @@ class RemoteListing:
 
 
 class ModelDownloads:
-    """Brings objects to this machine, each once at a time and once in all."""
+    """Downloads objects, each once at a time and once in all."""
 
     def __init__(self, weights: BlobStore, downloads: Downloads, options: dict[str, str]) -> None:
         self._weights = weights
@@ -47,7 +47,7 @@ class ModelDownloads:
         self._blobs: SingleFlight[str] = SingleFlight()
 
     async def list(self, url: str) -> RemoteListing:
-        """Ask the store what a URL names. Raises BucketRefused."""
+        """List the objects of a URL. Raises BucketRefused."""
         name, _, key = url.removeprefix("s3://").partition("/")
         if not name:
             raise BucketRefused("the URL names no bucket: write s3://bucket/key")
@@ -109,7 +109,7 @@ class ModelDownloads:
 
 
 class _ProgressOnce:
-    """Tells of an object's bytes once each, whether they came, were here, or came to another."""
+    """Reports an object's bytes once each: downloaded here, present, or downloaded by another."""
 
     def __init__(self, on_bytes: OnBytes, size_bytes: int) -> None:
         self._on_bytes = on_bytes
@@ -123,7 +123,7 @@ class _ProgressOnce:
 
 
 def path_within(key: str, start: int) -> str:
-    """Return where an object lies in its directory. Raises BucketRefused."""
+    """Return an object's path in its directory. Raises BucketRefused."""
     path = Path(key[start:])
     if ".." in path.parts or path.is_absolute() or not path.parts:
         raise BucketRefused(f"the key {key!r} is no path within a directory")

@@ -21,7 +21,7 @@ _CURE = (
 
 
 class ObjectStore:
-    """Own buckets first, then S3 or what speaks like it."""
+    """Own buckets first, then S3 or a store with its API."""
 
     def __init__(self, own: LocalBuckets, s3_options: Mapping[str, str]) -> None:
         """``s3_options``: as ``config.s3.options()`` gives them."""
@@ -29,7 +29,7 @@ class ObjectStore:
         self._s3_options = s3_options
 
     async def head(self, url: str) -> StoredObject:
-        """Return what is known of an object. Raises NotFound and ArtifactUnavailable."""
+        """Return an object's metadata. Raises NotFound and ArtifactUnavailable."""
         name, key = _parts(url)
         if await self.local.bucket(name) is not None:
             return (await self.local.find(name, key)).stored

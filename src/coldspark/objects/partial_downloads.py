@@ -73,19 +73,19 @@ class PartialDownload:
         return [one for one in self.ranges if one.number not in self._finished]
 
     def write(self, start: int, block: memoryview) -> None:
-        """Write a block where it belongs."""
+        """Write a block at its offset."""
         with self._open() as fds:
             while block:
                 written = os.pwrite(fds.content, block, start)
                 start, block = start + written, block[written:]
 
     def finish(self, done: ByteRange) -> None:
-        """Note that a range is whole, after its last ``write``."""
+        """Record that a range is whole, after its last ``write``."""
         self._finished.add(done.number)
         self._append(f"range {done.number}")
 
     def record_stated_sha256(self, sha256: str | None) -> None:
-        """Note the hash that the object's owner states."""
+        """Record the hash that the object's owner states."""
         if sha256 is not None and self.stated_sha256 is None:
             self.stated_sha256 = sha256
             self._append(f"sha256 {sha256}")

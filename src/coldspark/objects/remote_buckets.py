@@ -1,4 +1,4 @@
-"""Objects in S3, or in what speaks like it: listed, and streamed to disk in bounded memory."""
+"""Objects in S3, or in a store with its API: listed, and streamed to disk in bounded memory."""
 
 import asyncio
 import re
@@ -39,15 +39,15 @@ OnBytes = Callable[[int], None]
 
 
 class BucketRefused(Exception):
-    """Say what the object store answered."""
+    """The object store refused a request."""
 
 
 class ObjectChanged(BucketRefused):
-    """Say that an object is no longer what was listed."""
+    """An object is no longer what was listed."""
 
 
 class ObjectMissing(BucketRefused):
-    """Say that there is no such object, or no such bucket."""
+    """There is no such object, or no such bucket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class RemoteBucket:
             )
 
     async def head(self, key: str) -> RemoteObject:
-        """Return what the store knows of an object. Raises BucketRefused."""
+        """Return an object's metadata. Raises BucketRefused."""
         with _answering():
             async with asyncio.timeout(_ANSWER_S):
                 return _remote(await obstore.head_async(self._store, key))
@@ -114,7 +114,7 @@ class RemoteBucket:
         return found
 
     async def describe(self, key: str) -> StoredObject:
-        """Return all that the store knows of an object. Raises BucketRefused."""
+        """Return all of an object's metadata. Raises BucketRefused."""
         with _answering():
             async with asyncio.timeout(_ANSWER_S):
                 got = await obstore.get_async(self._store, key, options={"head": True})
@@ -123,7 +123,7 @@ class RemoteBucket:
     async def describe_all(self, prefix: str) -> Sequence[StoredObject]:
         """Return all objects whose keys begin with a prefix, by key. Raises BucketRefused.
 
-        A listing tells neither content types nor metadata.
+        A listing has neither content types nor metadata.
         """
         # The client lists directories only: a prefix may end within a name.
         directory = prefix[: prefix.rfind("/") + 1]

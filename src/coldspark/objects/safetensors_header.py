@@ -1,4 +1,4 @@
-"""What stands in the header of a safetensors file, read without its tensors.
+"""The header of a safetensors file, read without its tensors.
 
 The format (huggingface/safetensors): eight bytes with the header's length N, little-endian; N
 bytes of JSON, ``{"name": {"dtype", "shape", "data_offsets"}, "__metadata__": {…}}``; then the
@@ -34,7 +34,7 @@ _COMPLEX_PART = {"C64": 4}
 
 
 class HeaderRefused(Exception):
-    """Say what is wrong with a safetensors file."""
+    """The header of a safetensors file is refused."""
 
 
 # Bounded, or a product of a million long numbers would take hours.
@@ -108,7 +108,7 @@ def inspect(directory: Path) -> TensorReport:
 
 
 def read_header(path: Path) -> TensorFile:
-    """Return what a file's header says, checked against the file's size. Raises HeaderRefused."""
+    """Return a file's header, checked against the file's size. Raises HeaderRefused."""
     length, header, size = _read(path)
     tensors = _decoded(path, header)
     _check_cover(path, tensors, size - _LENGTH_BYTES - length)

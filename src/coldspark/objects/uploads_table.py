@@ -40,7 +40,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
-    """What making an object of parts leaves behind."""
+    """What remains to be removed after completing an upload."""
 
     old_body: str | None
     unused_files: tuple[str, ...]
@@ -75,7 +75,7 @@ def require(connection: Connection, bucket: str, key: str, id: str) -> Upload:
 
 
 def put_part(connection: Connection, upload: Upload, part: Part) -> str | None:
-    """Put a part in the place of the old one; return the old one's file. Raises NoSuchUpload."""
+    """Store or replace a part; return the old one's file. Raises NoSuchUpload."""
     require(connection, upload.bucket, upload.key, upload.id)
     statement = and_(_PARTS.c.upload == upload.id, _PARTS.c.number == part.number)
     old = connection.execute(delete(_PARTS).where(statement).returning(_PARTS.c.file)).first()

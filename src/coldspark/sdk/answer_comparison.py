@@ -1,4 +1,4 @@
-"""Whether two answers to one request say the same: to the byte, as JSON, as numbers, as vectors."""
+"""Compare two answers to one request: to the byte, as JSON, as numbers, as vectors."""
 
 import json
 import math
@@ -32,12 +32,12 @@ class Comparison:
     cosine_min: float | None = None
     """Of the vectors in both; None where there are none."""
     where: str | None = None
-    """The first place at which they differ, such as ``$.embedding[3]``."""
+    """The first path at which they differ, such as ``$.embedding[3]``."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Apart:
-    """Two values at one place that are not equal."""
+    """Two values at one path that are not equal."""
 
     where: str
     is_close: bool

@@ -44,7 +44,7 @@ def apply(
 ) -> Json:
     """Upload the code unless the server holds it, then create or change the endpoint.
 
-    ``on_upload`` hears the size in bytes when an upload begins.
+    ``on_upload`` is called with the size in bytes when an upload begins.
     """
     archive = prepared.archive
     if not client.has_artifact(archive.sha256):

@@ -1,8 +1,8 @@
-"""Read what a directory (or one .py file) wants to be: its ``coldspark.toml``, made a definition.
+"""Read a project, a directory or one .py file: its ``coldspark.toml`` becomes a definition.
 
-The table stands in ``coldspark.toml``, in ``[tool.coldspark]`` of ``pyproject.toml``, or in a
-single file's inline metadata (``# /// script``). With none of them, ``inference.py`` is served on
-CPU under the directory's name.
+The table is in ``coldspark.toml``, in ``[tool.coldspark]`` of ``pyproject.toml``, or in a single
+file's inline metadata (``# /// script``). With none of them, ``inference.py`` is served on CPU
+under the directory's name.
 
     name = "chat"                       # default: the directory's name
     handler = "inference.py"            # or: command = ["python", "serve.py"]
@@ -23,7 +23,7 @@ CPU under the directory's name.
     idle_timeout = "60s"                # or "auto", the default: learned from the traffic
     rule = "knative"                    # or {name = "keep-alive", keep = "10m"}; default: learned
 
-    [[scale.windows]]                   # any number: times at which another floor holds
+    [[scale.windows]]                   # any number: times with other replica bounds
     cron = "0 8 * * MON-FRI"
     time_zone = "Europe/Berlin"         # default: UTC
     lasts = "10h"
@@ -101,7 +101,7 @@ def read_project(source: Path, changes: Mapping[str, Any] | None = None) -> Proj
 
 
 def _table(source: Path) -> tuple[str, dict[str, Any]]:
-    """Return where the table stands and what it holds."""
+    """Return the table's file and its content."""
     if source.is_file():
         return str(source), _inline_table(source)
     if not source.is_dir():
@@ -268,7 +268,7 @@ def _duration_or_auto(value: str | int | float) -> float | None:
 
 
 def _warmth(value: str) -> str | None:
-    """Return the rung to stay on, or None for ``auto``."""
+    """Return the warmth level to keep, or None for ``auto``."""
     levels = [warmth.value for warmth in Warmth]
     if value != "auto" and value not in levels:
         raise ValueError(f"warmth={value!r} must be auto or one of {', '.join(levels)}")
