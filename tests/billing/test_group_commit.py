@@ -37,7 +37,7 @@ def written(root: Path) -> int:
     return sum(path.read_bytes().count(b"\n") for path in (root / "journal").iterdir())
 
 
-def test_lines_of_one_turn_are_written_together_before_anyone_is_told(tmp_path: Path) -> None:
+def test_lines_of_one_turn_are_written_together_before_any_callback(tmp_path: Path) -> None:
     """The first to hear finds all of them in the journal."""
     told: list[tuple[int, int]] = []
 

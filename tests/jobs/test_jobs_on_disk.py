@@ -81,7 +81,7 @@ def test_the_first_final_state_stays(database: Database) -> None:
     asyncio.run(play())
 
 
-def test_a_notice_is_on_disk_exactly_if_the_end_is(database: Database) -> None:
+def test_a_webhook_event_is_on_disk_exactly_if_the_end_is(database: Database) -> None:
     """One transaction: a job that had ended before leaves none."""
 
     async def play() -> None:

@@ -47,7 +47,7 @@ def test_runpod_bills_starts_and_idling_too() -> None:
     assert found.cost.is_estimated
 
 
-def test_what_a_platform_cannot_run_is_told_once_and_has_no_price() -> None:
+def test_what_a_platform_cannot_run_is_reported_once_and_has_no_price() -> None:
     """Lambda has no GPU, whatever the type."""
     plan = plan_of(question(gpus=("T4", "A10G"), traffic=every(1728.0, 2.0)))
     untold = [one for one in plan.rows if one.result is None]
@@ -115,7 +115,7 @@ def test_a_bound_of_p95_is_kept_by_the_cheapest_that_can() -> None:
     assert "the cheapest of" in plan.choice.reason
 
 
-def test_a_bound_that_nothing_keeps_is_told() -> None:
+def test_a_bound_that_nothing_keeps_is_reported() -> None:
     """A request alone takes longer."""
     plan = plan_of(question(traffic=every(600.0, 9.0), objective=Objective(p95_s=5.0)))
     assert "No policy keeps 95 % of requests within 5 s" in plan.choice.reason

@@ -132,7 +132,7 @@ def kill(pid: int) -> None:
     ended(pid)
 
 
-def test_a_busy_ledger_is_absorbed_by_another_process(tmp_path: Path) -> None:
+def test_a_busy_ledger_is_ingested_by_another_process(tmp_path: Path) -> None:
     """The server's own threads insert nothing once it runs."""
 
     async def act(recorder: Recorder) -> None:
@@ -237,7 +237,7 @@ def test_an_idle_process_is_ended(tmp_path: Path) -> None:
     play(tmp_path, act, idle_s=0.5, ingest_every_s=0.01)
 
 
-def test_a_database_that_refuses_is_told_as_by_the_thread(tmp_path: Path) -> None:
+def test_a_database_that_refuses_is_reported_as_by_the_thread(tmp_path: Path) -> None:
     """Lines wait in the journal until it takes them."""
 
     def rename(connection: Connection, old: str, new: str) -> None:

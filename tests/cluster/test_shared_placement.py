@@ -71,7 +71,7 @@ class Pair:
             self.told.append(effect)
 
 
-def test_a_router_is_granted_room_and_refused_what_can_never_be() -> None:
+def test_a_router_is_granted_a_reservation_and_refused_what_can_never_be() -> None:
     """The answer reaches the one who asked, and the copy of the grant is kept."""
     pair = Pair()
     pair.router.step(asked("a"), 0.0)
@@ -87,7 +87,7 @@ def test_a_router_is_granted_room_and_refused_what_can_never_be() -> None:
     assert pair.router.refusal(asked("b", "A100").resources) == pair.told[1].reason
 
 
-def test_an_idle_replica_of_another_router_is_asked_to_go_on_fresh_advice_alone() -> None:
+def test_an_idle_replica_of_another_router_is_evicted_on_fresh_advice_alone() -> None:
     """The first step asks for advice; the second, which has it, asks the replica."""
     pair = Pair()
     pair.router.step(asked("theirs"), 0.0)
@@ -116,7 +116,7 @@ def test_a_router_that_says_nothing_keeps_its_replicas() -> None:
     assert not pair.down
 
 
-def test_an_answer_to_an_ask_that_was_taken_back_is_not_taken_for_the_next() -> None:
+def test_an_answer_to_a_request_that_was_withdrawn_is_not_taken_for_the_next() -> None:
     """Asked, granted, taken back and asked again while the grant was on its way."""
     pair = Pair()
     pair.router.step(asked("a"), 0.0)
