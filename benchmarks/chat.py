@@ -73,9 +73,11 @@ def _measure(report: Report, ours: Platform) -> Row:
         for _ in range(PLAIN_ROUNDS)
     ]
     report.add("first token: plain start", "ms", plain)
-    for rung, park_timeout in (("standby", 0), ("parked", 60)):
+    for warmth, park_timeout in (("standby", 0), ("parked", 60)):
         _settle(ours, idle_timeout=IDLE_S, park_timeout=park_timeout)
-        _wake(report, ours, rung, warm, _until_loaded_ahead(ours) if rung == "standby" else None)
+        _wake(
+            report, ours, warmth, warm, _until_loaded_ahead(ours) if warmth == "standby" else None
+        )
     return warm
 
 
@@ -88,7 +90,7 @@ def _settle(ours: Platform, **scale: float) -> None:
 def _wake(
     report: Report,
     ours: Platform,
-    rung: str,
+    warmth: str,
     warm: Row,
     until_ready: Callable[[], None] | None = None,
 ) -> None:
@@ -99,7 +101,7 @@ def _wake(
             until_ready()
             time.sleep(IDLE_BETWEEN_S)
         totals.append(_first_token_ms(ours))
-    row = report.add(f"first token: from {rung}", "ms", totals)
+    row = report.add(f"first token: from {warmth}", "ms", totals)
     for stage, values in _stages(ours, len(totals)).items():
         report.add(f"  of it {stage}", "ms", values)
     is_met = "within" if row.median <= TARGET_MS else "OVER"

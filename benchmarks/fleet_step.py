@@ -50,14 +50,14 @@ GAP_S = 0.0005
 
 
 @dataclass
-class Lane:
+class WarmFleet:
     """One fleet and its requests in flight, oldest first."""
 
     fleet: Fleet
     running: deque[RequestId]
 
 
-def warm_lane(name: str, replicas: int, held: int) -> Lane:
+def warm_fleet(name: str, replicas: int, held: int) -> WarmFleet:
     """Return a fleet whose replicas are all ready, with ``held`` requests in flight."""
     scale = ScalePolicy(replicas_min=replicas, replicas_max=replicas, idle_timeout_s=3600.0)
     spec = Spec(command=Command(argv=("serve",)), scale=scale)
@@ -66,35 +66,35 @@ def warm_lane(name: str, replicas: int, held: int) -> Lane:
     for replica in [replica.id for replica in fleet.replicas()]:
         fleet.step(ReservationGranted(replica), 0.0)
         fleet.step(ReplicaReady(replica), 0.0)
-    lane = Lane(fleet, deque())
+    warm = WarmFleet(fleet, deque())
     for number in range(held):
         request = RequestId(f"{name}-held-{number}")
         fleet.step(RequestArrived(request, TIMEOUT_S), 0.0)
-        lane.running.append(request)
-    return lane
+        warm.running.append(request)
+    return warm
 
 
-def play(lanes: list[Lane], names: list[RequestId], now: float) -> float:
+def play(fleets: list[WarmFleet], names: list[RequestId], now: float) -> float:
     """Play the requests; return microseconds for each."""
     begun = time.process_time()
-    turns = len(lanes)
+    count = len(fleets)
     for number, name in enumerate(names):
-        lane = lanes[number % turns]
-        lane.running.append(name)
-        lane.fleet.step(RequestArrived(name, now + TIMEOUT_S, 1_000), now)
+        warm = fleets[number % count]
+        warm.running.append(name)
+        warm.fleet.step(RequestArrived(name, now + TIMEOUT_S, 1_000), now)
         now += GAP_S
-        lane.fleet.step(RequestFinished(lane.running.popleft()), now)
+        warm.fleet.step(RequestFinished(warm.running.popleft()), now)
     return (time.process_time() - begun) * 1e6 / len(names)
 
 
 def timed_case(replicas: int, fleets: int, held: int) -> list[float]:
     """Time the runs of one case."""
-    lanes = [warm_lane(f"e{number}", replicas, held) for number in range(fleets)]
+    warm = [warm_fleet(f"e{number}", replicas, held) for number in range(fleets)]
     runs: list[float] = []
     for run in range(RUNS + 1):
         names = [RequestId(f"{run}-{number}") for number in range(REQUESTS)]
-        runs.append(play(lanes, names, 1.0 + run * REQUESTS * GAP_S))
-    assert lanes[0].fleet.queued == max(0, held - replicas), "something else was measured"
+        runs.append(play(warm, names, 1.0 + run * REQUESTS * GAP_S))
+    assert warm[0].fleet.queued == max(0, held - replicas), "something else was measured"
     return runs[1:]
 
 

@@ -62,19 +62,19 @@ def _row(row: Row) -> str:
 def _summary(rows: Sequence[Row], what: str) -> str:
     """Return what rows say together."""
 
-    def line(name: str, said: Callable[[list[Regret]], str]) -> str:
-        cells = [said([row.regrets[wait][0] for row in rows]) for wait in WAITS]
+    def line(name: str, format_cell: Callable[[list[Regret]], str]) -> str:
+        cells = [format_cell([row.regrets[wait][0] for row in rows]) for wait in WAITS]
         return f"| {name} | {' | '.join(cells)} |"
 
     def mean(of: str) -> Callable[[list[Regret]], str]:
-        def said(found: list[Regret]) -> str:
+        def format_cell(found: list[Regret]) -> str:
             families: dict[str, list[float]] = defaultdict(list)
             for row, each in zip(rows, found, strict=True):
                 families[row.family].append(getattr(each, of))
             middle, low, high = by_family(families)
             return f"{middle:.2f} ({low:.2f}-{high:.2f})"
 
-        return said
+        return format_cell
 
     def medians(found: list[Regret]) -> str:
         worst = statistics.median(each.worst for each in found)

@@ -71,17 +71,17 @@ def _id(arrived_ms: int, digits: random.Random, is_timed: bool) -> RequestId:
 
 
 async def _turns(ledger: LedgerStore, usages: list[Usage], batch: int) -> None:
-    told = 0
+    recorded = 0
 
-    def tell() -> None:
-        nonlocal told
-        told += 1
+    def count_recorded() -> None:
+        nonlocal recorded
+        recorded += 1
 
     for first in range(0, len(usages), batch):
         for usage in usages[first : first + batch]:
-            ledger.record_then(usage, tell)
+            ledger.record_then(usage, count_recorded)
         await asyncio.sleep(0)
-    assert told == len(usages)
+    assert recorded == len(usages)
 
 
 async def _empty_turns(count: int) -> None:
@@ -138,7 +138,7 @@ async def _record(report: Report, ledger: LedgerStore, lines: int) -> None:
         report.add(what, "µs/line", values)
 
 
-async def _absorb(
+async def _ingest(
     report: Report, ledger: LedgerStore, lines: int, what: str, rows: int = 0, timed: bool = False
 ) -> None:
     router: list[float] = []
@@ -169,7 +169,7 @@ async def _ledger(busy_bytes: int) -> AsyncIterator[LedgerStore]:
             database,
             boot=1,
             wall_ms=lambda: 0,
-            absorb_every_s=3_600,
+            ingest_every_s=3_600,
             busy_bytes=busy_bytes,
         )
         await ledger.open()
@@ -181,12 +181,12 @@ async def _ledger(busy_bytes: int) -> AsyncIterator[LedgerStore]:
 async def _measure(report: Report, lines: int, rows: int) -> None:
     async with _ledger(_NEVER_BYTES) as ledger:
         await _record(report, ledger, lines)
-        await _absorb(report, ledger, lines, "in a thread")
+        await _ingest(report, ledger, lines, "in a thread")
     async with _ledger(0) as ledger:
-        await _absorb(report, ledger, lines, "in a process")
+        await _ingest(report, ledger, lines, "in a process")
     for ids, timed in (("random", False), ("timed", True)):
         async with _ledger(0) as ledger:
-            await _absorb(report, ledger, lines, f"{rows:,} rows, {ids} ids", rows, timed)
+            await _ingest(report, ledger, lines, f"{rows:,} rows, {ids} ids", rows, timed)
 
 
 def main() -> None:

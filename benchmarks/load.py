@@ -83,10 +83,10 @@ def put(address: Address, concurrency: int, seconds: int, core: int) -> Load:
     return _read(done.stdout)
 
 
-def _read(said: str) -> Load:
-    line = next((line for line in said.splitlines() if line.startswith("MEASURED")), None)
+def _read(output: str) -> Load:
+    line = next((line for line in output.splitlines() if line.startswith("MEASURED")), None)
     if line is None:
-        raise RuntimeError(f"wrk said no figures: {said[-300:]}")
+        raise RuntimeError(f"wrk said no figures: {output[-300:]}")
     count, micros, p50, p99, errors = map(int, line.split()[1:])
     if count <= errors:
         raise RuntimeError(f"no call succeeded of {count}")

@@ -83,9 +83,9 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=10_000, help="of one minute")
     parser.add_argument("--endpoints", type=int, default=50)
     parser.add_argument("--customs", type=int, default=6_000, help="measurements put in it")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        spent = asyncio.run(_minute(Path(folder), asked.requests, asked.endpoints, asked.customs))
+        spent = asyncio.run(_minute(Path(folder), args.requests, args.endpoints, args.customs))
     for what, seconds in spent.items():
         print(f"{what}: {seconds:.2f} s of processor time in a minute, {seconds / 0.6:.1f} %")
 

@@ -88,14 +88,14 @@ def play(traffic: Traffic, start_s: float, setting: Setting) -> Played:
     until_s, begun_s = traffic.span_s + AFTER_S, time.process_time()
     world = a_world(traffic, start_s, setting)
     world.run(until_s)
-    lane = world.runs[0]
+    run = world.runs[0]
     # One that nobody has taken by then has waited until then.
     waits = (
         until_s - arrived_s if wait_s == inf else wait_s
-        for arrived_s, wait_s in zip(traffic.arrivals_s, lane.waits_s, strict=True)
+        for arrived_s, wait_s in zip(traffic.arrivals_s, run.waits_s, strict=True)
     )
     ordered = array("d", sorted(waits))
-    return Played(lane.held_s, ordered, time.process_time() - begun_s)
+    return Played(run.held_s, ordered, time.process_time() - begun_s)
 
 
 @lru_cache(maxsize=64)

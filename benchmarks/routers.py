@@ -69,14 +69,14 @@ def _deploy(ours: Platform, name: str) -> None:
     deploy(ours.client, folder)
 
 
-def _routers_of(lead: int) -> list[int]:
+def _routers_of(primary: int) -> list[int]:
     """Return the router processes that a lead started."""
     found = []
     for entry in Path("/proc").iterdir():
         with suppress(OSError, ValueError):
             parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
             if (
-                parent == lead
+                parent == primary
                 and b"coldspark.server.worker_process" in (entry / "cmdline").read_bytes()
             ):
                 found.append(int(entry.name))

@@ -119,12 +119,11 @@ def simulated(lines: Sequence[dict[str, Any]]) -> Outcome:
     node = NodeJoined(node=NodeId("n"), memory_bytes=10**12, vcpus=64.0)
     world = Simulator([endpoint], [node], rate_nanos_per_hour=10**9)
     world.run()
-    lane = world.runs[0]
+    run = world.runs[0]
     waits = sorted(
-        (wait_s + service_s) * 1000
-        for wait_s, service_s in zip(lane.waits_s, services, strict=True)
+        (wait_s + service_s) * 1000 for wait_s, service_s in zip(run.waits_s, services, strict=True)
     )
-    return Outcome(lane.held_s, _quantile(waits, 0.5), _quantile(waits, 0.95), lane.starts)
+    return Outcome(run.held_s, _quantile(waits, 0.5), _quantile(waits, 0.95), run.starts)
 
 
 def _service_us(fall: dict[str, int]) -> int:
@@ -143,16 +142,16 @@ def main() -> None:
     with platform() as ours:
         lines, held = played(ours, minutes)
     assert lines, "nothing was recorded"
-    found, said = real(lines, held), simulated(lines)
+    found, modelled = real(lines, held), simulated(lines)
     print(f"{len(lines)} requests in {minutes:g} minutes")
     worst = 0
     for what, within in (("held_s", COST_WITHIN), ("p50_ms", WAIT_WITHIN), ("p95_ms", WAIT_WITHIN)):
-        a, b = getattr(found, what), getattr(said, what)
+        a, b = getattr(found, what), getattr(modelled, what)
         off = b / a - 1
         worst += abs(off) > within
         mark = "" if abs(off) <= within else f"  OUTSIDE of {within:.0%}"
         print(f"{what:8} real {a:10.2f}  simulated {b:10.2f}  {off:+.1%}{mark}")
-    print(f"starts   real {found.starts:10}  simulated {said.starts:10}")
+    print(f"starts   real {found.starts:10}  simulated {modelled.starts:10}")
     raise SystemExit(1 if worst else 0)
 
 

@@ -92,7 +92,7 @@ def _measure_forks(report: Report, ours: Platform, subject: Subject) -> None:
     shutil.copytree(subject.source, imports_alone)
     program = imports_alone / "inference.py"
     program.write_text(program.read_text() + _IMPORTS_ALONE)
-    for each, rung in (
+    for each, warmth in (
         (subject, "a model template, no standby"),
         (Subject("minilm, plain model_fn", imports_alone, subject.data), "imports alone"),
     ):
@@ -104,7 +104,7 @@ def _measure_forks(report: Report, ours: Platform, subject: Subject) -> None:
         plain = [milliseconds(lambda: _plainly(interpreter, each)) for _ in range(PLAIN_ROUNDS)]  # noqa: B023
         cold = report.add(f"{each.name}: plain start", "ms", plain)
         _deployed(ours, each, idle_timeout=IDLE_S, park_timeout=0)
-        wake = _wake(report, ours, each, name, rung)
+        wake = _wake(report, ours, each, name, warmth)
         report.remark(
             f"    over warm {wake.median - hot.median:.1f} ms;"
             f" {wake.median / cold.median:.4f} of a plain start"
@@ -122,9 +122,9 @@ def _measure(report: Report, ours: Platform, subject: Subject) -> None:
     rested = report.add(f"{subject.name}: warm, after {IDLE_BETWEEN_S:g} s idle", "ms", idle)
     plain = [milliseconds(lambda: _plainly(interpreter, subject)) for _ in range(PLAIN_ROUNDS)]
     cold = report.add(f"{subject.name}: plain start", "ms", plain)
-    for rung, park_timeout in (("standby", 0), ("parked", 60)):
+    for warmth, park_timeout in (("standby", 0), ("parked", 60)):
         _deployed(ours, subject, idle_timeout=IDLE_S, park_timeout=park_timeout)
-        wake = _wake(report, ours, subject, name, rung)
+        wake = _wake(report, ours, subject, name, warmth)
         report.remark(
             f"    over warm {wake.median - hot.median:.1f} ms, over warm but idle for"
             f" {IDLE_BETWEEN_S:g} s {wake.median - rested.median:.1f} ms;"
@@ -138,14 +138,14 @@ def _idly(ours: Platform, name: str, subject: Subject) -> float:
     return milliseconds(lambda: _ask(ours, name, subject.data))
 
 
-def _wake(report: Report, ours: Platform, subject: Subject, name: str, rung: str) -> Row:
+def _wake(report: Report, ours: Platform, subject: Subject, name: str, warmth: str) -> Row:
     _ask(ours, name, subject.data)
     totals: list[float] = []
     stages: dict[str, list[float]] = {}
     for _ in range(ROUNDS):
         until_at_rest(ours, name)
         totals.append(milliseconds(lambda: stages_of(ours, name, subject.data, stages)))
-    row = report.add(f"{subject.name}: wake from {rung}", "ms", totals)
+    row = report.add(f"{subject.name}: wake from {warmth}", "ms", totals)
     for stage, values in stages.items():
         report.add(f"  of it {stage}", "ms", values)
     return row

@@ -86,7 +86,7 @@ class Wire:
         return False
 
 
-class Book:
+class _RecordedLedger:
     """The ledger less its database: the journal on disk."""
 
     is_writable = True
@@ -98,7 +98,7 @@ class Book:
         """Write a line with the others of this turn, then call ``done``."""
         self._writer.write_then(usage_line(usage), done)
 
-    def hold(self, holdings: list[IdleUsage]) -> None:
+    def record_idle(self, holdings: list[IdleUsage]) -> None:
         """Nothing is settled here."""
 
 
@@ -131,11 +131,11 @@ class Front:
             scale=ScalePolicy(replicas_min=1, replicas_max=1, concurrency=256),
         )
         revision = Revision(id=RevisionId("0123456789abcdef"), spec=spec)
-        self._cell = controller.open_cell(EndpointName("e"), VariantName("main"), revision)
+        self._fleet = controller.open_cell(EndpointName("e"), VariantName("main"), revision)
 
     def submit(self, invocation: Invocation, sink: Sink) -> Ticket:
         """Hand it on."""
-        return self._controller.submit(self._cell, invocation, sink)
+        return self._controller.submit(self._fleet, invocation, sink)
 
 
 class NoKeys:
@@ -167,15 +167,15 @@ class Bench:
     ) -> None:
         self._requests = requests or itertools.repeat(REQUEST)
         self._engine = Replica()
-        self._book = Book(folder)
+        self._ledger = _RecordedLedger(folder)
         controller = Controller(
             engine=cast(Any, self._engine),
-            ledger=cast(Any, self._book),
+            ledger=cast(Any, self._ledger),
             node=NodeJoined(node=NodeId("n"), memory_bytes=1 << 40, vcpus=64.0),
             rate_nanos_per_hour=360_000_000,
             boot=1,
             smallest_type=lambda resources: None,
-            on_rollback=lambda cell, revision: None,
+            on_rollback=lambda fleet, revision: None,
         )
         front = Front(controller)
         assert self._engine.started is not None

@@ -20,7 +20,7 @@ def play(root: Path, act: Callable[[LedgerStore], Awaitable[None]]) -> None:
     async def run() -> None:
         database = Database.open(root / "ledger.db")
         ledger = LedgerStore(
-            root / "journal", database, boot=1, wall_ms=lambda: 9, absorb_every_s=3_600
+            root / "journal", database, boot=1, wall_ms=lambda: 9, ingest_every_s=3_600
         )
         await ledger.open()
         try:
@@ -37,7 +37,7 @@ def written(root: Path) -> int:
     return sum(path.read_bytes().count(b"\n") for path in (root / "journal").iterdir())
 
 
-def test_lines_of_one_turn_are_written_together_before_anyone_is_told(tmp_path: Path) -> None:
+def test_lines_of_one_turn_are_written_together_before_any_callback(tmp_path: Path) -> None:
     """The first to hear finds all of them in the journal."""
     told: list[tuple[int, int]] = []
 
@@ -64,7 +64,7 @@ def test_what_is_recorded_at_once_takes_the_waiting_lines_along(tmp_path: Path) 
 
     async def act(ledger: LedgerStore) -> None:
         ledger.record_then(usage(0), partial(told.append, 0))
-        ledger.hold([holding(0)])
+        ledger.record_idle([holding(0)])
         assert (written(tmp_path), told) == (2, [])
         ledger.record_then(usage(1), partial(told.append, 1))
         assert [line.request for line in await ledger.usages()] == ["r1", "r0"]

@@ -80,7 +80,7 @@ def test_a_torn_last_line_is_dropped_and_the_others_stay(tmp_path: Path) -> None
         database = Database.open(tmp_path / "ledger.db")
         # Absorbed by nobody: the lines are in the journal alone.
         ledger = LedgerStore(
-            tmp_path / "journal", database, boot=1, wall_ms=lambda: 9, absorb_every_s=3_600
+            tmp_path / "journal", database, boot=1, wall_ms=lambda: 9, ingest_every_s=3_600
         )
         await ledger.open()
         ledger.record(usage(1))
@@ -104,7 +104,7 @@ def test_lines_are_found_newest_first_and_add_up(tmp_path: Path) -> None:
         for number in range(4):
             ledger.record(usage(number, error="TimedOut" if number == 3 else None))
         ledger.record(usage(10, endpoint="other"))
-        ledger.hold([holding(0), holding(2_000)])
+        ledger.record_idle([holding(0), holding(2_000)])
         echo = EndpointName("echo")
         assert await ledger.usages(echo, limit=2) == [usage(3, error="TimedOut"), usage(2)]
         assert await ledger.usages(since_ms=1, until_ms=2) == [usage(1)]
@@ -206,7 +206,7 @@ def test_lines_of_another_version_are_kept_aside(tmp_path: Path) -> None:
             Database.open(tmp_path / "ledger.db"),
             boot=1,
             wall_ms=lambda: 9,
-            absorb_every_s=3_600,
+            ingest_every_s=3_600,
         )
         await ledger.open()
         ledger._open().write([line(b"U", b'{"request": 1}')])

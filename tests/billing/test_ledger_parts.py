@@ -24,14 +24,14 @@ def test_a_killed_part_is_taken_over_and_belongs_to_its_run(tmp_path: Path) -> N
         await ledger.add_part(4)
         member = LedgerStore(part / "more", database, boot=4, wall_ms=lambda: 9)
         await member.open(is_part=True)
-        member.hold([holding(1, nanos=7)])
+        member.record_idle([holding(1, nanos=7)])
         await member.close()
-        ledger.hold([holding(2, nanos=5)])
+        ledger.record_idle([holding(2, nanos=5)])
         await ledger.ingest()
-        first = await ledger.take_over_part(part / "journal", 2)
-        assert first == await ledger.take_over_part(part / "journal", 2)
+        first = await ledger.ingest_part(part / "journal", 2)
+        assert first == await ledger.ingest_part(part / "journal", 2)
         assert segments(part / "journal") == []
-        assert await ledger.take_over_part(part / "none", 4) == 7
+        assert await ledger.ingest_part(part / "none", 4) == 7
         database.close()
         return first
 

@@ -62,7 +62,7 @@ def test_failures_of_one_side_are_counted_and_told(coldspark: Shell, api: FakeAp
     assert other["first_error"] == "no such thing"
 
 
-def test_zero_that_never_comes_is_told_with_what_may_keep_it(coldspark: Shell) -> None:
+def test_zero_that_never_comes_is_reported_with_what_may_keep_it(coldspark: Shell) -> None:
     """The fake's replica stays."""
     ran = coldspark("compare", "a", "b", "--body", "1", "--cold", "--cold-timeout", "0s")
     assert ran.code == 1

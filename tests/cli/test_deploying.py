@@ -101,7 +101,7 @@ def test_env_must_be_a_pair(coldspark: Shell) -> None:
     assert coldspark("deploy", ".", "--env", "A").code == 2
 
 
-def test_a_refusal_of_the_server_is_told(coldspark: Shell, api: FakeApi) -> None:
+def test_a_refusal_of_the_server_is_reported(coldspark: Shell, api: FakeApi) -> None:
     """Message, cure, exit code 1."""
     project()
     message = "T4 (14.5 GB usable) cannot hold 15 GB: the smallest type that does is A10G"

@@ -35,7 +35,7 @@ def test_every_command_has_help_with_an_example(coldspark: Shell, words: tuple[s
     assert f"coldspark {words[0]}" in ran.out
 
 
-def test_the_version_is_told(coldspark: Shell) -> None:
+def test_the_version_is_reported(coldspark: Shell) -> None:
     """And nothing else is done."""
     assert coldspark("--version").out == f"coldspark {__version__}\n"
 

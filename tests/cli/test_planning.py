@@ -108,7 +108,7 @@ def test_one_key_of_a_trace(coldspark: Shell, trace: str) -> None:
         (b"", "the trace is empty"),
     ],
 )
-def test_files_of_spreadsheets_are_read_and_others_told(
+def test_files_of_spreadsheets_are_read_and_others_refused(
     coldspark: Shell, tmp_path: Path, content: bytes, told: str | None
 ) -> None:
     """A mark of the byte order is none of the first column's name."""
@@ -172,7 +172,7 @@ def test_the_report_and_the_picture_are_written(
     assert f"wrote {tmp_path / 'plan.html'}" in ran.err
 
 
-def test_another_floor_at_times_is_tried_too(coldspark: Shell) -> None:
+def test_another_replicas_min_at_times_is_tried_too(coldspark: Shell) -> None:
     """Traffic of office hours only, on a Monday: nobody waits for a start within the window."""
     words = ["plan", "--rate", "60/h", "--hours", "9-17", "--days", "1", "--service", "2s"]
     words += ["--window", "55 8 * * MON-FRI@Europe/Berlin 8h30m min=1", "--p95", "3s", "--json"]
@@ -267,7 +267,7 @@ def test_what_cannot_be_planned_is_a_usage_error(coldspark: Shell, words: str, t
     assert told in " ".join(ran.err.replace("│", "").split())
 
 
-def test_a_compressed_trace_is_read_and_a_damaged_one_told(
+def test_a_compressed_trace_is_read_and_a_damaged_one_refused(
     coldspark: Shell, tmp_path: Path
 ) -> None:
     """By its first bytes, whatever its name is."""
@@ -307,7 +307,7 @@ def test_types_that_are_too_small_are_left_out_and_named(coldspark: Shell, trace
     assert any("left out: T4" in remark for remark in answer["remarks"])
 
 
-def test_an_endpoint_without_requests_is_told(coldspark: Shell, api: FakeApi) -> None:
+def test_an_endpoint_without_requests_is_reported(coldspark: Shell, api: FakeApi) -> None:
     """There is nothing to plan for."""
     api.endpoints["chat"] = endpoint("chat")
     api.replies["/v1/requests"] = (200, {"requests": [], "is_complete": True})

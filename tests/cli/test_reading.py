@@ -90,7 +90,9 @@ def test_describe_tells_replicas_and_decisions(coldspark: Shell, api: FakeApi) -
         assert words in out
 
 
-def test_a_floor_that_moves_is_told_with_its_reason(coldspark: Shell, api: FakeApi) -> None:
+def test_a_replicas_min_that_moves_is_reported_with_its_reason(
+    coldspark: Shell, api: FakeApi
+) -> None:
     """``describe`` and ``ls`` say what holds, why, and what is next; ``ls`` only where it moves."""
     api.endpoints["chat"] = chat = endpoint("chat")
     chat["variants"][0]["floor"] = {"min": 0, "max": 4, "reason": None, "next": None}
@@ -104,7 +106,7 @@ def test_a_floor_that_moves_is_told_with_its_reason(coldspark: Shell, api: FakeA
         assert f"2 to 8 ({reason}), then 0 to 4 from 2025-11-24 " in out
 
 
-def test_describe_tells_the_rung_in_words(coldspark: Shell, api: FakeApi) -> None:
+def test_describe_tells_the_warmth_level_in_words(coldspark: Shell, api: FakeApi) -> None:
     """And nothing of the record that it comes in."""
     api.endpoints["chat"] = endpoint("chat")
     warmth = {"rung": "cached", "why": "no template: it died", "idle_s": None, "template": {"a": 1}}
@@ -178,7 +180,9 @@ def bill(book: str) -> object:
     return msgspec.to_builtins(price(prices.load(book), totals, wall_ms=7_200_000))
 
 
-def test_a_bill_under_the_guide_shows_its_errors_and_gaps(coldspark: Shell, api: FakeApi) -> None:
+def test_a_bill_under_the_guide_shows_its_errors_and_intervals(
+    coldspark: Shell, api: FakeApi
+) -> None:
     """Nothing silently zero, no wrong figure without the right one beside it."""
     api.replies["/v1/bill"] = (200, bill("guide-2026-03"))
     out = coldspark("bill", "chat", "--prices", "guide-2026-03").out
@@ -222,7 +226,7 @@ def test_a_moment_that_is_none_is_a_usage_error(coldspark: Shell, api: FakeApi) 
     assert api.asked == []
 
 
-def test_a_range_that_ends_before_it_begins_is_told_in_the_words_given(
+def test_a_range_that_ends_before_it_begins_is_reported_in_the_words_given(
     coldspark: Shell, api: FakeApi
 ) -> None:
     """Not in milliseconds since 1970, which nobody typed."""
@@ -280,7 +284,7 @@ def test_a_key_is_made_in_one_place(coldspark: Shell, api: FakeApi, tmp_path: Pa
     assert "not both" in ran.err
 
 
-def test_a_server_that_is_none_is_told(coldspark: Shell, api: FakeApi) -> None:
+def test_a_server_that_is_none_is_reported(coldspark: Shell, api: FakeApi) -> None:
     """Some other program answers on the port."""
     api.replies["/v1/endpoints"] = (200, None)
     assert coldspark("ls").code == 0

@@ -82,7 +82,7 @@ def report(**changes: Any) -> tuple[int, dict[str, Any]]:
     }
 
 
-def test_warmth_lists_rungs_holdings_and_bounds(coldspark: Shell, api: FakeApi) -> None:
+def test_warmth_lists_warmth_levels_holdings_and_bounds(coldspark: Shell, api: FakeApi) -> None:
     """One line an endpoint, with what keeps it from the next rung, and the pool's total."""
     warm, cold = endpoint("warm"), endpoint("cold")
     warm["variants"][0]["warmth"] = VARIANT["warmth"]
@@ -125,7 +125,9 @@ def test_warmth_names_variants_where_there_are_several(coldspark: Shell, api: Fa
     assert [line.split()[0] for line in lines] == ["name", "both/a", "both/b"]
 
 
-def test_a_report_tells_stages_rungs_sizes_and_advice(coldspark: Shell, api: FakeApi) -> None:
+def test_a_report_tells_stages_warmth_levels_sizes_and_advice(
+    coldspark: Shell, api: FakeApi
+) -> None:
     """Gains are called estimates."""
     api.replies["/v1/endpoints/chat/coldstart"] = report()
     out = coldspark("coldstart", "chat", "--days", "7").out
@@ -160,7 +162,7 @@ def test_wakes_that_show_nothing_to_improve_say_so(coldspark: Shell, api: FakeAp
     assert "nothing that these cold starts show" in coldspark("coldstart", "chat").out
 
 
-def test_what_was_not_looked_at_is_told(coldspark: Shell, api: FakeApi) -> None:
+def test_what_was_not_looked_at_is_reported(coldspark: Shell, api: FakeApi) -> None:
     """A report of a part is not taken for the whole."""
     status, said = report()
     api.replies["/v1/endpoints/chat/coldstart"] = (status, said | {"is_complete": False})

@@ -12,7 +12,7 @@ from sqlalchemy.sql import ClauseElement
 
 import coldspark
 from coldspark.database import dialect, schema
-from coldspark.database.dialect import Prepared
+from coldspark.database.dialect import PreparedStatement
 from coldspark.telemetry import usage_metrics
 
 ROOMS = frozenset({"billing", "database", "http", "jobs", "objects", "platform", "telemetry"})
@@ -69,7 +69,7 @@ def made(table: str, name: str) -> str:
 
 def test_every_prepared_statement_is_compiled_with_the_drivers_placeholders() -> None:
     """The order of a row's values is the same for both."""
-    found = {name: one for name, one in held() if isinstance(one, Prepared)}
+    found = {name: one for name, one in held() if isinstance(one, PreparedStatement)}
     assert len(found) >= 12
     for name, prepared in found.items():
         for database, placeholder in ((DIALECTS["sqlite"], "?"), (DIALECTS["postgresql"], "%s")):

@@ -13,7 +13,7 @@ from coldspark.fleet.policies.learned import (
     AGEING_STARTS,
     Observation,
     evaluate,
-    first_paying_place,
+    first_paying_position,
     last_paying_replica,
 )
 from coldspark.spec.types import ScalePolicy
@@ -213,7 +213,7 @@ def test_a_start_pays_from_the_first_place_whose_waiting_is_worth_it(
     rounds: float, value: float
 ) -> None:
     """The closed form against the integral: that place pays, and the one before it does not."""
-    place = first_paying_place(rounds, value)
+    place = first_paying_position(rounds, value)
     assert value * waits_beyond(place, rounds) >= rounds * (1 - 1e-3)
     if place > 1:
         assert value * waits_beyond(place - 1, rounds) <= rounds * (1 + 1e-3)
@@ -221,8 +221,8 @@ def test_a_start_pays_from_the_first_place_whose_waiting_is_worth_it(
 
 def test_waiting_that_is_worth_more_saves_an_earlier_place() -> None:
     """The worked number, and that the place falls as the value rises, never below the first."""
-    assert first_paying_place(1.5, 10.0) == 1
-    places = [first_paying_place(20.0, value) for value in (0.01, 0.1, 1.0, 10.0, 100.0, 1e6)]
+    assert first_paying_position(1.5, 10.0) == 1
+    places = [first_paying_position(20.0, value) for value in (0.01, 0.1, 1.0, 10.0, 100.0, 1e6)]
     assert places == sorted(places, reverse=True)
     assert places[0] > places[-1] >= 1
 

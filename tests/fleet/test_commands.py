@@ -5,7 +5,7 @@ import pytest
 from coldspark.spec.types import Command
 
 
-def test_a_command_may_be_told_of_the_frost() -> None:
+def test_a_command_may_be_called_at_freeze_and_thaw() -> None:
     """By two paths, with queries."""
     command = Command(argv=("x",), park_path="/sleep?level=1", unpark_path="/wake_up")
     assert (command.park_path, command.unpark_path) == ("/sleep?level=1", "/wake_up")

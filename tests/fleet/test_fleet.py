@@ -62,7 +62,7 @@ def a_warm_world(**scale: object) -> World:
     return world
 
 
-def test_first_request_asks_for_room_starts_one_replica_and_waits_for_it() -> None:
+def test_first_request_requests_a_reservation_starts_one_replica_and_waits_for_it() -> None:
     """From zero: arrival asks, the grant starts, readiness releases the request."""
     fleet = a_fleet(replicas_max=3)
     one = ReplicaId("chat/main.1")
@@ -142,7 +142,7 @@ def test_queued_bytes_are_bounded_too() -> None:
     assert rejects(effects) == [("2", FailureKind.QUEUE_FULL)]
 
 
-def test_a_caller_who_hangs_up_while_waiting_leaves_and_the_ask_is_withdrawn() -> None:
+def test_a_caller_who_disconnects_while_waiting_leaves_and_the_request_is_withdrawn() -> None:
     """Nobody waits any more, so nothing is placed."""
     fleet = a_fleet()
     arrive(fleet, 1, 0.0)
@@ -253,7 +253,7 @@ def test_a_start_over_its_limit_is_killed_and_told_as_such() -> None:
     assert "start_timeout_s=10" in lost.failure.message
 
 
-def test_no_room_anywhere_is_told_at_once() -> None:
+def test_no_capacity_anywhere_is_reported_at_once() -> None:
     """Placement's reason reaches the caller."""
     fleet = a_fleet()
     arrive(fleet, 1, 0.0)

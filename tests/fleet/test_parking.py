@@ -206,7 +206,7 @@ def test_it_is_not_counted_any_more_once_it_is_on_the_device_again() -> None:
     assert isinstance(effect, GrantReservation)
 
 
-def test_a_parked_replica_for_whose_device_memory_there_is_no_room_must_go() -> None:
+def test_a_parked_replica_for_whose_device_memory_there_is_not_enough_must_go() -> None:
     """The host's memory is not promised twice."""
     placement = a_placement()
     placement.step(on_a_t4("a", 3), 0.0)

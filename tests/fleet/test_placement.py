@@ -42,7 +42,7 @@ def an_advice(idle_since_s: float | None, *, evictable: bool = True) -> Eviction
     )
 
 
-def test_an_idle_holder_is_asked_to_go_and_its_room_goes_to_the_one_who_waits() -> None:
+def test_an_idle_holder_is_evicted_and_its_devices_go_to_the_one_who_waits() -> None:
     """Two endpoints, one device: both are served."""
     placement = a_placement({"a1": an_advice(0.0)})
     (granted,) = placement.step(asked("a1"), 0.0)
@@ -55,7 +55,7 @@ def test_an_idle_holder_is_asked_to_go_and_its_room_goes_to_the_one_who_waits() 
     placement.check()
 
 
-def test_a_busy_holder_is_asked_only_after_patience_and_a_provisioned_one_never() -> None:
+def test_a_busy_holder_is_evicted_only_after_patience_and_a_provisioned_one_never() -> None:
     """Work in progress is worth waiting for."""
     busy = a_placement({"a1": an_advice(None)})
     busy.step(asked("a1"), 0.0)
@@ -76,7 +76,7 @@ def test_what_never_fits_is_refused_with_the_smallest_type_that_does() -> None:
     assert "smallest type that fits is A10G" in refused.reason
 
 
-def test_a_withdrawn_ask_frees_the_way_for_the_next() -> None:
+def test_a_withdrawn_request_frees_the_way_for_the_next() -> None:
     """A place in the line can be given back."""
     placement = a_placement({"a1": an_advice(None, evictable=False)})
     placement.step(asked("a1"), 0.0)
@@ -88,7 +88,7 @@ def test_a_withdrawn_ask_frees_the_way_for_the_next() -> None:
     assert granted.reservation.replica == "c1"
 
 
-def test_a_holder_that_two_asks_could_use_is_asked_to_go_once() -> None:
+def test_a_holder_that_two_requests_could_use_is_evicted_once() -> None:
     """One waits for memory, one for the device; the same idle replica stands in the way of both."""
     placement = a_placement({"a1": an_advice(0.0)})
     placement.step(asked("a1", memory_bytes=8 * GIB), 0.0)
@@ -100,7 +100,7 @@ def test_a_holder_that_two_asks_could_use_is_asked_to_go_once() -> None:
     assert [e.replica for e in effects if isinstance(e, RequestEviction)] == ["a1"]
 
 
-def test_a_modest_ask_takes_what_nobody_else_wants() -> None:
+def test_a_low_priority_request_takes_what_nobody_else_wants() -> None:
     """It has nobody go for it, holds nobody up, and is served after all others."""
     placement = a_placement({"a1": an_advice(0.0)})
     placement.step(asked("a1"), 0.0)
@@ -117,12 +117,12 @@ def test_a_modest_ask_takes_what_nobody_else_wants() -> None:
     placement.check()
 
 
-def test_what_nodes_hold_together_is_told_without_asking_for_it() -> None:
+def test_what_nodes_hold_together_is_reported_without_asking_for_it() -> None:
     """Whoever holds room now does not count."""
     placement = a_placement()
     one, more = asked("x").resources, Resources(memory_bytes=4 * GIB)
     placement.step(asked("a1"), 0.0)
-    assert placement.holds_together([one, more])
-    assert not placement.holds_together([one, one])
-    assert not placement.holds_together([more, more, more])
-    assert not placement.holds_together([Resources(gpus=(GpuRequest(type="H100"),))])
+    assert placement.fits_together([one, more])
+    assert not placement.fits_together([one, one])
+    assert not placement.fits_together([more, more, more])
+    assert not placement.fits_together([Resources(gpus=(GpuRequest(type="H100"),))])

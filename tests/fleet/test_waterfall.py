@@ -37,7 +37,7 @@ def marks(draw: st.DrawFn) -> RequestTimeline:
 
 STARTS = st.none() | st.builds(
     StartTimeline,
-    asked_s=st.floats(0.0, 500.0),
+    requested_s=st.floats(0.0, 500.0),
     granted_s=MOMENT,
     fetched_s=MOMENT,
     booted_s=MOMENT,
@@ -89,7 +89,7 @@ def test_a_start_explains_only_the_wait_before_the_request_went_out(
 def test_the_worked_number_of_a_cold_start() -> None:
     """Room 1 ms, process 14 ms, model 5 ms, and the channel's share of the inference."""
     start = StartTimeline(
-        asked_s=0.0, granted_s=0.001, fetched_s=0.001, booted_s=0.015, ready_s=0.02
+        requested_s=0.0, granted_s=0.001, fetched_s=0.001, booted_s=0.015, ready_s=0.02
     )
     found = RequestTimeline(
         started_s=-0.002,
@@ -112,7 +112,7 @@ def test_the_worked_number_of_a_cold_start() -> None:
 
 def test_a_request_that_died_waiting_shows_how_far_its_start_had_come() -> None:
     """The leg that was under way takes the rest of the wait."""
-    start = StartTimeline(asked_s=1.0, granted_s=2.0)
+    start = StartTimeline(requested_s=1.0, granted_s=2.0)
     fall = to_waterfall(
         RequestTimeline(started_s=0.0, arrived_s=0.0, returned_s=10.0, answered_s=10.0), start
     )
@@ -126,7 +126,7 @@ def test_a_request_that_died_waiting_shows_how_far_its_start_had_come() -> None:
 
 def test_a_start_that_was_over_before_the_request_came_explains_nothing() -> None:
     """A warm request was queued, not booted."""
-    start = StartTimeline(asked_s=0.0, granted_s=0.1, fetched_s=0.2, booted_s=0.3, ready_s=0.4)
+    start = StartTimeline(requested_s=0.0, granted_s=0.1, fetched_s=0.2, booted_s=0.3, ready_s=0.4)
     found = RequestTimeline(
         started_s=5.0, arrived_s=5.0, forwarded_s=6.0, answered_s=7.0, returned_s=7.0
     )

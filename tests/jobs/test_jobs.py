@@ -218,7 +218,7 @@ def test_a_job_that_is_interrupted_again_and_again_fails() -> None:
     assert [end.state for end in ended] == [JobState.FAILED]
 
 
-def test_an_attempt_that_is_not_heard_of_by_the_end_of_its_lease_is_given_up() -> None:
+def test_an_attempt_that_does_not_report_by_the_end_of_its_lease_is_given_up() -> None:
     """Nothing hangs: the job expires, and what its attempt says later changes nothing."""
     backlog = JobBacklog(JobPolicy(lease_grace_ms=1_000))
     backlog.step(SlotsChanged(1), 0)

@@ -81,7 +81,7 @@ def test_the_first_final_state_stays(database: Database) -> None:
     asyncio.run(play())
 
 
-def test_a_notice_is_on_disk_exactly_if_the_end_is(database: Database) -> None:
+def test_a_webhook_event_is_on_disk_exactly_if_the_end_is(database: Database) -> None:
     """One transaction: a job that had ended before leaves none."""
 
     async def play() -> None:
@@ -91,7 +91,7 @@ def test_a_notice_is_on_disk_exactly_if_the_end_is(database: Database) -> None:
             notice = WebhookEvent(
                 id=id, endpoint=ECHO, url="http://a", body=b"b", created_ms=3, due_ms=3
             )
-            await jobs.end(JobId("j1"), JobState.COMPLETED, DONE, 30, notice=notice)
+            await jobs.end(JobId("j1"), JobState.COMPLETED, DONE, 30, event=notice)
 
         assert [notice.id for notice in await notices.due(10)] == ["n1"]
         await notices.postpone("n1", 1, 99)

@@ -132,7 +132,7 @@ def test_a_job_whose_input_is_missing_fails_at_once(tmp_path: Path) -> None:
     played(tmp_path, play)
 
 
-def test_a_full_backlog_refuses_and_the_platform_hears_its_depth(tmp_path: Path) -> None:
+def test_a_full_backlog_refuses_and_the_platform_gets_its_depth(tmp_path: Path) -> None:
     """As many are handed in as the replicas run, and some ahead; the rest waits on disk."""
 
     async def play(rig: Rig) -> None:
@@ -168,7 +168,7 @@ def test_a_cancelled_job_cancels_its_request(tmp_path: Path) -> None:
     played(tmp_path, play, script=hold)
 
 
-def test_a_notice_waits_on_disk_with_the_final_state(tmp_path: Path) -> None:
+def test_a_webhook_event_waits_on_disk_with_the_final_state(tmp_path: Path) -> None:
     """Of an answer for one, of a failure for another; without a URL for nobody."""
 
     async def play(rig: Rig) -> None:

@@ -134,7 +134,7 @@ class Lines:
 
     record_then = record
 
-    def hold(self, holdings: Sequence[IdleUsage]) -> None:
+    def record_idle(self, holdings: Sequence[IdleUsage]) -> None:
         pass
 
 

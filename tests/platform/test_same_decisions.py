@@ -110,7 +110,7 @@ class Lines:
     def record_then(self, usage: Usage, done: object) -> None:
         asyncio.get_running_loop().call_soon(done)  # type: ignore[arg-type]
 
-    def hold(self, holdings: Sequence[IdleUsage]) -> None:
+    def record_idle(self, holdings: Sequence[IdleUsage]) -> None:
         pass
 
 

@@ -233,7 +233,7 @@ class World:
         """Serve until it is over."""
         database = Database.open(self.path / "coldspark.db")
         ledger = LedgerStore(
-            self.path / "journal", database, boot=self.boot, wall_ms=self.wall_ms, absorb_every_s=60
+            self.path / "journal", database, boot=self.boot, wall_ms=self.wall_ms, ingest_every_s=60
         )
         await ledger.open()
         self.engine = HoldingEngine()

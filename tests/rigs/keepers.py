@@ -57,7 +57,7 @@ async def keeping(
             raise NotFound(f"{address} is no topic")
         kept.told.append((address, change.alarm.stored.state.value))
 
-    ledger = LedgerStore(path / "journal", database, boot=boot, wall_ms=now, absorb_every_s=60)
+    ledger = LedgerStore(path / "journal", database, boot=boot, wall_ms=now, ingest_every_s=60)
     metrics = MetricService(
         database,
         wall_ms=now,

@@ -71,14 +71,14 @@ async def record_for_ever(root: Path, boot: int, busy_bytes: int) -> None:
         Database.open(root / "ledger.db"),
         boot=boot,
         wall_ms=lambda: 1,
-        absorb_every_s=0.01,
+        ingest_every_s=0.01,
         segment_bytes=20_000,
         busy_bytes=busy_bytes,
     )
     await ledger.open()
     for first in itertools.count(boot * 1_000_000, TURN):
         numbers = range(first, first + TURN)
-        ledger.hold([holding(number) for number in numbers])
+        ledger.record_idle([holding(number) for number in numbers])
         for number in numbers:
             if first % (4 * TURN):
                 ledger.record_then(usage(number), partial(say, number))

@@ -155,7 +155,7 @@ class Lines:
         self.usages.append(usage)
         asyncio.get_running_loop().call_soon(done)
 
-    def hold(self, holdings: Sequence[IdleUsage]) -> None:
+    def record_idle(self, holdings: Sequence[IdleUsage]) -> None:
         pass
 
 

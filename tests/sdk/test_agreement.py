@@ -55,7 +55,7 @@ def test_bytes_that_are_no_json_agree_only_exactly() -> None:
     assert compare(b"\x89PNG1", b"\x89PNG2").agreement is Agreement.DIFFERENT
 
 
-def test_the_lowest_cosine_of_all_vectors_is_told() -> None:
+def test_the_lowest_cosine_of_all_vectors_is_reported() -> None:
     """One bad embedding of many is not hidden by a mean."""
     found = said([[1, 0, 0], [0, 1, 0]], [[1, 0, 0], [0, 1, 1]])
     assert found.cosine_min == pytest.approx(0.5**0.5)

@@ -95,7 +95,7 @@ def test_nothing_to_pack_is_refused(tmp_path: Path) -> None:
         pack(tmp_path / "none")
 
 
-def test_model_files_in_the_code_are_told_where_to_go(
+def test_model_files_in_the_code_are_reported_where_to_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Over the limit, the message names the cure."""

@@ -73,7 +73,7 @@ def test_windows_are_tables(tmp_path: Path) -> None:
         ('windows = [{cron = "0 8 * * *", lasts = "long", min = 1}]', "long"),
     ],
 )
-def test_a_window_that_cannot_be_read_is_told(tmp_path: Path, text: str, told: str) -> None:
+def test_a_window_that_cannot_be_read_is_reported(tmp_path: Path, text: str, told: str) -> None:
     """With the key and the cure."""
     root = project(tmp_path, f"[scale]\n{text}\n", "inference.py")
     with pytest.raises(InvalidRequest, match=told):
@@ -247,7 +247,7 @@ def test_what_cannot_be_is_refused_with_its_cure(tmp_path: Path, text: str, word
     assert words in refusal.value.message
 
 
-def test_nothing_to_run_is_told_what_to_write(tmp_path: Path) -> None:
+def test_nothing_to_run_is_reported_what_to_write(tmp_path: Path) -> None:
     """An empty directory, a file that is no program, a path that is not there."""
     (tmp_path / "notes.txt").write_text("")
     for source, words in (

@@ -169,7 +169,7 @@ def test_silence_ends(serve: Callable[..., RawServer]) -> None:
         Transport(serve(script).url).exchange("GET", "/", timeout_s=0.05)
 
 
-def test_no_server_is_told_with_its_address() -> None:
+def test_no_server_is_reported_with_its_address() -> None:
     """Nothing listens on a port that was just freed."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

@@ -40,7 +40,7 @@ def test_a_dedicated_instance_costs_the_same_whether_used_or_not() -> None:
 def test_runpod_bills_starts_and_idling_too() -> None:
     """Each request wakes a worker: 10 s of start, 2 of work, 5 of idling, half a second rounded."""
     plan = the_guides_plan()
-    found, outcome = row(plan, "runpod"), row(plan, "runpod").outcome
+    found, outcome = row(plan, "runpod"), row(plan, "runpod").result
     assert outcome is not None
     assert found.cost is not None
     assert outcome.cold_share == 1.0
@@ -49,10 +49,10 @@ def test_runpod_bills_starts_and_idling_too() -> None:
     assert found.cost.is_estimated
 
 
-def test_what_a_platform_cannot_run_is_told_once_and_has_no_price() -> None:
+def test_what_a_platform_cannot_run_is_reported_once_and_has_no_price() -> None:
     """Lambda has no GPU, whatever the type."""
     plan = plan_of(question(gpus=("T4", "A10G"), traffic=every(1728.0, 2.0)))
-    untold = [one for one in plan.rows if one.outcome is None]
+    untold = [one for one in plan.rows if one.result is None]
     assert [(one.platform, one.cost, one.missing) for one in untold] == [
         ("lambda", None, ("AWS Lambda (CPU) runs no GPU",))
     ]
@@ -67,7 +67,7 @@ def test_on_cpu_lambda_is_compared_and_the_others_are_not() -> None:
     assert dict(found.cost.parts)["invocations"] == 600_000
     compute = 3_000 * (2 + 2) * 2 * 0.0000166667
     assert dict(found.cost.parts)["compute"] == pytest.approx(compute * DOLLAR, rel=0.1)
-    assert [one.platform for one in plan.rows if one.outcome] == ["here", "lambda"]
+    assert [one.platform for one in plan.rows if one.result] == ["here", "lambda"]
 
 
 def test_more_memory_than_lambda_has_is_missing_not_free() -> None:
@@ -101,7 +101,7 @@ def test_dedicated_instances_are_as_few_as_keep_the_wait() -> None:
     bursts = synthetic_traffic(rate_per_hour=60, days=0.2, burst=8, service=Durations.fixed(10.0))
     asked = question(traffic=bursts, period_s=17_280.0, bounds=ScalePolicy(replicas_max=32))
     plan = plan_of(asked)
-    served = row(plan, "dedicated").outcome
+    served = row(plan, "dedicated").result
     assert served is not None
     assert 1 < plan.dedicated_replicas < 32
     assert served.wait.p95_s <= plan.dedicated_wait_s == 10.0
@@ -112,12 +112,12 @@ def test_a_bound_of_p95_is_kept_by_the_cheapest_that_can() -> None:
     plan = plan_of(question(traffic=every(900.0, 2.0), objective=Objective(p95_s=5.0)))
     chosen = plan.choice.chosen
     assert chosen.result.latency.p95_s <= 5.0
-    cheaper = [one for one in plan.swept if one.cost.nanos < chosen.cost.nanos]
+    cheaper = [one for one in plan.simulated if one.cost.nanos < chosen.cost.nanos]
     assert all(one.result.latency.p95_s > 5.0 for one in cheaper)
     assert "the cheapest of" in plan.choice.reason
 
 
-def test_a_bound_that_nothing_keeps_is_told() -> None:
+def test_a_bound_that_nothing_keeps_is_reported() -> None:
     """A request alone takes longer."""
     plan = plan_of(question(traffic=every(600.0, 9.0), objective=Objective(p95_s=5.0)))
     assert "No policy keeps 95 % of requests within 5 s" in plan.choice.reason
@@ -142,7 +142,7 @@ def test_the_same_question_has_the_same_answer() -> None:
     asked = question(traffic=traffic, period_s=21_600.0, start=Durations.lognormal(10, 30))
     one, other = plan_of(asked), plan_of(asked)
     assert [r.cost for r in one.rows] == [r.cost for r in other.rows]
-    assert [s.point for s in one.swept] == [s.point for s in other.swept]
+    assert [s.point for s in one.simulated] == [s.point for s in other.simulated]
 
 
 def test_a_plan_can_be_cancelled_at_every_step() -> None:

@@ -101,7 +101,7 @@ def test_platforms_are_compared_on_the_traffic_as_it_is() -> None:
     plan = plan_of(question(traffic=traffic, period_s=DAY_S / 20, seeds=3))
     here = plan.rows[0]
     assert here.cost == plan.choice.chosen.costs[0]
-    assert here.outcome == plan.choice.chosen.result
+    assert here.result == plan.choice.chosen.result
 
 
 def test_played_once_nothing_is_said_of_chance() -> None:

@@ -67,7 +67,7 @@ def test_headers_are_read_as_spreadsheets_write_them(header: str) -> None:
         ("t_s,window_s,count\n0,60,5", None, "has no durations"),
     ],
 )
-def test_what_cannot_be_read_is_told(text: str, key: str | None, words: str) -> None:
+def test_what_cannot_be_read_is_reported(text: str, key: str | None, words: str) -> None:
     """With the line and the value."""
     with pytest.raises(ValueError) as refusal:
         read_trace(text.splitlines(), service=None, key=key)

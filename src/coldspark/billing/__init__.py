@@ -1,6 +1,6 @@
 """From a second held to a dollar: meter, journal, ledger, price book, bill.
 
-Parts: ``meter`` (who holds which part of a machine; pure), ``usage`` (what is measured),
+Parts: ``meter`` (the share of a node that each replica holds; pure), ``usage`` (what is measured),
 ``journal`` (durable before the reply), ``ledger`` (queried), ``ingester`` (journal to ledger),
 ``price_book`` and ``prices/`` (dated TOML), ``pricing`` and ``bill``.
 

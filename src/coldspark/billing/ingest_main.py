@@ -1,4 +1,4 @@
-"""Absorb the ledger in a process of its own: ``python -m coldspark.billing.ingest_main FD PARENT``.
+"""Ingest the ledger in a process of its own: ``python -m coldspark.billing.ingest_main FD PARENT``.
 
 It takes orders from the socket FD, one message each, and answers when the lines are committed. It
 ends when the socket does, and with its parent even while it works. Killed at any point it leaves
@@ -25,13 +25,13 @@ _NICER = 5
 
 
 class IngestOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """A stretch of the journal, and where it goes. Each order stands for itself."""
+    """An interval of the journal, and its database. Each order stands for itself."""
 
     database: str
     is_synced: bool
     """Whether a commit waits for the disk."""
     insert_usages: str
-    """What inserts a row unless it exists, in SQL."""
+    """The SQL that inserts a row unless it exists."""
     insert_holdings: str
     directory: str
     boot: int
@@ -43,10 +43,10 @@ class IngestOrder(msgspec.Struct, frozen=True, kw_only=True):
 
 def _main(fd: int, parent: int) -> None:
     _end_with(parent)
-    # The router, which answers requests, goes first.
+    # The serving process has priority.
     os.nice(_NICER)
-    with socket.socket(fileno=fd) as link:
-        _serve(link)
+    with socket.socket(fileno=fd) as channel:
+        _serve(channel)
 
 
 def _end_with(parent: int) -> None:
@@ -57,12 +57,12 @@ def _end_with(parent: int) -> None:
         raise SystemExit(0)
 
 
-def _serve(link: socket.socket) -> None:
+def _serve(channel: socket.socket) -> None:
     connection: sqlite.Connection | None = None
-    while message := link.recv(ORDER_BYTES_MAX):
+    while message := channel.recv(ORDER_BYTES_MAX):
         order = msgspec.json.decode(message, type=IngestOrder)
         connection = connection or sqlite.connect(order.database, is_synced=order.is_synced)
-        link.send(_carry_out(connection, order))
+        channel.send(_carry_out(connection, order))
 
 
 def _carry_out(connection: sqlite.Connection, order: IngestOrder) -> bytes:
@@ -72,9 +72,9 @@ def _carry_out(connection: sqlite.Connection, order: IngestOrder) -> bytes:
     )
     sqlite.begin(connection)
     start = JournalPosition(order.boot, order.segment, order.offset)
-    taken = insert_segment_range(inserts, Path(order.directory), start, order.end)
+    result = insert_segment_range(inserts, Path(order.directory), start, order.end)
     sqlite.commit(connection)
-    return msgspec.json.encode(taken)
+    return msgspec.json.encode(result)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Start, ask and end the process that absorbs a busy ledger.
+"""Start, command and end the process that ingests a busy ledger.
 
-Under load the router's process must not spend its time on the database. While the other process
+Under load the serving process must not spend its time on the database. While the other process
 works, the database's thread waits for it: so there is one writer at a time, as ever.
 """
 
@@ -33,7 +33,7 @@ class IngestProcess:
     def __init__(self, answer_s: float = ANSWER_S) -> None:
         self._answer_s = answer_s
         self._process: subprocess.Popen[bytes] | None = None
-        self._link: socket.socket | None = None
+        self._channel: socket.socket | None = None
         self._pause = 0
         """Orders to decline before another start; it doubles with each failure in a row."""
         self._declined = 0
@@ -44,27 +44,27 @@ class IngestProcess:
         return None if self._process is None else self._process.pid
 
     def run_order(self, order: IngestOrder) -> IngestResult | None:
-        """Have an order carried out; None: not by this process, not this time.
+        """Have an order carried out; None: this process cannot, this time.
 
         The first order only starts it, so that nobody waits until it has started.
         """
-        if self._link is None:
+        if self._channel is None:
             self._start_unless_paused()
             return None
         try:
-            taken = _ask(self._link, order)
+            result = _send_order(self._channel, order)
         except (OSError, msgspec.MsgspecError) as error:
             self._fail(error)
             return None
         self._pause = 0
-        return taken
+        return result
 
     def end(self) -> None:
         """End the process, if there is one."""
-        process, link = self._process, self._link
-        self._process = self._link = None
-        if link is not None:
-            link.close()
+        process, channel = self._process, self._channel
+        self._process = self._channel = None
+        if channel is not None:
+            channel.close()
         if process is not None:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_END_S)
@@ -85,7 +85,7 @@ class IngestProcess:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             ours.settimeout(self._answer_s)
-            self._link = ours
+            self._channel = ours
             self._process = _spawn(theirs.fileno())
         _log.info("ledger: process %d absorbs while it is busy", self._process.pid)
 
@@ -117,9 +117,9 @@ def _spawn(fd: int) -> subprocess.Popen[bytes]:
     )
 
 
-def _ask(link: socket.socket, order: IngestOrder) -> IngestResult:
-    link.send(msgspec.json.encode(order))
-    answer = link.recv(ORDER_BYTES_MAX)
-    if not answer:
+def _send_order(channel: socket.socket, order: IngestOrder) -> IngestResult:
+    channel.send(msgspec.json.encode(order))
+    reply = channel.recv(ORDER_BYTES_MAX)
+    if not reply:
         raise ConnectionResetError("it ended")
-    return msgspec.json.decode(answer, type=IngestResult)
+    return msgspec.json.decode(reply, type=IngestResult)

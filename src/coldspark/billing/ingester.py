@@ -49,12 +49,12 @@ class Ingester:
         self._idle_s = idle_s
         """How long that process may have nothing to do before it is ended."""
         self._process = IngestProcess()
-        self._asked_s = 0.0
+        self._last_order_s = 0.0
         self._is_ending = False
         self._lock = asyncio.Lock()
         self.position = JournalPosition(boot, 1, 0)
         """Everything before it is in the database."""
-        self._kept: set[JournalPosition] = set()
+        self._preserved: set[JournalPosition] = set()
         """Beginnings of segments with a line that could not be read."""
 
     @property
@@ -63,7 +63,7 @@ class Ingester:
         return self._process.pid
 
     async def replay(self) -> int:
-        """Take over what earlier boots left behind; return how many lines that was."""
+        """Ingest what earlier boots left behind; return how many lines that was."""
         lines = 0
         for boot, segment in await asyncio.to_thread(journal.segments, self._directory):
             if boot < self.position.boot:
@@ -71,25 +71,25 @@ class Ingester:
         return lines
 
     async def ingest_until(self, end: JournalPosition) -> None:
-        """Take over this boot's lines before ``end``."""
+        """Ingest this boot's lines before ``end``."""
         async with self._lock:
             while self.position.segment < end.segment:
                 await self._finish(self.position)
                 self.position = JournalPosition(end.boot, self.position.segment + 1, 0)
             if self.position < end:
-                await self._take(self.position, end.offset)
+                await self._ingest(self.position, end.offset)
                 self.position = end
 
     async def finish(self) -> None:
-        """Delete the last segment, which is closed and whose lines were all taken over."""
+        """Delete the last segment, which is closed and whose lines were all ingested."""
         async with self._lock:
             await self._finish(self.position)
 
     async def end_if_idle(self) -> float | None:
-        """End an idle process; return after how many seconds to look again, None for never."""
+        """End an idle process; return after how many seconds to check again, None for never."""
         if self.pid is None:
             return None
-        left_s = self._asked_s + self._idle_s - asyncio.get_running_loop().time()
+        left_s = self._last_order_s + self._idle_s - asyncio.get_running_loop().time()
         if left_s > 0:
             return left_s
         await self._database.run_outside_transaction(self._process.end)
@@ -101,37 +101,37 @@ class Ingester:
         await self._database.run_outside_transaction(self._process.end)
 
     async def _finish(self, start: JournalPosition) -> int:
-        """Take over the rest of a segment that nobody writes any more, and delete it."""
-        taken = await self._take(start, None)
+        """Ingest the rest of a segment that nobody writes any more, and delete it."""
+        result = await self._ingest(start, None)
         path = self._directory / journal.segment_name(start.boot, start.segment)
         whole = JournalPosition(start.boot, start.segment, 0)
-        # What could not be read is money, too: it is kept for a person to look at.
-        if whole in self._kept:
-            self._kept.remove(whole)
+        # What could not be read is money, too: it is preserved for a person to inspect.
+        if whole in self._preserved:
+            self._preserved.remove(whole)
             await asyncio.to_thread(path.replace, path.with_suffix(".kept"))
         else:
             await asyncio.to_thread(path.unlink, missing_ok=True)
-        return taken.lines
+        return result.lines
 
-    async def _take(self, start: JournalPosition, end: int | None) -> IngestResult:
-        taken = await self._delegate(start, end)
-        if taken is None:
-            taken = await self._database.run(_insert, self._directory, start, end)
+    async def _ingest(self, start: JournalPosition, end: int | None) -> IngestResult:
+        result = await self._delegate(start, end)
+        if result is None:
+            result = await self._database.run(_insert, self._directory, start, end)
         name = journal.segment_name(start.boot, start.segment)
-        if taken.torn:
+        if result.torn:
             _log.warning("ledger segment %s ends within a line; no reply was sent for it", name)
-        if taken.unread:
-            self._kept.add(JournalPosition(start.boot, start.segment, 0))
+        if result.unread:
+            self._preserved.add(JournalPosition(start.boot, start.segment, 0))
             _log.error(
                 "ledger segment %s: %d line(s) could not be read, by checksum or by content;"
                 " it is kept beside the journal as .kept",
                 name,
-                taken.unread,
+                result.unread,
             )
-        return taken
+        return result
 
     async def _delegate(self, start: JournalPosition, end: int | None) -> IngestResult | None:
-        """Have the other process take over a stretch; None: it is small, or that failed."""
+        """Have the other process ingest an interval; None: it is small, or that failed."""
         file = self._database.file
         # Before this boot's first line nobody calls yet: the thread disturbs none.
         if file is None or self._is_ending or start.boot != self.position.boot:
@@ -140,11 +140,11 @@ class Ingester:
             end = journal.size_bytes(self._directory, start)
         if end - start.offset < self._busy_bytes:
             return None
-        taken = await self._database.run_outside_transaction(
+        result = await self._database.run_outside_transaction(
             self._process.run_order, self._order(file, start, end)
         )
-        self._asked_s = asyncio.get_running_loop().time()
-        return taken
+        self._last_order_s = asyncio.get_running_loop().time()
+        return result
 
     def _order(self, file: Path, start: JournalPosition, end: int) -> IngestOrder:
         return IngestOrder(
@@ -160,9 +160,9 @@ class Ingester:
         )
 
 
-def insert_holding(connection: Connection, holding: IdleUsage, place: JournalPosition) -> None:
-    """Insert what no journal holds."""
-    _HOLDINGS.run(connection, holding_row(holding, place))
+def insert_holding(connection: Connection, holding: IdleUsage, position: JournalPosition) -> None:
+    """Insert idle usage that no journal holds."""
+    _HOLDINGS.run(connection, holding_row(holding, position))
 
 
 def _insert(

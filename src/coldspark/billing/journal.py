@@ -4,13 +4,13 @@ Segments are files named ``<boot>-<segment>.journal``. A line is
 
     <crc32 of the rest, 8 hex digits> <kind, 1 letter> <payload: no newline in it>\\n
 
-and its place (boot, segment, offset) is unique for ever. A line goes out in one ``write``. What
-the kernel took survives the process; a power cut may take what the disk had not, unless the
-journal syncs each line (``fsync=True``, one disk round trip per line).
+and its position (boot, segment, offset) is unique for ever. A line goes out in one ``write``. What
+the kernel took survives the process; a power cut may take what the disk had not, unless the journal
+syncs each line (``fsync=True``, one disk round trip per line).
 
-A write that the disk cut short is taken back, so only the last line of a segment whose writer died
-can lack its end: nobody was told that it was written. Reading drops it, skips lines whose checksum
-is wrong (the disk's fault), and says how many there were of each.
+A write that the disk cut short is undone, so only the last line of a segment whose writer died can
+lack its end: its write was never acknowledged. Reading drops it, skips lines whose checksum is
+wrong (the disk's fault), and says how many there were of each.
 """
 
 import os
@@ -96,20 +96,20 @@ class Journal:
             if self._fsync:
                 os.fdatasync(self._fd)
         except OSError as error:
-            raise self._taken_back(error.strerror or "the disk refused") from error
+            raise self._undo_write(error.strerror or "the disk refused") from error
         if written != len(block):
-            raise self._taken_back("no space left on device")
+            raise self._undo_write("no space left on device")
         self._offset += written
         if self._offset >= self._segment_bytes:
-            # The lines are in: a disk that has no room for a new file must not say otherwise.
+            # The lines are in: a disk without space for a new file must not fail the call.
             with suppress(OSError):
                 self._roll()
 
     def close(self) -> None:
-        """Close the segment; its file stays until its lines are absorbed."""
+        """Close the segment; its file stays until its lines are ingested."""
         os.close(self._fd)
 
-    def _taken_back(self, reason: str) -> ColdsparkError:
+    def _undo_write(self, reason: str) -> ColdsparkError:
         os.ftruncate(self._fd, self._offset)
         return ColdsparkError(
             f"the ledger's journal {self._directory} cannot be written: {reason}."
@@ -138,9 +138,9 @@ def segments(directory: Path) -> list[tuple[int, int]]:
     return sorted((int(name[1]), int(name[2])) for name in names if name)
 
 
-def size_bytes(directory: Path, place: JournalPosition) -> int:
+def size_bytes(directory: Path, position: JournalPosition) -> int:
     """Return how long a segment is."""
-    return (directory / segment_name(place.boot, place.segment)).stat().st_size
+    return (directory / segment_name(position.boot, position.segment)).stat().st_size
 
 
 def read(directory: Path, start: JournalPosition, end: int | None) -> Iterator[JournalChunk]:

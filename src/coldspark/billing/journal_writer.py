@@ -1,7 +1,7 @@
 """Write ledger lines: at once, or those of one turn of the event loop together.
 
-A line that the disk refuses is kept in memory and tried again with the next, so that they stay in
-order. It is the caller who stops taking work meanwhile, which bounds what is kept.
+A line that the disk refuses stays in memory and is tried again with the next, so that they stay in
+order. The caller stops accepting work meanwhile, which bounds the memory.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ class JournalWriter:
 
     @property
     def is_writable(self) -> bool:
-        """Whether the disk took every line that it was given."""
+        """Whether the disk took every line."""
         return not self._refused
 
     @property
@@ -41,7 +41,7 @@ class JournalWriter:
         return self._journal.end
 
     def write(self, lines: Sequence[bytes]) -> None:
-        """Write what waits or was refused before, and these."""
+        """Write the lines that wait or were refused before, and these."""
         if self._waiting or self._refused:
             lines = [*self._refused, *self._waiting, *lines]
             self._waiting, self._waiting_bytes = [], 0
@@ -67,7 +67,7 @@ class JournalWriter:
             self.write(())
 
     def flush(self) -> None:
-        """Write what waits, and call whom that was to be told."""
+        """Write the lines that wait, and call their callbacks."""
         self.write(())
         called, self._done = self._done, []
         for done in called:

@@ -1,9 +1,9 @@
 """The ledger: lines go into a journal before the reply leaves, and into the database soon after.
 
 Nothing is lost or doubled by kill -9 at any point: a journal segment is deleted only after the
-transaction that holds its lines, and inserting a line again does nothing, because a usage is
-known by its request and a holding by its place in the journal. If the database stalls, lines stay
-in the journal on disk; memory does not grow.
+transaction that holds its lines, and inserting a line again does nothing, because a usage is known
+by its request and idle usage by its position in the journal. If the database stalls, lines stay in
+the journal on disk; memory does not grow.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ _CLOSE_S = 30.0
 
 
 class LedgerStore:
-    """Keep one boot's ledger. All calls are made on the event loop's thread."""
+    """The ledger of one boot. All calls are made on the event loop's thread."""
 
     def __init__(
         self,
@@ -54,22 +54,22 @@ class LedgerStore:
         *,
         boot: int,
         wall_ms: Callable[[], int],
-        absorb_every_s: float = 0.5,
+        ingest_every_s: float = 0.5,
         segment_bytes: int = 4 * 1024**2,
         busy_bytes: int = BUSY_BYTES,
-        absorber_idle_s: float = IDLE_S,
+        ingester_idle_s: float = IDLE_S,
     ) -> None:
         self._directory = directory
         self._database = database
         self._boot = boot
         self._wall_ms = wall_ms
-        self._absorb_every_s = absorb_every_s
+        self._ingest_every_s = ingest_every_s
         self._segment_bytes = segment_bytes
-        self._absorption = Ingester(
-            directory, database, boot, busy_bytes=busy_bytes, idle_s=absorber_idle_s
+        self._ingestion = Ingester(
+            directory, database, boot, busy_bytes=busy_bytes, idle_s=ingester_idle_s
         )
         self._writer: JournalWriter | None = None
-        self._absorber: asyncio.Task[None] | None = None
+        self._ingester: asyncio.Task[None] | None = None
         self._some = asyncio.Event()
         """Lines wait to be absorbed, or the ledger closes."""
         self._closing = asyncio.Event()
@@ -81,11 +81,11 @@ class LedgerStore:
 
     @property
     def ingest_pid(self) -> int | None:
-        """Return the id of the process that absorbs while the ledger is busy, if there is one."""
-        return self._absorption.pid
+        """Return the id of the process that ingests while the ledger is busy, if there is one."""
+        return self._ingestion.pid
 
     async def open(self, *, is_part: bool = False) -> None:
-        """Take over what earlier boots left in the journal, and begin this one.
+        """Ingest what earlier boots left in the journal, and begin this one.
 
         ``is_part``: the boot is a part of another's run, which counted it and answers for what no
         line explains (see ``add_part``). Raises Conflict when this boot, or a later one, was here
@@ -100,7 +100,7 @@ class LedgerStore:
                 " journal, or one in the database). Write a larger number into the data"
                 " directory's file 'boot'."
             )
-        replayed = await self._absorption.replay()
+        replayed = await self._ingestion.replay()
         if replayed:
             _log.info("ledger: took over %d line(s) of earlier boots", replayed)
         if not is_part:
@@ -114,7 +114,7 @@ class LedgerStore:
             )
         )
         # Kept here and ended in close(); it catches what goes wrong itself.
-        self._absorber = asyncio.Task(self._absorb_often(), name="ledger")
+        self._ingester = asyncio.Task(self._ingest_often(), name="ledger")
 
     async def close(self) -> None:
         """Bring the last lines into the database and end the boot. Idempotent."""
@@ -122,22 +122,22 @@ class LedgerStore:
             return
         self._closing.set()
         self._some.set()
-        if self._absorber is not None:
-            await asyncio.wait([self._absorber], timeout=_CLOSE_S)
+        if self._ingester is not None:
+            await asyncio.wait([self._ingester], timeout=_CLOSE_S)
         self._writer.flush()
-        await self._absorption.end_process()
+        await self._ingestion.end_process()
         await self.ingest()
         self._writer.close()
         self._writer = None
         await self._database.run(end_boot, self._boot, self._wall_ms())
         # Everything in it is committed; if it stays, the next boot reads it again to no effect.
         with suppress(OSError):
-            await self._absorption.finish()
+            await self._ingestion.finish()
 
     def record(self, usage: Usage) -> None:
         """Journal one request's line: on return it survives kill -9, unless the disk refuses.
 
-        Then the line is kept in memory and tried again, and ``is_writable`` is False until it is
+        Then the line stays in memory and is tried again, and ``is_writable`` is False until it is
         written: the answer is the caller's whatever the disk does.
         """
         self._open().write([usage_line(usage)])
@@ -153,8 +153,8 @@ class LedgerStore:
         self._open().write_then(usage_line(usage), done)
         self._some.set()
 
-    def hold(self, holdings: Sequence[IdleUsage]) -> None:
-        """Journal what was held without a request, in one write, as ``record`` does."""
+    def record_idle(self, holdings: Sequence[IdleUsage]) -> None:
+        """Journal idle usage in one write, as ``record`` does."""
         if holdings:
             self._open().write([holding_line(holding) for holding in holdings])
             self._some.set()
@@ -163,7 +163,7 @@ class LedgerStore:
         """Bring all lines recorded before this call into the database."""
         if self._writer is not None:
             self._writer.write(())
-            await self._absorption.ingest_until(self._writer.end)
+            await self._ingestion.ingest_until(self._writer.end)
 
     async def usages(
         self,
@@ -201,11 +201,11 @@ class LedgerStore:
         return await self._database.run(find_crashed, self._boot)
 
     async def add_part(self, boot: int) -> None:
-        """Write down another process's boot as a part of this run."""
+        """Record another process's boot as a part of this run."""
         await self._database.run(open_part, boot, self._wall_ms())
 
-    async def take_over_part(self, directory: Path, boot: int) -> int:
-        """Take over the journal of a part whose process is gone; return its lines' nanos."""
+    async def ingest_part(self, directory: Path, boot: int) -> int:
+        """Ingest the journal of a part whose process is gone; return its lines' nanos."""
         if await asyncio.to_thread(directory.is_dir):
             await Ingester(directory, self._database, boot + 1).replay()
         return await self._database.run(find_nanos, boot)
@@ -219,11 +219,11 @@ class LedgerStore:
         assert self._writer is not None, "the ledger is not open"
         return self._writer
 
-    async def _absorb_often(self) -> None:
+    async def _ingest_often(self) -> None:
         while not self._closing.is_set():
             try:
                 await self._wait_for_lines()
-                # Cleared here alone: a line has a round even if a query absorbed it before, and
+                # Cleared here alone: a line has a round even if a query ingested it before, and
                 # the round after an order is what ends the process when it is idle.
                 self._some.clear()
                 await self.ingest()
@@ -237,17 +237,17 @@ class LedgerStore:
     async def _wait_for_lines(self) -> None:
         """Wait until there are some, and then a little, so that a round has many."""
         while not self._some.is_set():
-            look_again_s = await self._absorption.end_if_idle()
+            check_again_s = await self._ingestion.end_if_idle()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._some.wait(), look_again_s)
+                await asyncio.wait_for(self._some.wait(), check_again_s)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._closing.wait(), self._absorb_every_s)
-        await self._absorption.end_if_idle()
+            await asyncio.wait_for(self._closing.wait(), self._ingest_every_s)
+        await self._ingestion.end_if_idle()
 
 
 def _end_crashed(
     connection: Connection, boot: int, overhead: IdleUsage | None, now_ms: int
 ) -> None:
     if end_boot(connection, boot, now_ms) and overhead is not None:
-        # Segments count from 1: this place is free.
+        # Segments count from 1: this position is free.
         insert_holding(connection, overhead, JournalPosition(boot, 0, 0))

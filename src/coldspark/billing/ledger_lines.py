@@ -1,6 +1,6 @@
 """Ledger lines in their three forms: record, journal payload, database row.
 
-Nothing here needs SQLAlchemy: the process that absorbs a busy ledger starts without it.
+Nothing here needs SQLAlchemy: the process that ingests a busy ledger starts without it.
 """
 
 from collections.abc import Callable, Iterable
@@ -30,7 +30,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Inserts(NamedTuple):
-    """What inserts rows unless they exist."""
+    """The statements that insert rows unless they exist."""
 
     usages: Callable[[list[RowOfValues]], object]
     holdings: Callable[[list[RowOfValues]], object]
@@ -42,7 +42,7 @@ def usage_line(usage: Usage) -> bytes:
 
 
 def holding_line(holding: IdleUsage) -> bytes:
-    """Return the journal's line of what was held without a request."""
+    """Return the journal's line of idle usage."""
     return journal.line(HOLDING, _encode(holding))
 
 
@@ -56,8 +56,8 @@ def insert_lines(inserts: Inserts, segment: JournalPosition, lines: Iterable[Jou
             if kind == USAGE:
                 usages.append(_usage_row(segment.boot, payload))
             else:
-                place = JournalPosition(segment.boot, segment.segment, offset)
-                holdings.append(holding_row(_read_holding(payload), place))
+                position = JournalPosition(segment.boot, segment.segment, offset)
+                holdings.append(holding_row(_read_holding(payload), position))
         except msgspec.MsgspecError:
             strange += 1
     if usages:
@@ -67,9 +67,9 @@ def insert_lines(inserts: Inserts, segment: JournalPosition, lines: Iterable[Jou
     return strange
 
 
-def holding_row(holding: IdleUsage, place: JournalPosition) -> RowOfValues:
+def holding_row(holding: IdleUsage, position: JournalPosition) -> RowOfValues:
     """Return a row of ``holdings``."""
-    return (place.boot, place.segment, place.offset, *_holding_values(holding))
+    return (position.boot, position.segment, position.offset, *_holding_values(holding))
 
 
 def _usage_row(boot: int, payload: bytes) -> RowOfValues:
@@ -78,7 +78,7 @@ def _usage_row(boot: int, payload: bytes) -> RowOfValues:
 
 
 class IngestResult(msgspec.Struct, frozen=True):
-    """What was found in a stretch."""
+    """The result of ingesting an interval."""
 
     lines: int
     torn: int

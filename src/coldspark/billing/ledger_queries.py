@@ -1,4 +1,4 @@
-"""Questions to the ledger. A line counts in the range that holds its begin, so ranges add up."""
+"""Queries of the ledger. A line counts in the range that holds its begin, so ranges add up."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -123,12 +123,12 @@ def _sum(column: ColumnElement[Any], name: str) -> ColumnElement[int]:
 
 
 def open_boot(connection: Connection, boot: int, now_ms: int) -> None:
-    """Write down that a boot began. Fails when the number was used before."""
+    """Record that a boot began. Fails when the number was used before."""
     connection.execute(insert(boots).values(boot=boot, opened_ms=now_ms))
 
 
 def open_part(connection: Connection, boot: int, now_ms: int) -> None:
-    """Write down a boot that is a part of the run before it.
+    """Record a boot that is a part of the run before it.
 
     It is never open by itself: its run's first boot is, and what that cost covers all of them.
     """
@@ -142,7 +142,7 @@ def is_boot_known(connection: Connection, boot: int) -> bool:
 
 
 def end_boot(connection: Connection, boot: int, now_ms: int) -> bool:
-    """Write down that a boot ended; return False when that was written before."""
+    """Record that a boot ended; return False when that was recorded before."""
     is_open = (boots.c.boot == boot) & boots.c.closed_ms.is_(None)
     return connection.execute(update(boots).where(is_open).values(closed_ms=now_ms)).rowcount > 0
 
@@ -162,7 +162,7 @@ def find_crashed(connection: Connection, before: int) -> list[Boot]:
 
 
 def find_nanos(connection: Connection, boot: int) -> int:
-    """Return what all lines of one boot say."""
+    """Return the nanos of all lines of one boot."""
     return _run(connection, boot, boot + 1, 0).nanos
 
 

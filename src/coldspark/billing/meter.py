@@ -26,7 +26,7 @@ class _Held:
     share_ppm: int
     is_starting: bool
     opened: int
-    """Machine clock at the begin of the present unpaid stretch."""
+    """Machine clock at the begin of the present unpaid interval."""
     clock: int = 0
     """The replica's own clock, per request."""
     read_at: int = 0
@@ -36,7 +36,7 @@ class _Held:
 
 @dataclass(frozen=True, slots=True)
 class MeteredInterval:
-    """An unpaid stretch that ended: what the replica did and what it cost."""
+    """An unpaid interval that ended: the replica's state and what it cost."""
 
     replica: ReplicaId
     state: IdleUsageState
@@ -98,39 +98,39 @@ class Meter:
         self._shares_ppm += share_ppm
 
     def mark_ready(self, replica: ReplicaId, now_us: int) -> MeteredInterval:
-        """End the starting stretch; the replica is idle from here."""
+        """End the starting interval; the replica is idle from here."""
         self._advance(now_us)
-        stretch = self._close(replica)
+        interval = self._close(replica)
         self._held[replica].is_starting = False
-        return stretch
+        return interval
 
     def set_share(self, replica: ReplicaId, share_ppm: int, now_us: int) -> MeteredInterval:
-        """Let an idle replica hold another share from here; return the stretch that ends."""
+        """Set an idle replica's share from here; return the interval that ends."""
         assert 0 <= share_ppm <= WHOLE_PPM
         self._advance(now_us)
-        stretch = self._close(replica)
+        interval = self._close(replica)
         held = self._held[replica]
         self._shares_ppm += share_ppm - held.share_ppm
         held.share_ppm = share_ppm
-        return stretch
+        return interval
 
     def begin_request(
         self, request: RequestId, replica: ReplicaId, now_us: int
     ) -> MeteredInterval | None:
-        """Let the request pay from here; return the idle stretch that ends, if one does."""
+        """Charge the request from here; return the idle interval that ends, if one does."""
         self._advance(now_us)
         held = self._held[replica]
-        stretch = self._close(replica) if held.active == 0 else None
-        self._turn(held)
+        interval = self._close(replica) if held.active == 0 else None
+        self._advance_clock(held)
         held.active += 1
         self._requests[request] = (held, held.clock)
-        return stretch
+        return interval
 
     def finish_request(self, request: RequestId, now_us: int) -> int:
         """Return what the request cost in nanos; the replica is idle if it was the last."""
         self._advance(now_us)
         held, clock = self._requests.pop(request)
-        self._turn(held)
+        self._advance_clock(held)
         held.active -= 1
         if held.active == 0:
             held.opened = self._clock
@@ -139,25 +139,25 @@ class Meter:
         return nanos
 
     def remove_replica(self, replica: ReplicaId, now_us: int) -> MeteredInterval | None:
-        """Stop charging the replica; return its last unpaid stretch. No request may be open."""
+        """Stop charging the replica; return its last unpaid interval. No request may be open."""
         self._advance(now_us)
         assert self._held[replica].active == 0
-        stretch = self._close(replica)
+        interval = self._close(replica)
         self._shares_ppm -= self._held.pop(replica).share_ppm
-        return stretch
+        return interval
 
     def settle(self, now_us: int) -> tuple[list[MeteredInterval], int]:
-        """Cut every unpaid stretch here; return them and the overhead since the last settlement.
+        """Cut every unpaid interval here; return them and the overhead since the last settlement.
 
         Overhead is the bill less everything recorded and less what open requests owe so far.
         """
         self._advance(now_us)
-        stretches = [
+        intervals = [
             self._close(replica) for replica, held in self._held.items() if not held.active
         ]
         total = self.total_nanos(now_us) - self.charged_nanos - self.elsewhere_nanos
         fresh, self._overhead = total - self._overhead, total
-        return stretches, fresh
+        return intervals, fresh
 
     def check(self) -> None:
         """Assert what must always hold."""
@@ -173,7 +173,7 @@ class Meter:
         self._clock += self._scaled_rate * elapsed_us // hours
         self.now_us = now_us
 
-    def _turn(self, held: _Held) -> None:
+    def _advance_clock(self, held: _Held) -> None:
         if held.active:
             held.clock += held.share_ppm * (self._clock - held.read_at) // held.active
         held.read_at = self._clock

@@ -154,10 +154,10 @@ def _whole(gpu_count: float) -> int:
 
 def metered_assumptions(book: PriceBook, totals: LedgerTotals) -> list[str]:
     """Return what was assumed of the book beside types: shares, starts and idling."""
-    said = []
+    assumed = []
     rows: tuple[UsageTotals | IdleUsageTotals, ...] = (*totals.usages, *totals.idle_usages)
     if any(0 < row.gpu_count < 1 for row in rows if row.gpu is not None):
-        said.append("assumed: a share of a GPU is billed as a whole one")
+        assumed.append("assumed: a share of a GPU is billed as a whole one")
     if book.billed_time is BilledTime.HELD and totals.idle_usages:
-        said.append("assumed: starts took as long, and idling lasted as long, as here")
-    return said
+        assumed.append("assumed: starts took as long, and idling lasted as long, as here")
+    return assumed

@@ -1,4 +1,4 @@
-"""Price books: what a cloud, or the machine itself, asks for what is used. All of it is data."""
+"""Price books: what a cloud, or the node itself, charges for usage. All of it is data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -101,7 +101,7 @@ class PriceBook:
     as_of: str
     source: str
     components: tuple[Component, ...]
-    """What the book charges for; the others are not part of it."""
+    """The components that the book charges for; the others are not part of it."""
     billed_time: BilledTime = BilledTime.BUSY
     rates: Mapping[str, DeviceRates] = field(default_factory=dict)
     """By GPU type."""

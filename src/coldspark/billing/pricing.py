@@ -1,4 +1,4 @@
-"""Price the ledger by any book: what was used times what a rate says, in integer nano-dollars.
+"""Price the ledger by any book: what was used times its rate, in integer nano-dollars.
 
 Nothing is silently free: a component that a book charges but has no rate for is listed as missing.
 """
@@ -22,9 +22,9 @@ def price(
     memory_bytes: int | None = None,
     assumptions: Iterable[str] = (),
 ) -> Bill:
-    """Price a stretch of the ledger.
+    """Price an interval of the ledger.
 
-    ``wall_ms`` is how long the stretch lasted (bounds provisioned time, prices the dedicated
+    ``wall_ms`` is how long the interval lasted (bounds provisioned time, prices the dedicated
     comparison). Usage on CPU, or on a type that the book lacks, is priced as if it had run on
     ``as_gpu``, and the bill says so; None prices nothing in its place. ``memory_bytes`` is what
     each replica has, for books that bill compute by memory.
@@ -32,14 +32,14 @@ def price(
     book = _with_memory(book, memory_bytes)
     dedicated = _dedicated(book, totals, wall_ms, as_gpu)
     if book.kind is PriceBookKind.ALLOCATED:
-        lines, said = list(_allocated(totals)), []
+        lines, notes = list(_allocated(totals)), []
     elif book.kind is PriceBookKind.INSTANCES:
         lines = [dedicated]
-        said = ["assumed: one instance would have carried it"]
+        notes = ["assumed: one instance would have carried it"]
     else:
         substitute = DeviceSubstitution(book, as_gpu)
         lines = list(metered_lines(book, totals, substitute, wall_ms))
-        said = substitute.assumptions() + metered_assumptions(book, totals)
+        notes = substitute.assumptions() + metered_assumptions(book, totals)
     return Bill(
         book=book.name,
         title=book.title,
@@ -49,7 +49,7 @@ def price(
         total_nanos=sum(line.nanos or 0 for line in lines),
         lines=tuple(lines),
         missing=tuple(_missing(book, lines)),
-        assumptions=(*assumptions, *said, *_simulated(totals)),
+        assumptions=(*assumptions, *notes, *_simulated(totals)),
         corrections=book.corrections,
         dedicated=None
         if book.kind is PriceBookKind.INSTANCES or dedicated.nanos is None

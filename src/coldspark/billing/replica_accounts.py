@@ -1,7 +1,7 @@
-"""Who holds the machine, and what that costs: the meter with names, in ledger lines.
+"""The meter with names: which replica holds which share, and its cost in ledger lines.
 
 Idle and starting time is summed in memory and goes to the ledger at each settlement; a crash in
-between leaves a gap that the next start closes with a line of overhead (see ``runtime/platform``).
+between leaves a gap that the next start closes with a line of overhead.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,14 +28,14 @@ _NO_CPU = 0.001
 
 @dataclass(slots=True, kw_only=True)
 class ReplicaAccount:
-    """One replica: whose it is, what it holds, and what that has cost since the last settlement."""
+    """One replica: its endpoint, its share, and its cost since the last settlement."""
 
     replica: ReplicaId
     revision: RevisionId
     endpoint: EndpointName
     variant: VariantName
     since_us: int
-    """Begin of the present unpaid stretch."""
+    """Begin of the present unpaid interval."""
     resources: Resources
     memory_ppm: int
     """Its share of the machine while it is parked."""
@@ -46,12 +46,12 @@ class ReplicaAccount:
     ready_s: float = inf
     """When its latest start was over."""
     start_nanos: int = 0
-    """What the start cost, until the request that caused it is told."""
+    """What the start cost, until the request that caused it takes it."""
     sums: dict[IdleUsageState, tuple[int, int]] = field(default_factory=dict)
     """Microseconds and nanos by state since the last settlement."""
 
     def set_devices(self, grant: Reservation) -> None:
-        """Note the devices of a room."""
+        """Record the devices of a reservation."""
         self.gpu = grant.devices[0].type if grant.devices else None
         self.gpu_count = len(grant.devices) * grant.fraction
         self.is_simulated = any(device.is_simulated for device in grant.devices)
@@ -70,7 +70,7 @@ class ReplicaAccounts:
         """Begin to meter.
 
         Where several processes meter one machine, one alone ``has_overhead``: what nobody holds.
-        ``on_shares`` hears when what this meter's replicas hold together has changed.
+        ``on_shares`` is called when what this meter's replicas hold together has changed.
         """
         self._has_overhead = has_overhead
         self._on_shares = on_shares
@@ -86,14 +86,14 @@ class ReplicaAccounts:
         return self._meter.charged_nanos
 
     def set_shares_elsewhere(self, shares_ppm: int) -> None:
-        """Share the machine from here with what other meters' replicas hold."""
+        """Share the node from here with what other meters' replicas hold."""
         self._meter.set_elsewhere_share(shares_ppm, clock.monotonic_us())
 
     def charge_elsewhere(self, nanos: int) -> None:
-        """Take what other meters have charged since the machine's bill began: no overhead then."""
+        """Set what other meters have charged since the bill began, which is no overhead."""
         self._meter.elsewhere_nanos = nanos
 
-    def place(
+    def add_replica(
         self,
         endpoint: EndpointName,
         variant: VariantName,
@@ -101,7 +101,7 @@ class ReplicaAccounts:
         node: NodeJoined,
         grant: Reservation,
     ) -> None:
-        """Begin to charge a replica that starts in its room."""
+        """Begin to charge a replica that starts in its reservation."""
         now_us, resources = clock.monotonic_us(), revision.spec.resources
         self._meter.add_replica(grant.replica, share_ppm(node, grant, resources), now_us)
         memory_ppm = share_ppm(node, replace(grant, devices=()), replace(resources, vcpus=_NO_CPU))
@@ -119,13 +119,13 @@ class ReplicaAccounts:
         self._on_shares(self._meter.shares_ppm)
 
     def park(self, replica: ReplicaId) -> None:
-        """Charge a frozen replica for the memory that it keeps, and nothing else."""
+        """Charge a parked replica for the memory that it keeps, and nothing else."""
         account = self._accounts.get(replica)
         if account is not None:
             self._reshare(replica, account, account.memory_ppm)
 
     def unpark(self, replica: ReplicaId, node: NodeJoined, grant: Reservation) -> None:
-        """Charge a replica for all of its room again."""
+        """Charge a replica for all of its reservation again."""
         account = self._accounts[replica]
         account.set_devices(grant)
         self._reshare(replica, account, share_ppm(node, grant, account.resources))
@@ -141,18 +141,18 @@ class ReplicaAccounts:
         if account is not None:
             account.ready_s = clock.monotonic_s()
             now_us = clock.whole_us(account.ready_s)
-            stretch = self._meter.mark_ready(replica, now_us)
-            account.start_nanos += stretch.nanos
-            self._sum(account, stretch, now_us)
+            interval = self._meter.mark_ready(replica, now_us)
+            account.start_nanos += interval.nanos
+            self._sum(account, interval, now_us)
 
     def begin(self, request: RequestId, replica: ReplicaId, now_s: float) -> ReplicaAccount:
-        """Let a request pay from here; return who pays with it."""
+        """Charge a request from here; return the account that it belongs to."""
         now_us = self._now_us(now_s)
         account = self._accounts[replica]
-        stretch = self._meter.begin_request(request, replica, now_us)
+        interval = self._meter.begin_request(request, replica, now_us)
         account.active += 1
-        if stretch is not None:
-            self._sum(account, stretch, now_us)
+        if interval is not None:
+            self._sum(account, interval, now_us)
         return account
 
     def finish(self, request: RequestId, account: ReplicaAccount, now_s: float) -> int:
@@ -165,7 +165,7 @@ class ReplicaAccounts:
         return nanos
 
     def _now_us(self, now_s: float) -> int:
-        """Return a moment for the meter, which may have heard of a later one meanwhile."""
+        """Return a moment for the meter, which may have seen a later one meanwhile."""
         now_us, latest_us = clock.whole_us(now_s), self._meter.now_us
         return now_us if now_us > latest_us else latest_us
 
@@ -180,18 +180,18 @@ class ReplicaAccounts:
         if account is None:
             return
         now_us = clock.monotonic_us()
-        stretch = self._meter.remove_replica(replica, now_us)
-        if stretch is not None:
-            self._sum(account, stretch, now_us)
+        interval = self._meter.remove_replica(replica, now_us)
+        if interval is not None:
+            self._sum(account, interval, now_us)
         self._closed += self._lines(replica, account, False)
         self._on_shares(self._meter.shares_ppm)
 
     def settle(self, provisioned: frozenset[ReplicaId]) -> Sequence[IdleUsage]:
-        """Return ledger lines for all that was held without a request since the last settlement."""
+        """Return ledger lines of all idle usage since the last settlement."""
         now_us = clock.monotonic_us()
-        stretches, overhead_nanos = self._meter.settle(now_us)
-        for stretch in stretches:
-            self._sum(self._accounts[stretch.replica], stretch, now_us)
+        intervals, overhead_nanos = self._meter.settle(now_us)
+        for interval in intervals:
+            self._sum(self._accounts[interval.replica], interval, now_us)
         lines, self._closed = self._closed, []
         for replica, account in self._accounts.items():
             lines += self._lines(replica, account, replica in provisioned)
@@ -200,10 +200,10 @@ class ReplicaAccounts:
         self._settled_us = now_us
         return lines
 
-    def _sum(self, account: ReplicaAccount, stretch: MeteredInterval, now_us: int) -> None:
-        elapsed_us, nanos = account.sums.get(stretch.state, (0, 0))
+    def _sum(self, account: ReplicaAccount, interval: MeteredInterval, now_us: int) -> None:
+        elapsed_us, nanos = account.sums.get(interval.state, (0, 0))
         elapsed_us += now_us - account.since_us
-        account.sums[stretch.state] = (elapsed_us, nanos + stretch.nanos)
+        account.sums[interval.state] = (elapsed_us, nanos + interval.nanos)
         account.since_us = now_us
 
     def _lines(
@@ -230,7 +230,7 @@ class ReplicaAccounts:
 
 
 def overhead(elapsed_us: int, nanos: int, until_ms: int | None = None) -> IdleUsage:
-    """Return the line of what the machine cost beyond all that anybody held."""
+    """Return the line of what the node cost beyond all that was held."""
     to_ms = clock.wall_ms() if until_ms is None else until_ms
     return IdleUsage(
         state=IdleUsageState.OVERHEAD,

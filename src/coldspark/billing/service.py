@@ -20,7 +20,7 @@ class TotalsSource(Protocol):
         since_ms: int | None = None,
         until_ms: int | None = None,
     ) -> LedgerTotals:
-        """Return the sums of a stretch."""
+        """Return the totals of an interval."""
 
 
 class BillingService:
@@ -48,7 +48,7 @@ class BillingService:
         as_gpu: str | None,
         memory_bytes: int | None = None,
     ) -> Bill:
-        """Price a stretch of the ledger. Raises NotFound for an unknown book."""
+        """Price an interval of the ledger. Raises NotFound for an unknown book."""
         book = prices.load(book_name)
         self._settle()
         whole = await self._ledger.totals(None, since_ms, until_ms)

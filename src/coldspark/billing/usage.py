@@ -1,4 +1,4 @@
-"""Usage in integers: the records of what was used, which the ledger keeps.
+"""Usage in integers: the records that the ledger stores.
 
 Here are only records that are written and read; ``meter`` is what measures.
 """
@@ -13,7 +13,7 @@ from coldspark.spec.waterfall import Waterfall
 
 
 class IdleUsageState(StrEnum):
-    """What a replica, or the machine, did in a stretch of time that no request paid for."""
+    """What a replica, or the node, did in an interval that no request paid for."""
 
     STARTING = "starting"
     IDLE = "idle"
@@ -117,7 +117,7 @@ class IdleUsageTotals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerTotals:
-    """A stretch of the ledger, added up."""
+    """The totals of an interval of the ledger."""
 
     usages: tuple[UsageTotals, ...]
     idle_usages: tuple[IdleUsageTotals, ...]

@@ -95,7 +95,7 @@ def _show(answer: dict[str, Any]) -> None:
 
 
 def _added(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Add up lines of which nothing that is shown differs but how much; the first one's place."""
+    """Add up lines that differ in amounts alone, at the first one's position."""
     sums: dict[tuple[object, ...], dict[str, Any]] = {}
     for line in lines:
         alike = (*(line.get(name) for name in _ALIKE), line["nanos"] is None)

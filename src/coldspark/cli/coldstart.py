@@ -46,7 +46,7 @@ def coldstart(
 
 
 def list_warmth(answer: dict[str, Any]) -> None:
-    """Show for every variant the rung it would wake from, what is held for it, and the totals."""
+    """Show every variant's warmth level, what is held for it, and the totals."""
     headers = ("name", "rung", "template", "memory", "standby", "learned", "idle", "why no higher")
     rows = [
         _row(endpoint, variant)
@@ -73,13 +73,13 @@ def _show_narrow(headers: tuple[str, ...], rows: list[tuple[object, ...]]) -> No
 
 
 def warmth_message(warmth: dict[str, Any]) -> str:
-    """Say the rung, and why it is not a higher one."""
+    """Return the warmth level, and why it is not a higher one."""
     why = warmth.get("why")
     return str(warmth["rung"]) if why is None else f"{warmth['rung']} ({why})"
 
 
 def learned_imports_message(template: dict[str, Any]) -> str:
-    """Say how many modules it imports for replicas, and what each is spared."""
+    """Return how many modules it imports for replicas, and what each is spared."""
     saved = waterfall.duration(template["learned_us"] or 0)
     return f"{template['learned_modules']} modules learned ({saved} saved)"
 
@@ -105,7 +105,7 @@ def _standby(template: dict[str, Any]) -> object:
 
 
 def _learned(template: dict[str, Any]) -> str | None:
-    """Say it in a column's width."""
+    """Render it in a column's width."""
     if not template["learned_modules"]:
         return None
     return f"{template['learned_modules']} ({waterfall.duration(template['learned_us'] or 0)})"
@@ -148,51 +148,51 @@ def _facts(variant: dict[str, Any]) -> dict[str, object]:
 
 
 def _wakes(variant: dict[str, Any]) -> str:
-    words = f"{variant['wakes']}, waited for by {_requests(variant['cold_requests'])}"
+    text = f"{variant['wakes']}, waited for by {_requests(variant['cold_requests'])}"
     if variant["failed"]:
-        words += f"; {_requests(variant['failed'])} saw a start fail"
+        text += f"; {_requests(variant['failed'])} saw a start fail"
     if variant["older_wakes"]:
-        words += f"; {variant['older_wakes']} of earlier revisions are left out"
-    return words
+        text += f"; {variant['older_wakes']} of earlier revisions are left out"
+    return text
 
 
 def _requests(number: int) -> str:
     return "1 request" if number == 1 else f"{number} requests"
 
 
-def _files(stock: dict[str, Any]) -> str:
+def _files(cache: dict[str, Any]) -> str:
     environment = "the platform's own"
-    if stock["has_own_environment"] is None:
+    if cache["has_own_environment"] is None:
         environment = "not known"
-    elif stock["has_own_environment"]:
-        environment = _size(stock["environment_bytes"]) or "not known"
+    elif cache["has_own_environment"]:
+        environment = _size(cache["environment_bytes"]) or "not known"
     parts = {
-        "code": _size(stock["code_bytes"]),
-        "model": _size(stock["model_bytes"]),
+        "code": _size(cache["code_bytes"]),
+        "model": _size(cache["model_bytes"]),
         "environment": environment,
     }
     return ", ".join(f"{name} {value}" for name, value in parts.items() if value is not None)
 
 
 def _template(template: dict[str, Any]) -> str:
-    """Say what the template holds and how long it took to get there."""
+    """Return what the template holds and how long it took to load."""
     if not template["is_settled"]:
         return f"pid {template['pid']} still imports"
-    words = [f"holds {_size(template['memory_bytes'])}"]
+    text = [f"holds {_size(template['memory_bytes'])}"]
     if template["import_us"] is not None:
-        words.append(f"imports took {waterfall.duration(template['import_us'])}")
+        text.append(f"imports took {waterfall.duration(template['import_us'])}")
     if template["load_us"] is not None:
-        words.append(f"loading the model {waterfall.duration(template['load_us'])}")
+        text.append(f"loading the model {waterfall.duration(template['load_us'])}")
     if template["learned_modules"]:
-        words.append(learned_imports_message(template))
+        text.append(learned_imports_message(template))
     if template["denied_modules"]:
         name, reason = next(iter(template["denied_modules"].items()))
-        words.append(f"{len(template['denied_modules'])} not learned ({name}: {reason})")
+        text.append(f"{len(template['denied_modules'])} not learned ({name}: {reason})")
     if template["reason"]:
-        words.append(template["reason"])
+        text.append(template["reason"])
     if template["has_loaded_standby"]:
-        words.append("the process that stands by has loaded it")
-    return ", ".join(words)
+        text.append("the process that stands by has loaded it")
+    return ", ".join(text)
 
 
 def _show_stages(stages: list[dict[str, Any]]) -> None:

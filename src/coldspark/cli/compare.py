@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
 
 @dataclass(slots=True)
 class ComparedTarget:
-    """One of the two, and how it did."""
+    """One of the two, and its results."""
 
     name: str
     endpoint: str
@@ -92,20 +92,20 @@ def compare(
     for side in sides:
         _wake(connection, side, bodies[0], media, is_cold=cold)
     compared = _play(connection, sides, bodies, media, repeat, tolerance)
-    answer = _told(sides, compared, len(bodies), repeat, tolerance)
+    answer = _to_json(sides, compared, len(bodies), repeat, tolerance)
     if as_json:
         output.as_json(answer)
     else:
         _show(answer)
 
 
-def _bodies(file: Path | None, given: Sequence[str]) -> tuple[list[bytes], str]:
+def _bodies(file: Path | None, bodies_given: Sequence[str]) -> tuple[list[bytes], str]:
     import json
 
-    if (file is None) == (not given):
+    if (file is None) == (not bodies_given):
         raise InvalidRequest("say what to send, once: --requests FILE, or --body JSON")
     if file is None:
-        lines, where = list(given), "--body"
+        lines, where = list(bodies_given), "--body"
     else:
         try:
             lines = [line for line in file.read_text("utf-8").splitlines() if line.strip()]
@@ -195,13 +195,13 @@ def _play(
     found = []
     for _ in range(repeat):
         for body in bodies:
-            said = [_ask(connection, side, body, media) for side in sides]
-            if said[0] is not None and said[1] is not None:
-                found.append(agree(said[0], said[1], tolerance))
+            answers = [_measure(connection, side, body, media) for side in sides]
+            if answers[0] is not None and answers[1] is not None:
+                found.append(agree(answers[0], answers[1], tolerance))
     return found
 
 
-def _ask(connection: "Client", side: ComparedTarget, body: bytes, media: str) -> bytes | None:
+def _measure(connection: "Client", side: ComparedTarget, body: bytes, media: str) -> bytes | None:
     """Return the answer, and take its time and cost; None for an error."""
     try:
         answer = _send(connection, side, body, media)
@@ -220,7 +220,7 @@ def _total_ms(answer: "Answer") -> float:
     return answer.stages_ms.get("total", 0.0)
 
 
-def _told(
+def _to_json(
     sides: Sequence[ComparedTarget],
     compared: "Sequence[Comparison]",
     bodies: int,
@@ -230,11 +230,11 @@ def _told(
     from coldspark.sdk.answer_comparison import Agreement
 
     cosines = [one.cosine_min for one in compared if one.cosine_min is not None]
-    places = [one.where for one in compared if one.agreement is Agreement.DIFFERENT]
+    differences = [one.where for one in compared if one.agreement is Agreement.DIFFERENT]
     return {
         "bodies": bodies,
         "repeat": repeat,
-        "sides": [_side_told(side) for side in sides],
+        "sides": [_side_json(side) for side in sides],
         "agreement": {
             "compared": len(compared),
             "tolerance": tolerance,
@@ -242,12 +242,12 @@ def _told(
                 kind.value: sum(one.agreement is kind for one in compared) for kind in Agreement
             },
             "cosine_min": min(cosines, default=None),
-            "first_difference": next(iter(places), None),
+            "first_difference": next(iter(differences), None),
         },
     }
 
 
-def _side_told(side: ComparedTarget) -> dict[str, Any]:
+def _side_json(side: ComparedTarget) -> dict[str, Any]:
     ordered, costs = sorted(side.latencies_ms), side.costs_dollars
     mean = sum(costs, Decimal(0)) / len(costs) if costs else None
     return {

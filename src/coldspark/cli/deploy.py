@@ -12,7 +12,7 @@ from coldspark.cli.options import AsJson, Key, Name, Url, client, complete_gpu, 
 
 if TYPE_CHECKING:
     from coldspark.sdk.client import Client
-    from coldspark.sdk.deploy import Prepared
+    from coldspark.sdk.deploy import PreparedDeployment
 
 _DEPLOY = """
 [bold]Examples[/bold]
@@ -132,7 +132,7 @@ def deploy(
         "memory": memory,
         "vcpus": vcpus,
         "model": model,
-        "scale": _given(
+        "scale": _present(
             min=min,
             max=max,
             concurrency=concurrency,
@@ -146,7 +146,7 @@ def deploy(
         ),
         "environment": _environment(env or []),
     }
-    prepared = prepare(source, _given(**changes))
+    prepared = prepare(source, _present(**changes))
     connection = client(url, key)
     planned = plan(connection, prepared)
     if not as_json:
@@ -183,7 +183,7 @@ def rm(
     output.note(f"deleted {name}")
 
 
-def _given(**values: Any) -> dict[str, Any]:
+def _present(**values: Any) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value not in (None, {})}
 
 
@@ -198,12 +198,14 @@ def _environment(pairs: list[str]) -> dict[str, str]:
 
 
 def _confirm(is_sure: bool) -> None:
-    """Ask a person; a script without --yes is taken at its word, as its command is explicit."""
+    """Ask a person to confirm; a script without --yes goes on, as its command is explicit."""
     if not is_sure and sys.stdin.isatty():
         typer.confirm("Apply?", abort=True, err=True)
 
 
-def _apply(connection: "Client", prepared: "Prepared", planned: dict[str, Any]) -> dict[str, Any]:
+def _apply(
+    connection: "Client", prepared: "PreparedDeployment", planned: dict[str, Any]
+) -> dict[str, Any]:
     from coldspark.sdk.deploy import apply
     from coldspark.spec.units import format_size
 
@@ -221,7 +223,7 @@ def _is_unchanged(planned: dict[str, Any]) -> bool:
     return planned.get("action") == "unchanged"
 
 
-def _show_plan(prepared: "Prepared", planned: dict[str, Any]) -> None:
+def _show_plan(prepared: "PreparedDeployment", planned: dict[str, Any]) -> None:
     from coldspark.spec.units import format_size
 
     archive = prepared.archive
@@ -231,11 +233,11 @@ def _show_plan(prepared: "Prepared", planned: dict[str, Any]) -> None:
     )
     for change in planned.get("changes", ()):
         field, old, new = change["field"], change["old"], change["new"]
-        output.note(f"  {field}: {_shown(field, old)} -> {_shown(field, new)}")
+        output.note(f"  {field}: {_render(field, old)} -> {_render(field, new)}")
     for warning in planned.get("warnings", ()):
         output.note(f"  warning: {warning}")
 
 
-def _shown(field: str, value: Any) -> str:
+def _render(field: str, value: Any) -> str:
     text = output.render_field(field, value).replace("\n", ", ")
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -25,7 +25,7 @@ _LOG_LINES = 12
 
 
 class ErrorHandlingGroup(TyperGroup):
-    """A group of commands whose expected failures are told, not traced."""
+    """A group of commands whose expected failures are printed without a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command; end with the failure's exit code."""

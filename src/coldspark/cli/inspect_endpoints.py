@@ -1,4 +1,4 @@
-"""What is there and what it prints: ``ls``, ``describe``, ``logs``."""
+"""Endpoints and their logs: ``ls``, ``describe``, ``logs``."""
 
 import json
 from collections.abc import Iterator
@@ -59,10 +59,10 @@ def ls(
         return
     headers: tuple[str, ...] = ("name", "status", "replicas", "running", "queued", "gpu", "updated")
     rows = [_endpoint_row(endpoint) for endpoint in endpoints]
-    floors = [_moving_floors(endpoint) for endpoint in endpoints]
-    if any(floors):
+    all_bounds = [_moving_bounds(endpoint) for endpoint in endpoints]
+    if any(all_bounds):
         headers += ("floor",)
-        rows = [(*row, floor) for row, floor in zip(rows, floors, strict=True)]
+        rows = [(*row, bounds) for row, bounds in zip(rows, all_bounds, strict=True)]
     output.table(headers, rows)
 
 
@@ -124,20 +124,27 @@ def _endpoint_row(endpoint: dict[str, Any]) -> tuple[object, ...]:
     )
 
 
-def _moving_floors(endpoint: dict[str, Any]) -> str | None:
-    """Return the floors that are not the policy's own, or will not be; None: none is such."""
-    floors = [variant["floor"] for variant in endpoint.get("variants", ()) if "floor" in variant]
-    moving = [floor for floor in floors if floor["reason"] is not None or floor["next"] is not None]
-    return " | ".join(map(_floor, moving)) or None
+def _moving_bounds(endpoint: dict[str, Any]) -> str | None:
+    """Return scheduled or changed replica bounds; None: all are the policy's own."""
+    all_bounds = [
+        variant["floor"] for variant in endpoint.get("variants", ()) if "floor" in variant
+    ]
+    moving = [
+        bounds
+        for bounds in all_bounds
+        if bounds["reason"] is not None or bounds["next"] is not None
+    ]
+    return " | ".join(map(_bounds, moving)) or None
 
 
-def _floor(floor: dict[str, Any]) -> str:
-    """Return what holds, why, and what is next."""
-    reason = "" if floor["reason"] is None else f" ({floor['reason']})"
-    then, edge = "", floor["next"]
-    if edge is not None:
-        then = f", then {edge['min']} to {edge['max']} from {minute_time(edge['at_ms'])}"
-    return f"{floor['min']} to {floor['max']}{reason}{then}"
+def _bounds(bounds: dict[str, Any]) -> str:
+    """Return the bounds in force, their reason, and the next transition."""
+    reason = "" if bounds["reason"] is None else f" ({bounds['reason']})"
+    then, transition = "", bounds["next"]
+    if transition is not None:
+        at = minute_time(transition["at_ms"])
+        then = f", then {transition['min']} to {transition['max']} from {at}"
+    return f"{bounds['min']} to {bounds['max']}{reason}{then}"
 
 
 def _gpu(variant: dict[str, Any]) -> str:
@@ -155,10 +162,10 @@ def _describe_variant(variant: dict[str, Any]) -> None:
         if key not in _APART and value not in (None, {}, [])
     }
     warmth = variant.get("warmth")
-    words = {} if warmth is None else {"warmth": warmth_message(warmth)}
-    if (floor := variant.get("floor")) is not None:
-        words["floor"] = _floor(floor)
-    output.pairs({key: output.render_field(key, value) for key, value in shown.items()} | words)
+    extra = {} if warmth is None else {"warmth": warmth_message(warmth)}
+    if (bounds := variant.get("floor")) is not None:
+        extra["floor"] = _bounds(bounds)
+    output.pairs({key: output.render_field(key, value) for key, value in shown.items()} | extra)
     if variant.get("replicas"):
         output.heading("replicas")
         headers = ("replica", "state", "running", "age", "devices", "started by")
@@ -188,9 +195,9 @@ def _log_line(line: dict[str, Any]) -> str:
 
 def _records(reply: "HttpReply") -> Iterator[dict[str, Any]]:
     """Yield JSON objects of a stream, one a line; server-sent events' ``data:`` is understood."""
-    rest = b""
+    buffer = b""
     for chunk in reply.chunks():
-        *whole, rest = (rest + chunk).split(b"\n")
+        *whole, buffer = (buffer + chunk).split(b"\n")
         for line in whole:
             text = line.removeprefix(b"data:").strip()
             if text.startswith(b"{"):
@@ -198,7 +205,7 @@ def _records(reply: "HttpReply") -> Iterator[dict[str, Any]]:
 
 
 def _count(replicas: list[dict[str, Any]]) -> str:
-    """Return how many replicas there are; parked ones run nothing and are told apart."""
+    """Return how many replicas there are; parked ones run nothing and are counted apart."""
     parked = sum(replica.get("state") == "parked" for replica in replicas)
     awake = str(len(replicas) - parked)
     return f"{awake} (+{parked} parked)" if parked else awake

@@ -78,7 +78,7 @@ def invoke(
             raise typer.BadParameter("a job is POSTed to the invoke path", param_hint="--async")
         job = client(url, key).submit(name, body, content_type=sent, accept=accept)
         jobs.print_job(
-            client(url, key), job, is_awaited=wait, write=lambda said: _write(said, output)
+            client(url, key), job, is_awaited=wait, write=lambda line: _write(line, output)
         )
         return
     answer = client(url, key).call(name, method, path, body, headers=_headers(sent, accept))
@@ -86,7 +86,7 @@ def invoke(
     if show_timing:
         _draw(answer.stages_ms)
     if show_timing or (render.is_terminal(sys.stderr) and not quiet):
-        render.note(_told(answer))
+        render.note(_summary(answer))
 
 
 def _draw(stages_ms: dict[str, float]) -> None:
@@ -125,8 +125,8 @@ def _checked_json(text: str) -> bytes:
 
 
 def _headers(content_type: str | None, accept: str | None) -> dict[str, str]:
-    given = {"content-type": content_type, "accept": accept}
-    return {name: value for name, value in given.items() if value is not None}
+    headers = {"content-type": content_type, "accept": accept}
+    return {name: value for name, value in headers.items() if value is not None}
 
 
 def _write(answer: "Answer", output: Path | None) -> None:
@@ -148,10 +148,10 @@ def _write(answer: "Answer", output: Path | None) -> None:
 
 
 def _is_readable(content_type: str) -> bool:
-    """Return whether a terminal should show it; a type that nobody said is taken for text."""
+    """Return whether a terminal should show it; a missing type is taken for text."""
     return not content_type or content_type.startswith("text/") or "json" in content_type
 
 
-def _told(answer: "Answer") -> str:
+def _summary(answer: "Answer") -> str:
     line = render.summary(answer.stages_ms, is_cold=answer.is_cold, cost=answer.cost_dollars)
     return f"{line} · {answer.request_id}" if answer.request_id else line

@@ -1,4 +1,4 @@
-"""``jobs``: what was handed in to be answered later, and the secret that its webhooks carry."""
+"""``jobs``: asynchronous requests, and the secret that signs their webhooks."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -138,7 +138,7 @@ def print_job(
     is_awaited: bool,
     write: "Callable[[Answer], None]",
 ) -> None:
-    """Print the id of a job that was handed in, or wait for its answer and print that."""
+    """Print the id of a submitted job, or wait for its answer and print that."""
     if not is_awaited:
         render.out(job["id"])
         return

@@ -81,8 +81,8 @@ def _written(data: Path, name: str, scopes: list[str]) -> dict[str, Any]:
     try:
         directory = DataDirectory.open(data.expanduser())
     except Conflict as conflict:
-        words = f"{conflict.message} Or leave --data out: the running server makes the key."
-        raise Conflict(words) from None
+        message = f"{conflict.message} Or leave --data out: the running server makes the key."
+        raise Conflict(message) from None
     with closing(directory), closing(Database.open(directory.database)) as database:
         keys = KeyStore(database, directory.master_key, clock.wall_ms)
         made = made_body(keys, asyncio.run(keys.create(name, scopes)))

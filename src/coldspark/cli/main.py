@@ -65,9 +65,9 @@ for module in (
     module.register(app)
 
 
-def show_version(is_asked: bool) -> None:
+def show_version(is_requested: bool) -> None:
     """Print the version and end."""
-    if is_asked:
+    if is_requested:
         typer.echo(f"coldspark {__version__}")
         raise typer.Exit
 

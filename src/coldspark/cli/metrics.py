@@ -60,7 +60,7 @@ def metrics(
     period_s = next((one for one in _PERIODS_S if last_s / one <= _COLUMNS_MAX), _PERIODS_S[-1])
     end_s = (_now_s() // period_s + 1) * period_s
     columns = min(_COLUMNS_MAX * 8, max(1, round(last_s / period_s)))
-    times = [end_s - (columns - place) * period_s for place in range(columns)]
+    times = [end_s - (columns - index) * period_s for index in range(columns)]
     found = {one: _measured(api, name, one, period_s, times) for one in variants}
     if as_json:
         output.as_json({"endpoint": name, "period_s": period_s, "variants": found})
@@ -86,16 +86,16 @@ def _measured(
     ]
     queries = [
         {
-            "Id": f"m{place}",
+            "Id": f"m{index}",
             "MetricStat": {
                 "Metric": {"Namespace": space, "MetricName": metric, "Dimensions": dimensions},
                 "Period": period_s,
                 "Stat": statistic,
             },
         }
-        for place, (_, space, metric, statistic, _) in enumerate(_ROWS)
+        for index, (_, space, metric, statistic, _) in enumerate(_ROWS)
     ]
-    asked = {
+    query = {
         "MetricDataQueries": queries,
         "StartTime": times[0],
         "EndTime": times[-1] + period_s,
@@ -103,7 +103,7 @@ def _measured(
     }
     headers = {"content-type": "application/x-amz-json-1.0", "x-amz-target": _TARGET}
     answer = api.ask(
-        "POST", "/", body=json.dumps(asked).encode(), headers=headers, timeout_s=_ASK_TIMEOUT_S
+        "POST", "/", body=json.dumps(query).encode(), headers=headers, timeout_s=_ASK_TIMEOUT_S
     )
     return [
         {
@@ -127,15 +127,15 @@ def _table(rows: Sequence[dict[str, Any]], times: Sequence[int]) -> None:
     if not rows:
         output.note("nothing was measured in that time")
         return
-    shown = []
+    cells = []
     for row in rows:
         values = dict(row["values"])
         known = list(values.values())
         total = sum(known) if row["statistic"] in ("Sum", "SampleCount") else max(known)
         newest = _amount(known[-1], row["unit"])
         course = sparkline([values.get(at_s) for at_s in times])
-        shown.append((row["label"], newest, _amount(total, row["unit"]), course))
-    output.table(("metric", "newest", "sum or most", "course"), shown)
+        cells.append((row["label"], newest, _amount(total, row["unit"]), course))
+    output.table(("metric", "newest", "sum or most", "course"), cells)
 
 
 def _amount(value: float, unit: str) -> str:

@@ -1,4 +1,4 @@
-"""How answers look: tables and bars on a terminal, plain columns in a pipe, JSON when asked."""
+"""Rendering: tables and bars on a terminal, plain columns in a pipe, JSON when asked."""
 
 import json
 import sys
@@ -45,7 +45,7 @@ _FOLD_MIN = 12
 
 
 def is_terminal(stream: TextIO | None = None) -> bool:
-    """Return whether a person is looking."""
+    """Return whether a stream is a terminal."""
     return (stream or sys.stdout).isatty()
 
 
@@ -60,7 +60,7 @@ def note(text: str) -> None:
 
 
 def as_json(data: Any) -> None:
-    """Write what the API said and nothing else."""
+    """Write the API's reply and nothing else."""
     out(json.dumps(data, indent=2 if is_terminal() else None, ensure_ascii=False))
 
 
@@ -95,8 +95,8 @@ def pairs(values: Mapping[str, object], columns: int | None = None) -> None:
     for name, value in values.items():
         lines = _cell(value).splitlines() or [""]
         if columns is not None:
-            room = max(_FOLD_MIN, columns - width - 2)
-            lines = [part for line in lines for part in textwrap.wrap(line, room) or [""]]
+            space = max(_FOLD_MIN, columns - width - 2)
+            lines = [part for line in lines for part in textwrap.wrap(line, space) or [""]]
         out(f"{name.ljust(width)}  {lines[0]}".rstrip())
         for line in lines[1:]:
             out(f"{' ' * width}  {line}")
@@ -116,11 +116,11 @@ def summary(stages_ms: Mapping[str, float], *, is_cold: bool, cost: str | None) 
     """Return a request's time and money in one line."""
     parts = [f"{name} {stages_ms[name]:.4g}" for name in STAGES if stages_ms.get(name, 0) >= 0.05]
     total = stages_ms.get("total", sum(stages_ms.get(name, 0) for name in STAGES))
-    words = [f"{total:.4g} ms" + (f" ({', '.join(parts)})" if parts else "")]
-    words.append("cold" if is_cold else "warm")
+    parts_shown = [f"{total:.4g} ms" + (f" ({', '.join(parts)})" if parts else "")]
+    parts_shown.append("cold" if is_cold else "warm")
     if cost is not None:
-        words.append(dollars(cost))
-    return " · ".join(words)
+        parts_shown.append(dollars(cost))
+    return " · ".join(parts_shown)
 
 
 def dollars(decimal: str) -> str:
@@ -191,8 +191,8 @@ def render_field(field: str, value: Any) -> str:
     if value in (None, []):
         return "-"
     if isinstance(value, dict):
-        given = {key: inner for key, inner in value.items() if inner not in (None, [])}
-        return "\n".join(f"{key} = {render_field(key, inner)}" for key, inner in given.items())
+        present = {key: inner for key, inner in value.items() if inner not in (None, [])}
+        return "\n".join(f"{key} = {render_field(key, inner)}" for key, inner in present.items())
     if isinstance(value, list) and isinstance(value[0], dict):
         return "\n".join(render_field(name, each).replace("\n", ", ") for each in value)
     if isinstance(value, list):

@@ -218,33 +218,33 @@ def plan(
     files.check()
     took = None if service is None else plan_inputs.durations_of(service, "--service")
     if trace is not None:
-        asked = plan_inputs.from_trace(trace, took, trace_key, seed)
+        inputs = plan_inputs.from_trace(trace, took, trace_key, seed)
     elif endpoint is not None:
-        asked = plan_inputs.from_endpoint(client(url, key), endpoint, last, took)
+        inputs = plan_inputs.from_endpoint(client(url, key), endpoint, last, took)
     else:
-        asked = plan_inputs.from_pattern(rate or "", hours, burst, days, took, seed)
-    types = plan_inputs.gpus_of(gpus, gpu_memory, asked)
-    slots = asked.concurrency or 1 if concurrency is None else concurrency
+        inputs = plan_inputs.from_pattern(rate or "", hours, burst, days, took, seed)
+    types = plan_inputs.gpus_of(gpus, gpu_memory, inputs)
+    slots = inputs.concurrency or 1 if concurrency is None else concurrency
     bounds = _bounds(min, max, slots)
-    windows, moves = plan_inputs.windows_of(window, bounds, asked)
-    plays = _seeds(seeds, len(asked.recorded.traffic), has_windows=bool(windows))
+    windows, changes = plan_inputs.windows_of(window, bounds, inputs)
+    plays = _seeds(seeds, len(inputs.recorded.traffic), has_windows=bool(windows))
     question = PlanRequest(
-        traffic=asked.recorded.traffic,
-        period_s=asked.recorded.period_s,
+        traffic=inputs.recorded.traffic,
+        period_s=inputs.recorded.period_s,
         gpus=types,
-        start=plan_inputs.start_of(start, types, asked),
-        thaw=asked.thaw if thaw is None else plan_inputs.durations_of(thaw, "--thaw"),
+        start=plan_inputs.start_of(start, types, inputs),
+        thaw=inputs.thaw if thaw is None else plan_inputs.durations_of(thaw, "--thaw"),
         bounds=bounds,
         windows=windows,
-        bounds_changes=moves,
+        bounds_changes=changes,
         own_hour_nanos=_nanos(machine_cost),
-        memory_bytes=size_of(memory, "--memory") if memory else asked.memory_bytes or 2**30,
+        memory_bytes=size_of(memory, "--memory") if memory else inputs.memory_bytes or 2**30,
         objective=_objective(p95, wait_cost),
         seed=seed,
         seeds=plays,
         with_break_even=break_even,
     )
-    answer = _answer(question, asked.remarks)
+    answer = _answer(question, inputs.remarks)
     files.write(answer)
     if as_json:
         output.as_json(answer)
@@ -319,12 +319,12 @@ def _answer(question: "PlanRequest", remarks: list[str]) -> dict[str, Any]:
     from coldspark.sim.planner import Planner
 
     books = {name: prices.load(name) for name in prices.names()}
-    with _progress() as on_step, _crew(question) as crew:
-        return to_json(Planner(question, books, on_step, crew).plan(), remarks)
+    with _progress() as on_step, _executor(question) as executor:
+        return to_json(Planner(question, books, on_step, executor).plan(), remarks)
 
 
 @contextmanager
-def _crew(question: "PlanRequest") -> Iterator["WorkExecutor"]:
+def _executor(question: "PlanRequest") -> Iterator["WorkExecutor"]:
     """Give long work to a process for each core."""
     from coldspark.cli.plan_processes import ProcessPool, cores
     from coldspark.sim.executor import SerialExecutor
@@ -333,8 +333,8 @@ def _crew(question: "PlanRequest") -> Iterator["WorkExecutor"]:
     if cores() == 1 or simulation_count(question) * len(question.traffic) < _CREW_LEAST:
         yield SerialExecutor()
         return
-    with ProcessPool(min(cores(), simulation_count(question))) as crew:
-        yield crew
+    with ProcessPool(min(cores(), simulation_count(question))) as executor:
+        yield executor
 
 
 @contextmanager

@@ -24,7 +24,7 @@ class PlanFiles:
     png: Path | None
 
     def check(self) -> None:
-        """Refuse what cannot be written before anything is played: a plan takes its time."""
+        """Refuse what cannot be written before the simulation: a plan takes its time."""
         for option, file in self._named():
             if not file.absolute().parent.is_dir():
                 raise InvalidRequest(f"{option} {file}: there is no directory {file.parent}")
@@ -36,7 +36,7 @@ class PlanFiles:
             )
 
     def write(self, answer: Json) -> None:
-        """Write the files, and say which."""
+        """Write the files, and print their names."""
         from coldspark.sim import charts, report
 
         if self.html is not None:

@@ -1,4 +1,4 @@
-"""What ``coldspark plan`` is asked, read: traffic from a file, a ledger or a pattern; durations."""
+"""Read the inputs of ``coldspark plan``: traffic from a file, a ledger or a pattern; durations."""
 
 import csv
 import gzip
@@ -42,7 +42,7 @@ _MEASURED_LEAST = 3
 
 @dataclass(slots=True, kw_only=True)
 class PlanInputs:
-    """The traffic and what is known of who serves it; ``remarks`` says what was assumed."""
+    """The traffic and what is known of its endpoint; ``remarks`` lists assumptions."""
 
     recorded: "RecordedTraffic"
     start: "Durations | None" = None
@@ -88,11 +88,11 @@ def from_trace(file: Path, service: "Durations | None", key: str | None, seed: i
         raise InvalidRequest(
             f"--trace {file}: {error}".replace("(service)", "(--service)")
         ) from None
-    asked = PlanInputs(recorded=found)
+    inputs = PlanInputs(recorded=found)
     if found.durations_drawn:
         count, total = found.durations_drawn, len(found.traffic)
-        asked.remarks.append(f"assumed: {count:,} of {total:,} durations, drawn from --service")
-    return asked
+        inputs.remarks.append(f"assumed: {count:,} of {total:,} durations, drawn from --service")
+    return inputs
 
 
 def _opened(file: Path) -> IO[str]:
@@ -133,10 +133,10 @@ def from_pattern(
         raise InvalidRequest(str(error)) from None
     if not len(traffic):
         raise InvalidRequest(f"--rate {rate} over --days {days:g} makes no request: raise one")
-    asked = PlanInputs(recorded=RecordedTraffic(traffic, days * 86_400.0))
-    words = "Poisson" if burst == 1 else f"Poisson, in bursts of {burst:g} on average"
-    asked.remarks.append(f"made up: requests arrive by chance ({words}, seed {seed})")
-    return asked
+    inputs = PlanInputs(recorded=RecordedTraffic(traffic, days * 86_400.0))
+    arrivals = "Poisson" if burst == 1 else f"Poisson, in bursts of {burst:g} on average"
+    inputs.remarks.append(f"made up: requests arrive by chance ({arrivals}, seed {seed})")
+    return inputs
 
 
 def from_endpoint(
@@ -153,31 +153,31 @@ def from_endpoint(
     served = [line for line in lines if line["replica"] is not None]
     if not served:
         raise InvalidRequest(f"endpoint {name} served no request in the last {last}")
-    # The oldest may lie before what was asked for: those are all that were read.
+    # The oldest may lie before the interval: those are all that were read.
     first_ms = min(since_ms, min(line["arrived_ms"] for line in served))
     rows = [((line["arrived_ms"] - first_ms) / 1000, line["busy_ms"] / 1000) for line in served]
     traffic = to_traffic([*rows], service, 0)
     period_s = max(1.0, traffic.span_s, (now_ms - first_ms) / 1000)
     variant = endpoint["variants"][0]
-    asked = PlanInputs(recorded=RecordedTraffic(traffic, period_s), began_ms=first_ms)
-    _take_variant(asked, variant)
-    _take_starts(asked, served)
+    inputs = PlanInputs(recorded=RecordedTraffic(traffic, period_s), began_ms=first_ms)
+    _read_variant(inputs, variant)
+    _measure_starts(inputs, served)
     if len(endpoint["variants"]) > 1:
-        asked.remarks.append(
+        inputs.remarks.append(
             f"all variants' requests together, on what variant {variant['name']} asks for"
         )
     if len(lines) >= _LINES_MAX:
-        asked.remarks.append(f"only the newest {_LINES_MAX:,} requests were read")
-    return asked
+        inputs.remarks.append(f"only the newest {_LINES_MAX:,} requests were read")
+    return inputs
 
 
-def _take_variant(asked: PlanInputs, variant: dict[str, Any]) -> None:
+def _read_variant(inputs: PlanInputs, variant: dict[str, Any]) -> None:
     gpu = variant["gpu"]
-    asked.gpu = None if gpu is None else re.split(r"[,:/]", gpu)[0]
-    asked.is_cpu = gpu is None
-    asked.memory_bytes = variant["memory"]
-    asked.concurrency = variant["scale"]["concurrency"]
-    asked.windows = _windows(variant["scale"].get("windows", ()))
+    inputs.gpu = None if gpu is None else re.split(r"[,:/]", gpu)[0]
+    inputs.is_cpu = gpu is None
+    inputs.memory_bytes = variant["memory"]
+    inputs.concurrency = variant["scale"]["concurrency"]
+    inputs.windows = _windows(variant["scale"].get("windows", ()))
 
 
 def _windows(fields: Iterable[dict[str, Any]]) -> tuple["ScheduledWindow", ...]:
@@ -196,42 +196,42 @@ def _windows(fields: Iterable[dict[str, Any]]) -> tuple["ScheduledWindow", ...]:
 
 
 def windows_of(
-    texts: Sequence[str] | None, bounds: "ScalePolicy", asked: PlanInputs
+    texts: Sequence[str] | None, bounds: "ScalePolicy", inputs: PlanInputs
 ) -> tuple[tuple["ScheduledWindow", ...], tuple[tuple[float, "ScaleBoundsChanged"], ...]]:
-    """Return the windows to try, those named or the endpoint's, and the moves that they make."""
+    """Return the windows to try, those named or the endpoint's, and their bounds changes."""
     from dataclasses import replace
 
     from coldspark.platform.scheduled_scaling import bounds_events, read_window
 
     try:
-        windows = tuple(map(read_window, texts)) if texts else asked.windows
+        windows = tuple(map(read_window, texts)) if texts else inputs.windows
         scale = replace(bounds, windows=windows)
     except ValueError as error:
         raise InvalidRequest(f"--window: {error}") from None
     if not windows:
         return (), ()
-    began_ms = _began_ms(windows[0], asked)
-    until_ms = began_ms + round(asked.recorded.period_s * 1000)
+    began_ms = _began_ms(windows[0], inputs)
+    until_ms = began_ms + round(inputs.recorded.period_s * 1000)
     found = bounds_events(scale, began_ms, until_ms)
-    return windows, tuple(((at_ms - began_ms) / 1000, moved) for at_ms, moved in found)
+    return windows, tuple(((at_ms - began_ms) / 1000, change) for at_ms, change in found)
 
 
-def _began_ms(window: "ScheduledWindow", asked: PlanInputs) -> int:
+def _began_ms(window: "ScheduledWindow", inputs: PlanInputs) -> int:
     """Return when the traffic began; made-up traffic and traces do on a Monday at midnight."""
     from datetime import datetime
 
     from coldspark.platform.schedule_expressions import zone_of
 
-    if asked.began_ms is not None:
-        return asked.began_ms
-    asked.remarks.append(
+    if inputs.began_ms is not None:
+        return inputs.began_ms
+    inputs.remarks.append(
         f"assumed: the traffic begins on a Monday at 0:00 in {window.time_zone}, in winter"
     )
     monday = datetime(2026, 1, 5, tzinfo=zone_of(window.time_zone))
     return round(monday.timestamp() * 1000)
 
 
-def _take_starts(asked: PlanInputs, lines: Iterable[dict[str, Any]]) -> None:
+def _measure_starts(inputs: PlanInputs, lines: Iterable[dict[str, Any]]) -> None:
     """Take each replica's start from the request that waited the longest for it."""
     from coldspark.sim.traffic import Durations
 
@@ -247,34 +247,34 @@ def _take_starts(asked: PlanInputs, lines: Iterable[dict[str, Any]]) -> None:
         else:
             thaws.append(waited_s)
     if starts:
-        asked.start = Durations(list(starts.values()))
-        asked.remarks.append(f"measured here: {len(starts)} starts")
+        inputs.start = Durations(list(starts.values()))
+        inputs.remarks.append(f"measured here: {len(starts)} starts")
         if len(starts) < _MEASURED_LEAST:
-            asked.remarks.append("few starts were measured: --start says what else to take")
+            inputs.remarks.append("few starts were measured: --start says what else to take")
     if thaws:
-        asked.thaw = Durations(thaws)
-        asked.remarks.append(f"measured here: {len(thaws)} thaws")
+        inputs.thaw = Durations(thaws)
+        inputs.remarks.append(f"measured here: {len(thaws)} thaws")
 
 
-def gpus_of(text: str | None, gpu_memory: str | None, asked: PlanInputs) -> tuple[str, ...]:
+def gpus_of(text: str | None, gpu_memory: str | None, inputs: PlanInputs) -> tuple[str, ...]:
     """Return the types to compare: those named, else the endpoint's, else the guide's that fit."""
-    types = _fitting(text, gpu_memory, asked)
-    if asked.is_cpu and types:
-        asked.remarks.append("assumed: a request takes as long on a GPU as here on CPU")
-    elif len(types) > 1 or (asked.gpu is not None and types != (asked.gpu,)):
-        asked.remarks.append("assumed: a request takes as long on every type")
+    types = _fitting(text, gpu_memory, inputs)
+    if inputs.is_cpu and types:
+        inputs.remarks.append("assumed: a request takes as long on a GPU as here on CPU")
+    elif len(types) > 1 or (inputs.gpu is not None and types != (inputs.gpu,)):
+        inputs.remarks.append("assumed: a request takes as long on every type")
     return types
 
 
-def _fitting(text: str | None, gpu_memory: str | None, asked: PlanInputs) -> tuple[str, ...]:
+def _fitting(text: str | None, gpu_memory: str | None, inputs: PlanInputs) -> tuple[str, ...]:
     from coldspark.platform import catalogue
     from coldspark.spec.units import format_size
 
     known = catalogue.load()
-    if text is None and asked.is_cpu:
+    if text is None and inputs.is_cpu:
         return ()
-    given = [asked.gpu] if asked.gpu else _GUIDE_GPUS
-    names = given if text is None else [part.strip() for part in text.split(",")]
+    defaults = [inputs.gpu] if inputs.gpu else _GUIDE_GPUS
+    names = defaults if text is None else [part.strip() for part in text.split(",")]
     if [name.lower() for name in names] in (["none"], ["cpu"]):
         return ()
     types = []
@@ -290,7 +290,7 @@ def _fitting(text: str | None, gpu_memory: str | None, asked: PlanInputs) -> tup
     for one in types:
         if one.usable_bytes < need:
             had = format_size(one.usable_bytes)
-            asked.remarks.append(f"left out: {one.name}, of whose memory {had} can be used")
+            inputs.remarks.append(f"left out: {one.name}, of whose memory {had} can be used")
     fitting = [one.name for one in types if one.usable_bytes >= need]
     if not fitting:
         smallest = known.smallest_that_fits(need)
@@ -299,20 +299,20 @@ def _fitting(text: str | None, gpu_memory: str | None, asked: PlanInputs) -> tup
     return tuple(dict.fromkeys(fitting))
 
 
-def start_of(text: str | None, gpus: Sequence[str], asked: PlanInputs) -> "Durations":
-    """Return what a start here takes: as said, else as measured, else as the guide has it."""
+def start_of(text: str | None, gpus: Sequence[str], inputs: PlanInputs) -> "Durations":
+    """Return what a start here takes: as given, else as measured, else as the guide has it."""
     from coldspark.sim.platforms import GUIDE_DATE, GUIDE_START_S, LAMBDA, uniform
 
     if text is not None:
         return durations_of(text, "--start")
-    if asked.start is not None:
-        return asked.start
+    if inputs.start is not None:
+        return inputs.start
     if not gpus:
         low, high = LAMBDA.start_s["CPU"]
-        asked.remarks.append(f"assumed: a start takes {low:g}-{high:g} s; pass --start")
+        inputs.remarks.append(f"assumed: a start takes {low:g}-{high:g} s; pass --start")
         return uniform(low, high)
     low, high = GUIDE_START_S.get(gpus[0], GUIDE_START_S["A10G"])
-    asked.remarks.append(
+    inputs.remarks.append(
         f"assumed: a start here takes {_range(low, high)} s, as the guide of {GUIDE_DATE} has it"
         f" for {gpus[0] if gpus[0] in GUIDE_START_S else 'A10G'}; pass --start with your own"
     )

@@ -1,6 +1,6 @@
 """A process for each core, for plans that take long.
 
-They leave Ctrl-C to the process that started them, and go with it.
+They leave Ctrl-C to the process that started them, and end with it.
 """
 
 import multiprocessing
@@ -19,7 +19,7 @@ from coldspark.sim.executor import Done, OnPiece, Piece, cancel_when
 
 
 class ProcessPool:
-    """Several pieces at once, each told of when it is done. Use it as a context manager."""
+    """Runs several pieces at once, reporting each when done. Use it as a context manager."""
 
     def __init__(self, count: int) -> None:
         """Start ``count`` processes with the first work."""
@@ -38,18 +38,18 @@ class ProcessPool:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End the processes; where it ends early, they give up what they are at."""
+        """End the processes; where it ends early, they cancel their work."""
         if kind is not None:
             self._cancelled.set()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def run(self, pieces: Sequence[Piece[Done]], hear: OnPiece) -> list[Done]:
-        """Do the pieces in the processes."""
+    def run(self, pieces: Sequence[Piece[Done]], on_piece: OnPiece) -> list[Done]:
+        """Run the pieces in the processes."""
         futures: dict[Future[Done], str] = {self._pool.submit(work): name for name, work in pieces}
         try:
             for future in as_completed(futures):
                 future.result()
-                hear(futures[future])
+                on_piece(futures[future])
         except BrokenProcessPool:
             raise InvalidRequest(
                 "a process that worked on the plan was killed, by lack of memory most likely:"
@@ -66,13 +66,13 @@ def cores() -> int:
 
 
 def _begin(cancelled: Event) -> None:
-    """Begin as one of a crew."""
+    """Initialise a worker process."""
     cancel_when(cancelled.is_set)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_go_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
-def _go_with_parent() -> None:
+def _exit_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

@@ -86,12 +86,12 @@ def _even(even: Json | None) -> str:
 
 
 def _parts(rows: list[Json]) -> None:
-    told = [
+    parts = [
         (row["title"], row["gpu"] or "cpu", part, output.nanos(nanos))
         for row in rows
         for part, nanos in row["parts"].items()
     ]
-    output.table(("platform", "gpu", "component", "a month"), told)
+    output.table(("platform", "gpu", "component", "a month"), parts)
 
 
 def _policies(policies: list[Json]) -> None:
@@ -151,15 +151,15 @@ def _remarks(answer: Json) -> None:
     output.heading("What to know")
     for remark in answer["remarks"]:
         output.out(f"- {remark}")
-    told: dict[str, None] = {}
+    rows: dict[str, None] = {}
     for row in answer["platforms"]:
         as_of = f"{row['title'].partition(' (')[0]} ({row['as_of']})"
         for assumption in row["assumptions"]:
-            told[f"- {as_of}: {assumption}"] = None
+            rows[f"- {as_of}: {assumption}"] = None
         if row["month_nanos"] is not None:
             for missing in row["missing"]:
-                told[f"- {as_of}: missing from the sum: {missing}"] = None
-    for line in told:
+                rows[f"- {as_of}: missing from the sum: {missing}"] = None
+    for line in rows:
         output.out(line)
     if any(row["is_estimated"] for row in answer["platforms"]):
         output.out("- ~ marks a sum with a rate that was estimated, not published")

@@ -100,15 +100,15 @@ def trace(
         return
     stages_us = _stages_us(row)
     columns = width or waterfall.width_of_terminal()
-    is_seen = output.is_terminal(sys.stdout)
+    is_terminal = output.is_terminal(sys.stdout)
     # Whole lines are easier to search in a pipe.
-    folded = columns if width or is_seen else None
+    folded = columns if width or is_terminal else None
     output.pairs(_facts(row), folded)
     output.out()
-    for line in waterfall.draw(stages_us, width=columns, is_coloured=is_seen):
+    for line in waterfall.draw(stages_us, width=columns, is_coloured=is_terminal):
         output.out(line)
     output.out()
-    output.pairs(_told(row, stages_us), folded)
+    output.pairs(_summary(row, stages_us), folded)
 
 
 def _checked(stage: str | None) -> str | None:
@@ -120,10 +120,12 @@ def _checked(stage: str | None) -> str | None:
 
 def _show(rows: list[dict[str, Any]], stage: str | None) -> None:
     headers = ["request", "endpoint", "when", "status", "took", "mostly", "cold", "cost"]
-    is_shown = stage is not None and stage != _DURATION
-    if is_shown:
+    has_column = stage is not None and stage != _DURATION
+    if has_column:
         headers.insert(5, str(stage))
-    output.table(headers, [_row(row, stage if is_shown else None) for row in rows], is_folded=False)
+    output.table(
+        headers, [_row(row, stage if has_column else None) for row in rows], is_folded=False
+    )
 
 
 def _row(row: dict[str, Any], stage: str | None) -> list[object]:
@@ -143,7 +145,7 @@ def _row(row: dict[str, Any], stage: str | None) -> list[object]:
 
 
 def _facts(row: dict[str, Any]) -> dict[str, object]:
-    """Return who and where; what is not known is left out."""
+    """Return the request's identifiers; what is not known is left out."""
     variant = row.get("variant")
     devices = row.get("gpu")
     if devices and row.get("is_simulated"):
@@ -161,24 +163,24 @@ def _facts(row: dict[str, Any]) -> dict[str, object]:
     return {name: value for name, value in known.items() if value is not None}
 
 
-def _told(row: dict[str, Any], stages_us: dict[str, int]) -> dict[str, object]:
-    told: dict[str, object] = {"waited": waterfall.waits_message(stages_us) or "for nothing"}
+def _summary(row: dict[str, Any], stages_us: dict[str, int]) -> dict[str, object]:
+    summary: dict[str, object] = {"waited": waterfall.waits_message(stages_us) or "for nothing"}
     if row["is_cold"]:
-        told["woke from"] = _origin(row.get("start"))
+        summary["woke from"] = _origin(row.get("start"))
     elif row.get("start"):
-        told["served by"] = f"a replica that was there: {row['start']['started_by']}"
-    told["cost"] = _cost(row)
-    return told
+        summary["served by"] = f"a replica that was there: {row['start']['started_by']}"
+    summary["cost"] = _cost(row)
+    return summary
 
 
 def _origin(start: dict[str, Any] | None) -> str:
-    """Say which rung of the warmth ladder the replica was started from, and by which template."""
+    """Return the warmth level that the replica was started from, and the template."""
     if start is None:
         return "not known any more: the server was restarted, or no replica was reached"
-    words = str(start["rung"])
+    text = str(start["rung"])
     if start.get("is_environment_built"):
-        words += ", its environment was built first"
-    return words if start.get("started_by") is None else f"{words}: {start['started_by']}"
+        text += ", its environment was built first"
+    return text if start.get("started_by") is None else f"{text}: {start['started_by']}"
 
 
 def _cost(row: dict[str, Any]) -> str:

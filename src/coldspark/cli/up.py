@@ -1,4 +1,4 @@
-"""``up`` runs the server in the foreground; ``doctor`` says what a machine can do."""
+"""``up`` runs the server in the foreground; ``doctor`` checks what a machine can do."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -140,7 +140,7 @@ def doctor(
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what this machine can do and lacks, and the cure. Exits 1 if something is missing."""
+    """Check what this machine can do and lacks, with the cure. Exits 1 if something is missing."""
     report = client(url, key).doctor() if server else _examined(data, simulate)
     if as_json:
         output.as_json(report)

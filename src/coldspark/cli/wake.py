@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _POLL_S = 0.5
 _LINES = 20
 _PING_PATH = "/ping"
-# What a command says of a path that it does not have. It was awake to say so.
+# A command's status for a path that it does not have: it was awake to answer.
 _AWAKE = ("HandlerFailed", "UnsupportedMedia", "InvalidRequest")
 
 
@@ -23,7 +23,7 @@ def wake(connection: "Client", name: str, ping_path: str | None) -> None:
     what the start did.
     """
     failures: list[ColdsparkError] = []
-    seen_ms = max((int(line["at_ms"]) for line in _remarks(connection, name)), default=0)
+    printed_ms = max((int(line["at_ms"]) for line in _remarks(connection, name)), default=0)
     thread = threading.Thread(
         target=_call, args=(connection, name, ping_path, failures), daemon=True
     )
@@ -31,7 +31,7 @@ def wake(connection: "Client", name: str, ping_path: str | None) -> None:
     thread.start()
     while thread.is_alive():
         thread.join(_POLL_S)
-        seen_ms = _show_remarks(connection, name, seen_ms)
+        printed_ms = _print_remarks(connection, name, printed_ms)
     if failures:
         raise failures[0]
 
@@ -54,12 +54,12 @@ def _timing(stages_ms: dict[str, float], is_cold: bool, cost: str | None) -> str
     return output.summary(stages_ms, is_cold=is_cold, cost=cost)
 
 
-def _show_remarks(connection: "Client", name: str, seen_ms: int) -> int:
+def _print_remarks(connection: "Client", name: str, printed_ms: int) -> int:
     """Print the platform's own log lines that are newer than the last one shown."""
-    fresh = [line for line in _remarks(connection, name) if line["at_ms"] > seen_ms]
+    fresh = [line for line in _remarks(connection, name) if line["at_ms"] > printed_ms]
     for line in fresh:
         output.note(f"  {line['text']}")
-    return max([seen_ms, *(int(line["at_ms"]) for line in fresh)])
+    return max([printed_ms, *(int(line["at_ms"]) for line in fresh)])
 
 
 def _remarks(connection: "Client", name: str) -> "list[Json]":

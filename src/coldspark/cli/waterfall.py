@@ -38,8 +38,8 @@ def width_of_terminal() -> int:
 def draw(stages_us: Mapping[str, int], *, width: int, is_coloured: bool) -> list[str]:
     """Return a line for each stage that took time, for what is unaccounted, and for their sum.
 
-    Each bar begins where the last ended. Where there is no room for bars the shares stay, where
-    there is none for shares the times do.
+    Each bar begins where the last ended. Where bars do not fit the shares stay, where shares do not
+    fit the times do.
     """
     total_us = sum(stages_us.get(name, 0) for name in output.STAGES)
     lines = [_line(row, total_us, width, is_coloured) for row in _rows(stages_us)]
@@ -59,17 +59,17 @@ def duration(us: int) -> str:
 
 
 def waits_message(stages_us: Mapping[str, int]) -> str | None:
-    """Say what the request waited for before its handler had it, the longest first."""
+    """Return what the request waited for before its handler had it, the longest first."""
     parts = {name: us for name in WAITS if (us := stages_us.get(name, 0)) > 0}
     total_us = sum(stages_us.get(name, 0) for name in output.STAGES)
     if not parts:
         return None
     wait_us = sum(parts.values())
     longest = max(parts, key=lambda name: parts[name])
-    words = f"{duration(wait_us)} ({100 * wait_us / total_us:.0f} % of its time)"
+    text = f"{duration(wait_us)} ({100 * wait_us / total_us:.0f} % of its time)"
     if len(parts) == 1:
-        return f"{words}, for {WAITS[longest]}"
-    return f"{words}, most of it ({duration(parts[longest])}) for {WAITS[longest]}"
+        return f"{text}, for {WAITS[longest]}"
+    return f"{text}, most of it ({duration(parts[longest])}) for {WAITS[longest]}"
 
 
 def longest(stages_us: Mapping[str, int]) -> str | None:
@@ -91,11 +91,13 @@ def _rows(stages_us: Mapping[str, int]) -> list[_Row]:
 def _line(row: _Row, total_us: int, width: int, is_coloured: bool) -> str:
     share = _share(row.us, total_us) if total_us else ""
     text = _columns(row.name, duration(row.us), share, width)
-    room = width - _NAME - _TIME - _SHARE - 2
-    if room < _BAR_MIN or not row.us:
+    columns = width - _NAME - _TIME - _SHARE - 2
+    if columns < _BAR_MIN or not row.us:
         return text
-    offset = min(round(room * row.before_us / total_us), room - 1)
-    bar = _bar(round(room * (row.before_us + row.us) / total_us) - offset, row.us * room / total_us)
+    offset = min(round(columns * row.before_us / total_us), columns - 1)
+    bar = _bar(
+        round(columns * (row.before_us + row.us) / total_us) - offset, row.us * columns / total_us
+    )
     return f"{text}  {' ' * offset}{output.painted(bar, row.name, is_coloured)}"
 
 

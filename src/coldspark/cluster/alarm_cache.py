@@ -1,4 +1,4 @@
-"""Alarms of the lead as another router hears of them: those that are in ALARM, and each change."""
+"""A cache of the primary's alarms in another router: those in ALARM, and each change."""
 
 from collections.abc import Callable, Iterable
 
@@ -15,12 +15,12 @@ class AlarmStateCache:
         self._watchers: list[OnAlarm] = []
 
     def apply(self, message: Message) -> bool:
-        """Take what the lead says of alarms; return whether this was that."""
+        """Handle a message of the primary about alarms; return whether it was one."""
         match message:
             case AlarmsRaised(names):
                 self._raised = set(names)
             case AlarmStateChanged(name, state, reason):
-                self._note(name, state is AlarmState.ALARM)
+                self._set(name, state is AlarmState.ALARM)
                 for watcher in list(self._watchers):
                     watcher(name, state, reason)
             case _:
@@ -28,9 +28,9 @@ class AlarmStateCache:
         return True
 
     def refresh(self, names: Iterable[str], raised: Iterable[str]) -> None:
-        """Hear how some alarms are now: one may have been deleted, and made anew."""
+        """Set the present state of some alarms: one may have been deleted, and made anew."""
         for name in names:
-            self._note(name, name in raised)
+            self._set(name, name in raised)
 
     def state(self, name: str) -> AlarmState | None:
         """Return ALARM for an alarm that is in it."""
@@ -46,7 +46,7 @@ class AlarmStateCache:
 
         return end
 
-    def _note(self, name: str, is_raised: bool) -> None:
+    def _set(self, name: str, is_raised: bool) -> None:
         if is_raised:
             self._raised.add(name)
         else:

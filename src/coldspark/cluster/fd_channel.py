@@ -1,8 +1,8 @@
 """Connections on their way from one router to another: a socket's descriptor and what was read.
 
-Each router has one mailbox, a pair of Unix packet sockets. Every router holds the end that letters
-are put into; the lead holds both, so a mailbox outlives its router: what was put in while it was
-down is served by the next. One letter is one packet, so several may write at once.
+Each router has one channel, a pair of Unix packet sockets. Every router holds the write end; the
+primary holds both, so a channel outlives its router: what was sent while it was down is served by
+the next. One connection is one packet, so several may write at once.
 """
 
 import os
@@ -20,7 +20,7 @@ _AWAY = (
 
 
 class FdChannel:
-    """Both ends of one router's mailbox."""
+    """Both ends of one router's channel."""
 
     def __init__(self) -> None:
         self.write_end, self.read_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -29,24 +29,24 @@ class FdChannel:
             end.setblocking(False)
 
     def close(self) -> None:
-        """Close both ends: what lies within is hung up on."""
+        """Close both ends: connections within are dropped."""
         self.write_end.close()
         self.read_end.close()
 
 
-def send_connection(inlet: socket.socket, connection: int, data: bytes) -> bool:
-    """Put a connection and what was read from it into a mailbox; False: it is full.
+def send_connection(write_end: socket.socket, connection: int, data: bytes) -> bool:
+    """Send a connection and what was read from it; False: the channel is full.
 
     The receiver's descriptor is another one: this side closes its own, without shutting down.
     """
     try:
         if len(data) <= _INLINE_BYTES_MAX:
-            socket.send_fds(inlet, [_INLINE + data], [connection])
+            socket.send_fds(write_end, [_INLINE + data], [connection])
             return True
         beside = os.memfd_create("coldspark-handed", os.MFD_CLOEXEC)
         try:
             _write_all(beside, data)
-            socket.send_fds(inlet, [_BESIDE], [connection, beside])
+            socket.send_fds(write_end, [_BESIDE], [connection, beside])
         finally:
             os.close(beside)
         return True
@@ -54,17 +54,17 @@ def send_connection(inlet: socket.socket, connection: int, data: bytes) -> bool:
         return False
 
 
-def receive_connection(outlet: socket.socket) -> tuple[socket.socket, bytes] | None:
-    """Take the oldest letter, or None where there is none. A letter that is torn is left out."""
+def receive_connection(read_end: socket.socket) -> tuple[socket.socket, bytes] | None:
+    """Receive the oldest connection, or None where there is none. A torn packet is skipped."""
     while True:
         try:
-            packet, descriptors, _, _ = socket.recv_fds(outlet, _INLINE_BYTES_MAX + 1, 2)
+            packet, descriptors, _, _ = socket.recv_fds(read_end, _INLINE_BYTES_MAX + 1, 2)
         except (BlockingIOError, InterruptedError):
             return None
         if not packet:
             return None
         if not descriptors:
-            continue  # This process has no descriptor left: the caller is hung up on.
+            continue  # This process has no descriptor left: the caller is disconnected.
         connection = socket.socket(fileno=descriptors[0])
         connection.setblocking(False)
         if packet[:1] == _INLINE:
@@ -74,10 +74,10 @@ def receive_connection(outlet: socket.socket) -> tuple[socket.socket, bytes] | N
         connection.close()
 
 
-def reject_pending(outlet: socket.socket) -> None:
-    """Answer all that lies in a mailbox whose router does not come back."""
-    while (letter := receive_connection(outlet)) is not None:
-        connection, _ = letter
+def reject_pending(read_end: socket.socket) -> None:
+    """Answer 503 to every connection in the channel of a router that does not come back."""
+    while (packet := receive_connection(read_end)) is not None:
+        connection, _ = packet
         with connection, suppress(OSError):
             connection.send(_AWAY)
 

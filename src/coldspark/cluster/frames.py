@@ -11,7 +11,7 @@ _decoder = msgspec.msgpack.Decoder(Message, dec_hook=to_hook)
 
 
 class BadFrame(Exception):
-    """The other side is not what it should be: the link cannot go on."""
+    """The other side does not follow the protocol: the connection cannot go on."""
 
 
 def encode_frame(message: Message) -> bytes:
@@ -23,26 +23,26 @@ def encode_frame(message: Message) -> bytes:
 
 
 class FrameBuffer:
-    """What has come so far of a stream."""
+    """The incomplete end of a stream."""
 
     def __init__(self) -> None:
-        self._rest = bytearray()
+        self._buffer = bytearray()
 
     def feed(self, data: bytes) -> list[Message]:
-        """Take bytes; return the messages that are whole by now. Raises BadFrame."""
-        rest, messages, at = self._rest, [], 0
-        rest += data
-        while len(rest) - at >= _HEAD_BYTES:
-            size = int.from_bytes(rest[at : at + _HEAD_BYTES], "big")
+        """Add bytes; return the messages that are whole by now. Raises BadFrame."""
+        buffer, messages, at = self._buffer, [], 0
+        buffer += data
+        while len(buffer) - at >= _HEAD_BYTES:
+            size = int.from_bytes(buffer[at : at + _HEAD_BYTES], "big")
             if size > FRAME_BYTES_MAX:
                 raise BadFrame(f"a message of {size} bytes; at most {FRAME_BYTES_MAX} are taken")
             end = at + _HEAD_BYTES + size
-            if len(rest) < end:
+            if len(buffer) < end:
                 break
             try:
-                messages.append(_decoder.decode(bytes(rest[at + _HEAD_BYTES : end])))
+                messages.append(_decoder.decode(bytes(buffer[at + _HEAD_BYTES : end])))
             except msgspec.MsgspecError as error:
                 raise BadFrame(f"a message that is none: {error}") from error
             at = end
-        del rest[:at]
+        del buffer[:at]
         return messages

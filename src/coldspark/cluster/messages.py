@@ -1,4 +1,4 @@
-"""What the lead and a router say to each other, as records that msgspec writes and reads."""
+"""The messages between the primary and a router, as records that msgspec writes and reads."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from coldspark.spec.types import (
 
 
 class Welcome(Struct, frozen=True, kw_only=True, tag=True):
-    """Lead: who you are. The first word on a link."""
+    """Primary: your configuration. The first message of a connection."""
 
     router: int
     config: ServerConfig
@@ -32,28 +32,28 @@ class Welcome(Struct, frozen=True, kw_only=True, tag=True):
     boot: int
     instance: str
     cgroup: str
-    """The lead's ``/proc/self/cgroup``, before it moved itself."""
+    """The primary's ``/proc/self/cgroup``, before it moved itself."""
     listeners: list[int]
     """Descriptors that callers connect to."""
-    inlets: list[int]
-    """Descriptors that lead to each router's mailbox, in order."""
-    outlet: int
-    """The descriptor of its own mailbox."""
+    write_ends: list[int]
+    """Descriptors of the write ends of all fd channels, in order."""
+    read_end: int
+    """The descriptor of its own channel's read end."""
 
 
 class Ready(Struct, frozen=True, tag=True):
-    """Router: I take requests."""
+    """Router: I accept requests."""
 
 
 class Drain(Struct, frozen=True, tag=True):
-    """Lead: take no more, finish what runs, and end."""
+    """Primary: accept no more, finish what runs, and end."""
 
 
 class ReservationRequest(Struct, frozen=True, tag=True):
-    """Router: a replica wants room. ``number`` comes back with the answer."""
+    """Router: a replica requests a reservation. ``number`` comes back with the answer."""
 
     number: int
-    asked: ReservationRequested
+    request: ReservationRequested
 
 
 class ReservationRelease(Struct, frozen=True, tag=True):
@@ -69,14 +69,14 @@ class ReservationYield(Struct, frozen=True, tag=True):
 
 
 class ReservationGrant(Struct, frozen=True, tag=True):
-    """Lead: the room that ask ``number`` was for."""
+    """Primary: the reservation for request ``number``."""
 
     number: int
     grant: Reservation
 
 
 class ReservationRefusal(Struct, frozen=True, tag=True):
-    """Lead: there never is such room."""
+    """Primary: no node can ever hold it."""
 
     number: int
     replica: ReplicaId
@@ -84,14 +84,14 @@ class ReservationRefusal(Struct, frozen=True, tag=True):
 
 
 class Evict(Struct, frozen=True, tag=True):
-    """Lead: somebody else needs this replica's room."""
+    """Primary: another replica needs this one's reservation."""
 
     replica: ReplicaId
     reason: str
 
 
 class Shares(Struct, frozen=True, tag=True):
-    """Router: what my replicas hold of the machine. Lead: what all others' replicas hold."""
+    """Router: my replicas' share of the node. Primary: all others' replicas' share."""
 
     ppm: int
 
@@ -107,29 +107,29 @@ class Measurement(Struct, frozen=True):
 
 
 class Measurements(Struct, frozen=True, tag=True):
-    """Router: this was measured here."""
+    """Router: a value that was measured here."""
 
     values: list[Measurement]
 
 
 class WebhookEventsStored(Struct, frozen=True, tag=True):
-    """Router: there are new notices on disk. The lead alone sends them."""
+    """Router: there are new webhook events on disk. The primary alone sends them."""
 
 
 class BodyReleased(Struct, frozen=True, tag=True):
-    """Router: an object's bytes belong to nothing any more; you know who still reads them."""
+    """Router: an object's bytes belong to nothing any more; the primary knows who reads them."""
 
     body: str
 
 
 class AlarmsRaised(Struct, frozen=True, tag=True):
-    """Lead: these alarms are in ALARM, and no other. The second word on a link."""
+    """Primary: these alarms are in ALARM, and no other. The second message of a connection."""
 
     names: list[str]
 
 
 class AlarmStateChanged(Struct, frozen=True, tag=True):
-    """Lead: an alarm has changed its state."""
+    """Primary: an alarm has changed its state."""
 
     name: str
     state: AlarmState
@@ -137,7 +137,7 @@ class AlarmStateChanged(Struct, frozen=True, tag=True):
 
 
 class GetSnapshot(Struct, frozen=True, tag=True):
-    """How is all of yours? The answer is a ``RouterSnapshot``."""
+    """Return a ``RouterSnapshot`` of all of yours."""
 
 
 class Deploy(Struct, frozen=True, tag=True):
@@ -145,16 +145,16 @@ class Deploy(Struct, frozen=True, tag=True):
 
     definition: EndpointDefinition
     raised: list[str] = []
-    """Those alarms of its change that are in ALARM now."""
+    """Those alarms of its deployment that are in ALARM now."""
 
 
 class SetScale(Struct, frozen=True, tag=True):
-    """Set a variant's floor and ceiling. The answer is its ``EndpointView``."""
+    """Set a variant's replica bounds. The answer is its ``EndpointView``."""
 
     name: EndpointName
     variant: VariantName
-    floor: int | None
-    ceiling: int | None
+    replicas_min: int | None
+    replicas_max: int | None
     reason: str
 
 
@@ -165,11 +165,11 @@ class Remove(Struct, frozen=True, tag=True):
 
 
 class Settle(Struct, frozen=True, tag=True):
-    """Bring every line into the database. The answer is all that was charged, in nanos."""
+    """Ingest every line into the database. The answer is all that was charged, in nanos."""
 
 
 class IngestLines(Struct, frozen=True, tag=True):
-    """Bring the lines of requests into the database, and tell what was measured.
+    """Ingest the lines of requests into the database, and forward metrics.
 
     The answer is None.
     """
@@ -180,11 +180,11 @@ class RefreshKeys(Struct, frozen=True, tag=True):
 
 
 class Advise(Struct, frozen=True, tag=True):
-    """What may placement know of your replicas? The answer is an ``Advice`` of each."""
+    """Return an ``EvictionCandidate`` of each replica."""
 
 
 class GetStart(Struct, frozen=True, tag=True):
-    """What was a replica started from? The answer is a ``StartView`` or None."""
+    """Return what a replica was started from: a ``StartView`` or None."""
 
     replica: ReplicaId
 
@@ -216,7 +216,7 @@ Question = (
 
 
 class RpcRequest(Struct, frozen=True, tag=True):
-    """Lead: a question; ``RpcReply`` follows under the same number."""
+    """Primary: a request; ``RpcReply`` follows under the same number."""
 
     number: int
     question: Question
@@ -231,7 +231,7 @@ class RpcError(Struct, frozen=True):
 
 
 class RpcReply(Struct, frozen=True, tag=True):
-    """Router: the answer, or why there is none."""
+    """Router: the answer, or the error."""
 
     number: int
     value: msgspec.Raw = msgspec.Raw(b"\xc0")
@@ -268,7 +268,7 @@ class Count(Struct, frozen=True):
 
 
 class Counts(Struct, frozen=True):
-    """What a router answered since it began."""
+    """The counters of a router since it began."""
 
     requests: list[Count]
     wakes: list[int]
@@ -276,7 +276,7 @@ class Counts(Struct, frozen=True):
 
 
 class RouterSnapshot(Struct, frozen=True):
-    """All of a router, at a moment."""
+    """A snapshot of a router."""
 
     views: list[EndpointView]
     warmth: list[list[NextStart]]
@@ -302,7 +302,7 @@ def _from_hook(value: Any) -> Any:
 
 
 def to_hook(kind: type, value: Any) -> Any:
-    """Read what msgspec does not know by itself."""
+    """Decode types that msgspec does not know by itself."""
     if kind is Path:
         return Path(value)
     raise NotImplementedError(f"{kind} is not for a link")

@@ -1,4 +1,4 @@
-"""What is measured in a router beside the lead, on its way to the metrics that the lead keeps."""
+"""Forward a router's measurements to the primary, which stores them."""
 
 import asyncio
 import logging
@@ -24,7 +24,7 @@ class MetricForwarder:
     def add(
         self, metric: Metric, value: float, at_ms: int, *, unit: str = "None", count: float = 1.0
     ) -> None:
-        """Take a measurement: buffered, never blocks."""
+        """Record a measurement: buffered, never blocks."""
         if len(self._held) >= _HELD_MAX:
             self._dropped += 1
             return
@@ -33,7 +33,7 @@ class MetricForwarder:
         self._held.append(Measurement(metric, value, at_ms, unit, count))
 
     def flush(self) -> None:
-        """Send what is held."""
+        """Send what is buffered."""
         held, self._held = self._held, []
         if held:
             self._send(Measurements(held))

@@ -1,4 +1,4 @@
-"""Which router an endpoint belongs to: exactly one, on which all agree without asking.
+"""Which router an endpoint belongs to: exactly one, on which all agree without messages.
 
 The hash is CRC-32, which is the same in every process and version (Python's own ``hash`` of a text
 differs from process to process). Nothing on disk depends on it, so the number of routers may change

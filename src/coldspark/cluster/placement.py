@@ -1,10 +1,8 @@
-"""Placement for several routers: one machine of asks and grants, in the lead.
+"""Placement for several routers: one machine of requests and grants, in the primary.
 
-The lead's ``SharedPlacement`` is the placement itself, with the replicas of other routers among
-those
-that it knows. A router's ``RemotePlacement`` asks it over the link, and keeps a copy of what it was
-granted. An answer carries its ask's number: one that was taken back meanwhile is not mistaken for
-the next.
+The primary's ``SharedPlacement`` is the placement itself, and knows the other routers' replicas as
+well. A router's ``RemotePlacement`` calls it by messages, and has a copy of what it was granted. An
+answer carries its request's number: one that was withdrawn is not mistaken for the next.
 """
 
 from collections.abc import Callable, Iterable
@@ -40,11 +38,11 @@ from coldspark.spec.types import ReplicaId, Resources
 
 
 class SharedPlacement:
-    """The lead's ``PlacementPort``: what its steps return concerns the lead's replicas.
+    """The primary's ``PlacementPort``: what its steps return concerns the primary's replicas.
 
-    Who may be asked to go for others is decided on fresh advice: a step that leaves somebody
-    waiting asks nobody to go as long as other routers hold rooms, but calls ``on_short``. What
-    comes of that is given to ``advised``, and the step after it decides.
+    Evictions are decided on fresh advice: a step that leaves a request waiting evicts nobody as
+    long as other routers hold reservations, but calls ``on_short``. What comes of that is given to
+    ``advised``, and the step after it decides.
     """
 
     def __init__(
@@ -60,12 +58,12 @@ class SharedPlacement:
         self._deliver = deliver
         self._on_short = on_short
         self._owners: dict[ReplicaId, tuple[int, int]] = {}
-        """Router and the number of its latest ask, of each replica that is not the lead's."""
+        """Router and its latest request's number, of each replica that is not the primary's."""
         self._advice: dict[ReplicaId, EvictionCandidate] | None = None
-        """Of other routers' replicas; None: it would have to be asked for."""
+        """Of other routers' replicas; None: it would have to be fetched."""
 
     def step(self, event: PlacementEvent, now: float) -> list[PlacementEffect]:
-        """Take an event of any router's; tell the others what is theirs, return the lead's."""
+        """Take an event of any router's; send the others their effects, return the primary's."""
         effects = self._placement.step(event, now)
         if isinstance(event, ReservationReleased):
             self._owners.pop(event.replica, None)
@@ -74,30 +72,30 @@ class SharedPlacement:
         mine = [
             effect
             for effect in effects
-            if (is_advised or not isinstance(effect, RequestEviction)) and not self._is_told(effect)
+            if (is_advised or not isinstance(effect, RequestEviction)) and not self._forward(effect)
         ]
         if self._placement.is_short and not is_advised:
             self._on_short()
         return mine
 
     def grant(self, replica: ReplicaId) -> Reservation | None:
-        """Return the room that a replica holds."""
+        """Return a replica's reservation."""
         return self._placement.grant(replica)
 
     def refusal(self, resources: Resources) -> str | None:
-        """Say why no node could ever hold this."""
+        """Return why no node could ever hold this, or None."""
         return self._placement.refusal(resources)
 
-    def holds_together(self, wanted: Iterable[Resources]) -> bool:
+    def fits_together(self, wanted: Iterable[Resources]) -> bool:
         """Return whether the nodes could hold all of these at once if they were empty."""
-        return self._placement.holds_together(wanted)
+        return self._placement.fits_together(wanted)
 
     def event_of(self, router: int, message: Message) -> PlacementEvent | None:
-        """Return what a router's word means to placement, if anything."""
+        """Return the placement event of a router's message, if it is one."""
         match message:
-            case ReservationRequest(number, asked):
-                self._owners[asked.replica] = router, number
-                return asked
+            case ReservationRequest(number, request):
+                self._owners[request.replica] = router, number
+                return request
             case ReservationRelease(replica):
                 return ReservationReleased(replica)
             case ReservationYield(replica):
@@ -106,11 +104,11 @@ class SharedPlacement:
                 return None
 
     def held_by(self, router: int) -> list[ReplicaId]:
-        """Return the replicas of a router that hold room or ask for it."""
+        """Return the replicas of a router with a reservation or a request."""
         return [name for name, (owner, _) in self._owners.items() if owner == router]
 
     def advised(self, advice: dict[ReplicaId, EvictionCandidate]) -> None:
-        """Take what is known now of other routers' replicas, for the next step alone."""
+        """Set the advice on other routers' replicas, for the next step alone."""
         self._advice = advice
 
     def check(self) -> None:
@@ -119,12 +117,12 @@ class SharedPlacement:
 
     def _advise(self, replica: ReplicaId) -> EvictionCandidate | None:
         if replica in self._owners:
-            # One that said nothing counts as busy.
+            # One without advice counts as busy.
             return None if self._advice is None else self._advice.get(replica)
         return self._own_advice(replica)
 
-    def _is_told(self, effect: PlacementEffect) -> bool:
-        """Tell a router what is for it."""
+    def _forward(self, effect: PlacementEffect) -> bool:
+        """Send an effect to the router that it is for; return whether it was another's."""
         match effect:
             case GrantReservation(grant):
                 replica = grant.replica
@@ -159,31 +157,31 @@ def _message(
 
 
 class RemotePlacement:
-    """A router's ``PlacementPort``: steps return nothing, answers come by the link."""
+    """A router's ``PlacementPort``: steps return nothing, answers come as messages."""
 
     def __init__(self, smallest_type: SmallestDeviceType, send: Callable[[Message], None]) -> None:
         self._empty = Placement(lambda replica: None, smallest_type)
         """Holds nothing: it knows the node, and so what can never fit."""
         self._send = send
         self._grants: dict[ReplicaId, Reservation] = {}
-        self._asks: dict[ReplicaId, int] = {}
-        self._asked = 0
+        self._pending: dict[ReplicaId, int] = {}
+        self._last_number = 0
 
     def step(self, event: PlacementEvent, now: float) -> list[PlacementEffect]:
-        """Pass an event on to the lead."""
+        """Pass an event on to the primary."""
         match event:
             case NodeJoined():
                 self._empty.step(event, now)
             case ReservationRequested():
-                self._asked += 1
-                self._asks[event.replica] = self._asked
-                self._send(ReservationRequest(self._asked, event))
+                self._last_number += 1
+                self._pending[event.replica] = self._last_number
+                self._send(ReservationRequest(self._last_number, event))
             case ReservationReleased(replica):
-                self._asks.pop(replica, None)
+                self._pending.pop(replica, None)
                 self._grants.pop(replica, None)
                 self._send(ReservationRelease(replica))
             case DevicesYielded(replica):
-                self._asks.pop(replica, None)
+                self._pending.pop(replica, None)
                 if replica in self._grants:
                     self._grants[replica] = replace(self._grants[replica], devices=())
                 self._send(ReservationYield(replica))
@@ -194,31 +192,33 @@ class RemotePlacement:
         return []
 
     def grant(self, replica: ReplicaId) -> Reservation | None:
-        """Return the room that a replica holds."""
+        """Return a replica's reservation."""
         return self._grants.get(replica)
 
     def refusal(self, resources: Resources) -> str | None:
-        """Say why no node could ever hold this."""
+        """Return why no node could ever hold this, or None."""
         return self._empty.refusal(resources)
 
-    def holds_together(self, wanted: Iterable[Resources]) -> bool:
+    def fits_together(self, wanted: Iterable[Resources]) -> bool:
         """Return whether the nodes could hold all of these at once if they were empty."""
-        return self._empty.holds_together(wanted)
+        return self._empty.fits_together(wanted)
 
     @property
     def holders(self) -> list[ReplicaId]:
-        """Return the replicas that hold room."""
+        """Return the replicas with a reservation."""
         return list(self._grants)
 
     def effect_of(self, message: Message) -> PlacementEffect | None:
-        """Return what the lead's word means here, if anything."""
+        """Return the placement effect of a primary's message, if it is one."""
         match message:
-            case ReservationGrant(number, grant) if self._asks.get(grant.replica) == number:
-                del self._asks[grant.replica]
+            case ReservationGrant(number, grant) if self._pending.get(grant.replica) == number:
+                del self._pending[grant.replica]
                 self._grants[grant.replica] = grant
                 return GrantReservation(grant)
-            case ReservationRefusal(number, replica, reason) if self._asks.get(replica) == number:
-                del self._asks[replica]
+            case ReservationRefusal(number, replica, reason) if (
+                self._pending.get(replica) == number
+            ):
+                del self._pending[replica]
                 return RefuseReservation(replica, reason)
             case Evict(replica, reason):
                 return RequestEviction(replica, reason)

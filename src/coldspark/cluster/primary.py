@@ -1,4 +1,4 @@
-"""The lead's side: start the other routers, hear them, and put things right when one dies."""
+"""The primary's side: start the other routers, handle their messages, replace one that dies."""
 
 import asyncio
 import logging
@@ -53,72 +53,72 @@ _PATIENCE_S = 20.0
 
 
 @dataclass(slots=True, eq=False)
-class _Member:
+class _Worker:
     router: int
     boot: int
     process: subprocess.Popen[bytes]
     since_s: float
-    link: RpcConnection | None = None
+    connection: RpcConnection | None = None
     is_ready: bool = False
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once it is ready, or gone."""
 
 
 class Primary:
-    """All routers of a server but the lead itself."""
+    """All routers of a server but the primary itself."""
 
     def __init__(
         self, config: ServerConfig, node: NodeJoined, directory: DataDirectory, cgroup: str
     ) -> None:
-        """Take what every router is told. ``cgroup`` is this process's, before it moved itself."""
+        """Take what every router gets. ``cgroup`` is this process's, before it moved itself."""
         self.routers = config.routers
         self._config = config
         self._node = node
         self._directory = directory
         self._cgroup = cgroup
         self.fd_channels = [FdChannel() for _ in range(config.routers)]
-        self._books = RouterUsageTotals()
-        self._members: dict[int, _Member] = {}
+        self._usage_totals = RouterUsageTotals()
+        self._workers: dict[int, _Worker] = {}
         self._pauses_s: dict[int, float] = {}
         self._tasks = Tasks()
         self._listeners: list[socket.socket] = []
-        self._rooms: SharedPlacement | None = None
+        self._placement: SharedPlacement | None = None
         self._controller: Controller | None = None
         self._ledger: LedgerStore | None = None
         self._is_ending = False
         self._is_asking_advice = False
-        self._hearers: dict[type[Any], Callable[[Any], object]] = {}
-        self._greeting: Callable[[], Sequence[Message]] = tuple
+        self._subscribers: dict[type[Any], Callable[[Any], object]] = {}
+        self._initial_messages: Callable[[], Sequence[Message]] = tuple
 
-    # --- what the lead's controller is made of ------------------------------------------------
+    # --- parts of the primary's controller ---------------------------------------------------
 
     def make_placement(
         self, advice_of: CandidateLookup, smallest_type: SmallestDeviceType
     ) -> SharedPlacement:
         """Make the placement of all."""
-        self._rooms = SharedPlacement(
+        self._placement = SharedPlacement(
             advice_of, smallest_type, deliver=self._deliver, on_short=self._seek_advice
         )
-        return self._rooms
+        return self._placement
 
     def make_accounts(self) -> ReplicaAccounts:
-        """Make the accounts of the lead, which have the machine's overhead."""
+        """Make the accounts of the primary, which have the node's overhead."""
         rate = self._config.machine_cost.nanos_per_hour
-        return ReplicaAccounts(rate, on_shares=lambda ppm: self._hold(PRIMARY, ppm))
+        return ReplicaAccounts(rate, on_shares=lambda ppm: self._update_shares(PRIMARY, ppm))
 
-    # --- who else hears and says what ---------------------------------------------------------
+    # --- subscriptions ------------------------------------------------------------------------
 
-    def subscribe(self, kind: type[T], hearer: Callable[[T], object]) -> None:
-        """Let somebody hear what routers say of one kind."""
-        self._hearers[kind] = hearer
+    def subscribe(self, kind: type[T], subscriber: Callable[[T], object]) -> None:
+        """Subscribe to the routers' messages of one kind."""
+        self._subscribers[kind] = subscriber
 
-    def add_greeting(self, greeting: Callable[[], Sequence[Message]]) -> None:
-        """Say this to every router that is started from here on, before all else."""
-        self._greeting = greeting
+    def add_greeting(self, messages: Callable[[], Sequence[Message]]) -> None:
+        """Send these first to every router that is started from here on."""
+        self._initial_messages = messages
 
     def broadcast(self, message: Message) -> None:
-        """Say something to every router."""
-        for router in self._members:
+        """Send a message to every router."""
+        for router in self._workers:
             self._deliver(router, message)
 
     # --- begin and end ------------------------------------------------------------------------
@@ -126,54 +126,54 @@ class Primary:
     async def open(
         self, controller: Controller, ledger: LedgerStore, listeners: Sequence[Any]
     ) -> None:
-        """Start all; on return all take requests. Raises StartFailed."""
+        """Start all; on return all accept requests. Raises StartFailed."""
         self._controller, self._ledger = controller, ledger
-        # The event loop owns the listeners: what is handed on are descriptors of our own.
+        # The event loop owns the listeners: the routers get descriptors of our own.
         self._listeners = [socket.socket(fileno=os.dup(each.fileno())) for each in listeners]
         started = [await self._start(router) for router in range(1, self.routers)]
         async with asyncio.timeout(_READY_S):
-            for member in started:
-                await member.settled.wait()
-        for member in started:
-            if not member.is_ready:
-                raise StartFailed(f"router {member.router} did not start; its log says why")
+            for worker in started:
+                await worker.settled.wait()
+        for worker in started:
+            if not worker.is_ready:
+                raise StartFailed(f"router {worker.router} did not start; its log says why")
 
     def drain(self) -> None:
-        """Let every router finish what runs, and end."""
+        """Have every router finish what runs, and end."""
         self._is_ending = True
-        for member in self._members.values():
-            if member.link is not None:
-                member.link.send(Drain())
+        for worker in self._workers.values():
+            if worker.connection is not None:
+                worker.connection.send(Drain())
 
     async def close(self) -> None:
-        """Wait until all routers are gone and their books closed."""
+        """Wait until all routers are gone and their ledgers closed."""
         self.drain()
-        for member in list(self._members.values()):
+        for worker in list(self._workers.values()):
             within_s = self._config.drain_timeout_s + _END_S
-            await asyncio.to_thread(end, member.process, within_s)
+            await asyncio.to_thread(end, worker.process, within_s)
         await self._tasks.drain(_END_S)
         await self._tasks.close(_END_S)
         for listener in self._listeners:
             listener.close()
-        for mailbox in self.fd_channels:
-            mailbox.close()
+        for channel in self.fd_channels:
+            channel.close()
 
-    # --- questions ----------------------------------------------------------------------------
+    # --- requests -----------------------------------------------------------------------------
 
     def owner_of(self, endpoint: str) -> int:
         """Return which router an endpoint belongs to."""
         return owner_of(endpoint, self.routers)
 
     async def request(self, router: int, question: Question, kind: Any, timeout_s: float) -> Any:
-        """Ask one router. Raises RouterGone, and what it raised."""
-        member = self._members.get(router)
-        if member is None or member.link is None or not member.is_ready:
+        """Send a request to one router. Raises RouterGone, and what it raised."""
+        worker = self._workers.get(router)
+        if worker is None or worker.connection is None or not worker.is_ready:
             raise RouterGone(f"router {router} is being started anew; try again")
-        return await member.link.request(question, kind, timeout_s)
+        return await worker.connection.request(question, kind, timeout_s)
 
     async def request_all(self, question: Question, kind: Any, timeout_s: float) -> dict[int, Any]:
-        """Ask all routers at once; return the answers of those that gave one."""
-        routers = list(self._members)
+        """Send a request to all routers at once; return the answers of those that gave one."""
+        routers = list(self._workers)
         answers = await asyncio.gather(
             *(self.request(router, question, kind, timeout_s) for router in routers),
             return_exceptions=True,
@@ -189,16 +189,16 @@ class Primary:
         return found
 
     async def settle(self) -> None:
-        """Write down what was held everywhere since the last settlement, overhead last."""
-        boots = {router: member.boot for router, member in self._members.items()}
+        """Record idle usage of all since the last settlement, overhead last."""
+        boots = {router: worker.boot for router, worker in self._workers.items()}
         for router, nanos in (await self.request_all(Settle(), int, _SETTLE_S)).items():
-            self._books.record_charged(boots[router], nanos)
+            self._usage_totals.record_charged(boots[router], nanos)
         self.settle_own()
 
     def settle_own(self) -> None:
-        """Write down the lead's own part, and the overhead of all."""
+        """Record the primary's own part, and the overhead of all."""
         assert self._controller is not None
-        self._controller.accounts.charge_elsewhere(self._books.nanos)
+        self._controller.accounts.charge_elsewhere(self._usage_totals.nanos)
         self._controller.settle()
 
     # --- one router ---------------------------------------------------------------------------
@@ -206,118 +206,118 @@ class Primary:
     def _journal(self, router: int) -> Path:
         return self._directory.routers / str(router) / "journal"
 
-    async def _start(self, router: int) -> _Member:
+    async def _start(self, router: int) -> _Worker:
         assert self._ledger is not None
         boot = await asyncio.to_thread(self._directory.next_boot)
         await self._ledger.add_part(boot)
         ours, theirs = socket.socketpair()
-        inlets = [mailbox.write_end.fileno() for mailbox in self.fd_channels]
+        write_ends = [channel.write_end.fileno() for channel in self.fd_channels]
         listeners = [each.fileno() for each in self._listeners]
         outlet = self.fd_channels[router].read_end.fileno()
-        mark = instance_of(self._directory.instance_id, router)
+        tag = instance_of(self._directory.instance_id, router)
         with theirs:
-            process = spawn(mark, theirs, [*listeners, *inlets, outlet])
-        member = _Member(router, boot, process, clock.monotonic_s())
-        self._members[router] = member
-        link = RpcConnection(
-            lambda message: self._hear(member, message), lambda: self._lost(member)
+            process = spawn(tag, theirs, [*listeners, *write_ends, outlet])
+        worker = _Worker(router, boot, process, clock.monotonic_s())
+        self._workers[router] = worker
+        connection = RpcConnection(
+            lambda message: self._on_message(worker, message), lambda: self._lost(worker)
         )
-        member.link = await RpcConnection.connect(ours, link)
-        link.send(
+        worker.connection = await RpcConnection.connect(ours, connection)
+        connection.send(
             Welcome(
                 router=router,
                 config=self._config,
                 node=self._node,
                 boot=boot,
-                instance=mark,
+                instance=tag,
                 cgroup=self._cgroup,
                 listeners=listeners,
-                inlets=inlets,
-                outlet=outlet,
+                write_ends=write_ends,
+                read_end=outlet,
             )
         )
-        for message in self._greeting():
-            link.send(message)
-        return member
+        for message in self._initial_messages():
+            connection.send(message)
+        return worker
 
-    def _hear(self, member: _Member, message: Message) -> None:
-        assert self._rooms is not None
+    def _on_message(self, worker: _Worker, message: Message) -> None:
+        assert self._placement is not None
         assert self._controller is not None
         match message:
             case Ready():
-                member.is_ready = True
-                member.settled.set()
+                worker.is_ready = True
+                worker.settled.set()
             case Shares(ppm):
-                self._hold(member.router, ppm)
-            case _ if type(message) in self._hearers:
-                self._hearers[type(message)](message)
+                self._update_shares(worker.router, ppm)
+            case _ if type(message) in self._subscribers:
+                self._subscribers[type(message)](message)
             case _:
-                event = self._rooms.event_of(member.router, message)
+                event = self._placement.event_of(worker.router, message)
                 if event is not None:
                     self._controller.driver.place(event)
 
-    def _lost(self, member: _Member) -> None:
-        self._tasks.spawn(self._bury(member))
+    def _lost(self, worker: _Worker) -> None:
+        self._tasks.spawn(self._clean_up(worker))
 
-    async def _bury(self, member: _Member) -> None:
-        """Put right what a router left, then start it anew."""
+    async def _clean_up(self, worker: _Worker) -> None:
+        """Clean up after a router, then start it anew."""
         assert self._ledger is not None
         if not self._is_ending:
-            _log.error("router %d (pid %d) has ended", member.router, member.process.pid)
-            member.process.kill()
-        await asyncio.to_thread(end, member.process, _END_S)
-        await asyncio.to_thread(reap, self._directory.instance_id, member.router, self._cgroup)
-        nanos = await self._ledger.take_over_part(self._journal(member.router), member.boot)
-        self._books.record_ended(member.boot, nanos)
-        self._release(member.router)
-        del self._members[member.router]
-        member.is_ready = False
-        is_known = member.settled.is_set()
-        member.settled.set()
-        if is_known and not self._is_ending:
-            await self._start_anew(member)
+            _log.error("router %d (pid %d) has ended", worker.router, worker.process.pid)
+            worker.process.kill()
+        await asyncio.to_thread(end, worker.process, _END_S)
+        await asyncio.to_thread(reap, self._directory.instance_id, worker.router, self._cgroup)
+        nanos = await self._ledger.ingest_part(self._journal(worker.router), worker.boot)
+        self._usage_totals.record_ended(worker.boot, nanos)
+        self._release(worker.router)
+        del self._workers[worker.router]
+        worker.is_ready = False
+        was_ready = worker.settled.is_set()
+        worker.settled.set()
+        if was_ready and not self._is_ending:
+            await self._restart(worker)
 
     def _release(self, router: int) -> None:
-        assert self._rooms is not None
+        assert self._placement is not None
         assert self._controller is not None
-        for replica in self._rooms.held_by(router):
+        for replica in self._placement.held_by(router):
             self._controller.driver.place(ReservationReleased(replica))
-        self._tell(self._books.remove_router(router))
+        self._publish_shares(self._usage_totals.remove_router(router))
 
-    async def _start_anew(self, member: _Member) -> None:
-        router = member.router
-        is_sound = member.is_ready or clock.monotonic_s() - member.since_s >= _SOUND_S
+    async def _restart(self, worker: _Worker) -> None:
+        router = worker.router
+        is_sound = worker.is_ready or clock.monotonic_s() - worker.since_s >= _SOUND_S
         before_s = 0.0 if is_sound else self._pauses_s.get(router, 0.0)
         pause_s = 0.0 if is_sound else min(_PAUSE_MAX_S, 2 * before_s or _PAUSE_S)
         self._pauses_s[router] = pause_s
         await asyncio.sleep(pause_s)
         if self._is_ending:
             return
-        anew = await self._start(router)
-        while not anew.settled.is_set():
+        restarted = await self._start(router)
+        while not restarted.settled.is_set():
             try:
                 async with asyncio.timeout(_PATIENCE_S):
-                    await anew.settled.wait()
+                    await restarted.settled.wait()
             except TimeoutError:
                 reject_pending(self.fd_channels[router].read_end)
-        if anew.is_ready:
-            _log.warning("router %d was started anew (pid %d)", router, anew.process.pid)
+        if restarted.is_ready:
+            _log.warning("router %d was started anew (pid %d)", router, restarted.process.pid)
         elif not self._is_ending:
             reject_pending(self.fd_channels[router].read_end)
-            await self._start_anew(anew)
+            await self._restart(restarted)
 
     # --- between routers ----------------------------------------------------------------------
 
     def _deliver(self, router: int, message: Message) -> None:
-        member = self._members.get(router)
-        if member is not None and member.link is not None:
-            member.link.send(message)
+        worker = self._workers.get(router)
+        if worker is not None and worker.connection is not None:
+            worker.connection.send(message)
 
-    def _hold(self, router: int, shares_ppm: int) -> None:
-        self._tell(self._books.set_shares(router, shares_ppm))
+    def _update_shares(self, router: int, shares_ppm: int) -> None:
+        self._publish_shares(self._usage_totals.set_shares(router, shares_ppm))
 
-    def _tell(self, news: dict[int, int]) -> None:
-        for router, elsewhere_ppm in news.items():
+    def _publish_shares(self, changes: dict[int, int]) -> None:
+        for router, elsewhere_ppm in changes.items():
             if router != PRIMARY:
                 self._deliver(router, Shares(elsewhere_ppm))
             elif self._controller is not None:
@@ -329,7 +329,7 @@ class Primary:
             self._tasks.spawn(self._take_advice())
 
     async def _take_advice(self) -> None:
-        assert self._rooms is not None
+        assert self._placement is not None
         assert self._controller is not None
         try:
             answers = await self.request_all(Advise(), Advices, _ADVICE_S)
@@ -338,5 +338,5 @@ class Primary:
         advice: Advices = {}
         for each in answers.values():
             advice |= each
-        self._rooms.advised(advice)
+        self._placement.advised(advice)
         self._controller.driver.place(Ticked())

@@ -1,4 +1,4 @@
-"""The line between the lead and one router: messages, questions, and the word that one is gone.
+"""The RPC connection between the primary and one router: messages, requests, and its loss.
 
 It is a pair of Unix sockets that nobody else holds, so its end is the other process's end.
 """
@@ -35,29 +35,29 @@ _CLASSES: dict[str, type[ColdsparkError]] = {
 
 
 class RpcConnection(asyncio.Protocol):
-    """One side of the line. ``on_message`` hears what is neither question nor answer."""
+    """One side of the connection. ``on_message`` gets what is neither request nor reply."""
 
     def __init__(
         self,
         on_message: Callable[[Message], None],
         on_lost: Callable[[], None],
-        answer: Callable[[Question], Awaitable[object]] | None = None,
+        handler: Callable[[Question], Awaitable[object]] | None = None,
     ) -> None:
         self._on_message = on_message
         self._on_lost = on_lost
-        self._answer = answer
+        self._handler = handler
         self._frames = FrameBuffer()
         self._transport: asyncio.Transport | None = None
         self._open: dict[int, asyncio.Future[RpcReply]] = {}
-        self._asked = 0
+        self._last_number = 0
         self._tasks = Tasks()
 
     @classmethod
-    async def connect(cls, end: socket.socket, link: "RpcConnection") -> "RpcConnection":
-        """Begin to speak over one end of a socket pair."""
+    async def connect(cls, end: socket.socket, connection: "RpcConnection") -> "RpcConnection":
+        """Connect over one end of a socket pair."""
         end.setblocking(False)
-        await asyncio.get_running_loop().create_unix_connection(lambda: link, sock=end)
-        return link
+        await asyncio.get_running_loop().create_unix_connection(lambda: connection, sock=end)
+        return connection
 
     @property
     def is_open(self) -> bool:
@@ -65,81 +65,81 @@ class RpcConnection(asyncio.Protocol):
         return self._transport is not None
 
     def send(self, message: Message) -> None:
-        """Say something. Said to nobody, it is lost."""
+        """Send a message. Without a connection it is lost."""
         if self._transport is not None:
             self._transport.write(encode_frame(message))
 
     async def request(self, question: Question, kind: type[T] | Any, timeout_s: float) -> T:
-        """Return the answer to a question. Raises RouterGone, and what the other side raised."""
+        """Return the answer to a request. Raises RouterGone, and what the other side raised."""
         if self._transport is None:
             raise RouterGone("the router that owns it is being started anew; try again")
-        self._asked += 1
-        number = self._asked
-        answer = self._open[number] = asyncio.get_running_loop().create_future()
+        self._last_number += 1
+        number = self._last_number
+        handler = self._open[number] = asyncio.get_running_loop().create_future()
         self.send(RpcRequest(number, question))
         try:
             async with asyncio.timeout(timeout_s):
-                answered = await answer
+                reply = await handler
         except TimeoutError:
             raise RouterGone(
                 f"the router that owns it did not answer within {timeout_s:g} s; try again"
             ) from None
         finally:
             self._open.pop(number, None)
-        if answered.problem is not None:
-            raise _error(answered.problem)
-        return cast(T, msgspec.msgpack.decode(answered.value, type=kind, dec_hook=to_hook))
+        if reply.problem is not None:
+            raise _error(reply.problem)
+        return cast(T, msgspec.msgpack.decode(reply.value, type=kind, dec_hook=to_hook))
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         if self._transport is not None:
             self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to hear."""
+        """Store the transport."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass of it.
 
     def data_received(self, data: bytes) -> None:
-        """Take what the other side says."""
+        """Decode and dispatch messages."""
         try:
             for message in self._frames.feed(data):
-                self._take(message)
+                self._dispatch(message)
         except BadFrame:
             _log.exception("a router's link is broken")
             assert self._transport is not None
             self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nobody answers any more."""
+        """Fail every open request."""
         self._transport = None
-        for answer in self._open.values():
-            if not answer.done():
-                answer.set_exception(RouterGone("the router that owns it has ended; try again"))
+        for handler in self._open.values():
+            if not handler.done():
+                handler.set_exception(RouterGone("the router that owns it has ended; try again"))
         self._on_lost()
 
-    def _take(self, message: Message) -> None:
+    def _dispatch(self, message: Message) -> None:
         if isinstance(message, RpcRequest):
-            self._tasks.spawn(self._answered(message))
+            self._tasks.spawn(self._handle(message))
         elif isinstance(message, RpcReply):
-            answer = self._open.get(message.number)
-            if answer is not None and not answer.done():
-                answer.set_result(message)
+            handler = self._open.get(message.number)
+            if handler is not None and not handler.done():
+                handler.set_result(message)
         else:
             self._on_message(message)
 
-    async def _answered(self, asked: RpcRequest) -> None:
-        assert self._answer is not None, "only routers are asked"
+    async def _handle(self, request: RpcRequest) -> None:
+        assert self._handler is not None, "only routers are asked"
         try:
-            value = encode(await self._answer(asked.question))
-            self.send(RpcReply(asked.number, msgspec.Raw(value)))
+            value = encode(await self._handler(request.question))
+            self.send(RpcReply(request.number, msgspec.Raw(value)))
         except ColdsparkError as error:
             problem = RpcError(error.code, error.message, error.field)
-            self.send(RpcReply(asked.number, problem=problem))
+            self.send(RpcReply(request.number, problem=problem))
         except Exception:  # noqa: BLE001
-            # The task's edge: the asker is told, and this side's log says what it was.
+            # The task's edge: the caller gets an error, and this side's log has its cause.
             _log.exception("a question of the lead met a bug")
             problem = RpcError("Internal", "the platform made a mistake; its log says which")
-            self.send(RpcReply(asked.number, problem=problem))
+            self.send(RpcReply(request.number, problem=problem))
 
 
 def _error(problem: RpcError) -> ColdsparkError:

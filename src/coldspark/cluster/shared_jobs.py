@@ -1,4 +1,4 @@
-"""Jobs of a server with several routers, as the lead's doors and the other routers see them.
+"""Jobs of a server with several routers, as the primary's doors and the other routers see them.
 
 A job belongs to the owner of its endpoint, which alone writes it; anybody reads it from the disk.
 """
@@ -16,11 +16,11 @@ _CANCEL_S = 5.0
 
 
 class SharedJobs:
-    """Implements ``JobsAtWork`` for the lead's doors."""
+    """Implements ``JobsAtWork`` for the primary's doors."""
 
-    def __init__(self, own: JobsAtWork, lead: Primary) -> None:
+    def __init__(self, own: JobsAtWork, primary: Primary) -> None:
         self._own = own
-        self._lead = lead
+        self._primary = primary
 
     @property
     def has_storage(self) -> bool:
@@ -37,25 +37,25 @@ class SharedJobs:
         ttl_s: float,
         timeout_s: float,
     ) -> JobId:
-        """Take a job for an endpoint of the lead's: others never come here."""
+        """Accept a job for an endpoint of the primary's: others never come here."""
         return await self._own.accept(
             endpoint, order, body, id=id, ttl_s=ttl_s, timeout_s=timeout_s
         )
 
     async def cancel(self, endpoint: EndpointName, id: JobId) -> None:
         """Cancel a job at its owner's. Raises NotFound and RouterGone."""
-        router = self._lead.owner_of(endpoint)
+        router = self._primary.owner_of(endpoint)
         if router == PRIMARY:
             await self._own.cancel(endpoint, id)
         else:
-            await self._lead.request(router, CancelJob(endpoint, id), None, _CANCEL_S)
+            await self._primary.request(router, CancelJob(endpoint, id), None, _CANCEL_S)
 
     async def find(self, id: JobId) -> StoredJob | None:
         """Return a job."""
         return await self._own.find(id)
 
     async def output(self, id: JobId) -> bytes:
-        """Return the answer that is kept with a job."""
+        """Return the answer that is stored with a job."""
         return await self._own.output(id)
 
     async def newest(
@@ -66,13 +66,13 @@ class SharedJobs:
 
 
 class RemoteOutbox:
-    """Implements ``WebhookOutbox`` in a router beside the lead: notices are left to that."""
+    """Implements ``WebhookOutbox`` in a router; the primary sends the events."""
 
-    def __init__(self, notices: WebhookOutboxStore, on_kept: Callable[[], None]) -> None:
-        self._notices = notices
-        self._on_kept = on_kept
+    def __init__(self, outbox: WebhookOutboxStore, on_stored: Callable[[], None]) -> None:
+        self._outbox = outbox
+        self._on_stored = on_stored
 
-    async def publish(self, notice: WebhookEvent) -> None:
-        """Keep a notice, and say so; durable on return."""
-        await self._notices.add(notice)
-        self._on_kept()
+    async def publish(self, event: WebhookEvent) -> None:
+        """Store a webhook event and notify the primary; durable on return."""
+        await self._outbox.add(event)
+        self._on_stored()

@@ -1,9 +1,8 @@
-"""The lead's view of endpoints that other routers own, for what is no invocation.
+"""The primary's view of endpoints that other routers own, for all but invocations.
 
-Requests that name one endpoint are handed to its owner. What is left concerns all (lists, metrics,
-bills, keys) or names its endpoint in a body (SageMaker's control plane): the lead answers it from a
-``SnapshotCache`` of the others, which is renewed before each such request, and asks the owner to
-act.
+Requests that name one endpoint are passed to its owner. What is left concerns all (lists, metrics,
+bills, keys) or names its endpoint in a body (SageMaker's control plane): the primary answers it
+from a ``SnapshotCache`` of the others, refreshed before each such request, and has the owner act.
 """
 
 import asyncio
@@ -51,11 +50,11 @@ _STARTS_MAX = 1_000
 
 
 class SnapshotCache:
-    """What the others were at the last look."""
+    """The latest snapshots of the other routers."""
 
-    def __init__(self, lead: Primary) -> None:
-        self.primary = lead
-        self._sights: dict[int, RouterSnapshot] = {}
+    def __init__(self, primary: Primary) -> None:
+        self.primary = primary
+        self._latest: dict[int, RouterSnapshot] = {}
         """Of a router that does not answer, the last one."""
         self._warmth: dict[int, NextStart] = {}
         """By identity of the view's revision: two endpoints may have the same one."""
@@ -65,27 +64,27 @@ class SnapshotCache:
         """What processes that are gone had counted."""
 
     async def refresh(self) -> None:
-        """Look at all."""
+        """Fetch a snapshot of each router."""
         fresh: dict[int, RouterSnapshot] = await self.primary.request_all(
             GetSnapshot(), RouterSnapshot, _SEE_S
         )
-        for router, sight in fresh.items():
-            self._count(router, sight.counts)
-        self._sights |= fresh
+        for router, snapshot in fresh.items():
+            self._count(router, snapshot.counts)
+        self._latest |= fresh
         self._warmth = {
             id(variant.revision): warmth
-            for sight in self._sights.values()
-            for view, ladder in zip(sight.views, sight.warmth, strict=True)
+            for snapshot in self._latest.values()
+            for view, ladder in zip(snapshot.views, snapshot.warmth, strict=True)
             for variant, warmth in zip(view.variants, ladder, strict=True)
         }
 
     def has_snapshots_of(self, routers: int) -> bool:
-        """Return whether each of so many others was seen at least once."""
-        return len(self._sights) >= routers
+        """Return whether each of so many others has a snapshot."""
+        return len(self._latest) >= routers
 
     def views(self) -> list[EndpointView]:
         """Return the endpoints of all others."""
-        return [view for sight in self._sights.values() for view in sight.views]
+        return [view for snapshot in self._latest.values() for view in snapshot.views]
 
     def warmth(self, revision: Revision) -> NextStart | None:
         """Return the warmth of a revision that a view of ours shows."""
@@ -93,18 +92,18 @@ class SnapshotCache:
 
     def pools(self) -> list[PoolView]:
         """Return the templates of all others."""
-        return [sight.pool for sight in self._sights.values()]
+        return [snapshot.pool for snapshot in self._latest.values()]
 
     def counters(self) -> Sequence[RequestCounters]:
         """Return the counts of all others, those of processes that are gone included."""
-        return [*map(_tally, self._counts.values()), *self._before.values()]
+        return [*map(_counters, self._counts.values()), *self._before.values()]
 
     def start_of(self, replica: ReplicaId) -> StartView | None:
-        """Return what ``seek_start`` found."""
+        """Return what ``fetch_start`` found."""
         return self._starts.get(replica)
 
     async def fetch_start(self, usage: Usage) -> None:
-        """Ask what the replica of a ledger line was started from."""
+        """Fetch what the replica of a ledger line was started from."""
         router = self.primary.owner_of(usage.endpoint)
         if usage.replica is None or router == PRIMARY:
             return
@@ -119,10 +118,10 @@ class SnapshotCache:
                 del self._starts[next(iter(self._starts))]
 
     def _count(self, router: int, counts: Counts) -> None:
-        """Keep what a process had counted before it was started anew: counters never go back."""
-        known = self._counts.get(router)
-        if known is not None and _answers(counts) < _answers(known):
-            gone, before = _tally(known), self._before.get(router, RequestCounters())
+        """Retain what a process had counted before it was started anew: counters never go back."""
+        previous = self._counts.get(router)
+        if previous is not None and _answers(counts) < _answers(previous):
+            gone, before = _counters(previous), self._before.get(router, RequestCounters())
             gone.other_processes = lambda: (before,)
             self._before[router] = gone.total()
         self._counts[router] = counts
@@ -132,39 +131,39 @@ def _answers(counts: Counts) -> int:
     return sum(each.answers for each in counts.requests)
 
 
-def _tally(counts: Counts) -> RequestCounters:
-    tally = RequestCounters()
-    tally.requests = {(each.endpoint, each.status): each.answers for each in counts.requests}
-    tally.wakes, tally.wake_s_sum = list(counts.wakes), counts.wake_s_sum
-    return tally
+def _counters(counts: Counts) -> RequestCounters:
+    counters = RequestCounters()
+    counters.requests = {(each.endpoint, each.status): each.answers for each in counts.requests}
+    counters.wakes, counters.wake_s_sum = list(counts.wakes), counts.wake_s_sum
+    return counters
 
 
 class SharedPlatform:
-    """Implements ``Platform`` for the lead's doors."""
+    """Implements ``Platform`` for the primary's doors."""
 
-    def __init__(self, own: LocalPlatform, mirror: SnapshotCache) -> None:
+    def __init__(self, own: LocalPlatform, snapshots: SnapshotCache) -> None:
         self._own = own
-        self._mirror = mirror
-        self._lead = mirror.primary
+        self._snapshots = snapshots
+        self._primary = snapshots.primary
         self.alarms: AlarmStates | None = None
         """Once they are watched."""
 
     def submit(self, invocation: Invocation, sink: Sink) -> Ticket:
-        """Take a request for an endpoint of the lead's: others never come here."""
+        """Submit a request for an endpoint of the primary's: others never come here."""
         return self._own.submit(invocation, sink)
 
     async def deploy(self, definition: EndpointDefinition) -> EndpointView:
         """Create or change an endpoint at its owner's."""
-        router = self._lead.owner_of(definition.name)
+        router = self._primary.owner_of(definition.name)
         if router == PRIMARY:
             return await self._own.deploy(definition)
-        asked = Deploy(definition, self._raised(definition))
-        view: EndpointView = await self._lead.request(router, asked, EndpointView, _CHANGE_S)
-        await self._mirror.refresh()
+        request = Deploy(definition, self._raised(definition))
+        view: EndpointView = await self._primary.request(router, request, EndpointView, _CHANGE_S)
+        await self._snapshots.refresh()
         return view
 
     def _raised(self, definition: EndpointDefinition) -> list[str]:
-        """Return those alarms of a change that are in ALARM now."""
+        """Return those alarms of a deployment that are in ALARM now."""
         if self.alarms is None or definition.shift is None:
             return []
         state = self.alarms.state
@@ -178,65 +177,67 @@ class SharedPlatform:
         self,
         name: EndpointName,
         variant: VariantName,
-        floor: int | None,
-        ceiling: int | None,
+        replicas_min: int | None,
+        replicas_max: int | None,
         reason: str,
     ) -> EndpointView:
-        """Set a variant's floor and ceiling at its owner's."""
-        router = self._lead.owner_of(name)
+        """Set a variant's replica bounds at its owner's."""
+        router = self._primary.owner_of(name)
         if router == PRIMARY:
-            return await self._own.set_scale(name, variant, floor, ceiling, reason)
-        asked = SetScale(name, variant, floor, ceiling, reason)
-        view: EndpointView = await self._lead.request(router, asked, EndpointView, _CHANGE_S)
-        await self._mirror.refresh()
+            return await self._own.set_scale(name, variant, replicas_min, replicas_max, reason)
+        request = SetScale(name, variant, replicas_min, replicas_max, reason)
+        view: EndpointView = await self._primary.request(router, request, EndpointView, _CHANGE_S)
+        await self._snapshots.refresh()
         return view
 
     async def remove(self, name: EndpointName) -> None:
         """Delete an endpoint at its owner's."""
-        router = self._lead.owner_of(name)
+        router = self._primary.owner_of(name)
         if router == PRIMARY:
             await self._own.remove(name)
             return
-        await self._lead.request(router, Remove(name), None, _CHANGE_S)
-        await self._mirror.refresh()
+        await self._primary.request(router, Remove(name), None, _CHANGE_S)
+        await self._snapshots.refresh()
 
     def endpoint(self, name: EndpointName) -> EndpointView:
         """Return one endpoint. Raises NotFound."""
-        if self._lead.owner_of(name) == PRIMARY:
+        if self._primary.owner_of(name) == PRIMARY:
             return self._own.endpoint(name)
-        for view in self._mirror.views():
+        for view in self._snapshots.views():
             if view.name == name:
                 return view
         raise NotFound(f"no endpoint named {name!r}; `coldspark ls` lists them", field="name")
 
     def endpoints(self) -> list[EndpointView]:
         """Return all endpoints by name."""
-        return sorted([*self._own.endpoints(), *self._mirror.views()], key=lambda view: view.name)
+        return sorted(
+            [*self._own.endpoints(), *self._snapshots.views()], key=lambda view: view.name
+        )
 
     def logs(self, name: EndpointName, lines: int) -> list[LogLine]:
-        """Return the newest lines of an endpoint of the lead's."""
+        """Return the newest lines of an endpoint of the primary's."""
         return self._own.logs(name, lines)
 
 
 class SharedWarmth:
-    """Implements ``WarmthReader`` for the lead's doors."""
+    """Implements ``WarmthReader`` for the primary's doors."""
 
-    def __init__(self, own: WarmthReader, mirror: SnapshotCache) -> None:
+    def __init__(self, own: WarmthReader, snapshots: SnapshotCache) -> None:
         self._own = own
-        self._mirror = mirror
+        self._snapshots = snapshots
 
     def start_of(self, replica: ReplicaId) -> StartView | None:
         """Return what a replica was started from, unless that was forgotten."""
-        return self._own.start_of(replica) or self._mirror.start_of(replica)
+        return self._own.start_of(replica) or self._snapshots.start_of(replica)
 
     def warmth(self, revision: Revision) -> NextStart:
-        """Return the rung that a revision without a replica would wake from now."""
-        return self._mirror.warmth(revision) or self._own.warmth(revision)
+        """Return the warmth level that a revision without a replica would wake from now."""
+        return self._snapshots.warmth(revision) or self._own.warmth(revision)
 
     def template_pool(self) -> PoolView:
         """Return the templates of all routers together."""
         pool = self._own.template_pool()
-        for each in self._mirror.pools():
+        for each in self._snapshots.pools():
             pool = replace(
                 pool,
                 templates=pool.templates + each.templates,
@@ -254,10 +255,10 @@ class SharedWarmth:
 class SharedUsages:
     """The ledger of all routers, for reading. Every line is in the database before it is read."""
 
-    def __init__(self, ledger: LedgerStore, mirror: SnapshotCache) -> None:
+    def __init__(self, ledger: LedgerStore, snapshots: SnapshotCache) -> None:
         self._ledger = ledger
-        self._mirror = mirror
-        self._lead = mirror.primary
+        self._snapshots = snapshots
+        self._primary = snapshots.primary
 
     async def usages(
         self,
@@ -268,15 +269,15 @@ class SharedUsages:
         limit: int,
     ) -> Sequence[Usage]:
         """Return the newest lines, newest first."""
-        await self._lead.request_all(IngestLines(), None, _ABSORB_S)
+        await self._primary.request_all(IngestLines(), None, _ABSORB_S)
         return await self._ledger.usages(endpoint, since_ms, until_ms, limit)
 
     async def usage(self, request: str, /) -> Usage | None:
         """Return one request's line."""
-        await self._lead.request_all(IngestLines(), None, _ABSORB_S)
+        await self._primary.request_all(IngestLines(), None, _ABSORB_S)
         usage = await self._ledger.usage(request)
         if usage is not None:
-            await self._mirror.fetch_start(usage)
+            await self._snapshots.fetch_start(usage)
         return usage
 
     async def totals(
@@ -285,28 +286,28 @@ class SharedUsages:
         since_ms: int | None = None,
         until_ms: int | None = None,
     ) -> LedgerTotals:
-        """Return the sums of a stretch, once every router has written down all it holds."""
-        await self._lead.settle()
+        """Return the totals of an interval, once every router has recorded all it holds."""
+        await self._primary.settle()
         return await self._ledger.totals(endpoint, since_ms, until_ms)
 
 
 class SharedKeys:
     """Implements ``KeyAdmin``: a change holds in every router when the call returns."""
 
-    def __init__(self, own: KeyAdmin, lead: Primary) -> None:
+    def __init__(self, own: KeyAdmin, primary: Primary) -> None:
         self._own = own
-        self._lead = lead
+        self._primary = primary
 
     async def create(self, name: str, scopes: Sequence[str]) -> Key:
         """Make a key. Raises InvalidRequest for a scope that does not exist."""
         key = await self._own.create(name, scopes)
-        await self._lead.request_all(RefreshKeys(), None, _KEYS_S)
+        await self._primary.request_all(RefreshKeys(), None, _KEYS_S)
         return key
 
     async def revoke(self, key_id: str) -> bool:
         """Make a key invalid at once; return whether there was one."""
         was_there = await self._own.revoke(key_id)
-        await self._lead.request_all(RefreshKeys(), None, _KEYS_S)
+        await self._primary.request_all(RefreshKeys(), None, _KEYS_S)
         return was_there
 
     def list(self) -> "list[Key]":
@@ -323,9 +324,9 @@ class SharedKeys:
 
 
 class SnapshotRefreshMiddleware:
-    """An app that looks at all routers before each request that is about their endpoints.
+    """An app that refreshes the snapshots before each request that is about other endpoints.
 
-    Who comes while a look is under way waits for the next one, and shares it.
+    A request during a refresh waits for the next one, and shares it.
     """
 
     def __init__(
@@ -334,22 +335,22 @@ class SnapshotRefreshMiddleware:
         self._app = app
         self._doors = doors
         self._renew = renew
-        self._looks: list[asyncio.Task[None]] = []
+        self._refreshes: list[asyncio.Task[None]] = []
         """The one under way, and the one after it."""
         self._tasks = Tasks()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         if self._doors.is_overview(scope.get("path", "")):
-            await self._look()
+            await self._refresh_once()
         await self._app(scope, receive, send)
 
-    async def _look(self) -> None:
-        if len(self._looks) < 2:
-            look = self._tasks.spawn(self._after(self._looks[-1:]))
-            self._looks.append(look)
-            look.add_done_callback(self._looks.remove)
-        await asyncio.shield(self._looks[-1])
+    async def _refresh_once(self) -> None:
+        if len(self._refreshes) < 2:
+            refresh = self._tasks.spawn(self._after(self._refreshes[-1:]))
+            self._refreshes.append(refresh)
+            refresh.add_done_callback(self._refreshes.remove)
+        await asyncio.shield(self._refreshes[-1])
 
     async def _after(self, before: list[asyncio.Task[None]]) -> None:
         if before:

@@ -1,4 +1,4 @@
-"""What a router beside the lead answers when the lead asks."""
+"""The handler of the primary's RPCs in another router's process."""
 
 from dataclasses import dataclass
 from typing import assert_never
@@ -39,7 +39,7 @@ from coldspark.spec.messages import PlacementEffect
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerRpc:
-    """One router's rooms, as the lead sees them."""
+    """One router's parts, as the primary calls them."""
 
     platform: LocalPlatform
     engine: LocalEngine
@@ -52,7 +52,7 @@ class WorkerRpc:
     jobs: JobsAtWork
 
     def on_message(self, message: Message) -> None:
-        """Take what the lead says."""
+        """Handle a message of the primary."""
         controller = self.platform.controller
         if isinstance(message, Shares):
             controller.accounts.set_shares_elsewhere(message.ppm)
@@ -62,16 +62,18 @@ class WorkerRpc:
             controller.driver.answer(effect)
 
     async def answer(self, question: Question) -> object:
-        """Answer a question. Raises what the act that it asks for raises."""
+        """Handle a request. Raises what the requested act raises."""
         match question:
             case GetSnapshot():
-                return self._sight()
+                return self._snapshot()
             case Deploy(definition, raised):
-                shift = definition.shift
-                self.alarms.refresh(() if shift is None else shift.alarms, raised)
+                deployment = definition.shift
+                self.alarms.refresh(() if deployment is None else deployment.alarms, raised)
                 return await self.platform.deploy(definition)
-            case SetScale(name, variant, floor, ceiling, reason):
-                return await self.platform.set_scale(name, variant, floor, ceiling, reason)
+            case SetScale(name, variant, replicas_min, replicas_max, reason):
+                return await self.platform.set_scale(
+                    name, variant, replicas_min, replicas_max, reason
+                )
             case Remove(name):
                 await self.platform.remove(name)
             case Settle():
@@ -82,7 +84,7 @@ class WorkerRpc:
             case RefreshKeys():
                 await self.keys.refresh()
             case Advise():
-                return self._advices()
+                return self._advice()
             case GetStart(replica):
                 return self.engine.start_of(replica)
             case MeasureReplicas():
@@ -96,17 +98,17 @@ class WorkerRpc:
     async def _settled(self) -> int:
         controller = self.platform.controller
         controller.settle()
-        # Read at once: what is charged while the lines are absorbed is for the next time.
+        # Read at once: what is charged while the lines are ingested is for the next time.
         nanos = controller.accounts.charged_nanos
         await self.ledger.ingest()
         return nanos
 
-    def _advices(self) -> Advices:
+    def _advice(self) -> Advices:
         advice = self.platform.controller.driver.advise
         found = {replica: advice(replica) for replica in self.placement.holders}
         return {replica: known for replica, known in found.items() if known is not None}
 
-    def _sight(self) -> RouterSnapshot:
+    def _snapshot(self) -> RouterSnapshot:
         views = self.platform.endpoints()
         return RouterSnapshot(
             views,

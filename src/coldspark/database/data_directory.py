@@ -11,7 +11,7 @@ buckets/      the bytes of objects in buckets of this server's own
 environments/ Python environments
 captures/     captured requests on their way to their buckets, by router
 logs/  run/   what replicas print; their sockets
-routers/      a journal and what runs, of each router process beside the first
+routers/      a journal and run files of each router process beside the first
 """
 
 import fcntl
@@ -22,7 +22,7 @@ from pathlib import Path
 
 from coldspark.errors import ColdsparkError, Conflict, InvalidRequest
 
-_ROOMS = ("journal", "artifacts", "buckets", "environments", "logs", "run")
+_FOLDERS = ("journal", "artifacts", "buckets", "environments", "logs", "run")
 _KEY_BYTES = 32
 
 
@@ -48,8 +48,8 @@ class DataDirectory:
         _make(path)
         lock_fd = _lock(path)
         try:
-            for room in _ROOMS:
-                (path / room).mkdir(mode=0o700, exist_ok=True)
+            for folder in _FOLDERS:
+                (path / folder).mkdir(mode=0o700, exist_ok=True)
             return cls(
                 path=path,
                 instance_id=_once(path / "instance", secrets.token_hex(8).encode()).decode(),
@@ -88,12 +88,12 @@ class DataDirectory:
 
     @property
     def logs(self) -> Path:
-        """Return the directory of what replicas print."""
+        """Return the directory of replicas' logs."""
         return self.path / "logs"
 
     @property
     def routers(self) -> Path:
-        """Return the directory of what the routers beside the first one keep."""
+        """Return the directory of the other routers' files."""
         return self.path / "routers"
 
     @property

@@ -89,7 +89,7 @@ class Database:
 
 def _open(path: Path, fsync: bool) -> Engine:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _turn(path):
+    with _exclusive_open(path):
         # SQLite gives its -wal and -shm files the mode of the database itself.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         path.chmod(0o600)
@@ -104,7 +104,7 @@ def _open(path: Path, fsync: bool) -> Engine:
 
 
 def _sync(log: Path) -> None:
-    """Sync the write-ahead log. SQLite locks other files, so closing this one lets go of none."""
+    """Sync the write-ahead log. SQLite locks other files, so closing this one releases none."""
     try:
         fd = os.open(log, os.O_RDONLY)
     except FileNotFoundError:
@@ -116,8 +116,8 @@ def _sync(log: Path) -> None:
 
 
 @contextmanager
-def _turn(path: Path) -> Iterator[None]:
-    """Let one process at a time open the file: switching to WAL does not wait for its turn."""
+def _exclusive_open(path: Path) -> Iterator[None]:
+    """Have one process at a time open the file: switching to WAL does not wait for its turn."""
     lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,6 +1,6 @@
 """Where SQLite and Postgres differ, and statements compiled for either.
 
-All other SQL is SQLAlchemy Core that both read alike. A server connects to SQLite today; what the
+All other SQL is SQLAlchemy Core that both understand. A server connects to SQLite today; what the
 code asks of a database compiles for Postgres as well, and a test holds it to that. Differences:
 
 - Row numbers: an ``INTEGER PRIMARY KEY`` for SQLite, a ``BIGSERIAL`` for Postgres.
@@ -9,11 +9,11 @@ code asks of a database compiles for Postgres as well, and a test holds it to th
 - The length of a text in bytes.
 - Placeholders of the drivers.
 
-What is SQLite's alone stands in ``sqlite`` (the driver, the PRAGMAs, WAL, who writes when, the
-connection of the process that absorbs a busy ledger) and in ``database`` (the file, its mode, its
+What is SQLite's alone is in ``sqlite`` (the driver, the PRAGMAs, WAL, who writes when, the
+connection of the process that ingests a busy ledger) and in ``database`` (the file, its mode, its
 lock, and syncing the write-ahead log). Two things rest on its single writer: ``ledger_tail`` reads
-the ledger by row numbers, which rise in the order of commits, and functions that look before they
-insert meet nobody in between.
+the ledger by row numbers, which rise in the order of commits, and functions that read before they
+insert have no other writer in between.
 """
 
 from collections.abc import Callable, Sequence
@@ -93,7 +93,7 @@ def _do_update(statement: _InsertOrReplace, compiler: Any, **options: Any) -> st
     return f"{text} ON CONFLICT ({key}) DO UPDATE SET {values}"
 
 
-class Prepared:
+class PreparedStatement:
     """A statement for hot paths: compiled once, and its rows are tuples.
 
     Building it, or only its parameters, would take most of the time of a transaction with hundreds
@@ -116,10 +116,10 @@ class Prepared:
 
     def sql(self, dialect: Dialect) -> str:
         """Return its text as the dialect's driver takes it."""
-        known = self._compiled.get(dialect.name)
-        if known is None:
-            known = self._compiled[dialect.name] = self._compile(dialect)
-        return known
+        compiled = self._compiled.get(dialect.name)
+        if compiled is None:
+            compiled = self._compiled[dialect.name] = self._compile(dialect)
+        return compiled
 
     def _compile(self, dialect: Dialect) -> str:
         own: Callable[..., Dialect] = type(dialect)
@@ -133,27 +133,27 @@ class Prepared:
         return str(compiled)
 
 
-def insert_rows(table: Table) -> Prepared:
-    """Return what inserts rows."""
-    return Prepared(Insert(table).inline(), _given(table))
+def insert_rows(table: Table) -> PreparedStatement:
+    """Return the statement that inserts rows."""
+    return PreparedStatement(Insert(table).inline(), _columns(table))
 
 
-def insert_new(table: Table) -> Prepared:
-    """Return what inserts rows unless they exist."""
-    return Prepared(_InsertNew(table).inline(), _given(table))
+def insert_new(table: Table) -> PreparedStatement:
+    """Return the statement that inserts rows unless they exist."""
+    return PreparedStatement(_InsertNew(table).inline(), _columns(table))
 
 
-def insert_or_replace(table: Table) -> Prepared:
-    """Return what inserts rows, or replaces those that exist."""
-    return Prepared(_InsertOrReplace(table).inline(), _given(table))
+def insert_or_replace(table: Table) -> PreparedStatement:
+    """Return the statement that inserts rows, or replaces those that exist."""
+    return PreparedStatement(_InsertOrReplace(table).inline(), _columns(table))
 
 
-def sqlite_text(prepared: Prepared) -> str:
+def sqlite_text(prepared: PreparedStatement) -> str:
     """Return a statement for a connection of ``sqlite``, which knows nothing of SQLAlchemy."""
     return prepared.sql(sqlite.dialect())
 
 
-def _given(table: Table) -> list[str]:
-    """Return the columns, in their order, but for one that counts itself."""
+def _columns(table: Table) -> list[str]:
+    """Return the columns, in their order, but for an autoincremented one."""
     counted = table.autoincrement_column
     return [column.name for column in table.columns if column is not counted]

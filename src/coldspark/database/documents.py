@@ -26,7 +26,7 @@ class Documents:
         return await self._database.run(_create, _document(door, kind, name, body, self._wall_ms()))
 
     async def put(self, door: str, kind: str, name: str, body: dict[str, object]) -> Document:
-        """Store or replace a record; ``created_ms`` is kept."""
+        """Store or replace a record; ``created_ms`` stays."""
         return await self._database.run(_put, _document(door, kind, name, body, self._wall_ms()))
 
     async def get(self, door: str, kind: str, name: str) -> Document | None:

@@ -1,4 +1,4 @@
-"""One transaction for all that is asked for while the one before it runs.
+"""One transaction for all work that is queued while the one before it runs.
 
 A commit costs the same for one row as for hundreds. Each caller's work is done when the
 transaction that holds it is committed; if that fails, it fails for all of its callers.
@@ -37,12 +37,12 @@ class GroupCommit:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.append((work, future))
         if self._writer is None:
-            # Kept here; it ends when nothing waits, and hands what goes wrong to the callers.
+            # Held here; it ends when nothing waits, and passes its failure to the callers.
             self._writer = asyncio.Task(self._write(), name="group commit")
         return await asyncio.shield(future)
 
     async def close(self) -> None:
-        """Wait until everything that was asked for is written."""
+        """Wait until everything queued is written."""
         if self._writer is not None:
             await self._writer
 
@@ -59,7 +59,7 @@ class GroupCommit:
         try:
             results = await self._database.run(_all, [work for work, _ in batch])
         except Exception as error:  # noqa: BLE001
-            # The database's edge: each caller hears of it.
+            # The database's edge: each caller gets the failure.
             for _, future in batch:
                 if not future.done():
                     future.set_exception(error)

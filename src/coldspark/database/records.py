@@ -1,4 +1,4 @@
-"""The records that the store hands out: endpoints, documents, API keys, boots."""
+"""The records of the store: endpoints, documents, API keys, boots."""
 
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ class Boot:
     last_ms: int
     """When its last line ended; ``opened_ms`` if it wrote none. Later, nothing is known of it."""
     nanos: int
-    """All that its lines say: busy, starting, idle and overhead."""
+    """The sum of its lines: busy, starting, idle and overhead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ class Key:
         A scope bound to an endpoint never allows what concerns all endpoints, such as listing
         every ledger line.
         """
-        wanted = {action, "admin"}
+        scopes = {action, "admin"}
         if endpoint is not None:
-            wanted |= {f"{action}:{endpoint}", f"admin:{endpoint}"}
-        return not wanted.isdisjoint(self.scopes)
+            scopes |= {f"{action}:{endpoint}", f"admin:{endpoint}"}
+        return not scopes.isdisjoint(self.scopes)

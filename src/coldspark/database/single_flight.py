@@ -1,4 +1,4 @@
-"""Single flight: who asks for what is already being made waits for that."""
+"""Single flight: concurrent callers of one key share one task."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -21,7 +21,7 @@ class SingleFlight(Generic[T]):
         """Return what ``make`` returns, or raise what it raises; begin it unless it runs."""
         task = self._tasks.get(key)
         if task is None:
-            # Kept here until it ends; whoever waits hears its failure.
+            # Held here until it ends; every waiting caller gets its failure.
             task = self._tasks[key] = asyncio.Task(make(), name=f"flight {key}")
             task.add_done_callback(lambda done: self._landed(key, done))
         return await asyncio.shield(task)

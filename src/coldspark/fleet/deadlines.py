@@ -11,7 +11,7 @@ Name = TypeVar("Name", bound=str)
 
 
 class Deadlines(Generic[Name]):
-    """When the time of each name is up.
+    """The deadline of each name.
 
     What was dropped stays in the heap until its turn comes, or until the heap is rebuilt because
     most of it is stale: it never holds more than ``64 + 2n`` entries.
@@ -31,7 +31,7 @@ class Deadlines(Generic[Name]):
         return name in self._at_s
 
     def add(self, name: Name, at_s: float) -> None:
-        """Remember when the time of a name is up."""
+        """Set the deadline of a name."""
         self._at_s[name] = at_s
         heapq.heappush(self._heap, (at_s, name))
 
@@ -43,7 +43,7 @@ class Deadlines(Generic[Name]):
             heapq.heapify(self._heap)
 
     def next_s(self) -> float:
-        """Return the next moment at which somebody's time is up."""
+        """Return the next deadline."""
         heap = self._heap
         while heap:
             at_s, name = heap[0]
@@ -53,7 +53,7 @@ class Deadlines(Generic[Name]):
         return NEVER
 
     def due(self, now: float) -> Iterator[Name]:
-        """Forget and yield those whose time is up, the longest overdue first."""
+        """Remove and yield the names whose deadline has passed, the longest overdue first."""
         while self.next_s() <= now:
             name = heapq.heappop(self._heap)[1]
             self.remove(name)

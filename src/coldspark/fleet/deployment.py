@@ -1,15 +1,15 @@
-"""One change of an endpoint: from its old replicas (blue) to its new ones (green), or back.
+"""One deployment: from an endpoint's old replicas (blue) to its new ones (green), or back.
 
 1. Blue serves until green is ready; then green's share of the requests grows step by step.
-2. Blue keeps its replicas until the change is over. Only a ROLLING one takes them step by step,
-   and gives them back before their requests return to them.
-3. An alarm, a green that cannot start or the deadline takes the change back, up to its very end.
+2. Blue keeps its replicas until the deployment is over. Only a ROLLING one ends them by steps,
+   and restores them before their requests return to them.
+3. An alarm, a green that cannot start or the deadline rolls it back, up to its very end.
 4. Where the devices do not hold both, green replaces blue in place: there are no steps then, but
    alarms and the bake time hold as ever.
-5. Every change ends by exactly one of ``FinishDeployment`` and ``FinishRollback``, and every wait
-   has an end.
+5. Every deployment ends by exactly one of ``FinishDeployment`` and ``FinishRollback``, and every
+wait has an end.
 
-It decides; ``platform/deployments.py`` does what it says.
+It decides; ``platform/deployments.py`` performs its effects.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ ROLLBACK_PATIENCE_S = 60.0
 
 
 class DeploymentPhase(StrEnum):
-    """Where a change is."""
+    """The phase of a deployment."""
 
     STARTING = "starting"
     SHIFTING = "shifting"
@@ -56,7 +56,7 @@ FINAL_PHASES = frozenset({_P.DONE, _P.REVERTED})
 
 @dataclass(frozen=True, slots=True)
 class DeploymentBegun:
-    """The change is written down. ``in_place`` says why green cannot run beside blue, if so."""
+    """The deployment is recorded. ``in_place`` says why green cannot run beside blue, if so."""
 
     in_place: str | None = None
 
@@ -75,7 +75,7 @@ class GreenFailed:
 
 @dataclass(frozen=True, slots=True)
 class ReservationMissing:
-    """There was no room for green after all."""
+    """Green got no reservation after all."""
 
     reason: str
 
@@ -87,19 +87,19 @@ class BlueReady:
 
 @dataclass(frozen=True, slots=True)
 class ReplacedInPlace:
-    """The fleets run what they were told to, in place."""
+    """The fleets run the given revisions, in place."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplacementFailed:
-    """The fleets took the revision back by themselves, in place."""
+    """The fleets rolled the revision back by themselves, in place."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class DeploymentAlarmRaised:
-    """An alarm that watches over the change."""
+    """An alarm that watches the deployment."""
 
     name: str
     reason: str
@@ -107,7 +107,7 @@ class DeploymentAlarmRaised:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentSuperseded:
-    """Another change is asked for: this one ends now."""
+    """Another deployment is requested: this one ends now."""
 
 
 DeploymentEvent = (
@@ -141,27 +141,27 @@ class ShiftTraffic:
 
 @dataclass(frozen=True, slots=True)
 class ReplaceInPlace:
-    """Let blue's fleets run green's revisions; ``ReplacedInPlace`` or its failure follows."""
+    """Run green's revisions in blue's fleets; ``ReplacedInPlace`` or its failure follows."""
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreInPlace:
-    """Let them run what they ran before; ``ReplacedInPlace`` or its failure follows."""
+    """Run the former revisions again; ``ReplacedInPlace`` or its failure follows."""
 
 
 @dataclass(frozen=True, slots=True)
 class FinishDeployment:
-    """Green is all there is from here on: let blue go."""
+    """Green alone serves from here on: release blue."""
 
 
 @dataclass(frozen=True, slots=True)
 class BeginRollback:
-    """Write down that blue is what shall be, whatever happens from here on."""
+    """Record that blue is the desired state, whatever happens from here on."""
 
 
 @dataclass(frozen=True, slots=True)
 class FinishRollback:
-    """Blue is all there is: let green go."""
+    """Blue alone serves: release green."""
 
     reason: str
 
@@ -180,7 +180,7 @@ DeploymentEffect = (
 
 @dataclass(slots=True)
 class TrafficDeployment:
-    """One change. ``replicas`` is how many blue has: a step's size may be counted in them."""
+    """One deployment. ``replicas`` is how many blue has: a step's size may be counted in them."""
 
     policy: DeploymentPolicy
     replicas: int
@@ -188,11 +188,11 @@ class TrafficDeployment:
     """How long it may take up to its last step, from its begin here."""
     phase: DeploymentPhase = DeploymentPhase.STARTING
     green_share: float = 0.0
-    """Green's, now."""
+    """Green's share of the requests now."""
     since_s: float = 0.0
     """When the present phase or step began."""
     reason: str = ""
-    """Why it is in place, or taken back."""
+    """Why it is in place, or rolled back."""
     is_in_place: bool = False
     is_waiting: bool = True
     """For replicas: of green on the way there, of blue on the way back."""
@@ -206,7 +206,7 @@ class TrafficDeployment:
 
     @property
     def is_over(self) -> bool:
-        """Return whether nothing comes any more."""
+        """Return whether it has ended."""
         return self.phase in FINAL_PHASES
 
     @property
@@ -234,7 +234,7 @@ class TrafficDeployment:
                     self._serve(now, effects)
             case GreenFailed(reason):
                 if not self.is_in_place or self.phase is _P.BAKING:
-                    self._take_back(reason, now, effects)
+                    self._roll_back(reason, now, effects)
             case ReservationMissing(reason):
                 if self.phase is _P.STARTING:
                     self._replace(reason, now, effects)
@@ -246,7 +246,7 @@ class TrafficDeployment:
             case ReplacementFailed(reason):
                 self._replacement_failed(reason, now, effects)
             case DeploymentAlarmRaised(name, reason):
-                self._take_back(f"alarm {name}: {reason}", now, effects)
+                self._roll_back(f"alarm {name}: {reason}", now, effects)
             case DeploymentSuperseded():
                 self._supersede(now, effects)
             case Ticked():
@@ -270,17 +270,17 @@ class TrafficDeployment:
         return self._shares[step] if self.policy.kind is DeploymentStrategy.ROLLING else 1.0
 
     def _serve(self, now: float, effects: list[DeploymentEffect]) -> None:
-        """Let green take its share of the present step."""
+        """Send green its share of the present step."""
         if self.phase is _P.STARTING:
             self._move(_P.SHIFTING, now)
         self.is_waiting, self.since_s = False, now
-        self._take_share(self._shares[self._step], effects)
+        self._shift_share(self._shares[self._step], effects)
         if self._step + 1 < len(self._shares):
             self._due_s = now + self.policy.wait_s
         else:
             self._bake(now, effects)
 
-    def _take_share(self, share: float, effects: list[DeploymentEffect]) -> None:
+    def _shift_share(self, share: float, effects: list[DeploymentEffect]) -> None:
         self.green_share = share
         effects.append(ShiftTraffic(share))
 
@@ -305,7 +305,7 @@ class TrafficDeployment:
             if is_due:
                 self._conclude(now, effects)
         elif self._is_begun and now >= self._deadline_s:
-            self._take_back(f"it was not done within {self.time_limit_s:g} s", now, effects)
+            self._roll_back(f"it was not done within {self.time_limit_s:g} s", now, effects)
         elif is_due:
             self._next_step(now, effects)
 
@@ -338,8 +338,8 @@ class TrafficDeployment:
         elif self.phase is _P.REVERTING and self.is_in_place:
             self._reverted(now, effects)
 
-    def _take_back(self, reason: str, now: float, effects: list[DeploymentEffect]) -> None:
-        """Begin to go back, unless that is under way."""
+    def _roll_back(self, reason: str, now: float, effects: list[DeploymentEffect]) -> None:
+        """Begin the rollback, unless it is under way."""
         if self.phase is _P.REVERTING or not self._is_begun:
             return
         self._move(_P.REVERTING, now)
@@ -349,12 +349,12 @@ class TrafficDeployment:
             self._due_s = now + ROLLBACK_PATIENCE_S
             effects.append(RestoreInPlace())
         elif self.policy.kind is DeploymentStrategy.ROLLING and self.green_share > 0.0:
-            self._give_back(now, effects)
+            self._scale_blue_back(now, effects)
         else:
             self._end_back(now, effects)
 
-    def _give_back(self, now: float, effects: list[DeploymentEffect]) -> None:
-        """Let blue have the replicas of the next step back."""
+    def _scale_blue_back(self, now: float, effects: list[DeploymentEffect]) -> None:
+        """Scale blue up again for the next step back."""
         self._due_s = now + ROLLBACK_PATIENCE_S
         effects.append(ScaleFleets(1.0 - self._share_back(), self.green_share))
 
@@ -369,11 +369,11 @@ class TrafficDeployment:
         if share == 0.0:
             self._end_back(now, effects)
         else:
-            self._take_share(share, effects)
-            self._give_back(now, effects)
+            self._shift_share(share, effects)
+            self._scale_blue_back(now, effects)
 
     def _end_back(self, now: float, effects: list[DeploymentEffect]) -> None:
-        self._take_share(0.0, effects)
+        self._shift_share(0.0, effects)
         self._reverted(now, effects)
 
     def _reverted(self, now: float, effects: list[DeploymentEffect]) -> None:
@@ -382,7 +382,7 @@ class TrafficDeployment:
         effects.append(FinishRollback(self.reason))
 
     def _supersede(self, now: float, effects: list[DeploymentEffect]) -> None:
-        """What has all requests already stays; else blue does."""
+        """End in favour of green if it has all requests already, else of blue."""
         if self.phase is _P.REPLACING:
             self._move(_P.BAKING, now)
         if self.phase is _P.BAKING:

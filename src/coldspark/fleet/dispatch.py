@@ -1,4 +1,4 @@
-"""Which request goes to which replica, who waits, who is refused, and how each request ends.
+"""Dispatch: which request goes to which replica, waits or is refused, and how each one ends.
 
 Late binding: a request gets a replica only when one has a free slot. Nobody waits while a slot is
 free, and no replica ever holds more than its slots.
@@ -22,9 +22,11 @@ ABORT_GRACE_S = 2.0
 class RequestDispatch:
     """The requests of one fleet, from arrival to their end."""
 
-    def __init__(self, state: FleetState, lives: ReplicaLifecycle, scaling: ReplicaScaling) -> None:
+    def __init__(
+        self, state: FleetState, lifecycle: ReplicaLifecycle, scaling: ReplicaScaling
+    ) -> None:
         self._state = state
-        self._lifecycle = lives
+        self._lifecycle = lifecycle
         self._scaling = scaling
         self._queue = state.queue
         self._replicas = state.replicas
@@ -53,18 +55,18 @@ class RequestDispatch:
         return False
 
     def _refusal(self, event: RequestArrived, now: float) -> Failure | None:
-        state, book = self._state, self._queue
+        state, queue = self._state, self._queue
         if state.is_retired:
             return failures.retired(state.id)
         failure, pause_s = state.start_budget.failure, state.start_budget.retry_in_s(now)
         if failure is not None and pause_s > 0 and not self._replicas.ready:
             return failures.endpoint_failed(failure, pause_s)
         limits = state.revision.spec.limits
-        if book.queued >= limits.queue_max:
-            return failures.queue_full(book.queued, limits.queue_max, self._wait_s())
-        if book.queued and book.queued_bytes + event.size_bytes > limits.queue_bytes_max:
+        if queue.queued >= limits.queue_max:
+            return failures.queue_full(queue.queued, limits.queue_max, self._wait_s())
+        if queue.queued and queue.queued_bytes + event.size_bytes > limits.queue_bytes_max:
             return failures.queue_bytes_full(
-                book.queued_bytes, limits.queue_bytes_max, self._wait_s()
+                queue.queued_bytes, limits.queue_bytes_max, self._wait_s()
             )
         return None
 
@@ -94,7 +96,7 @@ class RequestDispatch:
         effects.append(Forward(name, replica.id))
 
     def assign_queued(self, replica: Replica, now: float, effects: list[FleetEffect]) -> None:
-        """Give a ready replica waiting requests until it is full or nobody waits."""
+        """Assign waiting requests to a ready replica until it is full or nobody waits."""
         while self._queue.queued and len(replica.running) < replica.slots:
             name, request = self._queue.dequeue()
             self._forward(name, request, replica, now, effects)
@@ -104,9 +106,9 @@ class RequestDispatch:
             self._replicas.mark_idle(replica, now)
 
     def finish(self, name: RequestId, now: float, effects: list[FleetEffect]) -> bool:
-        """Free the slot of a request that its replica is done with, or has given up.
+        """Free the slot of a request that its replica has finished or aborted.
 
-        Return whether that is all: the replica is ready and works on, and nobody waited.
+        Return whether nothing else follows: the replica stays ready and busy, and nobody waited.
         """
         request = self._queue.finish(name)
         if request is None:
@@ -131,7 +133,7 @@ class RequestDispatch:
             self._stop_drained(replica, now, effects)
 
     def cancel(self, name: RequestId, now: float, effects: list[FleetEffect]) -> None:
-        """Forget a request whose caller hung up."""
+        """Remove a request whose caller disconnected."""
         if self._queue.find(name) is not None:
             self._give_up(name, failures.cancelled(), now, effects)
             self._scaling.rescale(now, effects)
@@ -139,14 +141,14 @@ class RequestDispatch:
     def _give_up(
         self, name: RequestId, failure: Failure, now: float, effects: list[FleetEffect]
     ) -> None:
-        """Answer an open request with a failure; a replica that has it must let go of it."""
+        """Fail an open request; a replica that runs it must abort it."""
         effects.append(Reject(name, failure))
         replica = self._queue.abort(name, now + ABORT_GRACE_S)
         if replica is not None:
             effects.append(Abort(name, replica.id))
 
     def expire(self, now: float, effects: list[FleetEffect]) -> None:
-        """End requests past their deadline, and replicas that do not let go of such a request."""
+        """End requests past their deadline, and replicas that do not abort such a request."""
         for name, request in self._queue.expired(now):
             failure = self._timed_out(request)
             self._give_up(name, failure, now, effects)
@@ -182,7 +184,7 @@ class RequestDispatch:
             self._lifecycle.stop(replica, now, reason, effects, grace_s=0.0)
 
     def fail_running(self, replica: Replica, exit: Exit, effects: list[FleetEffect]) -> None:
-        """Answer for a replica that is gone: whatever it was working on has failed."""
+        """Fail whatever a replica that is gone was working on."""
         for name in sorted(replica.running):
             if self._queue.finish(name) is None:
                 self._queue.complete_abort(name)
@@ -191,5 +193,5 @@ class RequestDispatch:
         replica.running.clear()
 
     def fail_queue(self, failure: Failure, effects: list[FleetEffect]) -> None:
-        """Answer all who wait with a failure."""
+        """Fail every waiting request."""
         effects.extend(Reject(name, failure) for name in self._queue.clear_queue())

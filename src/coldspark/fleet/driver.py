@@ -2,11 +2,11 @@
 
 The law of a driver:
 
-1. ``post`` never re-enters a fleet: what comes in while effects are performed waits its turn in the
+1. ``post`` never re-enters a fleet: what arrives while effects are performed is queued in the
    inbox, so each fleet sees one event at a time, in the order in which events came.
-2. What a fleet asks of placement, and what placement answers, is carried here alone. A replica has
-   an owner from its ask for room until it releases it.
-3. Everything else that a fleet wants is the performer's: to forward, to wake, to perform.
+2. Requests to placement, and its answers, pass through here alone. A replica has
+   an owner from its reservation request until it releases it.
+3. Every other effect is the performer's: to forward, to wake, to perform.
 """
 
 from collections import deque
@@ -50,20 +50,20 @@ class PlacementPort(Protocol):
     """Placement, in this process or another one's. ``Placement`` is the model."""
 
     def step(self, event: PlacementEvent, now: float) -> list[PlacementEffect]:
-        """Take one event; return what shall be done now. More may come of it later."""
+        """Take one event; return the effects to perform now. More may come of it later."""
 
     def grant(self, replica: ReplicaId) -> Reservation | None:
-        """Return the room that a replica holds."""
+        """Return a replica's reservation."""
 
     def refusal(self, resources: Resources) -> str | None:
-        """Say why no node could ever hold this, and what would; None when one could."""
+        """Return why no node could ever hold this, with the cure; None when one could."""
 
-    def holds_together(self, wanted: Iterable[Resources]) -> bool:
+    def fits_together(self, wanted: Iterable[Resources]) -> bool:
         """Return whether the nodes could hold all of these at once if they were empty."""
 
 
 class FleetOwner(Protocol):
-    """Whoever a fleet belongs to: it travels with every event and effect of the fleet."""
+    """What a fleet belongs to: it is passed with every event and effect of the fleet."""
 
     @property
     def fleet(self) -> Fleet:
@@ -71,7 +71,7 @@ class FleetOwner(Protocol):
 
     @property
     def is_shadow(self) -> bool:
-        """Return whether its replicas take only room that nobody else wants, and go first."""
+        """Return whether its replicas take only spare capacity, and are evicted first."""
 
 
 Owner = TypeVar("Owner", bound=FleetOwner)
@@ -88,7 +88,7 @@ class Performer(Protocol[_Owner]):
         """Send ``Ticked`` then, to placement where no fleet is given; a later call replaces it."""
 
     def perform(self, owner: _Owner, effect: RareEffect) -> None:
-        """Do what else a fleet wants. Placement hears of room after this, and needs no telling."""
+        """Perform any other effect. Placement is notified of reservations by the driver itself."""
 
 
 class Driver(Generic[Owner]):
@@ -104,7 +104,7 @@ class Driver(Generic[Owner]):
         on_change: Callable[[Owner], None] | None = None,
         on_gone: Callable[[Owner], None] | None = None,
     ) -> None:
-        """Take what performs, makes the placement, and reads the clock in monotonic seconds.
+        """Take the performer, what makes the placement, and the clock in monotonic seconds.
 
         ``on_step`` is called with every step of every fleet, ``on_change`` when something came of
         a replica (its fleet may take that only later), ``on_gone`` when nothing is left of a fleet
@@ -126,7 +126,7 @@ class Driver(Generic[Owner]):
         self.placement = placement(self.advise)
 
     def post(self, owner: Owner, event: FleetEvent) -> None:
-        """Take an event, and what comes in meanwhile; while that is being done, put it there."""
+        """Process an event and those posted meanwhile; a nested call only queues its event."""
         inbox = self._inbox
         if self._is_draining:
             inbox.append((owner, event))
@@ -189,12 +189,12 @@ class Driver(Generic[Owner]):
         self.post(owner, Retired())
 
     def place(self, event: PlacementEvent) -> None:
-        """Let placement take an event, and carry its answers."""
+        """Pass an event to placement and its answers to their fleets."""
         for effect in self.placement.step(event, self._now()):
             self.answer(effect)
 
     def answer(self, effect: PlacementEffect) -> None:
-        """Carry an answer of placement to the fleet that it is for."""
+        """Pass an answer of placement to the fleet that it is for."""
         match effect:
             case GrantReservation(grant):
                 self.tell(grant.replica, ReservationGranted(grant.replica))
@@ -208,7 +208,7 @@ class Driver(Generic[Owner]):
                 assert_never(effect)
 
     def tell(self, replica: ReplicaId, event: FleetEvent) -> None:
-        """Post what came of a replica to its fleet, if it still has one."""
+        """Post a replica's event to its fleet, if it still has one."""
         owner = self._owners.get(replica)
         if owner is not None:
             self.post(owner, event)
@@ -216,17 +216,17 @@ class Driver(Generic[Owner]):
                 self._on_change(owner)
 
     def parked(self, replica: ReplicaId, device_bytes: int) -> None:
-        """Tell its fleet that a replica is frozen, with so much from its devices in host memory."""
+        """Post that a replica is parked, with so many bytes from its devices in host memory."""
         if device_bytes:
             self._parked_bytes[replica] = device_bytes
         self.tell(replica, ReplicaParked(replica))
 
     def owner(self, replica: ReplicaId) -> Owner | None:
-        """Return whose a replica is that holds room or asks for it."""
+        """Return the owner of a replica that has a reservation or requests one."""
         return self._owners.get(replica)
 
     def advise(self, replica: ReplicaId) -> EvictionCandidate | None:
-        """Return what placement may know of a replica."""
+        """Return what placement knows of a replica."""
         owner = self._owners.get(replica)
         advice = None if owner is None else owner.fleet.eviction_candidate(replica)
         if owner is None or advice is None or not owner.is_shadow:

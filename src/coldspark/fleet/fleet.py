@@ -9,15 +9,15 @@ The law of a fleet:
 4. Every wait has an end: ``WakeAt`` is armed whenever time alone can change something.
 5. A warm request costs O(1): no replica is scanned.
 
-This file says which part hears of which event. Each part also calls those above it:
+This file passes each event to the part that handles it. Each part also calls those above it:
 
 - ``state``: what all of them share
-- ``lives``: the effects by which replicas come and go
+- ``replica_lifecycle``: the transitions by which replicas come and go
 - ``rollout``: from one revision to another, or back
-- ``scaling``: how many replicas, by the rule in ``autoscaling``
-- ``resting``: on which rung those rest that nobody needs, by ``descent``
+- ``replica_scaling``: how many replicas, by the rule in ``policies``
+- ``idle_policy``: how warm an unneeded replica is kept, by ``keep_alive_plan``
 - ``dispatch``: which request goes where, and how each ends
-- ``starting``: from the ask for room to a ready replica, or to a failed start
+- ``replica_starts``: from the reservation request to a ready replica, or to a failed start
 """
 
 from collections import deque
@@ -61,7 +61,7 @@ __all__ = ("EvictionCandidate", "Fleet", "DecisionRecord")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvictionCandidate:
-    """What placement may know of a replica when it chooses whom to ask for room."""
+    """What placement knows of a replica when it chooses which one to evict."""
 
     idle_since_s: float | None
     is_evictable: bool
@@ -69,9 +69,9 @@ class EvictionCandidate:
     is_superseded: bool
     """It runs a revision that is being replaced."""
     is_terminating: bool
-    """It drains or stops already."""
+    """It is draining or stopping already."""
     start_s: float
-    """What starting it again would cost its endpoint."""
+    """Seconds that starting it again would cost its endpoint."""
 
 
 class Fleet:
@@ -97,12 +97,12 @@ class Fleet:
 
     @property
     def replica_prefix(self) -> str:
-        """Return what its replicas' ids begin with; a number from 1 follows."""
+        """Return the prefix of its replicas' ids; a number from 1 follows."""
         return self._state.prefix
 
     @property
     def revision(self) -> Revision:
-        """Return what shall run."""
+        """Return the desired revision."""
         return self._state.revision
 
     @property
@@ -112,7 +112,7 @@ class Fleet:
 
     @property
     def status(self) -> EndpointStatus:
-        """Return what the variant is now."""
+        """Return the variant's status."""
         if self._state.is_retired:
             return EndpointStatus.RETIRING
         if self._state.start_budget.failure is not None:
@@ -121,7 +121,7 @@ class Fleet:
 
     @property
     def failure(self) -> str | None:
-        """Return why it FAILED, or why its last update was taken back."""
+        """Return why it FAILED, or why its last update was rolled back."""
         failure = self._state.start_budget.failure
         return failure.message if failure else self._rollout.failure
 
@@ -165,7 +165,7 @@ class Fleet:
         return self._state.starts_s.quantile(0.5)
 
     def eviction_candidate(self, replica: ReplicaId) -> EvictionCandidate | None:
-        """Return what placement may know, or None when it is not this fleet's."""
+        """Return what placement knows of a replica, or None when it is not this fleet's."""
         found = self._state.replicas.find(replica)
         if found is None:
             return None
@@ -210,13 +210,13 @@ class Fleet:
         return effects
 
     def _advance_ticks(self, now: float) -> None:
-        """Let a rule that ticks see what was until now, before anything new happens."""
+        """Bring a rule that ticks up to now, before anything new happens."""
         state = self._state
         scale = state.revision.spec.scale
         state.policy_state.advance(scale, state.queue.open, state.replicas.ready, now)
 
     def _measure(self, now: float) -> None:
-        """Note how many replicas the open requests fill, if that has changed."""
+        """Record how many replicas the open requests fill, if that has changed."""
         open, levels = len(self._open), self._concurrency_levels
         demand = self._state.policy_state.demand
         if demand is not None:
@@ -250,9 +250,9 @@ class Fleet:
                 self._evict(replica, reason, now, effects)
             case ScaleBoundsChanged():
                 self._set_scale(event, now, effects)
-            case RevisionAdopted(revision, moved):
-                if moved is not None:
-                    self._state.set_scale(moved)
+            case RevisionAdopted(revision, change):
+                if change is not None:
+                    self._state.set_scale(change)
                 self._rollout.adopt(revision, now, effects)
                 self._apply_bounds(now, effects)
             case Retired():
@@ -268,18 +268,20 @@ class Fleet:
         self._scaling.rescale(now, effects)
         self._scaling.prewarm(now, effects)
 
-    def _set_scale(self, moved: ScaleBoundsChanged, now: float, effects: list[FleetEffect]) -> None:
+    def _set_scale(
+        self, change: ScaleBoundsChanged, now: float, effects: list[FleetEffect]
+    ) -> None:
         state = self._state
         before = (self.replicas_min, self.replicas_max)
-        state.set_scale(moved)
+        state.set_scale(change)
         if (self.replicas_min, self.replicas_max) != before:
             state.record_decision(
-                now, f"floor {self.replicas_min}, ceiling {self.replicas_max}", moved.reason
+                now, f"floor {self.replicas_min}, ceiling {self.replicas_max}", change.reason
             )
         self._apply_bounds(now, effects)
 
     def _apply_bounds(self, now: float, effects: list[FleetEffect]) -> None:
-        """Keep to a floor and a ceiling that may be new."""
+        """Apply replica bounds that may have changed."""
         scale = self._state.scale
         self._rollout.clamp_to_bounds()
         self._scaling.rescale(now, effects)
@@ -311,7 +313,7 @@ class Fleet:
                 self._lifecycle.stop(replica, now, "endpoint deleted", effects, grace_s=0.0)
 
     def _arm(self, now: float, effects: list[FleetEffect]) -> None:
-        """Ask for a tick at the next moment when time alone changes something."""
+        """Request a tick at the next moment when time alone changes something."""
         next_s = min(
             self._state.queue.next_s(), self._scaling.next_s(now), self._starts.next_s(now)
         )

@@ -1,8 +1,8 @@
-"""Until when the replicas of one fleet rest on a rung while nobody needs them.
+"""How long the unneeded replicas of one fleet stay at each warmth level.
 
 What the policy fixes is kept by each replica's own clock, and so is everything until a start was
-measured. The rest is learned: each level of demand has its descent (``gaps``, ``descent``), worked
-out anew when an eighth more gaps are known, or wakes take a tenth less or more.
+measured. The rest is learned: each concurrency level has its keep-alive plan, worked out anew when
+an eighth more intervals are known, or wakes take a tenth less or more.
 """
 
 from dataclasses import dataclass
@@ -24,23 +24,23 @@ from coldspark.spec.types import Revision, Warmth
 
 PARKED_COST = 0.002
 """A second parked costs so many seconds ready: memory that anybody may reclaim at any time."""
-_UNUSED = WarmthCost(hold_cost=2.0, wake_s=0.0)
-"""Dearer than being ready: no descent leads over it."""
+_UNUSED = WarmthCost(idle_cost=2.0, wake_s=0.0)
+"""Dearer than being ready: no plan leads over it."""
 _THAW_FIRST_S = 0.05
 """Taken for a thaw until one was measured."""
 _ANEW_SHARE = 0.125
 _ALIKE_SHARE = 0.1
 _AHEAD = 2.0
-"""How many requests, itself included, one that waits has to see off."""
+"""How many requests, itself included, one that waits has to wait for."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Learned:
-    descent: KeepAlivePlan
-    gaps: int
-    """How many were known."""
+    plan: KeepAlivePlan
+    intervals: int
+    """How many were measured."""
     prices: int = 0
-    """The number of what rungs cost then; 0 for a rule that does not ask."""
+    """The number of the warmth costs then; 0 for a rule that does not use them."""
     is_worth_starting: bool = False
     """Having it costs less from use to use than each use spares."""
     highest: int = 0
@@ -49,19 +49,19 @@ class _Learned:
 
 @dataclass(frozen=True, slots=True)
 class _Priced:
-    rungs: tuple[WarmthCost, WarmthCost, WarmthCost]
+    costs: tuple[WarmthCost, WarmthCost, WarmthCost]
     wakes: int
     """How many had been measured."""
     revision: Revision
     number: int
     """From 1 on; the same until a wake takes a tenth less or more.
 
-    Compiled code makes a tuple anew whenever it is read, so that ``is`` says nothing of one.
+    Compiled code makes a tuple anew whenever it is read, so that ``is`` does not compare them.
     """
 
 
 class IdlePolicy:
-    """When the replicas of one fleet go a rung down, and when one is woken ahead."""
+    """When the warmth level of one fleet's replicas is lowered, and when one is pre-warmed."""
 
     def __init__(self, state: FleetState) -> None:
         self._state = state
@@ -69,33 +69,33 @@ class IdlePolicy:
         self._policy_state = state.policy_state
         self._priced: _Priced | None = None
         self._prewarmed: dict[int, float] = {}
-        """By level: the gap, by its beginning, in which a replica was woken ahead."""
+        """By level: the beginning of the interval in which a replica was pre-warmed."""
 
     def idle_ends_s(self, now: float) -> float:
         """Return when the replica that has been idle longest leaves READY."""
-        roster, scale = self._state.replicas, self._state.scale
-        if roster.ready <= scale.replicas_min:
+        replicas, scale = self._state.replicas, self._state.scale
+        if replicas.ready <= scale.replicas_min:
             return NEVER
-        replica = roster.longest_idle()
+        replica = replicas.longest_idle()
         if replica is None or replica.idle_since_s is None:
             return NEVER
-        ruling = self._state.policy_state
-        if not ruling.has_keep_alive_plans:
-            verdict = ruling.decision
+        policy_state = self._state.policy_state
+        if not policy_state.has_keep_alive_plans:
+            decision = policy_state.decision
             return (
                 NEVER
-                if roster.ready <= verdict.replicas_min
-                else replica.idle_since_s + verdict.keep_alive_s
+                if replicas.ready <= decision.replicas_min
+                else replica.idle_since_s + decision.keep_alive_s
             )
         if not self._is_learning:
             return replica.idle_since_s + scale.first_idle_s
-        # Every warm request asks this, so what is cheap to say comes first.
+        # Every warm request evaluates this, so what is cheap comes first.
         if now < replica.idle_since_s + INTERVAL_MIN_S:
             return replica.idle_since_s + INTERVAL_MIN_S
-        return self._leaves_s(WarmthLevel.READY, roster.ready, replica.idle_since_s, now)
+        return self._leaves_s(WarmthLevel.READY, replicas.ready, replica.idle_since_s, now)
 
     def warmth_after_idle(self, now: float) -> WarmthLevel:
-        """Return the rung that a replica goes down to when it leaves READY."""
+        """Return the warmth level of a replica after it leaves READY."""
         scale = self._state.scale
         if not scale.may_park:
             return WarmthLevel.ENDED
@@ -103,21 +103,21 @@ class IdlePolicy:
         since_s = self._state.concurrency_levels.idle_since_s(level)
         if not self._is_learning or scale.park_timeout_s is not None or since_s is None:
             return WarmthLevel.PARKED
-        return max(WarmthLevel.PARKED, self._plan_of(level).descent.level_at(now - since_s))
+        return max(WarmthLevel.PARKED, self._plan_of(level).plan.level_at(now - since_s))
 
     def parked_ends_s(self, now: float) -> float:
         """Return when the replica that has been parked longest ends."""
-        roster, scale = self._state.replicas, self._state.scale
-        replica = next(iter(roster.parked.values()), None)
+        replicas, scale = self._state.replicas, self._state.scale
+        replica = next(iter(replicas.parked.values()), None)
         if replica is None or replica.parked_s is None:
             return NEVER
         if not self._is_learning or scale.park_timeout_s is not None:
             return replica.parked_s + scale.first_parked_s
-        level = roster.ready + len(roster.starting) + len(roster.parked)
+        level = replicas.ready + len(replicas.starting) + len(replicas.parked)
         return self._leaves_s(WarmthLevel.PARKED, level, replica.parked_s, now)
 
-    def _leaves_s(self, rest: WarmthLevel, level: int, own_s: float, now: float) -> float:
-        """Return when a level's replica goes below ``rest``.
+    def _leaves_s(self, warmth: WarmthLevel, level: int, own_s: float, now: float) -> float:
+        """Return when a level's replica goes below ``warmth``.
 
         ``own_s`` is the replica's own clock, for a level that demand never reached.
         """
@@ -126,24 +126,24 @@ class IdlePolicy:
             return NEVER
         since_s = self._unneeded_since_s(level)
         since_s = own_s if since_s is None else since_s
-        descent = self._plan_of(level).descent
+        plan = self._plan_of(level).plan
         age_s = max(0.0, now - since_s)
-        while age_s < NEVER and descent.level_at(age_s) <= rest:
-            age_s = descent.next_s(age_s)
+        while age_s < NEVER and plan.level_at(age_s) <= warmth:
+            age_s = plan.next_s(age_s)
         return max(now, since_s + age_s)
 
     def prewarm_s(self, now: float) -> float:
-        """Return when a replica is to be woken ahead of a request that is expected."""
+        """Return when a replica is to be pre-warmed for a request that is expected."""
         level, since_s = self._next_level()
         if since_s is None or self._prewarmed.get(level) == since_s:
             return NEVER
-        age_s = self._plan_of(level).descent.next_prewarm_s(self._spare, max(0.0, now - since_s))
+        age_s = self._plan_of(level).plan.next_prewarm_s(self._spare, max(0.0, now - since_s))
         return max(now, since_s + age_s)
 
     def replicas_worth_starting(self) -> int:
         """Return how many replicas are worth having, of those that demand fills now.
 
-        Not for the requests that wait, but for those that will come to the same height again.
+        Not for the requests that wait, but for those that will reach the same level again.
         """
         state = self._state
         scale = state.revision.spec.scale
@@ -158,13 +158,13 @@ class IdlePolicy:
 
     @property
     def _spare(self) -> WarmthLevel:
-        """Return the rung of the replica that would be woken next."""
-        roster = self._state.replicas
-        is_parking = any(replica.state is ReplicaState.PARKING for replica in roster)
-        return WarmthLevel.PARKED if roster.parked or is_parking else WarmthLevel.ENDED
+        """Return the warmth level of the replica that would be woken next."""
+        replicas = self._state.replicas
+        is_parking = any(replica.state is ReplicaState.PARKING for replica in replicas)
+        return WarmthLevel.PARKED if replicas.parked or is_parking else WarmthLevel.ENDED
 
     def prewarm(self) -> str:
-        """Note that a replica is woken ahead, once in a gap; return the reason."""
+        """Record that a replica is pre-warmed, once in an interval; return the reason."""
         level, since_s = self._next_level()
         assert since_s is not None
         self._prewarmed[level] = since_s
@@ -172,7 +172,7 @@ class IdlePolicy:
         return f"a request is expected: {known} gaps between uses of replica {level} were measured"
 
     def _next_level(self) -> tuple[int, float | None]:
-        """Return the level that no replica is there for, and since when it is not needed."""
+        """Return the lowest level without a replica, and since when it is not needed."""
         state = self._state
         level = state.replicas.ready + len(state.replicas.starting) + 1
         if not self._is_learning or level > state.scale.replicas_max:
@@ -180,9 +180,9 @@ class IdlePolicy:
         return level, self._unneeded_since_s(level)
 
     def _is_beyond(self, level: int) -> bool:
-        """Return whether a level was never up, though others have shown how heights spread.
+        """Return whether a level was never up, though others have shown how levels spread.
 
-        Where there was never more than one request at a time, there is no telling.
+        Where there was never more than one request at a time, nothing is known.
         """
         if not level > self._state.concurrency_levels.highest > 1:
             return False
@@ -194,7 +194,7 @@ class IdlePolicy:
         return levels.began_s if self._is_beyond(level) else levels.idle_since_s(level)
 
     def record_eviction(self) -> None:
-        """Note that a replica was given up for others: none is woken ahead in its place."""
+        """Record that a replica was evicted for others: none is pre-warmed in its place."""
         levels = self._state.concurrency_levels
         level = self._state.replicas.ready + len(self._state.replicas.starting) + 1
         for each, since_s in enumerate(levels.idle_since()[level - levels.current - 1 :], level):
@@ -202,7 +202,7 @@ class IdlePolicy:
 
     @property
     def replicas_expected(self) -> int:
-        """Return how many replicas there shall be for requests that are expected."""
+        """Return how many replicas are kept for requests that are expected."""
         woken, since = self._prewarmed.items(), self._unneeded_since_s
         return max((k for k, since_s in woken if since(k) == since_s), default=0)
 
@@ -215,84 +215,84 @@ class IdlePolicy:
         return is_open and isinstance(scale.rule, Learned) and self._state.starts_s.taken > 0
 
     def _plan_of(self, level: int) -> _Learned:
-        """Return what is known of a level."""
+        """Return what was learned of a level."""
         state = self._state
         if state.policy_state is not self._policy_state:
-            # What another rule said of a level says nothing now.
+            # What was learned under another rule does not apply now.
             self._policy_state = state.policy_state
             self._learned.clear()
         if isinstance(state.policy_state.rule, Histogram):
-            return self._counted(level)
+            return self._histogram_plan(level)
         if self._is_beyond(level):
-            return self._reserve(level)
-        gaps, priced = state.concurrency_levels.intervals(level), self._price()
+            return self._plan_of_unseen(level)
+        intervals, priced = state.concurrency_levels.intervals(level), self._price()
         known = self._learned.get(level)
         if (
             known is not None
             and known.prices == priced.number
             and not known.highest
-            and gaps.measured <= known.gaps * (1.0 + _ANEW_SHARE)
+            and intervals.measured <= known.intervals * (1.0 + _ANEW_SHARE)
         ):
             return known
-        descent, is_worth_starting = self._learn(level, gaps, priced.rungs)
-        found = _Learned(descent, gaps.measured, priced.number, is_worth_starting)
+        plan, is_worth_starting = self._learn(level, intervals, priced.costs)
+        found = _Learned(plan, intervals.measured, priced.number, is_worth_starting)
         self._learned[level] = found
         return found
 
     def _learn(
-        self, level: int, gaps: IdleIntervals, rungs: tuple[WarmthCost, WarmthCost, WarmthCost]
+        self, level: int, intervals: IdleIntervals, costs: tuple[WarmthCost, WarmthCost, WarmthCost]
     ) -> tuple[KeepAlivePlan, bool]:
-        """Work out what is known of a level."""
+        """Work out the plan of a level, and whether it is worth starting."""
         scale, service_s = self._state.scale, self._state.services_s.mean()
         if level == 1 or service_s is None:
-            return cheapest_plan(gaps, rungs, scale.wait_value), True
-        up_s = gaps.busy_mean_s(self._queue_turn_s(level, service_s))
-        return plan_with_spares(gaps, rungs, scale.wait_value, up_s)
+            return cheapest_plan(intervals, costs, scale.wait_value), True
+        up_s = intervals.busy_mean_s(self._queue_wait_s(level, service_s))
+        return plan_with_spares(intervals, costs, scale.wait_value, up_s)
 
-    def _queue_turn_s(self, level: int, service_s: float) -> float:
+    def _queue_wait_s(self, level: int, service_s: float) -> float:
         """Return how long a request waits that misses a level (from 2) of which nothing is known.
 
         About one waits before it, and ``level - 1`` replicas become free once in S each.
         """
         return _AHEAD * service_s / ((level - 1) * self._state.scale.concurrency)
 
-    def _reserve(self, level: int) -> _Learned:
-        """Return what is known of a level that was never up."""
+    def _plan_of_unseen(self, level: int) -> _Learned:
+        """Return the plan of a level that was never up."""
         highest, priced = self._state.concurrency_levels.highest, self._price()
         known = self._learned.get(level)
         if known is not None and known.prices == priced.number and known.highest == highest:
             return known
-        turn_s = self._queue_turn_s(level, self._state.services_s.mean() or 0.0)
+        wait_s = self._queue_wait_s(level, self._state.services_s.mean() or 0.0)
         value = self._state.scale.wait_value
-        descent = plan_for_unseen_level(highest, level, priced.rungs, value, turn_s)
-        self._learned[level] = _Learned(descent, 0, priced.number, highest=highest)
+        plan = plan_for_unseen_level(highest, level, priced.costs, value, wait_s)
+        self._learned[level] = _Learned(plan, 0, priced.number, highest=highest)
         return self._learned[level]
 
-    def _counted(self, level: int) -> _Learned:
-        """Return what the histogram rule says of a level."""
+    def _histogram_plan(self, level: int) -> _Learned:
+        """Return the plan of a level by the histogram rule."""
         times = self._state.policy_state.idle_times(level)
         known = self._learned.get(level)
-        if known is None or known.gaps != times.measured:
-            descent = times.keep_alive_plan()
-            known = _Learned(descent, times.measured)
+        if known is None or known.intervals != times.measured:
+            plan = times.keep_alive_plan()
+            known = _Learned(plan, times.measured)
             self._learned[level] = known
         return known
 
     def _price(self) -> _Priced:
-        """Return what each rung costs: as before until a wake takes a tenth less or more."""
+        """Return the warmth costs: unchanged until a wake takes a tenth less or more."""
         state = self._state
         revision, wakes = state.revision, state.starts_s.taken + state.thaws_s.taken
         known = self._priced
         if known is not None and known.wakes == wakes and known.revision is revision:
             return known
-        rungs, number = self._warmth_costs(), 1 if known is None else known.number + 1
-        if known is not None and known.revision is revision and _is_alike(known.rungs, rungs):
-            rungs, number = known.rungs, known.number
-        self._priced = _Priced(rungs, wakes, revision, number)
+        costs, number = self._warmth_costs(), 1 if known is None else known.number + 1
+        if known is not None and known.revision is revision and _is_alike(known.costs, costs):
+            costs, number = known.costs, known.number
+        self._priced = _Priced(costs, wakes, revision, number)
         return self._priced
 
     def _warmth_costs(self) -> tuple[WarmthCost, WarmthCost, WarmthCost]:
-        """Return what each rung costs; medians of what was measured."""
+        """Return what each warmth level costs; medians of what was measured."""
         scale = self._state.scale
         start_s = self._state.starts_s.quantile(0.5) or 0.0
         thaw_s = self._state.thaws_s.quantile(0.5)
@@ -305,6 +305,6 @@ class IdlePolicy:
 
 def _is_alike(old: tuple[WarmthCost, ...], new: tuple[WarmthCost, ...]) -> bool:
     return all(
-        a.hold_cost == b.hold_cost and abs(a.wake_s - b.wake_s) <= _ALIKE_SHARE * a.wake_s
+        a.idle_cost == b.idle_cost and abs(a.wake_s - b.wake_s) <= _ALIKE_SHARE * a.wake_s
         for a, b in zip(old, new, strict=True)
     )

@@ -14,7 +14,7 @@ class Samples:
         """How many were ever taken."""
 
     def add(self, value_s: float) -> None:
-        """Take a measurement; the oldest falls out."""
+        """Add a measurement; the oldest is dropped."""
         self._values.append(value_s)
         self._ordered = None
         self.taken += 1

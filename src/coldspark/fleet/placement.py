@@ -1,17 +1,17 @@
-"""Which node and devices a replica gets, and who must go when there is no room.
+"""Which node and devices a replica gets, and which ones are evicted when capacity is short.
 
-Several fleets share the machines through this one machine of asks, grants and evictions.
+Several fleets share the nodes through this one machine of requests, reservations, evictions.
 
-1. First come, first served among those who want the same kind of room: a later ask never takes
+1. First come, first served among requests for the same kind of device: a later one never takes
    what an earlier one waits for.
-2. An ask that no node could hold even when empty is refused at once, with the cure.
-3. When room is short, replicas that could be spared are asked to go: superseded ones first, then
+2. A request that no node could hold even when empty is refused at once, with the cure.
+3. When capacity is short, evictable replicas are evicted: superseded ones first, then
    idle ones, the one whose loss is cheapest (seconds to start it again, per second it has idled)
-   first. Busy ones are asked only after the ask has waited ``PATIENCE_S``; they finish their work
-   first. Provisioned ones are never asked. Parked ones hold memory alone, and count as idle.
-4. A modest ask is served after all others, has nobody go for it, and holds nobody up.
-5. What a parked replica had on its devices counts as its memory. One for which there is no room
-   is asked to go. When it wakes, its former devices come first: with others it starts anew.
+   first. Busy ones only after the request has waited ``EVICTION_PATIENCE_S``; they finish their
+   work first. Provisioned ones are never evicted. Parked ones hold memory alone, and count as idle.
+4. A low-priority request is served after all others, evicts nobody, and blocks nobody.
+5. What a parked replica had on its devices counts as its memory. One for which there is not enough
+   is evicted. When it wakes, its former devices come first: with others it starts anew.
 """
 
 from collections import OrderedDict
@@ -48,7 +48,7 @@ from coldspark.spec.types import (
 
 EVICTION_PATIENCE_S = 2.0
 _BUSY = 1e6
-"""Added to the price of a busy replica: any number of idle ones goes first."""
+"""Added to the price of a busy replica: any number of idle ones is evicted first."""
 _WHOLE = 1_000_000
 """Shares of a device are counted in millionths."""
 
@@ -79,13 +79,13 @@ class _Node:
 
 
 @dataclass(slots=True)
-class _Ask:
-    asked: ReservationRequested
+class _PendingRequest:
+    request: ReservationRequested
     since_s: float
 
 
 class Placement:
-    """All nodes, what they hold, and who waits for room."""
+    """All nodes, their reservations, and the requests that wait."""
 
     def __init__(self, advice_of: CandidateLookup, smallest_type: SmallestDeviceType) -> None:
         self._advice_of = advice_of
@@ -95,7 +95,7 @@ class Placement:
         self._fleets: dict[ReplicaId, FleetId] = {}
         self._former_devices: dict[ReplicaId, tuple[Device, ...]] = {}
         """What parked replicas had."""
-        self._waiting: OrderedDict[ReplicaId, _Ask] = OrderedDict()
+        self._waiting: OrderedDict[ReplicaId, _PendingRequest] = OrderedDict()
 
     def step(self, event: PlacementEvent, now: float) -> list[PlacementEffect]:
         """Take one event at ``now`` (monotonic seconds); return what shall be done, in order."""
@@ -108,7 +108,7 @@ class Placement:
                 refusal = self.refusal(event.resources)
                 if refusal is not None:
                     return [RefuseReservation(event.replica, refusal)]
-                self._waiting[event.replica] = _Ask(event, now)
+                self._waiting[event.replica] = _PendingRequest(event, now)
             case ReservationReleased(replica):
                 self._release(replica)
             case DevicesYielded():
@@ -121,25 +121,25 @@ class Placement:
         return effects
 
     def grant(self, replica: ReplicaId) -> Reservation | None:
-        """Return the room that a replica holds."""
+        """Return a replica's reservation."""
         return self._reservations.get(replica)
 
     @property
     def is_short(self) -> bool:
-        """Return whether somebody waits for room."""
+        """Return whether any request waits."""
         return bool(self._waiting)
 
     def waiting_reason(self, replica: ReplicaId) -> str | None:
-        """Say what a replica waits for, or None when it does not wait."""
-        ask = self._waiting.get(replica)
-        if ask is None:
+        """Return what a replica waits for, or None when it does not wait."""
+        pending = self._waiting.get(replica)
+        if pending is None:
             return None
-        wanted = _describe(ask.asked.resources)
+        wanted = _describe(pending.request.resources)
         holders = ", ".join(sorted({str(name) for name in self._reservations})) or "nobody"
         return f"waits for {wanted}; room is held by {holders}"
 
     def refusal(self, resources: Resources) -> str | None:
-        """Say why no node could ever hold this, and what would; None when one could."""
+        """Return why no node could ever hold this, with the cure; None when one could."""
         if not self._nodes:
             return "no node has joined"
         if any(self._could_hold(node, resources) for node in self._nodes.values()):
@@ -152,15 +152,15 @@ class Placement:
             )
         return self._device_refusal(resources)
 
-    def holds_together(self, wanted: Iterable[Resources]) -> bool:
+    def fits_together(self, wanted: Iterable[Resources]) -> bool:
         """Return whether the nodes could hold all of these at once if they were empty."""
-        trial = Placement(lambda replica: None, self._smallest_type)
+        empty = Placement(lambda replica: None, self._smallest_type)
         for node in self._nodes.values():
-            trial.step(node.joined, 0.0)
+            empty.step(node.joined, 0.0)
         for number, resources in enumerate(wanted):
             name = ReplicaId(str(number))
-            asked = ReservationRequested(replica=name, fleet=FleetId(name), resources=resources)
-            if not any(isinstance(effect, GrantReservation) for effect in trial.step(asked, 0.0)):
+            request = ReservationRequested(replica=name, fleet=FleetId(name), resources=resources)
+            if not any(isinstance(effect, GrantReservation) for effect in empty.step(request, 0.0)):
                 return False
         return True
 
@@ -209,7 +209,7 @@ class Placement:
             del node.slots[device.id].holders[replica]
 
     def _yield(self, event: DevicesYielded, effects: list[PlacementEffect]) -> None:
-        """Leave a parked replica its memory alone, with what came into it from its devices."""
+        """Reduce a parked replica's reservation to memory, its devices' contents included."""
         replica = event.replica
         self._waiting.pop(replica, None)
         grant = self._reservations.get(replica)
@@ -228,97 +228,99 @@ class Placement:
             effects.append(RequestEviction(replica, reason))
 
     def _serve(self, now: float, effects: list[PlacementEffect]) -> None:
-        """Grant in order of arrival; ask for evictions for the first of each kind that waits."""
+        """Grant in order of arrival; request evictions for the first of each kind that waits."""
         blocked: set[str] = set()
         wake_s = float("inf")
-        for replica, ask in sorted(
-            self._waiting.items(), key=lambda one: one[1].asked.is_low_priority
+        for replica, pending in sorted(
+            self._waiting.items(), key=lambda one: one[1].request.is_low_priority
         ):
-            kinds = {gpu.type for gpu in ask.asked.resources.gpus} or {"memory"}
-            grant = None if kinds & blocked else self._find(ask.asked)
+            kinds = {gpu.type for gpu in pending.request.resources.gpus} or {"memory"}
+            grant = None if kinds & blocked else self._find(pending.request)
             if grant is not None:
-                self._hold(grant, ask.asked)
+                self._reserve(grant, pending.request)
                 del self._waiting[replica]
                 effects.append(GrantReservation(grant))
                 continue
-            if ask.asked.is_low_priority:
+            if pending.request.is_low_priority:
                 continue
             if not kinds & blocked:
-                wake_s = min(wake_s, self._make_room(ask, now, effects))
+                wake_s = min(wake_s, self._request_evictions(pending, now, effects))
             blocked |= kinds
         if wake_s < float("inf"):
             effects.append(WakeAt(wake_s))
 
-    def _find(self, asked: ReservationRequested) -> Reservation | None:
-        former = self._former_devices.get(asked.replica, ())
+    def _find(self, request: ReservationRequested) -> Reservation | None:
+        former = self._former_devices.get(request.replica, ())
         types = {device.type for device in former}
-        choices = sorted(asked.resources.gpus, key=lambda gpu: gpu.type not in types)
+        choices = sorted(request.resources.gpus, key=lambda gpu: gpu.type not in types)
         for gpu in choices or (None,):
-            for node in self._able(asked):
-                if self._short_bytes(node, asked) > 0:
+            for node in self._able(request):
+                if self._short_bytes(node, request) > 0:
                     continue
-                slots = _pick(node, gpu, asked.resources, former)
+                slots = _pick(node, gpu, request.resources, former)
                 if slots is not None:
                     return Reservation(
-                        replica=asked.replica,
+                        replica=request.replica,
                         node=node.joined.node,
                         devices=tuple(slot.device for slot in slots),
                         fraction=gpu.fraction if gpu else 1.0,
                     )
         return None
 
-    def _able(self, asked: ReservationRequested) -> list[_Node]:
-        """Return the nodes that come into question: a parked replica stays where it is."""
-        parked = self._reservations.get(asked.replica)
+    def _able(self, request: ReservationRequested) -> list[_Node]:
+        """Return the candidate nodes: a parked replica stays where it is."""
+        parked = self._reservations.get(request.replica)
         return list(self._nodes.values()) if parked is None else [self._nodes[parked.node]]
 
-    def _short_bytes(self, node: _Node, asked: ReservationRequested) -> int:
+    def _short_bytes(self, node: _Node, request: ReservationRequested) -> int:
         """Return how much memory is missing, if any."""
-        needed = asked.resources.memory_bytes - node.memory.get(asked.replica, 0)
+        needed = request.resources.memory_bytes - node.memory.get(request.replica, 0)
         return needed - node.free_bytes
 
-    def _hold(self, grant: Reservation, asked: ReservationRequested) -> None:
+    def _reserve(self, grant: Reservation, request: ReservationRequested) -> None:
         node = self._nodes[grant.node]
-        node.memory[grant.replica] = asked.resources.memory_bytes
-        self._fleets[grant.replica] = asked.fleet
+        node.memory[grant.replica] = request.resources.memory_bytes
+        self._fleets[grant.replica] = request.fleet
         for device in grant.devices:
             node.slots[device.id].holders[grant.replica] = _share(grant.fraction)
         self._reservations[grant.replica] = grant
         self._former_devices.pop(grant.replica, None)
 
-    def _make_room(self, ask: _Ask, now: float, effects: list[PlacementEffect]) -> float:
-        """Ask the cheapest victims to go; return when to look again."""
-        may_be_busy = now >= ask.since_s + EVICTION_PATIENCE_S
-        told = {effect.replica for effect in effects if isinstance(effect, RequestEviction)}
-        for victim in self._victims(ask, now, may_be_busy):
+    def _request_evictions(
+        self, pending: _PendingRequest, now: float, effects: list[PlacementEffect]
+    ) -> float:
+        """Request eviction of the cheapest victims; return when to try again."""
+        may_be_busy = now >= pending.since_s + EVICTION_PATIENCE_S
+        requested = {effect.replica for effect in effects if isinstance(effect, RequestEviction)}
+        for victim in self._victims(pending, now, may_be_busy):
             advice = self._advice_of(victim)
-            if advice is not None and not advice.is_terminating and victim not in told:
-                reason = f"{ask.asked.fleet} needs {_describe(ask.asked.resources)}"
+            if advice is not None and not advice.is_terminating and victim not in requested:
+                reason = f"{pending.request.fleet} needs {_describe(pending.request.resources)}"
                 effects.append(RequestEviction(victim, reason))
-        return max(ask.since_s, now if may_be_busy else 0.0) + EVICTION_PATIENCE_S
+        return max(pending.since_s, now if may_be_busy else 0.0) + EVICTION_PATIENCE_S
 
-    def _victims(self, ask: _Ask, now: float, may_be_busy: bool) -> list[ReplicaId]:
-        """Return the cheapest set of replicas whose going makes room, or [] when none does."""
+    def _victims(self, pending: _PendingRequest, now: float, may_be_busy: bool) -> list[ReplicaId]:
+        """Return the cheapest set of replicas whose eviction frees enough, or [] when none does."""
         best: tuple[float, list[ReplicaId]] | None = None
-        for gpu in ask.asked.resources.gpus or (None,):
-            for node in self._able(ask.asked):
-                costs = self._costs(node, ask.asked, now, may_be_busy)
-                short_bytes = self._short_bytes(node, ask.asked)
-                found = _victims_on(node, gpu, ask.asked.resources, short_bytes, costs)
+        for gpu in pending.request.resources.gpus or (None,):
+            for node in self._able(pending.request):
+                costs = self._costs(node, pending.request, now, may_be_busy)
+                short_bytes = self._short_bytes(node, pending.request)
+                found = _victims_on(node, gpu, pending.request.resources, short_bytes, costs)
                 if found is not None and (best is None or found[0] < best[0]):
                     best = found
         return [] if best is None else best[1]
 
     def _costs(
-        self, node: _Node, asked: ReservationRequested, now: float, may_be_busy: bool
+        self, node: _Node, request: ReservationRequested, now: float, may_be_busy: bool
     ) -> dict[ReplicaId, float]:
-        """Price the going of each replica that may be asked; a fleet never evicts its own peers."""
+        """Price the eviction of each candidate; a fleet never evicts its own peers."""
         costs: dict[ReplicaId, float] = {}
         for replica in node.memory:
             advice = self._advice_of(replica)
-            if advice is None or replica == asked.replica:
+            if advice is None or replica == request.replica:
                 continue
-            is_peer = self._fleets[replica] == asked.fleet and not advice.is_superseded
+            is_peer = self._fleets[replica] == request.fleet and not advice.is_superseded
             cost = (
                 None if is_peer and not advice.is_terminating else _cost(advice, now, may_be_busy)
             )
@@ -342,7 +344,7 @@ class Placement:
 
 
 def _cost(advice: EvictionCandidate, now: float, may_be_busy: bool) -> float | None:
-    """Price the loss of one replica, in seconds to start it again; None: it may not be asked."""
+    """Price the loss of one replica, in seconds to start it again; None: it is not evictable."""
     if advice.is_terminating:
         return 0.0
     if not advice.is_evictable:
@@ -381,7 +383,7 @@ def _pick(
 
 
 def _clear(slot: _Slot, share: int, costs: dict[ReplicaId, float]) -> dict[ReplicaId, float] | None:
-    """Return the cheapest holders whose going frees ``share`` of a device, or None."""
+    """Return the cheapest holders whose eviction frees ``share`` of a device, or None."""
     victims: dict[ReplicaId, float] = {}
     free = slot.free
     for holder in sorted(slot.holders.keys() & costs.keys(), key=lambda name: costs[name]):

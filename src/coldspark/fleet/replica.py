@@ -1,4 +1,4 @@
-"""The life of one replica: a table, and a record that crashes on an illegal step with its story."""
+"""The life cycle of a replica: a table, and a record that crashes on an illegal transition."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ _TARGETS_MAX = 256
 
 
 class ReplicaState(StrEnum):
-    """Where a replica is in its life."""
+    """A phase of the life cycle."""
 
     PLACING = "placing"
     STARTING = "starting"
@@ -26,7 +26,7 @@ class ReplicaState(StrEnum):
 _S = ReplicaState
 TRANSITIONS: Mapping[ReplicaState, frozenset[ReplicaState]] = MappingProxyType(
     {
-        # A parked replica asks for devices again, and may be told that it is not needed after all.
+        # A parked replica requests devices again, and may turn out not to be needed after all.
         _S.PLACING: frozenset({_S.STARTING, _S.PARKED, _S.STOPPING, _S.GONE}),
         _S.STARTING: frozenset({_S.READY, _S.STOPPING, _S.GONE}),
         _S.READY: frozenset({_S.PARKING, _S.DRAINING, _S.STOPPING, _S.GONE}),
@@ -40,7 +40,7 @@ TRANSITIONS: Mapping[ReplicaState, frozenset[ReplicaState]] = MappingProxyType(
 
 
 class IllegalTransition(Exception):
-    """A bug: a replica was moved where its table does not lead."""
+    """A bug: a transition that is not in the table."""
 
 
 @dataclass(slots=True, eq=False)
@@ -61,9 +61,9 @@ class Replica:
     parked_s: float | None = None
     """Since when it is frozen, while it is, and until it is ready again."""
     failed_start: str | None = None
-    """Why the platform itself gave this start up."""
+    """Why the platform itself ended this start."""
     targets: dict[str, None] = field(default_factory=dict)
-    """Of many models those that it was asked for, the latest last: it may still have them."""
+    """Of many models those that it served, the latest last: it may still have them loaded."""
     slots: int = field(init=False)
     """How many requests it serves at a time."""
 
@@ -76,14 +76,14 @@ class Replica:
         return self.state is ReplicaState.READY and len(self.running) < self.slots
 
     def record_target(self, target: str) -> None:
-        """Remember that it was asked for a model; bounded, for callers choose the names."""
+        """Record that it serves a model; bounded, for callers choose the names."""
         self.targets.pop(target, None)
         self.targets[target] = None
         if len(self.targets) > _TARGETS_MAX:
             del self.targets[next(iter(self.targets))]
 
     def transition(self, state: ReplicaState, now: float) -> None:
-        """Take a step of the table."""
+        """Go to another phase, as the table allows."""
         if state not in TRANSITIONS[self.state]:
             story = " -> ".join(f"{name}@{at:.3f}" for name, at in self.history)
             raise IllegalTransition(f"{self.id}: {self.state} -> {state} after {story or 'birth'}")

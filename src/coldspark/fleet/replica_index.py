@@ -11,7 +11,7 @@ _LIVE = (*_STARTS, ReplicaState.READY)
 
 
 class ReplicaIndex:
-    """Who there is, who is ready, who has a free slot, who idles since when."""
+    """The replicas by id, state, free slot and idle time."""
 
     def __init__(self) -> None:
         self._all: dict[ReplicaId, Replica] = {}
@@ -20,15 +20,15 @@ class ReplicaIndex:
         self.starting: dict[ReplicaId, Replica] = {}
         """Placing or starting, oldest first. Read only."""
         self.ready = 0
-        """How many take requests. Read only."""
+        """How many are ready. Read only."""
         self.failed_starts = 0
-        """How many starts were given up whose processes have not ended yet. Read only.
+        """How many failed starts have processes that have not ended yet. Read only.
 
-        Those who waited for them are told when they have, with the end of their log.
+        Requests that waited for them fail when they have, with the end of their log.
         """
         self._live: dict[RevisionId, int] = {}
         self.parked: OrderedDict[ReplicaId, Replica] = OrderedDict()
-        """Frozen ones, longest parked first. Read only."""
+        """Longest parked first. Read only."""
 
     def __iter__(self) -> Iterator[Replica]:
         return iter(list(self._all.values()))
@@ -41,17 +41,17 @@ class ReplicaIndex:
         return self._all.get(name)
 
     def add(self, replica: Replica) -> None:
-        """Take a replica that asks for room."""
+        """Add a replica that requests a reservation."""
         self._all[replica.id] = replica
         self.starting[replica.id] = replica
         self._live[replica.revision.id] = self.live_count(replica.revision.id) + 1
 
     def ready_replicas(self) -> list[Replica]:
-        """Return those that take requests."""
+        """Return the ready replicas."""
         return [r for r in self._all.values() if r.state is ReplicaState.READY]
 
     def live_count(self, revision: RevisionId) -> int:
-        """Return how many of a revision are ready or on their way."""
+        """Return how many of a revision are ready or starting."""
         return self._live.get(revision, 0)
 
     def fail_start(self, replica: Replica, reason: str) -> None:
@@ -61,21 +61,21 @@ class ReplicaIndex:
         self.failed_starts += 1
 
     def mark_ready(self, replica: Replica, now: float) -> None:
-        """Let a started replica take requests."""
+        """Set a started replica ready."""
         replica.transition(ReplicaState.READY, now)
         replica.ready_s, replica.parked_s = now, None
         del self.starting[replica.id]
         self.ready += 1
 
     def mark_parked(self, replica: Replica, now: float) -> None:
-        """Move a replica that is being parked, or is needed no more, among the parked."""
+        """Set a replica parked that was being parked, or is needed no more."""
         self._uncount(replica)
         replica.transition(ReplicaState.PARKED, now)
         replica.parked_s = now
         self.parked[replica.id] = replica
 
     def mark_placing(self, replica: Replica, now: float) -> None:
-        """Let a parked replica ask for room again."""
+        """Set a parked replica that requests devices again placing."""
         del self.parked[replica.id]
         replica.transition(ReplicaState.PLACING, now)
         replica.requested_s = now
@@ -95,7 +95,7 @@ class ReplicaIndex:
             self.failed_starts -= replica.failed_start is not None
 
     def _uncount(self, replica: Replica) -> None:
-        """Take a replica out of those that are ready or on their way."""
+        """Remove a replica from the counts of ready and starting ones."""
         self.starting.pop(replica.id, None)
         if replica.state in _LIVE:
             revision = replica.revision.id
@@ -104,18 +104,18 @@ class ReplicaIndex:
                 del self._live[revision]
 
     def mark_free(self, replica: Replica) -> None:
-        """Note that a ready replica has a free slot."""
+        """Record that a ready replica has a free slot."""
         self._free[replica.id] = replica
 
     def take_free(self) -> Replica | None:
-        """Return the replica that was freed last: the others grow idle and can go.
+        """Return the replica that was freed last: the others grow idle and can end.
 
-        Whoever takes it offers it again if it still has room.
+        The caller marks it free again if it still has a free slot.
         """
         return self._free.popitem()[1] if self._free else None
 
     def take_free_for(self, target: str) -> Replica | None:
-        """Return one that was asked for the model before, else whoever is free."""
+        """Return a free one that served the model before, else any free one."""
         for replica in reversed(self._free.values()):
             if target in replica.targets:
                 return self._free.pop(replica.id)

@@ -1,4 +1,4 @@
-"""How replicas come into a fleet and leave it: each step with its effect and its reason."""
+"""Transitions of the replica life cycle, each with its effect and its reason."""
 
 from coldspark.fleet.replica import Replica, ReplicaState
 from coldspark.fleet.state import FleetState
@@ -14,14 +14,14 @@ from coldspark.spec.types import ReplicaId
 
 
 class ReplicaLifecycle:
-    """Ask for replicas and end them. Whether and when is decided elsewhere."""
+    """Request, park and end replicas. Whether and when is decided elsewhere."""
 
     def __init__(self, state: FleetState) -> None:
         self._state = state
         self._created = 0
 
     def request(self, count: int, reason: str, now: float, effects: list[FleetEffect]) -> None:
-        """Ask for room for ``count`` replicas of the revision that shall run."""
+        """Request reservations for ``count`` replicas of the desired revision."""
         state = self._state
         if count > 0:
             state.record_decision(now, f"start {count} of {state.revision.id}", reason)
@@ -31,10 +31,10 @@ class ReplicaLifecycle:
 
     def _unparked(self, now: float) -> Replica | None:
         """Return the replica parked last, if one is: it wakes faster than any other starts."""
-        roster = self._state.replicas
-        for replica in reversed(roster.parked.values()):
+        replicas = self._state.replicas
+        for replica in reversed(replicas.parked.values()):
             if replica.revision.id == self._state.revision.id:
-                roster.mark_placing(replica, now)
+                replicas.mark_placing(replica, now)
                 return replica
         return None
 
@@ -54,7 +54,7 @@ class ReplicaLifecycle:
     def withdraw_request(
         self, replica: Replica, now: float, reason: str, effects: list[FleetEffect]
     ) -> None:
-        """Call back a replica's ask for room."""
+        """Withdraw a replica's reservation request."""
         self._state.record_decision(now, f"withdraw {replica.id}", reason)
         if replica.parked_s is None:
             self.remove(replica, now, effects)
@@ -72,7 +72,7 @@ class ReplicaLifecycle:
             self.stop(replica, now, reason, effects)
 
     def drain(self, replica: Replica, now: float, reason: str, effects: list[FleetEffect]) -> None:
-        """Stop a ready replica, after what it is working on."""
+        """Stop a ready replica after the requests it runs."""
         if replica.running:
             self._state.replicas.take_out_of_service(replica, ReplicaState.DRAINING, now)
             self._state.record_decision(now, f"drain {replica.id}", reason)
@@ -95,6 +95,6 @@ class ReplicaLifecycle:
         effects.append(StopReplica(replica.id, grace_s, reason))
 
     def remove(self, replica: Replica, now: float, effects: list[FleetEffect]) -> None:
-        """Give back the room of a replica that has no process, or none any more."""
+        """Release the reservation of a replica that has no process, or none any more."""
         self._state.replicas.take_out_of_service(replica, ReplicaState.GONE, now)
         effects.append(ReleaseReservation(replica.id))

@@ -1,4 +1,4 @@
-"""Carrying out what ``autoscaling`` decides: ask for more, call asks back, let idle ones go."""
+"""Carry out scale decisions: request replicas, withdraw reservation requests, end idle ones."""
 
 from coldspark.fleet.deadlines import NEVER
 from coldspark.fleet.idle_intervals import INTERVAL_MIN_S
@@ -19,21 +19,21 @@ _TRIMMED = (ReplicaState.PLACING, ReplicaState.STARTING, ReplicaState.READY)
 # Looking a member up on its Enum takes longer than the comparison; every request does it.
 _READY = Warmth.READY
 _SILENT = DemandWindow(1.0)
-"""What rules that do not look back are given."""
+"""For rules that do not look back."""
 
 
 class ReplicaScaling:
     """How many replicas one fleet has."""
 
-    def __init__(self, state: FleetState, lives: ReplicaLifecycle, rollout: Rollout) -> None:
+    def __init__(self, state: FleetState, lifecycle: ReplicaLifecycle, rollout: Rollout) -> None:
         self._state = state
-        self._lifecycle = lives
+        self._lifecycle = lifecycle
         self._rollout = rollout
         self._idle_policy = IdlePolicy(state)
         self._arrivals = ArrivalRate()
 
     def rescale(self, now: float, effects: list[FleetEffect]) -> None:
-        """Go on with an update; start what the rule asks for, or call asks for room back."""
+        """Resume a rollout; start what the rule asks for, or withdraw reservation requests."""
         state = self._state
         if state.is_retired:
             return
@@ -47,7 +47,7 @@ class ReplicaScaling:
             self._withdraw(now, effects)
 
     def _trim(self, now: float, effects: list[FleetEffect]) -> None:
-        """Let those go that are over a ceiling that has come down, the least useful first."""
+        """End the replicas over a lowered ``replicas_max``, the least useful first."""
         state = self._state
         over = state.replicas.live_count(state.revision.id) - state.scale.replicas_max
         reason = f"over the ceiling of {state.scale.replicas_max}: {state.bounds_reason}"
@@ -67,23 +67,27 @@ class ReplicaScaling:
     def _missing(self, now: float) -> tuple[int, str]:
         """Return how many starts the rule wants and ``replicas_max`` allows, and why."""
         state = self._state
-        roster, scale = state.replicas, state.scale
-        verdict = self._evaluate(now)
-        room = scale.replicas_max - roster.live_count(state.revision.id) - roster.failed_starts
-        if room <= 0:
+        replicas, scale = state.replicas, state.scale
+        decision = self._evaluate(now)
+        headroom = (
+            scale.replicas_max - replicas.live_count(state.revision.id) - replicas.failed_starts
+        )
+        if headroom <= 0:
             return 0, f"at replicas_max={scale.replicas_max}"
-        wanted, reason = verdict.replicas, verdict.reason
-        if wanted < scale.replicas_min or (wanted == scale.replicas_min and not state.queue.queued):
-            wanted, reason = scale.replicas_min, state.bounds_reason
+        desired, reason = decision.replicas, decision.reason
+        if desired < scale.replicas_min or (
+            desired == scale.replicas_min and not state.queue.queued
+        ):
+            desired, reason = scale.replicas_min, state.bounds_reason
         worth = self._idle_policy.replicas_worth_starting() if state.queue.queued else 0
-        if worth > wanted:
-            wanted, reason = worth, f"{reason}; {worth} are worth having for those to come"
+        if worth > desired:
+            desired, reason = worth, f"{reason}; {worth} are worth having for those to come"
         return min(
-            wanted - roster.ready - len(roster.starting) - roster.failed_starts, room
+            desired - replicas.ready - len(replicas.starting) - replicas.failed_starts, headroom
         ), reason
 
     def _evaluate(self, now: float) -> ScaleDecision:
-        """Ask the rule."""
+        """Evaluate the rule."""
         state = self._state
         if (demand := state.policy_state.demand) is not None:
             # It is asked in the middle of a step: what just came counts already.
@@ -111,35 +115,35 @@ class ReplicaScaling:
         )
 
     def _withdraw(self, now: float, effects: list[FleetEffect]) -> None:
-        """Nobody waits any more: stop asking for room beyond the floor."""
-        roster = self._state.replicas
-        floor = max(self._state.scale.replicas_min, self._idle_policy.replicas_expected)
-        spare = roster.ready + len(roster.starting) - floor
-        placing = [r for r in roster.starting.values() if r.state is ReplicaState.PLACING]
+        """Nobody waits any more: withdraw reservation requests beyond ``replicas_min``."""
+        replicas = self._state.replicas
+        needed = max(self._state.scale.replicas_min, self._idle_policy.replicas_expected)
+        spare = replicas.ready + len(replicas.starting) - needed
+        placing = [r for r in replicas.starting.values() if r.state is ReplicaState.PLACING]
         for replica in placing[: max(0, spare)]:
             self._lifecycle.withdraw_request(replica, now, "nobody waits any more", effects)
 
     def expire_idle(self, now: float, effects: list[FleetEffect]) -> None:
-        """Take replicas a rung down: idle ones are parked or ended, parked ones ended."""
-        resting, roster = self._idle_policy, self._state.replicas
-        while resting.idle_ends_s(now) <= now:
-            replica = roster.longest_idle()
+        """Lower the warmth of unneeded replicas: park or end idle ones, end parked ones."""
+        idle_policy, replicas = self._idle_policy, self._state.replicas
+        while idle_policy.idle_ends_s(now) <= now:
+            replica = replicas.longest_idle()
             assert replica is not None
             assert replica.idle_since_s is not None
             reason = f"idle for {now - replica.idle_since_s:.1f} s"
-            if resting.warmth_after_idle(now) is WarmthLevel.PARKED:
+            if idle_policy.warmth_after_idle(now) is WarmthLevel.PARKED:
                 self._lifecycle.park(replica, now, reason, effects)
             else:
                 self._lifecycle.stop(replica, now, reason, effects)
-        while resting.parked_ends_s(now) <= now:
-            replica = next(iter(roster.parked.values()))
+        while idle_policy.parked_ends_s(now) <= now:
+            replica = next(iter(replicas.parked.values()))
             assert replica.parked_s is not None
             reason = f"parked for {now - replica.parked_s:.1f} s"
             # It is idle and frozen: there is nothing that grace could let it finish.
             self._lifecycle.stop(replica, now, reason, effects, grace_s=0.0)
 
     def prewarm(self, now: float, effects: list[FleetEffect]) -> None:
-        """Wake a replica for a request that the measured gaps let expect."""
+        """Pre-warm a replica for a request that the measured intervals let expect."""
         state = self._state
         if state.is_retired or state.start_budget.failed or self._rollout.is_underway:
             return
@@ -149,39 +153,39 @@ class ReplicaScaling:
     def idle_min_s(self) -> float:
         """Return the least time for which a replica that begins to idle stays ready."""
         state = self._state
-        scale, ready, ruling = state.scale, state.replicas.ready, state.policy_state
+        scale, ready, policy_state = state.scale, state.replicas.ready, state.policy_state
         if ready <= scale.replicas_min or scale.warmth is _READY:
             return NEVER
-        if not ruling.has_keep_alive_plans:
-            verdict = ruling.decision
-            return NEVER if ready <= verdict.replicas_min else verdict.keep_alive_s
+        if not policy_state.has_keep_alive_plans:
+            decision = policy_state.decision
+            return NEVER if ready <= decision.replicas_min else decision.keep_alive_s
         timeout_s = scale.idle_timeout_s
         return INTERVAL_MIN_S if timeout_s is None else timeout_s
 
     def next_evaluation_s(self) -> float:
-        """Return when the rule wants to be asked again."""
-        state, roster = self._state, self._state.replicas
+        """Return when the rule is to be evaluated again."""
+        state, replicas = self._state, self._state.replicas
         if state.is_retired:
-            return NEVER  # Nothing is started any more, so nobody asks it.
-        present = roster.ready + len(roster.starting)
-        return state.policy_state.next_evaluation_s(state.queue.open, roster.ready, present)
+            return NEVER  # Nothing is started any more, so nobody evaluates it.
+        present = replicas.ready + len(replicas.starting)
+        return state.policy_state.next_evaluation_s(state.queue.open, replicas.ready, present)
 
     def record_eviction(self) -> None:
-        """Hear that a replica was given up for others."""
+        """Record that a replica was evicted for others."""
         self._idle_policy.record_eviction()
 
     def next_s(self, now: float) -> float:
-        """Return when the next replica goes a rung down, or is woken ahead."""
-        resting = self._idle_policy
-        next_s = min(resting.idle_ends_s(now), resting.parked_ends_s(now))
+        """Return when the next replica's warmth level is lowered, or one is pre-warmed."""
+        idle_policy = self._idle_policy
+        next_s = min(idle_policy.idle_ends_s(now), idle_policy.parked_ends_s(now))
         next_s = min(next_s, self.next_evaluation_s())
         if self._state.is_retired or self._state.start_budget.failed or self._rollout.is_underway:
             return next_s
-        return min(next_s, resting.prewarm_s(now))
+        return min(next_s, idle_policy.prewarm_s(now))
 
 
 def _use(replica: Replica) -> tuple[int, int, float]:
-    """Order replicas by what is lost with each: its place in its life, its requests, its age."""
+    """Order replicas by what is lost with each: its phase, its requests, its age."""
     is_started = replica.state is not ReplicaState.PLACING
     is_ready = replica.state is ReplicaState.READY
     return is_started + is_ready, len(replica.running), -replica.requested_s

@@ -1,4 +1,4 @@
-"""From the ask for room to a ready replica, or to a failed start and what follows from it."""
+"""From the reservation request to a ready replica, or to a failed start and its consequences."""
 
 from coldspark.fleet.deadlines import Deadlines
 from coldspark.fleet.dispatch import RequestDispatch
@@ -24,20 +24,20 @@ class ReplicaStarts:
     def __init__(
         self,
         state: FleetState,
-        lives: ReplicaLifecycle,
+        lifecycle: ReplicaLifecycle,
         rollout: Rollout,
         scaling: ReplicaScaling,
         dispatch: RequestDispatch,
     ) -> None:
         self._state = state
-        self._lifecycle = lives
+        self._lifecycle = lifecycle
         self._rollout = rollout
         self._scaling = scaling
         self._dispatch = dispatch
         self._limits: Deadlines[ReplicaId] = Deadlines()
 
     def grant(self, name: ReplicaId, now: float, effects: list[FleetEffect]) -> None:
-        """Start a replica in its room; give room back that nobody wants any more."""
+        """Start a replica in its reservation; release a reservation that nobody needs any more."""
         replica = self._state.replicas.find(name)
         if replica is None or replica.state is not ReplicaState.PLACING:
             effects.append(ReleaseReservation(name))
@@ -54,18 +54,18 @@ class ReplicaStarts:
         if replica is None or replica.state is not ReplicaState.PLACING:
             return
         self._lifecycle.cancel_start(replica, now, reason, effects)
-        self._count_failure(replica, failures.no_room(reason), now, effects)
+        self._count_failure(replica, failures.no_capacity(reason), now, effects)
         self._scaling.rescale(now, effects)
 
     def mark_ready(self, name: ReplicaId, now: float, effects: list[FleetEffect]) -> None:
-        """Let a started replica serve those who wait."""
+        """Mark a started replica ready and dispatch waiting requests to it."""
         state = self._state
         replica = state.replicas.find(name)
         if replica is None or replica.state is not ReplicaState.STARTING:
             return
         assert replica.granted_s is not None
         self._limits.remove(name)
-        # What a thaw takes says nothing of a start.
+        # The time of a thaw is not that of a start.
         samples = state.starts_s if replica.parked_s is None else state.thaws_s
         samples.add(now - replica.granted_s)
         state.replicas.mark_ready(replica, now)
@@ -74,7 +74,7 @@ class ReplicaStarts:
         self._rollout.replica_ready(replica, now, effects)
 
     def mark_parked(self, name: ReplicaId, now: float, effects: list[FleetEffect]) -> None:
-        """Give a frozen replica's devices back, and keep it while it may be of use."""
+        """Release a parked replica's devices, and keep it while it may be of use."""
         state, replica = self._state, self._state.replicas.find(name)
         if replica is None or replica.state is not ReplicaState.PARKING:
             return
@@ -103,7 +103,7 @@ class ReplicaStarts:
                 self._lifecycle.stop(replica, now, reason, effects, grace_s=0.0)
 
     def exit(self, name: ReplicaId, exit: Exit, now: float, effects: list[FleetEffect]) -> None:
-        """Bury a replica whose process is gone; it may have been a failed start."""
+        """Remove a replica whose process has ended; it may have been a failed start."""
         replica = self._state.replicas.find(name)
         if replica is None:
             return
@@ -123,7 +123,7 @@ class ReplicaStarts:
     def _count_failure(
         self, replica: Replica, failure: Failure, now: float, effects: list[FleetEffect]
     ) -> None:
-        """Back off; give up when the budget is spent; tell those who waited for this start."""
+        """Back off; give up when the budget is spent; fail those who waited for this start."""
         state, budget = self._state, self._state.start_budget
         state.record_decision(now, f"{replica.id} could not start", failure.message)
         budget.record_failure(now)
@@ -139,11 +139,16 @@ class ReplicaStarts:
     def next_s(self, now: float) -> float:
         """Return when a start passes its limit, or when the next one may be tried.
 
-        One that may be tried already was not for want of room: an event will tell of that.
+        One that may be tried already and was not lacks capacity: an event will follow.
         """
-        roster, budget = self._state.replicas, self._state.start_budget
+        replicas, budget = self._state.replicas, self._state.start_budget
         next_s = self._limits.next_s()
-        if not budget.failed or budget.retry_s <= now or roster.starting or roster.failed_starts:
+        if (
+            not budget.failed
+            or budget.retry_s <= now
+            or replicas.starting
+            or replicas.failed_starts
+        ):
             return next_s
         return min(next_s, budget.retry_s) if self._is_wanted() else next_s
 
@@ -155,7 +160,7 @@ class ReplicaStarts:
 
 
 def _explained(replica: Replica, exit: Exit) -> Exit:
-    """Return the exit, or what the platform itself ended the start for."""
+    """Return the exit, or the reason for which the platform itself ended the start."""
     if replica.failed_start is None:
         return exit
     return Exit(

@@ -1,4 +1,4 @@
-"""The requests of one fleet: who waits, in which order, who runs where, and when each must end."""
+"""The requests of one fleet: their order, the replica that runs each, and their deadlines."""
 
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -11,21 +11,21 @@ from coldspark.spec.types import RequestId
 
 
 class OpenRequest(Struct, eq=False):
-    """One request that its caller holds open. A Struct, as one is made for every request."""
+    """One request whose caller is connected. A Struct, as one is made for every request."""
 
     arrived_s: float
     deadline_s: float
     size_bytes: int
     target: str | None = None
     replica: Replica | None = None
-    """Who works on it; None while it waits."""
+    """The replica that runs it; None while it waits."""
     forwarded_s: float = 0.0
     run_s: float | None = None
     """How long it may run; None: the deadline from its arrival on holds."""
 
 
 class RequestQueue:
-    """Every request from arrival to its end; no call scans those it does not concern."""
+    """Every request from arrival to its end; no call scans requests it does not concern."""
 
     def __init__(self) -> None:
         self.opened: dict[RequestId, OpenRequest] = {}
@@ -51,11 +51,11 @@ class RequestQueue:
 
     @property
     def oldest(self) -> OpenRequest | None:
-        """Return the one that has waited longest."""
+        """Return the request that has waited longest."""
         return next(iter(self._queue.values()), None)
 
     def add(self, name: RequestId, request: OpenRequest) -> None:
-        """Take a new request."""
+        """Add a new request."""
         assert name not in self.opened
         assert name not in self._aborting
         self.opened[name] = request
@@ -85,7 +85,7 @@ class RequestQueue:
         return self.opened.get(name)
 
     def finish(self, name: RequestId) -> OpenRequest | None:
-        """Forget a request that its replica is done with; None when it was not open."""
+        """Remove a request that its replica has finished; None when it was not open."""
         self._deadlines.remove(name)
         request = self.opened.pop(name, None)
         if request is not None and request.run_s is not None:
@@ -93,7 +93,7 @@ class RequestQueue:
         return request
 
     def abort(self, name: RequestId, give_up_by_s: float) -> Replica | None:
-        """Forget a request that was answered otherwise; return the replica that must give it up."""
+        """Remove a request that has failed; return the replica that must abort it."""
         request = self.opened.pop(name)
         self._deadlines.remove(name)
         if request.run_s is not None:
@@ -107,12 +107,12 @@ class RequestQueue:
         return request.replica
 
     def complete_abort(self, name: RequestId) -> Replica | None:
-        """Forget a dropped request that its replica has let go of; return the replica."""
+        """Remove an aborted request that its replica has released; return the replica."""
         self._abort_limits.remove(name)
         return self._aborting.pop(name, None)
 
     def clear_queue(self) -> list[RequestId]:
-        """Forget all who wait; return them in order."""
+        """Remove all waiting requests; return them in order."""
         names = list(self._queue)
         for name in names:
             if self.opened.pop(name).run_s is not None:
@@ -128,12 +128,12 @@ class RequestQueue:
             yield name, self.opened[name]
 
     def overdue_replicas(self, now: float) -> list[Replica]:
-        """Return, once each, replicas that should have given up a dropped request by now."""
+        """Return, once each, replicas that should have aborted a request by now."""
         late = [self._aborting[name] for name in self._abort_limits.due(now)]
         return list({replica.id: replica for replica in late}.values())
 
     def is_stuck(self, replica: Replica) -> bool:
-        """Return whether all that a replica works on was dropped, and it is overdue."""
+        """Return whether all that a replica runs was aborted, and it is overdue."""
         return bool(replica.running) and all(
             name in self._aborting and name not in self._abort_limits for name in replica.running
         )
@@ -144,7 +144,7 @@ class RequestQueue:
         return min(next_s, self._abort_limits.next_s()) if self._aborting else next_s
 
     def check(self, replicas: list[Replica]) -> None:
-        """Assert that book and replicas agree on who runs where."""
+        """Assert that queue and replicas agree on which runs which request."""
         held = {name for replica in replicas for name in replica.running}
         running = {name for name, request in self.opened.items() if request.replica is not None}
         assert held == running | self._aborting.keys()

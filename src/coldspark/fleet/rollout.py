@@ -1,4 +1,4 @@
-"""Replacing one revision by another while requests are served, or taking the update back.
+"""Replacing one revision by another while requests are served, or rolling the update back.
 
 The old revision's replicas serve until new ones are ready: each new one that is ready sends one old
 one away, unless too few would be left, and the last sends all. When the new revision spends its
@@ -17,7 +17,7 @@ from coldspark.spec.types import Failure, Revision
 @dataclass(slots=True)
 class _Underway:
     previous: Revision
-    wanted: int
+    target: int
     """Ready replicas of the new revision that end the roll-out."""
     failed_starts: int = 0
 
@@ -25,9 +25,9 @@ class _Underway:
 class Rollout:
     """The change of one fleet's revision."""
 
-    def __init__(self, state: FleetState, lives: ReplicaLifecycle) -> None:
+    def __init__(self, state: FleetState, lifecycle: ReplicaLifecycle) -> None:
         self._state = state
-        self._lifecycle = lives
+        self._lifecycle = lifecycle
         self._underway: _Underway | None = None
         self.failure: str | None = None
         """Why the last update was taken back."""
@@ -38,7 +38,7 @@ class Rollout:
         return self._underway is not None
 
     def adopt(self, revision: Revision, now: float, effects: list[FleetEffect]) -> None:
-        """Run another revision: one new replica for each ready old one, then the old one goes."""
+        """Run another revision: one new replica for each ready old one, then the old one ends."""
         previous = self._state.revision
         self._state.adopt(revision)
         if revision.id == previous.id:
@@ -51,11 +51,11 @@ class Rollout:
         self._begin(previous, now, effects)
 
     def clamp_to_bounds(self) -> None:
-        """Let what ends it lie within a floor and a ceiling that may be new."""
+        """Clamp its target to replica bounds that may have changed."""
         if self._underway is not None:
             scale = self._state.scale
-            wanted = min(self._underway.wanted, scale.replicas_max)
-            self._underway.wanted = max(wanted, scale.replicas_min)
+            target = min(self._underway.target, scale.replicas_max)
+            self._underway.target = max(target, scale.replicas_min)
 
     def _call_off_starts(self, now: float, effects: list[FleetEffect]) -> None:
         for replica in list(self._state.replicas.starting.values()):
@@ -71,16 +71,16 @@ class Rollout:
         if not old:
             effects.append(RolledOut(state.revision))
             return
-        wanted = max(scale.replicas_min, min(state.replicas.ready, scale.replicas_max))
-        self._underway = _Underway(previous, wanted)
+        target = max(scale.replicas_min, min(state.replicas.ready, scale.replicas_max))
+        self._underway = _Underway(previous, target)
         reason = f"roll out over {old} of {previous.id}"
-        self._lifecycle.request(wanted - self._fresh, reason, now, effects)
+        self._lifecycle.request(target - self._fresh, reason, now, effects)
 
     @property
     def _fresh(self) -> int:
         """Return how many of the new revision are ready: all that are starting are of it."""
-        roster = self._state.replicas
-        return roster.live_count(self._state.revision.id) - len(roster.starting)
+        replicas = self._state.replicas
+        return replicas.live_count(self._state.revision.id) - len(replicas.starting)
 
     def resume(self, now: float, effects: list[FleetEffect]) -> None:
         """End it when it is done; else, when nothing is on its way, try again what is missing."""
@@ -90,22 +90,22 @@ class Rollout:
         if self._is_done(self._underway):
             self._conclude(now, effects)
         elif not (state.replicas.starting or state.replicas.failed_starts):
-            missing = self._underway.wanted - self._fresh
+            missing = self._underway.target - self._fresh
             allowed = state.start_budget.allowed(missing, now)
             self._lifecycle.request(allowed, "roll out: try again", now, effects)
 
     def replica_ready(self, replica: Replica, now: float, effects: list[FleetEffect]) -> None:
-        """Let a replica that became ready take an old one's place."""
+        """Replace an old replica by one that became ready."""
         if self._underway is None or not self._is_new(replica):
             return
-        if self._state.replicas.ready > self._underway.wanted and not self._is_done(self._underway):
+        if self._state.replicas.ready > self._underway.target and not self._is_done(self._underway):
             self._send_away(self._old()[:1], now, effects)
         self.resume(now, effects)
 
     def _is_done(self, underway: _Underway) -> bool:
         """Return whether there are enough new ones, or some and no old one any more."""
         fresh = self._fresh
-        return fresh >= underway.wanted or 0 < fresh == self._state.replicas.ready
+        return fresh >= underway.target or 0 < fresh == self._state.replicas.ready
 
     def _conclude(self, now: float, effects: list[FleetEffect]) -> None:
         self._underway = None
@@ -127,7 +127,7 @@ class Rollout:
         return self._underway is not None and self._is_new(replica)
 
     def count_failed_start(self, failure: Failure, now: float, effects: list[FleetEffect]) -> None:
-        """Take the update back when the new revision has spent its budget of failed starts."""
+        """Roll the update back when the new revision has spent its budget of failed starts."""
         assert self._underway is not None
         self._underway.failed_starts += 1
         if self._underway.failed_starts >= self._state.scale.failed_starts_max:

@@ -9,7 +9,7 @@ FAILED_PAUSE_S = 60.0
 
 
 class StartBudget:
-    """Count failed starts in a row, and say when the next may be tried.
+    """Failed starts in a row, and when the next may be tried.
 
     After the n-th failure the next start waits ``min(30, 0.5 * 2**(n-1))`` seconds, and is a single
     one: a crash loop costs one replica at a time. Worked number: 0.5, 1, 2 s after three failures.
@@ -43,7 +43,7 @@ class StartBudget:
         self.retry_s = now + FAILED_PAUSE_S
 
     def reset(self) -> None:
-        """Forget the failures: a replica became ready, or another revision shall run."""
+        """Forget the failures: a replica became ready, or another revision is desired."""
         self.failed = 0
         self.failure = None
 

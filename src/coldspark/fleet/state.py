@@ -19,7 +19,7 @@ _OWN = ScaleBoundsChanged(None, None, "provisioned")
 
 @dataclass(frozen=True, slots=True)
 class DecisionRecord:
-    """Something the fleet did of its own accord, and why."""
+    """A decision of the fleet, and why."""
 
     at_s: float
     what: str
@@ -34,20 +34,20 @@ class FleetState:
     prefix: str
     """Of its replicas' ids; they are numbered from 1."""
     revision: Revision
-    """What shall run. A replica may still run another one."""
+    """The desired one. A replica may still run another."""
     scale: ScalePolicy = field(init=False)
-    """The revision's policy, under the floor and the ceiling that hold now."""
+    """The revision's policy, with the ``replicas_min`` and ``replicas_max`` in force."""
     bounds_change: ScaleBoundsChanged = _OWN
-    """What they were moved to last."""
+    """The latest change of the bounds."""
     is_retired: bool = False
     jobs_waiting: int = 0
-    """Jobs that are handed in one by one as the requests of others are done."""
+    """Queued jobs: one is submitted whenever the request of another is done."""
     queue: RequestQueue = field(default_factory=RequestQueue)
     replicas: ReplicaIndex = field(default_factory=ReplicaIndex)
     start_budget: StartBudget = field(default_factory=StartBudget)
     starts_s: Samples = field(default_factory=Samples)
     thaws_s: Samples = field(default_factory=Samples)
-    """From room granted to ready, of parked replicas."""
+    """From reservation granted to ready, of parked replicas."""
     services_s: Samples = field(default_factory=Samples)
     concurrency_levels: ConcurrencyLevels = field(default_factory=ConcurrencyLevels)
     policy_state: PolicyState = field(init=False)
@@ -63,36 +63,36 @@ class FleetState:
         return self.queue.queued + (self.jobs_waiting if self.queue.open else 0)
 
     def adopt(self, revision: Revision) -> None:
-        """Let another revision be what shall run; its rule decides from here on."""
+        """Set the desired revision; its rule decides from here on."""
         self.revision = revision
         self._apply_bounds()
         if revision.spec.scale.rule != self.policy_state.rule:
             self._reset_policy_state()
 
-    def set_scale(self, moved: ScaleBoundsChanged) -> None:
-        """Let another floor and ceiling hold, for this revision and those to come."""
-        self.bounds_change = moved
+    def set_scale(self, change: ScaleBoundsChanged) -> None:
+        """Set the replica bounds, for this revision and those to come."""
+        self.bounds_change = change
         self._apply_bounds()
 
     def _apply_bounds(self) -> None:
-        """Work out which policy holds. A ceiling that is left open is never under the floor."""
-        own, floor, ceiling = (
+        """Work out the policy in force; an open maximum is never under the minimum."""
+        own, replicas_min, replicas_max = (
             self.revision.spec.scale,
             self.bounds_change.replicas_min,
             self.bounds_change.replicas_max,
         )
-        if floor is None and ceiling is None:
+        if replicas_min is None and replicas_max is None:
             self.scale = own
             return
-        if ceiling is None:
-            ceiling = max(own.replicas_max, floor or 0)
-        if floor is None:
-            floor = min(own.replicas_min, ceiling)
-        self.scale = replace(own, replicas_min=floor, replicas_max=ceiling, windows=())
+        if replicas_max is None:
+            replicas_max = max(own.replicas_max, replicas_min or 0)
+        if replicas_min is None:
+            replicas_min = min(own.replicas_min, replicas_max)
+        self.scale = replace(own, replicas_min=replicas_min, replicas_max=replicas_max, windows=())
 
     @property
     def bounds_reason(self) -> str:
-        """Say why there is the floor that there is."""
+        """Return the reason of the replica bounds in force."""
         return _OWN.reason if self.scale is self.revision.spec.scale else self.bounds_change.reason
 
     def _reset_policy_state(self) -> None:
@@ -100,9 +100,9 @@ class FleetState:
         is_counted = isinstance(self.policy_state.rule, Histogram)
         self.concurrency_levels.listener = self._count_idle_interval if is_counted else None
 
-    def _count_idle_interval(self, level: int, gap_s: float) -> None:
-        self.policy_state.idle_times(level).add(gap_s)
+    def _count_idle_interval(self, level: int, idle_s: float) -> None:
+        self.policy_state.idle_times(level).add(idle_s)
 
     def record_decision(self, now: float, what: str, reason: str) -> None:
-        """Keep a decision for whoever asks what happened."""
+        """Record a decision for the history."""
         self.decisions.append(DecisionRecord(now, what, reason))

@@ -66,7 +66,7 @@ class StepAdjustments:
 
 
 def step_capacity(steps: StepAdjustments, capacity: int, breach: float) -> int | None:
-    """Return the capacity that a breach asks for; None where no step is for it."""
+    """Return the new capacity after a breach; None where no step applies to it."""
     step = next((one for one in steps.steps if one.contains(breach)), None)
     if step is None:
         return None
@@ -88,8 +88,8 @@ def target_tracking_capacity(capacity: int, metric: float, target: float) -> int
     """
     if capacity == 0:
         return 1 if metric > 0 else 0
-    wanted = capacity * metric / target
-    return max(0, math.ceil(min(wanted, CAPACITY_MAX) - 1e-9))
+    desired = capacity * metric / target
+    return max(0, math.ceil(min(desired, CAPACITY_MAX) - 1e-9))
 
 
 def _change(share: float, magnitude_min: int) -> int:
@@ -106,7 +106,7 @@ def _refuse_gaps(steps: Sequence[StepAdjustment]) -> None:
         if before.upper != after.lower or before.upper is None:
             raise ValueError(
                 "step adjustments must not overlap, and there must be no gap between them:"
-                f" {_shown(before)} is followed by {_shown(after)}"
+                f" {_render(before)} is followed by {_render(after)}"
             )
     first, last = ordered[0], ordered[-1]
     if first.lower is not None and first.lower < 0:
@@ -121,7 +121,7 @@ def _refuse_gaps(steps: Sequence[StepAdjustment]) -> None:
         )
 
 
-def _shown(step: StepAdjustment) -> str:
+def _render(step: StepAdjustment) -> str:
     lower = "-inf" if step.lower is None else f"{step.lower:g}"
     upper = "+inf" if step.upper is None else f"{step.upper:g}"
     return f"{lower}..{upper}"

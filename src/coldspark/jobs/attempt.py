@@ -1,4 +1,4 @@
-"""One attempt of one job: fetch its body, have it answered, put the answer where it belongs."""
+"""One attempt of one job: fetch its body, have it answered, store the answer."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -23,7 +23,7 @@ _LOG_LINES_MAX = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SucceededAttempt:
-    """The answer is where it belongs; ``body`` is what is kept here or told."""
+    """The answer is stored; ``body`` is what stays here or goes to the webhook."""
 
     result: JobResult
     body: bytes | None
@@ -65,7 +65,7 @@ class Attempt:
         self._is_stopped = False
 
     def stop(self) -> None:
-        """Give up: what the replica does is cancelled."""
+        """Cancel the attempt, and its request."""
         self._is_stopped = True
         if self._answer.ticket is not None:
             self._answer.ticket.cancel()
@@ -73,15 +73,15 @@ class Attempt:
     async def run(self) -> SucceededAttempt | FailedAttempt:
         """Make the attempt."""
         try:
-            given, way = await self._input()
+            job_input, fetch = await self._input()
         except (ColdsparkError, TimeoutError) as error:
             return self._not_fetched(error)
-        async with _running(way, self._fetch_broke):
+        async with _running(fetch, self._fetch_broke):
             try:
-                return await self._ask(given)
+                return await self._submit(job_input)
             except AttemptReplyBroken as broken:
-                if way is not None and way.error is not None:
-                    return self._not_fetched(way.error)
+                if fetch is not None and fetch.error is not None:
+                    return self._not_fetched(fetch.error)
                 return self._broken(broken)
 
     async def _input(self) -> tuple[JobInput, BodyFetch | None]:
@@ -100,28 +100,28 @@ class Attempt:
         if self._answer.ticket is not None:
             self._answer.ticket.cancel()
 
-    async def _ask(self, given: JobInput) -> SucceededAttempt | FailedAttempt:
-        """Hand the request in, and take the answer. Raises AttemptReplyBroken."""
+    async def _submit(self, job_input: JobInput) -> SucceededAttempt | FailedAttempt:
+        """Submit the request, and take the answer. Raises AnswerBroken."""
         answer = self._answer
-        answer.ticket = self._platform.submit(self._invocation(given), answer)
+        answer.ticket = self._platform.submit(self._invocation(job_input), answer)
         if self._is_stopped:
             answer.ticket.cancel()
         await answer.head()
         if answer.status >= 400:
             return await self._refused()
-        return await self._place(given)
+        return await self._store_answer(job_input)
 
-    def _invocation(self, given: JobInput) -> Invocation:
+    def _invocation(self, job_input: JobInput) -> Invocation:
         job, order = self._job, self._job.order
         wait_ms = max(job.expires_ms - clock.wall_ms(), 1)
         return Invocation(
             endpoint=job.endpoint,
             variant=order.variant,
-            content_type=order.content_type or given.content_type,
+            content_type=order.content_type or job_input.content_type,
             accept=order.accept,
             headers=order.headers,
-            body=given.body,
-            stream=given.stream,
+            body=job_input.body,
+            stream=job_input.stream,
             key=order.key,
             started_s=clock.monotonic_s(),
             request=self._request,
@@ -129,22 +129,22 @@ class Attempt:
         )
 
     async def _refused(self) -> FailedAttempt:
-        """Return what a replica's error says."""
-        said = await self._answer.read_all(_WORDS_BYTES_MAX) or b"(a long answer)"
-        words = said.decode("utf-8", "replace")
+        """Return the message of a replica's error."""
+        reply = await self._answer.read_all(_WORDS_BYTES_MAX) or b"(a long answer)"
+        message = reply.decode("utf-8", "replace")
         result = JobResult(
             status=self._answer.status,
             content_type=self._answer.content_type,
             code=FailureKind.HANDLER_FAILED.value,
-            message=words,
+            message=message,
             request=self._request,
         )
-        failure = Failure(kind=FailureKind.HANDLER_FAILED, message=words)
+        failure = Failure(kind=FailureKind.HANDLER_FAILED, message=message)
         receipt = self._answer.receipt
         return FailedAttempt(failure=failure, again=RetryKind.NEVER, result=result, receipt=receipt)
 
-    async def _place(self, given: JobInput) -> SucceededAttempt | FailedAttempt:
-        """Put the answer where it belongs: at its URL before the job is completed, or here."""
+    async def _store_answer(self, job_input: JobInput) -> SucceededAttempt | FailedAttempt:
+        """Store the answer: at its URL before the job is completed, or here."""
         answer, order = self._answer, self._job.order
         began_us, body = clock.monotonic_us(), answer.whole
         if order.output_url is None:
@@ -176,38 +176,38 @@ class Attempt:
             result=result,
             body=body,
             receipt=answer.receipt,
-            fetch_us=given.fetch_us,
+            fetch_us=job_input.fetch_us,
             write_us=None if order.output_url is None else clock.monotonic_us() - began_us,
         )
 
     def _cancelled(self) -> None:
-        """Let the replica go: nobody reads on."""
+        """Release the replica: nobody reads on."""
         if self._answer.ticket is not None:
             self._answer.ticket.cancel()
 
     def _too_long(self) -> FailedAttempt:
-        words = (
+        message = (
             f"the answer is longer than {RESULT_BYTES_MAX} bytes, which is as much as is kept with"
             " a job: name an output URL for it"
         )
-        failure = Failure(kind=FailureKind.BODY_TOO_LARGE, message=words)
+        failure = Failure(kind=FailureKind.BODY_TOO_LARGE, message=message)
         return self._failed(failure, RetryKind.NEVER)
 
     def _not_placed(self, error: ColdsparkError) -> FailedAttempt:
-        words = f"the answer could not be stored: {error.message}"
-        failure = Failure(kind=FailureKind.ARTIFACT_UNAVAILABLE, message=words)
+        message = f"the answer could not be stored: {error.message}"
+        failure = Failure(kind=FailureKind.ARTIFACT_UNAVAILABLE, message=message)
         # A bucket that is not there may be a mistake of a moment, or for good: some attempts.
         return self._failed(failure, RetryKind.COUNTED, counted=JobCounter.WRITE_FAILED)
 
     def _not_fetched(self, error: ColdsparkError | TimeoutError) -> FailedAttempt:
-        words = getattr(error, "message", None) or "the store of the input does not answer"
+        message = getattr(error, "message", None) or "the store of the input does not answer"
         kind = FailureKind.ARTIFACT_UNAVAILABLE
         if isinstance(error, NotFound):
             kind = FailureKind.NOT_FOUND
         elif isinstance(error, BodyTooLarge):
             kind = FailureKind.BODY_TOO_LARGE
         is_transient = kind is FailureKind.ARTIFACT_UNAVAILABLE
-        failure = Failure(kind=kind, message=f"the input could not be fetched: {words}")
+        failure = Failure(kind=kind, message=f"the input could not be fetched: {message}")
         tried = RetryKind.COUNTED if is_transient else RetryKind.NEVER
         return self._failed(failure, tried, counted=JobCounter.FETCH_FAILED)
 
@@ -250,13 +250,13 @@ class Attempt:
 
 
 @asynccontextmanager
-async def _running(way: BodyFetch | None, on_error: Callable[[], None]) -> AsyncIterator[None]:
-    """Fetch a long body beside what is done with it."""
-    if way is None:
+async def _running(fetch: BodyFetch | None, on_error: Callable[[], None]) -> AsyncIterator[None]:
+    """Fetch a long body while it is used."""
+    if fetch is None:
         yield
         return
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(way.run(on_error))
+        task = group.create_task(fetch.run(on_error))
         try:
             yield
         finally:

@@ -1,4 +1,4 @@
-"""What a replica answers to a job: whole, or piece by piece with back-pressure."""
+"""A replica's answer to a job: whole, or piece by piece with back-pressure."""
 
 import asyncio
 from collections import deque
@@ -34,44 +34,44 @@ class AttemptReply:
         self._is_paused = False
         self._is_over = False
         self._broken: AttemptReplyBroken | None = None
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
 
     @property
     def content_type(self) -> str | None:
-        """Return what the replica says that the answer is."""
+        """Return the content type that the replica gave."""
         return next((text for name, text in self.headers if name.lower() == "content-type"), None)
 
     def reply(
         self, status: int, headers: Sequence[tuple[str, str]], body: bytes, receipt: Receipt
     ) -> None:
-        """Take a whole answer."""
+        """Set a whole answer."""
         self.status, self.headers, self.whole, self.receipt = status, headers, body, receipt
         self._is_over = True
-        self._news.set()
+        self._changed.set()
 
     def begin(self, status: int, headers: Sequence[tuple[str, str]]) -> None:
-        """Take the head of an answer that comes in pieces."""
+        """Set the head of an answer that comes in pieces."""
         self.status, self.headers = status, headers
-        self._news.set()
+        self._changed.set()
 
     def write(self, chunk: bytes) -> None:
-        """Take a piece."""
+        """Add a piece."""
         self._pieces.append(chunk)
         self._held_bytes += len(chunk)
         if self._held_bytes > _HELD_BYTES_MAX and not self._is_paused and self.ticket is not None:
             self._is_paused = True
             self.ticket.pause()
-        self._news.set()
+        self._changed.set()
 
     def end(self, receipt: Receipt) -> None:
-        """Take the end."""
+        """Mark the end."""
         self.receipt, self._is_over = receipt, True
-        self._news.set()
+        self._changed.set()
 
     def fail(self, failure: Failure, receipt: Receipt | None) -> None:
-        """Take a failure."""
+        """Set a failure."""
         self._broken, self._is_over = AttemptReplyBroken(failure, receipt), True
-        self._news.set()
+        self._changed.set()
 
     async def head(self) -> None:
         """Wait until the status is known. Raises AttemptReplyBroken."""
@@ -87,7 +87,7 @@ class AttemptReply:
             return
         while True:
             while self._pieces:
-                yield self._take()
+                yield self._pop()
             if self._broken is not None:
                 raise self._broken
             if self._is_over:
@@ -105,7 +105,7 @@ class AttemptReply:
             found.append(piece)
         return b"".join(found)
 
-    def _take(self) -> bytes:
+    def _pop(self) -> bytes:
         piece = self._pieces.popleft()
         self._held_bytes -= len(piece)
         if self._is_paused and self._held_bytes <= _HELD_BYTES_MAX // 2:
@@ -115,6 +115,6 @@ class AttemptReply:
         return piece
 
     async def _wait(self) -> None:
-        """Wait for news; whoever waits is bounded by the request's own deadline."""
-        self._news.clear()
-        await self._news.wait()
+        """Wait for a change; the wait is bounded by the request's own deadline."""
+        self._changed.clear()
+        await self._changed.wait()

@@ -1,4 +1,4 @@
-"""The end of a job: the words of a failure at their place, the final state, the notice of it.
+"""The end of a job: the failure report at its URL, the final state, the webhook event.
 
 In this order, and the last two in one transaction: whoever sees the final state finds what it
 promises, and a server that is killed in between does it again.
@@ -39,14 +39,14 @@ class JobCompletion:
         store: JobStore,
         storage: ObjectStorage | None,
         doors: Mapping[str, JobDoor],
-        on_notice: Callable[[], None],
-        notice_id: Callable[[], str],
+        on_event: Callable[[], None],
+        event_id: Callable[[], str],
     ) -> None:
         self._store = store
         self._storage = storage
         self._doors = doors
-        self._on_notice = on_notice
-        self._notice_id = notice_id
+        self._on_event = on_event
+        self._event_id = event_id
 
     async def complete(
         self,
@@ -54,7 +54,7 @@ class JobCompletion:
         job: StoredJob | None,
         outcome: SucceededAttempt | FailedAttempt | None,
     ) -> None:
-        """Do all that a final state takes. It ends only when that is durable.
+        """Complete a job. Returns only when its final state is durable.
 
         ``job`` None: it is looked up.
         """
@@ -78,18 +78,20 @@ class JobCompletion:
         if job is None or job.finished_ms is not None:
             return
         result, body = _result(effect, outcome)
-        told = body if body is not None and len(body) <= WEBHOOK_BODY_BYTES_MAX else None
+        webhook_body = body if body is not None and len(body) <= WEBHOOK_BODY_BYTES_MAX else None
         now_ms = clock.wall_ms()
-        ended = EndedJob(job=job, state=effect.state, result=result, finished_ms=now_ms, body=told)
+        ended = EndedJob(
+            job=job, state=effect.state, result=result, finished_ms=now_ms, body=webhook_body
+        )
         if effect.state is not JobState.COMPLETED:
-            await self._place_failure(ended)
-        notice = self._notice(ended)
-        kept = None if job.order.output_url is not None else body
-        await self._store.end(job.id, effect.state, result, now_ms, body=kept, notice=notice)
-        if notice is not None:
-            self._on_notice()
+            await self._store_failure(ended)
+        event = self._webhook_event(ended)
+        stored_body = None if job.order.output_url is not None else body
+        await self._store.end(job.id, effect.state, result, now_ms, body=stored_body, event=event)
+        if event is not None:
+            self._on_event()
 
-    async def _place_failure(self, ended: EndedJob) -> None:
+    async def _store_failure(self, ended: EndedJob) -> None:
         url = ended.job.order.failure_url
         if url is None or self._storage is None:
             return
@@ -103,18 +105,18 @@ class JobCompletion:
             await asyncio.sleep(_PAUSE_S * 2**attempt)
         _log.error("job %s: its failure is not at %s, only with the job", ended.job.id, url)
 
-    def _notice(self, ended: EndedJob) -> WebhookEvent | None:
-        id = self._notice_id()
-        words = self._doors[ended.job.order.door].render_webhook(ended, id)
-        if words is None:
+    def _webhook_event(self, ended: EndedJob) -> WebhookEvent | None:
+        id = self._event_id()
+        message = self._doors[ended.job.order.door].render_webhook(ended, id)
+        if message is None:
             return None
         return WebhookEvent(
             id=id,
             endpoint=ended.job.endpoint,
             job=ended.job.id,
-            url=words.url,
-            headers=words.headers,
-            body=words.body,
+            url=message.url,
+            headers=message.headers,
+            body=message.body,
             created_ms=ended.finished_ms,
             due_ms=ended.finished_ms,
         )

@@ -1,4 +1,4 @@
-"""One endpoint's jobs at work: its backlog, and what is under way for it."""
+"""One endpoint's queue at work: its rules, and the attempts under way."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -17,17 +17,17 @@ AHEAD_MIN, AHEAD_MAX = 16, 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRetention:
-    """For how long, and how much of, ended jobs are kept."""
+    """The retention of ended jobs."""
 
     jobs_s: float = 7 * 86_400.0
     jobs_max: int = 100_000
     bytes_max: int = 1024**3
-    """Of answers that are kept with their jobs."""
+    """Of answers that are stored with their jobs."""
 
 
 @dataclass(slots=True)
 class EndpointQueue:
-    """One endpoint's jobs at work."""
+    """One endpoint's queue at work."""
 
     endpoint: EndpointName
     backlog: JobBacklog
@@ -35,19 +35,19 @@ class EndpointQueue:
     outcomes: dict[JobId, tuple[StoredJob, SucceededAttempt | FailedAttempt]] = field(
         default_factory=dict
     )
-    """What the last attempt came to, until its job has ended."""
+    """The result of the last attempt, until its job has ended."""
     timer: asyncio.TimerHandle | None = None
     checked_s: float = float("-inf")
     slots: int = 0
     reported_backlog: int = 0
-    """How many jobs the platform was told of last."""
+    """The backlog last published to the platform."""
     completing: int = 0
     busy_s: float = 0.0
     """When there last were jobs."""
 
 
 def refuse_components(view: EndpointView) -> None:
-    """Raise ComponentNeeded for an endpoint of which a job would have to name a part."""
+    """Raise ComponentNeeded for an endpoint whose jobs would have to name a component."""
     if view.definition.has_components:
         raise ComponentNeeded(
             f"endpoint {view.name} has components, and a job cannot name one: invoke a component,"
@@ -56,7 +56,7 @@ def refuse_components(view: EndpointView) -> None:
 
 
 def slots_of(view: EndpointView) -> int:
-    """Return how many jobs may be handed in at a time: what all replicas run, and some ahead."""
+    """Return how many jobs may be submitted at a time: what all replicas run, and some ahead."""
     specs = [variant.revision.spec for variant in view.variants if variant.weight > 0]
     slots = sum(spec.scale.replicas_max * spec.scale.concurrency for spec in specs)
     queue = min((spec.limits.queue_max for spec in specs), default=0)

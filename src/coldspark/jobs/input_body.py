@@ -1,6 +1,6 @@
-"""The body of a job: kept with it, or fetched from where it lies.
+"""The body of a job: stored with it, or fetched from its URL.
 
-A short body is read before the request is handed in. A long one is read from the store while a
+A short body is read before the request is submitted. A long one is read from the store while a
 replica takes it, and not before: a request may wait for hours, and an open download cannot.
 """
 
@@ -19,18 +19,18 @@ _FETCH_S = 60.0
 
 
 class FetchedBody(BodyStream):
-    """A body that begins to be fetched when somebody begins to take it."""
+    """A body whose fetch begins when a replica begins to read it."""
 
     __slots__ = ("_on_attached",)
 
     def __init__(
-        self, size_bytes: int, on_room: Callable[[], None], on_attached: Callable[[], None]
+        self, size_bytes: int, on_space: Callable[[], None], on_attached: Callable[[], None]
     ) -> None:
-        super().__init__(size_bytes, size_bytes, on_room)
+        super().__init__(size_bytes, size_bytes, on_space)
         self._on_attached = on_attached
 
     def attach(self, on_more: Callable[[], None]) -> None:
-        """Let it be fetched."""
+        """Begin the fetch."""
         super().attach(on_more)
         self._on_attached()
 
@@ -46,19 +46,19 @@ class JobInput:
 
 
 class BodyFetch:
-    """Fetches one long body while it is taken."""
+    """Fetches one long body while it is read."""
 
     def __init__(self, storage: ObjectStorage, url: str, size_bytes: int) -> None:
         self._storage = storage
         self._url = url
-        self._room = asyncio.Event()
-        self._wanted = asyncio.Event()
+        self._space = asyncio.Event()
+        self._requested = asyncio.Event()
         self.error: ColdsparkError | None = None
-        self.stream = FetchedBody(size_bytes, self._room.set, self._wanted.set)
+        self.stream = FetchedBody(size_bytes, self._space.set, self._requested.set)
 
     async def run(self, on_error: Callable[[], None]) -> None:
-        """Fetch, once it is wanted; ``on_error`` is called when the store breaks off."""
-        await self._wanted.wait()
+        """Fetch, once it is read; ``on_error`` is called when the store breaks off."""
+        await self._requested.wait()
         try:
             async with asyncio.timeout(_FETCH_S):
                 _, pieces = await self._storage.stream(self._url)
@@ -81,9 +81,9 @@ class BodyFetch:
                 raise ArtifactUnavailable(f"{self._url} was replaced while it was read: try again")
             stream.feed(piece)
             while stream.is_full:
-                self._room.clear()
+                self._space.clear()
                 # Bounded by the request's deadline, which ends this task.
-                await self._room.wait()
+                await self._space.wait()
         if stream.fed_bytes != size:
             raise ArtifactUnavailable(f"{self._url} ended after {stream.fed_bytes} of {size} bytes")
         stream.end()
@@ -100,5 +100,5 @@ async def fetch_input(
             body = await storage.read(url, bytes_max=min(WHOLE_BYTES_MAX, bytes_max))
             fetch_us = clock.monotonic_us() - began_us
             return JobInput(body, None, found.content_type, fetch_us), None
-    way = BodyFetch(storage, url, found.size_bytes)
-    return JobInput(b"", way.stream, found.content_type, clock.monotonic_us() - began_us), way
+    fetch = BodyFetch(storage, url, found.size_bytes)
+    return JobInput(b"", fetch.stream, found.content_type, clock.monotonic_us() - began_us), fetch

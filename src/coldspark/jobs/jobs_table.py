@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from coldspark.database import schema
 from coldspark.database.database import Database
-from coldspark.database.dialect import Prepared, insert_new, total
+from coldspark.database.dialect import PreparedStatement, insert_new, total
 from coldspark.database.group_commit import GroupCommit
 from coldspark.jobs.messages import FINAL, Job, JobId, JobState
 from coldspark.jobs.outbox import insert_webhook_event
@@ -26,15 +26,15 @@ _CHANGE = update(_TABLE).where(_TABLE.c.id == bindparam("job"), _TABLE.c.finishe
 """The first final state stays."""
 _OF_JOB = _BODIES.c.job == bindparam("job")
 _INSERT, _PUT_BODY = insert_new(_TABLE), insert_new(_BODIES)
-_BEGIN = Prepared(_CHANGE, ("state", "attempt", "due_ms", "started_ms", "job"))
-_POSTPONE = Prepared(_CHANGE, ("state", "failures", "due_ms", "job"))
-_END = Prepared(_CHANGE, ("state", "finished_ms", "kept_bytes", "result", "job"))
+_BEGIN = PreparedStatement(_CHANGE, ("state", "attempt", "due_ms", "started_ms", "job"))
+_POSTPONE = PreparedStatement(_CHANGE, ("state", "failures", "due_ms", "job"))
+_END = PreparedStatement(_CHANGE, ("state", "finished_ms", "kept_bytes", "result", "job"))
 _COLUMNS = tuple(_TABLE.columns.keys())
-_FIND = Prepared(select(_TABLE).where(_TABLE.c.id == bindparam("job")), ("job",))
-_FIND_BODY = Prepared(
+_FIND = PreparedStatement(select(_TABLE).where(_TABLE.c.id == bindparam("job")), ("job",))
+_FIND_BODY = PreparedStatement(
     select(_BODIES.c.body).where(_OF_JOB, _BODIES.c.kind == bindparam("kind")), ("job", "kind")
 )
-_DROP_BODIES = Prepared(delete(_BODIES).where(_OF_JOB), ("job",))
+_DROP_BODIES = PreparedStatement(delete(_BODIES).where(_OF_JOB), ("job",))
 _PURGED_AT_ONCE = 500
 
 
@@ -64,7 +64,7 @@ class Jobs:
     async def begin(
         self, id: JobId, attempt: int, lease_ms: int, now_ms: int
     ) -> tuple[StoredJob, bytes] | None:
-        """Write down that an attempt begins; return the job and its body, None if it has ended."""
+        """Record that an attempt begins; return the job and its body, None if it has ended."""
 
         def work(connection: Connection) -> tuple[StoredJob, bytes] | None:
             values = (JobState.RUNNING.value, attempt, lease_ms, now_ms, id)
@@ -77,7 +77,7 @@ class Jobs:
         return await self._group.run(work)
 
     async def postpone(self, id: JobId, failures: int, due_ms: int) -> None:
-        """Write down that a job waits for its next attempt."""
+        """Record that a job waits for its next attempt."""
         values = (JobState.ACCEPTED.value, failures, due_ms, id)
         await self._group.run(lambda connection: _POSTPONE.run(connection, values))
 
@@ -89,9 +89,9 @@ class Jobs:
         now_ms: int,
         *,
         body: bytes | None = None,
-        notice: WebhookEvent | None = None,
+        event: WebhookEvent | None = None,
     ) -> bool:
-        """Give a job its final state, with its answer and the notice of it, in one transaction.
+        """Give a job its final state, with its answer and its webhook event, in one transaction.
 
         Return whether it had none yet: the first one stays.
         """
@@ -105,8 +105,8 @@ class Jobs:
             _DROP_BODIES.run(connection, (id,))
             if body:
                 _put_body(connection, id, _OUTPUT, body)
-            if notice is not None:
-                insert_webhook_event(connection, notice)
+            if event is not None:
+                insert_webhook_event(connection, event)
             return True
 
         return await self._group.run(work)
@@ -122,7 +122,7 @@ class Jobs:
         return await self._database.run(_find, id)
 
     async def output(self, id: JobId) -> bytes:
-        """Return the answer that is kept with a job; none where it is elsewhere."""
+        """Return the answer that is stored with a job; none where it is elsewhere."""
         return await self._database.run(_body, id, _OUTPUT)
 
     async def newest(
@@ -136,7 +136,7 @@ class Jobs:
         return await self._database.run(_counts, endpoint)
 
     async def purge(self, ended_before_ms: int, jobs_max: int, bytes_max: int) -> int:
-        """Forget ended jobs: those of long ago, and the oldest over a bound; return how many."""
+        """Delete ended jobs: those of long ago, and the oldest over a bound; return how many."""
         purged = 0
         while True:
             count = await self._group.run(
@@ -148,7 +148,7 @@ class Jobs:
 
 
 def job_of(stored: StoredJob) -> Job:
-    """Return what deciding about a stored job takes."""
+    """Return the part of a stored job that the rules need."""
     return Job(
         id=stored.id,
         number=stored.number,
@@ -164,7 +164,7 @@ def job_of(stored: StoredJob) -> Job:
 
 
 def numbers_from(jobs: Sequence[StoredJob]) -> Callable[[], int]:
-    """Return what numbers new jobs behind those that are open."""
+    """Return the sequence number after those of open jobs."""
     last = max((job.number for job in jobs), default=0)
 
     def following() -> int:

@@ -1,4 +1,4 @@
-"""One job, its life cycle, its bounds, and what an endpoint's backlog hears and wants done."""
+"""One job, its life cycle, its bounds, and the events and effects of an endpoint's queue."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ JobId = NewType("JobId", str)
 
 
 class JobState(StrEnum):
-    """What a job can be."""
+    """The state of a job."""
 
     ACCEPTED = "accepted"
     RUNNING = "running"
@@ -63,7 +63,7 @@ _AGAIN = {
 
 
 def retry_kind(kind: FailureKind, *, has_run: bool) -> RetryKind:
-    """Say whether a job is tried again after a failure of its request."""
+    """Return whether a job is tried again after a failure of its request."""
     if kind is FailureKind.TIMED_OUT and not has_run:
         return RetryKind.FREE
     return _AGAIN.get(kind, RetryKind.NEVER)
@@ -76,7 +76,7 @@ class JobPolicy:
     jobs_max: int = 100_000
     """That wait."""
     bytes_max: int = GIB
-    """Of bodies that wait here; what lies elsewhere does not count."""
+    """Of queued bodies stored here; those elsewhere do not count."""
     failures_max: int = 3
     """Failed attempts, after which a job has failed."""
     interruptions_max: int = 20
@@ -97,13 +97,13 @@ class JobPolicy:
 
 
 class Job(Struct, gc=False, kw_only=True):
-    """One job, as far as deciding about it takes."""
+    """One job, as far as the rules need it."""
 
     id: JobId
     number: int
     """Orders the jobs of an endpoint: larger came later."""
     size_bytes: int
-    """Of the body that is kept here."""
+    """Of the body that is stored here."""
     accepted_ms: int
     expires_ms: int
     """No replica may take it later than this."""
@@ -118,14 +118,14 @@ class Job(Struct, gc=False, kw_only=True):
     """While it waits: not begun before this. While it runs: its lease's end."""
 
     def transition(self, state: JobState) -> None:
-        """Take a step of the table."""
+        """Go to another state, as the table allows."""
         assert state in TRANSITIONS[self.state], f"job {self.id}: {self.state} -> {state}"
         self.state = state
 
 
 @dataclass(frozen=True, slots=True)
 class JobArrived:
-    """Somebody hands a job in; it is not durable yet."""
+    """A job was submitted; it is not durable yet."""
 
     job: Job
 
@@ -139,7 +139,7 @@ class JobPersisted:
 
 @dataclass(frozen=True, slots=True)
 class JobNotPersisted:
-    """The job could not be made durable: its caller was told."""
+    """The job could not be made durable: its caller got the failure."""
 
     id: JobId
 
@@ -160,7 +160,7 @@ class SlotsChanged:
 
 @dataclass(frozen=True, slots=True)
 class AttemptSucceeded:
-    """The answer is where it belongs."""
+    """The answer is stored."""
 
     id: JobId
     attempt: int
@@ -178,14 +178,14 @@ class AttemptFailed:
 
 @dataclass(frozen=True, slots=True)
 class CancelRequested:
-    """Nobody wants the answer any more."""
+    """The job was cancelled."""
 
     id: JobId
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointDeleted:
-    """There is nobody left to run the jobs."""
+    """The endpoint is gone."""
 
     failure: Failure
 
@@ -211,14 +211,14 @@ JobEvent = (
 
 @dataclass(frozen=True, slots=True)
 class PersistJob:
-    """Make the job durable, then say so."""
+    """Make the job durable, then post ``JobPersisted``."""
 
     id: JobId
 
 
 @dataclass(frozen=True, slots=True)
 class RefuseJob:
-    """Tell the caller that the job was not taken."""
+    """Refuse the job to its caller."""
 
     id: JobId
     failure: Failure
@@ -226,7 +226,7 @@ class RefuseJob:
 
 @dataclass(frozen=True, slots=True)
 class BeginJob:
-    """Write down that the attempt begins, then make it."""
+    """Record that the attempt begins, then make it."""
 
     id: JobId
     attempt: int
@@ -235,7 +235,7 @@ class BeginJob:
 
 @dataclass(frozen=True, slots=True)
 class PostponeJob:
-    """Write down that the job waits for its next attempt."""
+    """Record that the job waits for its next attempt."""
 
     id: JobId
     failures: int
@@ -244,7 +244,7 @@ class PostponeJob:
 
 @dataclass(frozen=True, slots=True)
 class StopJob:
-    """Give the attempt up: what it brings is of no use any more."""
+    """Cancel the attempt: its answer is of no use any more."""
 
     id: JobId
     attempt: int
@@ -252,7 +252,7 @@ class StopJob:
 
 @dataclass(frozen=True, slots=True)
 class FinishJob:
-    """Write down how the job ended, with all that follows from it."""
+    """Record how the job ended, with all that follows from it."""
 
     id: JobId
     state: JobState
@@ -262,7 +262,7 @@ class FinishJob:
 
 @dataclass(frozen=True, slots=True)
 class TickJobsAt:
-    """Tick at this moment, instead of any that was asked for before."""
+    """Tick at this moment, instead of any that was set before."""
 
     at_ms: float
 

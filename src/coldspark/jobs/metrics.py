@@ -1,4 +1,4 @@
-"""What is measured of jobs, as CloudWatch's users know it from SageMaker."""
+"""Metrics of jobs."""
 
 from coldspark import clock
 from coldspark.jobs.ports import BacklogDepth, JobCounter, JobTimes
@@ -24,7 +24,7 @@ class JobMetrics:
         self._metrics = metrics
 
     def count(self, endpoint: EndpointName, variant: VariantName | None, what: JobCounter) -> None:
-        """Add one to what is counted."""
+        """Add one to a counter."""
         self._add(_COUNTS[what], endpoint, variant, 1.0, "Count")
 
     def times(self, endpoint: EndpointName, variant: VariantName | None, times: JobTimes) -> None:
@@ -38,7 +38,7 @@ class JobMetrics:
             add("ResponseUploadLatency", endpoint, variant, times.write_us, "Microseconds")
 
     def depth(self, endpoint: EndpointName, depth: BacklogDepth) -> None:
-        """Add how deep a backlog is."""
+        """Record how long a backlog is."""
         waiting, add = depth.waiting, self._add
         add("ApproximateBacklogSize", endpoint, None, waiting, "Count")
         add("ApproximateAgeOfOldestRequest", endpoint, None, depth.oldest_s, "Seconds")

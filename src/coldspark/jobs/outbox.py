@@ -1,4 +1,4 @@
-"""Notices on disk: written with what they tell of, deleted once they are told or given up."""
+"""Webhook events on disk: written with their cause, deleted once delivered or given up."""
 
 import msgspec
 from sqlalchemy import Connection, Row, delete, insert, select, update
@@ -12,36 +12,36 @@ _TABLE = schema.notices
 
 
 class WebhookEventTable:
-    """The notices on disk."""
+    """The webhook events on disk."""
 
     def __init__(self, database: Database, group: GroupCommit) -> None:
         self._database = database
         self._group = group
 
-    async def add(self, notice: WebhookEvent) -> None:
-        """Store a notice; durable on return."""
-        await self._group.run(lambda connection: insert_webhook_event(connection, notice))
+    async def add(self, event: WebhookEvent) -> None:
+        """Store a webhook event; durable on return."""
+        await self._group.run(lambda connection: insert_webhook_event(connection, event))
 
     async def postpone(self, id: str, attempts: int, due_ms: int) -> None:
-        """Write down that a notice is tried again."""
+        """Record that a webhook event is tried again."""
         statement = update(_TABLE).where(_TABLE.c.id == id)
         values = {"attempts": attempts, "due_ms": due_ms}
         await self._group.run(lambda connection: connection.execute(statement.values(**values)))
 
     async def drop(self, id: str) -> None:
-        """Forget a notice."""
+        """Delete a webhook event."""
         statement = delete(_TABLE).where(_TABLE.c.id == id)
         await self._group.run(lambda connection: connection.execute(statement))
 
     async def due(self, limit: int) -> list[WebhookEvent]:
-        """Return the notices that are due first."""
+        """Return the webhook events that are due first."""
         return await self._database.run(_due, limit)
 
 
-def insert_webhook_event(connection: Connection, notice: WebhookEvent) -> None:
-    """Store a notice within a transaction."""
-    values = msgspec.structs.asdict(notice)
-    values["headers"] = msgspec.json.encode(notice.headers).decode()
+def insert_webhook_event(connection: Connection, event: WebhookEvent) -> None:
+    """Store a webhook event within a transaction."""
+    values = msgspec.structs.asdict(event)
+    values["headers"] = msgspec.json.encode(event.headers).decode()
     connection.execute(insert(_TABLE).values(**values))
 
 

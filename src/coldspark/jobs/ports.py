@@ -1,4 +1,4 @@
-"""What the runner of jobs asks of its neighbours."""
+"""The ports of the job runner."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ WEBHOOK_BODY_BYTES_MAX = 128_000
 
 
 class JobPlatform(Protocol):
-    """Where jobs become requests."""
+    """The platform that runs jobs as requests."""
 
     def submit(self, invocation: Invocation, sink: Sink) -> Ticket:
         """Take a request; every outcome reaches the sink."""
@@ -27,7 +27,7 @@ class JobPlatform(Protocol):
         """Return one endpoint. Raises NotFound."""
 
     def set_backlog(self, name: EndpointName, jobs: int) -> None:
-        """Hear how many jobs wait behind those that were handed in."""
+        """Set how many jobs wait behind those that were submitted."""
 
 
 class JobStore(Protocol):
@@ -39,10 +39,10 @@ class JobStore(Protocol):
     async def begin(
         self, id: JobId, attempt: int, lease_ms: int, now_ms: int
     ) -> tuple[StoredJob, bytes] | None:
-        """Write down that an attempt begins; return the job and its body, None if it has ended."""
+        """Record that an attempt begins; return the job and its body, None if it has ended."""
 
     async def postpone(self, id: JobId, failures: int, due_ms: int) -> None:
-        """Write down that a job waits for its next attempt."""
+        """Record that a job waits for its next attempt."""
 
     async def end(
         self,
@@ -52,7 +52,7 @@ class JobStore(Protocol):
         now_ms: int,
         *,
         body: bytes | None = None,
-        notice: WebhookEvent | None = None,
+        event: WebhookEvent | None = None,
     ) -> bool:
         """Give a job its final state; return whether it had none yet."""
 
@@ -71,11 +71,11 @@ class JobStore(Protocol):
         """Return the newest jobs, newest first."""
 
     async def purge(self, ended_before_ms: int, jobs_max: int, bytes_max: int) -> int:
-        """Forget ended jobs: those of long ago, and the oldest over a bound."""
+        """Delete ended jobs: those of long ago, and the oldest over a bound."""
 
 
 class JobsAtWork(Protocol):
-    """What doors ask of jobs."""
+    """The port of jobs for doors."""
 
     @property
     def has_storage(self) -> bool:
@@ -91,7 +91,7 @@ class JobsAtWork(Protocol):
         ttl_s: float,
         timeout_s: float,
     ) -> JobId:
-        """Take a job; it is durable on return.
+        """Accept a job; it is durable on return.
 
         Raises NotFound for an unknown endpoint, QueueFull when too much waits.
         """
@@ -112,31 +112,31 @@ class JobsAtWork(Protocol):
 
 
 class WebhookOutbox(Protocol):
-    """Takes notices that no job is behind."""
+    """Takes webhook events without a job."""
 
-    async def publish(self, notice: WebhookEvent) -> None:
-        """Keep a notice and have it sent; durable on return."""
+    async def publish(self, event: WebhookEvent) -> None:
+        """Store a webhook event and have it sent; durable on return."""
 
 
 class WebhookOutboxStore(Protocol):
-    """Notices on disk."""
+    """Webhook events on disk."""
 
-    async def add(self, notice: WebhookEvent) -> None:
-        """Store a notice."""
+    async def add(self, event: WebhookEvent) -> None:
+        """Store a webhook event."""
 
     async def postpone(self, id: str, attempts: int, due_ms: int) -> None:
-        """Write down that a notice is tried again."""
+        """Record that a webhook event is tried again."""
 
     async def drop(self, id: str) -> None:
-        """Forget a notice."""
+        """Delete a webhook event."""
 
     async def due(self, limit: int) -> Sequence[WebhookEvent]:
-        """Return the notices that are due first."""
+        """Return the webhook events that are due first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndedJob:
-    """A job that has just ended, for its door to put into words."""
+    """A job that has just ended, for its door to format."""
 
     job: StoredJob
     state: JobState
@@ -148,7 +148,7 @@ class EndedJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookMessage:
-    """What somebody is to be sent."""
+    """The content of a webhook event."""
 
     url: str
     body: bytes
@@ -156,13 +156,13 @@ class WebhookMessage:
 
 
 class JobDoor(Protocol):
-    """Puts the end of a job into the words of the client that asked for it."""
+    """Formats the end of a job for the client that submitted it."""
 
     def render_failure(self, ended: EndedJob) -> tuple[str, bytes]:
-        """Return content type and body of what lies at the order's ``failure_url``."""
+        """Return content type and body of the failure report at the order's ``failure_url``."""
 
-    def render_webhook(self, ended: EndedJob, notice_id: str) -> WebhookMessage | None:
-        """Return the notice that somebody asked for, or None."""
+    def render_webhook(self, ended: EndedJob, event_id: str) -> WebhookMessage | None:
+        """Return the webhook event that was asked for, or None."""
 
 
 class JobCounter(StrEnum):
@@ -178,7 +178,7 @@ class JobCounter(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobTimes:
-    """Where the time of a job that was answered went."""
+    """The durations of a job that was answered."""
 
     waited_ms: int
     """From accepted to its last attempt."""
@@ -198,20 +198,20 @@ class BacklogDepth:
 
 
 class JobMetricsSink(Protocol):
-    """Hears what is measured of jobs."""
+    """Records metrics of jobs."""
 
     def count(self, endpoint: EndpointName, variant: VariantName | None, what: JobCounter) -> None:
-        """Hear of one more."""
+        """Count one more."""
 
     def times(self, endpoint: EndpointName, variant: VariantName | None, times: JobTimes) -> None:
-        """Hear where the time of one job went."""
+        """Record the durations of one job."""
 
     def depth(self, endpoint: EndpointName, depth: BacklogDepth) -> None:
-        """Hear how deep a backlog is, every few seconds while there are jobs."""
+        """Record how long a backlog is, every few seconds while there are jobs."""
 
 
 class NoJobMetrics:
-    """Implements ``JobMetricsSink`` where nobody listens."""
+    """Implements ``JobMeasures`` where nothing is recorded."""
 
     def count(self, endpoint: EndpointName, variant: VariantName | None, what: JobCounter) -> None:
         """Forget it."""

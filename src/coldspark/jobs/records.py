@@ -1,4 +1,4 @@
-"""Jobs and notices as they are stored."""
+"""Jobs and webhook events as they are stored."""
 
 from msgspec import Struct
 
@@ -10,10 +10,10 @@ RESULT_BYTES_MAX = 4 * 1024 * 1024
 
 
 class JobOrder(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a job is to do, and what follows: everything but its body."""
+    """The order of a job: everything but its body."""
 
     door: str
-    """Puts what follows into the words of whoever asked."""
+    """The door that formats its results."""
     label: str
     """The caller's own name for the job."""
     variant: VariantName | None = None
@@ -24,17 +24,17 @@ class JobOrder(Struct, frozen=True, kw_only=True, omit_defaults=True):
     key: str | None = None
     """Id of the caller's API key."""
     input_url: str | None = None
-    """Where the body lies; None: it is kept with the job."""
+    """Where the body is; None: it is stored with the job."""
     output_url: str | None = None
-    """Where the answer goes; None: it is kept with the job."""
+    """Where the answer goes; None: it is stored with the job."""
     failure_url: str | None = None
-    """Where the words of a failure go; None: they are kept with the job alone."""
+    """Where the report of a failure goes; None: it is stored with the job alone."""
     success_url: str | None = None
-    """Who is told of an answer."""
+    """The webhook of an answer."""
     error_url: str | None = None
-    """Who is told of a failure."""
+    """The webhook of a failure."""
     details: dict[str, str] = {}
-    """The door's own notes."""
+    """The door's own annotations."""
 
 
 class JobResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -75,7 +75,7 @@ class StoredJob(Struct, frozen=True, kw_only=True):
 
 
 class WebhookEvent(Struct, frozen=True, kw_only=True):
-    """Something that somebody is to be told, at least once."""
+    """An event to be delivered to a webhook, at least once."""
 
     id: str
     endpoint: EndpointName

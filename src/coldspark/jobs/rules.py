@@ -1,19 +1,20 @@
-"""The jobs of one endpoint: which is taken, which runs next, which again, and how each ends.
+"""The job queue of one endpoint: which is accepted, which runs next, which again, how each ends.
 
 The law:
 
-1. A job is taken when it is durable, and from then on leaves by exactly one final state. The first
-   final state wins: whatever is heard of the job after that changes nothing.
-2. Jobs begin in the order in which they came. One that is to be tried again keeps its place, and
+1. A job is accepted when it is durable, and from then on leaves by exactly one final state. The
+first
+   final state wins: whatever arrives for the job after that changes nothing.
+2. Jobs begin in the order in which they came. One that is to be tried again keeps its position, and
    lets others pass only while it waits for its next try.
 3. What failed by no fault of its own (its replica died, a start failed) is tried again,
-   ``failures_max`` times. What has not run (no room, the queue was full, the server ended) is tried
-   again for as long as the job may wait. What a handler answered is an answer.
+   ``failures_max`` times. What has not run (no reservation, the queue was full, the server ended)
+   is tried again for as long as the job may wait. What a handler answered is an answer.
 4. A job that no replica took by ``expires_ms`` expires. An attempt has a lease, for the time to
-   live and the time to run: a job that is not heard of by then expires too, and nothing hangs.
+   live and the time to run: a job that has not reported by then expires too, and nothing hangs.
 5. Jobs and bytes that wait are bounded. Every wait has an end: ``WakeAt`` says when to tick.
 
-Moments are milliseconds since the epoch, as they must mean the same after a restart.
+Moments are milliseconds since the epoch, as they must hold across a restart.
 """
 
 import heapq
@@ -79,7 +80,7 @@ class JobBacklog:
 
     @property
     def waiting_bytes(self) -> int:
-        """Return how many bytes of bodies wait here, or are on their way to the disk."""
+        """Return how many bytes of bodies are queued, or are on their way to the disk."""
         return self._bytes
 
     @property
@@ -118,7 +119,7 @@ class JobBacklog:
         return (ends[-1] - ends[0]) / 1_000 / (len(ends) - 1) * self.waiting
 
     def step(self, event: JobEvent, now_ms: int) -> list[JobEffect]:
-        """Take one event; return what shall be done, in order."""
+        """Take one event; return the effects, in order."""
         effects: list[JobEffect] = []
         match event:
             case JobArrived(job):
@@ -178,7 +179,7 @@ class JobBacklog:
         )
 
     def _enter(self, job: Job, now_ms: int) -> None:
-        """Let a job wait for its turn, or for its next attempt."""
+        """Queue a job, or schedule its next attempt."""
         self._jobs[job.id] = job
         self._expiries.add(job.id, job.expires_ms)
         if job.due_ms <= now_ms:
@@ -195,8 +196,8 @@ class JobBacklog:
         self._jobs[job.id] = job
         self._running += 1
         if job.attempt - job.failures > self._policy.interruptions_max:
-            words = f"{job.attempt - job.failures} attempts ended with their server"
-            failure = Failure(kind=FailureKind.REPLICA_DIED, message=words)
+            message = f"{job.attempt - job.failures} attempts ended with their server"
+            failure = Failure(kind=FailureKind.REPLICA_DIED, message=message)
             self._end(job, JobState.FAILED, failure, now_ms, effects)
         else:
             self._wait_again(job, now_ms, now_ms, effects)
@@ -206,7 +207,7 @@ class JobBacklog:
         if job is None:
             return
         if job.state is JobState.ACCEPTED:
-            # An attempt whose lease had ended: the answer is there, and no other is needed.
+            # An attempt whose lease had ended: the answer is stored, and no other is needed.
             self._leave_queue(job)
             job.transition(JobState.RUNNING)
             self._running += 1
@@ -224,9 +225,9 @@ class JobBacklog:
             self._end(job, JobState.FAILED, event.failure, now_ms, effects)
             return
         pause_ms = self._policy.pause_ms(job.attempt)
-        asked_s = event.failure.retry_after_s
-        if asked_s is not None:
-            pause_ms = max(pause_ms, int(min(asked_s * 1_000, self._policy.backoff_max_ms)))
+        retry_after_s = event.failure.retry_after_s
+        if retry_after_s is not None:
+            pause_ms = max(pause_ms, int(min(retry_after_s * 1_000, self._policy.backoff_max_ms)))
         due_ms = now_ms + pause_ms
         if now_ms >= job.expires_ms:
             self._end(job, JobState.EXPIRED, event.failure, now_ms, effects)

@@ -1,10 +1,10 @@
-"""Run jobs as there is room: one backlog per endpoint decides, this performs.
+"""Run jobs as slots allow: the rules of each endpoint's queue decide, this performs.
 
-- A job is journaled before anything follows from it: kept before its caller is told, begun before
-  it is handed in, its answer put in place before it is completed.
+- A job is recorded before anything follows from it: stored before its caller is answered, begun
+  before it is submitted, its answer stored before it is completed.
 - So kill -9 at any point loses nothing: an attempt that was under way is made again, and puts its
   answer over the one before it.
-- Few requests are handed in at a time, so that the backlog stays on disk and not in the fleet's
+- Few requests are submitted at a time, so that the backlog stays on disk and not in the fleet's
   queue: as many as all replicas together can run, and some ahead.
 """
 
@@ -85,11 +85,11 @@ class JobRunner:
         ids: Iterator[RequestId],
         owns: Callable[[EndpointName], bool] = lambda name: True,
         policy: JobPolicy | None = None,
-        kept: JobRetention | None = None,
+        retention: JobRetention | None = None,
         open_max: int = JOBS_MAX,
         forgets: bool = True,
     ) -> None:
-        """Take the neighbours. ``storage`` None: bodies and answers are kept here alone.
+        """Take the dependencies. ``storage`` None: bodies and answers are stored here alone.
 
         ``forgets``: whether ended jobs of all endpoints, not of its own alone, are purged here.
         """
@@ -101,7 +101,7 @@ class JobRunner:
         self._ids = ids
         self._owns = owns
         self._policy = policy or JobPolicy()
-        self._kept = kept or JobRetention()
+        self._retention = retention or JobRetention()
         self._open_max = open_max
         self._forgets = forgets
         self._lines: dict[EndpointName, EndpointQueue] = {}
@@ -117,13 +117,13 @@ class JobRunner:
         return self._storage is not None
 
     async def open(self) -> None:
-        """Go on with every job that has no final state."""
+        """Resume every job that has no final state."""
         found = await self._store.unfinished(self._owns)
         self._number = numbers_from(found)
         for stored in found:
             self._post(self._line(stored.endpoint), JobRestored(job_of(stored)))
-        for line in list(self._lines.values()):
-            self._look(line)
+        for queue in list(self._lines.values()):
+            self._update_slots(queue)
         if found:
             _log.info("jobs: going on with %d", len(found))
         self._tasks.spawn(self._measure_for_ever())
@@ -131,11 +131,11 @@ class JobRunner:
             self._tasks.spawn(self._purge_for_ever())
 
     async def close(self) -> None:
-        """Begin nothing more, give up what runs: it is made again by the next server."""
+        """Begin nothing more, cancel what runs: the next server makes it again."""
         self._is_closing = True
-        for line in self._lines.values():
-            if line.timer is not None:
-                line.timer.cancel()
+        for queue in self._lines.values():
+            if queue.timer is not None:
+                queue.timer.cancel()
         await self._tasks.close(_CLOSE_S)
 
     async def accept(
@@ -148,7 +148,7 @@ class JobRunner:
         ttl_s: float,
         timeout_s: float,
     ) -> JobId:
-        """Take a job; it is durable on return.
+        """Accept a job; it is durable on return.
 
         Raises NotFound for an unknown endpoint, ComponentNeeded for one whose components a job
         cannot name, and QueueFull when too much waits.
@@ -165,43 +165,43 @@ class JobRunner:
             expires_ms=now_ms + round(ttl_s * 1_000),
             timeout_ms=round(timeout_s * 1_000),
         )
-        line = self._line(endpoint)
-        self._post(line, JobArrived(job))
+        queue = self._line(endpoint)
+        self._post(queue, JobArrived(job))
         refusal = self._refusals.pop(job.id, None)
         if refusal is not None:
             raise _error(refusal)
-        # In a task of its own: a caller who hangs up now does not leave the job half taken.
-        await asyncio.shield(self._tasks.spawn(self._keep(line, job, order, body)))
+        # In a task of its own: a caller who disconnects now does not leave the job half accepted.
+        await asyncio.shield(self._tasks.spawn(self._persist(queue, job, order, body)))
         refusal = self._refusals.pop(job.id, None)
         if refusal is not None:
             raise _error(refusal)
         return job.id
 
-    async def _keep(self, line: EndpointQueue, job: Job, order: JobOrder, body: bytes) -> None:
+    async def _persist(self, queue: EndpointQueue, job: Job, order: JobOrder, body: bytes) -> None:
         try:
-            await self._store.add(job, line.endpoint, order, body)
+            await self._store.add(job, queue.endpoint, order, body)
         except Exception:  # noqa: BLE001
-            # The store's edge: its caller is told.
+            # The store's edge: its caller gets the failure.
             _log.exception("jobs: one could not be kept")
-            words = "the disk refuses the job: free space in the data directory"
-            self._refusals[job.id] = Failure(kind=FailureKind.STORAGE_FULL, message=words)
-            self._post(line, JobNotPersisted(job.id))
+            message = "the disk refuses the job: free space in the data directory"
+            self._refusals[job.id] = Failure(kind=FailureKind.STORAGE_FULL, message=message)
+            self._post(queue, JobNotPersisted(job.id))
         else:
-            self._post(line, JobPersisted(job.id))
+            self._post(queue, JobPersisted(job.id))
 
     async def cancel(self, endpoint: EndpointName, id: JobId) -> None:
         """Cancel a job. Raises NotFound for one that has no final state to be kept from."""
-        line = self._lines.get(endpoint)
-        if line is None or line.backlog.find(id) is None:
+        queue = self._lines.get(endpoint)
+        if queue is None or queue.backlog.find(id) is None:
             raise NotFound(f"endpoint {endpoint} has no job {id} that waits or runs")
-        self._post(line, CancelRequested(id))
+        self._post(queue, CancelRequested(id))
 
     async def find(self, id: JobId) -> StoredJob | None:
         """Return a job."""
         return await self._store.find(id)
 
     async def output(self, id: JobId) -> bytes:
-        """Return the answer that is kept with a job."""
+        """Return the answer that is stored with a job."""
         return await self._store.output(id)
 
     async def newest(
@@ -213,98 +213,98 @@ class JobRunner:
     # --- one step -----------------------------------------------------------------------------
 
     def _line(self, endpoint: EndpointName) -> EndpointQueue:
-        line = self._lines.get(endpoint)
-        if line is None:
-            line = self._lines[endpoint] = EndpointQueue(endpoint, JobBacklog(self._policy))
-        return line
+        queue = self._lines.get(endpoint)
+        if queue is None:
+            queue = self._lines[endpoint] = EndpointQueue(endpoint, JobBacklog(self._policy))
+        return queue
 
-    def _post(self, line: EndpointQueue, event: JobEvent) -> None:
-        """Let a backlog take an event, and do what comes of it."""
+    def _post(self, queue: EndpointQueue, event: JobEvent) -> None:
+        """Pass an event to a queue, and perform its effects."""
         if self._is_closing and not isinstance(
             event, AttemptSucceeded | JobPersisted | JobNotPersisted
         ):
             return
-        before = line.backlog.waiting + line.backlog.running
-        effects = line.backlog.step(event, clock.wall_ms())
-        self._open += line.backlog.waiting + line.backlog.running - before
+        before = queue.backlog.waiting + queue.backlog.running
+        effects = queue.backlog.step(event, clock.wall_ms())
+        self._open += queue.backlog.waiting + queue.backlog.running - before
         for effect in effects:
-            self._perform(line, effect)
+            self._perform(queue, effect)
         now_s = clock.monotonic_s()
-        line.busy_s = now_s
-        if not isinstance(event, SlotsChanged | JobRestored) and now_s - line.checked_s >= _LOOK_S:
-            self._look(line)
-        self._tell(line)
+        queue.busy_s = now_s
+        if not isinstance(event, SlotsChanged | JobRestored) and now_s - queue.checked_s >= _LOOK_S:
+            self._update_slots(queue)
+        self._publish_backlog(queue)
 
-    def _perform(self, line: EndpointQueue, effect: JobEffect) -> None:
+    def _perform(self, queue: EndpointQueue, effect: JobEffect) -> None:
         match effect:
             case PersistJob(id):
                 if self._open >= self._open_max:
-                    self._post(line, JobNotPersisted(id))
-                    words = f"{self._open} jobs of all endpoints wait already: retry later"
-                    self._refusals[id] = Failure(kind=FailureKind.QUEUE_FULL, message=words)
+                    self._post(queue, JobNotPersisted(id))
+                    message = f"{self._open} jobs of all endpoints wait already: retry later"
+                    self._refusals[id] = Failure(kind=FailureKind.QUEUE_FULL, message=message)
             case RefuseJob(id, failure):
                 self._refusals[id] = failure
             case BeginJob():
                 if not self._is_closing:
-                    self._tasks.spawn(self._attempt(line, effect))
+                    self._tasks.spawn(self._attempt(queue, effect))
             case PostponeJob():
-                self._tasks.spawn(self._postpone(line, effect))
+                self._tasks.spawn(self._postpone(queue, effect))
             case StopJob(id):
-                if id in line.attempts:
-                    line.attempts[id].stop()
+                if id in queue.attempts:
+                    queue.attempts[id].stop()
             case FinishJob():
-                line.completing += 1
-                self._tasks.spawn(self._end(line, effect))
+                queue.completing += 1
+                self._tasks.spawn(self._end(queue, effect))
             case TickJobsAt(at_ms):
-                self._arm(line, at_ms)
+                self._arm(queue, at_ms)
 
-    def _arm(self, line: EndpointQueue, at_ms: float) -> None:
-        if line.timer is not None:
-            line.timer.cancel()
+    def _arm(self, queue: EndpointQueue, at_ms: float) -> None:
+        if queue.timer is not None:
+            queue.timer.cancel()
         delay_s = max(0.001, (at_ms - clock.wall_ms()) / 1_000 + 0.001)
         loop = asyncio.get_running_loop()
-        line.timer = loop.call_later(delay_s, self._post, line, JobsTicked())
+        queue.timer = loop.call_later(delay_s, self._post, queue, JobsTicked())
 
-    def _look(self, line: EndpointQueue) -> None:
-        """See how many jobs of an endpoint may run now."""
-        line.checked_s = clock.monotonic_s()
+    def _update_slots(self, queue: EndpointQueue) -> None:
+        """Update how many jobs of an endpoint may run now."""
+        queue.checked_s = clock.monotonic_s()
         try:
-            view = self._platform.endpoint(line.endpoint)
+            view = self._platform.endpoint(queue.endpoint)
         except NotFound as error:
-            words = f"endpoint {line.endpoint} was deleted: {error.message}"
-            failure = Failure(kind=FailureKind.ENDPOINT_RETIRED, message=words)
-            self._post(line, EndpointDeleted(failure))
+            message = f"endpoint {queue.endpoint} was deleted: {error.message}"
+            failure = Failure(kind=FailureKind.ENDPOINT_RETIRED, message=message)
+            self._post(queue, EndpointDeleted(failure))
             return
         slots = slots_of(view)
-        if slots != line.slots:
-            line.slots = slots
-            self._post(line, SlotsChanged(slots))
+        if slots != queue.slots:
+            queue.slots = slots
+            self._post(queue, SlotsChanged(slots))
 
-    def _tell(self, line: EndpointQueue) -> None:
-        """Tell the platform how deep the backlog is, when that has changed by a tenth."""
-        waiting = line.backlog.waiting
-        if abs(waiting - line.reported_backlog) * 10 > line.reported_backlog or (
-            not waiting and line.reported_backlog
+    def _publish_backlog(self, queue: EndpointQueue) -> None:
+        """Publish the backlog to the platform, when it has changed by a tenth."""
+        waiting = queue.backlog.waiting
+        if abs(waiting - queue.reported_backlog) * 10 > queue.reported_backlog or (
+            not waiting and queue.reported_backlog
         ):
-            line.reported_backlog = waiting
-            self._platform.set_backlog(line.endpoint, waiting)
+            queue.reported_backlog = waiting
+            self._platform.set_backlog(queue.endpoint, waiting)
 
     # --- what effects lead to -----------------------------------------------------------------
 
-    async def _attempt(self, line: EndpointQueue, begin: BeginJob) -> None:
+    async def _attempt(self, queue: EndpointQueue, begin: BeginJob) -> None:
         event: AttemptSucceeded | AttemptFailed
         try:
-            event = await self._attempted(line, begin)
+            event = await self._attempted(queue, begin)
         except Exception as error:  # noqa: BLE001
             # The attempt's edge: the job is on disk, and is tried again some times.
             _log.exception("job %s: attempt %d failed", begin.id, begin.attempt)
-            words = f"the platform made a mistake: {type(error).__name__}"
-            failure = Failure(kind=FailureKind.REPLICA_DIED, message=words)
+            message = f"the platform made a mistake: {type(error).__name__}"
+            failure = Failure(kind=FailureKind.REPLICA_DIED, message=message)
             event = AttemptFailed(begin.id, begin.attempt, failure, RetryKind.COUNTED)
-        self._post(line, event)
+        self._post(queue, event)
 
     async def _attempted(
-        self, line: EndpointQueue, begin: BeginJob
+        self, queue: EndpointQueue, begin: BeginJob
     ) -> AttemptSucceeded | AttemptFailed:
         id, began_ms = begin.id, clock.wall_ms()
         found = await self._store.begin(id, begin.attempt, begin.lease_ms, began_ms)
@@ -313,81 +313,83 @@ class JobRunner:
             return AttemptFailed(id, begin.attempt, failure, RetryKind.NEVER)
         job, body = found
         attempt = Attempt(self._platform, self._storage, job, body, next(self._ids))
-        line.attempts[id] = attempt
+        queue.attempts[id] = attempt
         try:
-            outcome = await attempt.run()
+            result = await attempt.run()
         finally:
-            if line.attempts.get(id) is attempt:
-                del line.attempts[id]
-        if line.backlog.find(id) is not None:
-            line.outcomes[id] = job, outcome
-        if isinstance(outcome, SucceededAttempt):
-            self._time(job, outcome, began_ms)
+            if queue.attempts.get(id) is attempt:
+                del queue.attempts[id]
+        if queue.backlog.find(id) is not None:
+            queue.outcomes[id] = job, result
+        if isinstance(result, SucceededAttempt):
+            self._time(job, result, began_ms)
             return AttemptSucceeded(id, begin.attempt)
-        if outcome.counted is not None:
-            self._measures.count(line.endpoint, _variant(outcome), outcome.counted)
-        if outcome.is_gone:
-            line.checked_s = float("-inf")
-        return AttemptFailed(id, begin.attempt, outcome.failure, outcome.again)
+        if result.counted is not None:
+            self._measures.count(queue.endpoint, _variant(result), result.counted)
+        if result.is_gone:
+            queue.checked_s = float("-inf")
+        return AttemptFailed(id, begin.attempt, result.failure, result.again)
 
-    def _time(self, job: StoredJob, outcome: SucceededAttempt, began_ms: int) -> None:
+    def _time(self, job: StoredJob, result: SucceededAttempt, began_ms: int) -> None:
         times = JobTimes(
             waited_ms=began_ms - job.accepted_ms,
             total_ms=clock.wall_ms() - job.accepted_ms,
-            fetch_us=outcome.fetch_us,
-            write_us=outcome.write_us,
+            fetch_us=result.fetch_us,
+            write_us=result.write_us,
         )
-        self._measures.times(job.endpoint, outcome.receipt.usage.variant, times)
+        self._measures.times(job.endpoint, result.receipt.usage.variant, times)
 
-    async def _postpone(self, line: EndpointQueue, effect: PostponeJob) -> None:
+    async def _postpone(self, queue: EndpointQueue, effect: PostponeJob) -> None:
         # Not known to the next server if this is lost: it then begins the job a little early.
         await self._store.postpone(effect.id, effect.failures, effect.due_ms)
 
-    async def _end(self, line: EndpointQueue, effect: FinishJob) -> None:
-        job, outcome = line.outcomes.pop(effect.id, (None, None))
+    async def _end(self, queue: EndpointQueue, effect: FinishJob) -> None:
+        job, result = queue.outcomes.pop(effect.id, (None, None))
         try:
-            await self._ending.complete(effect, job, outcome)
+            await self._ending.complete(effect, job, result)
         finally:
-            line.completing -= 1
-        variant = None if outcome is None else _variant(outcome)
+            queue.completing -= 1
+        variant = None if result is None else _variant(result)
         for what in _COUNTED.get(effect.state, ()):
-            self._measures.count(line.endpoint, variant, what)
+            self._measures.count(queue.endpoint, variant, what)
 
     # --- now and then -------------------------------------------------------------------------
 
     async def _measure_for_ever(self) -> None:
         while True:
-            for line in list(self._lines.values()):
-                self._look(line)
-                self._measure(line)
+            for queue in list(self._lines.values()):
+                self._update_slots(queue)
+                self._measure(queue)
             await asyncio.sleep(_DEPTH_EVERY_S)
 
-    def _measure(self, line: EndpointQueue) -> None:
-        backlog, now_s = line.backlog, clock.monotonic_s()
-        if not (backlog.is_empty and not line.completing):
-            line.busy_s = now_s
-        elif now_s - line.busy_s > _QUIET_S:
-            if line.timer is not None:
-                line.timer.cancel()
-            del self._lines[line.endpoint]
+    def _measure(self, queue: EndpointQueue) -> None:
+        backlog, now_s = queue.backlog, clock.monotonic_s()
+        if not (backlog.is_empty and not queue.completing):
+            queue.busy_s = now_s
+        elif now_s - queue.busy_s > _QUIET_S:
+            if queue.timer is not None:
+                queue.timer.cancel()
+            del self._lines[queue.endpoint]
             return
         oldest_ms = backlog.oldest_ms
         age_s = 0.0 if oldest_ms is None else (clock.wall_ms() - oldest_ms) / 1_000
         try:
-            view = self._platform.endpoint(line.endpoint)
+            view = self._platform.endpoint(queue.endpoint)
         except NotFound:
             return
         states = [replica.state for variant in view.variants for replica in variant.replicas]
         replicas = sum(state in ("ready", "busy") for state in states)
         depth = BacklogDepth(waiting=backlog.waiting, oldest_s=age_s, replicas=replicas)
-        self._measures.depth(line.endpoint, depth)
+        self._measures.depth(queue.endpoint, depth)
 
     async def _purge_for_ever(self) -> None:
         while True:
             await asyncio.sleep(_PURGE_EVERY_S)
-            before_ms = clock.wall_ms() - round(self._kept.jobs_s * 1_000)
+            before_ms = clock.wall_ms() - round(self._retention.jobs_s * 1_000)
             try:
-                await self._store.purge(before_ms, self._kept.jobs_max, self._kept.bytes_max)
+                await self._store.purge(
+                    before_ms, self._retention.jobs_max, self._retention.bytes_max
+                )
             except Exception:  # noqa: BLE001
                 # The task's edge: the next round tries again.
                 _log.exception("jobs: old ones could not be forgotten")
@@ -400,8 +402,8 @@ _COUNTED = {
 }
 
 
-def _variant(outcome: SucceededAttempt | FailedAttempt) -> VariantName | None:
-    return None if outcome.receipt is None else outcome.receipt.usage.variant
+def _variant(result: SucceededAttempt | FailedAttempt) -> VariantName | None:
+    return None if result.receipt is None else result.receipt.usage.variant
 
 
 def _error(failure: Failure) -> ColdsparkError:

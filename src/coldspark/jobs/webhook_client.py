@@ -67,7 +67,7 @@ class AddressPolicy:
         return cls(allows_private=config.webhooks.allow_private, allows_loopback=config.is_loopback)
 
     def refusal(self, address: str) -> str | None:
-        """Say why an address may not be called, or None."""
+        """Return why an address may not be called, or None."""
         found = ipaddress.ip_address(address.partition("%")[0])
         if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
             found = found.ipv4_mapped

@@ -1,7 +1,7 @@
-"""Tell what was to be told: at least once, with pauses that grow, and not for ever.
+"""Deliver webhook events: at least once, with growing pauses, and not for ever.
 
-A notice is on disk before it is sent and is deleted once its receiver took it, so a server that is
-killed in between sends it again. A receiver tells doubles apart by the notice's id.
+An event is on disk before it is sent and is deleted once its receiver took it, so a server that is
+killed in between sends it again. A receiver detects doubles by the event's id.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ Post = Callable[[str, tuple[tuple[str, str], ...], bytes], Awaitable[int]]
 
 
 class WebhookSender:
-    """Sends the notices that are due."""
+    """Sends the webhook events that are due."""
 
     def __init__(
         self,
@@ -41,109 +41,107 @@ class WebhookSender:
         secret: str,
         measures: JobMetricsSink,
         *,
-        look_every_s: float = _SILENCE_S,
+        poll_every_s: float = _SILENCE_S,
     ) -> None:
-        """``look_every_s``: how often to look without a word, where others write notices too."""
+        """``poll_every_s``: how often to poll the disk, where other processes write events too."""
         self._store = store
         self._post = post
         self._secret = secret
         self._measures = measures
-        self._look_every_s = look_every_s
+        self._poll_every_s = poll_every_s
         self._tasks = Tasks()
-        self._news = asyncio.Event()
-        self._flying: dict[str, str] = {}
+        self._wake = asyncio.Event()
+        self._in_flight: dict[str, str] = {}
         """From notices that are being sent to their hosts."""
         self._page: list[WebhookEvent] = []
         self._read_s = float("-inf")
 
     def open(self) -> None:
         """Begin with what is on disk."""
-        self._news.set()
-        self._tasks.spawn(self._tell_for_ever())
+        self._wake.set()
+        self._tasks.spawn(self._deliver_forever())
 
     async def close(self) -> None:
-        """Stop: what is not told stays on disk."""
+        """Stop: what is not delivered stays on disk."""
         await self._tasks.close(5.0)
 
     def wake(self) -> None:
-        """Hear that there are new notices."""
-        self._news.set()
+        """Wake up for new webhook events."""
+        self._wake.set()
 
-    async def publish(self, notice: WebhookEvent) -> None:
-        """Keep a notice that no job is behind, and send it; durable on return."""
-        await self._store.add(notice)
+    async def publish(self, event: WebhookEvent) -> None:
+        """Store a webhook event without a job, and send it; durable on return."""
+        await self._store.add(event)
         self.wake()
 
-    async def _tell_for_ever(self) -> None:
+    async def _deliver_forever(self) -> None:
         while True:
-            pause_s = self._look_every_s
+            pause_s = self._poll_every_s
             try:
-                self._news.clear()
-                pause_s = min(pause_s, await self._tell_due())
+                self._wake.clear()
+                pause_s = min(pause_s, await self._deliver_due())
             except Exception:  # noqa: BLE001
-                # The task's edge: the notices are on disk.
+                # The task's edge: the events are on disk.
                 _log.exception("notices: the database refused to be read; trying again")
                 pause_s = 1.0
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), pause_s)
+                await asyncio.wait_for(self._wake.wait(), pause_s)
 
-    async def _tell_due(self) -> float:
-        """Send as many as may be sent at once; return when to look again, in seconds."""
+    async def _deliver_due(self) -> float:
+        """Send as many as may be sent at once; return when to poll again, in seconds."""
         now_ms = clock.wall_ms()
-        hosts = Counter(self._flying.values())
+        hosts = Counter(self._in_flight.values())
         left: list[WebhookEvent] = []
-        for notice in await self._read():
-            host = urlsplit(notice.url).netloc
-            is_free = len(self._flying) < _AT_ONCE and hosts[host] < _AT_ONCE_PER_HOST
-            if notice.due_ms > now_ms or not is_free:
-                left.append(notice)
+        for event in await self._read():
+            host = urlsplit(event.url).netloc
+            is_free = len(self._in_flight) < _AT_ONCE and hosts[host] < _AT_ONCE_PER_HOST
+            if event.due_ms > now_ms or not is_free:
+                left.append(event)
                 continue
             hosts[host] += 1
-            self._flying[notice.id] = host
-            self._tasks.spawn(self._tell(notice))
+            self._in_flight[event.id] = host
+            self._tasks.spawn(self._deliver(event))
         self._page = left
         # Whoever is done wakes this up again.
         later = min((one.due_ms for one in left if one.due_ms > now_ms), default=None)
-        return self._look_every_s if later is None else (later - now_ms) / 1_000
+        return self._poll_every_s if later is None else (later - now_ms) / 1_000
 
     async def _read(self) -> list[WebhookEvent]:
-        """Return the first notices on disk, read anew when they are used up or a second old."""
+        """Return the first events on disk, read anew when they are used up or a second old."""
         now_s = clock.monotonic_s()
         if not self._page or now_s - self._read_s > _PAGE_S:
             # What is being sent is still on the disk, and may be dropped while it is read.
-            flying = set(self._flying)
+            flying = set(self._in_flight)
             self._page = [one for one in await self._store.due(_PAGE) if one.id not in flying]
             self._read_s = now_s
         return self._page
 
-    async def _tell(self, notice: WebhookEvent) -> None:
+    async def _deliver(self, event: WebhookEvent) -> None:
         try:
-            await self._tell_once(notice)
+            await self._attempt_delivery(event)
         finally:
-            del self._flying[notice.id]
-            self._news.set()
+            del self._in_flight[event.id]
+            self._wake.set()
 
-    async def _tell_once(self, notice: WebhookEvent) -> None:
-        signed = signature(self._secret, clock.wall_ms() // 1_000, notice.body)
+    async def _attempt_delivery(self, event: WebhookEvent) -> None:
+        signed = signature(self._secret, clock.wall_ms() // 1_000, event.body)
         try:
-            status = await self._post(
-                notice.url, (*notice.headers, (SIGNATURE, signed)), notice.body
-            )
+            status = await self._post(event.url, (*event.headers, (SIGNATURE, signed)), event.body)
             error = f"it answered {status}"
-            is_taken = 200 <= status < 300
+            is_delivered = 200 <= status < 300
             is_hopeless = 400 <= status < 500 and status not in _AGAIN_LATER
         except (WebhookNotDelivered, ColdsparkError) as failed:
-            is_taken = False
+            is_delivered = False
             is_hopeless = isinstance(failed, ColdsparkError)
             error = str(failed)
-        attempts = notice.attempts + 1
-        if is_taken:
-            await self._store.drop(notice.id)
+        attempts = event.attempts + 1
+        if is_delivered:
+            await self._store.drop(event.id)
         elif is_hopeless or attempts >= ATTEMPTS_MAX:
-            if notice.endpoint:
-                self._measures.count(notice.endpoint, None, JobCounter.NOTICE_FAILED)
-            _log.warning("notice %s to %s is given up: %s", notice.id, notice.url, error)
-            await self._store.drop(notice.id)
+            if event.endpoint:
+                self._measures.count(event.endpoint, None, JobCounter.NOTICE_FAILED)
+            _log.warning("notice %s to %s is given up: %s", event.id, event.url, error)
+            await self._store.drop(event.id)
         else:
             pause_ms = _PAUSE_MS << (attempts - 1)
-            await self._store.postpone(notice.id, attempts, clock.wall_ms() + pause_ms)
+            await self._store.postpone(event.id, attempts, clock.wall_ms() + pause_ms)

@@ -33,7 +33,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class ArchiveRefused(Exception):
-    """Say which member, and why; or that it is no archive at all."""
+    """An archive is refused: which member, and why."""
 
 
 def is_archive(name: str) -> bool:
@@ -46,7 +46,7 @@ def unpack(
 ) -> None:
     """Unpack a tar or tar.gz into ``into``, which must be new.
 
-    Raises ArchiveRefused, with ``into`` half filled: unpack beside the place and rename.
+    Raises ArchiveRefused, with ``into`` half filled: unpack beside the target and rename.
     """
     into.mkdir(mode=0o700, parents=True)
     try:

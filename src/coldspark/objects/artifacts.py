@@ -4,7 +4,7 @@ Everything that is made here is made in ``incoming/`` and renamed into place, so
 is whole. A directory's name is derived from what it holds (or from where it came and its ETag or
 modification time), so it never changes: any number of replicas may read it.
 
-Large files are hard links to blobs (see ``weights.py``), so that models share what is the same.
+Large files are hard links to blobs (see ``blobs.py``), so that models share what is the same.
 
 An upload is on the disk before ``put`` returns, power cut or not: there may be no other copy. What
 was fetched may be fetched again, and a first request does not wait for the disk: after a power cut
@@ -44,9 +44,9 @@ Progress = Callable[[int, int], None]
 class ArtifactDirectory:
     """The directory of code and model data. One server at a time opens it.
 
-    Further processes of that server are its ``guest``s: each downloads into a room of its own, and
-    leaves alone what another is making. What is made is named by its content, so it does not matter
-    who is first.
+    Further processes of that server are its ``guest``s: each downloads into a folder of its own,
+    and leaves alone what another is making. Results are named by their content, so it does not
+    matter who is first.
     """
 
     def __init__(
@@ -63,14 +63,14 @@ class ArtifactDirectory:
         self._own = None if own is None else LocalModels(own)
         self._incoming = root / "incoming"
         self._flights: SingleFlight[Path] = SingleFlight()
-        self.on_made: Callable[[], None] = _nobody_asks
+        self.on_made: Callable[[], None] = _ignore
         """Called when model data was brought here, or unpacked."""
         # What a dead server left half-made; what it had downloaded is in partial/ and blobs/.
         if guest is None:
             shutil.rmtree(self._incoming, ignore_errors=True)
         partial = "partial" if guest is None else f"partial-{guest}"
-        for room in ("incoming", "uploads", "files", "objects", partial):
-            (root / room).mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in ("incoming", "uploads", "files", "objects", partial):
+            (root / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         self._weights = BlobStore(root)
         self._downloads = Downloads(root / partial, ranges_at_once=ranges_at_once)
         self._objects = ModelDownloads(self._weights, self._downloads, s3_options or {})
@@ -114,7 +114,7 @@ class ArtifactDirectory:
     async def fetch(self, url: str, progress: Progress | None = None) -> Path:
         """Return the directory of the unpacked data. Raises ArtifactUnavailable.
 
-        Of several who wait for one download, the one who began it hears its progress.
+        Of several who wait for one download, the one who began it gets its progress.
 
         ``artifact:<sha256>``, an absolute path or ``file:///…`` (a directory is used in place),
         ``s3://bucket/key``, or ``s3://bucket/prefix/`` with all objects under it: in a bucket of
@@ -131,16 +131,16 @@ class ArtifactDirectory:
         )
 
     async def stamp(self, url: str) -> str:
-        """Return what changes when the data at a URL does. Raises ArtifactUnavailable."""
+        """Return a fingerprint of the data at a URL. Raises ArtifactUnavailable."""
         if url.startswith("s3://"):
-            found = await self._found(url)
+            found = await self._resolve(url)
             return _key(*found.stamps)
         if url.startswith(("/", "file:")):
             return await asyncio.to_thread(_stamp, url)
         return url
 
     async def evict(self, living: Collection[str], bytes_max: int) -> list[Path]:
-        """Remove the least recently used until at most ``bytes_max`` are kept; return what went.
+        """Remove the least recently used until at most ``bytes_max`` stay; return what was removed.
 
         ``living`` are the URLs that a living endpoint's revision names: what came from them
         stays, and so does every upload.
@@ -149,8 +149,8 @@ class ArtifactDirectory:
         in_flight = set(self._downloads.in_flight)
 
         def act() -> list[Path]:
-            kept = list_cached(self._root, sources, in_flight)
-            return remove(self._root, to_evict(kept, bytes_max))
+            cached = list_cached(self._root, sources, in_flight)
+            return remove(self._root, to_evict(cached, bytes_max))
 
         return await asyncio.to_thread(act)
 
@@ -173,7 +173,7 @@ class ArtifactDirectory:
         return await self._made(url, target, make)
 
     async def _object(self, url: str, progress: Progress | None) -> Path:
-        listing = await self._found(url)
+        listing = await self._resolve(url)
         if isinstance(listing, LocalListing):
             try:
                 return await self._own_object(url, listing, progress)
@@ -188,11 +188,11 @@ class ArtifactDirectory:
             if listing.is_archive:
                 await asyncio.to_thread(self._unpack_blob, entries[0], draft, target, url)
             else:
-                await asyncio.to_thread(self._place, tree, target, url, entries)
+                await asyncio.to_thread(self._publish, tree, target, url, entries)
 
         return await self._made(url, target, make)
 
-    async def _found(self, url: str) -> RemoteListing | LocalListing:
+    async def _resolve(self, url: str) -> RemoteListing | LocalListing:
         try:
             own = None if self._own is None else await self._own.find(url)
             return await self._objects.list(url) if own is None else own
@@ -210,7 +210,7 @@ class ArtifactDirectory:
                 await asyncio.to_thread(self._unpack, packed, draft, target, url)
             else:
                 # What it holds is the buckets': to evict it frees nothing.
-                await asyncio.to_thread(self._place, draft / "own", target, url, (), True)
+                await asyncio.to_thread(self._publish, draft / "own", target, url, (), True)
             _counted(progress, listing.size_bytes)(listing.size_bytes)
 
         return await self._made(url, target, make)
@@ -236,15 +236,15 @@ class ArtifactDirectory:
             unpack(archive, draft / "tree")
             entries = self._weights.admit_tree(draft / "tree")
             sync()
-            self._place(draft / "tree", target, source, entries)
+            self._publish(draft / "tree", target, source, entries)
             sync()
 
     def _link(self, file: Path, draft: Path, target: Path) -> None:
         (draft / "tree").mkdir()
         (draft / "tree" / file.name).symlink_to(file)
-        self._place(draft / "tree", target, str(file), ())
+        self._publish(draft / "tree", target, str(file), ())
 
-    def _place(
+    def _publish(
         self,
         tree: Path,
         target: Path,
@@ -281,8 +281,8 @@ class ArtifactDirectory:
         return Path(await asyncio.to_thread(tempfile.mkdtemp, dir=self._incoming))
 
 
-def _nobody_asks() -> None:
-    """Nothing follows from what was made."""
+def _ignore() -> None:
+    """Do nothing after a download."""
 
 
 _S3_CURE = "check bucket and key, the endpoint, and the AWS credentials that the server runs with"
@@ -298,7 +298,7 @@ def _unreadable(url: str, error: OSError) -> ArtifactUnavailable:
 
 
 def _stamp(url: str) -> str:
-    """Return what changes when a file does, or one of the first of a directory."""
+    """Return a fingerprint that changes when a file does, or one of the first of a directory."""
     path = _local_path(url)
     try:
         found = sorted(islice(path.rglob("*"), _STAMPED_FILES_MAX)) if path.is_dir() else [path]
@@ -352,7 +352,7 @@ def _counted(progress: Progress | None, total: int) -> OnBytes:
 
 
 def _touch(target: Path) -> bool:
-    """Return whether a directory is there; its time says when it was last asked for."""
+    """Return whether a directory is there; its time is that of its last use."""
     try:
         os.utime(target)
     except FileNotFoundError:

@@ -53,8 +53,8 @@ class BlobStore:
         self._manifests = root / "manifests"
         self._incoming = root / "incoming"
         self._trusted: set[str] = set()
-        for room in (self._blobs, self._seen, self._manifests, self._incoming):
-            room.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self._blobs, self._seen, self._manifests, self._incoming):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def admit(self, file: Path, sha256: str) -> None:
         """Make a file a blob or, where its bytes are one already, a link to it."""
@@ -69,7 +69,7 @@ class BlobStore:
                 raise
 
     def admit_tree(self, tree: Path) -> tuple[BlobEntry, ...]:
-        """Admit the large files under a directory; return where they lie."""
+        """Admit the large files under a directory; return their paths."""
         return tuple(self._admit_all(tree))
 
     def link(self, entry: BlobEntry, tree: Path) -> bool:
@@ -98,15 +98,15 @@ class BlobStore:
         return digest if len(digest) == _DIGEST_CHARS else None
 
     def record_digest(self, source: str, sha256: str) -> None:
-        """Note what an object was."""
+        """Record the blob of an object."""
         self._replace(self._seen / source, sha256.encode())
 
     def drop_digest(self, source: str) -> None:
-        """Forget what an object was: its blob is gone."""
+        """Delete the record of an object: its blob is gone."""
         (self._seen / source).unlink(missing_ok=True)
 
     def drop_missing_digests(self) -> None:
-        """Forget all objects whose blobs are gone."""
+        """Delete the records of objects whose blobs are gone."""
         for path in self._seen.iterdir():
             digest = self.known_digest(path.name)
             if digest is None or not self._blob(digest, is_program=False).exists():
@@ -136,11 +136,11 @@ class BlobStore:
         self._manifest(directory).unlink(missing_ok=True)
 
     def damaged(self) -> list[Path]:
-        """Read all blobs; return those whose bytes are not what their names say."""
+        """Read all blobs; return those whose bytes do not match their names."""
         return [blob for blob in sorted(self._blobs.iterdir()) if sha256_of(blob) != _digest(blob)]
 
     def _is_whole(self, blob: Path, size_bytes: int) -> bool:
-        """Return whether a blob is here and, once in a server's life, what its name says.
+        """Return whether a blob is here and, once in a server's life, matches its name.
 
         Nothing fetched was synced: a power cut may have left its size, and not its bytes.
         """
@@ -160,13 +160,13 @@ class BlobStore:
             self._trusted.add(blob.name)
         except FileExistsError:
             if self._is_whole(blob, file.stat().st_size):
-                self._link_over(blob, file)
+                self._replace_by_link(blob, file)
             else:
-                self._link_over(file, blob)
+                self._replace_by_link(file, blob)
                 self._trusted.add(blob.name)
 
-    def _link_over(self, file: Path, name: Path) -> None:
-        """Give a file another name, in place of whatever has it."""
+    def _replace_by_link(self, file: Path, name: Path) -> None:
+        """Link a file to a name, replacing whatever has it."""
         spare = self._incoming / secrets.token_hex(8)
         os.link(file, spare)
         try:

@@ -1,8 +1,8 @@
 """The files that hold objects' bytes: named at random, written once, never changed.
 
 A body is written in ``incoming/``, synced, and renamed into ``bodies/``; only then does a row of
-the database speak of it. What no row speaks of is removed when the store is opened. Files are
-read-only, so that other rooms may hold hard links to them.
+the database refer to it. Orphans are removed when the store is opened. Files are read-only, so that
+other folders may hold hard links to them.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ _NO_LINK = (errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP)
 
 
 class Hasher(Protocol):
-    """Hears of every byte that is written."""
+    """Receives every byte that is written, such as a hash."""
 
     def update(self, data: bytes, /) -> object:
         """Take the next bytes."""
@@ -65,8 +65,8 @@ class Draft:
     def write(self, block: bytes) -> None:
         """Append. Raises StorageFull."""
         left = memoryview(block)
-        with self._lock, _told_when_full():
-            self._check_room(len(block))
+        with self._lock, _storage_full_errors():
+            self._check_space(len(block))
             while left:
                 left = left[self._file.write(left) :]
         for hasher in self._hashers:
@@ -74,26 +74,26 @@ class Draft:
         self.size_bytes += len(block)
 
     def append(self, source: Path, start: int, size_bytes: int) -> None:
-        """Append a stretch of another file, shared with it where the file system can; unhashed."""
-        with self._lock, source.open("rb") as file, _told_when_full():
-            self._check_room(0)
+        """Append a range of another file, shared with it where the file system can; unhashed."""
+        with self._lock, source.open("rb") as file, _storage_full_errors():
+            self._check_space(0)
             _copy(file.fileno(), start, self._file.fileno(), size_bytes)
         self.size_bytes += size_bytes
 
-    def _check_room(self, size_bytes: int) -> None:
+    def _check_space(self, size_bytes: int) -> None:
         disk = os.fstatvfs(self._file.fileno())
         if disk.f_bavail * disk.f_frsize < self._reserve_bytes + size_bytes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def seal(self) -> None:
         """Make it durable."""
-        with _told_when_full():
+        with _storage_full_errors():
             os.fsync(self._file.fileno())
         os.fchmod(self._file.fileno(), 0o444)
         self._file.close()
 
     def discard(self) -> None:
-        """Forget it, unless it was kept."""
+        """Discard it, unless it was published."""
         with self._lock:
             self._file.close()
         self.path.unlink(missing_ok=True)
@@ -107,31 +107,31 @@ class BodyFiles:
         self._incoming = root / "incoming"
         self._bodies = root / "bodies"
 
-    def open(self, known: Callable[[str], set[str]]) -> int:
-        """Remove what was left half-made; return how many whole files nobody knew.
+    def open(self, known_files: Callable[[str], set[str]]) -> int:
+        """Remove unfinished files and orphans; return how many orphans there were.
 
         ``known`` returns the files of rows whose names begin with a prefix.
         """
         shutil.rmtree(self._incoming, ignore_errors=True)
-        for room in (self._incoming, self._bodies):
-            room.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self._incoming, self._bodies):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         removed = 0
         for shard in sorted(self._bodies.iterdir()):
-            orphans = {path.name for path in shard.iterdir()} - known(shard.name)
+            orphans = {path.name for path in shard.iterdir()} - known_files(shard.name)
             self.remove(orphans)
             removed += len(orphans)
         return removed
 
     def draft(self, hashers: Sequence[Hasher] = ()) -> Draft:
         """Begin a body."""
-        with _told_when_full():
+        with _storage_full_errors():
             path = self._incoming / secrets.token_hex(16)
             return Draft(path, hashers, reserve_bytes=self._reserve_bytes)
 
     def commit(self, draft: Draft) -> Piece:
         """Give a sealed body its name, durably."""
         path = self.path(draft.id)
-        with _told_when_full():
+        with _storage_full_errors():
             path.parent.mkdir(mode=0o700, exist_ok=True)
             draft.path.rename(path)
             sync_directory(path.parent)
@@ -139,7 +139,7 @@ class BodyFiles:
         return Piece(draft.id, draft.size_bytes)
 
     def duplicate(self, piece: Piece) -> Piece:
-        """Give a file's bytes another name; a copy where there can be no further link."""
+        """Link a file's bytes to another name; copy them where there can be no further link."""
         draft = self._incoming / secrets.token_hex(16)
         try:
             os.link(self.path(piece.file), draft)
@@ -148,7 +148,7 @@ class BodyFiles:
                 raise
             return self.joined([piece])
         path = self.path(draft.name)
-        with _told_when_full():
+        with _storage_full_errors():
             path.parent.mkdir(mode=0o700, exist_ok=True)
             draft.rename(path)
             sync_directory(path.parent)
@@ -186,7 +186,7 @@ class BodyFiles:
         return self._bodies / file[:2] / file
 
     def remove(self, files: Iterable[str]) -> None:
-        """Remove files that no row speaks of any more."""
+        """Remove files that no row refers to any more."""
         for file in files:
             self.path(file).unlink(missing_ok=True)
 
@@ -218,7 +218,7 @@ def piece_ranges(pieces: Iterable[Piece], start: int, end: int) -> Iterator[tupl
 
 
 @contextmanager
-def _told_when_full() -> Iterator[None]:
+def _storage_full_errors() -> Iterator[None]:
     """Turn a full disk into StorageFull."""
     try:
         yield

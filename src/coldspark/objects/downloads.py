@@ -1,4 +1,4 @@
-"""Objects brought here in parallel ranges, resumed after a kill, and hashed on the way.
+"""Objects downloaded in parallel ranges, resumed after a kill, and hashed on the way.
 
 Workers take ranges in order, so the hash follows closely behind them and reads what is still in
 the page cache. Memory is bounded by the ranges in flight, of all downloads together: each holds a
@@ -26,7 +26,7 @@ RANGE_BYTES = 8 * 1024**2
 
 @dataclass(frozen=True, slots=True)
 class DownloadedObject:
-    """A whole object. Its file is kept for the next try until it is discarded."""
+    """A whole object. Its file stays for the next try until it is discarded."""
 
     partial: PartialDownload
     sha256: str
@@ -41,12 +41,16 @@ class Downloads:
     """Downloads into one directory."""
 
     def __init__(
-        self, room: Path, *, ranges_at_once: int = RANGES_AT_ONCE, range_bytes: int = RANGE_BYTES
+        self,
+        directory: Path,
+        *,
+        ranges_at_once: int = RANGES_AT_ONCE,
+        range_bytes: int = RANGE_BYTES,
     ) -> None:
-        self._room = room
+        self._directory = directory
         self._ranges_at_once = ranges_at_once
         self._range_bytes = range_bytes
-        self._places = asyncio.Semaphore(ranges_at_once)
+        self._slots = asyncio.Semaphore(ranges_at_once)
         self.in_flight: set[Path] = set()
 
     async def download(
@@ -54,11 +58,11 @@ class Downloads:
     ) -> DownloadedObject:
         """Download what is missing of an object. Raises BucketRefused and OSError.
 
-        One caller at a time per object. A failure keeps what came, but for an object that is not
-        what its owner states.
+        One caller at a time per object. A failure keeps what was downloaded, but for an object that
+        is not what its owner states.
         """
         key = _short(bucket.name, remote.key)
-        path = self._room / f"{key}-{_short(remote.etag, remote.size_bytes)}"
+        path = self._directory / f"{key}-{_short(remote.etag, remote.size_bytes)}"
         self.in_flight.add(path)
         try:
             await asyncio.to_thread(self._discard_older, key)
@@ -73,8 +77,8 @@ class Downloads:
         return DownloadedObject(partial, digest)
 
     def _discard_older(self, key: str) -> None:
-        """Remove what came of an object's versions that are no more."""
-        for path in self._room.glob(f"{key}-*"):
+        """Remove partial downloads of an object's former versions."""
+        for path in self._directory.glob(f"{key}-*"):
             if path.with_suffix("") not in self.in_flight:
                 path.unlink(missing_ok=True)
 
@@ -95,12 +99,14 @@ class Downloads:
             async with asyncio.TaskGroup() as group:
                 hashing = group.create_task(_hash(partial, landed))
                 for _ in missing[: self._ranges_at_once]:
-                    group.create_task(self._take(work, bucket, remote, partial, on_bytes, landed))
+                    group.create_task(
+                        self._work_ranges(work, bucket, remote, partial, on_bytes, landed)
+                    )
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
         return hashing.result()
 
-    async def _take(
+    async def _work_ranges(
         self,
         work: Iterator[ByteRange],
         bucket: RemoteBucket,
@@ -110,35 +116,35 @@ class Downloads:
         landed: dict[int, asyncio.Event],
     ) -> None:
         for one in work:
-            async with self._places:
-                await _bring_range(bucket, remote, partial, one, on_bytes)
+            async with self._slots:
+                await _download_range(bucket, remote, partial, one, on_bytes)
             await asyncio.to_thread(partial.finish, one)
             landed[one.number].set()
 
 
-async def _bring_range(
+async def _download_range(
     bucket: RemoteBucket,
     remote: RemoteObject,
     partial: PartialDownload,
-    wanted: ByteRange,
+    byte_range: ByteRange,
     on_bytes: OnBytes,
 ) -> None:
     # The client asks again, with jitter and a bound, for a request that fails and for the rest of
     # a body that breaks off.
-    reading = await bucket.read(remote, wanted.start, wanted.end)
+    reading = await bucket.read(remote, byte_range.start, byte_range.end)
     await asyncio.to_thread(partial.record_stated_sha256, reading.stated_sha256)
-    at = wanted.start
+    at = byte_range.start
     async for block in reading.blocks:
-        _check_room(remote, block, wanted.end - at)
+        _check_length(remote, block, byte_range.end - at)
         await asyncio.to_thread(partial.write, at, block)
         at += len(block)
         on_bytes(len(block))
-    if at != wanted.end:
+    if at != byte_range.end:
         raise BucketRefused(f"{remote.key} ended after {at} of {remote.size_bytes} bytes")
 
 
-def _check_room(remote: RemoteObject, block: memoryview, room: int) -> None:
-    if len(block) > room:
+def _check_length(remote: RemoteObject, block: memoryview, directory: int) -> None:
+    if len(block) > directory:
         raise ObjectChanged(f"{remote.key} is longer than the {remote.size_bytes} bytes listed")
 
 

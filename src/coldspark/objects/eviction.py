@@ -1,6 +1,7 @@
-"""Which model data goes when there is too much: the least recently used that nobody may ask for.
+"""Which model data is evicted when there is too much: the least recently used and not living.
 
-Sizes go by inode: what two directories share is counted once, and is free only when both went.
+Sizes go by inode: what two directories share is counted once, and is free only when both are
+removed.
 """
 
 import os
@@ -27,15 +28,15 @@ class CachedModel:
     """Bytes on the disk by inode."""
 
 
-def to_evict(kept: Sequence[CachedModel], bytes_max: int) -> list[CachedModel]:
+def to_evict(cached: Sequence[CachedModel], bytes_max: int) -> list[CachedModel]:
     """Return what to remove, least recently used first, so that at most ``bytes_max`` stay.
 
     What lives stays, even if it alone is more than that.
     """
-    holders = Counter(inode for one in kept for inode in one.files)
-    total = sum({inode: size for one in kept for inode, size in one.files.items()}.values())
+    holders = Counter(inode for one in cached for inode in one.files)
+    total = sum({inode: size for one in cached for inode, size in one.files.items()}.values())
     evicted = []
-    for one in sorted(kept, key=lambda one: (one.used_ns, one.path)):
+    for one in sorted(cached, key=lambda one: (one.used_ns, one.path)):
         if total <= bytes_max:
             break
         if not one.is_living:
@@ -46,41 +47,43 @@ def to_evict(kept: Sequence[CachedModel], bytes_max: int) -> list[CachedModel]:
 
 
 def held_bytes(root: Path) -> int:
-    """Return what downloaded model data takes on the disk; what is shared counts once."""
-    rooms = (root / room for room in (*_EVICTABLE, "blobs", "partial"))
-    paths = (path for room in rooms for path in _children(room))
+    """Return the bytes of downloaded model data on disk; what is shared counts once."""
+    folders = (root / folder for folder in (*_EVICTABLE, "blobs", "partial"))
+    paths = (path for folder in folders for path in _children(folder))
     return sum(dict(file for path in paths for file in _files(path)).values())
 
 
 def list_cached(
     root: Path, living: Collection[str], in_flight: Collection[Path]
 ) -> list[CachedModel]:
-    """Return all that is kept. ``living`` are sources as the manifests name them."""
+    """Return all cached model data. ``living`` are sources as the manifests name them."""
     weights = BlobStore(root)
-    kept = [_kept(path, is_living=True) for path in _children(root / "uploads")]
-    for directory in (path for room in _EVICTABLE for path in _children(root / room)):
+    cached = [_cached(path, is_living=True) for path in _children(root / "uploads")]
+    for directory in (path for folder in _EVICTABLE for path in _children(root / folder)):
         manifest = weights.manifest(directory)
         # Of unknown source, it may be anybody's.
         is_living = manifest is None or manifest.source in living
         is_linked = manifest is not None and manifest.is_linked
-        kept.append(_kept(directory, is_living=is_living, is_linked=is_linked))
-    kept += [_kept(blob, is_living=False) for blob in _children(root / "blobs") if _is_alone(blob)]
+        cached.append(_cached(directory, is_living=is_living, is_linked=is_linked))
+    cached += [
+        _cached(blob, is_living=False) for blob in _children(root / "blobs") if _is_alone(blob)
+    ]
     for path in _children(root / "partial"):
         is_living = path in in_flight or path.with_suffix("") in in_flight
-        kept.append(_kept(path, is_living=is_living))
-    return kept
+        cached.append(_cached(path, is_living=is_living))
+    return cached
 
 
 def remove(root: Path, evicted: Iterable[CachedModel]) -> list[Path]:
-    """Remove what was chosen, and the blobs that nobody holds then; return what went.
+    """Remove what was chosen, and the blobs that nobody holds then; return what was removed.
 
-    A directory leaves its name before its files go: what has its name is whole.
+    A directory is renamed before its files are removed: what has its name is whole.
     """
     weights = BlobStore(root)
     removed: list[Path] = []
     freed: set[int] = set()
     for one in evicted:
-        if _is_unused_since(one) and _take_away(one.path, root / "incoming"):
+        if _is_unused_since(one) and _remove(one.path, root / "incoming"):
             weights.drop_manifest(one.path)
             removed.append(one.path)
             freed.update(one.files)
@@ -92,14 +95,14 @@ def remove(root: Path, evicted: Iterable[CachedModel]) -> list[Path]:
 
 
 def _is_unused_since(one: CachedModel) -> bool:
-    """Return whether nobody asked for it after it was chosen."""
+    """Return whether nobody used it after it was chosen."""
     try:
         return one.path.lstat().st_mtime_ns == one.used_ns
     except FileNotFoundError:
         return False
 
 
-def _take_away(path: Path, incoming: Path) -> bool:
+def _remove(path: Path, incoming: Path) -> bool:
     leaving = incoming / f"leaving-{path.name}"
     try:
         path.rename(leaving)
@@ -112,7 +115,7 @@ def _take_away(path: Path, incoming: Path) -> bool:
     return True
 
 
-def _kept(path: Path, *, is_living: bool, is_linked: bool = False) -> CachedModel:
+def _cached(path: Path, *, is_living: bool, is_linked: bool = False) -> CachedModel:
     state = path.lstat()
     # What a bucket holds as well is not freed; once the object is gone, it is.
     files = dict(_files(path, links_max=1 if is_linked else None))
@@ -132,5 +135,5 @@ def _is_alone(blob: Path) -> bool:
     return blob.lstat().st_nlink == 1
 
 
-def _children(room: Path) -> list[Path]:
-    return sorted(room.iterdir()) if room.is_dir() else []
+def _children(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []

@@ -1,8 +1,8 @@
-"""Buckets that this server keeps itself: rows of the database over files of bytes.
+"""This server's own buckets: rows of the database over files of bytes.
 
 An object is whole or absent, and never has another's metadata: its bytes are on the disk under a
-name of their own before one transaction makes the row that speaks of them. What is replaced or
-deleted goes when the last reader has it no more; what a killed server left goes at the next start.
+name of their own before one transaction makes the row that refers to them. What is replaced or
+deleted is removed after its last reader; what a killed server left is removed at the next start.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ OBJECT_BYTES_MAX = 5 * 1024**4
 class LocalBuckets:
     """The buckets under a data directory.
 
-    One process at a time opens them, which removes what is no more. Guests read, and add objects.
+    One process at a time opens them, which removes orphans. Guests read, and add objects.
     """
 
     def __init__(
@@ -56,10 +56,10 @@ class LocalBuckets:
     ) -> None:
         """``root``: on the file system of the artifacts, so that models are links to objects.
 
-        ``on_fallen``: makes this a guest of the process that has opened them; it is told of every
-        body that belongs to nothing any more, as it knows who still reads it. What it is not told
-        of goes when they are opened the next time.
-        ``reserve_bytes``: of the disk, that objects leave free.
+        ``on_fallen``: makes this a guest of the process that has opened them; it is called with
+        every body that belongs to nothing any more, as it knows who still reads it. What it does
+        not get is removed when they are opened the next time. ``reserve_bytes``: of the disk, that
+        objects leave free.
         """
         self._on_fallen = on_fallen
         self.database = database
@@ -77,11 +77,11 @@ class LocalBuckets:
         await asyncio.to_thread(self.files.remove, dead)
         loop = asyncio.get_running_loop()
 
-        def known(prefix: str) -> set[str]:
-            asked = self.database.run(tables.files_with_prefix, prefix)
-            return asyncio.run_coroutine_threadsafe(asked, loop).result()
+        def known_files(prefix: str) -> set[str]:
+            query = self.database.run(tables.files_with_prefix, prefix)
+            return asyncio.run_coroutine_threadsafe(query, loop).result()
 
-        return len(dead) + await asyncio.to_thread(self.files.open, known)
+        return len(dead) + await asyncio.to_thread(self.files.open, known_files)
 
     # --- buckets ------------------------------------------------------------------------------
 
@@ -109,11 +109,11 @@ class LocalBuckets:
     # --- objects ------------------------------------------------------------------------------
 
     async def find(self, bucket: str, key: str) -> LocalObject:
-        """Return what is known of an object. Raises NoSuchBucket and NoSuchKey."""
+        """Return an object's metadata. Raises NoSuchBucket and NoSuchKey."""
         return await self.database.run(tables.require_object, bucket, key)
 
     async def check(self, bucket: str, key: str, condition: Condition) -> None:
-        """Raise ConditionFailed or NoSuchKey unless it is so now; storing asks once more."""
+        """Raise ConditionFailed or NoSuchKey unless it is so now; storing checks once more."""
         found = await self.database.run(tables.find_object, bucket, key)
         tables.check(condition, found, f"s3://{bucket}/{key}")
 
@@ -150,7 +150,7 @@ class LocalBuckets:
         description: Description,
         condition: Condition = ALWAYS,
     ) -> LocalObject:
-        """Give an object's bytes another key, or another description. Raises as ``put``.
+        """Copy an object to another key, or give it another description. Raises as ``put``.
 
         No byte is copied where the file system knows hard links.
         """
@@ -182,7 +182,7 @@ class LocalBuckets:
     async def put_pieces(
         self, new: LocalObject, pieces: tuple[Piece, ...], condition: Condition
     ) -> LocalObject:
-        """Store an object of files that are kept; they go again where it cannot be."""
+        """Store an object of sealed files; they are removed where it cannot be stored."""
         try:
             old = await self.database.run(tables.put_object, new, pieces, condition)
         except Exception:
@@ -200,7 +200,7 @@ class LocalBuckets:
         return old is not None
 
     async def remove_files(self, files: Sequence[str]) -> None:
-        """Remove files that no row speaks of any more."""
+        """Remove files that no row refers to any more."""
         await asyncio.to_thread(self.files.remove, files)
 
     # --- reading ------------------------------------------------------------------------------
@@ -210,13 +210,13 @@ class LocalBuckets:
         return ObjectReader(self, bucket, key)
 
     async def pin(self, bucket: str, key: str) -> tuple[LocalObject, tuple[Piece, ...]]:
-        """Keep an object's bytes until they are let go. Raises NoSuchBucket and NoSuchKey."""
+        """Retain an object's bytes until they are released. Raises NoSuchBucket and NoSuchKey."""
         found, pieces = await self.database.run(tables.open_object, bucket, key)
         self._readers[found.body] += 1
         return found, pieces
 
     async def unpin(self, body: str) -> None:
-        """Read an object no longer."""
+        """Release an object's bytes."""
         self._readers[body] -= 1
         if not self._readers[body]:
             del self._readers[body]
@@ -226,9 +226,9 @@ class LocalBuckets:
                 await self.drop_body(body)
 
     async def link_to(self, found: LocalObject, path: Path) -> None:
-        """Give an object's bytes a further name outside of the buckets: read-only, for good.
+        """Hard-link an object's bytes outside of the buckets: read-only, for good.
 
-        What came in parts is joined first, once: the joined file takes the parts' place. Raises
+        What came in parts is joined first, once: the joined file replaces the parts. Raises
         NoSuchKey, and ConditionFailed where the object was replaced meanwhile.
         """
         async with self.open_reader(found.bucket, found.key) as reading:
@@ -278,12 +278,12 @@ class ObjectReader:
         self.pieces: tuple[Piece, ...] = ()
 
     async def __aenter__(self) -> "ObjectReader":
-        """Hold its bytes."""
+        """Retain its bytes."""
         self.object, self.pieces = await self._buckets.pin(self._bucket, self._key)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Let them go."""
+        """Release them."""
         await self._buckets.unpin(self.object.body)
 
     async def blocks(self, start: int, end: int) -> AsyncIterator[bytes]:

@@ -21,7 +21,7 @@ _PAGE_ROWS = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalListing:
-    """What an ``s3://`` URL names in a bucket of this server's."""
+    """The objects of an ``s3://`` URL in a bucket of this server's."""
 
     objects: tuple[LocalObject, ...]
     start: int
@@ -30,7 +30,7 @@ class LocalListing:
 
     @property
     def stamps(self) -> list[str | int]:
-        """Return what changes when any of the objects does."""
+        """Return a fingerprint that changes when any of the objects does."""
         return [part for one in self.objects for part in (one.key, one.etag, one.size_bytes)]
 
     @property
@@ -46,7 +46,7 @@ class LocalModels:
         self._own = own
 
     async def find(self, url: str) -> LocalListing | None:
-        """Return what a URL names; None: its bucket is not here. Raises BucketRefused."""
+        """Return the objects of a URL; None: its bucket is not here. Raises BucketRefused."""
         name, _, key = url.removeprefix("s3://").partition("/")
         if await self._own.bucket(name) is None:
             return None

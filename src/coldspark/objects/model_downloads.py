@@ -18,7 +18,7 @@ _TRIES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteListing:
-    """What an ``s3://`` URL names now."""
+    """The objects of an ``s3://`` URL now."""
 
     bucket: RemoteBucket
     remotes: tuple[RemoteObject, ...]
@@ -28,7 +28,7 @@ class RemoteListing:
 
     @property
     def stamps(self) -> list[str | int]:
-        """Return what changes when any of the objects does."""
+        """Return a fingerprint that changes when any of the objects does."""
         return [part for one in self.remotes for part in (one.key, one.etag, one.size_bytes)]
 
     @property
@@ -38,7 +38,7 @@ class RemoteListing:
 
 
 class ModelDownloads:
-    """Brings objects to this machine, each once at a time and once in all."""
+    """Downloads objects, each once at a time and once in all."""
 
     def __init__(self, weights: BlobStore, downloads: Downloads, options: dict[str, str]) -> None:
         self._weights = weights
@@ -47,7 +47,7 @@ class ModelDownloads:
         self._blobs: SingleFlight[str] = SingleFlight()
 
     async def list(self, url: str) -> RemoteListing:
-        """Ask the store what a URL names. Raises BucketRefused."""
+        """List the objects of a URL. Raises BucketRefused."""
         name, _, key = url.removeprefix("s3://").partition("/")
         if not name:
             raise BucketRefused("the URL names no bucket: write s3://bucket/key")
@@ -67,40 +67,40 @@ class ModelDownloads:
         self, listing: RemoteListing, tree: Path, on_bytes: OnBytes
     ) -> tuple[BlobEntry, ...]:
         """Fill a new directory with the listing's objects. Raises BucketRefused and OSError."""
-        places = asyncio.Semaphore(_OBJECTS_AT_ONCE)
+        slots = asyncio.Semaphore(_OBJECTS_AT_ONCE)
 
-        async def bring(remote: RemoteObject) -> BlobEntry:
+        async def download(remote: RemoteObject) -> BlobEntry:
             path = path_within(remote.key, listing.start)
-            async with places:
-                return await self._bring(listing.bucket, remote, tree, path, on_bytes)
+            async with slots:
+                return await self._download(listing.bucket, remote, tree, path, on_bytes)
 
         await asyncio.to_thread(tree.mkdir)
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(bring(remote)) for remote in listing.remotes]
+                tasks = [group.create_task(download(remote)) for remote in listing.remotes]
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
         return tuple(task.result() for task in tasks)
 
-    async def _bring(
+    async def _download(
         self, bucket: RemoteBucket, remote: RemoteObject, tree: Path, path: str, on_bytes: OnBytes
     ) -> BlobEntry:
-        heard = _Heard(on_bytes, remote.size_bytes)
+        progress = _ProgressOnce(on_bytes, remote.size_bytes)
         for _ in range(_TRIES):
             source = _source(bucket, remote)
-            digest = await self._blobs.join(source, lambda: self._blob(bucket, remote, heard))
+            digest = await self._blobs.join(source, lambda: self._blob(bucket, remote, progress))
             entry = BlobEntry(path=path, size_bytes=remote.size_bytes, sha256=digest)
             if await asyncio.to_thread(self._weights.link, entry, tree):
-                heard(remote.size_bytes)
+                progress(remote.size_bytes)
                 return entry
             await asyncio.to_thread(self._weights.drop_digest, source)
         raise BucketRefused(f"{remote.key} was evicted as often as it came: raise the limit")
 
     async def _blob(self, bucket: RemoteBucket, remote: RemoteObject, on_bytes: OnBytes) -> str:
         source = _source(bucket, remote)
-        seen = await asyncio.to_thread(self._weights.known_digest, source)
-        if seen is not None:
-            return seen
+        digest = await asyncio.to_thread(self._weights.known_digest, source)
+        if digest is not None:
+            return digest
         landed = await self._downloads.download(bucket, remote, on_bytes)
         await asyncio.to_thread(self._weights.admit, landed.path, landed.sha256)
         await asyncio.to_thread(self._weights.record_digest, source, landed.sha256)
@@ -108,8 +108,8 @@ class ModelDownloads:
         return landed.sha256
 
 
-class _Heard:
-    """Tells of an object's bytes once each, whether they came, were here, or came to another."""
+class _ProgressOnce:
+    """Reports an object's bytes once each: downloaded here, present, or downloaded by another."""
 
     def __init__(self, on_bytes: OnBytes, size_bytes: int) -> None:
         self._on_bytes = on_bytes
@@ -123,7 +123,7 @@ class _Heard:
 
 
 def path_within(key: str, start: int) -> str:
-    """Return where an object lies in its directory. Raises BucketRefused."""
+    """Return an object's path in its directory. Raises BucketRefused."""
     path = Path(key[start:])
     if ".." in path.parts or path.is_absolute() or not path.parts:
         raise BucketRefused(f"the key {key!r} is no path within a directory")

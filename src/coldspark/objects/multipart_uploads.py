@@ -46,7 +46,7 @@ class Uploads:
     async def put(
         self, upload: Upload, number: int, draft: Draft, etag: str, checksum: str | None
     ) -> Part:
-        """Make a sealed draft a part, in the place of an older one. Raises NoSuchUpload."""
+        """Make a sealed draft a part, replacing an older one. Raises NoSuchUpload."""
         piece = await asyncio.to_thread(self._own.files.commit, draft)
         part = Part(
             number=number,

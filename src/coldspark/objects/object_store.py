@@ -21,7 +21,7 @@ _CURE = (
 
 
 class ObjectStore:
-    """Own buckets first, then S3 or what speaks like it."""
+    """Own buckets first, then S3 or a store with its API."""
 
     def __init__(self, own: LocalBuckets, s3_options: Mapping[str, str]) -> None:
         """``s3_options``: as ``config.s3.options()`` gives them."""
@@ -29,14 +29,14 @@ class ObjectStore:
         self._s3_options = s3_options
 
     async def head(self, url: str) -> StoredObject:
-        """Return what is known of an object. Raises NotFound and ArtifactUnavailable."""
+        """Return an object's metadata. Raises NotFound and ArtifactUnavailable."""
         name, key = _parts(url)
         if await self.local.bucket(name) is not None:
             return (await self.local.find(name, key)).stored
         try:
             return await (await self._external(name)).describe(key)
         except BucketRefused as refused:
-            raise _told(url, refused) from refused
+            raise _translated(url, refused) from refused
 
     async def read(self, url: str, *, bytes_max: int) -> bytes:
         """Return a whole object. Raises BodyTooLarge before a longer one is read."""
@@ -59,7 +59,7 @@ class ObjectStore:
             bucket = await self._external(name)
             described = await bucket.describe(key)
         except BucketRefused as refused:
-            raise _told(url, refused) from refused
+            raise _translated(url, refused) from refused
         return described, _external_blocks(bucket, key, described, start, end)
 
     async def write(
@@ -86,7 +86,7 @@ class ObjectStore:
             await bucket.write(key, chunks, content_type, metadata)
             return await bucket.describe(key)
         except BucketRefused as refused:
-            raise _told(url, refused) from refused
+            raise _translated(url, refused) from refused
 
     async def delete(self, url: str) -> None:
         """Delete an object; one that is not there is no error."""
@@ -99,7 +99,7 @@ class ObjectStore:
         except ObjectMissing:
             return
         except BucketRefused as refused:
-            raise _told(url, refused) from refused
+            raise _translated(url, refused) from refused
 
     async def list(self, prefix: str) -> Sequence[StoredObject]:
         """Return all objects whose URL begins with ``prefix``, by key.
@@ -113,7 +113,7 @@ class ObjectStore:
             bucket = await self._external(name)
             return await bucket.describe_all(start)
         except BucketRefused as refused:
-            raise _told(prefix, refused) from refused
+            raise _translated(prefix, refused) from refused
 
     async def _own_list(self, name: str, prefix: str) -> Sequence[StoredObject]:
         found: list[StoredObject] = []
@@ -140,7 +140,7 @@ def _parts(url: str, *, is_prefix: bool = False) -> tuple[str, str]:
     return name, key
 
 
-def _told(url: str, refused: BucketRefused) -> NotFound | ArtifactUnavailable:
+def _translated(url: str, refused: BucketRefused) -> NotFound | ArtifactUnavailable:
     if isinstance(refused, ObjectMissing):
         return NotFound(f"{url} is not there: {refused}", field="url")
     return ArtifactUnavailable(f"{url} is not available: {refused}; {_CURE}", field="url")
@@ -175,4 +175,4 @@ async def _external_blocks(
         async for block in bucket.stream(key, found, start, end):
             yield block
     except BucketRefused as refused:
-        raise _told(found.url, refused) from refused
+        raise _translated(found.url, refused) from refused

@@ -84,8 +84,8 @@ def require_bucket(connection: Connection, name: str) -> None:
 
 def find_object(connection: Connection, bucket: str, key: str) -> LocalObject | None:
     """Return an object."""
-    wanted = (_OBJECTS.c.bucket == bucket) & (_OBJECTS.c.key == key)
-    row = connection.execute(select(_OBJECTS).where(wanted)).first()
+    condition = (_OBJECTS.c.bucket == bucket) & (_OBJECTS.c.key == key)
+    row = connection.execute(select(_OBJECTS).where(condition)).first()
     return None if row is None else _object(row)
 
 
@@ -101,21 +101,21 @@ def require_object(connection: Connection, bucket: str, key: str) -> LocalObject
 def open_object(
     connection: Connection, bucket: str, key: str
 ) -> tuple[LocalObject, tuple[Piece, ...]]:
-    """Return an object and what it is made of. Raises NoSuchBucket and NoSuchKey."""
+    """Return an object and its pieces. Raises NoSuchBucket and NoSuchKey."""
     found = require_object(connection, bucket, key)
     return found, find_pieces(connection, found.body)
 
 
 def find_pieces(connection: Connection, body: str) -> tuple[Piece, ...]:
-    """Return what a body is made of."""
-    wanted = select(_PIECES).where(_PIECES.c.body == body).order_by(_PIECES.c.position)
-    return tuple(Piece(row.file, row.size_bytes) for row in connection.execute(wanted))
+    """Return the pieces of a body."""
+    condition = select(_PIECES).where(_PIECES.c.body == body).order_by(_PIECES.c.position)
+    return tuple(Piece(row.file, row.size_bytes) for row in connection.execute(condition))
 
 
 def put_object(
     connection: Connection, new: LocalObject, pieces: tuple[Piece, ...], condition: Condition
 ) -> str | None:
-    """Put an object in the place of the old one; return the old one's body.
+    """Replace an object; return the old one's body.
 
     Raises NoSuchBucket, ConditionFailed, and NoSuchKey for a condition on an object that is none.
     """
@@ -159,13 +159,13 @@ def delete_object(
 
 
 def drop_body(connection: Connection, body: str) -> list[str]:
-    """Forget what a body was made of, once nobody reads it; return its files."""
+    """Delete the pieces of a body, once nobody reads it; return its files."""
     gone = delete(_PIECES).where(_PIECES.c.body == body).returning(_PIECES.c.file)
     return [row.file for row in connection.execute(gone)]
 
 
 def drop_dead_bodies(connection: Connection) -> list[str]:
-    """Forget the pieces of objects that are no more: their readers ended with the last server."""
+    """Delete the pieces of deleted objects: their readers ended with the last server."""
     living = select(_OBJECTS.c.body)
     gone = delete(_PIECES).where(_PIECES.c.body.not_in(living)).returning(_PIECES.c.file)
     return [row.file for row in connection.execute(gone)]
@@ -174,7 +174,7 @@ def drop_dead_bodies(connection: Connection) -> list[str]:
 def replace_pieces(
     connection: Connection, body: str, old: tuple[Piece, ...], new: tuple[Piece, ...]
 ) -> bool:
-    """Say that a body is made of other files; False: it is no longer what it was."""
+    """Replace the pieces of a body; False: it is no longer what it was."""
     if find_pieces(connection, body) != old:
         return False
     connection.execute(delete(_PIECES).where(_PIECES.c.body == body))
@@ -183,7 +183,7 @@ def replace_pieces(
 
 
 def files_with_prefix(connection: Connection, prefix: str) -> set[str]:
-    """Return the files that rows speak of and whose names begin so."""
+    """Return the files that rows refer to and whose names have a prefix."""
     low, high = prefix, after_prefix(prefix)
     assert high is not None
     named = union_all(
@@ -209,8 +209,8 @@ def page(
     low, is_included = _start(prefix, after, delimiter)
     while low is not None:
         # Few at a time where most of them may be one common prefix.
-        room = limit + 1 - len(found) - len(prefixes)
-        batch = min(room, _BATCH_ROWS) if delimiter else room
+        rows_left = limit + 1 - len(found) - len(prefixes)
+        batch = min(rows_left, _BATCH_ROWS) if delimiter else rows_left
         rows = connection.execute(_between(bucket, prefix, low, is_included, batch)).all()
         jump: str | None = None
         for row in rows:
@@ -234,7 +234,7 @@ def _page(found: list[LocalObject], prefixes: list[str], after: str | None) -> P
 
 
 def _start(prefix: str, after: str, delimiter: str) -> tuple[str | None, bool]:
-    """Return the first key to look at, and whether it may itself be listed."""
+    """Return the first key to list, and whether it may itself be listed."""
     if after < prefix:
         return prefix, True
     if delimiter and after.startswith(prefix) and _common(after, prefix, delimiter) == after:
@@ -245,12 +245,12 @@ def _start(prefix: str, after: str, delimiter: str) -> tuple[str | None, bool]:
 def _between(
     bucket: str, prefix: str, low: str, is_included: bool, limit: int
 ) -> Select[tuple[object, ...]]:
-    wanted = select(_OBJECTS).where(_OBJECTS.c.bucket == bucket)
-    wanted = wanted.where(_OBJECTS.c.key >= low if is_included else _OBJECTS.c.key > low)
+    condition = select(_OBJECTS).where(_OBJECTS.c.bucket == bucket)
+    condition = condition.where(_OBJECTS.c.key >= low if is_included else _OBJECTS.c.key > low)
     high = after_prefix(prefix)
     if high is not None:
-        wanted = wanted.where(_OBJECTS.c.key < high)
-    return wanted.order_by(_OBJECTS.c.key).limit(limit)
+        condition = condition.where(_OBJECTS.c.key < high)
+    return condition.order_by(_OBJECTS.c.key).limit(limit)
 
 
 def _common(key: str, prefix: str, delimiter: str) -> str | None:
@@ -271,8 +271,8 @@ def after_prefix(prefix: str) -> str | None:
 
 
 def _forget(connection: Connection, old: LocalObject) -> None:
-    wanted = (_OBJECTS.c.bucket == old.bucket) & (_OBJECTS.c.key == old.key)
-    connection.execute(delete(_OBJECTS).where(wanted))
+    condition = (_OBJECTS.c.bucket == old.bucket) & (_OBJECTS.c.key == old.key)
+    connection.execute(delete(_OBJECTS).where(condition))
 
 
 def _insert_pieces(connection: Connection, body: str, pieces: tuple[Piece, ...]) -> None:

@@ -39,11 +39,11 @@ class ByteRange:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Fds:
     content: int
-    notes: int
+    journal: int
 
     def close(self) -> None:
         os.close(self.content)
-        os.close(self.notes)
+        os.close(self.journal)
 
 
 class PartialDownload:
@@ -54,13 +54,14 @@ class PartialDownload:
         self.path = path
         self.ranges = _ranges(remote.size_bytes, range_bytes)
         self.stated_sha256: str | None = None
-        self._notes = path.with_name(path.name + ".ranges")
+        self._journal = path.with_name(path.name + ".ranges")
         self._finished: set[int] = set()
         stamp = _stamp(remote, range_bytes)
         if stamp is None or not self._resume(stamp, remote.size_bytes):
             self._begin(stamp or b"", remote.size_bytes)
         self._fds = _Fds(
-            content=os.open(path, os.O_RDWR), notes=os.open(self._notes, os.O_WRONLY | os.O_APPEND)
+            content=os.open(path, os.O_RDWR),
+            journal=os.open(self._journal, os.O_WRONLY | os.O_APPEND),
         )
         self._lock = threading.Lock()
         self._users = 0
@@ -72,22 +73,22 @@ class PartialDownload:
         return [one for one in self.ranges if one.number not in self._finished]
 
     def write(self, start: int, block: memoryview) -> None:
-        """Write a block where it belongs."""
+        """Write a block at its offset."""
         with self._open() as fds:
             while block:
                 written = os.pwrite(fds.content, block, start)
                 start, block = start + written, block[written:]
 
     def finish(self, done: ByteRange) -> None:
-        """Note that a range is whole, after its last ``write``."""
+        """Record that a range is whole, after its last ``write``."""
         self._finished.add(done.number)
-        self._note(f"range {done.number}")
+        self._append(f"range {done.number}")
 
     def record_stated_sha256(self, sha256: str | None) -> None:
-        """Note the hash that the object's owner states."""
+        """Record the hash that the object's owner states."""
         if sha256 is not None and self.stated_sha256 is None:
             self.stated_sha256 = sha256
-            self._note(f"sha256 {sha256}")
+            self._append(f"sha256 {sha256}")
 
     def feed(self, done: ByteRange, digest: "hashlib._Hash") -> None:
         """Hash a range that is here; it was just written, so it comes from the page cache."""
@@ -128,12 +129,12 @@ class PartialDownload:
 
     def discard(self) -> None:
         """Remove both files; links to the object's file stay."""
-        self._notes.unlink(missing_ok=True)
+        self._journal.unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
 
     def _resume(self, stamp: bytes, size_bytes: int) -> bool:
         try:
-            with self._notes.open("rb") as file:
+            with self._journal.open("rb") as file:
                 lines = file.read(_JOURNAL_BYTES_MAX).split(b"\n")[:-1]
             if lines[:1] != [stamp] or self.path.stat().st_size != size_bytes:
                 return False
@@ -162,11 +163,11 @@ class PartialDownload:
             raise
         finally:
             os.close(fd)
-        self._notes.write_bytes(stamp + b"\n")
+        self._journal.write_bytes(stamp + b"\n")
 
-    def _note(self, line: str) -> None:
+    def _append(self, line: str) -> None:
         with self._open() as fds:
-            os.write(fds.notes, f"{line}\n".encode("ascii"))
+            os.write(fds.journal, f"{line}\n".encode("ascii"))
 
 
 def _ranges(size_bytes: int, range_bytes: int) -> list[ByteRange]:

@@ -1,4 +1,4 @@
-"""What object storage hands out: buckets, objects, and the parts of an upload."""
+"""The records of object storage: buckets, objects, and the parts of an upload."""
 
 from dataclasses import dataclass
 
@@ -11,28 +11,28 @@ KEY_BYTES_MAX = 1_024
 
 
 class NoSuchBucket(NotFound):
-    """Say which bucket this server does not keep."""
+    """The bucket is not this server's."""
 
 
 class NoSuchKey(NotFound):
-    """Say which object is not there."""
+    """The object does not exist."""
 
 
 class NoSuchUpload(NotFound):
-    """Say which upload in parts is not there, or no longer."""
+    """The multipart upload does not exist, or no longer."""
 
 
 class BucketNotEmpty(Conflict):
-    """Refuse to delete a bucket that holds something."""
+    """A bucket that is not empty cannot be deleted."""
 
 
 class ConditionFailed(Conflict):
-    """Refuse a change because the object is not what the caller expected."""
+    """The object is not what the caller's condition expected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredObject:
-    """What is known of an object without reading it."""
+    """An object's metadata, known without reading it."""
 
     url: str
     """``s3://bucket/key``."""
@@ -42,19 +42,19 @@ class StoredObject:
     modified_ms: int
     content_type: str | None = None
     metadata: tuple[tuple[str, str], ...] = ()
-    """What whoever stored it said besides, lower-case names."""
+    """User metadata, lower-case names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalBucket:
-    """A bucket that this server keeps."""
+    """A bucket of this server's."""
 
     name: str
     created_ms: int
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What whoever stored an object said of it."""
+    """An object's description, given when it was stored."""
 
     content_type: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
@@ -85,7 +85,7 @@ class LocalObject:
 
     @property
     def stored(self) -> StoredObject:
-        """Return what the other rooms want to know of it."""
+        """Return its metadata for the other rooms."""
         return StoredObject(
             url=f"s3://{self.bucket}/{self.key}",
             size_bytes=self.size_bytes,
@@ -98,7 +98,7 @@ class LocalObject:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A file that holds a stretch of an object, or all of it."""
+    """A file that holds a range of an object, or all of it."""
 
     file: str
     size_bytes: int
@@ -106,7 +106,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """What must be so for a change to be made."""
+    """The condition of a change."""
 
     is_absent: bool = False
     etag: str | None = None

@@ -1,4 +1,4 @@
-"""Objects in S3, or in what speaks like it: listed, and streamed to disk in bounded memory."""
+"""Objects in S3, or in a store with its API: listed, and streamed to disk in bounded memory."""
 
 import asyncio
 import re
@@ -39,15 +39,15 @@ OnBytes = Callable[[int], None]
 
 
 class BucketRefused(Exception):
-    """Say what the object store answered."""
+    """The object store refused a request."""
 
 
 class ObjectChanged(BucketRefused):
-    """Say that an object is no longer what was listed."""
+    """An object is no longer what was listed."""
 
 
 class ObjectMissing(BucketRefused):
-    """Say that there is no such object, or no such bucket."""
+    """There is no such object, or no such bucket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class RemoteBucket:
             )
 
     async def head(self, key: str) -> RemoteObject:
-        """Return what the store knows of an object. Raises BucketRefused."""
+        """Return an object's metadata. Raises BucketRefused."""
         with _answering():
             async with asyncio.timeout(_ANSWER_S):
                 return _remote(await obstore.head_async(self._store, key))
@@ -114,7 +114,7 @@ class RemoteBucket:
         return found
 
     async def describe(self, key: str) -> StoredObject:
-        """Return all that the store knows of an object. Raises BucketRefused."""
+        """Return all of an object's metadata. Raises BucketRefused."""
         with _answering():
             async with asyncio.timeout(_ANSWER_S):
                 got = await obstore.get_async(self._store, key, options={"head": True})
@@ -123,13 +123,13 @@ class RemoteBucket:
     async def describe_all(self, prefix: str) -> Sequence[StoredObject]:
         """Return all objects whose keys begin with a prefix, by key. Raises BucketRefused.
 
-        A listing tells neither content types nor metadata.
+        A listing has neither content types nor metadata.
         """
         # The client lists directories only: a prefix may end within a name.
         directory = prefix[: prefix.rfind("/") + 1]
         found = await self._listed(directory)
-        kept = [self._stored(meta, {}) for meta in found if meta["path"].startswith(prefix)]
-        return sorted(kept, key=lambda one: one.url)
+        matching = [self._stored(meta, {}) for meta in found if meta["path"].startswith(prefix)]
+        return sorted(matching, key=lambda one: one.url)
 
     async def stream(
         self, key: str, expected: StoredObject, start: int, end: int
@@ -162,14 +162,16 @@ class RemoteBucket:
                 await obstore.delete_async(self._store, key)
 
     def _stored(self, meta: Mapping[str, Any], attributes: Mapping[Any, Any]) -> StoredObject:
-        known = {str(name).lower(): str(value) for name, value in attributes.items()}
+        attributes_left = {str(name).lower(): str(value) for name, value in attributes.items()}
         return StoredObject(
             url=f"s3://{self.name}/{meta['path']}",
             size_bytes=meta["size"],
             etag=str(meta["e_tag"] or "").strip('"'),
             modified_ms=int(meta["last_modified"].timestamp() * 1_000),
-            content_type=known.pop("content-type", None),
-            metadata=tuple(sorted((n, v) for n, v in known.items() if n not in _STANDARD)),
+            content_type=attributes_left.pop("content-type", None),
+            metadata=tuple(
+                sorted((n, v) for n, v in attributes_left.items() if n not in _STANDARD)
+            ),
         )
 
     async def read(self, remote: RemoteObject, start: int, end: int) -> "RangeResponse":

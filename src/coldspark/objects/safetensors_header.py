@@ -1,4 +1,4 @@
-"""What stands in the header of a safetensors file, read without its tensors.
+"""The header of a safetensors file, read without its tensors.
 
 The format (huggingface/safetensors): eight bytes with the header's length N, little-endian; N
 bytes of JSON, ``{"name": {"dtype", "shape", "data_offsets"}, "__metadata__": {…}}``; then the
@@ -34,7 +34,7 @@ _COMPLEX_PART = {"C64": 4}
 
 
 class HeaderRefused(Exception):
-    """Say what is wrong with a safetensors file."""
+    """The header of a safetensors file is refused."""
 
 
 # Bounded, or a product of a million long numbers would take hours.
@@ -108,7 +108,7 @@ def inspect(directory: Path) -> TensorReport:
 
 
 def read_header(path: Path) -> TensorFile:
-    """Return what a file's header says, checked against the file's size. Raises HeaderRefused."""
+    """Return a file's header, checked against the file's size. Raises HeaderRefused."""
     length, header, size = _read(path)
     tensors = _decoded(path, header)
     _check_cover(path, tensors, size - _LENGTH_BYTES - length)
@@ -152,7 +152,7 @@ def _decoded(path: Path, header: bytes) -> dict[str, _Tensor]:
         raise _refused(path, f"has a header that is none: {str(error)[:200]}") from error
 
 
-def _check_cover(path: Path, tensors: Mapping[str, _Tensor], room: int) -> None:
+def _check_cover(path: Path, tensors: Mapping[str, _Tensor], data_bytes: int) -> None:
     """Check that the tensors lie side by side, and fill the file."""
     at = 0
     for name, tensor in sorted(tensors.items(), key=lambda item: item[1].data_offsets):
@@ -160,8 +160,8 @@ def _check_cover(path: Path, tensors: Mapping[str, _Tensor], room: int) -> None:
         if begin != at or end - begin != _size(path, name, tensor):
             raise _refused(path, f"has its tensor {name[:100]!r} at {begin}..{end}, which is wrong")
         at = end
-    if at != room:
-        raise _refused(path, f"has tensors of {at} bytes in all, and room for {room}")
+    if at != data_bytes:
+        raise _refused(path, f"has tensors of {at} bytes in all, and room for {data_bytes}")
 
 
 def _size(path: Path, name: str, tensor: _Tensor) -> int:

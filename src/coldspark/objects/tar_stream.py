@@ -1,8 +1,8 @@
 """The bytes of a tar archive as tarfile may read them: forward, once, and within bounds.
 
-tarfile trusts an archive in three ways that this class takes back. It reads a header extension of
-any stated size into memory; it takes a header that it cannot read for the archive's end; and it
-never reads as far as gzip's checksum.
+tarfile trusts an archive in three ways that this class does not. It reads a header extension of any
+stated size into memory; it takes a header that it cannot read for the archive's end; and it never
+reads as far as gzip's checksum.
 """
 
 import gzip
@@ -16,7 +16,7 @@ _SKIP_BYTES = 1024**2
 
 
 class SourceRefused(Exception):
-    """Say what is wrong with the archive's bytes."""
+    """The archive's bytes are refused."""
 
 
 class TarSource:

@@ -13,7 +13,7 @@ _CLOSE_WITHIN_S = 5.0
 
 
 class SweptUploads(Protocol):
-    """What holds uploads."""
+    """A store of uploads."""
 
     async def sweep(self, untouched_ms: int) -> int:
         """End what nobody touched for so long; return how many that were."""
@@ -28,14 +28,14 @@ class UploadSweep:
         self._tasks = Tasks()
 
     def open(self) -> None:
-        """Sweep now, and from now on."""
-        self._tasks.spawn(self._sweep_for_ever())
+        """Start to sweep."""
+        self._tasks.spawn(self._sweep_forever())
 
     async def close(self) -> None:
-        """Sweep no more."""
+        """Stop sweeping."""
         await self._tasks.close(_CLOSE_WITHIN_S)
 
-    async def _sweep_for_ever(self) -> None:
+    async def _sweep_forever(self) -> None:
         while True:
             try:
                 ended = await self._uploads.sweep(UNTOUCHED_MS)

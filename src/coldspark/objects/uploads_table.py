@@ -40,7 +40,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
-    """What making an object of parts leaves behind."""
+    """What remains to be removed after completing an upload."""
 
     old_body: str | None
     unused_files: tuple[str, ...]
@@ -75,10 +75,10 @@ def require(connection: Connection, bucket: str, key: str, id: str) -> Upload:
 
 
 def put_part(connection: Connection, upload: Upload, part: Part) -> str | None:
-    """Put a part in the place of the old one; return the old one's file. Raises NoSuchUpload."""
+    """Store or replace a part; return the old one's file. Raises NoSuchUpload."""
     require(connection, upload.bucket, upload.key, upload.id)
-    wanted = and_(_PARTS.c.upload == upload.id, _PARTS.c.number == part.number)
-    old = connection.execute(delete(_PARTS).where(wanted).returning(_PARTS.c.file)).first()
+    statement = and_(_PARTS.c.upload == upload.id, _PARTS.c.number == part.number)
+    old = connection.execute(delete(_PARTS).where(statement).returning(_PARTS.c.file)).first()
     connection.execute(
         insert(_PARTS).values(
             upload=upload.id,
@@ -97,8 +97,8 @@ def put_part(connection: Connection, upload: Upload, part: Part) -> str | None:
 
 def find_parts(connection: Connection, id: str, after: int, limit: int) -> list[Part]:
     """Return up to ``limit`` parts behind a number."""
-    wanted = select(_PARTS).where(_PARTS.c.upload == id, _PARTS.c.number > after)
-    rows = connection.execute(wanted.order_by(_PARTS.c.number).limit(limit))
+    statement = select(_PARTS).where(_PARTS.c.upload == id, _PARTS.c.number > after)
+    rows = connection.execute(statement.order_by(_PARTS.c.number).limit(limit))
     return [_part(row) for row in rows]
 
 
@@ -133,9 +133,9 @@ def abort(connection: Connection, bucket: str, key: str, id: str) -> set[str]:
 
 def abort_untouched(connection: Connection, before_ms: int, limit: int) -> tuple[int, set[str]]:
     """End up to ``limit`` uploads that nobody touched since; return how many, and their files."""
-    wanted = select(_UPLOADS.c.id).where(_UPLOADS.c.touched_ms < before_ms).limit(limit)
+    statement = select(_UPLOADS.c.id).where(_UPLOADS.c.touched_ms < before_ms).limit(limit)
     files: set[str] = set()
-    rows = connection.execute(wanted).all()
+    rows = connection.execute(statement).all()
     for row in rows:
         files |= _end(connection, row.id)
     return len(rows), files
@@ -147,14 +147,14 @@ def find(
     """Return up to ``limit`` uploads in a bucket, by key and id. Raises NoSuchBucket."""
     objects_table.require_bucket(connection, bucket)
     key, id = _UPLOADS.c.key, _UPLOADS.c.id
-    wanted = select(_UPLOADS).where(_UPLOADS.c.bucket == bucket, key >= prefix)
+    statement = select(_UPLOADS).where(_UPLOADS.c.bucket == bucket, key >= prefix)
     high = objects_table.after_prefix(prefix)
     if high is not None:
-        wanted = wanted.where(key < high)
+        statement = statement.where(key < high)
     if after_key:
         behind = and_(key == after_key, id > after_id) if after_id else key > after_key
-        wanted = wanted.where(or_(key > after_key, behind))
-    return [_upload(row) for row in connection.execute(wanted.order_by(key, id).limit(limit))]
+        statement = statement.where(or_(key > after_key, behind))
+    return [_upload(row) for row in connection.execute(statement.order_by(key, id).limit(limit))]
 
 
 def _end(connection: Connection, id: str) -> set[str]:

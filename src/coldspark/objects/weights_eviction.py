@@ -1,4 +1,4 @@
-"""Keep downloaded model data within its bound: at the start, and after whatever was brought here.
+"""Bound downloaded model data: at the start, and after each download.
 
 What a deployed endpoint names, and what a living replica was started from, stays, even where that
 alone is more than the bound.
@@ -18,13 +18,13 @@ _CLOSE_WITHIN_S = 5.0
 
 
 class EvictingStore(Protocol):
-    """Where model data lies."""
+    """The store of model data."""
 
     on_made: Callable[[], None]
-    """Called when something was brought here."""
+    """Called after a download."""
 
     async def evict(self, living: Collection[str], bytes_max: int) -> list[Path]:
-        """Remove what is not living and was not used for longest; return what went."""
+        """Evict the least recently used that is not living; return what was removed."""
 
 
 class WeightsEvictor:
@@ -33,7 +33,7 @@ class WeightsEvictor:
     def __init__(
         self, store: EvictingStore, bytes_max: int, living: Callable[[], Collection[str]]
     ) -> None:
-        """Take the neighbours. ``living`` tells the URLs that must stay, whenever asked."""
+        """Take the dependencies. ``living`` returns the URLs that must stay."""
         self._store = store
         self._bytes_max = bytes_max
         self._living = living
@@ -41,13 +41,13 @@ class WeightsEvictor:
         self._tasks = Tasks()
 
     def open(self) -> None:
-        """Enforce it from now on."""
+        """Start to enforce it."""
         self._store.on_made = self._is_due.set
         self._is_due.set()
         self._tasks.spawn(self._enforce_for_ever())
 
     async def close(self) -> None:
-        """Enforce it no more."""
+        """Stop enforcing it."""
         await self._tasks.close(_CLOSE_WITHIN_S)
 
     async def _enforce_for_ever(self) -> None:

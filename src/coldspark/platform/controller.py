@@ -268,7 +268,7 @@ class Controller:
         self._starts.granted(replica)
         grant = self.placement.grant(replica)
         assert grant is not None
-        self.accounts.place(cell.endpoint, cell.variant, revision, self._node, grant)
+        self.accounts.add_replica(cell.endpoint, cell.variant, revision, self._node, grant)
         environment = {
             "COLDSPARK_ENDPOINT": cell.endpoint,
             "COLDSPARK_VARIANT": cell.variant,
@@ -362,7 +362,7 @@ class Controller:
             if (floor := cell.fleet.replicas_min)
             for replica in cell.fleet.replicas()[:floor]
         )
-        self._ledger.hold(self.accounts.settle(provisioned))
+        self._ledger.record_idle(self.accounts.settle(provisioned))
 
 
 def _changed(cell: HostedFleet) -> None:

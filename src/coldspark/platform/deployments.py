@@ -260,7 +260,7 @@ class EndpointDeployment:
             if not self._is_shared(variant)
             for _ in range(_floor(part, counts[variant.name]))
         ]
-        return self._controller.placement.holds_together([*old, *new])
+        return self._controller.placement.fits_together([*old, *new])
 
     def _is_shared(self, variant: VariantDefinition) -> bool:
         cell = self.blue.cells.get(variant.name)

@@ -219,7 +219,7 @@ class Ledger(Protocol):
         ``done`` is never called within this call.
         """
 
-    def hold(self, holdings: Sequence[IdleUsage]) -> None:
+    def record_idle(self, holdings: Sequence[IdleUsage]) -> None:
         """Journal what was held without a request."""
 
 

@@ -10,7 +10,7 @@ from coldspark.spec.waterfall import StartTimeline
 
 @dataclass(slots=True)
 class _Start:
-    asked_s: float
+    requested_s: float
     granted_s: float | None = None
     fetched_s: float | None = None
     booted_s: float | None = None
@@ -18,7 +18,7 @@ class _Start:
 
     def timeline(self) -> StartTimeline:
         return StartTimeline(
-            asked_s=self.asked_s,
+            requested_s=self.requested_s,
             granted_s=self.granted_s,
             fetched_s=self.fetched_s,
             booted_s=self.booted_s,

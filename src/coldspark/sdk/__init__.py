@@ -1,4 +1,4 @@
-"""What users import: a client of the native API, and deployment from Python."""
+"""For users: a client of the native API, and deployment from Python."""
 
 from coldspark.sdk.client import Answer, Client, ServerRefused
 from coldspark.sdk.deploy import apply, deploy, plan, prepare

@@ -1,4 +1,4 @@
-"""Whether two answers to one request say the same: to the byte, as JSON, as numbers, as vectors."""
+"""Compare two answers to one request: to the byte, as JSON, as numbers, as vectors."""
 
 import json
 import math
@@ -32,12 +32,12 @@ class Comparison:
     cosine_min: float | None = None
     """Of the vectors in both; None where there are none."""
     where: str | None = None
-    """The first place at which they differ, such as ``$.embedding[3]``."""
+    """The first path at which they differ, such as ``$.embedding[3]``."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Apart:
-    """Two values at one place that are not equal."""
+    """Two values at one path that are not equal."""
 
     where: str
     is_close: bool
@@ -96,13 +96,13 @@ def _apart(
 ) -> Iterator[_Apart]:
     if isinstance(left, dict) and isinstance(right, dict) and left.keys() == right.keys():
         for key in left:
-            place = f"{where}.{key}"
-            yield from _apart(left[key], right[key], place, tolerance, is_in_vector=False)
+            path = f"{where}.{key}"
+            yield from _apart(left[key], right[key], path, tolerance, is_in_vector=False)
     elif isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
         is_vector = _is_vector(left) and _is_vector(right)
         for index, pair in enumerate(zip(left, right, strict=True)):
-            place = f"{where}[{index}]"
-            yield from _apart(*pair, place, tolerance, is_in_vector=is_vector)
+            path = f"{where}[{index}]"
+            yield from _apart(*pair, path, tolerance, is_in_vector=is_vector)
     elif _is_number(left) and _is_number(right):
         if left != right:
             is_close = math.isclose(left, right, rel_tol=tolerance, abs_tol=tolerance)

@@ -90,16 +90,16 @@ class Answer:
         return json.loads(self.content)
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the body as it comes. It is not kept."""
+        """Yield the body as it comes, without storing it."""
         return self._reply.chunks()
 
     def close(self) -> None:
-        """Hang up: the server cancels what still runs."""
+        """Disconnect: the server cancels what still runs."""
         self._reply.close()
 
 
 class Client:
-    """Speak to one server. Methods raise ColdsparkError with the server's code and message."""
+    """A client of one server. Methods raise ColdsparkError with the server's code and message."""
 
     def __init__(self, url: str | None = None, key: str | None = None) -> None:
         url = url or os.environ.get("COLDSPARK_URL") or DEFAULT_URL
@@ -207,12 +207,12 @@ class Client:
         """Return ledger lines under ``requests``: the newest, or the longest by ``sort``.
 
         ``sort`` is ``duration`` or a stage; ``is_cold`` leaves out those that waited for no start.
-        ``is_complete`` is false where older lines were too many to be looked at.
+        ``is_complete`` is false where older lines were too many to be read.
         """
-        given = {"endpoint": name, "sort": sort, "cold": "true" if is_cold else None}
-        given |= {"limit": str(limit), "since": None if since_ms is None else str(since_ms)}
-        given |= {"until": None if until_ms is None else str(until_ms)}
-        query = {key: value for key, value in given.items() if value}
+        parameters = {"endpoint": name, "sort": sort, "cold": "true" if is_cold else None}
+        parameters |= {"limit": str(limit), "since": None if since_ms is None else str(since_ms)}
+        parameters |= {"until": None if until_ms is None else str(until_ms)}
+        query = {key: value for key, value in parameters.items() if value}
         return _object(self.ask("GET", "/v1/requests", query=query))
 
     def ledger(self, name: str, *, since_ms: int, lines_max: int) -> list[Json]:
@@ -240,7 +240,7 @@ class Client:
         ttl_s: int | None = None,
         timeout_s: int | None = None,
     ) -> Json:
-        """Hand in a job, and return it: bytes go as they are, anything else as JSON.
+        """Submit a job, and return it: bytes go as they are, anything else as JSON.
 
         It is durable on return. ``ttl_s`` is how long it may wait, ``timeout_s`` how long it may
         run.
@@ -250,15 +250,15 @@ class Client:
         headers = {"content-type": content_type or _media(is_raw)}
         if accept is not None:
             headers["accept"] = accept
-        given = {"label": label, "ttl_s": ttl_s, "timeout_s": timeout_s}
-        query = {key: str(value) for key, value in given.items() if value is not None}
+        parameters = {"label": label, "ttl_s": ttl_s, "timeout_s": timeout_s}
+        query = {key: str(value) for key, value in parameters.items() if value is not None}
         path = f"{_endpoint(name)}/jobs"
         return _object(self.ask("POST", path, query=query, body=body, headers=headers))
 
     def jobs(self, name: str | None = None, *, state: str | None = None, limit: int = 50) -> Json:
         """Return the newest jobs under ``jobs``, newest first."""
-        given = {"endpoint": name, "state": state, "limit": str(limit)}
-        query = {key: value for key, value in given.items() if value is not None}
+        parameters = {"endpoint": name, "state": state, "limit": str(limit)}
+        query = {key: value for key, value in parameters.items() if value is not None}
         return _object(self.ask("GET", "/v1/jobs", query=query))
 
     def job(self, id: str) -> Json:
@@ -304,9 +304,15 @@ class Client:
         memory_bytes: int | None = None,
     ) -> Json:
         """Return the bill of one endpoint or of all, priced by ``book``."""
-        given = {"endpoint": name, "book": book, "since": since, "until": until, "as_gpu": as_gpu}
-        given |= {"memory": None if memory_bytes is None else str(memory_bytes)}
-        query = {key: value for key, value in given.items() if value is not None}
+        parameters = {
+            "endpoint": name,
+            "book": book,
+            "since": since,
+            "until": until,
+            "as_gpu": as_gpu,
+        }
+        parameters |= {"memory": None if memory_bytes is None else str(memory_bytes)}
+        query = {key: value for key, value in parameters.items() if value is not None}
         return _object(self.ask("GET", "/v1/bill", query=query))
 
     def doctor(self) -> Json:
@@ -358,7 +364,7 @@ class Client:
         headers: Mapping[str, str] | None = None,
         timeout_s: float | None = _ASK_TIMEOUT_S,
     ) -> HttpReply:
-        """Begin an exchange whose reply is read as it comes. Raises the server's errors."""
+        """Begin an exchange with a streamed reply. Raises the server's errors."""
         target = f"{path}?{urlencode(query)}" if query else path
         return _checked(
             self._transport.exchange(
@@ -392,7 +398,7 @@ def _checked(reply: HttpReply) -> HttpReply:
 
 
 def _refusal(reply: HttpReply, content: bytes) -> ServerRefused:
-    """Read ``{"error": {"code": …, "message": …}}``; anything else is a handler's own words."""
+    """Read ``{"error": {"code": …, "message": …}}``; anything else is a handler's own body."""
     try:
         detail = json.loads(content)["error"]
         code, message = str(detail["code"]), str(detail["message"])

@@ -17,7 +17,7 @@ from coldspark.sdk.project import read_project
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
+class PreparedDeployment:
     """A deployment that is ready to be planned or applied; the same files give the same one."""
 
     name: str
@@ -26,25 +26,25 @@ class Prepared:
     archive: Archive
 
 
-def prepare(source: Path, changes: Mapping[str, Any] | None = None) -> Prepared:
+def prepare(source: Path, changes: Mapping[str, Any] | None = None) -> PreparedDeployment:
     """Read and pack a project; ``changes`` win over its file. Raises InvalidRequest."""
     project = read_project(source, changes)
     archive = pack(source)
     definition = {**project.definition, "code": archive.sha256}
-    return Prepared(name=project.name, definition=definition, archive=archive)
+    return PreparedDeployment(name=project.name, definition=definition, archive=archive)
 
 
-def plan(client: Client, prepared: Prepared) -> Json:
+def plan(client: Client, prepared: PreparedDeployment) -> Json:
     """Return what applying would change, without changing anything."""
     return client.put_endpoint(prepared.name, prepared.definition, is_dry_run=True)
 
 
 def apply(
-    client: Client, prepared: Prepared, on_upload: Callable[[int], None] | None = None
+    client: Client, prepared: PreparedDeployment, on_upload: Callable[[int], None] | None = None
 ) -> Json:
     """Upload the code unless the server holds it, then create or change the endpoint.
 
-    ``on_upload`` hears the size in bytes when an upload begins.
+    ``on_upload`` is called with the size in bytes when an upload begins.
     """
     archive = prepared.archive
     if not client.has_artifact(archive.sha256):

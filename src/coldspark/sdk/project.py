@@ -1,8 +1,8 @@
-"""Read what a directory (or one .py file) wants to be: its ``coldspark.toml``, made a definition.
+"""Read a project, a directory or one .py file: its ``coldspark.toml`` becomes a definition.
 
-The table stands in ``coldspark.toml``, in ``[tool.coldspark]`` of ``pyproject.toml``, or in a
-single file's inline metadata (``# /// script``). With none of them, ``inference.py`` is served on
-CPU under the directory's name.
+The table is in ``coldspark.toml``, in ``[tool.coldspark]`` of ``pyproject.toml``, or in a single
+file's inline metadata (``# /// script``). With none of them, ``inference.py`` is served on CPU
+under the directory's name.
 
     name = "chat"                       # default: the directory's name
     handler = "inference.py"            # or: command = ["python", "serve.py"]
@@ -23,7 +23,7 @@ CPU under the directory's name.
     idle_timeout = "60s"                # or "auto", the default: learned from the traffic
     rule = "knative"                    # or {name = "keep-alive", keep = "10m"}; default: learned
 
-    [[scale.windows]]                   # any number: times at which another floor holds
+    [[scale.windows]]                   # any number: times with other replica bounds
     cron = "0 8 * * MON-FRI"
     time_zone = "Europe/Berlin"         # default: UTC
     lasts = "10h"
@@ -101,7 +101,7 @@ def read_project(source: Path, changes: Mapping[str, Any] | None = None) -> Proj
 
 
 def _table(source: Path) -> tuple[str, dict[str, Any]]:
-    """Return where the table stands and what it holds."""
+    """Return the table's file and its content."""
     if source.is_file():
         return str(source), _inline_table(source)
     if not source.is_dir():
@@ -162,7 +162,7 @@ def _runtime(
     }
     if "command" in table:
         paths = {key: table[key] for key in _PATHS if key in table}
-        return "command", {"argv": _words(table["command"]), **paths, **packages}
+        return "command", {"argv": _argv(table["command"]), **paths, **packages}
     for key in _PATHS:
         if key in table:
             raise ValueError(f"{key} belongs to a command; {where} has none")
@@ -185,11 +185,11 @@ def _program(source: Path, folder: Path, table: Mapping[str, Any]) -> str:
     return str(program)
 
 
-def _words(command: object) -> list[str]:
-    words = shlex.split(command) if isinstance(command, str) else command
-    if not isinstance(words, list) or not words or not all(isinstance(w, str) for w in words):
+def _argv(command: object) -> list[str]:
+    argv = shlex.split(command) if isinstance(command, str) else command
+    if not isinstance(argv, list) or not argv or not all(isinstance(w, str) for w in argv):
         raise ValueError(f"command={command!r} must be words such as ['python', 'serve.py']")
-    return words
+    return argv
 
 
 def _lines(value: object, folder: Path, default: str) -> list[str]:
@@ -268,10 +268,10 @@ def _duration_or_auto(value: str | int | float) -> float | None:
 
 
 def _warmth(value: str) -> str | None:
-    """Return the rung to stay on, or None for ``auto``."""
-    rungs = [warmth.value for warmth in Warmth]
-    if value != "auto" and value not in rungs:
-        raise ValueError(f"warmth={value!r} must be auto or one of {', '.join(rungs)}")
+    """Return the warmth level to keep, or None for ``auto``."""
+    levels = [warmth.value for warmth in Warmth]
+    if value != "auto" and value not in levels:
+        raise ValueError(f"warmth={value!r} must be auto or one of {', '.join(levels)}")
     return None if value == "auto" else value
 
 

@@ -20,14 +20,14 @@ _IDLE_MAX = 8
 
 
 class ServerUnreachable(ColdsparkError):
-    """Tell that no server answers at the address, and how to start one."""
+    """No server answers at the address; the message says how to start one."""
 
     code = "ServerUnreachable"
     http_status = 503
 
 
 class ReplyBroken(ColdsparkError):
-    """Tell that the connection ended in the middle of a reply, or that it was no HTTP."""
+    """The connection ended in the middle of a reply, or was no HTTP."""
 
     code = "ReplyBroken"
     http_status = 502
@@ -82,7 +82,7 @@ class HttpReply:
         return b"".join(self.chunks())
 
     def close(self) -> None:
-        """Keep the connection for the next exchange if this reply was read whole."""
+        """Release the connection for the next exchange if this reply was read whole."""
         connection, self._connection = self._connection, None
         if connection is None:
             return
@@ -126,7 +126,7 @@ class HttpReply:
         self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
-        """Take the end of a head; that of an interim response (1xx) is forgotten."""
+        """Take the end of a head; that of an interim response (1xx) is dropped."""
         self.status = self._parser.get_status_code()
         if self.status < 200:
             self.headers.clear()
@@ -174,7 +174,7 @@ class Transport:
         """
         connection = self._reused() or self._connected()
         connection.settimeout(timeout_s)
-        reply = HttpReply(connection, self._keep)
+        reply = HttpReply(connection, self._release)
         try:
             self._send(connection, self._head(method, target, headers or {}, body), body or b"")
             reply.read_head()
@@ -184,7 +184,7 @@ class Transport:
         return reply
 
     def close(self) -> None:
-        """Close what is kept for later."""
+        """Close idle connections."""
         while self._idle:
             self._idle.pop().close()
 
@@ -230,7 +230,7 @@ class Transport:
         return context.wrap_socket(connection, server_hostname=self._address[0])
 
     def _reused(self) -> socket.socket | None:
-        """Return a kept connection on which nothing came: readable means that it was closed."""
+        """Return an idle connection on which nothing came: readable means that it was closed."""
         while self._idle:
             connection = self._idle.pop()
             if not select.select([connection], [], [], 0)[0]:
@@ -238,7 +238,7 @@ class Transport:
             connection.close()
         return None
 
-    def _keep(self, connection: socket.socket) -> None:
+    def _release(self, connection: socket.socket) -> None:
         if len(self._idle) < _IDLE_MAX:
             self._idle.append(connection)
         else:

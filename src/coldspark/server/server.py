@@ -63,7 +63,7 @@ from coldspark.telemetry.sampler import MetricSampler, variant_contexts
 
 _ASK_S = 5.0
 _CLOSE_S = 5.0
-_LOOK_EVERY_S = 5.0
+_POLL_EVERY_S = 5.0
 """For events that other routers stored, should their word be lost with them."""
 _HOUR_MS = 3_600_000
 
@@ -247,7 +247,7 @@ class Server(ServerProcess):
         secret, measures = signing_secret(self.identity.master_key), JobMetrics(self.metrics)
         if self.primary is None:
             return WebhookSender(events, post, secret, measures)
-        sender = WebhookSender(events, post, secret, measures, look_every_s=_LOOK_EVERY_S)
+        sender = WebhookSender(events, post, secret, measures, poll_every_s=_POLL_EVERY_S)
         self.primary.subscribe(WebhookEventsStored, lambda _: sender.wake())
         return sender
 

@@ -114,8 +114,8 @@ class WorkerProcess(ServerProcess):
         await self._open_runner(runner)
         log.info("router %d: %s", welcome.router, self.engine.describe())
         await self._listen(
-            [socket.socket(fileno=number) for number in welcome.inlets],
-            socket.socket(fileno=welcome.outlet),
+            [socket.socket(fileno=number) for number in welcome.write_ends],
+            socket.socket(fileno=welcome.read_end),
             [socket.socket(fileno=number) for number in welcome.listeners],
         )
 

@@ -1,8 +1,8 @@
-"""How sure a figure is: the same plan on traffic that might have come as well.
+"""Confidence intervals: the same plan on resampled traffic.
 
 The traffic is cut into blocks, and blocks drawn with replacement make as much traffic again (the
-block bootstrap, Künsch 1989). With m the mean of n plays and s their standard deviation, a figure
-lies in nine of ten cases within m - t s and m + t s, t being Student's for n - 1 degrees.
+block bootstrap, Künsch 1989). With m the mean of n simulations and s their standard deviation, a
+figure lies in nine of ten cases within m - t s and m + t s, t being Student's for n - 1 degrees.
 Worked number: 10, 12 and 14 have m = 12, s = 2 and t = 2.920: 6.16 to 17.84.
 """
 
@@ -36,7 +36,7 @@ class ConfidenceInterval:
 
 
 def confidence_interval(values: Sequence[float]) -> ConfidenceInterval | None:
-    """Return the interval of a figure that was found several times; None of one alone."""
+    """Return the interval of a figure that was measured several times; None of one alone."""
     if len(values) < 2:
         return None
     mean = statistics.fmean(values)
@@ -54,7 +54,7 @@ def block_s(period_s: float) -> float:
 def resampled_copies(
     traffic: Traffic, period_s: float, seeds: int, seed: int
 ) -> tuple[Traffic, ...]:
-    """Return the traffic as it came, and ``seeds - 1`` times as it might have come."""
+    """Return the traffic as it came, and ``seeds - 1`` resampled copies."""
     copies = (
         _within(resampled(traffic, block_s(period_s), seed + number), period_s)
         for number in range(1, seeds)

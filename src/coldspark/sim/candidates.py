@@ -37,7 +37,7 @@ _RULES: tuple[Rule, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class CandidatePolicy:
-    """A way to scale, under the name that tables give it."""
+    """A scale policy under its name in tables."""
 
     name: str
     scale: ScalePolicy
@@ -48,7 +48,7 @@ def candidates(
 ) -> Iterator[CandidatePolicy]:
     """Yield the policies to try, within the bounds (min, max, concurrency, parking) of one.
 
-    With windows, two of them are tried with another floor in those as well.
+    With windows, two of them are tried with another ``replicas_min`` in those as well.
     """
     for value in WAIT_VALUES:
         scale = replace(bounds, rule=Learned(), wait_value=value)
@@ -65,8 +65,8 @@ def candidates(
         yield CandidatePolicy(f"learned, min {count}", replace(bounds, replicas_min=count))
     if windows:
         yield CandidatePolicy("learned, by window", replace(bounds, windows=windows))
-        kept = replace(bounds, windows=windows, rule=KeepAlive(keep_s=60.0))
-        yield CandidatePolicy("keep-alive, 60 s, by window", kept)
+        windowed = replace(bounds, windows=windows, rule=KeepAlive(keep_s=60.0))
+        yield CandidatePolicy("keep-alive, 60 s, by window", windowed)
 
 
 def _named(rule: Rule) -> str:

@@ -1,6 +1,7 @@
 """Pictures of a plan as SVG, by hand: no library, no script, nothing loaded from elsewhere.
 
-Colours are Okabe and Ito's, which the colour-blind can tell apart; nothing is told by colour alone.
+Colours are Okabe and Ito's, which the colour-blind can distinguish; nothing depends on colour
+alone.
 """
 
 import math
@@ -57,13 +58,13 @@ def components(answer: Json) -> str:
     most = _scale([row["month_nanos"] for row in rows])
     names = list(dict.fromkeys(name for row in rows for name in row["parts"]))
     colours = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(names)}
-    left, step, room = 290, 26, WIDTH - 290 - 170
+    left, step, width_left = 290, 26, WIDTH - 290 - 170
     parts = []
     for index, row in enumerate(rows):
         y, x = 30 + index * step, float(left)
         parts.append(_text(left - 8, y + 13, f"{_short(row)}", anchor="end"))
         for name, nanos in row["parts"].items():
-            width = min(nanos / most * room, left + room - x)
+            width = min(nanos / most * width_left, left + width_left - x)
             tip = f"<title>{escape(name)}: {format_dollars(nanos)}</title>"
             parts.append(
                 f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="18"'
@@ -176,7 +177,7 @@ def _label(one: Json, x: float, y: float, end: str | None) -> Iterable[str]:
 
 
 def _key() -> Iterable[str]:
-    """Say what the spots are, above the axes."""
+    """Draw the legend above the axes."""
     kinds = (
         (f'r="4.5" fill="{_MAIN}"', "on the frontier"),
         ('r="3.5" fill="none" stroke="#888"', "beaten in both"),

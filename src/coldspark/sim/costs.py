@@ -1,4 +1,4 @@
-"""What an outcome costs a month under a price book, component by component."""
+"""What a simulation result costs a month under a price book, component by component."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class MonthlyCost:
     parts: tuple[tuple[str, int], ...]
     """Nano-dollars by component."""
     missing: tuple[str, ...] = ()
-    """What the book cannot price: the sum is too low by it."""
+    """Components that the book cannot price: the sum is too low by them."""
     lacks_main_cost: bool = False
     """What takes most of the money is missing: there is no sum to compare."""
     is_estimated: bool = False
@@ -32,18 +32,18 @@ class MonthlyCost:
         return sum(nanos for _, nanos in self.parts)
 
 
-def own_cost(outcome: SimulationResult) -> MonthlyCost:
-    """Return what the replicas cost on a machine of one's own, for the time that they hold it."""
+def own_cost(result: SimulationResult) -> MonthlyCost:
+    """Return what the replicas cost on one's own node, for the time that they hold it."""
     parts = {
-        "busy": outcome.busy_nanos,
-        "starting": outcome.starting_nanos,
-        "idle": outcome.idle_nanos,
+        "busy": result.busy_nanos,
+        "starting": result.starting_nanos,
+        "idle": result.idle_nanos,
     }
-    return MonthlyCost(parts=_monthly(parts, outcome.period_s))
+    return MonthlyCost(parts=_monthly(parts, result.period_s))
 
 
 def book_cost(
-    outcome: SimulationResult,
+    result: SimulationResult,
     book: PriceBook,
     gpu: str | None,
     *,
@@ -51,13 +51,13 @@ def book_cost(
     memory_bytes: int | None = None,
     round_up_s: float = 0.0,
 ) -> MonthlyCost:
-    """Return what a book asks for it.
+    """Return what a result costs by a price book.
 
-    Rounding a life up to ``round_up_s`` adds half of that for each, as lengths are arbitrary.
+    Rounding a replica's time up to ``round_up_s`` adds half of that for each on average.
     """
     bill = price(
         book,
-        _totals(outcome, gpu, provisioned, round_up_s),
+        _totals(result, gpu, provisioned, round_up_s),
         wall_ms=round(MONTH_S * 1000),
         as_gpu=gpu,
         memory_bytes=memory_bytes,
@@ -86,29 +86,29 @@ def _monthly(parts: dict[str, int], period_s: float) -> tuple[tuple[str, int], .
 
 
 def _totals(
-    outcome: SimulationResult, gpu: str | None, provisioned: int, round_up_s: float
+    result: SimulationResult, gpu: str | None, provisioned: int, round_up_s: float
 ) -> LedgerTotals:
     """Return what a month uses."""
-    months = MONTH_S / outcome.period_s
+    months = MONTH_S / result.period_s
     usage = UsageTotals(
         endpoint=_NAME,
         variant=VariantName("main"),
         gpu=gpu,
         gpu_count=0.0 if gpu is None else 1.0,
         is_simulated=False,
-        requests=round(months * outcome.served),
+        requests=round(months * result.served),
         errors=0,
-        cold=round(months * outcome.cold),
-        busy_ms=round(months * outcome.busy_s * 1000),
-        duration_ms=round(months * outcome.latency.mean_s * outcome.served * 1000),
+        cold=round(months * result.cold),
+        busy_ms=round(months * result.busy_s * 1000),
+        duration_ms=round(months * result.latency.mean_s * result.served * 1000),
         busy_nanos=0,
         bytes_in=0,
         bytes_out=0,
     )
-    slots_s = provisioned * outcome.period_s
-    idle_s = outcome.idle_s + 0.5 * round_up_s * outcome.starts
+    slots_s = provisioned * result.period_s
+    idle_s = result.idle_s + 0.5 * round_up_s * result.starts
     held = (
-        (IdleUsageState.STARTING, False, outcome.starting_s),
+        (IdleUsageState.STARTING, False, result.starting_s),
         # A provisioned slot is billed all the time; its busy part is among the requests'.
         (IdleUsageState.IDLE, True, slots_s),
         (IdleUsageState.IDLE, False, 0.0 if provisioned else idle_s),

@@ -48,7 +48,7 @@ def dedicated_rows(
             title=f"dedicated: {count} x {kind}{spare} ({book.name})",
             as_of=book.as_of,
             gpu=gpu,
-            outcome=steady,
+            result=steady,
             cost=cost,
             replicas=replicas,
         )

@@ -1,6 +1,6 @@
-"""Who does the work of a plan: this process alone, or whoever else is given pieces of it.
+"""Executors of a plan's work: this process alone, or others that are given pieces of it.
 
-The same work comes to the same, whoever does it, as each piece carries its own seed.
+The same work gives the same result in each, as each piece carries its own seed.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,36 +16,36 @@ _is_called_off: Callable[[], bool] | None = None
 
 
 class WorkCancelled(Exception):
-    """The work is not wanted any more."""
+    """The work was cancelled."""
 
 
 class WorkExecutor(Protocol):
-    """Does pieces of work."""
+    """Runs pieces of work."""
 
-    def run(self, pieces: Sequence[Piece[Done]], hear: OnPiece) -> list[Done]:
-        """Return what comes of the pieces, in their order; ``hear`` is told of each, may raise."""
+    def run(self, pieces: Sequence[Piece[Done]], on_piece: OnPiece) -> list[Done]:
+        """Return the results in order; ``on_piece`` is called with each piece, and may raise."""
         ...
 
 
 class SerialExecutor:
-    """One piece after the other; each is told of before it begins."""
+    """Runs one piece after the other; ``on_piece`` is called before each."""
 
-    def run(self, pieces: Sequence[Piece[Done]], hear: OnPiece) -> list[Done]:
-        """Do the pieces here."""
+    def run(self, pieces: Sequence[Piece[Done]], on_piece: OnPiece) -> list[Done]:
+        """Run the pieces in this process."""
         done = []
         for name, work in pieces:
-            hear(name)
+            on_piece(name)
             done.append(work())
         return done
 
 
 def cancel_when(is_called_off: Callable[[], bool]) -> None:
-    """Let this process's work end when it is not wanted any more."""
+    """Set what tells whether this process's work is cancelled."""
     global _is_called_off
     _is_called_off = is_called_off
 
 
 def raise_if_cancelled(done: int, total: int) -> None:
-    """Give up when the work is called off: what a long piece of it calls now and then."""
+    """Raise WorkCancelled when the work is cancelled; long pieces call it now and then."""
     if _is_called_off is not None and _is_called_off():
         raise WorkCancelled(f"at {done} of {total}")

@@ -41,7 +41,7 @@ def under_the_line(point: CostAndWait, cheapest: CostAndWait, fastest: CostAndWa
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """What is wanted. With neither field: the knee of the frontier."""
+    """The objective. With neither field: the knee of the frontier."""
 
     wait_dollars_per_s: float | None = None
     """What a second of a caller's waiting costs: money and waiting add up, the least wins."""

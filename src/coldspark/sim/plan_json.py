@@ -34,8 +34,8 @@ def to_json(plan: CostPlan, remarks: Sequence[str] = ()) -> Json:
         },
         "platforms": [_row(row) for row in plan.rows],
         "policies": [
-            _swept(one) | {"is_on_frontier": id(one) in best, "is_chosen": one is chosen}
-            for one in plan.swept
+            _simulated(one) | {"is_on_frontier": id(one) in best, "is_chosen": one is chosen}
+            for one in plan.simulated
         ],
         "dedicated": {
             "replicas": plan.dedicated_replicas,
@@ -55,13 +55,13 @@ def to_json(plan: CostPlan, remarks: Sequence[str] = ()) -> Json:
 
 
 def requests_of(traffic: Json) -> str:
-    """Write how many requests there were."""
+    """Format how many requests there were."""
     count = traffic["requests"]
     return f"{count:,} request{'' if count == 1 else 's'}"
 
 
 def rate_of(traffic: Json) -> str:
-    """Write how many come in a day: few are not none."""
+    """Format how many come in a day: few are not none."""
     rate = traffic["requests_a_day"]
     return f"{rate:,.0f}" if rate >= _FEW_A_DAY else f"{rate:.2g}"
 
@@ -70,12 +70,12 @@ def _seeds(question: PlanRequest) -> Json:
     if question.seeds == 1:
         return {"plays": 1, "block_s": None, "told": None}
     length_s = block_s(question.period_s)
-    words = (
+    text = (
         f"means of {question.seeds} plays: the traffic as it is, which the table of platforms"
         f" shows alone, and made anew of its blocks of {format_duration(length_s)};"
         " 90 %: where nine of ten such plays would lie"
     )
-    return {"plays": question.seeds, "block_s": length_s, "told": words}
+    return {"plays": question.seeds, "block_s": length_s, "told": text}
 
 
 def histogram(arrivals_s: Sequence[float], period_s: float) -> Json:
@@ -103,11 +103,11 @@ def _row(row: PlanRow) -> Json:
         if even is None
         else {"requests_a_day": even.requests_a_day, "why": even.why},
         "assumptions": list(row.assumptions),
-    } | (_outcome(row.outcome) if row.outcome is not None else {"wait": None})
+    } | (_result(row.result) if row.result is not None else {"wait": None})
 
 
-def _swept(one: SimulatedPolicy) -> Json:
-    """Return the means of all plays, with the interval of nine in ten."""
+def _simulated(one: SimulatedPolicy) -> Json:
+    """Return the means of all simulations, with the interval of nine in ten."""
     count = len(one.results)
     return {
         "policy": one.policy.name,
@@ -115,31 +115,31 @@ def _swept(one: SimulatedPolicy) -> Json:
         "month_nanos_90": _interval(one.cost_nanos_90),
         "parts": dict(one.cost.parts),
         "toml": as_toml(one.policy.scale),
-        "wait": _means([outcome.wait for outcome in one.results]),
-        "latency": _means([outcome.latency for outcome in one.results]),
+        "wait": _means([result.wait for result in one.results]),
+        "latency": _means([result.latency for result in one.results]),
         "latency_p95_s_90": _interval(one.p95_s_90),
         "cold_share": one.cold_share,
-        "utilisation": fmean(outcome.utilisation for outcome in one.results),
-        "starts": sum(outcome.starts for outcome in one.results) / count,
+        "utilisation": fmean(result.utilisation for result in one.results),
+        "starts": sum(result.starts for result in one.results) / count,
         "starts_a_day": fmean(map(_starts_a_day, one.results)),
         "unserved": one.unserved,
     }
 
 
-def _outcome(outcome: SimulationResult) -> Json:
+def _result(result: SimulationResult) -> Json:
     return {
-        "wait": _spread(outcome.wait),
-        "latency": _spread(outcome.latency),
-        "cold_share": outcome.cold_share,
-        "utilisation": outcome.utilisation,
-        "starts": outcome.starts,
-        "starts_a_day": _starts_a_day(outcome),
-        "unserved": outcome.unserved,
+        "wait": _spread(result.wait),
+        "latency": _spread(result.latency),
+        "cold_share": result.cold_share,
+        "utilisation": result.utilisation,
+        "starts": result.starts,
+        "starts_a_day": _starts_a_day(result),
+        "unserved": result.unserved,
     }
 
 
-def _starts_a_day(outcome: SimulationResult) -> float:
-    return outcome.starts * DAY_S / outcome.period_s
+def _starts_a_day(result: SimulationResult) -> float:
+    return result.starts * DAY_S / result.period_s
 
 
 def _interval(found: ConfidenceInterval | None) -> list[float] | None:
@@ -147,8 +147,8 @@ def _interval(found: ConfidenceInterval | None) -> list[float] | None:
 
 
 def _means(spreads: Sequence[WaitSummary]) -> Json:
-    told = [_spread(spread) for spread in spreads]
-    return {name: fmean(each[name] for each in told) for name in told[0]}
+    rows = [_spread(spread) for spread in spreads]
+    return {name: fmean(row[name] for row in rows) for name in rows[0]}
 
 
 def _spread(spread: WaitSummary) -> Json:

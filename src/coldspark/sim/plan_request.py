@@ -1,4 +1,4 @@
-"""What is to be planned, and a row of the answer: one way to serve it."""
+"""The request for a plan, and a row of the result: one way to serve the traffic."""
 
 from dataclasses import dataclass, field
 
@@ -17,14 +17,14 @@ DAY_S = 86_400.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanRequest:
-    """What is to be planned."""
+    """The request for a plan."""
 
     traffic: Traffic
     period_s: float
     gpus: tuple[str, ...]
     """Types to compare, those that fit the model; none: it runs on CPU."""
     start: Durations
-    """Of a replica here, from room granted to ready."""
+    """Of a replica here, from reservation granted to ready."""
     thaw: Durations | None = None
     """None: nothing is parked here."""
     bounds: ScalePolicy = field(default_factory=lambda: ScalePolicy(replicas_max=4))
@@ -35,12 +35,12 @@ class PlanRequest:
     """Of a replica: what is billed where memory is."""
     objective: Objective = field(default_factory=Objective)
     windows: tuple[ScheduledWindow, ...] = ()
-    """Times at which another floor might hold."""
+    """Times with another ``replicas_min``."""
     bounds_changes: tuple[tuple[float, ScaleBoundsChanged], ...] = ()
-    """What a fleet with those windows is told, and when."""
+    """The bounds changes of a fleet with those windows, and when."""
     seed: int = 0
     seeds: int = 1
-    """So often every policy is played here: on the traffic as it is, and as it might have come."""
+    """How often each policy is simulated: on the traffic as it is, and on resampled copies."""
     with_break_even: bool = True
 
     def __post_init__(self) -> None:
@@ -76,7 +76,7 @@ class PlanRequest:
         )
 
     def plain_scale(self) -> ScalePolicy:
-        """Return bounds under a plain rule: what others do is not learned, nor parked."""
+        """Return bounds under a plain rule: other platforms neither learn nor park."""
         return ScalePolicy(
             replicas_max=self.bounds.replicas_max,
             concurrency=self.bounds.concurrency,
@@ -90,7 +90,7 @@ class BreakEven:
     """Where a platform begins to cost more than dedicated instances."""
 
     requests_a_day: float | None
-    """None: nowhere in the range, and ``why`` says on which side it stays."""
+    """None: nowhere in the range, and ``why`` tells on which side it stays."""
     why: str
 
 
@@ -102,8 +102,8 @@ class PlanRow:
     title: str
     as_of: str
     gpu: str | None
-    outcome: SimulationResult | None
-    """None: it was not played, and ``missing`` says why."""
+    result: SimulationResult | None
+    """None: it was not simulated, and ``missing`` holds the reason."""
     cost: MonthlyCost | None
     replicas: int | None = None
     """Of dedicated instances: how many it takes."""

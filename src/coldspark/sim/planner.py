@@ -1,6 +1,6 @@
 """Plan: the same traffic on every platform and under every policy, priced; and what to choose.
 
-Nothing is modelled twice: each row is the production core played in virtual time.
+Nothing is modelled twice: each row is the production fleet simulated in virtual time.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,11 +28,11 @@ OnStep = Callable[[int, int, str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostPlan:
-    """The answer."""
+    """The plan."""
 
     question: PlanRequest
     rows: tuple[PlanRow, ...]
-    swept: tuple[SimulatedPolicy, ...]
+    simulated: tuple[SimulatedPolicy, ...]
     """Every policy that was tried here."""
     choice: Recommendation
     dedicated_replicas: int
@@ -41,20 +41,20 @@ class CostPlan:
 
 
 class Planner:
-    """Works one question out."""
+    """Computes one plan."""
 
     def __init__(
         self,
         question: PlanRequest,
         books: Mapping[str, PriceBook],
         on_step: OnStep,
-        crew: WorkExecutor | None = None,
+        executor: WorkExecutor | None = None,
     ) -> None:
-        """Take the question; ``books`` are the price books by name; without a crew it is alone."""
+        """Take the request and the price books by name; without an executor, run serially."""
         self._question = question
         self._books = books
         self._on_step = on_step
-        self._crew: WorkExecutor = crew or SerialExecutor()
+        self._executor: WorkExecutor = executor or SerialExecutor()
         self._done = 0
         self._policies = tuple(
             candidates(_parking(question.bounds, question.thaw), question.windows)
@@ -64,9 +64,11 @@ class Planner:
     def plan(self) -> CostPlan:
         """Return the plan."""
         question = self._question
-        swept = self._sweep()
-        choice = recommend(swept, question.objective, question.requests_a_day)
-        dedicated = self._crew.run([("dedicated instances", partial(fewest, question))], self._say)
+        simulated = self._simulate_policies()
+        choice = recommend(simulated, question.objective, question.requests_a_day)
+        dedicated = self._executor.run(
+            [("dedicated instances", partial(fewest, question))], self._report_step
+        )
         replicas, steady = dedicated[0]
         rivals = [
             row
@@ -75,19 +77,19 @@ class Planner:
         ]
         return CostPlan(
             question=question,
-            rows=(self._here(choice), *_told_once(self._serverless(rivals)), *rivals),
-            swept=swept,
+            rows=(self._here(choice), *_without_repeats(self._serverless(rivals)), *rivals),
+            simulated=simulated,
             choice=choice,
             dedicated_replicas=replicas,
             dedicated_wait_s=question.wait_max_s,
         )
 
-    def _say(self, what: str) -> None:
+    def _report_step(self, what: str) -> None:
         self._on_step(self._done, self._steps, what)
         self._done += 1
 
-    def _sweep(self) -> tuple[SimulatedPolicy, ...]:
-        """Play every policy on every traffic."""
+    def _simulate_policies(self) -> tuple[SimulatedPolicy, ...]:
+        """Simulate every policy on every traffic."""
         question = self._question
         copies = resampled_copies(
             question.traffic, question.period_s, question.seeds, question.seed
@@ -97,7 +99,7 @@ class Planner:
             for policy in self._policies
             for number, traffic in enumerate(copies)
         ]
-        outcomes = self._crew.run(pieces, self._say)
+        outcomes = self._executor.run(pieces, self._report_step)
         each = question.seeds
         return tuple(
             _swept(policy, outcomes[index * each : (index + 1) * each])
@@ -108,9 +110,9 @@ class Planner:
         self, policy: CandidatePolicy, traffic: Traffic, number: int
     ) -> Callable[[], SimulationResult]:
         question = self._question
-        trial = question.scenario(policy.scale, question.start, question.thaw)
-        trial = replace(trial, traffic=traffic, seed=question.seed + number)
-        return partial(simulate, trial, raise_if_cancelled)
+        scenario = question.scenario(policy.scale, question.start, question.thaw)
+        scenario = replace(scenario, traffic=traffic, seed=question.seed + number)
+        return partial(simulate, scenario, raise_if_cancelled)
 
     def _here(self, choice: Recommendation) -> PlanRow:
         chosen = choice.chosen
@@ -119,7 +121,7 @@ class Planner:
             title=f"coldspark on your own machine ({chosen.policy.name})",
             as_of="as configured",
             gpu=self._question.gpus[0] if self._question.gpus else None,
-            outcome=chosen.result,
+            result=chosen.result,
             cost=own_cost(chosen.result),
             assumptions=("the rest of the machine's bill is carried by what else it does",),
         )
@@ -127,16 +129,16 @@ class Planner:
     def _serverless(self, rivals: Sequence[PlanRow]) -> list[PlanRow]:
         serverless = ServerlessComparison(self._question, self._books, rivals)
         pieces = [(platform.title, partial(serverless.rows, platform)) for platform in SERVERLESS]
-        return [row for rows in self._crew.run(pieces, self._say) for row in rows]
+        return [row for rows in self._executor.run(pieces, self._report_step) for row in rows]
 
 
 def simulation_count(question: PlanRequest) -> int:
-    """Return how often the traffic is played here, once for each policy and seed."""
+    """Return the number of simulations here, one for each policy and seed."""
     return question.seeds * len(tuple(candidates(question.bounds, question.windows)))
 
 
 def _swept(policy: CandidatePolicy, outcomes: Sequence[SimulationResult]) -> SimulatedPolicy:
-    costs = tuple(own_cost(outcome) for outcome in outcomes)
+    costs = tuple(own_cost(result) for result in outcomes)
     return SimulatedPolicy(policy=policy, results=tuple(outcomes), costs=costs)
 
 
@@ -145,13 +147,13 @@ def _parking(bounds: ScalePolicy, thaw: Durations | None) -> ScalePolicy:
     return replace(bounds, park_timeout_s=0.0) if thaw is None else bounds
 
 
-def _told_once(rows: list[PlanRow]) -> list[PlanRow]:
-    """Leave out what a platform says again of another type, such as that it runs no GPU."""
-    said: set[tuple[str, tuple[str, ...]]] = set()
-    kept = []
+def _without_repeats(rows: list[PlanRow]) -> list[PlanRow]:
+    """Leave out rows that repeat a platform's reason for another type of device."""
+    known: set[tuple[str, tuple[str, ...]]] = set()
+    distinct = []
     for row in rows:
-        if row.outcome is None and (row.platform, row.missing) in said:
+        if row.result is None and (row.platform, row.missing) in known:
             continue
-        said.add((row.platform, row.missing))
-        kept.append(row if row.outcome is not None else replace(row, gpu=None))
-    return kept
+        known.add((row.platform, row.missing))
+        distinct.append(row if row.result is not None else replace(row, gpu=None))
+    return distinct

@@ -1,7 +1,7 @@
 """The platforms that the guide compares, as rules, cold starts and price books: data, dated.
 
 Cold starts are the guide's figures (2026-03) for a whole start, model included, taken as evenly
-spread over its range. What no source says is an assumption, and is shown as one.
+spread over its range. What has no source is an assumption, and is shown as one.
 """
 
 from collections.abc import Mapping

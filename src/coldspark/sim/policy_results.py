@@ -1,4 +1,4 @@
-"""One policy, and what came of it each time that it was played."""
+"""One policy, and its result of each simulation."""
 
 from dataclasses import dataclass
 from statistics import fmean
@@ -13,7 +13,7 @@ from coldspark.spec.money import NANOS_PER_DOLLAR
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedPolicy:
-    """One policy, played on the traffic as it is and as it might have come. Figures are means."""
+    """One policy, simulated on the traffic as it is and on copies. Figures are means."""
 
     policy: CandidatePolicy
     results: tuple[SimulationResult, ...]
@@ -23,14 +23,14 @@ class SimulatedPolicy:
 
     @property
     def result(self) -> SimulationResult:
-        """Return what came of the traffic as it is."""
+        """Return the result of the traffic as it is."""
         return self.results[0]
 
     @property
     def points(self) -> tuple[CostAndWait, ...]:
-        """Return a month's dollars and the mean wait in seconds, of each play."""
+        """Return a month's dollars and the mean wait in seconds, of each simulation."""
         pairs = zip(self.costs, self.results, strict=True)
-        return tuple((cost.nanos / NANOS_PER_DOLLAR, _wait_s(outcome)) for cost, outcome in pairs)
+        return tuple((cost.nanos / NANOS_PER_DOLLAR, _wait_s(result)) for cost, result in pairs)
 
     @property
     def point(self) -> CostAndWait:
@@ -58,34 +58,34 @@ class SimulatedPolicy:
     @property
     def p95_s(self) -> float:
         """Return the latency that 95 % of requests keep."""
-        return fmean(outcome.latency.p95_s for outcome in self.results)
+        return fmean(result.latency.p95_s for result in self.results)
 
     @property
     def p95_s_90(self) -> ConfidenceInterval | None:
         """Return where it lies in nine of ten cases."""
-        return _at_least_0(confidence_interval([outcome.latency.p95_s for outcome in self.results]))
+        return _at_least_0(confidence_interval([result.latency.p95_s for result in self.results]))
 
     @property
     def wait_p95_s(self) -> float:
         """Return the wait that 95 % of requests keep."""
-        return fmean(outcome.wait.p95_s for outcome in self.results)
+        return fmean(result.wait.p95_s for result in self.results)
 
     @property
     def cold_share(self) -> float:
         """Return the share of requests that waited for a start or a thaw."""
-        return fmean(outcome.cold_share for outcome in self.results)
+        return fmean(result.cold_share for result in self.results)
 
     @property
     def unserved(self) -> int:
-        """Return how many requests were never taken, in all plays."""
-        return sum(outcome.unserved for outcome in self.results)
+        """Return how many requests were never taken, in all simulations."""
+        return sum(result.unserved for result in self.results)
 
 
-def _at_least_0(found: ConfidenceInterval | None) -> ConfidenceInterval | None:
-    return None if found is None else ConfidenceInterval(max(0.0, found.low), found.high)
+def _at_least_0(values: ConfidenceInterval | None) -> ConfidenceInterval | None:
+    return None if values is None else ConfidenceInterval(max(0.0, values.low), values.high)
 
 
-def _wait_s(outcome: SimulationResult) -> float:
+def _wait_s(result: SimulationResult) -> float:
     # Those who were never served count as having waited for all of the period.
-    waited_s = outcome.wait.mean_s * outcome.served + outcome.period_s * outcome.unserved
-    return waited_s / max(1, outcome.requests)
+    waited_s = result.wait.mean_s * result.served + result.period_s * result.unserved
+    return waited_s / max(1, result.requests)

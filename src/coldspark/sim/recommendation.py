@@ -1,4 +1,4 @@
-"""The policy to take, with its reason in words, and how sure it is."""
+"""The recommended policy, with its reason and how certain it is."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Score = Callable[[CostAndWait], float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recommendation:
-    """What is recommended."""
+    """The recommended policy and its alternatives."""
 
     chosen: SimulatedPolicy
     frontier: tuple[SimulatedPolicy, ...]
@@ -27,7 +27,7 @@ class Recommendation:
     runner_up: SimulatedPolicy | None = None
     """What would be recommended without it; None where nothing else comes into question."""
     is_within_noise: bool | None = None
-    """The runner-up may be as good, for all that the plays tell; None: played once."""
+    """The runner-up may be as good, by these simulations; None: simulated once."""
     confidence: str
 
 
@@ -40,12 +40,12 @@ class _Picked:
 
 
 def recommend(
-    swept: Sequence[SimulatedPolicy], objective: Objective, requests_a_day: float
+    simulated: Sequence[SimulatedPolicy], objective: Objective, requests_a_day: float
 ) -> Recommendation:
-    """Return the policy that serves the objective best, by the means of all plays."""
-    best = tuple(swept[index] for index in frontier([one.point for one in swept]))
+    """Return the policy that serves the objective best, by the means of all simulations."""
+    best = tuple(simulated[index] for index in frontier([one.point for one in simulated]))
     if objective.p95_s is not None:
-        picked = _within(swept, objective.p95_s)
+        picked = _within(simulated, objective.p95_s)
     elif objective.wait_dollars_per_s is not None:
         picked = _least(best, objective.wait_dollars_per_s, requests_a_day)
     else:
@@ -56,17 +56,17 @@ def recommend(
     return Recommendation(
         chosen=chosen,
         frontier=best,
-        reason=_reason(swept, best, chosen, picked.why),
+        reason=_reason(simulated, best, chosen, picked.why),
         runner_up=runner_up,
         is_within_noise=is_within_noise,
-        confidence=_sureness(chosen, runner_up, is_within_noise, objective.p95_s),
+        confidence=_confidence(chosen, runner_up, is_within_noise, objective.p95_s),
     )
 
 
-def _within(swept: Sequence[SimulatedPolicy], p95_s: float) -> _Picked:
-    keeping = [one for one in swept if one.p95_s <= p95_s and not one.unserved]
+def _within(simulated: Sequence[SimulatedPolicy], p95_s: float) -> _Picked:
+    keeping = [one for one in simulated if one.p95_s <= p95_s and not one.unserved]
     if not keeping:
-        fastest = min(swept, key=lambda one: (one.p95_s, one.cost.nanos))
+        fastest = min(simulated, key=lambda one: (one.p95_s, one.cost.nanos))
         why = (
             f"No policy keeps 95 % of requests within {format_duration(p95_s)}: this one is the"
             " nearest, and more replicas, a shorter start or min may help"
@@ -123,7 +123,7 @@ def _runner_up(picked: _Picked) -> SimulatedPolicy | None:
 
 
 def _is_within_noise(picked: _Picked, other: SimulatedPolicy) -> bool | None:
-    """Compare both play by play: what one traffic does to both cancels out."""
+    """Compare both simulation by simulation: what one traffic does to both cancels out."""
     pairs = zip(picked.chosen.points, other.points, strict=True)
     found = confidence_interval(
         [picked.score(theirs) - picked.score(ours) for ours, theirs in pairs]
@@ -131,7 +131,7 @@ def _is_within_noise(picked: _Picked, other: SimulatedPolicy) -> bool | None:
     return None if found is None else found.low <= 0.0
 
 
-def _sureness(
+def _confidence(
     chosen: SimulatedPolicy,
     other: SimulatedPolicy | None,
     is_within_noise: bool | None,
@@ -160,28 +160,30 @@ def _sureness(
 
 
 def _reason(
-    swept: Sequence[SimulatedPolicy],
+    simulated: Sequence[SimulatedPolicy],
     best: Sequence[SimulatedPolicy],
     chosen: SimulatedPolicy,
     why: str,
 ) -> str:
     first, last = best[0], best[-1]
-    told = f"{why}. {_told(chosen, 'It')}."
+    text = f"{why}. {_describe(chosen, 'It')}."
     if len(best) == 1:
-        return f"{told} No other of {len(swept)} policies is cheaper, or makes callers wait less."
+        return (
+            f"{text} No other of {len(simulated)} policies is cheaper, or makes callers wait less."
+        )
     return (
-        f"{told} Of {len(swept)} policies {len(best)} are on the frontier of cost and mean wait:"
-        f" {_told(first, f'the cheapest ({first.policy.name})')},"
-        f" {_told(last, f'the fastest ({last.policy.name})')}."
+        f"{text} Of {len(simulated)} policies {len(best)} are on the frontier of cost and mean"
+        f" wait: {_describe(first, f'the cheapest ({first.policy.name})')},"
+        f" {_describe(last, f'the fastest ({last.policy.name})')}."
     )
 
 
-def _told(one: SimulatedPolicy, who: str) -> str:
-    return f"{who} costs {_figures(one)} and {one.cold_share:.1%} cold"
+def _describe(one: SimulatedPolicy, subject: str) -> str:
+    return f"{subject} costs {_figures(one)} and {one.cold_share:.1%} cold"
 
 
 def _figures(one: SimulatedPolicy) -> str:
-    waits_s = fmean(outcome.wait.mean_s for outcome in one.results)
+    waits_s = fmean(result.wait.mean_s for result in one.results)
     return (
         f"{format_dollars(one.cost.nanos)} a month with a mean wait of {format_duration(waits_s)}"
     )

@@ -37,7 +37,7 @@ svg { max-width: 100%; min-width: 44rem; height: auto; }
 
 
 def page(answer: Json) -> str:
-    """Return the page of a plan as ``telling.told`` gives it."""
+    """Return the page of a plan as ``plan_json.to_json`` gives it."""
     recommended = answer["recommended"]
     parts = [
         "<h1>A plan for this traffic</h1>",
@@ -51,7 +51,7 @@ def page(answer: Json) -> str:
         "<p>Down and to the left is better: cheaper, and callers wait less.</p>",
         _wide(charts.frontier(answer)),
         _policies(answer["policies"]),
-        *([f"<p>{escape(told)}</p>"] if (told := answer["seeds"]["told"]) else []),
+        *([f"<p>{escape(notes)}</p>"] if (notes := answer["seeds"]["told"]) else []),
         "<h2>Platforms, a month of 30 days</h2>",
         _wide(charts.components(answer)),
         _platforms(answer["platforms"]),
@@ -141,7 +141,7 @@ def _policies(policies: Sequence[Json]) -> str:
                 *_between(one["latency_p95_s_90"], _time),
                 f"{one['cold_share']:.1%}",
                 f"{one['starts_a_day']:.1f}",
-                _standing(one),
+                _status(one),
             ],
         )
         for one in ordered
@@ -149,28 +149,28 @@ def _policies(policies: Sequence[Json]) -> str:
     return _table(headers, rows)
 
 
-def _standing(one: Json) -> str:
+def _status(one: Json) -> str:
     if one["is_chosen"]:
         return "recommended"
     return "yes" if one["is_on_frontier"] else ""
 
 
-def _between(found: list[float] | None, write: Callable[[float], str]) -> list[str]:
-    return [] if found is None else [f"{write(found[0])}..{write(found[1])}"]
+def _between(interval: list[float] | None, write: Callable[[float], str]) -> list[str]:
+    return [] if interval is None else [f"{write(interval[0])}..{write(interval[1])}"]
 
 
 def _remarks(answer: Json) -> str:
-    told = [*answer["remarks"]]
+    notes = [*answer["remarks"]]
     for row in answer["platforms"]:
         about = f"{row['title']} ({row['as_of']})"
-        told += [f"{about}: {each}" for each in row["assumptions"]]
+        notes += [f"{about}: {each}" for each in row["assumptions"]]
         if row["month_nanos"] is not None:
-            told += [f"{about}: missing from the sum: {each}" for each in row["missing"]]
+            notes += [f"{about}: missing from the sum: {each}" for each in row["missing"]]
     if any(row.get("unserved") for row in answer["platforms"]):
-        told.append("some requests were not taken before the period ended: raise --max")
-    told.append("~ marks a sum with a rate that was estimated, not published.")
-    told.append("Figures are a simulation's: the production scaler in virtual time.")
-    items = "".join(f"<li>{escape(each)}</li>" for each in dict.fromkeys(told))
+        notes.append("some requests were not taken before the period ended: raise --max")
+    notes.append("~ marks a sum with a rate that was estimated, not published.")
+    notes.append("Figures are a simulation's: the production scaler in virtual time.")
+    items = "".join(f"<li>{escape(each)}</li>" for each in dict.fromkeys(notes))
     return f"<ul>{items}</ul>"
 
 
@@ -187,7 +187,7 @@ def _table(headers: Sequence[str], rows: Iterable[tuple[bool, Sequence[str]]]) -
 
 
 def _wide(part: str) -> str:
-    """Let what does not fit be moved aside, and not shrink until nobody can read it."""
+    """Make a wide table scroll sideways, rather than shrink until nobody can read it."""
     return f'<div class="wide">{part.strip()}</div>'
 
 

@@ -25,7 +25,7 @@ ends where the dedicated ones are full, and starting and bursts need more than s
 
 @dataclass(frozen=True, slots=True)
 class ServerlessComparison:
-    """Plays one question on the platforms."""
+    """Simulates one plan request on the platforms."""
 
     question: PlanRequest
     books: Mapping[str, PriceBook]
@@ -45,7 +45,7 @@ class ServerlessComparison:
             title=platform.title,
             as_of=platform.as_of,
             gpu=gpu,
-            outcome=None,
+            result=None,
             cost=None,
             assumptions=platform.assumptions,
         )
@@ -53,12 +53,12 @@ class ServerlessComparison:
         if start is None or (gpu or "CPU") not in book.rates:
             what = "runs no GPU" if "CPU" in book.rates else f"sells no {gpu or 'CPU alone'}"
             return replace(row, missing=(f"{platform.title} {what}",))
-        outcome = self._play(platform, gpu, start, played)
-        cost = self._price(platform, gpu, outcome)
+        result = self._play(platform, gpu, start, played)
+        cost = self._price(platform, gpu, result)
         if cost.lacks_main_cost:
             return replace(row, missing=cost.missing)
         even = self._break_even(platform, gpu, start, cost, played)
-        return replace(row, outcome=outcome, cost=cost, break_even=even, missing=cost.missing)
+        return replace(row, result=result, cost=cost, break_even=even, missing=cost.missing)
 
     def _scale(self, platform: ServerlessPlatform) -> ScalePolicy:
         bounds = self.question.bounds
@@ -72,7 +72,7 @@ class ServerlessComparison:
         start: Durations,
         played: dict[str, SimulationResult],
     ) -> SimulationResult:
-        # The same cold start on two types is the same outcome.
+        # The same cold start on two types is the same result.
         key = _start_key(platform, gpu)
         if key not in played:
             played[key] = simulate(
@@ -81,10 +81,10 @@ class ServerlessComparison:
         return played[key]
 
     def _price(
-        self, platform: ServerlessPlatform, gpu: str | None, outcome: SimulationResult
+        self, platform: ServerlessPlatform, gpu: str | None, result: SimulationResult
     ) -> MonthlyCost:
         return book_cost(
-            outcome,
+            result,
             self.books[platform.book],
             gpu,
             provisioned=self._scale(platform).replicas_min,
@@ -115,7 +115,7 @@ class ServerlessComparison:
         def nanos(factor: float) -> float:
             if factor == 1.0:
                 return float(cost.nanos)
-            # Searches of types that start alike pass by the same factors: each is played once.
+            # Searches of types that start alike pass by the same factors: each is simulated once.
             key = f"{_start_key(platform, gpu)} {scale.replicas_max} {factor!r}"
             if key not in played:
                 played[key] = self._play_scaled(scale, start, factor)
@@ -142,14 +142,14 @@ class ServerlessComparison:
         part, cut_s = leading_days(
             question.traffic, question.period_s, _BREAK_EVEN_REQUESTS / factor
         )
-        trial = Scenario(
+        scenario = Scenario(
             traffic=scaled(part, factor, cut_s, question.seed),
             period_s=cut_s,
             scale=scale,
             start=start,
             seed=question.seed,
         )
-        return simulate(trial, raise_if_cancelled)
+        return simulate(scenario, raise_if_cancelled)
 
 
 def _start_key(platform: ServerlessPlatform, gpu: str | None) -> str:

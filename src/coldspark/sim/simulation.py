@@ -1,4 +1,4 @@
-"""Play one policy against traffic in virtual time, and say what came of it."""
+"""Simulate one policy against traffic in virtual time, and summarise the result."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ _DEADLINE_S = 7 * 86_400.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """What is played."""
+    """What is simulated."""
 
     traffic: Traffic
     period_s: float
@@ -41,7 +41,7 @@ class Scenario:
     """What a replica's hour costs."""
     seed: int = 0
     bounds_changes: tuple[tuple[float, ScaleBoundsChanged], ...] = ()
-    """When the floor moves, in order."""
+    """When the replica bounds change, in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ class WaitSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulationResult:
-    """What came of a trial."""
+    """The result of a scenario."""
 
     period_s: float
     requests: int
@@ -102,54 +102,57 @@ class SimulationResult:
 
     @property
     def nanos(self) -> int:
-        """Return what all of it cost, at the trial's rate."""
+        """Return what all of it cost, at the scenario's rate."""
         return self.busy_nanos + self.idle_nanos + self.starting_nanos
 
 
 def simulate(
-    trial: Scenario, on_progress: Callable[[int, int], None] | None = None
+    scenario: Scenario, on_progress: Callable[[int, int], None] | None = None
 ) -> SimulationResult:
-    """Return what comes of a trial; the same trial always comes to the same."""
+    """Return the result of a scenario; the same scenario always gives the same."""
     count = max(
-        [trial.scale.replicas_max, *(one.replicas_max or 0 for _, one in trial.bounds_changes)]
+        [
+            scenario.scale.replicas_max,
+            *(one.replicas_max or 0 for _, one in scenario.bounds_changes),
+        ]
     )
-    world = Simulator(
-        [_endpoint(trial)],
+    simulator = Simulator(
+        [_endpoint(scenario)],
         [_node(count)],
-        rate_nanos_per_hour=trial.hour_nanos * count,
-        seed=trial.seed,
+        rate_nanos_per_hour=scenario.hour_nanos * count,
+        seed=scenario.seed,
         on_progress=on_progress,
     )
-    world.run(trial.period_s)
-    return _outcome(world.runs[0], trial)
+    simulator.run(scenario.period_s)
+    return _result(simulator.runs[0], scenario)
 
 
-def _endpoint(trial: Scenario) -> SimulatedEndpoint:
+def _endpoint(scenario: Scenario) -> SimulatedEndpoint:
     spec = Spec(
         command=Command(argv=("simulated",)),
         resources=Resources(gpus=(GpuRequest(type=_GPU),)),
-        scale=trial.scale,
+        scale=scenario.scale,
         limits=Limits(
-            queue_max=max(1, len(trial.traffic)),
+            queue_max=max(1, len(scenario.traffic)),
             request_timeout_s=_DEADLINE_S,
             start_timeout_s=_DEADLINE_S,
         ),
     )
-    behaviour = ReplicaBehaviour(start=trial.start)
-    if trial.thaw is not None:
-        behaviour = ReplicaBehaviour(start=trial.start, thaw=trial.thaw)
+    behaviour = ReplicaBehaviour(start=scenario.start)
+    if scenario.thaw is not None:
+        behaviour = ReplicaBehaviour(start=scenario.start, thaw=scenario.thaw)
     revision = Revision(id=RevisionId("simulated"), spec=spec)
     return SimulatedEndpoint(
         name="e",
         revision=revision,
-        traffic=trial.traffic,
+        traffic=scenario.traffic,
         behaviour=behaviour,
-        bounds_changes=trial.bounds_changes,
+        bounds_changes=scenario.bounds_changes,
     )
 
 
 def _node(count: int) -> NodeJoined:
-    """Return a machine on which only devices are short, one for each replica."""
+    """Return a node on which only devices are short, one for each replica."""
     devices = (
         Device(id=DeviceId(str(index)), type=_GPU, memory_bytes=24 * 10**9)
         for index in range(count)
@@ -159,25 +162,25 @@ def _node(count: int) -> NodeJoined:
     )
 
 
-def _outcome(lane: EndpointRun, trial: Scenario) -> SimulationResult:
-    served = [(wait_s, i) for i, wait_s in enumerate(lane.waits_s) if wait_s < inf]
-    services = trial.traffic.services_s
+def _result(run: EndpointRun, scenario: Scenario) -> SimulationResult:
+    served = [(wait_s, i) for i, wait_s in enumerate(run.waits_s) if wait_s < inf]
+    services = scenario.traffic.services_s
     return SimulationResult(
-        period_s=trial.period_s,
-        requests=len(trial.traffic),
-        unserved=len(trial.traffic) - len(served),
-        cold=sum(lane.cold),
-        starts=lane.starts,
-        unused=lane.unused,
+        period_s=scenario.period_s,
+        requests=len(scenario.traffic),
+        unserved=len(scenario.traffic) - len(served),
+        cold=sum(run.cold),
+        starts=run.starts,
+        unused=run.unused,
         wait=summarize([wait_s for wait_s, _ in served]),
         latency=summarize([wait_s + services[i] for wait_s, i in served]),
-        busy_s=lane.busy_s,
-        idle_s=lane.idle_s,
-        starting_s=lane.starting_s,
-        parked_s=lane.parked_s,
-        busy_nanos=lane.busy_nanos,
-        idle_nanos=lane.idle_nanos,
-        starting_nanos=lane.starting_nanos,
+        busy_s=run.busy_s,
+        idle_s=run.idle_s,
+        starting_s=run.starting_s,
+        parked_s=run.parked_s,
+        busy_nanos=run.busy_nanos,
+        idle_nanos=run.idle_nanos,
+        starting_nanos=run.starting_nanos,
     )
 
 

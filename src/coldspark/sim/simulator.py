@@ -1,6 +1,6 @@
-"""Machines and callers in virtual time, under the driver and around the meter of ``core``.
+"""Nodes and callers in virtual time, under the production driver and meter.
 
-The world performs what the controller performs live: a start takes a drawn time, a request takes
+It performs the effects that the platform performs live: a start takes a drawn time, a request takes
 its own. Nothing here decides anything. Deterministic by its seed.
 """
 
@@ -56,9 +56,9 @@ class ReplicaBehaviour:
     """How long the replicas of an endpoint take for what is not a request."""
 
     start: Durations
-    """From room granted to ready."""
+    """From reservation granted to ready."""
     thaw: Durations = field(default_factory=lambda: Durations.fixed(0.005))
-    """From room granted to ready, of a parked one."""
+    """From reservation granted to ready, of a parked one."""
     failed_starts: float = 0.0
     """The share of starts that end in a crash."""
 
@@ -72,12 +72,12 @@ class SimulatedEndpoint:
     traffic: Traffic
     behaviour: ReplicaBehaviour
     bounds_changes: tuple[tuple[float, ScaleBoundsChanged], ...] = ()
-    """When its floor moves, in order."""
+    """When its replica bounds change, in order."""
 
 
 @dataclass(slots=True, eq=False)
 class _Held:
-    """One replica: since when it does what it does, and what it has been."""
+    """One replica: its state, since when, and its history."""
 
     since_s: float
     state: IdleUsageState | None = IdleUsageState.STARTING
@@ -92,14 +92,14 @@ class _Held:
 
 @dataclass(slots=True, eq=False)
 class EndpointRun:
-    """One endpoint while it is simulated, and what came of its requests."""
+    """One endpoint while it is simulated, and the results of its requests."""
 
     is_shadow: ClassVar[bool] = False
 
     endpoint: SimulatedEndpoint
     fleet: Fleet
     first: int
-    """The number of its first request: numbers are the world's, as one meter knows them all."""
+    """The number of its first request; numbers are unique, as one meter charges them all."""
     waits_s: "array[float]"
     """From arrival to a replica, by request; inf where none ever took it."""
     cold: bytearray
@@ -148,14 +148,14 @@ class EndpointRun:
         else:
             self.busy_s += elapsed_s
 
-    def add_cost(self, stretch: MeteredInterval | None) -> None:
-        """Count what a stretch without a request cost."""
-        if stretch is None:
+    def add_cost(self, interval: MeteredInterval | None) -> None:
+        """Count what an interval without a request cost."""
+        if interval is None:
             return
-        if stretch.state is IdleUsageState.STARTING:
-            self.starting_nanos += stretch.nanos
+        if interval.state is IdleUsageState.STARTING:
+            self.starting_nanos += interval.nanos
         else:
-            self.idle_nanos += stretch.nanos
+            self.idle_nanos += interval.nanos
 
 
 class Simulator:
@@ -170,7 +170,8 @@ class Simulator:
         seed: int = 0,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        """Take what is there. ``on_progress`` hears (done, all) requests; it may raise to cancel.
+        """Take the system. ``on_progress`` is called with (done, all) requests; it may raise to
+        cancel.
 
         ``rate_nanos_per_hour`` is what all nodes together cost.
         """
@@ -198,14 +199,14 @@ class Simulator:
         self._armed_placement_s = inf
         for node in nodes:
             self.driver.place(node)
-        for lane in self.runs:
+        for run in self.runs:
             first: FleetEvent = Ticked()
-            for at_s, moved in lane.endpoint.bounds_changes:
+            for at_s, change in run.endpoint.bounds_changes:
                 if at_s > 0:
-                    self._at(at_s, lane, moved)
+                    self._at(at_s, run, change)
                 else:
-                    first = moved
-            self._post(lane, first)
+                    first = change
+            self._post(run, first)
 
     def _lane(self, endpoint: SimulatedEndpoint, first: int) -> EndpointRun:
         fleet = Fleet(FleetId(endpoint.name), endpoint.revision, replica_prefix=f"{endpoint.name}.")
@@ -213,11 +214,11 @@ class Simulator:
         return EndpointRun(endpoint, fleet, first, array("d", [inf]) * count, bytearray(count))
 
     def run(self, until_s: float | None = None) -> None:
-        """Play all requests, then go on until ``until_s`` or until nothing is left to happen."""
-        order, agenda = self._order(), self._timers
-        total = sum(len(lane.arrivals_s) for lane in self.runs)
+        """Simulate all requests, then go on until ``until_s`` or until no timer is left."""
+        order, timers = self._order(), self._timers
+        total = sum(len(run.arrivals_s) for run in self.runs)
         for done, (arrived_s, lane, index) in enumerate(order, 1):
-            while agenda and agenda[0][0] <= arrived_s:
+            while timers and timers[0][0] <= arrived_s:
                 self._next()
             self.now = arrived_s
             number = RequestId(str(lane.first + index))
@@ -226,7 +227,7 @@ class Simulator:
             if self._on_progress is not None and done % _PROGRESS_EVERY == 0:
                 self._on_progress(done, total)
         last_s = inf if until_s is None else until_s
-        while agenda and agenda[0][0] <= last_s and (until_s is not None or self._is_busy()):
+        while timers and timers[0][0] <= last_s and (until_s is not None or self._is_busy()):
             self._next()
         if until_s is not None:
             self.now = max(self.now, until_s)
@@ -236,184 +237,182 @@ class Simulator:
 
     def _order(self) -> Iterable[tuple[float, EndpointRun, int]]:
         if len(self.runs) == 1:
-            lane = self.runs[0]
-            return zip(lane.arrivals_s, repeat(lane), count(), strict=False)
+            run = self.runs[0]
+            return zip(run.arrivals_s, repeat(run), count(), strict=False)
         rows = [
-            (arrived_s, lane, index)
-            for lane in self.runs
-            for index, arrived_s in enumerate(lane.endpoint.traffic.arrivals_s)
+            (arrived_s, run, index)
+            for run in self.runs
+            for index, arrived_s in enumerate(run.endpoint.traffic.arrivals_s)
         ]
         rows.sort(key=itemgetter(0))
         return rows
 
     def _is_busy(self) -> bool:
-        return any(lane.replicas or lane.fleet.queued for lane in self.runs)
+        return any(run.replicas or run.fleet.queued for run in self.runs)
 
     def _next(self) -> None:
-        """Let the next thing on the agenda happen."""
-        at_s, _, lane, event = heappop(self._timers)
+        """Fire the next timer."""
+        at_s, _, run, event = heappop(self._timers)
         if at_s > self.now:
             self.now = at_s
-        if lane is None:
+        if run is None:
             if at_s == self._armed_placement_s:
                 self._armed_placement_s = inf
                 self.driver.place(Ticked())
         elif type(event) is str:
             request = RequestId(event)
-            # One that was given up meanwhile is not running any more.
-            if (held := lane.running.pop(request, None)) is not None:
-                self._let_go(lane, request, held)
-                self._post(lane, RequestFinished(request))
+            # One that was aborted meanwhile is not running any more.
+            if (held := run.running.pop(request, None)) is not None:
+                self._finish(run, request, held)
+                self._post(run, RequestFinished(request))
         elif event is None:
-            if at_s == lane.armed_s:
-                lane.armed_s = inf
-                self._post(lane, Ticked())
+            if at_s == run.armed_s:
+                run.armed_s = inf
+                self._post(run, Ticked())
         else:
             assert not isinstance(event, str)
-            self._before(lane, event)
-            self._post(lane, event)
+            self._before(run, event)
+            self._post(run, event)
 
-    def _at(self, at_s: float, lane: EndpointRun | None, event: FleetEvent | None) -> None:
+    def _at(self, at_s: float, run: EndpointRun | None, event: FleetEvent | None) -> None:
         self._count += 1
-        heappush(self._timers, (at_s, self._count, lane, event))
+        heappush(self._timers, (at_s, self._count, run, event))
 
-    def forward(
-        self, lane: EndpointRun, request: RequestId, replica: ReplicaId, now: float
-    ) -> None:
-        """Let the replica work on the request for its service time."""
-        index, held = int(request) - lane.first, lane.replicas[replica]
-        arrived_s = lane.arrivals_s[index]
-        lane.waits_s[index] = now - arrived_s
+    def forward(self, run: EndpointRun, request: RequestId, replica: ReplicaId, now: float) -> None:
+        """Run the request on the replica for its service time."""
+        index, held = int(request) - run.first, run.replicas[replica]
+        arrived_s = run.arrivals_s[index]
+        run.waits_s[index] = now - arrived_s
         if held.ready_s > arrived_s:
-            lane.cold[index] = 1
-        stretch = self.meter.begin_request(request, replica, round(now * 1e6))
+            run.cold[index] = 1
+        interval = self.meter.begin_request(request, replica, round(now * 1e6))
         if not held.running:
             # A replica that takes requests was idle.
-            assert stretch is not None
-            lane.idle_nanos += stretch.nanos
-            lane.idle_s += now - held.since_s
+            assert interval is not None
+            run.idle_nanos += interval.nanos
+            run.idle_s += now - held.since_s
             held.since_s, held.state = now, None
         held.running += 1
         held.served += 1
-        lane.running[request] = held
+        run.running[request] = held
         self._count += 1
-        done_s = now + lane.services_s[index]
-        heappush(self._timers, (done_s, self._count, lane, request))
+        done_s = now + run.services_s[index]
+        heappush(self._timers, (done_s, self._count, run, request))
 
-    def _let_go(self, lane: EndpointRun, request: RequestId, held: _Held) -> None:
+    def _finish(self, run: EndpointRun, request: RequestId, held: _Held) -> None:
         now = self.now
-        lane.busy_nanos += self.meter.finish_request(request, round(now * 1e6))
+        run.busy_nanos += self.meter.finish_request(request, round(now * 1e6))
         held.running -= 1
         if not held.running:
-            lane.busy_s += now - held.since_s
+            run.busy_s += now - held.since_s
             held.since_s, held.state = now, IdleUsageState.IDLE
 
-    def _before(self, lane: EndpointRun, event: FleetEvent) -> None:
-        """Bring the books to where the event says that the replica is."""
+    def _before(self, run: EndpointRun, event: FleetEvent) -> None:
+        """Account for a replica up to the event that changes its state."""
         if isinstance(event, ReplicaReady):
-            held = lane.replicas[event.replica]
-            lane.add_time(held, self.now)
+            held = run.replicas[event.replica]
+            run.add_time(held, self.now)
             held.state, held.ready_s = IdleUsageState.IDLE, self.now
             if held.is_new:
                 held.is_new = False
-                lane.add_cost(self.meter.mark_ready(event.replica, round(self.now * 1e6)))
+                run.add_cost(self.meter.mark_ready(event.replica, round(self.now * 1e6)))
         elif isinstance(event, ReplicaExited):
-            gone = lane.replicas.get(event.replica)
-            for request, held in list(lane.running.items()):
+            gone = run.replicas.get(event.replica)
+            for request, held in list(run.running.items()):
                 if held is gone:
-                    del lane.running[request]
-                    self._let_go(lane, request, held)
+                    del run.running[request]
+                    self._finish(run, request, held)
 
-    def wake(self, lane: EndpointRun | None, at_s: float) -> None:
+    def wake(self, run: EndpointRun | None, at_s: float) -> None:
         """Send ``Ticked`` then, to placement where no fleet is given; a later call replaces it."""
-        if lane is None:
+        if run is None:
             self._armed_placement_s = at_s
         else:
-            lane.armed_s = at_s
-        self._at(at_s, lane, None)
+            run.armed_s = at_s
+        self._at(at_s, run, None)
 
-    def perform(self, lane: EndpointRun, effect: RareEffect) -> None:
-        """Do what else a fleet wants."""
+    def perform(self, run: EndpointRun, effect: RareEffect) -> None:
+        """Perform any other effect."""
         match effect:
             case Reject(request, _):
-                lane.rejected += 1
-                # One that was running is given up at once: ``Abort`` follows.
-                lane.waits_s[int(request) - lane.first] = inf
+                run.rejected += 1
+                # One that was running is aborted at once: ``Abort`` follows.
+                run.waits_s[int(request) - run.first] = inf
             case Abort(request, _):
-                if (held := lane.running.pop(request, None)) is not None:
-                    self._let_go(lane, request, held)
-                self._post(lane, RequestFinished(request))
+                if (held := run.running.pop(request, None)) is not None:
+                    self._finish(run, request, held)
+                self._post(run, RequestFinished(request))
             case StartReplica(replica, _):
-                self._start(lane, replica)
+                self._start(run, replica)
             case UnparkReplica(replica):
-                self._unpark(lane, replica)
+                self._unpark(run, replica)
             case ParkReplica(replica):
-                self._post(lane, ReplicaParked(replica))
+                self._post(run, ReplicaParked(replica))
             case YieldDevices(replica):
-                self._yield(lane, replica)
+                self._yield(run, replica)
             case StopReplica(replica, _, _):
-                self._at(self.now, lane, ReplicaExited(replica, _STOPPED))
+                self._at(self.now, run, ReplicaExited(replica, _STOPPED))
             case ReleaseReservation(replica):
-                self._release(lane, replica)
+                self._release(run, replica)
             case RequestReservation() | RolledOut() | RolledBack():
                 pass
             case _:
                 assert_never(effect)
 
-    def _start(self, lane: EndpointRun, replica: ReplicaId) -> None:
-        grant, behaviour = self.placement.grant(replica), lane.endpoint.behaviour
+    def _start(self, run: EndpointRun, replica: ReplicaId) -> None:
+        grant, behaviour = self.placement.grant(replica), run.endpoint.behaviour
         assert grant is not None
-        self.meter.add_replica(replica, self._share_ppm(lane, grant), round(self.now * 1e6))
-        lane.replicas[replica] = _Held(self.now)
-        lane.starts += 1
+        self.meter.add_replica(replica, self._share_ppm(run, grant), round(self.now * 1e6))
+        run.replicas[replica] = _Held(self.now)
+        run.starts += 1
         ready_s = self.now + behaviour.start.draw(self._chance)
         if behaviour.failed_starts and self._chance.random() < behaviour.failed_starts:
-            self._at(ready_s, lane, ReplicaExited(replica, _CRASHED))
+            self._at(ready_s, run, ReplicaExited(replica, _CRASHED))
         else:
-            self._at(ready_s, lane, ReplicaReady(replica))
+            self._at(ready_s, run, ReplicaReady(replica))
 
-    def _unpark(self, lane: EndpointRun, replica: ReplicaId) -> None:
+    def _unpark(self, run: EndpointRun, replica: ReplicaId) -> None:
         grant = self.placement.grant(replica)
         assert grant is not None
-        held = lane.replicas[replica]
-        lane.add_time(held, self.now)
+        held = run.replicas[replica]
+        run.add_time(held, self.now)
         held.is_parked, held.state = False, IdleUsageState.IDLE
-        share = self._share_ppm(lane, grant)
-        lane.add_cost(self.meter.set_share(replica, share, round(self.now * 1e6)))
-        lane.thaws += 1
-        thaw_s = lane.endpoint.behaviour.thaw.draw(self._chance)
-        self._at(self.now + thaw_s, lane, ReplicaReady(replica))
+        share = self._share_ppm(run, grant)
+        run.add_cost(self.meter.set_share(replica, share, round(self.now * 1e6)))
+        run.thaws += 1
+        thaw_s = run.endpoint.behaviour.thaw.draw(self._chance)
+        self._at(self.now + thaw_s, run, ReplicaReady(replica))
 
-    def _yield(self, lane: EndpointRun, replica: ReplicaId) -> None:
-        held = lane.replicas.get(replica)
+    def _yield(self, run: EndpointRun, replica: ReplicaId) -> None:
+        held = run.replicas.get(replica)
         if held is not None:
-            lane.add_time(held, self.now)
+            run.add_time(held, self.now)
             held.is_parked = True
-            share = self._parked_ppm(lane)
-            lane.add_cost(self.meter.set_share(replica, share, round(self.now * 1e6)))
+            share = self._parked_ppm(run)
+            run.add_cost(self.meter.set_share(replica, share, round(self.now * 1e6)))
 
-    def _release(self, lane: EndpointRun, replica: ReplicaId) -> None:
-        held = lane.replicas.pop(replica, None)
+    def _release(self, run: EndpointRun, replica: ReplicaId) -> None:
+        held = run.replicas.pop(replica, None)
         if held is not None:
-            lane.add_time(held, self.now)
-            lane.add_cost(self.meter.remove_replica(replica, round(self.now * 1e6)))
-            lane.unused += not held.served
+            run.add_time(held, self.now)
+            run.add_cost(self.meter.remove_replica(replica, round(self.now * 1e6)))
+            run.unused += not held.served
 
-    def _share_ppm(self, lane: EndpointRun, grant: Reservation) -> int:
-        return share_ppm(self._nodes[grant.node], grant, lane.endpoint.revision.spec.resources)
+    def _share_ppm(self, run: EndpointRun, grant: Reservation) -> int:
+        return share_ppm(self._nodes[grant.node], grant, run.endpoint.revision.spec.resources)
 
-    def _parked_ppm(self, lane: EndpointRun) -> int:
-        resources = lane.endpoint.revision.spec.resources
+    def _parked_ppm(self, run: EndpointRun) -> int:
+        resources = run.endpoint.revision.spec.resources
         largest = max(node.memory_bytes for node in self._nodes.values())
         return min(WHOLE_PPM, round(WHOLE_PPM * resources.memory_bytes / largest))
 
     def _close(self) -> None:
         """Count the time of what is held still."""
-        for lane in self.runs:
-            for held in lane.replicas.values():
-                lane.add_time(held, self.now)
-        stretches, self.overhead_nanos = self.meter.settle(round(self.now * 1e6))
-        for stretch in stretches:
-            lane_of = self.driver.owner(stretch.replica)
-            assert lane_of is not None
-            lane_of.add_cost(stretch)
+        for run in self.runs:
+            for held in run.replicas.values():
+                run.add_time(held, self.now)
+        intervals, self.overhead_nanos = self.meter.settle(round(self.now * 1e6))
+        for interval in intervals:
+            owner = self.driver.owner(interval.replica)
+            assert owner is not None
+            owner.add_cost(interval)

@@ -1,4 +1,4 @@
-"""Read what was recorded somewhere: requests one by one, or how many came in each window.
+"""Read recorded traffic: requests one by one, or counts by window.
 
 Request files have the columns ``arrival_s`` and ``duration_s`` (blank: unknown), and may have
 ``key``; window files have ``t_s``, ``window_s`` and ``count``. Other columns are passed over.

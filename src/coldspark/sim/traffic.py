@@ -1,4 +1,4 @@
-"""What a simulation is played: requests with their times, and how long things take."""
+"""The input of a simulation: requests with their times, and distributions of durations."""
 
 import math
 import random
@@ -121,7 +121,7 @@ def spread_over_windows(
 def resampled(traffic: Traffic, block_s: float, seed: int) -> Traffic:
     """Return traffic of the same length made of blocks of it, drawn with replacement.
 
-    The block bootstrap (Künsch 1989): within a block the requests keep their order and gaps.
+    The block bootstrap (Künsch 1989): within a block the requests keep their order and intervals.
     """
     blocks = max(1, math.ceil(traffic.span_s / block_s))
     chance = random.Random(seed)

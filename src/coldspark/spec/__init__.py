@@ -1,7 +1,7 @@
 """What people ask for: ids, specs, policies, sizes, and the events and effects of a fleet.
 
-Parts: ``types`` (endpoint, variant, revision, resources, failures), ``messages`` (what is told to
-a fleet and what it wants done), ``scale_policy`` and ``scaling_rules``, ``deployment_policy``,
+Parts: ``types`` (endpoint, variant, revision, resources, failures), ``messages`` (events and
+effects of a fleet and placement), ``scale_policy`` and ``scaling_rules``, ``deployment_policy``,
 ``scheduled_scaling``, ``multi_model``, ``warmth``, ``waterfall`` (where a request's time went),
 ``money`` and ``units``.
 

@@ -1,6 +1,6 @@
-"""How a change of an endpoint reaches its callers: in which steps, with which waits.
+"""How a deployment reaches callers: in which steps, with which waits.
 
-Shares are of the requests. A step of s moves s, 2s, 3s, … and at last all. Worked number: LINEAR
+Shares are of the requests. A step of s shifts s, 2s, 3s, … and at last all. Worked number: LINEAR
 with a step of 30 % is 0.3, 0.6, 0.9, 1; a CANARY of one replica of four is 0.25, 1.
 """
 
@@ -39,18 +39,18 @@ class StepSize:
 
 
 class DeploymentStrategy(StrEnum):
-    """In which steps requests move from the old replicas to the new ones."""
+    """In which steps requests shift from the old replicas to the new ones."""
 
     ALL_AT_ONCE = "all at once"
     CANARY = "canary"
     LINEAR = "linear"
     ROLLING = "rolling"
-    """As LINEAR, and the old replicas go step by step too."""
+    """As LINEAR, and the old replicas end step by step too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentPolicy:
-    """The steps and waits of a change, and what takes it back."""
+    """The steps and waits of a deployment, and what rolls it back."""
 
     kind: DeploymentStrategy = DeploymentStrategy.ALL_AT_ONCE
     step: StepSize | None = None
@@ -58,13 +58,13 @@ class DeploymentPolicy:
     wait_s: float = 0.0
     """Between two steps."""
     bake_s: float = 0.0
-    """From the last step until the old replicas go."""
+    """From the last step until the old replicas end."""
     timeout_s: float | None = None
-    """A change that is not through its steps by then is taken back. None: its waits and an hour."""
+    """A deployment not through its steps by then is rolled back. None: its waits and an hour."""
     rollback_step: StepSize | None = None
-    """How much of a ROLLING change is taken back at a time; None: all at once."""
+    """How much of a ROLLING one is rolled back at a time; None: all at once."""
     alarms: tuple[str, ...] = ()
-    """Any of them takes the change back."""
+    """Any of them in alarm rolls the deployment back."""
 
     def __post_init__(self) -> None:
         if (self.step is None) is not (self.kind is DeploymentStrategy.ALL_AT_ONCE):
@@ -90,11 +90,11 @@ class DeploymentPolicy:
         return (*(size * step for step in range(1, steps)), 1.0)
 
     def waits_s(self, replicas: int) -> float:
-        """Return all the waits of a change together."""
+        """Return the sum of a deployment's waits."""
         return (len(self.shares(replicas)) - 1) * self.wait_s + self.bake_s
 
     def time_limit_s(self, replicas: int) -> float:
-        """Return how long a change may take up to its last step."""
+        """Return how long a deployment may take up to its last step."""
         if self.timeout_s is not None:
             return self.timeout_s
         return self.waits_s(replicas) + _START_ALLOWANCE_S

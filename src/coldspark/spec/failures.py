@@ -1,4 +1,4 @@
-"""The failures that the core decides, in words that name the cure."""
+"""The failures that fleets decide, with messages that name the cure."""
 
 from coldspark.spec.multi_model import target_problem
 from coldspark.spec.types import Exit, Failure, FailureKind, FleetId
@@ -8,7 +8,7 @@ _TARGET_CHARS = 256
 
 
 def queue_full(queued: int, queue_max: int, wait_s: float | None) -> Failure:
-    """Say how many wait and what the limit is."""
+    """Return a failure with the queue's length and limit."""
     return Failure(
         kind=FailureKind.QUEUE_FULL,
         message=f"{queued} requests wait already (queue_max={queue_max});{_expected(wait_s)}"
@@ -18,7 +18,7 @@ def queue_full(queued: int, queue_max: int, wait_s: float | None) -> Failure:
 
 
 def queue_bytes_full(queued_bytes: int, limit_bytes: int, wait_s: float | None) -> Failure:
-    """Say how many bytes wait and what the limit is."""
+    """Return a failure with the bytes that wait and the limit."""
     return Failure(
         kind=FailureKind.QUEUE_FULL,
         message=f"{queued_bytes} bytes wait already (queue_bytes_max={limit_bytes});"
@@ -32,7 +32,7 @@ def _expected(wait_s: float | None) -> str:
 
 
 def timed_out(timeout_s: float, whereabouts: str, limit: str = "request_timeout_s") -> Failure:
-    """Say which limit passed, and in which phase."""
+    """Return a failure with the limit that passed, and the phase."""
     return Failure(
         kind=FailureKind.TIMED_OUT,
         message=f"no answer within {timeout_s:g} s ({limit}): the limit passed {whereabouts}",
@@ -40,7 +40,7 @@ def timed_out(timeout_s: float, whereabouts: str, limit: str = "request_timeout_
 
 
 def storage_full() -> Failure:
-    """Say that no more work is taken that could not be billed."""
+    """Return the failure of work that could not be billed."""
     return Failure(
         kind=FailureKind.STORAGE_FULL,
         message="the disk refuses the ledger's lines, and nothing runs unbilled: free space in the"
@@ -50,7 +50,7 @@ def storage_full() -> Failure:
 
 
 def no_target(target: str | None, *, has_many: bool) -> Failure | None:
-    """Say why a request's target does not fit its variant, or None if it does."""
+    """Return why a request's target does not fit its variant, or None if it does."""
     if target is None:
         if not has_many:
             return None
@@ -69,19 +69,19 @@ def no_target(target: str | None, *, has_many: bool) -> Failure | None:
 
 
 def cancelled() -> Failure:
-    """Say that nobody waits for the answer."""
+    """Return the failure of a request whose caller disconnected."""
     return Failure(kind=FailureKind.CANCELLED, message="the caller hung up")
 
 
 def retired(fleet: FleetId) -> Failure:
-    """Say that the endpoint is going away."""
+    """Return the failure of a request to an endpoint that is deleted."""
     return Failure(
         kind=FailureKind.ENDPOINT_RETIRED, message=f"endpoint {fleet.split('/')[0]} was deleted"
     )
 
 
 def start_failed(exit: Exit) -> Failure:
-    """Pass on how the start ended, with the end of its log."""
+    """Return a failure with how the start ended, and the end of its log."""
     return Failure(
         kind=FailureKind.START_FAILED,
         message=f"the replica could not start: {exit.cause}: {exit.message}",
@@ -90,7 +90,7 @@ def start_failed(exit: Exit) -> Failure:
 
 
 def replica_died(exit: Exit) -> Failure:
-    """Pass on how the replica ended in the middle of the request."""
+    """Return a failure with how the replica ended in the middle of the request."""
     return Failure(
         kind=FailureKind.REPLICA_DIED,
         message=f"the replica died while it worked on the request: {exit.cause}: {exit.message}",
@@ -98,13 +98,13 @@ def replica_died(exit: Exit) -> Failure:
     )
 
 
-def no_room(reason: str) -> Failure:
-    """Pass on why no node can hold the replica."""
+def no_capacity(reason: str) -> Failure:
+    """Return a failure with why no node can hold the replica."""
     return Failure(kind=FailureKind.NO_ROOM, message=reason)
 
 
 def endpoint_failed(last: Failure, retry_s: float) -> Failure:
-    """Repeat the last failure while no start is tried."""
+    """Return the last failure again while no start is tried."""
     return Failure(
         kind=FailureKind.ENDPOINT_FAILED,
         message=f"the endpoint FAILED and tries no start for {retry_s:.0f} s; deploy a cure to"

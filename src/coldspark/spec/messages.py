@@ -1,4 +1,4 @@
-"""What a fleet and placement hear (events, past tense) and want done (effects, imperative).
+"""Events (past tense) and effects (imperative) of a fleet and of placement.
 
 The three that every warm request needs are Structs: they are made in a third of the time.
 """
@@ -34,27 +34,27 @@ class RequestArrived(Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class RequestCancelled:
-    """The caller hung up."""
+    """The caller disconnected."""
 
     request: RequestId
 
 
 class RequestFinished(Struct, frozen=True, gc=False):
-    """The replica is done with the request, well or badly, or has given it up after an abort."""
+    """The replica has finished the request, well or badly, or has aborted it."""
 
     request: RequestId
 
 
 @dataclass(frozen=True, slots=True)
 class BacklogChanged:
-    """So many jobs wait to be handed in as requests, behind those that were."""
+    """So many jobs wait to be submitted as requests, behind those that were."""
 
     jobs: int
 
 
 @dataclass(frozen=True, slots=True)
 class ReservationGranted:
-    """Placement holds room for the replica."""
+    """Placement has reserved devices and memory for the replica."""
 
     replica: ReplicaId
 
@@ -69,7 +69,7 @@ class ReservationRefused:
 
 @dataclass(frozen=True, slots=True)
 class EvictionRequested:
-    """Another replica needs the room."""
+    """Another replica needs the reservation."""
 
     replica: ReplicaId
     reason: str
@@ -107,7 +107,7 @@ class ReplicaExited:
 
 @dataclass(frozen=True, slots=True)
 class ScaleBoundsChanged:
-    """From now on there shall be at least ``floor`` ready replicas and at most ``ceiling``.
+    """The bounds of the ready replicas, from now on.
 
     None is the policy's own. It holds until the next one, also for revisions to come.
     """
@@ -130,11 +130,11 @@ class ScaleBoundsChanged:
 
 @dataclass(frozen=True, slots=True)
 class RevisionAdopted:
-    """The variant shall run another revision, or the same one under other limits."""
+    """Another revision is desired, or the same one under other limits."""
 
     revision: Revision
     bounds_change: ScaleBoundsChanged | None = None
-    """What floor and ceiling are with it, where that is not as it was."""
+    """The replica bounds with it, where they change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ class Forward(Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """Answer the request with a failure. It is out of the fleet."""
+    """Fail the request. It has left the fleet."""
 
     request: RequestId
     failure: Failure
@@ -184,7 +184,7 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Abort:
-    """Tell the replica to give the request up; ``RequestFinished`` follows when it has."""
+    """Have the replica abort the request; ``RequestFinished`` follows when it has."""
 
     request: RequestId
     replica: ReplicaId
@@ -192,7 +192,7 @@ class Abort:
 
 @dataclass(frozen=True, slots=True)
 class RequestReservation:
-    """Ask placement for room; ``ReservationGranted`` or ``ReservationRefused`` follows."""
+    """Request devices and memory; ``ReservationGranted`` or ``ReservationRefused`` follows."""
 
     replica: ReplicaId
     revision: Revision
@@ -201,7 +201,7 @@ class RequestReservation:
 
 @dataclass(frozen=True, slots=True)
 class StartReplica:
-    """Start the replica in its room; ``ReplicaReady`` or ``ReplicaExited`` follows."""
+    """Start the replica in its reservation; ``ReplicaReady`` or ``ReplicaExited`` follows."""
 
     replica: ReplicaId
     revision: Revision
@@ -216,14 +216,14 @@ class ParkReplica:
 
 @dataclass(frozen=True, slots=True)
 class UnparkReplica:
-    """Let the parked replica run in its new room; ``ReplicaReady`` or its exit follows."""
+    """Thaw the parked replica in its new reservation; ``ReplicaReady`` or its exit follows."""
 
     replica: ReplicaId
 
 
 @dataclass(frozen=True, slots=True)
 class YieldDevices:
-    """Give back the replica's devices, or its place among those who ask; it keeps its memory."""
+    """Release the replica's devices, or withdraw its request for them; it keeps its memory."""
 
     replica: ReplicaId
 
@@ -239,7 +239,7 @@ class StopReplica:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseReservation:
-    """Give the replica's room, or its place among those who ask, back."""
+    """Release the replica's reservation, or withdraw its request."""
 
     replica: ReplicaId
 
@@ -296,7 +296,7 @@ class Device:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeJoined:
-    """A machine offers itself."""
+    """A node offers its devices and memory."""
 
     node: NodeId
     memory_bytes: int
@@ -306,25 +306,25 @@ class NodeJoined:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReservationRequested:
-    """A fleet wants room for a replica."""
+    """A fleet requests a reservation for a replica."""
 
     replica: ReplicaId
     fleet: FleetId
     resources: Resources
     is_low_priority: bool = False
-    """It takes what nobody else wants, and has nobody go for it."""
+    """It takes spare capacity alone, and evicts nobody."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReservationReleased:
-    """The replica is gone, or its fleet no longer wants the room."""
+    """The replica is gone, or its fleet no longer needs the reservation."""
 
     replica: ReplicaId
 
 
 @dataclass(frozen=True, slots=True)
 class DevicesYielded:
-    """A parked replica needs no devices any more; its memory may be asked for at any time."""
+    """A parked replica needs no devices any more; its memory may be reclaimed at any time."""
 
     replica: ReplicaId
     device_bytes: int = 0
@@ -336,7 +336,7 @@ PlacementEvent = NodeJoined | ReservationRequested | ReservationReleased | Devic
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reservation:
-    """The room that a replica holds."""
+    """The node, devices and memory reserved for a replica."""
 
     replica: ReplicaId
     node: NodeId
@@ -347,14 +347,14 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class GrantReservation:
-    """Tell the fleet that room is held."""
+    """Answer a request with its reservation."""
 
     reservation: Reservation
 
 
 @dataclass(frozen=True, slots=True)
 class RefuseReservation:
-    """Tell the fleet that no node can ever hold the replica."""
+    """Answer that no node can ever hold the replica."""
 
     replica: ReplicaId
     reason: str
@@ -362,7 +362,7 @@ class RefuseReservation:
 
 @dataclass(frozen=True, slots=True)
 class RequestEviction:
-    """Ask the victim's fleet to give its room up."""
+    """Ask the victim's fleet to release its reservation."""
 
     replica: ReplicaId
     reason: str

@@ -1,4 +1,4 @@
-"""Money is integer nano-dollars: rounded in one place, and written for people in another."""
+"""Money is integer nano-dollars: rounded in one place, and formatted for people in another."""
 
 import math
 
@@ -15,7 +15,7 @@ def charge_nanos(quantity: int, rate_nanos: int, per: int = 1) -> int:
 
 
 def format_dollars(nanos: int) -> str:
-    """Write money for a person: cents from a dollar up, else up to three digits that count."""
+    """Format money for a person: cents from a dollar up, else up to three digits that count."""
     dollars = nanos / NANOS_PER_DOLLAR
     if nanos == 0 or abs(dollars) >= 0.995:
         return f"${dollars:,.2f}"

@@ -12,10 +12,10 @@ class MultiModel:
     prefix: str
     """Where the models are: ``file:///…/`` or ``s3://…/``."""
     is_cached: bool = True
-    """Whether a model stays loaded after its request, for as long as there is room."""
+    """Whether a model stays loaded after its request, for as long as memory lasts."""
 
     def check(self, model: str | None, batch_size_max: int) -> None:
-        """Raise ValueError where a spec has what does not go with many models."""
+        """Raise ValueError where a spec has settings that exclude many models."""
         if model is not None:
             raise ValueError("a spec has either a model or many models: leave one of them out")
         if batch_size_max > 1:
@@ -37,7 +37,7 @@ class MultiModel:
 
 
 def target_problem(target: str) -> str | None:
-    """Say why a target is no path below its prefix, or None."""
+    """Return why a target is no path below its prefix, or None."""
     if not target or len(target) > TARGET_CHARS_MAX:
         return f"it must have 1 to {TARGET_CHARS_MAX} characters"
     if not target.isprintable() or "\\" in target:

@@ -1,4 +1,4 @@
-"""How many replicas a variant has, and for how long: one policy."""
+"""The scale policy of a variant: how many replicas, and for how long."""
 
 from dataclasses import dataclass, field
 
@@ -44,14 +44,14 @@ class ScalePolicy:
     None: 5 ms. 0: never.
     """
     idle_timeout_s: float | None = None
-    """How long an idle replica is kept ready. None: learned from the gaps between requests."""
+    """How long an idle replica is kept ready. None: learned from idle intervals."""
     park_timeout_s: float | None = None
     """How long an idle replica stays parked (frozen, its devices given back) before it ends.
 
     None: learned, or five times a given ``idle_timeout_s``. 0: it is never parked.
     """
     warmth: Warmth | None = None
-    """None: as long on each rung as pays. Else the lowest rung that idleness leads to."""
+    """None: as long at each warmth level as pays. Else the lowest level that idleness leads to."""
     wait_value: float = DEFAULT_WAIT_VALUE
     """What a second of a caller's waiting is worth, in seconds of a ready replica.
 
@@ -64,13 +64,13 @@ class ScalePolicy:
     None: starts alone that pay. 0: one for everybody who waits, as keep-alive rules have it.
     """
     rule: Rule = field(default_factory=Learned)
-    """What says how many there shall be. Only ``learned`` learns idle times and wakes ahead."""
+    """The scaling rule. Only ``learned`` learns idle times and pre-warms."""
     waste_budget: float = 0.0
     """0 starts a replica for every slot's worth of waiting work; 1 only one that pays its start."""
     failed_starts_max: int = 3
-    """Failed starts in a row after which the endpoint says FAILED."""
+    """Failed starts in a row after which the endpoint is FAILED."""
     windows: tuple[ScheduledWindow, ...] = ()
-    """Times of the week at which another floor holds; of those open, the highest floor wins."""
+    """Times of the week with other bounds; of those open, the highest ``replicas_min`` wins."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.replicas_min <= self.replicas_max:
@@ -115,7 +115,7 @@ class ScalePolicy:
         return _BATCH_WAIT_S if self.batch_wait_s is None else self.batch_wait_s
 
     def _check_warmth(self) -> None:
-        """Refuse times that the pinned rung makes meaningless."""
+        """Refuse times that the pinned warmth level makes meaningless."""
         if self.warmth is Warmth.READY and self.windows:
             raise ValueError(
                 "windows end without effect with warmth=ready, which keeps all that was started:"
@@ -133,7 +133,7 @@ class ScalePolicy:
             )
 
     def _check_rule(self) -> None:
-        """Refuse settings that the rule does not look at."""
+        """Refuse settings that the rule does not use."""
         rule = self.rule
         if isinstance(rule, Learned):
             return

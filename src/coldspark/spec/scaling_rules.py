@@ -18,13 +18,13 @@ def _refuse(name: str, value: float, low: float, high: float) -> None:
 
 
 class Learned(Struct, frozen=True, tag="learned", tag_field="name", forbid_unknown_fields=True):
-    """Coldspark's own: starts by ``autoscaling``, rests by ``resting``."""
+    """Coldspark's own: starts by ``policies.learned``, ends by ``idle_policy``."""
 
 
 class KeepAlive(
     Struct, frozen=True, tag="keep-alive", tag_field="name", forbid_unknown_fields=True
 ):
-    """A slot for every request at once; an idle replica goes after a fixed time."""
+    """A slot for every request at once; an idle replica ends after a fixed time."""
 
     keep_s: float = 600.0
 
@@ -38,13 +38,13 @@ class Histogram(Struct, frozen=True, tag="histogram", tag_field="name", forbid_u
     bin_s: float = 60.0
     range_s: float = 14_400.0
     head: float = 0.05
-    """Quantile of the idle times at which the replica is woken ahead."""
+    """Quantile of the idle times at which the replica is pre-warmed."""
     tail: float = 0.99
     """Quantile until which it is then kept."""
     margin: float = 0.1
     """Taken off the head and put on the tail."""
     cv_min: float = 2.0
-    """Below this coefficient of variation of the bins' counts the histogram says nothing."""
+    """Below this coefficient of variation of the bins' counts the histogram is not used."""
 
     def __post_init__(self) -> None:
         _refuse("bin_s", self.bin_s, 1, 3600)
@@ -59,7 +59,7 @@ class Knative(Struct, frozen=True, tag="knative", tag_field="name", forbid_unkno
     """Knative's pod autoscaler: mean concurrency against a target, with a panic window."""
 
     target: float = 0.7
-    """Share of a replica's slots that shall be in use."""
+    """The desired share of a replica's slots in use."""
     stable_s: float = 60.0
     panic_s: float = 6.0
     panic_over: float = 2.0
@@ -166,7 +166,7 @@ WrittenRule = str | Mapping[str, object]
 
 
 def rule_name(rule: Rule | type[Rule]) -> str:
-    """Return the name that people write."""
+    """Return the rule's name in deploy files."""
     return str(rule.__struct_config__.tag)
 
 

@@ -1,7 +1,7 @@
-"""Windows of the week in which another floor holds: what they are, and which of several prevails.
+"""Scheduled windows with other replica bounds: their records, and which of several prevails.
 
-When a window begins is a cron expression. It is only a word here: rooms above read it, and tell the
-fleet by ``ScaleBoundsChanged``.
+When a window begins is a cron expression. It is only text here: the platform parses it, and moves
+the fleet's bounds by ``ScaleBoundsChanged``.
 """
 
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ _WORDS_MAX = 128
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduledWindow:
-    """From each time that ``cron`` names, for ``lasts_s``, the floor is ``replicas_min``."""
+    """From each time that ``cron`` names, for ``lasts_s``, ``replicas_min`` holds."""
 
     cron: str
     """Five fields: minute, hour, day of the month, month, day of the week."""
@@ -42,7 +42,7 @@ class ScheduledWindow:
             )
 
     def replicas_max_under(self, policy_max: int) -> int:
-        """Return its ceiling under a policy with this maximum."""
+        """Return its ``replicas_max`` under a policy with this maximum."""
         return policy_max if self.replicas_max is None else self.replicas_max
 
     def __str__(self) -> str:
@@ -50,7 +50,7 @@ class ScheduledWindow:
 
 
 def check_windows(windows: tuple[ScheduledWindow, ...], policy_max: int) -> None:
-    """Refuse what a policy cannot hold. Raises ValueError."""
+    """Refuse windows that do not fit the policy. Raises ValueError."""
     if len(windows) > WINDOWS_MAX:
         raise ValueError(f"{len(windows)} windows: {WINDOWS_MAX} are the most")
     for window in windows:
@@ -62,7 +62,7 @@ def check_windows(windows: tuple[ScheduledWindow, ...], policy_max: int) -> None
 
 
 def effective_window(windows: Iterable[ScheduledWindow], policy_max: int) -> ScheduledWindow | None:
-    """Return which of the windows that are open holds: the highest floor, then ceiling, wins."""
+    """Return the open window that prevails: the highest ``replicas_min``, then ``replicas_max``."""
     return max(
         windows,
         key=lambda window: (window.replicas_min, window.replicas_max_under(policy_max)),

@@ -4,9 +4,9 @@ import difflib
 from collections.abc import Iterable, Mapping
 
 
-def nearest_name(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word that a misspelt one most resembles, or None."""
-    close = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
+def nearest_name(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that a misspelt one most resembles, or None."""
+    close = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.6)
     return close[0] if close else None
 
 

@@ -1,4 +1,4 @@
-"""The words of the house as types: ids, specs, failures. Everything is valid once it exists."""
+"""The vocabulary as types: ids, specs, failures. Everything is valid once it exists."""
 
 import hashlib
 import re
@@ -54,7 +54,7 @@ def fleet_id(endpoint: EndpointName, variant: VariantName) -> FleetId:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuRequest:
-    """A wish for devices: ``count`` whole ones, or a ``fraction`` of one (by memory)."""
+    """A request for devices: ``count`` whole ones, or a ``fraction`` of one (by memory)."""
 
     type: str
     count: int = 1
@@ -96,7 +96,7 @@ class Resources:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The bounds of one variant. A request over one is refused in its door's own words."""
+    """The bounds of one variant. A request over one is refused in its door's own format."""
 
     queue_max: int = 1_000
     queue_bytes_max: int = 256 * MIB
@@ -235,7 +235,7 @@ class Revision:
 
 
 class EndpointStatus(StrEnum):
-    """What an endpoint can be. READY includes zero replicas: it will wake."""
+    """The status of an endpoint. READY includes zero replicas: it will wake."""
 
     READY = "Ready"
     UPDATING = "Updating"
@@ -244,7 +244,7 @@ class EndpointStatus(StrEnum):
 
 
 class FailureKind(StrEnum):
-    """Why a request got no answer; each value is the ``code`` of its class in ``errors.py``."""
+    """Why a request failed; each value is the ``code`` of its class in ``errors.py``."""
 
     QUEUE_FULL = "QueueFull"
     TIMED_OUT = "TimedOut"
@@ -265,7 +265,7 @@ class FailureKind(StrEnum):
     """The body that came is not the one that was signed."""
     STORAGE_FULL = "StorageFull"
     ARTIFACT_UNAVAILABLE = "ArtifactUnavailable"
-    """What the request needs of a store could not be had, or not be put there."""
+    """An object that the request needs could not be read, or not be written."""
     CONFLICT = "Conflict"
     """The endpoint does not take requests of this kind."""
     COMPONENT_NEEDED = "ComponentNeeded"
@@ -274,7 +274,7 @@ class FailureKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why a request got no answer, in words that a person can act on."""
+    """Why a request failed, with a message that a person can act on."""
 
     kind: FailureKind
     message: str
@@ -349,30 +349,30 @@ class CaptureRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointDefinition:
-    """What an endpoint shall be: the input of a deploy."""
+    """The desired state of an endpoint: the input of a deploy."""
 
     name: EndpointName
     variants: tuple[VariantDefinition, ...]
     source: str = "native"
     """The door that defined it."""
     labels: tuple[tuple[str, str], ...] = ()
-    """The door's own notes (such as the endpoint config's name), sorted by key."""
+    """The door's own annotations (such as the endpoint config's name), sorted by key."""
     shadows: tuple[VariantDefinition, ...] = ()
-    """They get copies of requests, by their weight to that of the variants; nobody hears them."""
+    """They get copies of requests, by their weight to that of the variants; replies are dropped."""
     capture: CaptureRule | None = None
-    """Which requests and replies are written down."""
+    """Which requests and replies are captured."""
     shift: DeploymentPolicy | None = None
-    """How a change reaches callers. None: replica by replica, in place."""
+    """The policy of deployments. None: replica by replica, in place."""
     previous: "EndpointDefinition | None" = None
-    """While a change is under way: what it replaces."""
+    """While a deployment is under way: what it replaces."""
     changed_ms: int | None = None
-    """When that change was asked for."""
+    """When that deployment was requested."""
     jobs_only: bool = False
     """It takes jobs, and refuses requests that a caller holds open."""
     has_components: bool = False
     """Its variants are components: each request names one, so weights choose none.
 
-    They come and go one by one, and there may be none.
+    They are added and removed one by one, and there may be none.
     """
 
     def __post_init__(self) -> None:
@@ -398,7 +398,7 @@ _NAME = re.compile(r"(?=.{1,63}$)[A-Za-z0-9](-*[A-Za-z0-9])*")
 
 
 class AlarmState(StrEnum):
-    """What an alarm can be."""
+    """The state of an alarm."""
 
     OK = "OK"
     ALARM = "ALARM"

@@ -55,7 +55,7 @@ def parse_duration(value: str | float) -> float:
 
 
 def format_size(size_bytes: int) -> str:
-    """Write bytes for a person, in decimal units: ``14.5 GB``."""
+    """Format bytes for a person, in decimal units: ``14.5 GB``."""
     value = float(size_bytes)
     for unit in ("B", "kB", "MB", "GB"):
         if abs(value) < 1000:
@@ -65,7 +65,7 @@ def format_size(size_bytes: int) -> str:
 
 
 def write_size(size_bytes: int) -> str:
-    """Write bytes exactly, in the largest unit that divides them: ``parse_size`` reads it back."""
+    """Format bytes exactly, in the largest unit that divides them: ``parse_size`` reads it back."""
     for unit in ("GiB", "GB", "MiB", "MB"):
         if size_bytes and size_bytes % _UNITS[unit.lower()] == 0:
             return f"{size_bytes // _UNITS[unit.lower()]}{unit}"
@@ -73,7 +73,7 @@ def write_size(size_bytes: int) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Write seconds for a person: ``35 ms``, ``4.2 s``, ``3m 20s``, ``2h 5m``."""
+    """Format seconds for a person: ``35 ms``, ``4.2 s``, ``3m 20s``, ``2h 5m``."""
     if seconds < 1:
         return f"{seconds * 1000:.3g} ms"
     if seconds < 60:

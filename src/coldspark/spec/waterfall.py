@@ -10,9 +10,9 @@ _US = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartTimeline:
-    """When a replica's start passed each mark, in monotonic seconds; None: not passed (yet)."""
+    """When a replica's start passed each point, in monotonic seconds; None: not passed (yet)."""
 
-    asked_s: float
+    requested_s: float
     granted_s: float | None = None
     fetched_s: float | None = None
     """Model data and environment are on this machine."""
@@ -29,7 +29,7 @@ class Waterfall(Struct, frozen=True, kw_only=True, gc=False):
     queued_us: int = 0
     """Waited while no replica was starting: for a slot, for a decision, or for its batch."""
     placed_us: int = 0
-    """Waited for room on a machine."""
+    """Waited for a reservation on a node."""
     fetched_us: int = 0
     """Waited for model data and the environment."""
     booted_us: int = 0
@@ -58,35 +58,35 @@ STAGES: tuple[str, ...] = Waterfall.__struct_fields__
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestTimeline:
-    """When a request passed each mark, in monotonic seconds; None: never passed."""
+    """When a request passed each point, in monotonic seconds; None: never passed."""
 
     started_s: float
     """The request's head was read."""
     arrived_s: float
-    """The whole body was read and the fleet heard of it."""
+    """The whole body was read and passed to the fleet."""
     forwarded_s: float | None = None
     answered_s: float | None = None
     """The last byte came from the replica, or the failure was decided."""
     returned_s: float
-    """The last byte was handed to the caller's socket."""
+    """The last byte was written to the caller's socket."""
     handler_us: int | None = None
     """The handler's own time as its process measured it."""
 
 
-def to_waterfall(marks: RequestTimeline, start: StartTimeline | None) -> Waterfall:
+def to_waterfall(timeline: RequestTimeline, start: StartTimeline | None) -> Waterfall:
     """Split the wall time of a request over its stages.
 
     ``start`` is the timeline of the replica that served it, or of the start it died waiting for.
-    Worked number: arrived 0.0, asked 0.0, granted 0.001, fetched 0.001, booted 0.015, ready 0.020,
-    forwarded 0.020 gives placed 1000, booted 14000, loaded 5000, queued 0 microseconds.
+    Worked number: arrived 0.0, requested 0.0, granted 0.001, fetched 0.001, booted 0.015, ready
+    0.020, forwarded 0.020 gives placed 1000, booted 14000, loaded 5000, queued 0 microseconds.
     """
-    started, arrived = _us(marks.started_s), _us(marks.arrived_s)
-    returned = _us(marks.returned_s)
-    answered = returned if marks.answered_s is None else _us(marks.answered_s)
-    forwarded = answered if marks.forwarded_s is None else _us(marks.forwarded_s)
+    started, arrived = _us(timeline.started_s), _us(timeline.arrived_s)
+    returned = _us(timeline.returned_s)
+    answered = returned if timeline.answered_s is None else _us(timeline.answered_s)
+    forwarded = answered if timeline.forwarded_s is None else _us(timeline.forwarded_s)
     placed, fetched, booted, loaded = _overlaps(arrived, forwarded, start)
     served = max(0, answered - forwarded)
-    inferred = served if marks.handler_us is None else min(served, marks.handler_us)
+    inferred = served if timeline.handler_us is None else min(served, timeline.handler_us)
     return Waterfall(
         received_us=max(0, arrived - started),
         queued_us=max(0, forwarded - arrived) - placed - fetched - booted - loaded,
@@ -105,7 +105,7 @@ def to_warm_waterfall(
 ) -> Waterfall:
     """Split the wall time of a request that waited for no start, and whose reply leaves at once.
 
-    ``us`` is the handler's own time, if it is known. What ``attribute`` says to within a
+    ``us`` is the handler's own time, if it is known. What ``to_waterfall`` returns to within a
     microsecond, for nearly all requests and a quarter of the work. Worked number: started 0.0,
     arrived 0.001, forwarded 0.002, answered 0.009, handler 6000 gives received 1000, queued 1000,
     inferred 6000, unaccounted 1000 microseconds.
@@ -144,7 +144,7 @@ def _overlaps(low: int, high: int, start: StartTimeline | None) -> tuple[int, in
     """Return how much of ``[low, high]`` each leg of the start covers."""
     if start is None:
         return (0, 0, 0, 0)
-    edges = [_us(start.asked_s)]
+    edges = [_us(start.requested_s)]
     for mark in (start.granted_s, start.fetched_s, start.booted_s, start.ready_s):
         edges.append(high if mark is None else max(edges[-1], _us(mark)))
     clipped = [min(max(edge, low), max(low, high)) for edge in edges]

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, select, update
 
-from coldspark.database.dialect import Prepared, insert_or_replace
+from coldspark.database.dialect import PreparedStatement, insert_or_replace
 from coldspark.database.schema import marks, measurements, series
 from coldspark.telemetry.value_sketch import ValueSketch
 
@@ -24,10 +24,12 @@ _IS_ROW = and_(
     *(measurements.c[name] == bindparam(key) for name, key in zip(_KEY, _KEYS, strict=True))
 )
 _PUT = insert_or_replace(measurements)
-_DROP = Prepared(delete(measurements).where(_IS_ROW), _KEYS)
+_DROP = PreparedStatement(delete(measurements).where(_IS_ROW), _KEYS)
 _SUMS = (measurements.c[name] for name in ("samples", "total", "least", "most", "counts"))
-_FIND = Prepared(select(*_SUMS).where(_IS_ROW), _KEYS)
-_TOUCH = Prepared(update(series).where(series.c.id == bindparam("number")), ("last_ms", "number"))
+_FIND = PreparedStatement(select(*_SUMS).where(_IS_ROW), _KEYS)
+_TOUCH = PreparedStatement(
+    update(series).where(series.c.id == bindparam("number")), ("last_ms", "number")
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

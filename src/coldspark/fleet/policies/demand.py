@@ -1,6 +1,6 @@
 """How many requests were open over the last minutes: means of a step function, in O(log n).
 
-To note again what is open already changes no mean: whoever looks more often sees the same.
+To record again what is open already changes no mean: however often it is read, it is the same.
 """
 
 import math
@@ -93,5 +93,5 @@ def ticks_before(next_s: float, tick_s: float, at_s: float) -> int:
 
 
 def resume_tick_s(next_s: float, tick_s: float, now: float) -> float:
-    """Return where to go on: after a machine has slept for hours the ticks missed are let go."""
+    """Return where to go on: after a machine has slept for hours the ticks missed are skipped."""
     return now if now - next_s > 10 * TICKS_MAX * tick_s else next_s

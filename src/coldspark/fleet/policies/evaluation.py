@@ -1,4 +1,4 @@
-"""Ask the rule that a variant was given, and keep what it remembers."""
+"""Evaluate the rule of a variant, and carry its memory on."""
 
 import math
 from typing import assert_never
@@ -81,30 +81,32 @@ def advance(
 
 
 def evaluate(
-    scale: ScalePolicy, seen: Observation, memory: RuleMemory
+    scale: ScalePolicy, observation: Observation, memory: RuleMemory
 ) -> tuple[ScaleDecision, RuleMemory]:
-    """Return the verdict of the policy's rule, and what it remembers from here on."""
+    """Return the decision of the policy's rule, and what it remembers from here on."""
     match scale.rule:
         case Learned():
-            return learned.evaluate(scale, seen), None
+            return learned.evaluate(scale, observation), None
         case Histogram():
-            want = math.ceil(seen.open / seen.slots)
-            return ScaleDecision(max(want, seen.present), f"histogram: {seen.open} open"), None
+            want = math.ceil(observation.open / observation.slots)
+            return ScaleDecision(
+                max(want, observation.present), f"histogram: {observation.open} open"
+            ), None
         case KeepAlive():
-            return request_counting.keep_alive(scale.rule, seen), None
+            return request_counting.keep_alive(scale.rule, observation), None
         case RequestCount():
-            return request_counting.request_count(scale.rule, seen), None
+            return request_counting.request_count(scale.rule, observation), None
         case QueueDelay():
             assert isinstance(memory, QueueDelayMemory)
-            return request_counting.queue_delay(scale.rule, seen, memory)
+            return request_counting.queue_delay(scale.rule, observation, memory)
         case Knative():
             assert isinstance(memory, KnativeMemory)
-            return knative.evaluate(scale.rule, seen, memory)
+            return knative.evaluate(scale.rule, observation, memory)
         case RayServe():
             assert isinstance(memory, RayServeMemory)
-            return ray_serve.evaluate(scale.rule, seen, memory)
+            return ray_serve.evaluate(scale.rule, observation, memory)
         case TargetTracking():
             assert isinstance(memory, TargetTrackingMemory)
-            return target_tracking.evaluate(scale.rule, seen, memory)
+            return target_tracking.evaluate(scale.rule, observation, memory)
         case _:
             assert_never(scale.rule)

@@ -3,15 +3,14 @@
 Idle times are counted in bins of a minute, up to four hours. With h the 5th percentile (its bin's
 lower edge) and t the 99th (its bin's upper edge):
 
-    pre-warm window  = 0.9 h        the replica ends, and is woken ahead after this
+    pre-warm window  = 0.9 h        the replica ends, and is pre-warmed after this
     keep-alive       = 1.1 t - 0.9 h    and is kept for so long from then on
 
 A head in the first bin means that it is not ended at all. The histogram counts when it is
 representative: the coefficient of variation of its bins is at least 2, and less than half of the
 idle times lie beyond its range. Otherwise the replica is kept for the whole range: the paper's
-fallback, without its time series forecast for the few that lie beyond.
-Worked number: idle times of 30 to 31 minutes: h = 1800, t = 1860, so it is woken ahead after
-1,620 s and kept until 2,046 s.
+fallback, without its time series forecast for the few that lie beyond. Worked number: idle times of
+30 to 31 minutes: h = 1800, t = 1860, so it is pre-warmed after 1,620 s and kept until 2,046 s.
 """
 
 import math
@@ -41,7 +40,7 @@ class IdleTimeHistogram:
             self._beyond += 1
 
     def keep_alive_plan(self) -> KeepAlivePlan:
-        """Return when the replica is there, by the age of the idle time."""
+        """Return the warmth level by the age of the idle time."""
         rule = self._rule
         inside = self.measured - self._beyond
         if self.measured == 0 or not self._is_representative(inside):
@@ -50,10 +49,10 @@ class IdleTimeHistogram:
         until_s = self._edge(rule.tail, inside, 1) * (1.0 + rule.margin)
         if head_s == 0.0:
             return KeepAlivePlan((0.0, until_s), (WarmthLevel.READY, WarmthLevel.ENDED))
-        # The replica goes at once; READY at age 0 alone is what every descent begins with.
+        # The replica ends at once; READY at age 0 alone is what every plan begins with.
         ages_s = (0.0, math.ulp(1.0), head_s, until_s)
-        rests = (WarmthLevel.READY, WarmthLevel.ENDED, WarmthLevel.READY, WarmthLevel.ENDED)
-        return KeepAlivePlan(ages_s, rests, ((head_s, until_s),))
+        levels = (WarmthLevel.READY, WarmthLevel.ENDED, WarmthLevel.READY, WarmthLevel.ENDED)
+        return KeepAlivePlan(ages_s, levels, ((head_s, until_s),))
 
     def _is_representative(self, inside: int) -> bool:
         if self._beyond > _BEYOND_MAX * self.measured:

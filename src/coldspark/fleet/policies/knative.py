@@ -7,7 +7,7 @@ Every 2 s, with r ready replicas, c slots each, and o(w) the mean of open reques
     panic    begins, or goes on, when ceil(o(6)/target) / max(1, r) >= 2; ends 60 s after the last
     want   = in panic the most that either window wanted since it began, else stable
 
-Starting replicas are not counted as ready. The first request after silence is looked at at once.
+Starting replicas are not counted as ready. The first request after silence is evaluated at once.
 Worked number: c=1, r=0, one request: short = ceil(1/0.7) = 2, and 2/1 >= 2 is panic, so two
 replicas are started for one request and kept for 60 s. (Knative's extra grace of 30 s before zero
 counts from when its activator took the path, which for small services is always: it is left out.)
@@ -44,7 +44,7 @@ class KnativeMemory(Struct, frozen=True, gc=False):
 
 
 class _Scene(Struct, frozen=True, gc=False):
-    """What a tick looks at."""
+    """The input of a tick."""
 
     demand: DemandWindow
     open: int
@@ -52,34 +52,35 @@ class _Scene(Struct, frozen=True, gc=False):
     """At least one: what its formulas count."""
     target: float
 
-    def wanted(self, window_s: float, at_s: float) -> int:
-        """Return what a window's mean asks for."""
+    def desired(self, window_s: float, at_s: float) -> int:
+        """Return the replicas that a window's mean asks for."""
         return math.ceil(self.demand.mean(window_s, at_s) / self.target - 1e-9)
 
 
 def evaluate(
-    rule: Knative, seen: Observation, memory: KnativeMemory
+    rule: Knative, observation: Observation, memory: KnativeMemory
 ) -> tuple[ScaleDecision, KnativeMemory]:
     """Return how many replicas Knative would have, and what it remembers."""
-    scene = _scene(rule, seen.demand, seen.open, seen.ready, seen.slots)
-    memory = _advanced(rule, memory, seen.now, scene)
-    is_poked = seen.queued > 0 and seen.present == 0
-    is_needed = seen.open > 0 or seen.present > 0
+    scene = _scene(rule, observation.demand, observation.open, observation.ready, observation.slots)
+    memory = _advanced(rule, memory, observation.now, scene)
+    is_poked = observation.queued > 0 and observation.present == 0
+    is_needed = observation.open > 0 or observation.present > 0
     if is_poked or (is_needed and not memory.is_awake):
-        memory = _tick(rule, replace(memory, next_s=seen.now), scene)
+        memory = _tick(rule, replace(memory, next_s=observation.now), scene)
         if is_poked and not memory.want:
             memory = replace(memory, want=1)
     is_awake = is_needed or memory.want > 0
     if is_awake is not memory.is_awake:
         memory = replace(memory, is_awake=is_awake)
-    verdict = ScaleDecision(
+    is_panic = observation.now < memory.panic_until_s
+    decision = ScaleDecision(
         memory.want,
-        f"knative: wants {memory.want}{' in panic' if seen.now < memory.panic_until_s else ''}",
+        f"knative: wants {memory.want}{' in panic' if is_panic else ''}",
         replicas_min=memory.want,
         evaluate_again_s=settled_until_s(rule, memory, scene) if memory.is_awake else NEVER,
         is_fixed=False,
     )
-    return verdict, memory
+    return decision, memory
 
 
 def advance(
@@ -117,7 +118,7 @@ def settled_until_s(rule: Knative, memory: KnativeMemory, scene: _Scene) -> floa
     """Return a moment before or at the first tick that may change what is wanted.
 
     It holds while nothing changes. Where both windows see the same all along, or nothing is open,
-    what they want never rises: if it is the same at both ends of a stretch, it is so in between.
+    what they want never rises: if it is the same at both ends of an interval, it is so in between.
     """
     next_s = memory.next_s
     if scene.demand.is_steady(rule.stable_s, next_s):
@@ -129,11 +130,11 @@ def settled_until_s(rule: Knative, memory: KnativeMemory, scene: _Scene) -> floa
     after = _tick(rule, memory, scene)
     if after.want != memory.want:
         return next_s
-    is_over = scene.wanted(rule.panic_s, next_s) / scene.ready >= rule.panic_over
+    is_over = scene.desired(rule.panic_s, next_s) / scene.ready >= rule.panic_over
     if is_over or next_s < after.panic_until_s:
         end_s = min(end_s, after.panic_until_s)
     end_s -= rule.tick_s
-    if scene.wanted(rule.stable_s, max(next_s, end_s)) != scene.wanted(rule.stable_s, next_s):
+    if scene.desired(rule.stable_s, max(next_s, end_s)) != scene.desired(rule.stable_s, next_s):
         return next_s
     return max(next_s, end_s)
 
@@ -141,10 +142,10 @@ def settled_until_s(rule: Knative, memory: KnativeMemory, scene: _Scene) -> floa
 def _tick(rule: Knative, memory: KnativeMemory, scene: _Scene) -> KnativeMemory:
     now, ready = memory.next_s, scene.ready
     low, high = ready // 2, 1000 * ready
-    stable = scene.wanted(rule.stable_s, now)
-    short = scene.wanted(rule.panic_s, now)
+    stable = scene.desired(rule.stable_s, now)
+    short = scene.desired(rule.panic_s, now)
     is_over = short / ready >= rule.panic_over
-    # Its floor of half of what is ready keeps one of one: nothing at all goes to zero at once.
+    # Its lower bound of half of what is ready keeps one of one: nothing goes to zero at once.
     is_silent = stable == 0
     stable, short = (0 if is_silent else min(max(n, low), high) for n in (stable, short))
     until_s, most = memory.panic_until_s, memory.panic_most

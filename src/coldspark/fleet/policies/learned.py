@@ -1,4 +1,4 @@
-"""How many replicas there shall be, with the reason in words. A pure function of what is seen.
+"""The learned rule: desired replicas and the reason, a pure function of the observation.
 
 Notation: q requests queued, r ready and p starting replicas, c slots per replica, C seconds that a
 start takes (a low quantile of the measured ones), S seconds that a request takes (a high quantile),
@@ -16,13 +16,13 @@ they were started for. Counted for c each, the next arrival would ask for nine m
 Believing too much in what is there costs latency, believing too little costs seconds of GPU; hence
 the two quantiles, and an ageing guard: a request older than three starts gets one more replica.
 
-Of those, only as many are started as pay (``last_paying``): each further start spares less of the
-queue's waiting than the one before. A load that goes on needs more than its backlog says. With a
+Of those, only as many are started as pay (``last_paying_replica``): each further start spares less
+of the queue's waiting than the one before. A lasting load needs more than its backlog. With a
 requests per second over the last H = 4 C, replicas that it keeps busy are spared from that
 reckoning, floor(a S/c) of them, where one that is missing for as long again would cost more waiting
 than its start: ``wait_value c H**2/(2 S) >= C``. With a waste budget, that alone decides.
 
-    start    at most  floor(a S/c) + last_paying - r - p
+    start    at most  floor(a S/c) + last_paying_replica - r - p
 
 Where the policy has a patience P, whoever would wait for longer gets a start, whether or not it
 pays: within P seconds those that are ready take r c P/S (S the mean here), and each that starts c.
@@ -41,24 +41,24 @@ from coldspark.spec.types import ScalePolicy
 AGEING_STARTS = 3.0
 RATE_STARTS = 4.0
 """Over how many starts the rate of arrivals is measured, and taken to go on."""
-_PLACES_MAX = 10_000
+_POSITIONS_MAX = 10_000
 
 
-def evaluate(policy: ScalePolicy, seen: Observation) -> ScaleDecision:
-    """Return the wanted number of replicas; never fewer than there are (idle clocks do that)."""
-    present = seen.ready + len(seen.starting_ages_s)
-    floor = max(present, policy.replicas_min)
-    if seen.queued == 0:
-        reason = "provisioned" if floor > present else "nobody waits"
-        return ScaleDecision(floor, reason)
-    starts = _starts(policy, seen)
-    wanted = min(max(present + starts, floor), max(policy.replicas_max, present))
-    return ScaleDecision(wanted, _explain(policy, seen, starts, wanted - present))
+def evaluate(policy: ScalePolicy, observation: Observation) -> ScaleDecision:
+    """Return the desired number of replicas; never fewer than there are (idle clocks do that)."""
+    present = observation.ready + len(observation.starting_ages_s)
+    replicas_min = max(present, policy.replicas_min)
+    if observation.queued == 0:
+        reason = "provisioned" if replicas_min > present else "nobody waits"
+        return ScaleDecision(replicas_min, reason)
+    starts = _starts(policy, observation)
+    desired = min(max(present + starts, replicas_min), max(policy.replicas_max, present))
+    return ScaleDecision(desired, _explain(policy, observation, starts, desired - present))
 
 
 @lru_cache(maxsize=4096)
-def first_paying_place(rounds: float, value: float) -> int:
-    """Return the first place in the queue for which a start pays by the waiting that it spares.
+def first_paying_position(rounds: float, value: float) -> int:
+    """Return the first position in the queue for which a start pays by the waiting that it spares.
 
     Replicas at hand finish ``x = rounds`` requests within a start, one after another at random, so
     the j-th in the queue waits beyond the start by ``e(j) = E[(T(j) - x)+]`` on average, with T(j)
@@ -66,78 +66,83 @@ def first_paying_place(rounds: float, value: float) -> int:
     ``value = wait_value * c``; times are in units of S/(r c). Worked number: x=1.5 and value=10:
     e(1) = exp(-1.5) = 0.22, and 2.2 >= 1.5, so already the first in the queue gets a start.
     """
-    below, term, place = 0.0, math.exp(-rounds), 0
-    while place < _PLACES_MAX:
-        place += 1
+    below, term, position = 0.0, math.exp(-rounds), 0
+    while position < _POSITIONS_MAX:
+        position += 1
         # P(N < j) and P(N < j + 1) for N Poisson with mean x.
         below += term
-        term *= rounds / place
-        saved = place * (below + term) - rounds * below
+        term *= rounds / position
+        saved = position * (below + term) - rounds * below
         if value * saved >= rounds:
-            return place
-    return _PLACES_MAX
+            return position
+    return _POSITIONS_MAX
 
 
-def _starts(policy: ScalePolicy, seen: Observation) -> int:
+def _starts(policy: ScalePolicy, observation: Observation) -> int:
     return max(
-        _starts_for_work(policy, seen),
-        _starts_for_waiting(policy, seen),
-        _starts_for_patience(policy, seen),
+        _starts_for_work(policy, observation),
+        _starts_for_waiting(policy, observation),
+        _starts_for_patience(policy, observation),
     )
 
 
-def _starts_for_patience(policy: ScalePolicy, seen: Observation) -> int:
+def _starts_for_patience(policy: ScalePolicy, observation: Observation) -> int:
     """Return the starts for those who would wait for longer than the policy lets them."""
     if policy.patience_s is None:
         return 0
-    rounds = policy.patience_s / seen.service_mean_s if seen.service_mean_s else 0.0
-    taken = len(seen.starting_ages_s) + seen.ready * rounds
-    return max(0, math.ceil(seen.queued / policy.concurrency - taken))
+    rounds = policy.patience_s / observation.service_mean_s if observation.service_mean_s else 0.0
+    taken = len(observation.starting_ages_s) + observation.ready * rounds
+    return max(0, math.ceil(observation.queued / policy.concurrency - taken))
 
 
-def _starts_for_waiting(policy: ScalePolicy, seen: Observation) -> int:
+def _starts_for_waiting(policy: ScalePolicy, observation: Observation) -> int:
     """Return the starts that pay by the waiting that they spare."""
-    if policy.waste_budget or not seen.start_s or not seen.service_mean_s or not seen.ready:
+    if (
+        policy.waste_budget
+        or not observation.start_s
+        or not observation.service_mean_s
+        or not observation.ready
+    ):
         return 0
     slots = policy.concurrency
-    rounds = seen.ready * slots * seen.start_s / seen.service_mean_s
-    left = seen.queued - slots * len(seen.starting_ages_s)
+    rounds = observation.ready * slots * observation.start_s / observation.service_mean_s
+    left = observation.queued - slots * len(observation.starting_ages_s)
     digits = 2 - math.floor(math.log10(rounds))
-    place = first_paying_place(round(rounds, digits), policy.wait_value * slots)
-    return (left - place) // slots + 1 if left >= place else 0
+    position = first_paying_position(round(rounds, digits), policy.wait_value * slots)
+    return (left - position) // slots + 1 if left >= position else 0
 
 
-def _starts_for_work(policy: ScalePolicy, seen: Observation) -> int:
+def _starts_for_work(policy: ScalePolicy, observation: Observation) -> int:
     slots = policy.concurrency
-    start_s = seen.start_s or 0.0
-    rounds = start_s / seen.service_s if seen.service_s else 0.0
+    start_s = observation.start_s or 0.0
+    rounds = start_s / observation.service_s if observation.service_s else 0.0
     need = max(slots, policy.waste_budget * slots * rounds)
-    ahead = [min(age_s, start_s) * slots for age_s in seen.starting_ages_s]
-    done = [each / seen.service_s if seen.service_s else 0.0 for each in ahead]
-    taken = seen.ready * slots * rounds
-    left = seen.queued - taken - sum(done)
+    ahead = [min(age_s, start_s) * slots for age_s in observation.starting_ages_s]
+    done = [each / observation.service_s if observation.service_s else 0.0 for each in ahead]
+    taken = observation.ready * slots * rounds
+    left = observation.queued - taken - sum(done)
     taken += sum(max(need, slots + each) for each in done)
-    present = seen.ready + len(done)
-    starts = math.floor((seen.queued - taken) / need + 0.5)
+    present = observation.ready + len(done)
+    starts = math.floor((observation.queued - taken) / need + 0.5)
     if starts > 0 and not policy.waste_budget:
-        starts = min(starts, _paying(policy, seen, left / slots) - present)
+        starts = min(starts, _paying(policy, observation, left / slots) - present)
     if present == 0:
         return max(1, starts)
-    if not done and start_s and seen.oldest_wait_s > AGEING_STARTS * start_s:
+    if not done and start_s and observation.oldest_wait_s > AGEING_STARTS * start_s:
         return max(1, starts)
     return max(0, starts)
 
 
-def _paying(policy: ScalePolicy, seen: Observation, left: float) -> int:
+def _paying(policy: ScalePolicy, observation: Observation, left: float) -> int:
     """Return how many replicas pay for a backlog of so many requests for each slot of one."""
-    if not seen.start_s or not seen.service_mean_s:
-        return _PLACES_MAX
-    slots, rounds = policy.concurrency, seen.start_s / seen.service_mean_s
+    if not observation.start_s or not observation.service_mean_s:
+        return _POSITIONS_MAX
+    slots, rounds = policy.concurrency, observation.start_s / observation.service_mean_s
     value = policy.wait_value * slots
-    kept_busy = 0
+    busy = 0
     if 0.5 * value * RATE_STARTS * RATE_STARTS * rounds >= 1.0:
-        kept_busy = math.floor(seen.arrivals_per_s * seen.service_mean_s / slots)
-    return kept_busy + last_paying_replica(left, rounds, value)
+        busy = math.floor(observation.arrivals_per_s * observation.service_mean_s / slots)
+    return busy + last_paying_replica(left, rounds, value)
 
 
 def last_paying_replica(left: float, rounds: float, value: float) -> int:
@@ -154,8 +159,9 @@ def last_paying_replica(left: float, rounds: float, value: float) -> int:
     return math.floor(0.5 + math.sqrt(0.25 + 0.5 * value * left * left / rounds))
 
 
-def _explain(policy: ScalePolicy, seen: Observation, starts: int, granted: int) -> str:
-    there = f"{seen.queued} waiting, {seen.ready} ready, {len(seen.starting_ages_s)} starting"
+def _explain(policy: ScalePolicy, observation: Observation, starts: int, granted: int) -> str:
+    starting = len(observation.starting_ages_s)
+    there = f"{observation.queued} waiting, {observation.ready} ready, {starting} starting"
     if granted <= 0 and starts > 0:
         return f"{there}: at replicas_max={policy.replicas_max}"
     if granted <= 0:

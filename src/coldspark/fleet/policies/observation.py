@@ -1,4 +1,4 @@
-"""What a rule sees of its fleet, and what it says: Structs, as one is made whenever one waits."""
+"""The observation a rule takes and the decision it returns: Structs, made whenever one waits."""
 
 from msgspec import Struct
 
@@ -9,13 +9,13 @@ _SILENT = DemandWindow(1.0)
 
 
 class Observation(Struct, frozen=True, kw_only=True, gc=False):
-    """What a fleet looks like at one moment."""
+    """A fleet at one moment, as a rule sees it."""
 
     queued: int
     ready: int
     """Replicas that take requests."""
     starting_ages_s: tuple[float, ...]
-    """How long ago each replica that is not ready yet was asked for."""
+    """How long ago each replica that is not ready yet was requested."""
     oldest_wait_s: float
     """How long the first in the queue has waited; 0 when nobody waits."""
     start_s: float | None
@@ -46,15 +46,15 @@ class Observation(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class ScaleDecision(Struct, frozen=True, gc=False):
-    """How many replicas there shall be, those that are starting included, and why."""
+    """The desired number of replicas, those that are starting included, and why."""
 
     replicas: int
     reason: str
     replicas_min: int = 0
     """Fewer are never kept, however long they idle."""
     keep_alive_s: float = 0.0
-    """One that idles for so long goes, above the floor."""
+    """One that idles for so long is ended, above ``replicas_min``."""
     evaluate_again_s: float = NEVER
-    """When the rule wants to be asked again, though nothing has happened."""
+    """When the rule is to be evaluated again, though nothing has happened."""
     is_fixed: bool = True
-    """``look_again_s`` holds whatever comes; else only while nothing comes, ends or is added."""
+    """``evaluate_again_s`` holds whatever happens; else while nothing comes, ends or is added."""

@@ -1,4 +1,4 @@
-"""The rule of one fleet at work: what it remembers, measures and said last."""
+"""The policy state of one fleet: its rule's memory, measurements and last decision."""
 
 from coldspark.fleet.deadlines import NEVER
 from coldspark.fleet.policies.demand import DemandWindow
@@ -17,7 +17,7 @@ from coldspark.spec.types import ScalePolicy
 
 
 class PolicyState:
-    """One rule and its state. Another rule begins anew."""
+    """One rule and its state. Another rule starts with a new one."""
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
@@ -33,14 +33,14 @@ class PolicyState:
 
     @property
     def has_keep_alive_plans(self) -> bool:
-        """Return whether replicas go by the gaps of their level, not by the verdict."""
+        """Return whether replicas end by the intervals of their level, not by the decision."""
         return isinstance(self.rule, Learned | Histogram)
 
-    def evaluate(self, scale: ScalePolicy, seen: Observation) -> ScaleDecision:
-        """Ask the rule."""
-        self.decision, self._memory = evaluate(scale, seen, self._memory)
+    def evaluate(self, scale: ScalePolicy, observation: Observation) -> ScaleDecision:
+        """Evaluate the rule and keep its decision."""
+        self.decision, self._memory = evaluate(scale, observation, self._memory)
         self.next_tick_s = next_tick_s(self._memory)
-        self._evaluated = (seen.open, seen.ready, seen.present)
+        self._evaluated = (observation.open, observation.ready, observation.present)
         if self.demand is not None:
             self.demand.is_watched = self.decision.evaluate_again_s < NEVER
         return self.decision
@@ -53,7 +53,7 @@ class PolicyState:
         self.next_tick_s = next_tick_s(self._memory)
 
     def next_evaluation_s(self, open: int, ready: int, present: int) -> float:
-        """Return when it wants to be asked again, with so many there now."""
+        """Return when it is to be evaluated again, with so many replicas now."""
         again_s = self.decision.evaluate_again_s
         if self.decision.is_fixed or self._evaluated == (open, ready, present):
             return again_s

@@ -38,19 +38,21 @@ class RayServeMemory(Struct, frozen=True, gc=False):
 
 
 def evaluate(
-    rule: RayServe, seen: Observation, memory: RayServeMemory
+    rule: RayServe, observation: Observation, memory: RayServeMemory
 ) -> tuple[ScaleDecision, RayServeMemory]:
     """Return how many replicas Ray Serve would have, and what it remembers."""
-    memory = advance(rule, memory, seen.now, seen.demand)
-    if memory.want == 0 and seen.open:
-        memory = RayServeMemory(max(1, _ceil(seen.open / rule.target)), seen.now + rule.tick_s)
-    verdict = ScaleDecision(
+    memory = advance(rule, memory, observation.now, observation.demand)
+    if memory.want == 0 and observation.open:
+        memory = RayServeMemory(
+            max(1, _ceil(observation.open / rule.target)), observation.now + rule.tick_s
+        )
+    decision = ScaleDecision(
         memory.want,
         f"ray-serve: wants {memory.want}",
         replicas_min=memory.want,
         evaluate_again_s=settled_until_s(rule, memory) if memory.want else NEVER,
     )
-    return verdict, memory
+    return decision, memory
 
 
 def advance(

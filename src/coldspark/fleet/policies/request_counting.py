@@ -1,4 +1,4 @@
-"""Rules that count requests, and let each replica idle for a fixed time.
+"""Rules that count requests, and keep each idle replica for a fixed time.
 
     keep-alive     want = ceil((q + f) / c)
     request-count  want = ceil((q + f) / n)                            RunPod's REQUEST_COUNT
@@ -16,16 +16,16 @@ from coldspark.fleet.policies.observation import Observation, ScaleDecision
 from coldspark.spec.scaling_rules import KeepAlive, QueueDelay, RequestCount
 
 
-def keep_alive(rule: KeepAlive, seen: Observation) -> ScaleDecision:
+def keep_alive(rule: KeepAlive, observation: Observation) -> ScaleDecision:
     """Return a slot for every request."""
-    want = math.ceil(seen.open / seen.slots)
-    return ScaleDecision(want, f"keep-alive: {seen.open} open", keep_alive_s=rule.keep_s)
+    want = math.ceil(observation.open / observation.slots)
+    return ScaleDecision(want, f"keep-alive: {observation.open} open", keep_alive_s=rule.keep_s)
 
 
-def request_count(rule: RequestCount, seen: Observation) -> ScaleDecision:
+def request_count(rule: RequestCount, observation: Observation) -> ScaleDecision:
     """Return a replica for every so many requests."""
-    want = math.ceil(seen.open / rule.requests)
-    return ScaleDecision(want, f"request-count: {seen.open} open", keep_alive_s=rule.idle_s)
+    want = math.ceil(observation.open / rule.requests)
+    return ScaleDecision(want, f"request-count: {observation.open} open", keep_alive_s=rule.idle_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +36,21 @@ class QueueDelayMemory:
 
 
 def queue_delay(
-    rule: QueueDelay, seen: Observation, memory: QueueDelayMemory
+    rule: QueueDelay, observation: Observation, memory: QueueDelayMemory
 ) -> tuple[ScaleDecision, QueueDelayMemory]:
     """Return one more while the first in the queue waits for too long."""
-    if not seen.queued:
+    if not observation.queued:
         return ScaleDecision(0, "queue-delay: nobody waits", keep_alive_s=rule.idle_s), memory
-    if seen.present == 0:
-        verdict = ScaleDecision(1, "queue-delay: somebody waits", keep_alive_s=rule.idle_s)
-        return verdict, QueueDelayMemory(seen.now)
-    due_s = max(memory.added_s, seen.now - seen.oldest_wait_s) + rule.delay_s
-    if seen.now < due_s:
-        verdict = ScaleDecision(seen.present, "queue-delay: not yet", 0, rule.idle_s, due_s)
-        return verdict, memory
-    reason = f"queue-delay: the first has waited for {seen.oldest_wait_s:.1f} s"
-    again_s = seen.now + rule.delay_s
-    verdict = ScaleDecision(
-        seen.present + 1, reason, keep_alive_s=rule.idle_s, evaluate_again_s=again_s
+    if observation.present == 0:
+        decision = ScaleDecision(1, "queue-delay: somebody waits", keep_alive_s=rule.idle_s)
+        return decision, QueueDelayMemory(observation.now)
+    due_s = max(memory.added_s, observation.now - observation.oldest_wait_s) + rule.delay_s
+    if observation.now < due_s:
+        decision = ScaleDecision(observation.present, "queue-delay: not yet", 0, rule.idle_s, due_s)
+        return decision, memory
+    reason = f"queue-delay: the first has waited for {observation.oldest_wait_s:.1f} s"
+    again_s = observation.now + rule.delay_s
+    decision = ScaleDecision(
+        observation.present + 1, reason, keep_alive_s=rule.idle_s, evaluate_again_s=again_s
     )
-    return verdict, QueueDelayMemory(seen.now)
+    return decision, QueueDelayMemory(observation.now)

@@ -23,7 +23,7 @@ _IN_SHARE = 0.9
 
 @dataclass(frozen=True, slots=True)
 class TargetTrackingMemory:
-    """What the two alarms have seen."""
+    """The state of the two alarms."""
 
     want: int = 0
     next_s: float = 0.0
@@ -33,33 +33,35 @@ class TargetTrackingMemory:
 
 
 def evaluate(
-    rule: TargetTracking, seen: Observation, memory: TargetTrackingMemory
+    rule: TargetTracking, observation: Observation, memory: TargetTrackingMemory
 ) -> tuple[ScaleDecision, TargetTrackingMemory]:
     """Return how many replicas target tracking would have, and what it remembers."""
-    if memory.want == 0 and seen.open:
-        memory = TargetTrackingMemory(1, seen.now + DATAPOINT_S)
-    elif memory.want and seen.now >= memory.next_s:
-        memory = _datapoint(rule, seen, memory)
-    verdict = ScaleDecision(
+    if memory.want == 0 and observation.open:
+        memory = TargetTrackingMemory(1, observation.now + DATAPOINT_S)
+    elif memory.want and observation.now >= memory.next_s:
+        memory = _datapoint(rule, observation, memory)
+    decision = ScaleDecision(
         memory.want,
         f"target-tracking: wants {memory.want}",
         replicas_min=memory.want,
         evaluate_again_s=memory.next_s if memory.want else NEVER,
     )
-    return verdict, memory
+    return decision, memory
 
 
 def _datapoint(
-    rule: TargetTracking, seen: Observation, memory: TargetTrackingMemory
+    rule: TargetTracking, observation: Observation, memory: TargetTrackingMemory
 ) -> TargetTrackingMemory:
-    share = seen.demand.mean(DATAPOINT_S, seen.now) / (memory.want * seen.slots)
+    share = observation.demand.mean(DATAPOINT_S, observation.now) / (
+        memory.want * observation.slots
+    )
     over = memory.over + 1 if share > rule.target else 0
     under = memory.under + 1 if share < _IN_SHARE * rule.target else 0
-    next_s = seen.now + DATAPOINT_S
+    next_s = observation.now + DATAPOINT_S
     want = target_tracking_capacity(memory.want, share, rule.target)
-    if seen.now >= memory.cooldown_until_s:
+    if observation.now >= memory.cooldown_until_s:
         if over >= rule.out_minutes:
-            return TargetTrackingMemory(want, next_s, 0, 0, seen.now + rule.out_cooldown_s)
+            return TargetTrackingMemory(want, next_s, 0, 0, observation.now + rule.out_cooldown_s)
         if under >= rule.in_minutes:
-            return TargetTrackingMemory(want, next_s, 0, 0, seen.now + rule.in_cooldown_s)
+            return TargetTrackingMemory(want, next_s, 0, 0, observation.now + rule.in_cooldown_s)
     return TargetTrackingMemory(memory.want, next_s, over, under, memory.cooldown_until_s)

@@ -72,7 +72,7 @@ class Pair:
             self.told.append(effect)
 
 
-def test_a_router_is_granted_room_and_refused_what_can_never_be() -> None:
+def test_a_router_is_granted_a_reservation_and_refused_what_can_never_be() -> None:
     """The answer reaches the one who asked, and the copy of the grant is kept."""
     pair = Pair()
     pair.router.step(asked("a"), 0.0)
@@ -88,7 +88,7 @@ def test_a_router_is_granted_room_and_refused_what_can_never_be() -> None:
     assert pair.router.refusal(asked("b", "A100").resources) == pair.told[1].reason
 
 
-def test_an_idle_replica_of_another_router_is_asked_to_go_on_fresh_advice_alone() -> None:
+def test_an_idle_replica_of_another_router_is_evicted_on_fresh_advice_alone() -> None:
     """The first step asks for advice; the second, which has it, asks the replica."""
     pair = Pair()
     pair.router.step(asked("theirs"), 0.0)
@@ -117,7 +117,7 @@ def test_a_router_that_says_nothing_keeps_its_replicas() -> None:
     assert not pair.down
 
 
-def test_an_answer_to_an_ask_that_was_taken_back_is_not_taken_for_the_next() -> None:
+def test_an_answer_to_a_request_that_was_withdrawn_is_not_taken_for_the_next() -> None:
     """Asked, granted, taken back and asked again while the grant was on its way."""
     pair = Pair()
     pair.router.step(asked("a"), 0.0)
@@ -152,7 +152,7 @@ class Crossing(RuleBasedStateMachine):
     @rule(name=st.sampled_from("ab"), kind=st.sampled_from("arry"))
     def say(self, name: str, kind: str) -> None:
         replica = ReplicaId(name)
-        is_waiting = replica in self.pair.router._asks
+        is_waiting = replica in self.pair.router._pending
         held = self.pair.router.grant(replica)
         if kind == "a" and not is_waiting and (held is None or not held.devices):
             self.pair.router.step(asked(name), 0.0)

@@ -29,8 +29,8 @@ from coldspark.fleet.keep_alive_plan import (
 GAPS = st.lists(st.floats(INTERVAL_MIN_S, 1e6), max_size=60)
 WAKES = st.floats(0.01, 300.0)
 VALUES = st.floats(0.0, 100.0)
-PARKED = WarmthCost(hold_cost=0.002, wake_s=0.05)
-UNUSED = WarmthCost(hold_cost=2.0, wake_s=0.0)
+PARKED = WarmthCost(idle_cost=0.002, wake_s=0.05)
+UNUSED = WarmthCost(idle_cost=2.0, wake_s=0.0)
 
 
 def measured(gaps_s: Iterable[float]) -> IdleIntervals:
@@ -56,7 +56,7 @@ def cost(
         total += alive * (PREWARM_COST * costs[here].wake_s if rest < here else 0.0)
         here = rest
         width_s = EDGES_S[index + 1] - EDGES_S[index]
-        total += alive * costs[here].hold_cost * width_s * (1.0 - 0.5 * chance)
+        total += alive * costs[here].idle_cost * width_s * (1.0 - 0.5 * chance)
         total += alive * chance * costs[here].wake_s * (1.0 + wait_value)
         alive *= 1.0 - chance
     return total
@@ -87,7 +87,7 @@ def test_no_fixed_keep_alive_is_cheaper(
 
 
 @given(gaps_s=GAPS, start_s=WAKES, wait_value=VALUES)
-def test_a_descent_begins_ready_and_its_ages_rise(
+def test_a_plan_begins_ready_and_its_ages_rise(
     gaps_s: list[float], start_s: float, wait_value: float
 ) -> None:
     """Each step leads to another rung."""
@@ -105,7 +105,7 @@ def test_with_nothing_measured_it_is_the_ski_rental() -> None:
     assert descent.ages_s[1] == pytest.approx(304.4, abs=0.1)
 
 
-def test_short_gaps_are_bridged_and_long_ones_are_not() -> None:
+def test_short_intervals_are_bridged_and_long_ones_are_not() -> None:
     """Half the gaps last 20 s, half last an hour: the replica is kept for the short ones alone."""
     descent = cheapest_plan(measured([20.0, 3600.0] * 50), rungs(10.0), 10.0)
     assert descent.levels[:2] == (WarmthLevel.READY, WarmthLevel.ENDED)
@@ -127,7 +127,7 @@ def test_a_parked_replica_is_kept_for_longer_than_a_ready_one() -> None:
     assert descent.ages_s[2] > 3600.0
 
 
-def test_old_gaps_fade() -> None:
+def test_old_intervals_fade() -> None:
     """Traffic that grew rare stops being bridged."""
     gaps = measured([2.0] * 300)
     busy = cheapest_plan(gaps, rungs(1.0), 10.0)
@@ -143,7 +143,7 @@ MOVES = st.lists(st.tuples(st.integers(0, 6), st.floats(0.0, 100.0)), max_size=6
 
 
 @given(moves=MOVES)
-def test_each_gap_of_each_level_is_measured_once(moves: list[tuple[int, float]]) -> None:
+def test_each_interval_of_each_level_is_measured_once(moves: list[tuple[int, float]]) -> None:
     """Against a plain record of when each level was up."""
     levels, now = ConcurrencyLevels(), 0.0
     gone: dict[int, float] = {}
@@ -259,7 +259,7 @@ def test_what_is_not_worth_starting_is_given_up_no_later(
     assert found.next_s(0.0) <= certain.next_s(0.0)
 
 
-def test_how_long_a_level_is_up_is_measured_across_short_gaps() -> None:
+def test_how_long_a_level_is_up_is_measured_across_short_intervals() -> None:
     """Up from 0 to 3 s and from 3.5 to 5 s is one time of 5 s, known when the next one begins."""
     levels = ConcurrencyLevels()
     for open, now in ((1, 0.0), (0, 3.0), (1, 3.5), (0, 5.0)):

@@ -18,7 +18,7 @@ def over_the_wire(message: Message) -> Message:
     return read
 
 
-def test_alarms_are_what_the_lead_said_last() -> None:
+def test_alarms_are_what_the_primary_sent_last() -> None:
     """All at first, then each change; watchers hear of changes alone."""
     alarms, heard = AlarmStateCache(), list[tuple[str, str]]()
     end = alarms.watch(lambda name, state, reason: heard.append((name, state.value)))

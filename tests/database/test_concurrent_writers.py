@@ -55,7 +55,7 @@ def test_processes_that_write_all_the_time_all_come_to_their_turn(tmp_path: Path
     database.close()
 
 
-def test_a_turn_that_does_not_come_is_told(tmp_path: Path) -> None:
+def test_a_turn_that_does_not_come_is_reported(tmp_path: Path) -> None:
     """Patience is bounded; afterwards the connection is as good as before."""
     first, second = opened(tmp_path / "db"), opened(tmp_path / "db")
     sqlite.begin(first)
@@ -66,7 +66,7 @@ def test_a_turn_that_does_not_come_is_told(tmp_path: Path) -> None:
     second.execute("COMMIT")
 
 
-def test_what_is_no_matter_of_turns_is_told_at_once(tmp_path: Path) -> None:
+def test_what_is_no_matter_of_turns_is_reported_at_once(tmp_path: Path) -> None:
     """Waiting would not help."""
     connection = opened(tmp_path / "db")
     sqlite.begin(connection)

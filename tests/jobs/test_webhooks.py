@@ -125,7 +125,7 @@ class Telling:
                 await self.store.dropped.wait()
 
 
-def test_a_notice_is_delivered_signed_and_then_forgotten(tmp_path: Path) -> None:
+def test_a_webhook_event_is_delivered_signed_and_then_forgotten(tmp_path: Path) -> None:
     """A receiver can check who sent it, and when."""
 
     async def play() -> None:
@@ -171,7 +171,7 @@ def test_a_receiver_that_refuses_is_not_asked_again(tmp_path: Path) -> None:
     asyncio.run(play())
 
 
-def test_a_notice_that_a_killed_server_left_is_told_by_the_next(tmp_path: Path) -> None:
+def test_a_webhook_event_that_a_killed_server_left_is_reported_by_the_next(tmp_path: Path) -> None:
     """It is on disk until somebody took it."""
 
     async def play() -> None:

@@ -26,7 +26,7 @@ def test_knative_starts_for_the_first_request_at_once() -> None:
     assert sum(isinstance(effect, RequestReservation) for effect in effects) == 2
 
 
-def test_an_update_that_is_taken_back_takes_its_rule_with_it() -> None:
+def test_an_update_that_is_rolled_back_takes_its_rule_with_it() -> None:
     """The update to another rule failed: the old rule decides again, and nothing breaks."""
     fleet = a_fleet(rule=KeepAlive(keep_s=30.0), replicas_max=2, park_timeout_s=0.0)
     world = World(fleet)

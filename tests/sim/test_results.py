@@ -26,7 +26,7 @@ def trial(**changes: object) -> Scenario:
     return Scenario(**(values | changes))  # type: ignore[arg-type]
 
 
-def test_a_small_trial_is_as_worked_out_by_hand() -> None:
+def test_a_small_scenario_is_as_worked_out_by_hand() -> None:
     """Started for the first, warm for the second, gone before the third."""
     found = simulate(trial())
     assert (found.requests, found.unserved, found.cold, found.starts) == (3, 0, 2, 2)
@@ -47,7 +47,7 @@ def test_what_is_not_served_in_time_is_counted_and_in_no_quantile() -> None:
     assert found.wait.p99_s == 10.0
 
 
-def test_a_floor_that_moves_is_played() -> None:
+def test_a_replicas_min_that_moves_is_played() -> None:
     """One is there from 20 s to 250 s, so only the first request waits, and its cost is held."""
     moves = (
         (0.0, ScaleBoundsChanged(None, None, "")),

@@ -35,8 +35,8 @@ WELCOME = Welcome(
     instance="abc.r1",
     cgroup="0::/",
     listeners=[5],
-    inlets=[6, 7],
-    outlet=8,
+    write_ends=[6, 7],
+    read_end=8,
 )
 MESSAGES: list[Message] = [
     WELCOME,

@@ -7,7 +7,7 @@ from coldspark.platform.ports import ScaleBoundsView, ScaleTransitionView
 from coldspark.spec.types import EndpointName, VariantName
 
 
-def test_a_bound_and_a_floor_read_back_as_they_were() -> None:
+def test_bounds_and_a_replicas_min_read_back_as_they_were() -> None:
     """None stays None: it means the policy's own."""
     bound = SetScale(EndpointName("chat"), VariantName("main"), 2, None, "scalable target")
     asked = RpcRequest(7, bound)

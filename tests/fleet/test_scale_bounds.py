@@ -37,7 +37,7 @@ def warm(world: World, count: int) -> None:
 
 
 @pytest.mark.parametrize("kind", RULES, ids=rule_name)
-def test_a_floor_that_rises_starts_replicas_whatever_the_rule(kind: type[Rule]) -> None:
+def test_a_replicas_min_that_rises_starts_replicas_whatever_the_rule(kind: type[Rule]) -> None:
     """Each start, and the move itself, says which window it is for."""
     world = World(a_fleet(replicas_max=1, rule=kind()))
     assert asked(world.step(UP, 0.0)) == [UP.reason, UP.reason]
@@ -48,7 +48,7 @@ def test_a_floor_that_rises_starts_replicas_whatever_the_rule(kind: type[Rule]) 
 
 
 @pytest.mark.parametrize("kind", RULES, ids=rule_name)
-def test_a_raised_floor_is_kept_whatever_the_rule(kind: type[Rule]) -> None:
+def test_a_raised_replicas_min_is_kept_whatever_the_rule(kind: type[Rule]) -> None:
     """Nobody comes for a day: both stay, and nothing is asked for anew."""
     world = World(a_fleet(replicas_max=1, rule=kind()))
     world.step(UP, 0.0)
@@ -58,7 +58,7 @@ def test_a_raised_floor_is_kept_whatever_the_rule(kind: type[Rule]) -> None:
     assert len(world.fleet.replicas()) == 2
 
 
-def test_a_floor_that_falls_lets_those_go_that_have_idled_long_enough() -> None:
+def test_a_replicas_min_that_falls_ends_those_that_have_idled_long_enough() -> None:
     """They are not stopped by the move, but by their idle clocks."""
     world = World(a_fleet(replicas_max=4, rule=KeepAlive(keep_s=60.0), park_timeout_s=0.0))
     world.step(UP, 0.0)
@@ -70,7 +70,7 @@ def test_a_floor_that_falls_lets_those_go_that_have_idled_long_enough() -> None:
     assert len(world.stopping) == 2
 
 
-def test_a_floor_under_the_policys_own_lets_replicas_go() -> None:
+def test_a_replicas_min_under_the_policys_own_ends_replicas() -> None:
     """A night may have fewer than ``min``."""
     rule = KeepAlive(keep_s=0.0)
     world = World(a_fleet(replicas_min=2, replicas_max=4, rule=rule, park_timeout_s=0.0))
@@ -81,7 +81,7 @@ def test_a_floor_under_the_policys_own_lets_replicas_go() -> None:
     assert len(world.stopping) == 2
 
 
-def test_a_ceiling_that_falls_ends_starts_first_then_idle_ones_and_drains_busy_ones() -> None:
+def test_a_replicas_max_that_falls_ends_starts_first_then_idle_ones_and_drains_busy_ones() -> None:
     """Five are there: one works, two idle, two start. Three have to go, then one more."""
     world = World(a_fleet(replicas_min=5, replicas_max=5))
     world.step(Ticked(), 0.0)
@@ -101,7 +101,7 @@ def test_a_ceiling_that_falls_ends_starts_first_then_idle_ones_and_drains_busy_o
     assert Forward(RequestId("2"), first.replica) in finished
 
 
-def test_requests_may_use_a_ceiling_that_rose() -> None:
+def test_requests_may_use_a_replicas_max_that_rose() -> None:
     """And no more than it: the others wait."""
     world = World(a_fleet(replicas_max=1))
     world.step(ScaleBoundsChanged(0, 3, "window"), 0.0)
@@ -110,7 +110,7 @@ def test_requests_may_use_a_ceiling_that_rose() -> None:
     assert len(world.fleet.replicas()) == 3
 
 
-def test_the_same_move_twice_is_told_once() -> None:
+def test_the_same_move_twice_is_reported_once() -> None:
     """Who applies a bound again after a restart fills no list of decisions."""
     world = World(a_fleet())
     world.step(UP, 0.0)
@@ -119,7 +119,7 @@ def test_the_same_move_twice_is_told_once() -> None:
     assert list(world.fleet.decisions) == notes
 
 
-def test_an_update_within_a_window_keeps_the_floor() -> None:
+def test_an_update_within_a_window_keeps_the_replicas_min() -> None:
     """Old ones serve until as many new ones are ready."""
     world = World(a_fleet(replicas_max=1))
     world.step(UP, 0.0)
@@ -131,7 +131,7 @@ def test_an_update_within_a_window_keeps_the_floor() -> None:
     assert len(world.stopping) == 2
 
 
-def test_an_update_that_brings_its_own_floor_rolls_out_to_that() -> None:
+def test_an_update_that_brings_its_own_replicas_min_rolls_out_to_that() -> None:
     """The window went with the revision that had it: one replica is enough."""
     world = World(a_fleet(replicas_max=4))
     world.step(UP, 0.0)
@@ -143,7 +143,7 @@ def test_an_update_that_brings_its_own_floor_rolls_out_to_that() -> None:
     assert len(world.stopping) == 2
 
 
-def test_an_update_that_is_taken_back_keeps_the_floor() -> None:
+def test_an_update_that_is_rolled_back_keeps_the_replicas_min() -> None:
     """What the old revision held was never given up."""
     world = World(a_fleet(replicas_max=4))
     world.step(UP, 0.0)
@@ -156,7 +156,7 @@ def test_an_update_that_is_taken_back_keeps_the_floor() -> None:
     assert world.fleet.replicas_min == 2
 
 
-def test_a_ceiling_that_falls_amid_an_update_lets_it_end() -> None:
+def test_a_replicas_max_that_falls_amid_an_update_lets_it_end() -> None:
     """It waits for no more new ones than there may be."""
     world = World(a_fleet(replicas_min=3, replicas_max=3))
     world.step(Ticked(), 0.0)
@@ -168,7 +168,7 @@ def test_a_ceiling_that_falls_amid_an_update_lets_it_end() -> None:
     assert [each.revision.id for each in kept] == ["r1x"]
 
 
-def test_a_raised_floor_wakes_parked_replicas_first() -> None:
+def test_a_raised_replicas_min_wakes_parked_replicas_first() -> None:
     """It is an unparking, not a start."""
     world = World(a_fleet(replicas_max=2, idle_timeout_s=1.0, warmth=Warmth.PARKED))
     arrive(world.fleet, 1, 0.0)
@@ -188,7 +188,7 @@ def window(least: int, most: int | None = None) -> ScheduledWindow:
     return ScheduledWindow(cron="0 8 * * *", lasts_s=3600.0, replicas_min=least, replicas_max=most)
 
 
-def test_of_open_windows_the_highest_floor_wins_then_the_highest_ceiling() -> None:
+def test_of_open_windows_the_highest_replicas_min_wins_then_the_highest_replicas_max() -> None:
     """One without a ceiling has the policy's."""
     assert effective_window([], 4) is None
     assert effective_window([window(1, 9), window(2), window(0, 20)], 4) == window(2)

@@ -32,7 +32,7 @@ def test_a_connection_arrives_with_all_that_was_read(size: int) -> None:
         assert receive_connection(mailbox.read_end) is None
 
 
-def test_a_full_mailbox_says_so_and_what_lies_in_it_can_be_turned_away() -> None:
+def test_a_full_channel_refuses_and_what_lies_in_it_can_be_turned_away() -> None:
     """Nobody waits for a router that does not come back."""
     caller, accepted = socket.socketpair()
     with closing(FdChannel()) as mailbox, caller:

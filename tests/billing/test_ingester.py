@@ -37,7 +37,7 @@ class Recorder:
         """Record so many usages, and as many holdings."""
         for number in range(self.count, self.count + lines):
             self.ledger.record(usage(number))
-            self.ledger.hold([holding(number)])
+            self.ledger.record_idle([holding(number)])
         self.count += lines
 
     async def absorb(self) -> None:
@@ -84,7 +84,7 @@ def play(
     *,
     busy_bytes: int = 0,
     idle_s: float = 3_600.0,
-    absorb_every_s: float = 3_600.0,
+    ingest_every_s: float = 3_600.0,
 ) -> None:
     """Open a ledger, act, and close it: then no process is left."""
 
@@ -95,9 +95,9 @@ def play(
             database,
             boot=1,
             wall_ms=lambda: 9,
-            absorb_every_s=absorb_every_s,
+            ingest_every_s=ingest_every_s,
             busy_bytes=busy_bytes,
-            absorber_idle_s=idle_s,
+            ingester_idle_s=idle_s,
         )
         await ledger.open()
         recorder = Recorder(ledger, database)
@@ -132,7 +132,7 @@ def kill(pid: int) -> None:
     ended(pid)
 
 
-def test_a_busy_ledger_is_absorbed_by_another_process(tmp_path: Path) -> None:
+def test_a_busy_ledger_is_ingested_by_another_process(tmp_path: Path) -> None:
     """The server's own threads insert nothing once it runs."""
 
     async def act(recorder: Recorder) -> None:
@@ -234,10 +234,10 @@ def test_an_idle_process_is_ended(tmp_path: Path) -> None:
         await recorder.ledger.ingest()
         assert recorder.ledger.ingest_pid != pid
 
-    play(tmp_path, act, idle_s=0.5, absorb_every_s=0.01)
+    play(tmp_path, act, idle_s=0.5, ingest_every_s=0.01)
 
 
-def test_a_database_that_refuses_is_told_as_by_the_thread(tmp_path: Path) -> None:
+def test_a_database_that_refuses_is_reported_as_by_the_thread(tmp_path: Path) -> None:
     """Lines wait in the journal until it takes them."""
 
     def rename(connection: Connection, old: str, new: str) -> None:

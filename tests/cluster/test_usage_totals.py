@@ -128,7 +128,7 @@ def test_routers_that_hold_more_than_the_machine_are_not_charged_for_more(
         assert charged <= 10**9 * machine.now // 3_600_000_000
 
 
-def test_shares_are_told_only_while_they_pass_the_whole_machine() -> None:
+def test_shares_are_reported_only_while_they_pass_the_whole_machine() -> None:
     """The worked numbers of ``hold``."""
     books = RouterUsageTotals()
     assert books.set_shares(0, 300_000) == {}

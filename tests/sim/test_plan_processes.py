@@ -57,7 +57,7 @@ def test_work_that_nobody_called_off_goes_on() -> None:
 
 
 @pytest.mark.process
-def test_a_crew_that_is_called_off_ends_at_once() -> None:
+def test_a_pool_that_is_called_off_ends_at_once() -> None:
     """The pieces that wait are dropped; those under way give up at their next look."""
     begun = time.monotonic()
     with pytest.raises(KeyboardInterrupt), ProcessPool(2) as crew:
