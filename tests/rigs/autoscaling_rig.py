@@ -28,6 +28,7 @@ from coldspark.billing.ledger import LedgerStore
 from coldspark.database.database import Database
 from coldspark.database.documents import Documents
 from coldspark.doors.aws.autoscaling.operations import application_autoscaling
+from coldspark.doors.aws.cloudwatch.alarm_reasons import explain
 from coldspark.doors.aws.cloudwatch.operations import cloudwatch
 from coldspark.doors.aws.protocol.routes import aws_endpoint
 from coldspark.doors.aws.sagemaker.operations import sagemaker
@@ -246,7 +247,7 @@ class World:
             absorb=ledger.ingest,
             standings=lambda: variant_contexts(self.platform.endpoints()),
         )
-        self.alarms = AlarmService(database, self.metrics, wall_ms=self.wall_ms)
+        self.alarms = AlarmService(database, self.metrics, wall_ms=self.wall_ms, explain=explain)
         self.sampler = MetricSampler(self.metrics, self._see, _measure_nothing, self.wall_ms)
         kept = LocalAlarmRepository(self.alarms, self.metrics)
         self.scaling = AutoscalingService(self.platform, documents, kept, wall_ms=self.wall_ms)

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from coldspark.billing.ledger import LedgerStore
 from coldspark.billing.usage import Usage
 from coldspark.database.database import Database
+from coldspark.doors.aws.cloudwatch.alarm_reasons import explain
 from coldspark.errors import NotFound
 from coldspark.platform.metric_ports import Metric
 from coldspark.spec.types import EndpointName, ReplicaId, RequestId, VariantName
@@ -65,7 +66,7 @@ async def keeping(
         standings=lambda: standings or {},
         retention=MetricRetention(factor=factor),
     )
-    alarms = AlarmService(database, metrics, wall_ms=now, notify=notify)
+    alarms = AlarmService(database, metrics, wall_ms=now, explain=explain, notify=notify)
     kept = Kept(metrics, alarms, ledger, database)
     await ledger.open()
     await alarms.open(is_timed=False)

@@ -3,12 +3,12 @@
 import uuid
 
 from coldspark import clock
+from coldspark.doors.aws.cloudwatch.alarm_messages import message_of, subject_of
 from coldspark.doors.aws.protocol.sns_envelope import envelope
 from coldspark.doors.aws.sagemaker.asynchronous.jobs import AsyncJobs
 from coldspark.jobs.ports import WebhookEvent
 from coldspark.spec.types import EndpointName
 from coldspark.telemetry.alarm_changes import AlarmChange
-from coldspark.telemetry.alarm_messages import message_of, subject_of
 from coldspark.telemetry.alarm_service import AlarmService
 
 _MARKS = (":sns:", "https://", "http://")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from coldspark import clock
 from coldspark.cluster.messages import IngestLines, MeasureReplicas, Uses
 from coldspark.config import ServerConfig
+from coldspark.doors.aws.cloudwatch.alarm_reasons import explain
 from coldspark.node.engine import LocalEngine
 from coldspark.node.replica_usage import ReplicaUsage
 from coldspark.platform.platform import LocalPlatform
@@ -93,7 +94,7 @@ async def open_telemetry(
         standings=lambda: variant_contexts(sources.cached_views()),
         retention=MetricRetention(factor=config.metrics_retention),
     )
-    alarms = AlarmService(store.database, metrics, wall_ms=clock.wall_ms)
+    alarms = AlarmService(store.database, metrics, wall_ms=clock.wall_ms, explain=explain)
     sampler = MetricSampler(metrics, sources.fetch_views, sources.measure, clock.wall_ms)
     metrics.open()
     stack.push_async_callback(metrics.close)

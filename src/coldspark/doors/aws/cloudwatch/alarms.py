@@ -5,26 +5,29 @@ from collections.abc import Awaitable, Callable
 
 from coldspark.doors.aws.cloudwatch import tags
 from coldspark.doors.aws.cloudwatch.alarm_members import read_alarm, render_alarm
+from coldspark.doors.aws.cloudwatch.alarm_reasons import KINDS, history_data, history_summary
 from coldspark.doors.aws.cloudwatch.request import (
     Body,
     CloudWatchRequest,
-    arn,
     dimensions_of,
     milliseconds,
     page_position,
     page_token,
 )
+from coldspark.doors.aws.protocol.arns import alarm_arn
 from coldspark.doors.aws.protocol.errors import AwsError
 from coldspark.doors.aws.protocol.operations import Timestamp
 from coldspark.errors import Conflict, NotFound
 from coldspark.spec.types import AlarmState
 from coldspark.telemetry.alarm_changes import Alarm
+from coldspark.telemetry.alarm_events import kind_of
 from coldspark.telemetry.alarms_table import AlarmHistoryQuery
 
 _PAGE = 50
 _HISTORY_PAGE = 100
 _KIND = "MetricAlarm"
 """The one of AWS's types of alarms that there is here."""
+_KIND_OF = {name: kind for kind, name in KINDS.items()}
 
 
 async def put_metric_alarm(call: CloudWatchRequest) -> None:
@@ -36,7 +39,7 @@ async def put_metric_alarm(call: CloudWatchRequest) -> None:
     except Conflict as error:
         raise AwsError("ResourceConflict", error.message, status=409) from None
     if is_new:
-        resource = arn(definition.name, call.region)
+        resource = alarm_arn(definition.name, call.region)
         await tags.put(call.documents, resource, call.body.get("Tags", []))
 
 
@@ -100,7 +103,7 @@ async def describe_alarm_history(call: CloudWatchRequest) -> Body:
     found = await call.alarms.history(
         AlarmHistoryQuery(
             alarm=body.get("AlarmName"),
-            kind=body.get("HistoryItemType"),
+            kind=_KIND_OF.get(str(body.get("HistoryItemType"))),
             since_ms=_moment(body, "StartDate"),
             until_ms=_moment(body, "EndDate"),
             is_ascending=body.get("ScanBy") == "TimestampAscending",
@@ -115,9 +118,9 @@ async def describe_alarm_history(call: CloudWatchRequest) -> Body:
                 "AlarmName": one.alarm,
                 "AlarmType": _KIND,
                 "Timestamp": Timestamp(one.at_ms),
-                "HistoryItemType": one.kind,
-                "HistorySummary": one.summary[:255],
-                "HistoryData": one.data[:4_095],
+                "HistoryItemType": KINDS[kind_of(one.event)],
+                "HistorySummary": history_summary(one)[:255],
+                "HistoryData": history_data(one.event)[:4_095],
             }
             for one in shown
             if _KIND in body.get("AlarmTypes", [_KIND])
@@ -140,7 +143,7 @@ async def delete_alarms(call: CloudWatchRequest) -> None:
     except Conflict as error:
         raise AwsError("ResourceConflict", error.message, status=409) from None
     for name in names:
-        await tags.put(call.documents, arn(name, call.region), [])
+        await tags.put(call.documents, alarm_arn(name, call.region), [])
 
 
 async def set_alarm_state(call: CloudWatchRequest) -> None:

@@ -1,4 +1,4 @@
-"""One call, and what all operations share: errors, moments, tokens, ARNs."""
+"""One call, and what all operations share: errors, moments, tokens."""
 
 import hashlib
 import json
@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Never
 
-from coldspark.doors.aws.protocol.credential_scope import ACCOUNT
 from coldspark.doors.aws.protocol.errors import DEFAULT_TYPES, AwsError
 from coldspark.doors.aws.protocol.page_tokens import read_token, write_token
 from coldspark.platform.metric_ports import Dimensions, Metric
@@ -79,15 +78,6 @@ def render_dimensions(dimensions: Dimensions) -> list[Body]:
 def milliseconds(seconds: float) -> int:
     """Return a moment in a body, to the millisecond."""
     return round(seconds * 1_000)
-
-
-def arn(name: str, region: str) -> str:
-    """Return the ARN of an alarm."""
-    partition = "aws"
-    for prefix in ("cn-", "us-gov-"):
-        if region.startswith(prefix):
-            partition = f"aws-{prefix.strip('-')}"
-    return f"arn:{partition}:cloudwatch:{region}:{ACCOUNT}:alarm:{name}"
 
 
 def page_token(body: Body, place: object) -> str:
