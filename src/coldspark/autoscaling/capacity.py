@@ -1,4 +1,4 @@
-"""Which capacity a scalable target moves to, given what its policies ask for. AWS's rules.
+"""Which capacity a scalable target moves to, given what its policies ask for.
 
 - Of several that ask, the largest capacity wins, and going out comes before going in.
 - Target tracking goes in only when every policy of its kind (with scale-in) is ready to.
@@ -71,8 +71,8 @@ class PolicyProposal:
     result: PolicyResult
     out_cooldown_ms: int = 0
     in_cooldown_ms: int = 0
-    cause: str = ""
-    """In words, for the activity."""
+    alarm: str | None = None
+    """The alarm by which it asks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,9 +3,11 @@
 from contextlib import AsyncExitStack
 
 from coldspark import clock
-from coldspark.autoscaling.alarms import POLICY_ARN_PART, LocalAlarmRepository
+from coldspark.autoscaling.alarms import LocalAlarmRepository
 from coldspark.autoscaling.service import AutoscalingService
 from coldspark.config import ServerConfig
+from coldspark.doors.aws.autoscaling.activities import explain
+from coldspark.doors.aws.autoscaling.target_ids import POLICY_MARK, policy_of
 from coldspark.errors import RouterGone
 from coldspark.platform.platform import LocalPlatform
 from coldspark.server.composition import ServerStore
@@ -33,11 +35,12 @@ async def open_scaling(
     scaling = AutoscalingService(
         platform if shared is None else shared.platform,
         store.documents,
-        LocalAlarmRepository(measured.alarms, measured.metrics),
+        LocalAlarmRepository(measured.alarms, measured.metrics, policy_of),
         wall_ms=clock.wall_ms,
+        explain=explain,
         see=see,
     )
-    measured.alarms.add_action_handler(POLICY_ARN_PART, scaling.on_action)
+    measured.alarms.add_action_handler(POLICY_MARK, scaling.on_action)
     await scaling.open()
     stack.push_async_callback(scaling.close)
     return scaling

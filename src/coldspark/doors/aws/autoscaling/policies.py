@@ -2,6 +2,7 @@
 
 from coldspark.autoscaling import operations
 from coldspark.autoscaling.scalable_target import (
+    PredefinedMetric,
     ScalableTarget,
     ScalingPolicy,
     StepPolicy,
@@ -18,13 +19,28 @@ from coldspark.doors.aws.autoscaling.request import (
     structure,
     text_list,
 )
-from coldspark.doors.aws.autoscaling.target_ids import alarm_arn, policy_arn, render_target_id
+from coldspark.doors.aws.autoscaling.target_ids import (
+    DIMENSIONS,
+    policy_arn,
+    render_target_id,
+)
+from coldspark.doors.aws.protocol.arns import alarm_arn
 from coldspark.doors.aws.protocol.errors import invalid
 from coldspark.doors.aws.protocol.operations import Body, Timestamp
 from coldspark.fleet.step_scaling import AdjustmentType, StepAdjustment, StepAdjustments
 from coldspark.platform.metric_ports import Metric
 
 _STEP, _TRACKING = "StepScalingPolicyConfiguration", "TargetTrackingScalingPolicyConfiguration"
+_METRICS = {
+    "SageMakerVariantProvisionedConcurrencyUtilization": PredefinedMetric.UTILIZATION,
+    "SageMakerVariantInvocationsPerInstance": PredefinedMetric.INVOCATIONS,
+    "SageMakerVariantConcurrentRequestsPerModelHighResolution": PredefinedMetric.CONCURRENCY,
+    "SageMakerInferenceComponentInvocationsPerCopy": PredefinedMetric.COPY_INVOCATIONS,
+    "SageMakerInferenceComponentConcurrentRequestsPerCopyHighResolution": (
+        PredefinedMetric.COPY_CONCURRENCY
+    ),
+}
+_NAME_OF = {metric: name for name, metric in _METRICS.items()}
 _CONFIGS = {"StepScaling": _STEP, "TargetTrackingScaling": _TRACKING}
 
 
@@ -152,14 +168,15 @@ def _tracking(config: Body, place: TargetId) -> TrackingPolicy:
 
 def _predefined(sent: Body, place: TargetId) -> TrackedMetric:
     name = str(sent["PredefinedMetricType"])
-    fitting = [known for known, dimension in PREDEFINED.items() if dimension == place.dimension]
+    fitting = [one for one, metric in _METRICS.items() if PREDEFINED[metric] is place.dimension]
     if name not in fitting:
         invalid(
-            f"PredefinedMetricType '{name}' is not valid for {place.dimension}: use"
-            f" {' or '.join(fitting)}, or a CustomizedMetricSpecification.",
+            f"PredefinedMetricType '{name}' is not valid for"
+            f" {DIMENSIONS[place.dimension]}: use {' or '.join(fitting)}, or a"
+            " CustomizedMetricSpecification.",
             field="PredefinedMetricType",
         )
-    return predefined(name, place)
+    return predefined(_METRICS[name], place)
 
 
 def _customized(sent: Body) -> TrackedMetric:
@@ -204,7 +221,9 @@ def _tracking_shown(tracking: TrackingPolicy) -> Body:
     tracked = tracking.tracked
     body: Body = {"TargetValue": tracking.target}
     if tracked.predefined is not None:
-        body["PredefinedMetricSpecification"] = {"PredefinedMetricType": tracked.predefined}
+        body["PredefinedMetricSpecification"] = {
+            "PredefinedMetricType": _NAME_OF[tracked.predefined]
+        }
     else:
         body["CustomizedMetricSpecification"] = _customized_shown(tracked)
     return body | _given(

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from coldspark.autoscaling.scalable_target import ScalableTarget, TargetId
 from coldspark.autoscaling.service import AutoscalingService
-from coldspark.doors.aws.autoscaling.target_ids import is_served, target_id_of
+from coldspark.doors.aws.autoscaling.target_ids import DIMENSIONS, is_served, target_id_of
 from coldspark.doors.aws.protocol.operations import Body
 
 _Member = TypeVar("_Member")
@@ -35,8 +35,8 @@ class AutoscalingRequest:
         return [
             target
             for target in self.scaling.targets.all()
-            if (not resources or target.place.resource in resources)
-            and dimension in (None, target.place.dimension)
+            if (not resources or str(target.place) in resources)
+            and dimension in (None, DIMENSIONS[target.place.dimension])
         ]
 
 

@@ -1,8 +1,8 @@
-"""Scheduled actions, and the activities that came of everything."""
+"""Scheduled actions."""
 
 from coldspark.autoscaling import operations
 from coldspark.autoscaling.operations import ScheduledActionChange
-from coldspark.autoscaling.scalable_target import ScalingActivity, ScheduledAction, TargetId
+from coldspark.autoscaling.scalable_target import ScheduledAction, TargetId
 from coldspark.doors.aws.autoscaling.pages import page
 from coldspark.doors.aws.autoscaling.request import (
     AutoscalingRequest,
@@ -13,8 +13,6 @@ from coldspark.doors.aws.autoscaling.request import (
 )
 from coldspark.doors.aws.autoscaling.target_ids import action_arn, render_target_id
 from coldspark.doors.aws.protocol.operations import Body, Timestamp
-
-_MESSAGE_CHARS_MAX = 2_048
 
 
 async def put(call: AutoscalingRequest) -> Body:
@@ -62,22 +60,6 @@ async def describe(call: AutoscalingRequest) -> Body:
     )
 
 
-async def activities(call: AutoscalingRequest) -> Body:
-    """DescribeScalingActivities: the newest first."""
-    rows = [
-        (target.place, number, activity)
-        for target in await call.targets()
-        for number, activity in enumerate(target.activities)
-    ]
-    return page(
-        "ScalingActivities",
-        rows,
-        lambda row: (-row[2].start_ms, f"{row[0].key}/{999 - row[1]:03}"),
-        lambda row: _activity(row[0], row[2]),
-        call.body,
-    )
-
-
 def _shown(place: TargetId, action: ScheduledAction, region: str) -> Body:
     body: Body = {
         **render_target_id(place),
@@ -96,20 +78,4 @@ def _shown(place: TargetId, action: ScheduledAction, region: str) -> Body:
     body["ScalableTargetAction"] = {
         name: value for name, value in bounds.items() if value is not None
     }
-    return body
-
-
-def _activity(place: TargetId, activity: ScalingActivity) -> Body:
-    body: Body = {
-        **render_target_id(place),
-        "ActivityId": activity.id,
-        "Description": activity.description,
-        "Cause": activity.cause,
-        "StartTime": Timestamp(activity.start_ms),
-        "StatusCode": activity.status,
-    }
-    if activity.end_ms is not None:
-        body["EndTime"] = Timestamp(activity.end_ms)
-    if activity.message is not None:
-        body["StatusMessage"] = activity.message[:_MESSAGE_CHARS_MAX]
     return body

@@ -1,8 +1,10 @@
 """Scalable targets and their tags."""
 
 from coldspark.autoscaling import operations
+from coldspark.autoscaling.errors import TargetNotFound
 from coldspark.autoscaling.operations import TargetChange
 from coldspark.autoscaling.scalable_target import ScalableTarget
+from coldspark.doors.aws.autoscaling.errors import no_target
 from coldspark.doors.aws.autoscaling.pages import page
 from coldspark.doors.aws.autoscaling.request import AutoscalingRequest, member, structure, text_list
 from coldspark.doors.aws.autoscaling.target_ids import (
@@ -54,7 +56,10 @@ async def register(call: AutoscalingRequest) -> Body:
 
 async def deregister(call: AutoscalingRequest) -> Body:
     """DeregisterScalableTarget."""
-    await operations.deregister(call.scaling, call.target_id)
+    try:
+        await operations.deregister(call.scaling, call.target_id)
+    except TargetNotFound as error:
+        raise no_target(error.place) from None
     return {}
 
 
