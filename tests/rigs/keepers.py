@@ -12,7 +12,7 @@ from coldspark.billing.usage import Usage
 from coldspark.database.database import Database
 from coldspark.doors.aws.cloudwatch.alarm_reasons import explain
 from coldspark.errors import NotFound
-from coldspark.platform.metric_ports import Metric
+from coldspark.platform.metric_ports import ENDPOINT_NAMESPACE, Metric
 from coldspark.spec.types import EndpointName, ReplicaId, RequestId, VariantName
 from coldspark.spec.waterfall import Waterfall
 from coldspark.telemetry.alarm_changes import AlarmChange
@@ -107,4 +107,4 @@ def served(number: int, at_ms: int = NOON_MS, **changes: object) -> Usage:
 
 def of_echo(name: str) -> Metric:
     """Return a metric of the endpoint that ``served`` is about."""
-    return Metric(namespace="AWS/SageMaker", name=name, dimensions=dimensions_of("echo", "main"))
+    return Metric(namespace=ENDPOINT_NAMESPACE, name=name, dimensions=dimensions_of("echo", "main"))

@@ -23,10 +23,10 @@ from coldspark.autoscaling.scalable_target import (
     TrackedMetric,
     TrackingPolicy,
 )
-from coldspark.platform.metric_ports import AlarmRule, Metric
+from coldspark.platform.metric_ports import ENDPOINT_NAMESPACE, AlarmRule, Metric
 from coldspark.platform.ports import VariantView
 from coldspark.spec.types import AlarmState
-from coldspark.telemetry.endpoint_metrics import NAMESPACE, dimensions_of
+from coldspark.telemetry.endpoint_metrics import dimensions_of
 
 COOLDOWN_S = 300
 """Where none is given."""
@@ -61,7 +61,7 @@ def predefined(name: PredefinedMetric, place: TargetId) -> TrackedMetric:
         place.endpoint, place.variant, is_component=place.dimension is ScalableDimension.COPIES
     )
     return TrackedMetric(
-        metric=Metric(namespace=NAMESPACE, name=metric, dimensions=dimensions),
+        metric=Metric(namespace=ENDPOINT_NAMESPACE, name=metric, dimensions=dimensions),
         statistic=statistic,
         predefined=name,
         period_s=period_s,

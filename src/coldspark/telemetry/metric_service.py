@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from coldspark import clock
 from coldspark.database.database import Database
 from coldspark.errors import InvalidRequest
-from coldspark.platform.metric_ports import Metric, Period
+from coldspark.platform.metric_ports import ENDPOINT_NAMESPACE, Metric, Period
 from coldspark.tasks import Tasks
 from coldspark.telemetry import endpoint_metrics
 from coldspark.telemetry import metrics_table as disk
@@ -41,7 +41,7 @@ _DAY_MS = 24 * _HOUR_MS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricRetention:
-    """How long measurements are kept at which resolution: CloudWatch's, times ``factor``."""
+    """How long measurements are kept at which resolution, times ``factor``."""
 
     factor: float = 1.0
 
@@ -187,7 +187,7 @@ class MetricService:
         Periods begin at multiples of ``period_s``; the one that ``start_ms`` lies in is whole.
         """
         start_ms, name = _aligned(start_ms, period_s), metric.name
-        if metric.namespace == endpoint_metrics.NAMESPACE:
+        if metric.namespace == ENDPOINT_NAMESPACE:
             name = endpoint_metrics.SPELLINGS.get(name, name)
         stretch = PeriodRange(start_ms=start_ms, end_ms=end_ms, period_s=period_s)
         found = await self._database.run(

@@ -26,6 +26,7 @@ from coldspark.doors.aws.autoscaling.target_ids import (
 )
 from coldspark.doors.aws.protocol.arns import alarm_arn
 from coldspark.doors.aws.protocol.errors import invalid
+from coldspark.doors.aws.protocol.names import from_namespace, to_namespace
 from coldspark.doors.aws.protocol.operations import Body, Timestamp
 from coldspark.fleet.step_scaling import AdjustmentType, StepAdjustment, StepAdjustments
 from coldspark.platform.metric_ports import Metric
@@ -184,7 +185,7 @@ def _customized(sent: Body) -> TrackedMetric:
     pairs = sorted((str(one["Name"]), str(one["Value"])) for one in dimensions)
     return TrackedMetric(
         metric=Metric(
-            namespace=str(sent["Namespace"]),
+            namespace=from_namespace(str(sent["Namespace"])),
             name=str(sent["MetricName"]),
             dimensions=tuple(pairs),
         ),
@@ -238,7 +239,7 @@ def _customized_shown(tracked: TrackedMetric) -> Body:
     dimensions = [{"Name": name, "Value": value} for name, value in metric.dimensions]
     return {
         "MetricName": metric.name,
-        "Namespace": metric.namespace,
+        "Namespace": to_namespace(metric.namespace),
         "Statistic": tracked.statistic,
     } | _given(Dimensions=dimensions or None, Unit=tracked.unit)
 

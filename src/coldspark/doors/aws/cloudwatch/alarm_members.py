@@ -12,6 +12,7 @@ from coldspark.doors.aws.cloudwatch.request import (
 )
 from coldspark.doors.aws.protocol.arns import alarm_arn
 from coldspark.doors.aws.protocol.errors import AwsError
+from coldspark.doors.aws.protocol.names import to_namespace
 from coldspark.doors.aws.protocol.operations import Timestamp
 from coldspark.telemetry.alarm_changes import Alarm
 from coldspark.telemetry.alarm_definition import AlarmActions, AlarmDefinition, single_metric_query
@@ -135,7 +136,7 @@ def _watched(definition: AlarmDefinition) -> Body:
         return {"Metrics": [render_query(query) for query in definition.queries]}
     row: Body = {
         "MetricName": stat.metric.name,
-        "Namespace": stat.metric.namespace,
+        "Namespace": to_namespace(stat.metric.namespace),
         "Dimensions": render_dimensions(stat.metric.dimensions),
         "Period": stat.period_s,
     }

@@ -5,6 +5,7 @@ import json
 from coldspark.doors.aws.cloudwatch.alarm_reasons import explain, format_time
 from coldspark.doors.aws.protocol.arns import alarm_arn, parse_arn
 from coldspark.doors.aws.protocol.credential_scope import ACCOUNT, DEFAULT_REGION
+from coldspark.doors.aws.protocol.names import to_namespace
 from coldspark.telemetry.alarm_changes import AlarmChange
 from coldspark.telemetry.alarm_definition import AlarmDefinition
 from coldspark.telemetry.metric_queries import STATISTICS, MetricStatistic
@@ -70,7 +71,7 @@ def _measured(stat: MetricStatistic) -> dict[str, object]:
     word = _STATISTIC_WORDS.get(stat.statistic, stat.statistic.upper())
     return {
         "MetricName": stat.metric.name,
-        "Namespace": stat.metric.namespace,
+        "Namespace": to_namespace(stat.metric.namespace),
         "StatisticType": "Statistic" if is_plain else "ExtendedStatistic",
         **({"Statistic": word} if is_plain else {"ExtendedStatistic": stat.statistic}),
         "Unit": stat.unit,

@@ -16,6 +16,7 @@ from coldspark.doors.aws.cloudwatch.request import (
 )
 from coldspark.doors.aws.protocol.arns import alarm_arn
 from coldspark.doors.aws.protocol.errors import AwsError
+from coldspark.doors.aws.protocol.names import to_namespace
 from coldspark.doors.aws.protocol.operations import Timestamp
 from coldspark.errors import Conflict, NotFound
 from coldspark.spec.types import AlarmState
@@ -89,7 +90,10 @@ async def describe_alarms_for_metric(call: CloudWatchRequest) -> Body:
             ("Period", stat.period_s),
             ("Unit", stat.unit),
         )
-        is_of_it = (metric.namespace, metric.name) == (body["Namespace"], body["MetricName"])
+        is_of_it = (to_namespace(metric.namespace), metric.name) == (
+            body["Namespace"],
+            body["MetricName"],
+        )
         is_of_them = "Dimensions" not in body or metric.dimensions == dimensions
         if is_of_it and is_of_them and all(body.get(name, has) == has for name, has in asked):
             rows.append(render_alarm(alarm, call.region))

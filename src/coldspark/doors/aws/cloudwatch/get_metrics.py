@@ -12,6 +12,7 @@ from coldspark.doors.aws.cloudwatch.request import (
     page_position,
     page_token,
 )
+from coldspark.doors.aws.protocol.names import from_namespace
 from coldspark.doors.aws.protocol.operations import Pairs, Timestamp
 from coldspark.platform.metric_ports import Metric, Period
 from coldspark.telemetry.metric_math import Series
@@ -132,8 +133,11 @@ async def list_metrics(call: CloudWatchRequest) -> Body:
     """Return what is measured; 500 on a page."""
     body = call.body
     since_ms = call.now_ms - _RECENTLY_MS if "RecentlyActive" in body else None
+    namespace = body.get("Namespace")
     series = await call.metrics.series(
-        namespace=body.get("Namespace"), name=body.get("MetricName"), seen_since_ms=since_ms
+        namespace=None if namespace is None else from_namespace(namespace),
+        name=body.get("MetricName"),
+        seen_since_ms=since_ms,
     )
     # One that was measured in several units is one metric.
     metrics = dict.fromkeys(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Never
 
 from coldspark.doors.aws.protocol.errors import DEFAULT_TYPES, AwsError
+from coldspark.doors.aws.protocol.names import from_namespace
 from coldspark.doors.aws.protocol.page_tokens import read_token, write_token
 from coldspark.platform.metric_ports import Dimensions, Metric
 from coldspark.platform.ports import DocumentStore
@@ -56,7 +57,7 @@ def not_valid(message: str) -> Never:
 def metric_of(body: Body) -> Metric:
     """Return the metric that a structure names."""
     return Metric(
-        namespace=str(body.get("Namespace", "")),
+        namespace=from_namespace(str(body.get("Namespace", ""))),
         name=str(body.get("MetricName", "")),
         dimensions=dimensions_of(body),
     )

@@ -13,10 +13,11 @@ from coldspark.doors.aws.logs.identifiers import (
 from coldspark.doors.aws.logs.request import Group, LogsRequest, group_named
 from coldspark.doors.aws.logs.shapes import PAGE_MAX, TAGS_MAX
 from coldspark.doors.aws.protocol.errors import AwsError
+from coldspark.doors.aws.protocol.names import LOG_GROUPS, from_group, to_group
 from coldspark.doors.aws.protocol.operations import Body
 from coldspark.errors import AlreadyExists
 from coldspark.telemetry.log_records import LogGroup
-from coldspark.telemetry.log_store import ENDPOINTS, endpoint_of
+from coldspark.telemetry.log_store import endpoint_of
 
 GROUPS_MAX = 10_000
 RETENTIONS = (
@@ -27,7 +28,7 @@ RETENTIONS = (
 
 async def create(call: LogsRequest) -> Body | None:
     """CreateLogGroup. An endpoint's group may be made before its first line, to set it up."""
-    name = str(call.body["logGroupName"])
+    name = from_group(str(call.body["logGroupName"]))
     endpoint = endpoint_of(name)
     is_there = endpoint is not None and await asyncio.to_thread(call.logs.files.has, endpoint)
     if len(await call.logs.events.groups()) >= GROUPS_MAX:
@@ -68,9 +69,9 @@ async def _delete_files(call: LogsRequest, endpoint: str) -> None:
 
 async def describe(call: LogsRequest) -> Body:
     """DescribeLogGroups: by name, callers' own and endpoints' together."""
-    kept = {group.name: group for group in await call.logs.events.groups()}
+    kept = {to_group(group.name): group for group in await call.logs.events.groups()}
     found = await asyncio.to_thread(call.logs.files.endpoints)
-    names = sorted(_wanted(call, {*kept, *(ENDPOINTS + endpoint for endpoint in found)}))
+    names = sorted(_wanted(call, {*kept, *(LOG_GROUPS + endpoint for endpoint in found)}))
     token = call.text("nextToken")
     if token is not None:
         (after,) = read_page_token(token, tuple[str])
@@ -99,7 +100,7 @@ def _wanted(call: LogsRequest, names: set[str]) -> set[str]:
 
 async def _shown(call: LogsRequest, name: str, kept: LogGroup | None) -> Body | None:
     """Return a group as AWS tells it; None where its last file went meanwhile."""
-    endpoint = endpoint_of(name)
+    endpoint = endpoint_of(from_group(name))
     stored_bytes = 0 if kept is None else kept.stored_bytes
     created_ms = None if kept is None else kept.created_ms
     if endpoint is not None:

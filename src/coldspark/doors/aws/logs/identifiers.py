@@ -6,6 +6,7 @@ from typing import Never, TypeVar
 
 from coldspark.doors.aws.protocol.credential_scope import ACCOUNT
 from coldspark.doors.aws.protocol.errors import AwsError
+from coldspark.doors.aws.protocol.names import from_group
 from coldspark.doors.aws.protocol.operations import Body
 from coldspark.doors.aws.protocol.page_tokens import read_token, write_token
 from coldspark.telemetry.log_records import Position
@@ -77,7 +78,7 @@ def endpoints(body: Body) -> Iterator[str]:
     identifiers = body.get("logGroupIdentifiers", [])
     assert isinstance(identifiers, list)
     names += [group_of_identifier(str(one), "logGroupIdentifiers") for one in identifiers]
-    found = [endpoint_of(name) for name in names]
+    found = [endpoint_of(from_group(name)) for name in names]
     # One that is no endpoint's asks for more than any that is.
     if None not in found:
         yield from (one for one in found if one is not None)

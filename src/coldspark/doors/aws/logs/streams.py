@@ -87,7 +87,7 @@ async def describe(call: LogsRequest) -> Body:
             one for one in streams if (place(one) < last if is_descending else place(one) > last)
         ]
     limit = call.integer("limit", PAGE_MAX)
-    arn = group_arn(call.region, group.record.name)
+    arn = group_arn(call.region, group.name)
     answer: Body = {"logStreams": [_shown(stream, arn) for stream in streams[:limit]]}
     if len(streams) > limit:
         answer["nextToken"] = page_token(way, *place(streams[limit - 1]))

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from coldspark.doors.aws.protocol.credential_scope import ACCOUNT
+from coldspark.doors.aws.protocol.names import LOG_GROUPS
 
 _ARN = re.compile(
     r"arn:aws[a-z-]*:sagemaker:[a-z0-9-]*:[0-9]{12}:"
@@ -32,7 +33,7 @@ def parse_arn(text: str) -> Resource | None:
 
 def log_group(endpoint: str) -> str:
     """Return the CloudWatch log group in which AWS keeps an endpoint's lines."""
-    return f"/aws/sagemaker/Endpoints/{endpoint}"
+    return f"{LOG_GROUPS}{endpoint}"
 
 
 def log_stream_arn(endpoint: str, stream: str | None, region: str) -> str:
