@@ -18,6 +18,7 @@ from coldspark.config import ServerConfig
 from coldspark.database.data_directory import DataDirectory
 from coldspark.database.database import Database
 from coldspark.database.documents import Documents
+from coldspark.doors.aws.sagemaker.capture_lines import CAPTURE_FORMAT
 from coldspark.doors.native.ports import BillQuery, Services
 from coldspark.errors import InvalidRequest
 from coldspark.fleet.driver import PlacementPort
@@ -187,7 +188,8 @@ def platform_of(
 def _spool(config: ServerConfig, router: int) -> CaptureSpool:
     """Return where a router keeps captured lines; the lead takes over what all others left."""
     root = config.data / "captures"
-    return CaptureSpool(root / str(router), adopts_from=root if router == PRIMARY else None)
+    adopts_from = root if router == PRIMARY else None
+    return CaptureSpool(root / str(router), CAPTURE_FORMAT, adopts_from=adopts_from)
 
 
 def services_of(
