@@ -19,10 +19,11 @@ from coldspark.autoscaling.scalable_target import (
     ScalingActivity,
     TargetId,
 )
-from coldspark.doors.aws.autoscaling.pages import page
+from coldspark.doors.aws.autoscaling.replies import page
 from coldspark.doors.aws.autoscaling.request import AutoscalingRequest
 from coldspark.doors.aws.autoscaling.target_ids import render_target_id
-from coldspark.doors.aws.protocol.operations import Body, Timestamp
+from coldspark.doors.aws.protocol.operations import Timestamp
+from coldspark.doors.aws.protocol.request import Body
 
 _MESSAGE_CHARS_MAX = 2_048
 _UNITS = {
@@ -44,7 +45,7 @@ async def describe(call: AutoscalingRequest) -> Body:
         rows,
         lambda row: (-row[2].start_ms, f"{row[0].key}/{999 - row[1]:03}"),
         lambda row: _activity(row[0], row[2]),
-        call.body,
+        call,
     )
 
 

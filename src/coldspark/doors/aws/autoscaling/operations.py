@@ -10,7 +10,8 @@ from coldspark.doors.aws.autoscaling import activities, policies, scheduled_acti
 from coldspark.doors.aws.autoscaling.errors import TYPES, worded
 from coldspark.doors.aws.autoscaling.request import AutoscalingRequest
 from coldspark.doors.aws.autoscaling.target_ids import names_in
-from coldspark.doors.aws.protocol.operations import Body, OperationRequest, Service, operations
+from coldspark.doors.aws.protocol.operations import OperationRequest, Service, operations
+from coldspark.doors.aws.protocol.request import Body
 from coldspark.doors.aws.protocol.shapes import Structure
 
 Run = Callable[[AutoscalingRequest], Awaitable[Body]]

@@ -11,14 +11,8 @@ from coldspark.autoscaling.scalable_target import (
     TrackingPolicy,
 )
 from coldspark.autoscaling.target_tracking import PREDEFINED, predefined
-from coldspark.doors.aws.autoscaling.pages import page
-from coldspark.doors.aws.autoscaling.request import (
-    AutoscalingRequest,
-    member,
-    number,
-    structure,
-    text_list,
-)
+from coldspark.doors.aws.autoscaling.replies import page
+from coldspark.doors.aws.autoscaling.request import AutoscalingRequest
 from coldspark.doors.aws.autoscaling.target_ids import (
     DIMENSIONS,
     policy_arn,
@@ -27,7 +21,8 @@ from coldspark.doors.aws.autoscaling.target_ids import (
 from coldspark.doors.aws.protocol.arns import alarm_arn
 from coldspark.doors.aws.protocol.errors import invalid
 from coldspark.doors.aws.protocol.names import from_namespace, to_namespace
-from coldspark.doors.aws.protocol.operations import Body, Timestamp
+from coldspark.doors.aws.protocol.operations import Timestamp
+from coldspark.doors.aws.protocol.request import Body, member, number, structure, text_list
 from coldspark.fleet.step_scaling import AdjustmentType, StepAdjustment, StepAdjustments
 from coldspark.platform.metric_ports import Metric
 
@@ -81,7 +76,7 @@ async def describe(call: AutoscalingRequest) -> Body:
         rows,
         lambda row: (0, f"{row[0].place.key}/{row[1].name}"),
         lambda row: _shown(call, row[0].place, row[1]),
-        call.body,
+        call,
     )
 
 

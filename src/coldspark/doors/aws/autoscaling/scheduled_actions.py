@@ -3,16 +3,11 @@
 from coldspark.autoscaling import operations
 from coldspark.autoscaling.operations import ScheduledActionChange
 from coldspark.autoscaling.scalable_target import ScheduledAction, TargetId
-from coldspark.doors.aws.autoscaling.pages import page
-from coldspark.doors.aws.autoscaling.request import (
-    AutoscalingRequest,
-    member,
-    structure,
-    text_list,
-    timestamp_ms,
-)
+from coldspark.doors.aws.autoscaling.replies import page
+from coldspark.doors.aws.autoscaling.request import AutoscalingRequest
 from coldspark.doors.aws.autoscaling.target_ids import action_arn, render_target_id
-from coldspark.doors.aws.protocol.operations import Body, Timestamp
+from coldspark.doors.aws.protocol.operations import Timestamp
+from coldspark.doors.aws.protocol.request import Body, member, structure, text_list, timestamp_ms
 
 
 async def put(call: AutoscalingRequest) -> Body:
@@ -56,7 +51,7 @@ async def describe(call: AutoscalingRequest) -> Body:
         rows,
         lambda row: (0, f"{row[0].key}/{row[1].name}"),
         lambda row: _shown(row[0], row[1], call.region),
-        call.body,
+        call,
     )
 
 

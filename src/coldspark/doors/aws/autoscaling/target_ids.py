@@ -14,7 +14,7 @@ from coldspark.autoscaling.scalable_target import (
 )
 from coldspark.doors.aws.protocol.arns import arn
 from coldspark.doors.aws.protocol.errors import AwsError, invalid
-from coldspark.doors.aws.protocol.operations import Body
+from coldspark.doors.aws.protocol.request import Body
 from coldspark.platform.ports import Platform
 from coldspark.spec.types import EndpointName, VariantName
 

@@ -1,13 +1,11 @@
 """Alarms between AWS's members and our definitions."""
 
 from coldspark.doors.aws.cloudwatch.alarm_reasons import explain, reason_data
+from coldspark.doors.aws.cloudwatch.errors import bad_combination, bad_value, not_valid
 from coldspark.doors.aws.cloudwatch.metric_queries import read_queries, render_query
 from coldspark.doors.aws.cloudwatch.request import (
     Body,
-    bad_combination,
-    bad_value,
     metric_of,
-    not_valid,
     render_dimensions,
 )
 from coldspark.doors.aws.protocol.arns import alarm_arn

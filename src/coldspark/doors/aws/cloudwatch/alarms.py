@@ -3,14 +3,15 @@
 import json
 from collections.abc import Awaitable, Callable
 
-from coldspark.doors.aws.cloudwatch import tags
 from coldspark.doors.aws.cloudwatch.alarm_members import read_alarm, render_alarm
 from coldspark.doors.aws.cloudwatch.alarm_reasons import KINDS, history_data, history_summary
 from coldspark.doors.aws.cloudwatch.request import (
+    DOOR,
     Body,
     CloudWatchRequest,
     dimensions_of,
     milliseconds,
+    page_of,
     page_position,
     page_token,
 )
@@ -18,6 +19,7 @@ from coldspark.doors.aws.protocol.arns import alarm_arn
 from coldspark.doors.aws.protocol.errors import AwsError
 from coldspark.doors.aws.protocol.names import to_namespace
 from coldspark.doors.aws.protocol.operations import Timestamp
+from coldspark.doors.aws.protocol.tags import read_tags, store_tags
 from coldspark.errors import Conflict, NotFound
 from coldspark.spec.types import AlarmState
 from coldspark.telemetry.alarm_changes import Alarm
@@ -41,25 +43,21 @@ async def put_metric_alarm(call: CloudWatchRequest) -> None:
         raise AwsError("ResourceConflict", error.message, status=409) from None
     if is_new:
         resource = alarm_arn(definition.name, call.region)
-        await tags.put(call.documents, resource, call.body.get("Tags", []))
+        await store_tags(call.documents, DOOR, resource, read_tags(call.body.get("Tags", [])))
 
 
 async def describe_alarms(call: CloudWatchRequest) -> Body:
     """Return alarms by name."""
     body = call.body
     rows = [one for one in call.alarms.alarms() if _fits(one, body)]
-    after = page_position(body)
-    if after is not None:
-        rows = [alarm for alarm in rows if alarm.name > after]
-    shown = rows[: int(body.get("MaxRecords", _PAGE))]
-    answered: Body = {
+    count = int(body.get("MaxRecords", _PAGE))
+    shown, more = page_of(rows, lambda alarm: alarm.name, str, body, count)
+    return {
         # Clients index it without asking whether it is there.
         "CompositeAlarms": [],
         "MetricAlarms": [render_alarm(one, call.region) for one in shown],
+        **more,
     }
-    if len(shown) < len(rows):
-        answered["NextToken"] = page_token(body, shown[-1].name)
-    return answered
 
 
 def _fits(alarm: Alarm, body: Body) -> bool:
@@ -111,7 +109,7 @@ async def describe_alarm_history(call: CloudWatchRequest) -> Body:
             since_ms=_moment(body, "StartDate"),
             until_ms=_moment(body, "EndDate"),
             is_ascending=body.get("ScanBy") == "TimestampAscending",
-            after_id=page_position(body),
+            after_id=page_position(body, int),
             limit=limit + 1,
         )
     )
@@ -147,7 +145,7 @@ async def delete_alarms(call: CloudWatchRequest) -> None:
     except Conflict as error:
         raise AwsError("ResourceConflict", error.message, status=409) from None
     for name in names:
-        await tags.put(call.documents, alarm_arn(name, call.region), [])
+        await store_tags(call.documents, DOOR, alarm_arn(name, call.region), {})
 
 
 async def set_alarm_state(call: CloudWatchRequest) -> None:

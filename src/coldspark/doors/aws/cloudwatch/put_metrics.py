@@ -3,11 +3,10 @@
 import math
 from collections.abc import Iterator
 
+from coldspark.doors.aws.cloudwatch.errors import bad_combination, bad_value
 from coldspark.doors.aws.cloudwatch.request import (
     Body,
     CloudWatchRequest,
-    bad_combination,
-    bad_value,
     dimensions_of,
     milliseconds,
 )

@@ -4,33 +4,21 @@ import asyncio
 from dataclasses import dataclass
 
 from coldspark import clock
-from coldspark.doors.aws.logs.identifiers import group_name, no_group, no_stream, refuse
+from coldspark.doors.aws.logs.errors import no_group, no_stream, refuse
+from coldspark.doors.aws.logs.identifiers import group_name
 from coldspark.doors.aws.protocol.names import from_group, to_group
-from coldspark.doors.aws.protocol.operations import Body
+from coldspark.doors.aws.protocol.request import AwsRequest
 from coldspark.platform.ports import Platform
 from coldspark.telemetry.log_records import LogGroup, LogStream, TimeRange
 from coldspark.telemetry.log_store import DAY_MS, LogStore, endpoint_of, living_streams
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LogsRequest:
-    """What an operation works on."""
+class LogsRequest(AwsRequest):
+    """One call of CloudWatch Logs."""
 
     platform: Platform
     logs: LogStore
-    region: str
-    body: Body
-
-    def text(self, member: str) -> str | None:
-        """Return a text member."""
-        value = self.body.get(member)
-        return None if value is None else str(value)
-
-    def integer(self, member: str, default: int) -> int:
-        """Return an integer member."""
-        value = self.body.get(member, default)
-        assert isinstance(value, int)
-        return value
 
     def live_streams(self, endpoint: str) -> frozenset[str]:
         """Return the streams that an endpoint's replicas still write."""
