@@ -1,31 +1,28 @@
 """What is refused because something is not there: the facts, which a door puts into words."""
 
+from enum import StrEnum
+
 from coldspark.autoscaling.scalable_target import ScalableDimension, TargetId
 from coldspark.errors import InvalidRequest, NotFound
 
 
-class TargetNotFound(NotFound):
-    """Refuse a target that is not registered."""
+class Missing(StrEnum):
+    """What is not there."""
 
-    def __init__(self, place: TargetId) -> None:
-        super().__init__(f"there is no scalable target for the {place.dimension} of {place}")
-        self.place = place
-
-
-class PolicyNotFound(NotFound):
-    """Refuse a policy that the target lacks."""
-
-    def __init__(self, place: TargetId, name: str) -> None:
-        super().__init__(f"there is no scaling policy {name!r} of {place}")
-        self.place = place
-        self.name = name
+    TARGET = "scalable target"
+    """To which something was to be added."""
+    REGISTRATION = "registered target"
+    """Which was to be dropped."""
+    POLICY = "scaling policy"
+    ACTION = "scheduled action"
 
 
-class ActionNotFound(NotFound):
-    """Refuse a scheduled action that the target lacks."""
+class ScalingNotFound(NotFound):
+    """Refuse a target, or what it lacks."""
 
-    def __init__(self, place: TargetId, name: str) -> None:
-        super().__init__(f"there is no scheduled action {name!r} of {place}")
+    def __init__(self, missing: Missing, place: TargetId, name: str = "") -> None:
+        super().__init__(f"there is no {missing} {name} of {place}")
+        self.missing = missing
         self.place = place
         self.name = name
 

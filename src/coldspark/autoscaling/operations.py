@@ -9,10 +9,9 @@ from msgspec.structs import replace
 from coldspark.autoscaling import replica_capacity, scheduled_actions, target_tracking, transitions
 from coldspark.autoscaling.capacity import CapacityBounds, SuspendedScaling
 from coldspark.autoscaling.errors import (
-    ActionNotFound,
     AlreadyRegistered,
-    PolicyNotFound,
-    TargetNotFound,
+    Missing,
+    ScalingNotFound,
     VariantNotFound,
 )
 from coldspark.autoscaling.scalable_target import (
@@ -91,7 +90,7 @@ async def deregister(scaling: AutoscalingService, place: TargetId) -> None:
     async with scaling.turn_taken:
         target = scaling.targets.find(place)
         if target is None:
-            raise TargetNotFound(place)
+            raise ScalingNotFound(Missing.REGISTRATION, place)
         await scaling.forget(target)
         await scaling.platform.set_scale(place.endpoint, place.variant, None, None, "deregistered")
 
@@ -131,7 +130,7 @@ async def delete_policy(scaling: AutoscalingService, place: TargetId, name: str)
         target = scaling.targets.find(place)
         policy = None if target is None else target.policy(name)
         if target is None or policy is None:
-            raise PolicyNotFound(place, name)
+            raise ScalingNotFound(Missing.POLICY, place, name)
         await _drop_alarms(scaling, policy)
         others = tuple(one for one in target.policies if one.name != name)
         await scaling.targets.save(replace(target, policies=others))
@@ -158,7 +157,7 @@ async def delete_action(scaling: AutoscalingService, place: TargetId, name: str)
     async with scaling.turn_taken:
         target = scaling.targets.find(place)
         if target is None or target.action(name) is None:
-            raise ActionNotFound(place, name)
+            raise ScalingNotFound(Missing.ACTION, place, name)
         others = tuple(one for one in target.actions if one.name != name)
         await scaling.targets.save(replace(target, actions=others))
 
@@ -209,7 +208,7 @@ def _found(scaling: AutoscalingService, place: TargetId) -> FoundVariant:
 def _target(scaling: AutoscalingService, place: TargetId) -> ScalableTarget:
     target = scaling.targets.find(place)
     if target is None:
-        raise TargetNotFound(place)
+        raise ScalingNotFound(Missing.TARGET, place)
     return target
 
 

@@ -4,10 +4,9 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from coldspark.autoscaling.errors import (
-    ActionNotFound,
     AlreadyRegistered,
-    PolicyNotFound,
-    TargetNotFound,
+    Missing,
+    ScalingNotFound,
     VariantNotFound,
 )
 from coldspark.autoscaling.scalable_target import ScalableDimension, TargetId
@@ -22,6 +21,12 @@ TYPES = {
     "NotFound": "ObjectNotFoundException",
     "Conflict": "LimitExceededException",
 }
+_MISSING = {
+    Missing.TARGET: ("No scalable target registered", ""),
+    Missing.REGISTRATION: ("No scalable target found", ""),
+    Missing.POLICY: ("No scaling policy found", "policy name"),
+    Missing.ACTION: ("No scheduled action found", "scheduled action name"),
+}
 
 
 def worded(run: Callable[[Call], Awaitable[Answer]]) -> Callable[[Call], Awaitable[Answer]]:
@@ -30,14 +35,12 @@ def worded(run: Callable[[Call], Awaitable[Answer]]) -> Callable[[Call], Awaitab
     async def answer(call: Call) -> Answer:
         try:
             return await run(call)
-        except TargetNotFound as error:
-            raise _missing(f"No scalable target registered for {_label(error.place)}") from None
-        except PolicyNotFound as error:
-            label = f"{_label(error.place)}, policy name: {error.name}"
-            raise _missing(f"No scaling policy found for {label}") from None
-        except ActionNotFound as error:
-            label = f"{_label(error.place)}, scheduled action name: {error.name}"
-            raise _missing(f"No scheduled action found for {label}") from None
+        except ScalingNotFound as error:
+            what, name = _MISSING[error.missing]
+            name = f", {name}: {error.name}" if name else ""
+            raise AwsError(
+                "ObjectNotFoundException", f"{what} for {_label(error.place)}{name}"
+            ) from None
         except VariantNotFound as error:
             is_component = error.place.dimension is ScalableDimension.COPIES
             what = "inference component" if is_component else "variant"
@@ -51,15 +54,6 @@ def worded(run: Callable[[Call], Awaitable[Answer]]) -> Callable[[Call], Awaitab
             )
 
     return answer
-
-
-def no_target(place: TargetId) -> AwsError:
-    """Return the error for a target that cannot be deregistered, as it is not there."""
-    return _missing(f"No scalable target found for {_label(place)}")
-
-
-def _missing(message: str) -> AwsError:
-    return AwsError("ObjectNotFoundException", message)
 
 
 def _label(place: TargetId) -> str:

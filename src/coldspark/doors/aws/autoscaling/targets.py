@@ -1,10 +1,8 @@
 """Scalable targets and their tags."""
 
 from coldspark.autoscaling import operations
-from coldspark.autoscaling.errors import TargetNotFound
 from coldspark.autoscaling.operations import TargetChange
 from coldspark.autoscaling.scalable_target import ScalableTarget
-from coldspark.doors.aws.autoscaling.errors import no_target
 from coldspark.doors.aws.autoscaling.replies import page
 from coldspark.doors.aws.autoscaling.request import AutoscalingRequest
 from coldspark.doors.aws.autoscaling.target_ids import (
@@ -57,10 +55,7 @@ async def register(call: AutoscalingRequest) -> Body:
 
 async def deregister(call: AutoscalingRequest) -> Body:
     """DeregisterScalableTarget."""
-    try:
-        await operations.deregister(call.scaling, call.target_id)
-    except TargetNotFound as error:
-        raise no_target(error.place) from None
+    await operations.deregister(call.scaling, call.target_id)
     return {}
 
 
