@@ -14,7 +14,7 @@ from coldspark.telemetry.metric_service import MetricService
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlarmDatapoints:
-    """The data points that an alarm looks at."""
+    """The data points that an alarm evaluates."""
 
     points: tuple[tuple[int, float], ...]
     """When each ended, and its value; oldest first."""
@@ -37,7 +37,7 @@ class AlarmRepository(AlarmPort, Protocol):
         """Return the alarms of which an action for ALARM names a policy."""
 
     async def datapoints(self, name: str, now_ms: int) -> AlarmDatapoints:
-        """Return the data points that an alarm looks at. Raises NotFound."""
+        """Return the data points that an alarm evaluates. Raises NotFound."""
 
 
 class LocalAlarmRepository:
@@ -84,7 +84,7 @@ class LocalAlarmRepository:
         ]
 
     async def datapoints(self, name: str, now_ms: int) -> AlarmDatapoints:
-        """Return the data points that an alarm looks at. Raises NotFound."""
+        """Return the data points that an alarm evaluates. Raises NotFound."""
         definition = self._alarms.alarm(name).definition
         period_ms = definition.period_s * 1_000
         edge_ms = now_ms // period_ms * period_ms

@@ -86,7 +86,7 @@ class TrackingPolicy(Struct, frozen=True, kw_only=True):
 
 
 class StepPolicy(Struct, frozen=True, kw_only=True):
-    """Do what the step says, while an alarm that names the policy alarms."""
+    """Change capacity by a step, while an alarm that names the policy is in ALARM."""
 
     steps: StepAdjustments
     has_magnitude: bool = False
@@ -119,7 +119,7 @@ class ScheduledAction(Struct, frozen=True, kw_only=True):
     most: int | None = None
     created_ms: int
     done_ms: int
-    """Up to when its times have been looked at."""
+    """Up to when its times have been evaluated."""
 
 
 class ActivityStatus(StrEnum):
@@ -161,7 +161,7 @@ class ScalableTarget(Struct, frozen=True, kw_only=True):
     """Why the capacity is what it is."""
     suspended: SuspendedScaling = SuspendedScaling()
     role: str | None = None
-    quiet: CooldownState = CooldownState()
+    cooldown: CooldownState = CooldownState()
     moved_ms: int = 0
     """When the capacity changed last: older measurements are of another capacity."""
     policies: tuple[ScalingPolicy, ...] = ()

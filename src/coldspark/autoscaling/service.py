@@ -2,8 +2,8 @@
 
 One task does it all, target by target: it sleeps until the next data point, the next scheduled
 action or the next change of an alarm. A target that fails is logged and stops no other. What is
-done is on disk before the platform is told; the platform forgets, so after a start, and whenever a
-variant is found without its bound, it is told again.
+done is on disk before it is set on the platform; the platform forgets, so after a start, and
+whenever a variant is found without its bound, it is set again.
 
 An endpoint that is deleted takes its targets along; so does a variant that is no longer there.
 """
@@ -32,10 +32,10 @@ _log = logging.getLogger(__name__)
 
 EVALUATE_EVERY_MS = 10_000
 _SETTLE_MS = 1_500
-"""So long after a data point's end its alarm has been looked at."""
+"""So long after a data point's end its alarm has been evaluated."""
 _UNDER_WAY_MS = 1_000
 _PROMPT_MS = 60_000
-"""The end of an activity that takes longer is seen with the next data point."""
+"""The end of an activity that takes longer is found with the next data point."""
 _SLEEP_MAX_MS = 30_000
 """A sleep counts no time for which the machine was suspended, and the clock may be set."""
 _CLOSE_WITHIN_S = 5.0
@@ -91,7 +91,7 @@ class AutoscalingService:
             await self._safely(target, self._restore)
         self._end_watch = self.alarms.watch(self._on_alarm)
         if is_timed:
-            self._tasks.spawn(self._look_for_ever())
+            self._tasks.spawn(self._evaluate_for_ever())
 
     async def close(self) -> None:
         """Scale no more. Idempotent."""
@@ -115,7 +115,7 @@ class AutoscalingService:
         """Do for every target what is due."""
         await self._see()
         for target in self.targets.all():
-            await self._safely(target, self._look_at, now_ms)
+            await self._safely(target, self._evaluate, now_ms)
 
     async def drop_gone(self) -> None:
         """Forget targets whose variant is gone."""
@@ -171,7 +171,7 @@ class AutoscalingService:
             except ColdsparkError as error:
                 _log.warning("scaling of %s: %s", place, error.message)
             except Exception:  # noqa: BLE001
-                # One target's edge: the others are looked at all the same.
+                # One target's edge: the others are evaluated all the same.
                 _log.exception("scaling of %s failed", place)
 
     async def _restore(self, target: ScalableTarget) -> None:
@@ -189,7 +189,7 @@ class AutoscalingService:
                     if self.alarms.state(rule.name) is None:
                         await self.alarms.put(rule)
 
-    async def _look_at(self, target: ScalableTarget, now_ms: int) -> None:
+    async def _evaluate(self, target: ScalableTarget, now_ms: int) -> None:
         view = self._view(target)
         if view is None:
             _log.info("scaling of %s: it is gone, and so is its target", target.place)
@@ -203,10 +203,10 @@ class AutoscalingService:
             target = transitions.with_own_counts(target, view, capacity, new_id(), now_ms)
         target = transitions.with_finished_activity(target, view, now_ms)
         target = self._scheduled(target, now_ms)
-        await self._keep(before, target)
-        await self._keep(target, await self._asked(target, view, now_ms))
+        await self._persist(before, target)
+        await self._persist(target, await self._decided(target, view, now_ms))
 
-    async def _keep(self, before: ScalableTarget, target: ScalableTarget) -> None:
+    async def _persist(self, before: ScalableTarget, target: ScalableTarget) -> None:
         """Store what has changed, and set on the platform what it lacks."""
         if target != before:
             await self.targets.save(target)
@@ -238,7 +238,7 @@ class AutoscalingService:
             target = transitions.after_action(target, action, (new_id(), new_id()), now_ms)
         return target
 
-    async def _asked(
+    async def _decided(
         self, target: ScalableTarget, view: VariantView, now_ms: int
     ) -> ScalableTarget:
         if not target.policies:
@@ -248,7 +248,7 @@ class AutoscalingService:
             target.bounds,
             target.suspended,
             await evaluate_policies(target, view, self.alarms, now_ms),
-            target.quiet,
+            target.cooldown,
             now_ms,
         )
         if move is None:
@@ -263,14 +263,14 @@ class AutoscalingService:
         if state is AlarmState.ALARM:
             self.wake()
 
-    async def _look_for_ever(self) -> None:
+    async def _evaluate_for_ever(self) -> None:
         while True:
             try:
                 async with asyncio.timeout(self._delay_s()):
                     await self._woken.wait()
             except TimeoutError:
                 pass
-            # Before the look: what wakes it meanwhile wakes it again.
+            # Before the evaluation: what wakes it meanwhile wakes it again.
             self._woken.clear()
             try:
                 await self.evaluate_due(self.wall_ms())
@@ -279,8 +279,8 @@ class AutoscalingService:
                 await asyncio.sleep(_UNDER_WAY_MS / 1_000)
                 self.wake()
             except Exception:  # noqa: BLE001
-                # The task's edge: the next look is another chance.
-                _log.exception("scaling: a look failed")
+                # The task's edge: the next evaluation is another chance.
+                _log.exception("scaling: an evaluation failed")
                 await asyncio.sleep(_UNDER_WAY_MS / 1_000)
 
     def _delay_s(self) -> float | None:

@@ -112,7 +112,7 @@ async def evaluate_tracking(
     alarms: AlarmRepository,
     now_ms: int,
 ) -> PolicyProposal | None:
-    """Return what target tracking asks for; None: nothing, and it stands in nobody's way.
+    """Return what target tracking asks for; None: nothing, and it blocks no other.
 
     What was measured before the capacity changed last is of another capacity, and does not count.
     """

@@ -37,7 +37,7 @@ def with_capacity(
     cause: ScalingCause,
     new_id: str,
     now_ms: int,
-    quiet: CooldownState | None = None,
+    cooldown: CooldownState | None = None,
 ) -> ScalableTarget:
     """Return a target that moves to a capacity: what was under way is overridden."""
     before = tuple(
@@ -57,7 +57,7 @@ def with_capacity(
         capacity=capacity,
         cause=cause,
         moved_ms=now_ms,
-        quiet=quiet or CooldownState(),
+        cooldown=cooldown or CooldownState(),
         activities=before,
     )
     return with_activities(changed, [activity])

@@ -86,9 +86,9 @@ class MetricService:
         flush_every_s: float = 2.0,
         roll_up_every_s: float = 10.0,
     ) -> None:
-        """Take the neighbours.
+        """Take the dependencies.
 
-        ``absorb`` brings the ledger's newest lines into the database; ``standings`` tells how
+        ``absorb`` brings the ledger's newest lines into the database; ``standings`` returns how
         variants stand.
         """
         self._database = database
@@ -96,7 +96,7 @@ class MetricService:
         self._absorb = absorb
         self._standings = standings
         self._stood: VariantContexts = {}
-        """How variants stood at the last look."""
+        """How variants stood when last read."""
         self._retention = retention or MetricRetention()
         self._flush_every_s = flush_every_s
         self._roll_up_every_s = roll_up_every_s
@@ -222,7 +222,7 @@ class MetricService:
 
     async def refresh(self) -> None:
         """Bring all that was measured before this call to where it is read."""
-        # First: the ledger's other writers tell then what they measured, too.
+        # First: the ledger's other writers publish then what they measured, too.
         await self.roll_up(within_s=_CATCH_UP_S)
         await self.flush()
 
@@ -260,7 +260,7 @@ class MetricService:
 
     async def _derive(self) -> int:
         stand_now = self._standings()
-        # Of what was deleted since, the last lines are told as it stood.
+        # Of what was deleted since, the last lines are derived as it stood.
         standings, self._stood = {**self._stood, **stand_now}, stand_now
 
         def fold(counts: Sequence[Row], times: Sequence[Row]) -> list[MetricRow]:

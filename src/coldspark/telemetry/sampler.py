@@ -38,7 +38,7 @@ Measure = Callable[[], Awaitable[Sequence[ReplicaUsage]]]
 
 
 def variant_contexts(views: Iterable[EndpointView]) -> VariantContexts:
-    """Return how variants stand, for what the ledger's lines do not say."""
+    """Return the facts of variants that ledger lines lack."""
     return {
         (view.name, variant.name): VariantContext(
             serving=sum(one.state in _SERVING for one in variant.replicas),
