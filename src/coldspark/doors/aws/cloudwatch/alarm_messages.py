@@ -23,16 +23,17 @@ def message_of(address: str, change: AlarmChange) -> str:
     definition, stored = change.alarm.definition, change.alarm.stored
     topic = parse_arn(address, "sns")
     region = (topic and topic.region) or DEFAULT_REGION
+    account = (topic and topic.account) or ACCOUNT
     message: dict[str, object] = {
         "AlarmName": stored.name,
         "AlarmDescription": definition.description,
-        "AWSAccountId": (topic and topic.account) or ACCOUNT,
+        "AWSAccountId": account,
         "AlarmConfigurationUpdatedTimestamp": format_time(stored.updated_ms),
         "NewStateValue": stored.state.value,
         "NewStateReason": explain(stored.state, stored.reason),
         "StateChangeTime": format_time(stored.moved_ms),
         "Region": region,
-        "AlarmArn": alarm_arn(stored.name, region),
+        "AlarmArn": alarm_arn(stored.name, region, account),
         "OldStateValue": change.before.value,
         "OKActions": list(definition.actions.ok),
         "AlarmActions": list(definition.actions.alarm),
