@@ -3,6 +3,7 @@
 from msgspec.structs import replace
 
 from coldspark.autoscaling.capacity import CapacityBounds
+from coldspark.autoscaling.causes import PolicyTriggered
 from coldspark.autoscaling.scalable_target import (
     ActivityStatus,
     ScalableDimension,
@@ -17,6 +18,7 @@ from coldspark.autoscaling.transitions import (
     with_capacity,
     within_bounds,
 )
+from coldspark.doors.aws.autoscaling.activities import explain_cause
 from coldspark.spec.types import EndpointName, VariantName
 
 NOON_MS = 1_800_000_000_000
@@ -30,7 +32,7 @@ def action(name: str, schedule: str, **members: object) -> ScheduledAction:
 
 def target(*actions: ScheduledAction) -> ScalableTarget:
     place = TargetId(
-        endpoint=EndpointName("e"), variant=VariantName("v"), dimension=ScalableDimension.INSTANCES
+        endpoint=EndpointName("e"), variant=VariantName("v"), dimension=ScalableDimension.REPLICAS
     )
     return ScalableTarget(
         place=place,
@@ -40,7 +42,6 @@ def target(*actions: ScheduledAction) -> ScalableTarget:
         bounds=CapacityBounds(1, 4),
         capacity=1,
         own=(1, 1),
-        reason="",
         actions=actions,
     )
 
@@ -83,11 +84,15 @@ def test_the_newest_activities_are_kept_and_one_is_under_way() -> None:
     found = target()
     for number in range(ACTIVITIES_MAX + 20):
         found = with_capacity(
-            found, 1 + number % 3, f"cause {number}", f"id{number}", NOON_MS + number
+            found,
+            1 + number % 3,
+            PolicyTriggered(f"policy {number}", None),
+            f"id{number}",
+            NOON_MS + number,
         )
 
     assert len(found.activities) == ACTIVITIES_MAX
-    assert found.activities[-1].cause == f"cause {ACTIVITIES_MAX + 19}"
+    assert found.activities[-1].cause == PolicyTriggered(f"policy {ACTIVITIES_MAX + 19}", None)
     statuses = [one.status for one in found.activities]
     assert statuses == [ActivityStatus.OVERRIDDEN] * (ACTIVITIES_MAX - 1) + [
         ActivityStatus.IN_PROGRESS
@@ -99,4 +104,5 @@ def test_a_capacity_within_its_bounds_does_not_move() -> None:
     assert within_bounds(target(), "i", NOON_MS) == target()
     assert within_bounds(replace(target(), bounds=CapacityBounds(3, 4)), "i", NOON_MS).capacity == 3
     down = replace(target(), bounds=CapacityBounds(0, 4), capacity=6)
-    assert within_bounds(down, "i", NOON_MS).activities[0].cause == "maximum capacity was set to 4"
+    cause = within_bounds(down, "i", NOON_MS).activities[0].cause
+    assert explain_cause(down.place, cause) == "maximum capacity was set to 4"

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from coldspark.doors.aws.protocol.names import to_namespace
 from coldspark.jobs.metrics import JobMetrics
 from coldspark.jobs.ports import BacklogDepth, JobCounter, JobTimes
 from coldspark.platform.metric_ports import Metric, Period
@@ -22,7 +23,7 @@ class Kept:
         self, metric: Metric, value: float, at_ms: int, *, unit: str = "None", count: float = 1.0
     ) -> None:
         """Keep it."""
-        assert metric.namespace == "AWS/SageMaker"
+        assert to_namespace(metric.namespace) == "AWS/SageMaker"
         self.added[metric.name, metric.dimensions] = value, unit
 
     async def periods(

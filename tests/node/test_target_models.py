@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from coldspark.doors.aws.protocol.names import to_namespace
 from coldspark.errors import ArtifactUnavailable
 from coldspark.node.models.model_load import TargetModelOutcome
 from coldspark.node.models.target_models import ModelMeter, TargetModels, url_of
@@ -173,7 +174,7 @@ def test_what_became_of_a_model_is_measured_in_cloudwatchs_words() -> None:
         def add(
             self, metric: Metric, value: float, at_ms: int, *, unit: str = "None", count: float = 1
         ) -> None:
-            assert metric.namespace == "AWS/SageMaker"
+            assert to_namespace(metric.namespace) == "AWS/SageMaker"
             assert metric.dimensions == (("EndpointName", "e"), ("VariantName", "v"))
             taken.append((metric.name, value, unit))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from platform_rig import CHAT, Load, Rig, endpoint, revision, variant
 
+from coldspark.doors.aws.sagemaker.capture_lines import CAPTURE_FORMAT
 from coldspark.errors import ArtifactUnavailable, InvalidRequest
 from coldspark.platform import shadow
 from coldspark.platform.body_stream import whole
@@ -29,6 +30,11 @@ RULE = CaptureRule(
     has_output=True,
     csv_types=("text/csv",),
 )
+
+
+def spool_in(directory: Path, adopts_from: Path | None = None) -> CaptureSpool:
+    """Return the spool in a directory."""
+    return CaptureSpool(directory, CAPTURE_FORMAT, adopts_from=adopts_from)
 
 
 class Bucket:
@@ -180,7 +186,7 @@ def test_requests_and_replies_are_written_by_the_hour(tmp_path: Path) -> None:
 
     async def run() -> None:
         bucket = Bucket()
-        rig = Rig(captures=CaptureService(bucket, CaptureSpool(tmp_path)))
+        rig = Rig(captures=CaptureService(bucket, spool_in(tmp_path)))
         await rig.open()
         await rig.platform.deploy(endpoint(variant("main", PLAIN), capture=RULE))
         for _ in range(3):
@@ -217,7 +223,7 @@ def test_a_part_is_sampled_and_one_side_alone_in_base_64(tmp_path: Path) -> None
 
     async def run() -> None:
         bucket = Bucket()
-        rig = Rig(captures=CaptureService(bucket, CaptureSpool(tmp_path), flush_s=0.02))
+        rig = Rig(captures=CaptureService(bucket, spool_in(tmp_path), flush_s=0.02))
         await rig.open()
         rule = CaptureRule(
             percent=20, destination="s3://captured", has_input=False, has_output=True
@@ -247,7 +253,7 @@ def test_a_store_that_does_not_keep_up_loses_lines_and_no_caller_waits(tmp_path:
     async def run() -> None:
         bucket = Bucket()
         bucket.is_open.clear()
-        spool = CaptureSpool(tmp_path)
+        spool = spool_in(tmp_path)
         rig = Rig(captures=CaptureService(bucket, spool, flush_s=0.01, held_bytes_max=6_000))
         await rig.open()
         await rig.platform.deploy(endpoint(variant("main", PLAIN), capture=RULE))
@@ -273,7 +279,7 @@ def test_a_store_that_refuses_three_times_loses_lines(
     async def run() -> None:
         bucket = Bucket()
         bucket.is_shut = True
-        rig = Rig(captures=CaptureService(bucket, CaptureSpool(tmp_path), flush_s=0.01))
+        rig = Rig(captures=CaptureService(bucket, spool_in(tmp_path), flush_s=0.01))
         await rig.open()
         await rig.platform.deploy(endpoint(variant("main", PLAIN), capture=RULE))
         await rig.ask()
@@ -290,7 +296,7 @@ def test_what_a_store_does_not_take_before_the_end_is_sent_by_the_next_start(
     """Also what another router left, and without a line that was cut off; none comes twice."""
 
     async def run(bucket: Bucket, asked: int) -> None:
-        spool = CaptureSpool(tmp_path / "0", adopts_from=tmp_path)
+        spool = spool_in(tmp_path / "0", adopts_from=tmp_path)
         rig = Rig(captures=CaptureService(bucket, spool))
         await rig.open()
         await rig.platform.deploy(endpoint(variant("main", PLAIN), capture=RULE))
@@ -327,7 +333,7 @@ def test_a_disk_that_refuses_loses_lines_and_no_caller_waits(tmp_path: Path) -> 
 
     async def run() -> None:
         bucket = Bucket()
-        rig = Rig(captures=CaptureService(bucket, CaptureSpool(tmp_path / "0"), flush_s=0.02))
+        rig = Rig(captures=CaptureService(bucket, spool_in(tmp_path / "0"), flush_s=0.02))
         await rig.open()
         await rig.platform.deploy(endpoint(variant("main", PLAIN), capture=RULE))
         (tmp_path / "0").rmdir()

@@ -22,12 +22,15 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from coldspark import clock
-from coldspark.autoscaling.alarms import POLICY_ARN_PART, LocalAlarmRepository
+from coldspark.autoscaling.alarms import LocalAlarmRepository
 from coldspark.autoscaling.service import AutoscalingService
 from coldspark.billing.ledger import LedgerStore
 from coldspark.database.database import Database
 from coldspark.database.documents import Documents
+from coldspark.doors.aws.autoscaling import activities
 from coldspark.doors.aws.autoscaling.operations import application_autoscaling
+from coldspark.doors.aws.autoscaling.target_ids import POLICY_MARK, policy_of
+from coldspark.doors.aws.cloudwatch.alarm_reasons import explain
 from coldspark.doors.aws.cloudwatch.operations import cloudwatch
 from coldspark.doors.aws.protocol.routes import aws_endpoint
 from coldspark.doors.aws.sagemaker.operations import sagemaker
@@ -246,11 +249,13 @@ class World:
             absorb=ledger.ingest,
             standings=lambda: variant_contexts(self.platform.endpoints()),
         )
-        self.alarms = AlarmService(database, self.metrics, wall_ms=self.wall_ms)
+        self.alarms = AlarmService(database, self.metrics, wall_ms=self.wall_ms, explain=explain)
         self.sampler = MetricSampler(self.metrics, self._see, _measure_nothing, self.wall_ms)
-        kept = LocalAlarmRepository(self.alarms, self.metrics)
-        self.scaling = AutoscalingService(self.platform, documents, kept, wall_ms=self.wall_ms)
-        self.alarms.add_action_handler(POLICY_ARN_PART, self.scaling.on_action)
+        kept = LocalAlarmRepository(self.alarms, self.metrics, policy_of)
+        self.scaling = AutoscalingService(
+            self.platform, documents, kept, wall_ms=self.wall_ms, explain=activities.explain
+        )
+        self.alarms.add_action_handler(POLICY_MARK, self.scaling.on_action)
         await self.platform.open()
         await self.alarms.open(is_timed=False)
         await self.scaling.open(is_timed=False)

@@ -10,8 +10,9 @@ from msgspec.structs import replace
 from coldspark.billing.ledger import LedgerStore
 from coldspark.billing.usage import Usage
 from coldspark.database.database import Database
+from coldspark.doors.aws.cloudwatch.alarm_reasons import explain
 from coldspark.errors import NotFound
-from coldspark.platform.metric_ports import Metric
+from coldspark.platform.metric_ports import ENDPOINT_NAMESPACE, Metric
 from coldspark.spec.types import EndpointName, ReplicaId, RequestId, VariantName
 from coldspark.spec.waterfall import Waterfall
 from coldspark.telemetry.alarm_changes import AlarmChange
@@ -65,7 +66,7 @@ async def keeping(
         standings=lambda: standings or {},
         retention=MetricRetention(factor=factor),
     )
-    alarms = AlarmService(database, metrics, wall_ms=now, notify=notify)
+    alarms = AlarmService(database, metrics, wall_ms=now, explain=explain, notify=notify)
     kept = Kept(metrics, alarms, ledger, database)
     await ledger.open()
     await alarms.open(is_timed=False)
@@ -106,4 +107,4 @@ def served(number: int, at_ms: int = NOON_MS, **changes: object) -> Usage:
 
 def of_echo(name: str) -> Metric:
     """Return a metric of the endpoint that ``served`` is about."""
-    return Metric(namespace="AWS/SageMaker", name=name, dimensions=dimensions_of("echo", "main"))
+    return Metric(namespace=ENDPOINT_NAMESPACE, name=name, dimensions=dimensions_of("echo", "main"))

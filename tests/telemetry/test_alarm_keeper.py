@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 from keepers import HEAT, NOON_MS, Kept, keeping, of_echo, served
 
+from coldspark.doors.aws.cloudwatch.alarm_messages import message_of, subject_of
+from coldspark.doors.aws.cloudwatch.alarm_reasons import KINDS, explain, history_summary
 from coldspark.errors import Conflict, InvalidRequest, NotFound
 from coldspark.platform.metric_ports import AlarmRule, Metric
 from coldspark.spec.types import AlarmState
 from coldspark.telemetry.alarm_changes import AlarmChange
 from coldspark.telemetry.alarm_definition import AlarmActions, AlarmDefinition, single_metric_query
-from coldspark.telemetry.alarm_messages import message_of, subject_of
+from coldspark.telemetry.alarm_events import AlarmActed, kind_of
 from coldspark.telemetry.alarm_service import AlarmService
 from coldspark.telemetry.alarms_table import AlarmHistoryQuery
 from coldspark.telemetry.metric_queries import MetricQuery, MetricStatistic
@@ -159,8 +161,10 @@ def test_an_alarm_over_an_expression_tells_its_actions(tmp_path: Path) -> None:
         kept.metrics.add(cold, 10, kept.now_ms)
         assert await pass_minute(kept, 30) is AlarmState.ALARM
         assert kept.told == [("arn:topic", "ALARM")]
-        history = await kept.alarms.history(AlarmHistoryQuery(alarm="hot", kind="Action"))
-        assert [one.summary for one in history] == [
+        history = await kept.alarms.history(
+            AlarmHistoryQuery(alarm="hot", kind=kind_of(AlarmActed))
+        )
+        assert [history_summary(one) for one in history] == [
             "Failed to execute action nowhere",
             "Successfully executed action arn:topic",
         ]
@@ -183,7 +187,7 @@ def test_a_topic_is_told_what_cloudwatch_tells(tmp_path: Path) -> None:
             told.extend((subject_of(change), message_of(address, change)))
 
         alarms = AlarmService(
-            kept.database, kept.metrics, wall_ms=lambda: kept.now_ms, notify=notify
+            kept.database, kept.metrics, wall_ms=lambda: kept.now_ms, explain=explain, notify=notify
         )
         await alarms.define(expression(queries=single_metric_query(STAT), is_expression=False))
         await alarms.define(expression(name="both", actions=AlarmActions(alarm=(topic,))))
@@ -212,7 +216,7 @@ def test_a_state_that_was_set_lasts_until_the_next_look(tmp_path: Path) -> None:
         assert kept.told == [("arn:topic", "ALARM")]
         assert await pass_minute(kept) is AlarmState.INSUFFICIENT_DATA
         history = await kept.alarms.history(AlarmHistoryQuery(alarm="hot", is_ascending=True))
-        assert [one.kind for one in history] == [
+        assert [KINDS[kind_of(one.event)] for one in history] == [
             "ConfigurationUpdate",
             "StateUpdate",
             "Action",
@@ -308,7 +312,7 @@ def test_an_alarm_goes_off_by_itself(tmp_path: Path) -> None:
             return NOON_MS + round((loop.time() - begun_s) * 1_000)
 
         heard = asyncio.Event()
-        alarms = AlarmService(kept.database, kept.metrics, wall_ms=now)
+        alarms = AlarmService(kept.database, kept.metrics, wall_ms=now, explain=explain)
         await alarms.open()
         alarms.watch(lambda name, state, why: heard.set())
         kept.metrics.add(HEAT, 40, NOON_MS - 1)

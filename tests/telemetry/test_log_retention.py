@@ -8,9 +8,10 @@ import pytest
 
 from coldspark import clock
 from coldspark.database.database import Database
+from coldspark.doors.aws.protocol.names import from_group
 from coldspark.errors import NotFound
 from coldspark.telemetry.log_records import LogGroup
-from coldspark.telemetry.log_store import LogRetention, LogStore, endpoint_of
+from coldspark.telemetry.log_store import ENDPOINT_GROUPS, LogRetention, LogStore, endpoint_of
 
 DAY_MS = 86_400_000
 
@@ -47,7 +48,7 @@ async def stored(path: Path) -> tuple[Database, LogStore]:
 )
 def test_a_groups_name_says_whose_it_is(group: str, endpoint: str | None) -> None:
     """An endpoint's, or a caller's."""
-    assert endpoint_of(group) == endpoint
+    assert endpoint_of(from_group(group)) == endpoint
 
 
 def test_what_is_deleted_goes_as_soon_as_it_is_said(
@@ -97,9 +98,7 @@ def test_a_group_that_fails_does_not_keep_the_others(
 
         bad, good = old_log(tmp_path, "bad"), old_log(tmp_path, "good")
         for name in ("bad", "good"):
-            group = LogGroup(
-                name=f"/aws/sagemaker/Endpoints/{name}", created_ms=0, retention_days=1
-            )
+            group = LogGroup(name=f"{ENDPOINT_GROUPS}{name}", created_ms=0, retention_days=1)
             await store.events.change_group(group)
         remove = store.files.remove
 

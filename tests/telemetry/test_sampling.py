@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from keepers import NOON_MS, keeping
 
+from coldspark.doors.aws.protocol.names import to_namespace
 from coldspark.node.replica_usage import ReplicaUsage, UsageProbe, measure
-from coldspark.platform.metric_ports import Metric
+from coldspark.platform.metric_ports import REPLICA_NAMESPACE, Metric
 from coldspark.platform.ports import EndpointView, ReplicaView, ScaleBoundsView, VariantView
 from coldspark.spec.messages import Device, Reservation
 from coldspark.spec.types import (
@@ -29,7 +30,7 @@ from coldspark.spec.types import (
     VariantName,
 )
 from coldspark.telemetry.endpoint_metrics import VariantContext, dimensions_of
-from coldspark.telemetry.sampler import MACHINE_NAMESPACE, MetricSampler, variant_contexts
+from coldspark.telemetry.sampler import MetricSampler, variant_contexts
 
 DIMENSIONS = dimensions_of("echo", "main")
 SCALE = ScalePolicy(replicas_min=1, replicas_max=4, concurrency=2)
@@ -174,5 +175,5 @@ def test_a_process_is_measured_by_the_kernels_count(tmp_path: Path) -> None:
 
 def test_the_machines_metrics_are_named_as_sagemaker_names_them() -> None:
     """Their namespace is a path."""
-    assert MACHINE_NAMESPACE == "/aws/sagemaker/Endpoints"
+    assert to_namespace(REPLICA_NAMESPACE) == "/aws/sagemaker/Endpoints"
     assert DIMENSIONS == (("EndpointName", "echo"), ("VariantName", "main"))

@@ -11,13 +11,10 @@ from coldspark.telemetry.alarm_service import AlarmService
 from coldspark.telemetry.metric_queries import MetricTimeRange, evaluate_queries
 from coldspark.telemetry.metric_service import MetricService
 
-POLICY_ARN_PART = ":scalingPolicy:"
-"""What stands in every policy's ARN, before its id."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlarmDatapoints:
-    """The data points that an alarm looks at."""
+    """The data points that an alarm evaluates."""
 
     points: tuple[tuple[int, float], ...]
     """When each ended, and its value; oldest first."""
@@ -33,24 +30,29 @@ class AlarmDatapoints:
 class AlarmRepository(AlarmPort, Protocol):
     """Alarms, and which of them act on a policy."""
 
+    def policy_of(self, address: str) -> str | None:
+        """Return the id of the policy that an action's address names."""
+
     def alarms_of_policy(self, policy_id: str) -> Sequence[str]:
         """Return the alarms of which an action for ALARM names a policy."""
 
     async def datapoints(self, name: str, now_ms: int) -> AlarmDatapoints:
-        """Return the data points that an alarm looks at. Raises NotFound."""
-
-
-def names_policy(address: str, policy_id: str) -> bool:
-    """Return whether an address is a policy's ARN, in whatever region."""
-    return f"{POLICY_ARN_PART}{policy_id}:" in address
+        """Return the data points that an alarm evaluates. Raises NotFound."""
 
 
 class LocalAlarmRepository:
-    """Implements ``AlarmRepository`` over the alarms that are kept here."""
+    """Implements ``AlarmRepository`` over this server's alarms."""
 
-    def __init__(self, alarms: AlarmService, metrics: MetricService) -> None:
+    def __init__(
+        self,
+        alarms: AlarmService,
+        metrics: MetricService,
+        policy_of: Callable[[str], str | None],
+    ) -> None:
+        """``policy_of`` reads a policy's id from the address that a client knows it by."""
         self._alarms = alarms
         self._metrics = metrics
+        self._policy_of = policy_of
 
     async def put(self, rule: AlarmRule) -> None:
         """Create or replace an alarm."""
@@ -68,17 +70,21 @@ class LocalAlarmRepository:
         """Call ``on_alarm`` at every change of state."""
         return self._alarms.watch(on_alarm)
 
+    def policy_of(self, address: str) -> str | None:
+        """Return the id of the policy that an action's address names."""
+        return self._policy_of(address)
+
     def alarms_of_policy(self, policy_id: str) -> Sequence[str]:
         """Return the alarms of which an action for ALARM names a policy."""
         return [
             alarm.name
             for alarm in self._alarms.alarms()
             if alarm.definition.is_acting
-            and any(names_policy(one, policy_id) for one in alarm.definition.actions.alarm)
+            and any(self._policy_of(one) == policy_id for one in alarm.definition.actions.alarm)
         ]
 
     async def datapoints(self, name: str, now_ms: int) -> AlarmDatapoints:
-        """Return the data points that an alarm looks at. Raises NotFound."""
+        """Return the data points that an alarm evaluates. Raises NotFound."""
         definition = self._alarms.alarm(name).definition
         period_ms = definition.period_s * 1_000
         edge_ms = now_ms // period_ms * period_ms

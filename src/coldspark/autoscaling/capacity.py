@@ -1,4 +1,4 @@
-"""Which capacity a scalable target moves to, given what its policies ask for. AWS's rules.
+"""Which capacity a scalable target moves to, given what its policies ask for.
 
 - Of several that ask, the largest capacity wins, and going out comes before going in.
 - Target tracking goes in only when every policy of its kind (with scale-in) is ready to.
@@ -71,8 +71,8 @@ class PolicyProposal:
     result: PolicyResult
     out_cooldown_ms: int = 0
     in_cooldown_ms: int = 0
-    cause: str = ""
-    """In words, for the activity."""
+    alarm: str | None = None
+    """The alarm by which it asks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,13 +98,15 @@ def decide_capacity(
     capacity: int,
     bounds: CapacityBounds,
     suspended: SuspendedScaling,
-    asks: Sequence[PolicyProposal],
-    quiet: CooldownState,
+    proposals: Sequence[PolicyProposal],
+    cooldown: CooldownState,
     now_ms: int,
 ) -> CapacityChange | None:
     """Return where to move, or None to stay."""
-    base = quiet.base if now_ms < quiet.out_until_ms else capacity
-    outs = [(want, ask) for ask in asks if (want := _out(ask.result, base, capacity)) is not None]
+    base = cooldown.base if now_ms < cooldown.out_until_ms else capacity
+    outs = [
+        (want, ask) for ask in proposals if (want := _out(ask.result, base, capacity)) is not None
+    ]
     if outs:
         want, ask = max(outs, key=lambda one: one[0])
         want = bounds.within(want)
@@ -116,18 +118,18 @@ def decide_capacity(
             proposal=ask,
             cooldown=CooldownState(base=base, out_until_ms=until_ms, in_until_ms=until_ms),
         )
-    if suspended.going_in or now_ms < quiet.in_until_ms:
+    if suspended.going_in or now_ms < cooldown.in_until_ms:
         return None
-    return _inwards(capacity, bounds, asks, now_ms)
+    return _inwards(capacity, bounds, proposals, now_ms)
 
 
 def _inwards(
-    capacity: int, bounds: CapacityBounds, asks: Sequence[PolicyProposal], now_ms: int
+    capacity: int, bounds: CapacityBounds, proposals: Sequence[PolicyProposal], now_ms: int
 ) -> CapacityChange | None:
-    is_held = any(isinstance(ask.result, ScaleInBlocked) for ask in asks)
+    is_held = any(isinstance(ask.result, ScaleInBlocked) for ask in proposals)
     ins = [
         (want, ask)
-        for ask in asks
+        for ask in proposals
         if not (is_held and isinstance(ask.result, TargetTrackingResult))
         and (want := _wanted(ask.result, capacity)) is not None
         and want < capacity

@@ -8,8 +8,13 @@ from msgspec.structs import replace
 
 from coldspark.autoscaling import replica_capacity, scheduled_actions, target_tracking, transitions
 from coldspark.autoscaling.capacity import CapacityBounds, SuspendedScaling
+from coldspark.autoscaling.errors import (
+    AlreadyRegistered,
+    Missing,
+    ScalingNotFound,
+    VariantNotFound,
+)
 from coldspark.autoscaling.scalable_target import (
-    ScalableDimension,
     ScalableTarget,
     ScalingPolicy,
     ScheduledAction,
@@ -17,7 +22,7 @@ from coldspark.autoscaling.scalable_target import (
     TargetId,
     TrackingPolicy,
 )
-from coldspark.autoscaling.service import AutoscalingService, new_id, target_label
+from coldspark.autoscaling.service import AutoscalingService, new_id
 from coldspark.errors import ColdsparkError, Conflict, InvalidRequest, NotFound
 from coldspark.fleet.step_scaling import CAPACITY_MAX
 from coldspark.platform.ports import EndpointView, VariantView
@@ -85,7 +90,7 @@ async def deregister(scaling: AutoscalingService, place: TargetId) -> None:
     async with scaling.turn_taken:
         target = scaling.targets.find(place)
         if target is None:
-            raise NotFound(f"No scalable target found for {target_label(place)}")
+            raise ScalingNotFound(Missing.REGISTRATION, place)
         await scaling.forget(target)
         await scaling.platform.set_scale(place.endpoint, place.variant, None, None, "deregistered")
 
@@ -125,8 +130,7 @@ async def delete_policy(scaling: AutoscalingService, place: TargetId, name: str)
         target = scaling.targets.find(place)
         policy = None if target is None else target.policy(name)
         if target is None or policy is None:
-            words = f"{target_label(place)}, policy name: {name}"
-            raise NotFound(f"No scaling policy found for {words}")
+            raise ScalingNotFound(Missing.POLICY, place, name)
         await _drop_alarms(scaling, policy)
         others = tuple(one for one in target.policies if one.name != name)
         await scaling.targets.save(replace(target, policies=others))
@@ -153,8 +157,7 @@ async def delete_action(scaling: AutoscalingService, place: TargetId, name: str)
     async with scaling.turn_taken:
         target = scaling.targets.find(place)
         if target is None or target.action(name) is None:
-            words = f"{target_label(place)}, scheduled action name: {name}"
-            raise NotFound(f"No scheduled action found for {words}")
+            raise ScalingNotFound(Missing.ACTION, place, name)
         others = tuple(one for one in target.actions if one.name != name)
         await scaling.targets.save(replace(target, actions=others))
 
@@ -177,11 +180,7 @@ async def set_tags(
 def _new(scaling: AutoscalingService, place: TargetId, change: TargetChange) -> ScalableTarget:
     found = _found(scaling, place)
     for other in scaling.targets.of_variant(place):
-        raise InvalidRequest(
-            f"{place.resource} is registered with the scalable dimension {other.place.dimension}"
-            " already: deregister that first, as both set how many replicas there are.",
-            field="ScalableDimension",
-        )
+        raise AlreadyRegistered(place, other.place.dimension)
     if change.least is None or change.most is None:
         raise InvalidRequest("MinCapacity and MaxCapacity are required for a new scalable target.")
     if len(scaling.targets.all()) >= TARGETS_MAX:
@@ -195,9 +194,6 @@ def _new(scaling: AutoscalingService, place: TargetId, change: TargetChange) -> 
         bounds=bounds,
         capacity=replica_capacity.capacity_of(place, found.view, found.view.floor.min),
         own=replica_capacity.own_counts(found.view),
-        reason=replica_capacity.scale_reason(
-            found.view.floor.min, "it was when the target was registered"
-        ),
         tags=tuple(change.tags.items()),
     )
 
@@ -205,15 +201,14 @@ def _new(scaling: AutoscalingService, place: TargetId, change: TargetChange) -> 
 def _found(scaling: AutoscalingService, place: TargetId) -> FoundVariant:
     found = replica_capacity.find(scaling.platform, place)
     if found is None:
-        what = "inference component" if place.dimension is ScalableDimension.COPIES else "variant"
-        raise InvalidRequest(f"SageMaker {what} doesn't exist: {place.resource}")
+        raise VariantNotFound(place)
     return FoundVariant(*found)
 
 
 def _target(scaling: AutoscalingService, place: TargetId) -> ScalableTarget:
     target = scaling.targets.find(place)
     if target is None:
-        raise NotFound(f"No scalable target registered for {target_label(place)}")
+        raise ScalingNotFound(Missing.TARGET, place)
     return target
 
 

@@ -45,7 +45,7 @@ async def _of_policy(
 async def _steps(
     policy: ScalingPolicy, alarms: AlarmRepository, moved_ms: int, now_ms: int
 ) -> Sequence[PolicyProposal]:
-    """Return what a step policy asks for: once for each of its alarms that alarms."""
+    """Return what a step policy asks for: once for each of its alarms in ALARM."""
     step = policy.step
     assert step is not None
     found: list[PolicyProposal] = []
@@ -63,7 +63,7 @@ async def _steps(
                 result=StepScalingResult(step.steps, _aggregated(step, fresh) - reading.threshold),
                 out_cooldown_ms=cooldown_ms,
                 in_cooldown_ms=cooldown_ms,
-                cause=f"monitor alarm {name} in state ALARM triggered policy {policy.name}",
+                alarm=name,
             )
         )
     return found

@@ -1,7 +1,6 @@
-"""Between capacity and replicas: what a variant has, and what the platform is told."""
+"""Between capacity and replicas: what a variant has, and the bounds that a capacity makes."""
 
 import math
-from typing import assert_never
 
 from coldspark.autoscaling.scalable_target import ScalableDimension, ScalableTarget, TargetId
 from coldspark.errors import NotFound
@@ -9,7 +8,6 @@ from coldspark.platform.ports import EndpointView, Platform, VariantView
 from coldspark.spec.types import EndpointName, EndpointStatus, VariantName
 
 _SERVING = ("ready", "busy")
-_REASON_CHARS_MAX = 240
 
 
 def endpoint_of_component(platform: Platform, component: str) -> EndpointName | None:
@@ -51,7 +49,7 @@ def capacity_of(place: TargetId, view: VariantView, replicas: int) -> int:
 
 
 def replicas_of(target: ScalableTarget, view: VariantView) -> tuple[int, int | None]:
-    """Return the floor and the ceiling that a target's capacity is. 5 of 4 slots each are 2."""
+    """Return the bounds that a target's capacity makes. 5 of 4 slots each are 2 replicas."""
     if target.place.dimension.is_replicas:
         return target.capacity, max(1, target.capacity)
     return math.ceil(target.capacity / view.revision.spec.scale.concurrency), None
@@ -62,21 +60,3 @@ def is_reached(target: ScalableTarget, view: VariantView) -> bool:
     floor, ceiling = replicas_of(target, view)
     ready = sum(one.state in _SERVING for one in view.replicas)
     return floor <= ready and (ceiling is None or ready <= ceiling)
-
-
-def scale_reason(capacity: int, cause: str) -> str:
-    """Return what the platform says of a bound that is scaling's."""
-    return f"Application Auto Scaling: {capacity}, as {cause}"[:_REASON_CHARS_MAX]
-
-
-def capacity_unit(place: TargetId) -> str:
-    """Return what is counted, in words."""
-    match place.dimension:
-        case ScalableDimension.INSTANCES:
-            return "instance count"
-        case ScalableDimension.COPIES:
-            return "copy count"
-        case ScalableDimension.CONCURRENCY:
-            return "provisioned concurrency"
-        case _:
-            assert_never(place.dimension)

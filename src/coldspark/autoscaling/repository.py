@@ -1,4 +1,4 @@
-"""The targets, in memory and on disk: what ``save`` returns from is durable."""
+"""The targets, in memory and on disk: durable when ``save`` returns."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ import msgspec
 from coldspark.autoscaling.scalable_target import ScalableTarget, TargetId
 from coldspark.platform.ports import DocumentStore
 
-DOOR, KIND = "application-autoscaling", "target"
+DOOR, KIND = "autoscaling", "target"
 
 
 class TargetRepository:
@@ -33,7 +33,7 @@ class TargetRepository:
 
     def of_variant(self, place: TargetId) -> Iterable[ScalableTarget]:
         """Return the targets that scale the same variant."""
-        return [one for one in self._targets.values() if one.place.resource == place.resource]
+        return [one for one in self._targets.values() if str(one.place) == str(place)]
 
     async def save(self, target: ScalableTarget) -> None:
         """Store or replace a target."""

@@ -5,6 +5,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from coldspark.autoscaling.capacity import CapacityBounds, CooldownState, SuspendedScaling
+from coldspark.autoscaling.causes import Registered, ScalingCause, ScalingChange
 from coldspark.fleet.step_scaling import StepAdjustments
 from coldspark.platform.metric_ports import Metric
 from coldspark.spec.types import EndpointName, VariantName
@@ -13,17 +14,30 @@ from coldspark.spec.types import EndpointName, VariantName
 class ScalableDimension(StrEnum):
     """What of a variant is scaled."""
 
-    CONCURRENCY = "sagemaker:variant:DesiredProvisionedConcurrency"
-    """How many requests find a ready slot: the floor, in slots."""
-    INSTANCES = "sagemaker:variant:DesiredInstanceCount"
-    """How many replicas there are: floor and ceiling."""
-    COPIES = "sagemaker:inference-component:DesiredCopyCount"
+    CONCURRENCY = "concurrency"
+    """How many requests find a ready slot: the fewest replicas, in slots."""
+    REPLICAS = "replicas"
+    """How many replicas there are, the fewest and the most."""
+    COPIES = "copies"
     """The same of a component: its replicas are called copies."""
 
     @property
     def is_replicas(self) -> bool:
         """Return whether capacity counts replicas, not slots."""
         return self is not ScalableDimension.CONCURRENCY
+
+
+class PredefinedMetric(StrEnum):
+    """The metrics that a policy may track by a name of their own."""
+
+    UTILIZATION = "utilization"
+    """The share of provisioned slots in use."""
+    INVOCATIONS = "invocations"
+    """Requests a minute for each replica."""
+    CONCURRENCY = "concurrency"
+    """Requests at once for each replica."""
+    COPY_INVOCATIONS = "copy_invocations"
+    COPY_CONCURRENCY = "copy_concurrency"
 
 
 class TargetId(Struct, frozen=True, kw_only=True):
@@ -33,9 +47,8 @@ class TargetId(Struct, frozen=True, kw_only=True):
     variant: VariantName
     dimension: ScalableDimension
 
-    @property
-    def resource(self) -> str:
-        """Return AWS's ResourceId."""
+    def __str__(self) -> str:
+        """Return the path of what is scaled."""
         if self.dimension is ScalableDimension.COPIES:
             return f"inference-component/{self.variant}"
         return f"endpoint/{self.endpoint}/variant/{self.variant}"
@@ -43,7 +56,7 @@ class TargetId(Struct, frozen=True, kw_only=True):
     @property
     def key(self) -> str:
         """Return the name under which it is stored."""
-        return f"{self.resource}/{self.dimension}"
+        return f"{self}/{self.dimension}"
 
 
 class TrackedMetric(Struct, frozen=True, kw_only=True):
@@ -52,8 +65,8 @@ class TrackedMetric(Struct, frozen=True, kw_only=True):
     metric: Metric
     statistic: str
     unit: str | None = None
-    predefined: str | None = None
-    """AWS's name for it; None: the caller named the metric."""
+    predefined: PredefinedMetric | None = None
+    """None: the caller named the metric."""
     period_s: int = 60
     is_zero_without_data: bool = False
     """Nothing measured is nothing there: it is derived from requests."""
@@ -73,7 +86,7 @@ class TrackingPolicy(Struct, frozen=True, kw_only=True):
 
 
 class StepPolicy(Struct, frozen=True, kw_only=True):
-    """Do what the step says, while an alarm that names the policy alarms."""
+    """Change capacity by a step, while an alarm that names the policy is in ALARM."""
 
     steps: StepAdjustments
     has_magnitude: bool = False
@@ -98,7 +111,7 @@ class ScheduledAction(Struct, frozen=True, kw_only=True):
     name: str
     id: str
     schedule: str
-    """As AWS writes it: ``at(…)``, ``rate(…)`` or ``cron(…)``."""
+    """``at(…)``, ``rate(…)`` or ``cron(…)``."""
     time_zone: str | None = None
     start_ms: int | None = None
     end_ms: int | None = None
@@ -106,7 +119,7 @@ class ScheduledAction(Struct, frozen=True, kw_only=True):
     most: int | None = None
     created_ms: int
     done_ms: int
-    """Up to when its times have been looked at."""
+    """Up to when its times have been evaluated."""
 
 
 class ActivityStatus(StrEnum):
@@ -122,12 +135,13 @@ class ScalingActivity(Struct, frozen=True, kw_only=True):
     """Something that was done to a target, and why."""
 
     id: str
-    description: str
-    cause: str
+    change: ScalingChange
+    cause: ScalingCause
     start_ms: int
     end_ms: int | None = None
     status: ActivityStatus = ActivityStatus.IN_PROGRESS
-    message: str | None = None
+    failure: str | None = None
+    """Why it failed, where the platform said."""
 
 
 class ScalableTarget(Struct, frozen=True, kw_only=True):
@@ -143,11 +157,11 @@ class ScalableTarget(Struct, frozen=True, kw_only=True):
     """What was set last."""
     own: tuple[int, int]
     """The variant's own fewest and most replicas when the capacity was taken from there."""
-    reason: str
-    """What the platform is told with the capacity."""
+    cause: ScalingCause = Registered()
+    """Why the capacity is what it is."""
     suspended: SuspendedScaling = SuspendedScaling()
     role: str | None = None
-    quiet: CooldownState = CooldownState()
+    cooldown: CooldownState = CooldownState()
     moved_ms: int = 0
     """When the capacity changed last: older measurements are of another capacity."""
     policies: tuple[ScalingPolicy, ...] = ()

@@ -22,7 +22,7 @@ def _parsed(schedule: str, time_zone: str, since_ms: int) -> Schedule:
 def next_ms(action: ScheduledAction, after_ms: int) -> int | None:
     """Return when an action is due next after a moment. Raises ValueError.
 
-    It is kept: at every look each action is asked the same.
+    It is cached: every evaluation asks it of each action.
     """
     if action.start_ms is not None:
         after_ms = max(after_ms, action.start_ms - 1)
@@ -31,7 +31,7 @@ def next_ms(action: ScheduledAction, after_ms: int) -> int | None:
 
 
 def due(target: ScalableTarget, now_ms: int) -> list[tuple[int, ScheduledAction]]:
-    """Return what is due since it was last looked at, oldest first.
+    """Return what has become due since the last evaluation, oldest first.
 
     Of an action that missed several of its times, the last one counts: bounds hold until others do.
     """

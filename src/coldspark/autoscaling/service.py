@@ -2,8 +2,8 @@
 
 One task does it all, target by target: it sleeps until the next data point, the next scheduled
 action or the next change of an alarm. A target that fails is logged and stops no other. What is
-done is on disk before the platform is told; the platform forgets, so after a start, and whenever a
-variant is found without its bound, it is told again.
+done is on disk before it is set on the platform; the platform forgets, so after a start, and
+whenever a variant is found without its bound, it is set again.
 
 An endpoint that is deleted takes its targets along; so does a variant that is no longer there.
 """
@@ -16,11 +16,12 @@ from collections.abc import Awaitable, Callable
 from msgspec.structs import replace
 
 from coldspark.autoscaling import replica_capacity, scheduled_actions, target_tracking, transitions
-from coldspark.autoscaling.alarms import AlarmRepository, names_policy
+from coldspark.autoscaling.alarms import AlarmRepository
 from coldspark.autoscaling.capacity import decide_capacity
+from coldspark.autoscaling.causes import PolicyTriggered
 from coldspark.autoscaling.policy_evaluation import evaluate_policies
 from coldspark.autoscaling.repository import TargetRepository
-from coldspark.autoscaling.scalable_target import ActivityStatus, ScalableTarget, TargetId
+from coldspark.autoscaling.scalable_target import ActivityStatus, ScalableTarget
 from coldspark.errors import ColdsparkError, NotFound, RouterGone
 from coldspark.platform.ports import DocumentStore, Platform, VariantView
 from coldspark.spec.types import AlarmState
@@ -31,13 +32,17 @@ _log = logging.getLogger(__name__)
 
 EVALUATE_EVERY_MS = 10_000
 _SETTLE_MS = 1_500
-"""So long after a data point's end its alarm has been looked at."""
+"""So long after a data point's end its alarm has been evaluated."""
 _UNDER_WAY_MS = 1_000
 _PROMPT_MS = 60_000
-"""The end of an activity that takes longer is seen with the next data point."""
+"""The end of an activity that takes longer is found with the next data point."""
 _SLEEP_MAX_MS = 30_000
 """A sleep counts no time for which the machine was suspended, and the clock may be set."""
 _CLOSE_WITHIN_S = 5.0
+_REASON_CHARS_MAX = 240
+
+Explain = Callable[[ScalableTarget], str]
+"""Put into words why the platform's bounds are what a target's capacity makes them."""
 
 
 async def _nothing() -> None:
@@ -59,9 +64,10 @@ class AutoscalingService:
         alarms: AlarmRepository,
         *,
         wall_ms: Callable[[], int],
+        explain: Explain,
         see: Callable[[], Awaitable[None]] = _nothing,
     ) -> None:
-        """Take the neighbours.
+        """Take the dependencies.
 
         ``see`` makes the platform's views what they are now. It raises RouterGone where they may
         lack an endpoint that there is: nothing is forgotten then.
@@ -73,6 +79,7 @@ class AutoscalingService:
         self.turn_taken = asyncio.Lock()
         """Held by whoever changes a target."""
         self._see = see
+        self._explain = explain
         self._tasks = Tasks()
         self._woken = asyncio.Event()
         self._end_watch: Callable[[], None] | None = None
@@ -84,7 +91,7 @@ class AutoscalingService:
             await self._safely(target, self._restore)
         self._end_watch = self.alarms.watch(self._on_alarm)
         if is_timed:
-            self._tasks.spawn(self._look_for_ever())
+            self._tasks.spawn(self._evaluate_for_ever())
 
     async def close(self) -> None:
         """Scale no more. Idempotent."""
@@ -98,9 +105,9 @@ class AutoscalingService:
         self._woken.set()
 
     async def on_action(self, address: str, change: AlarmChange) -> None:
-        """Hear that an alarm's action names a policy. Raises NotFound for one that is gone."""
+        """Take an alarm's action that names a policy. Raises NotFound for one that is gone."""
         policies = (policy for target in self.targets.all() for policy in target.policies)
-        if not any(names_policy(address, policy.id) for policy in policies):
+        if self.alarms.policy_of(address) not in [policy.id for policy in policies]:
             raise NotFound(f"there is no scaling policy {address}")
         self.wake()
 
@@ -108,7 +115,7 @@ class AutoscalingService:
         """Do for every target what is due."""
         await self._see()
         for target in self.targets.all():
-            await self._safely(target, self._look_at, now_ms)
+            await self._safely(target, self._evaluate, now_ms)
 
     async def drop_gone(self) -> None:
         """Forget targets whose variant is gone."""
@@ -119,13 +126,16 @@ class AutoscalingService:
                     await self.forget(target)
 
     async def apply(self, target: ScalableTarget) -> None:
-        """Tell the platform what a target's capacity is. Raises NotFound and InvalidRequest."""
+        """Set a target's capacity on the platform. Raises NotFound and InvalidRequest."""
         found = replica_capacity.find(self.platform, target.place)
         if found is None:
-            raise NotFound(f"{target.place.resource} is gone")
-        floor, ceiling = replica_capacity.replicas_of(target, found[1])
-        place = target.place
-        await self.platform.set_scale(place.endpoint, place.variant, floor, ceiling, target.reason)
+            raise NotFound(f"{target.place} is gone")
+        least, most = replica_capacity.replicas_of(target, found[1])
+        place, reason = target.place, self._reason(target)
+        await self.platform.set_scale(place.endpoint, place.variant, least, most, reason)
+
+    def _reason(self, target: ScalableTarget) -> str:
+        return self._explain(target)[:_REASON_CHARS_MAX]
 
     async def forget(self, target: ScalableTarget) -> None:
         """Drop a target, its policies, their alarms and its scheduled actions."""
@@ -159,10 +169,10 @@ class AutoscalingService:
             try:
                 await work(current, *arguments)
             except ColdsparkError as error:
-                _log.warning("scaling of %s: %s", place.resource, error.message)
+                _log.warning("scaling of %s: %s", place, error.message)
             except Exception:  # noqa: BLE001
-                # One target's edge: the others are looked at all the same.
-                _log.exception("scaling of %s failed", place.resource)
+                # One target's edge: the others are evaluated all the same.
+                _log.exception("scaling of %s failed", place)
 
     async def _restore(self, target: ScalableTarget) -> None:
         """Let hold what was set last, and make alarms that a crash left unmade.
@@ -179,10 +189,10 @@ class AutoscalingService:
                     if self.alarms.state(rule.name) is None:
                         await self.alarms.put(rule)
 
-    async def _look_at(self, target: ScalableTarget, now_ms: int) -> None:
+    async def _evaluate(self, target: ScalableTarget, now_ms: int) -> None:
         view = self._view(target)
         if view is None:
-            _log.info("scaling of %s: it is gone, and so is its target", target.place.resource)
+            _log.info("scaling of %s: it is gone, and so is its target", target.place)
             await self.forget(target)
             return
         before = target
@@ -193,18 +203,18 @@ class AutoscalingService:
             target = transitions.with_own_counts(target, view, capacity, new_id(), now_ms)
         target = transitions.with_finished_activity(target, view, now_ms)
         target = self._scheduled(target, now_ms)
-        await self._keep(before, target)
-        await self._keep(target, await self._asked(target, view, now_ms))
+        await self._persist(before, target)
+        await self._persist(target, await self._decided(target, view, now_ms))
 
-    async def _keep(self, before: ScalableTarget, target: ScalableTarget) -> None:
-        """Write down what has changed, and tell the platform what it does not know."""
+    async def _persist(self, before: ScalableTarget, target: ScalableTarget) -> None:
+        """Store what has changed, and set on the platform what it lacks."""
         if target != before:
             await self.targets.save(target)
         view = self._view(target)
         if view is None:
             return
         floor, _ = replica_capacity.replicas_of(target, view)
-        if (view.floor.min, view.floor.reason) != (floor, target.reason):
+        if (view.floor.min, view.floor.reason) != (floor, self._reason(target)):
             await self.apply(target)
 
     def _view(self, target: ScalableTarget) -> VariantView | None:
@@ -228,7 +238,7 @@ class AutoscalingService:
             target = transitions.after_action(target, action, (new_id(), new_id()), now_ms)
         return target
 
-    async def _asked(
+    async def _decided(
         self, target: ScalableTarget, view: VariantView, now_ms: int
     ) -> ScalableTarget:
         if not target.policies:
@@ -238,28 +248,29 @@ class AutoscalingService:
             target.bounds,
             target.suspended,
             await evaluate_policies(target, view, self.alarms, now_ms),
-            target.quiet,
+            target.cooldown,
             now_ms,
         )
         if move is None:
             return target
-        _log.info("%s: %d, as %s", target.place.resource, move.capacity, move.proposal.cause)
+        cause = PolicyTriggered(move.proposal.policy, move.proposal.alarm)
+        _log.info("%s: %d by the policy %s", target.place, move.capacity, cause.policy)
         return transitions.with_capacity(
-            target, move.capacity, move.proposal.cause, new_id(), now_ms, move.cooldown
+            target, move.capacity, cause, new_id(), now_ms, move.cooldown
         )
 
     def _on_alarm(self, name: str, state: AlarmState, reason: str) -> None:
         if state is AlarmState.ALARM:
             self.wake()
 
-    async def _look_for_ever(self) -> None:
+    async def _evaluate_for_ever(self) -> None:
         while True:
             try:
                 async with asyncio.timeout(self._delay_s()):
                     await self._woken.wait()
             except TimeoutError:
                 pass
-            # Before the look: what wakes it meanwhile wakes it again.
+            # Before the evaluation: what wakes it meanwhile wakes it again.
             self._woken.clear()
             try:
                 await self.evaluate_due(self.wall_ms())
@@ -268,8 +279,8 @@ class AutoscalingService:
                 await asyncio.sleep(_UNDER_WAY_MS / 1_000)
                 self.wake()
             except Exception:  # noqa: BLE001
-                # The task's edge: the next look is another chance.
-                _log.exception("scaling: a look failed")
+                # The task's edge: the next evaluation is another chance.
+                _log.exception("scaling: an evaluation failed")
                 await asyncio.sleep(_UNDER_WAY_MS / 1_000)
 
     def _delay_s(self) -> float | None:
@@ -286,12 +297,4 @@ def _is_under_way(target: ScalableTarget, now_ms: int) -> bool:
     return any(
         one.status is ActivityStatus.IN_PROGRESS and now_ms - one.start_ms < _PROMPT_MS
         for one in target.activities
-    )
-
-
-def target_label(place: TargetId) -> str:
-    """Return a place as AWS's sentences name it."""
-    return (
-        f"service namespace: sagemaker, resource ID: {place.resource}, scalable dimension:"
-        f" {place.dimension}"
     )

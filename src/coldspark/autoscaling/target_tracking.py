@@ -1,8 +1,8 @@
-"""Target tracking over alarms: one over the target, one well under it, as AWS makes them.
+"""Target tracking over alarms: one over the target, one well under it.
 
 High is three data points in a row over the target; low is fifteen in a row under nine tenths of it.
 A data point is a minute, or ten seconds where the platform measures that often. A metric that is
-derived from requests is 0 where nothing was measured: AWS leaves such a target out for ever.
+derived from requests is 0 where nothing was measured, or such a target would stay out for ever.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from coldspark.autoscaling.capacity import (
     TargetTrackingResult,
 )
 from coldspark.autoscaling.scalable_target import (
+    PredefinedMetric,
     ScalableDimension,
     ScalableTarget,
     ScalingPolicy,
@@ -22,59 +23,57 @@ from coldspark.autoscaling.scalable_target import (
     TrackedMetric,
     TrackingPolicy,
 )
-from coldspark.platform.metric_ports import AlarmRule, Metric
+from coldspark.platform.metric_ports import ENDPOINT_NAMESPACE, AlarmRule, Metric
 from coldspark.platform.ports import VariantView
 from coldspark.spec.types import AlarmState
 from coldspark.telemetry.endpoint_metrics import dimensions_of
 
 COOLDOWN_S = 300
-"""AWS's, where none is given."""
-_NAMESPACE = "AWS/SageMaker"
+"""Where none is given."""
 _HIGH_RESOLUTION_S = 10
 _HIGH_POINTS, _LOW_POINTS = 3, 15
 _LOW_SHARE = 0.9
 
-UTILIZATION = "SageMakerVariantProvisionedConcurrencyUtilization"
-INVOCATIONS = "SageMakerVariantInvocationsPerInstance"
-CONCURRENCY = "SageMakerVariantConcurrentRequestsPerModelHighResolution"
-COPY_INVOCATIONS = "SageMakerInferenceComponentInvocationsPerCopy"
-COPY_CONCURRENCY = "SageMakerInferenceComponentConcurrentRequestsPerCopyHighResolution"
-
-PREDEFINED: dict[str, ScalableDimension] = {
-    UTILIZATION: ScalableDimension.CONCURRENCY,
-    INVOCATIONS: ScalableDimension.INSTANCES,
-    CONCURRENCY: ScalableDimension.INSTANCES,
-    COPY_INVOCATIONS: ScalableDimension.COPIES,
-    COPY_CONCURRENCY: ScalableDimension.COPIES,
+PREDEFINED: dict[PredefinedMetric, ScalableDimension] = {
+    PredefinedMetric.UTILIZATION: ScalableDimension.CONCURRENCY,
+    PredefinedMetric.INVOCATIONS: ScalableDimension.REPLICAS,
+    PredefinedMetric.CONCURRENCY: ScalableDimension.REPLICAS,
+    PredefinedMetric.COPY_INVOCATIONS: ScalableDimension.COPIES,
+    PredefinedMetric.COPY_CONCURRENCY: ScalableDimension.COPIES,
 }
-"""The metrics that AWS has a name for, and what each scales."""
+"""The predefined metrics, and what each scales."""
 
 
-def predefined(name: str, place: TargetId) -> TrackedMetric:
+def predefined(name: PredefinedMetric, place: TargetId) -> TrackedMetric:
     """Return how a predefined metric is read."""
     metric, statistic, period_s = {
-        UTILIZATION: ("ServerlessProvisionedConcurrencyUtilization", "Average", 10),
-        INVOCATIONS: ("InvocationsPerInstance", "Sum", 60),
-        CONCURRENCY: ("ConcurrentRequestsPerModel", "Average", 10),
-        COPY_INVOCATIONS: ("InvocationsPerCopy", "Sum", 60),
-        COPY_CONCURRENCY: ("ConcurrentRequestsPerCopy", "Average", 10),
+        PredefinedMetric.UTILIZATION: (
+            "ServerlessProvisionedConcurrencyUtilization",
+            "Average",
+            10,
+        ),
+        PredefinedMetric.INVOCATIONS: ("InvocationsPerInstance", "Sum", 60),
+        PredefinedMetric.CONCURRENCY: ("ConcurrentRequestsPerModel", "Average", 10),
+        PredefinedMetric.COPY_INVOCATIONS: ("InvocationsPerCopy", "Sum", 60),
+        PredefinedMetric.COPY_CONCURRENCY: ("ConcurrentRequestsPerCopy", "Average", 10),
     }[name]
     dimensions = dimensions_of(
         place.endpoint, place.variant, is_component=place.dimension is ScalableDimension.COPIES
     )
     return TrackedMetric(
-        metric=Metric(namespace=_NAMESPACE, name=metric, dimensions=dimensions),
+        metric=Metric(namespace=ENDPOINT_NAMESPACE, name=metric, dimensions=dimensions),
         statistic=statistic,
         predefined=name,
         period_s=period_s,
-        is_zero_without_data=name in (INVOCATIONS, COPY_INVOCATIONS),
+        is_zero_without_data=name
+        in (PredefinedMetric.INVOCATIONS, PredefinedMetric.COPY_INVOCATIONS),
     )
 
 
 def alarm_names(place: TargetId, new_id: str, *, is_in_disabled: bool) -> tuple[str, ...]:
     """Return the names of a policy's alarms: high, and low unless it never goes in."""
     words = ("High",) if is_in_disabled else ("High", "Low")
-    return tuple(f"TargetTracking-{place.resource}-Alarm{word}-{new_id}" for word in words)
+    return tuple(f"TargetTracking-{place}-Alarm{word}-{new_id}" for word in words)
 
 
 def alarm_rules(policy: ScalingPolicy) -> Sequence[AlarmRule]:
@@ -113,13 +112,13 @@ async def evaluate_tracking(
     alarms: AlarmRepository,
     now_ms: int,
 ) -> PolicyProposal | None:
-    """Return what target tracking asks for; None: nothing, and it stands in nobody's way.
+    """Return what target tracking asks for; None: nothing, and it blocks no other.
 
     What was measured before the capacity changed last is of another capacity, and does not count.
     """
     tracking = policy.tracking
     assert tracking is not None
-    wish, cause = await _wish(tracking, target, view, alarms, now_ms)
+    wish, alarm = await _wish(tracking, target, view, alarms, now_ms)
     if isinstance(wish, ScaleInBlocked) and len(tracking.alarms) == 1:
         return None
     out_s, in_s = tracking.out_cooldown_s, tracking.in_cooldown_s
@@ -128,7 +127,7 @@ async def evaluate_tracking(
         result=wish,
         out_cooldown_ms=(COOLDOWN_S if out_s is None else out_s) * 1_000,
         in_cooldown_ms=(COOLDOWN_S if in_s is None else in_s) * 1_000,
-        cause=f"{cause} triggered policy {policy.name}",
+        alarm=alarm,
     )
 
 
@@ -138,24 +137,20 @@ async def _wish(
     view: VariantView,
     alarms: AlarmRepository,
     now_ms: int,
-) -> tuple[PolicyResult, str]:
-    """Return what is asked for, and which alarm says so."""
+) -> tuple[PolicyResult, str | None]:
+    """Return what is asked for, and the alarm by which; None: a request at capacity 0."""
     moved_ms = target.moved_ms
     if target.capacity == 0 and _open(view):
         # Without a replica that is held ready there is no metric that a formula could work on.
-        return TargetTrackingResult(
-            float(_open(view)), tracking.target, is_out=True
-        ), "a request at capacity 0"
+        return TargetTrackingResult(float(_open(view)), tracking.target, is_out=True), None
     for name, is_out in zip(tracking.alarms, (True, False), strict=False):
         if alarms.state(name) is not AlarmState.ALARM:
             continue
         metric = await _metric(tracking.tracked, view, alarms, name, moved_ms, now_ms, is_out)
         if metric is None:
             break
-        return TargetTrackingResult(
-            metric, tracking.target, is_out
-        ), f"monitor alarm {name} in state ALARM"
-    return ScaleInBlocked(), ""
+        return TargetTrackingResult(metric, tracking.target, is_out), name
+    return ScaleInBlocked(), None
 
 
 async def _metric(
@@ -181,12 +176,9 @@ def _known_now(tracked: TrackedMetric, view: VariantView) -> float | None:
     """Return what the platform itself knows of a metric that is not measured yet."""
     slots = view.floor.min * view.revision.spec.scale.concurrency
     match tracked.predefined:
-        case "SageMakerVariantProvisionedConcurrencyUtilization" if slots:
+        case PredefinedMetric.UTILIZATION if slots:
             return min(_running(view), slots) / slots
-        case (
-            "SageMakerVariantConcurrentRequestsPerModelHighResolution"
-            | "SageMakerInferenceComponentConcurrentRequestsPerCopyHighResolution"
-        ) if view.floor.min:
+        case PredefinedMetric.CONCURRENCY | PredefinedMetric.COPY_CONCURRENCY if view.floor.min:
             return _open(view) / view.floor.min
         case _:
             return None

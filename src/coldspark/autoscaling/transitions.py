@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from coldspark.autoscaling.capacity import CapacityBounds, CooldownState
-from coldspark.autoscaling.replica_capacity import (
-    capacity_unit,
-    is_reached,
-    own_counts,
-    scale_reason,
+from coldspark.autoscaling.causes import (
+    ActionTriggered,
+    BoundReached,
+    BoundsSet,
+    CapacitySet,
+    EndpointUpdated,
+    ScalingCause,
 )
+from coldspark.autoscaling.replica_capacity import is_reached, own_counts
 from coldspark.autoscaling.scalable_target import (
     ActivityStatus,
     ScalableTarget,
@@ -31,10 +34,10 @@ def with_activities(target: ScalableTarget, new: Sequence[ScalingActivity]) -> S
 def with_capacity(
     target: ScalableTarget,
     capacity: int,
-    cause: str,
+    cause: ScalingCause,
     new_id: str,
     now_ms: int,
-    quiet: CooldownState | None = None,
+    cooldown: CooldownState | None = None,
 ) -> ScalableTarget:
     """Return a target that moves to a capacity: what was under way is overridden."""
     before = tuple(
@@ -45,16 +48,16 @@ def with_capacity(
     )
     activity = ScalingActivity(
         id=new_id,
-        description=f"Setting desired {capacity_unit(target.place)} to {capacity}.",
+        change=CapacitySet(capacity),
         cause=cause,
         start_ms=now_ms,
     )
     changed = replace(
         target,
         capacity=capacity,
-        reason=scale_reason(capacity, cause),
+        cause=cause,
         moved_ms=now_ms,
-        quiet=quiet or CooldownState(),
+        cooldown=cooldown or CooldownState(),
         activities=before,
     )
     return with_activities(changed, [activity])
@@ -65,10 +68,8 @@ def within_bounds(target: ScalableTarget, new_id: str, now_ms: int) -> ScalableT
     capacity, bounds = target.capacity, target.bounds
     if bounds.within(capacity) == capacity:
         return target
-    word, limit = ("minimum", bounds.least)
-    if capacity > bounds.most:
-        word, limit = "maximum", bounds.most
-    return with_capacity(target, limit, f"{word} capacity was set to {limit}", new_id, now_ms)
+    cause = BoundReached(bounds.within(capacity), is_maximum=capacity > bounds.most)
+    return with_capacity(target, cause.bound, cause, new_id, now_ms)
 
 
 def with_own_counts(
@@ -79,8 +80,7 @@ def with_own_counts(
     capacity = target.bounds.within(capacity)
     if capacity == target.capacity:
         return target
-    cause = f"the endpoint was updated to a desired {capacity_unit(target.place)} of its own"
-    return with_capacity(target, capacity, cause, new_id, now_ms)
+    return with_capacity(target, capacity, EndpointUpdated(), new_id, now_ms)
 
 
 def after_action(
@@ -91,16 +91,13 @@ def after_action(
     most = target.bounds.most if action.most is None else action.most
     activity = ScalingActivity(
         id=new_ids[0],
-        description=_bounds_words(action),
-        cause=f"scheduled action name {action.name} was triggered",
+        change=BoundsSet(least=action.least, most=action.most, became=(least, most)),
+        cause=ActionTriggered(action.name),
         start_ms=now_ms,
         end_ms=now_ms,
-        status=ActivityStatus.SUCCESSFUL,
-        message=f"Successfully set min capacity to {least} and max capacity to {most}",
+        status=ActivityStatus.FAILED if least > most else ActivityStatus.SUCCESSFUL,
     )
     if least > most:
-        message = f"The minimum capacity {least} cannot be more than the maximum capacity {most}"
-        activity = replace(activity, status=ActivityStatus.FAILED, message=message)
         return with_activities(target, [activity])
     changed = with_activities(replace(target, bounds=CapacityBounds(least, most)), [activity])
     return within_bounds(changed, new_ids[1], now_ms)
@@ -113,30 +110,15 @@ def with_finished_activity(
     if not any(one.status is ActivityStatus.IN_PROGRESS for one in target.activities):
         return target
     if is_reached(target, view):
-        status, message = (
-            ActivityStatus.SUCCESSFUL,
-            (
-                f"Successfully set desired {capacity_unit(target.place)} to {target.capacity}."
-                " Change successfully fulfilled by sagemaker."
-            ),
-        )
+        status, failure = ActivityStatus.SUCCESSFUL, None
     elif view.status is EndpointStatus.FAILED:
-        status, message = ActivityStatus.FAILED, view.failure or "The reason is not known."
+        status, failure = ActivityStatus.FAILED, view.failure
     else:
         return target
     activities = tuple(
-        replace(one, status=status, message=message, end_ms=now_ms)
+        replace(one, status=status, failure=failure, end_ms=now_ms)
         if one.status is ActivityStatus.IN_PROGRESS
         else one
         for one in target.activities
     )
     return replace(target, activities=activities)
-
-
-def _bounds_words(action: ScheduledAction) -> str:
-    words = [
-        f"{word} capacity to {value}"
-        for word, value in (("min", action.least), ("max", action.most))
-        if value is not None
-    ]
-    return f"Setting {' and '.join(words)}"

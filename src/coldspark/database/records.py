@@ -31,7 +31,7 @@ class Boot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """A door's own record, such as a SageMaker model."""
+    """A door's own record, such as a model."""
 
     door: str
     kind: str
@@ -46,7 +46,7 @@ class Key:
     """An API key as it is checked. The secret is derived, never stored."""
 
     id: str
-    """Also the AWS access key id."""
+    """Also the access key id of a signature."""
     name: str
     scopes: tuple[str, ...]
     """``invoke``, ``deploy``, ``admin``; each may end in ``:endpoint-name``."""

@@ -261,7 +261,6 @@ alarms = Table(
     Column("body", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("reason", Text, nullable=False),
-    Column("reason_data", Text),
     Column("state_ms", BigInteger, nullable=False),
     Column("moved_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
@@ -274,8 +273,7 @@ alarm_history = Table(
     Column("alarm", Text, nullable=False),
     Column("at_ms", BigInteger, nullable=False),
     Column("kind", Text, nullable=False),
-    Column("summary", Text, nullable=False),
-    Column("data", Text, nullable=False),
+    Column("event", Text, nullable=False),
     Index("alarm_history_by_alarm", "alarm", "at_ms"),
 )
 

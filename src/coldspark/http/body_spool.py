@@ -1,6 +1,6 @@
 """A long body that must be here before it is known who sent it: on disk, not in memory.
 
-The signature of most AWS clients covers the body's hash but does not name it. Nothing that is not
+The signature of most clients covers the body's hash but does not name it. Nothing that is not
 proved may reach a replica, or wake one, so the body waits in a file that has no name; it is hashed
 and written in a thread, and its caller is read no faster than that.
 """

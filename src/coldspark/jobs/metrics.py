@@ -2,12 +2,11 @@
 
 from coldspark import clock
 from coldspark.jobs.ports import BacklogDepth, JobCounter, JobTimes
-from coldspark.platform.metric_ports import Metric, Metrics
+from coldspark.platform.metric_ports import ENDPOINT_NAMESPACE, Metric, Metrics
 from coldspark.spec.types import EndpointName, VariantName
 
-NAMESPACE = "AWS/SageMaker"
 _COUNTS = {
-    # Three letters s: AWS's own spelling.
+    # Three letters s: clients know it by this spelling.
     JobCounter.PROCESSED: "InvocationsProcesssed",
     JobCounter.FAILED: "InvocationFailures",
     JobCounter.EXPIRED: "ExpiredRequests",
@@ -52,5 +51,5 @@ class JobMetrics:
         dimensions = [("EndpointName", endpoint)]
         if variant is not None:
             dimensions.append(("VariantName", variant))
-        metric = Metric(namespace=NAMESPACE, name=name, dimensions=tuple(dimensions))
+        metric = Metric(namespace=ENDPOINT_NAMESPACE, name=name, dimensions=tuple(dimensions))
         self._metrics.add(metric, value, clock.wall_ms(), unit=unit)

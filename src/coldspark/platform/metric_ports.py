@@ -1,4 +1,4 @@
-"""What the rooms ask of metrics and alarms. Words are CloudWatch's, as its users know them."""
+"""What the rooms ask of metrics and alarms."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,6 +6,10 @@ from typing import Protocol
 
 from coldspark.spec.types import AlarmState as AlarmState
 
+ENDPOINT_NAMESPACE = ":endpoint"
+"""What is measured of endpoints. No client's namespace begins with a colon."""
+REPLICA_NAMESPACE = ":replica"
+"""What replicas use of their machine."""
 Dimensions = tuple[tuple[str, str], ...]
 """Names and values, sorted by name."""
 _SIZES = ("Bytes", "Kilobytes", "Megabytes", "Gigabytes", "Terabytes")
@@ -28,7 +32,7 @@ class Metric:
     """One line of measurements: what is measured, and of what."""
 
     namespace: str
-    """Such as ``AWS/SageMaker``."""
+    """Such as ``ENDPOINT_NAMESPACE``, or a client's own."""
     name: str
     dimensions: Dimensions = ()
 
@@ -84,11 +88,11 @@ class AlarmRule:
 
 
 OnAlarm = Callable[[str, AlarmState, str], None]
-"""Hears an alarm's name, its new state and why."""
+"""Takes an alarm's name, its new state and why."""
 
 
 class AlarmStates(Protocol):
-    """What alarms say."""
+    """The states of alarms."""
 
     def state(self, name: str) -> AlarmState | None:
         """Return an alarm's state, or None where there is no such alarm."""

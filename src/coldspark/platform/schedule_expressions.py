@@ -1,4 +1,4 @@
-"""When something happens: cron expressions, and AWS's ``at``, ``rate`` and ``cron`` with a year.
+"""When something happens: cron expressions, and ``at``, ``rate`` and ``cron`` with a year.
 
 Moments are milliseconds since the epoch; nothing here reads a clock. Where a zone's clocks change:
 
@@ -25,7 +25,7 @@ _SLACK = timedelta(hours=3)
 """No zone's clocks change by more; local times within it may come in another order."""
 _HAPPENINGS_MAX = 1_000
 """So many are looked at; those of a minute within the slack are 360."""
-_AWS = re.compile(r"\s*(at|rate|cron)\s*\(\s*(.*?)\s*\)\s*", re.DOTALL)
+_EXPRESSION = re.compile(r"\s*(at|rate|cron)\s*\(\s*(.*?)\s*\)\s*", re.DOTALL)
 _UNITS_MS = {"minute": 60_000, "hour": 3_600_000, "day": 86_400_000}
 _YEARS = range(1970, 2200)
 _DAYS_OF_WEEK = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
@@ -152,11 +152,11 @@ def parse_cron(expression: str, time_zone: str = "UTC") -> CronSchedule:
 
 
 def parse_schedule(text: str, time_zone: str = "UTC", *, since_ms: int = 0) -> Schedule:
-    """Read what AWS calls a schedule: ``at(…)``, ``rate(…)`` or ``cron(…)`` of six fields.
+    """Read a schedule expression: ``at(…)``, ``rate(…)`` or ``cron(…)`` of six fields.
 
     ``since_ms`` is when a rate begins. Raises ValueError.
     """
-    match = _AWS.fullmatch(text)
+    match = _EXPRESSION.fullmatch(text)
     if match is None:
         raise ValueError(
             f"schedule {text!r} must be at(yyyy-mm-ddThh:mm:ss), rate(5 minutes)"
@@ -166,7 +166,7 @@ def parse_schedule(text: str, time_zone: str = "UTC", *, since_ms: int = 0) -> S
     if kind == "rate":
         return _rate(text, inner, since_ms)
     zone = zone_of(time_zone)
-    return _at(text, inner, zone) if kind == "at" else _aws_cron(text, inner, zone)
+    return _at(text, inner, zone) if kind == "at" else _year_cron(text, inner, zone)
 
 
 def _at(text: str, inner: str, zone: tzinfo) -> AtSchedule:
@@ -204,7 +204,7 @@ def _rate(text: str, inner: str, since_ms: int) -> RateSchedule:
     return RateSchedule(int(match[1]) * _UNITS_MS[match[2]], since_ms)
 
 
-def _aws_cron(text: str, inner: str, zone: tzinfo) -> CronSchedule:
+def _year_cron(text: str, inner: str, zone: tzinfo) -> CronSchedule:
     fields = inner.upper().split()
     if len(fields) != 6:
         raise ValueError(
@@ -232,7 +232,7 @@ def _aws_cron(text: str, inner: str, zone: tzinfo) -> CronSchedule:
 
 
 def _weekdays(term: str) -> str:
-    """Return a term of AWS's days of the week, 1-7 from Sunday on, as cron's, 0-6."""
+    """Return a term of days of the week, 1-7 from Sunday on, as cron's, 0-6."""
     if term in ("*", "L"):
         return "6" if term == "L" else term
     head, mark, tail = re.fullmatch(r"([^#/]*)([#/]?)(.*)", term, re.DOTALL).groups()  # type: ignore[union-attr]

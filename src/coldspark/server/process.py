@@ -27,6 +27,7 @@ from coldspark.database.database import Database
 from coldspark.database.documents import Documents
 from coldspark.database.group_commit import GroupCommit
 from coldspark.database.records import StoredEndpoint
+from coldspark.doors.aws.sagemaker.capture_lines import CAPTURE_FORMAT
 from coldspark.doors.door import DoorDependencies, DoorRegistry
 from coldspark.doors.ports import BillQuery, Services
 from coldspark.fleet.driver import PlacementPort
@@ -346,7 +347,9 @@ class ServerProcess:
         # The primary takes over the captured lines that all others left.
         captures = self.config.data / "captures"
         spool = CaptureSpool(
-            captures / str(router), adopts_from=captures if router == PRIMARY else None
+            captures / str(router),
+            CAPTURE_FORMAT,
+            adopts_from=captures if router == PRIMARY else None,
         )
         return LocalPlatform(
             controller,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from coldspark import clock
-from coldspark.autoscaling.alarms import POLICY_ARN_PART, LocalAlarmRepository
+from coldspark.autoscaling.alarms import LocalAlarmRepository
 from coldspark.autoscaling.service import AutoscalingService
 from coldspark.billing.replica_accounts import overhead
 from coldspark.billing.usage import IdleUsage
@@ -33,6 +33,9 @@ from coldspark.cluster.shared_platform import (
 )
 from coldspark.config import ServerConfig
 from coldspark.database.data_directory import DataDirectory
+from coldspark.doors.aws.autoscaling import activities
+from coldspark.doors.aws.autoscaling.target_ids import POLICY_MARK, policy_of
+from coldspark.doors.aws.cloudwatch import alarm_reasons
 from coldspark.doors.door import DoorDependencies, DoorRegistry
 from coldspark.errors import InvalidRequest, RouterGone
 from coldspark.http import server as gateway
@@ -186,7 +189,9 @@ class Server(ServerProcess):
             standings=lambda: variant_contexts(self.view.endpoints()),
             retention=MetricRetention(factor=self.config.metrics_retention),
         )
-        self.alarms = AlarmService(store.database, self.metrics, wall_ms=clock.wall_ms)
+        self.alarms = AlarmService(
+            store.database, self.metrics, wall_ms=clock.wall_ms, explain=alarm_reasons.explain
+        )
         sampler = MetricSampler(self.metrics, self._views, self._usages, clock.wall_ms)
         self.metrics.open()
         self._stack.push_async_callback(self.metrics.close)
@@ -256,11 +261,12 @@ class Server(ServerProcess):
         self.scaling = AutoscalingService(
             self.view,
             self.store.documents,
-            LocalAlarmRepository(self.alarms, self.metrics),
+            LocalAlarmRepository(self.alarms, self.metrics, policy_of),
             wall_ms=clock.wall_ms,
+            explain=activities.explain,
             see=self._refresh_all,
         )
-        self.alarms.add_action_handler(POLICY_ARN_PART, self.scaling.on_action)
+        self.alarms.add_action_handler(POLICY_MARK, self.scaling.on_action)
         await self.scaling.open()
         self._stack.push_async_callback(self.scaling.close)
 

@@ -18,14 +18,14 @@ _ONLY = "m"
 
 
 class AlarmActions(Struct, frozen=True, kw_only=True):
-    """Addresses that hear of a change, by the new state."""
+    """Addresses to notify of a change, by the new state."""
 
     ok: tuple[str, ...] = ()
     alarm: tuple[str, ...] = ()
     insufficient_data: tuple[str, ...] = ()
 
     def of(self, state: AlarmState) -> tuple[str, ...]:
-        """Return who hears of this state."""
+        """Return the addresses to notify of this state."""
         match state:
             case AlarmState.OK:
                 return self.ok
@@ -70,7 +70,7 @@ class AlarmDefinition(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def test(self) -> AlarmTest:
-        """Return what the core decides by."""
+        """Return the pure rule of it."""
         return AlarmTest(
             threshold=self.threshold,
             comparison=self.comparison,

@@ -1,8 +1,8 @@
 """What state an alarm is in, given the newest data points of its metric.
 
-M of the newest N data points must breach for ``ALARM``. More periods than N are looked at (see
-``periods_looked_at``): while at least N of them have data, what is missing does not matter. With
-less, it counts as ``missing`` says, by AWS's rules:
+M of the newest N data points must breach for ``ALARM``. More periods than N are evaluated (see
+``periods_evaluated``): while at least N of them have data, what is missing does not matter. With
+less, it counts as ``missing`` says:
 
 - ``breaching`` and ``notBreaching``: as many as are missing to N count as that.
 - ``ignore``: the state stays where all that is known breaches, or nothing is known.
@@ -77,7 +77,7 @@ class AlarmTest:
 
     @property
     def periods_evaluated(self) -> int:
-        """Return how many periods an evaluation needs: two more than N, as in AWS's examples."""
+        """Return how many periods an evaluation needs: two more than N."""
         return self.evaluation_periods + _MARGIN
 
     def breaches(self, value: float) -> bool:

@@ -1,12 +1,12 @@
-"""Alarms as time passes: each is looked at when one of its periods ends, and acts when it changes.
+"""Alarms as time passes: each is evaluated when one of its periods ends, and acts on a change.
 
 Alarms and their states are on disk; after a restart they go on from there. One that cannot be
 evaluated keeps its state, says why in the log, and stops no other.
 """
 
 import asyncio
-import json
 import logging
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
@@ -17,7 +17,6 @@ from coldspark.errors import ColdsparkError, Conflict, InvalidRequest, NotFound
 from coldspark.platform.metric_ports import AlarmRule, OnAlarm
 from coldspark.spec.types import AlarmState
 from coldspark.tasks import Tasks
-from coldspark.telemetry import alarm_reasons
 from coldspark.telemetry import alarms_table as disk
 from coldspark.telemetry.alarm_changes import Alarm, AlarmChange, Notify, change_state
 from coldspark.telemetry.alarm_definition import (
@@ -25,6 +24,16 @@ from coldspark.telemetry.alarm_definition import (
     encode_definition,
     from_rule,
     read_definition,
+)
+from coldspark.telemetry.alarm_events import (
+    AlarmActed,
+    AlarmEdit,
+    AlarmEdited,
+    AlarmReason,
+    Evaluation,
+    Explain,
+    GivenReason,
+    NotEvaluated,
 )
 from coldspark.telemetry.alarm_rules import evaluate_alarm
 from coldspark.telemetry.alarms_table import AlarmHistoryItem, AlarmHistoryQuery, StoredAlarm
@@ -41,7 +50,7 @@ _log = logging.getLogger(__name__)
 
 ALARMS_MAX = 5_000
 _SETTLE_S = 1.0
-"""How long after the end of a period it is looked at: clients send its last values by then."""
+"""How long after the end of a period it is evaluated: clients send its last values by then."""
 _HISTORY_MS = 30 * 86_400_000
 _CLOSE_WITHIN_S = 5.0
 _ROWS_MAX = 2_000
@@ -49,7 +58,7 @@ _COUNT_ID = "sampleCount"
 _SAMPLES_MIN = 10 * (1 - 1e-9)
 
 
-async def _tell_nobody(address: str, change: AlarmChange) -> None:
+async def _notify_nobody(address: str, change: AlarmChange) -> None:
     raise NotFound(f"nothing is configured that delivers to {address}")
 
 
@@ -62,36 +71,41 @@ class AlarmService:
         metrics: MetricService,
         *,
         wall_ms: Callable[[], int],
-        notify: Notify = _tell_nobody,
+        explain: Explain,
+        notify: Notify = _notify_nobody,
     ) -> None:
-        """Take the neighbours. ``notify`` does what alarms' actions say."""
+        """Take the dependencies.
+
+        ``explain`` puts reasons into words for watchers and the log; ``notify`` takes actions.
+        """
         self._database = database
         self._metrics = metrics
         self._wall_ms = wall_ms
+        self._explain = explain
         self._notify = notify
-        self._deliverers: dict[str, Notify] = {}
+        self._action_handlers: dict[str, Notify] = {}
         self._alarms: dict[str, Alarm] = {}
         self._watchers: list[OnAlarm] = []
         self._changed = asyncio.Event()
         self._tasks = Tasks()
-        self._looked_ms = 0
-        """Up to when alarms were looked at."""
+        self._evaluated_ms = 0
+        """Up to when alarms were evaluated."""
         self._turn = asyncio.Lock()
 
     def add_action_handler(self, mark: str, notify: Notify) -> None:
-        """Let ``notify`` do what actions say whose address has this mark in it."""
-        self._deliverers[mark] = notify
+        """Let ``notify`` take actions whose address has this mark in it."""
+        self._action_handlers[mark] = notify
 
     async def open(self, *, is_timed: bool = True) -> None:
-        """Take up the alarms there are, and look at them from now on."""
+        """Load the alarms, and evaluate them from now on."""
         for stored in await self._database.run(disk.load_alarms):
             self._alarms[stored.name] = Alarm(definition=read_definition(stored), stored=stored)
-        self._looked_ms = self._wall_ms()
+        self._evaluated_ms = self._wall_ms()
         if is_timed:
-            self._tasks.spawn(self._look_for_ever())
+            self._tasks.spawn(self._evaluate_for_ever())
 
     async def close(self) -> None:
-        """Look at them no more. Idempotent."""
+        """Stop evaluating. Idempotent."""
         await self._tasks.close(_CLOSE_WITHIN_S)
 
     async def put(self, rule: AlarmRule) -> None:
@@ -115,31 +129,23 @@ class AlarmService:
             name=definition.name,
             body=encode_definition(definition),
             state=AlarmState.INSUFFICIENT_DATA,
-            reason="Unchecked: Initial alarm creation",
-            reason_data=None,
+            reason=NotEvaluated(),
             state_ms=now_ms,
             moved_ms=now_ms,
             updated_ms=now_ms,
         )
-        verb = "created"
+        edit = AlarmEdit.CREATED
         if before is not None:
-            old, verb = before.stored, "updated"
+            old, edit = before.stored, AlarmEdit.UPDATED
             stored = replace(
                 stored,
                 state=old.state,
                 reason=old.reason,
-                reason_data=old.reason_data,
                 state_ms=old.state_ms,
                 moved_ms=old.moved_ms,
             )
-        happening = AlarmHistoryItem(
-            alarm=stored.name,
-            at_ms=now_ms,
-            kind="ConfigurationUpdate",
-            summary=f'Alarm "{stored.name}" {verb}',
-            data=json.dumps({"version": "1.0", "type": verb.removesuffix("d").title()}),
-        )
-        await self._database.run(disk.put_alarm, stored, happening)
+        item = AlarmHistoryItem(alarm=stored.name, at_ms=now_ms, event=AlarmEdited(edit))
+        await self._database.run(disk.put_alarm, stored, item)
         self._alarms[stored.name] = Alarm(definition=definition, stored=stored)
         self._changed.set()
 
@@ -194,12 +200,12 @@ class AlarmService:
     async def set_state(
         self, name: str, state: AlarmState, reason: str, reason_data: str | None
     ) -> None:
-        """Put an alarm into a state until it is next looked at. Raises NotFound."""
+        """Put an alarm into a state until its next evaluation. Raises NotFound."""
         async with self._turn:
-            await self._move(self.alarm(name), state, reason, reason_data)
+            await self._move(self.alarm(name), state, GivenReason(reason, reason_data))
 
     async def set_actions_enabled(self, names: Sequence[str], is_acting: bool) -> None:
-        """Let alarms act, or not. Names that are not there are passed over, as AWS does."""
+        """Let alarms act, or not. Names that are not there are passed over."""
         async with self._turn:
             for name in names:
                 alarm = self._alarms.get(name)
@@ -209,7 +215,7 @@ class AlarmService:
                 await self._store(definition, alarm)
 
     async def history(self, asked: AlarmHistoryQuery) -> list[AlarmHistoryItem]:
-        """Return what happened to alarms, also to those that are gone."""
+        """Return items of the history of alarms, also of those that are gone."""
         return await self._database.run(disk.find_history, asked)
 
     def next_evaluation_ms(self, now_ms: int) -> int | None:
@@ -218,8 +224,8 @@ class AlarmService:
         return min((now_ms // one * one + one for one in periods), default=None)
 
     async def evaluate_due(self, now_ms: int) -> None:
-        """Evaluate every alarm of which a period ended since the last look."""
-        since_ms, self._looked_ms = self._looked_ms, max(now_ms, self._looked_ms)
+        """Evaluate every alarm of which a period ended since the last evaluation."""
+        since_ms, self._evaluated_ms = self._evaluated_ms, max(now_ms, self._evaluated_ms)
         for name in list(self._alarms):
             async with self._turn:
                 alarm = self._alarms.get(name)
@@ -234,7 +240,7 @@ class AlarmService:
                 except ColdsparkError as error:
                     _log.warning("alarm %s: %s", name, error.message)
                 except Exception:  # noqa: BLE001
-                    # One alarm's edge: the others are looked at all the same.
+                    # One alarm's edge: the others are evaluated all the same.
                     _log.exception("alarm %s could not be evaluated", name)
 
     async def _evaluate(self, alarm: Alarm, edge_ms: int) -> None:
@@ -253,69 +259,66 @@ class AlarmService:
         points = [values.get(at_ms) for at_ms in times]
         state = evaluate_alarm(test, points, alarm.stored.state)
         if state is not alarm.stored.state:
-            looked = alarm_reasons.AlarmEvaluation(points=points, times=times, test=test)
-            reason, data = alarm_reasons.explain(definition, state, looked, self._wall_ms())
-            await self._move(alarm, state, reason, data)
+            stat = definition.watched.stat
+            known = [(at_ms, values[at_ms]) for at_ms in times if at_ms in values]
+            reason = Evaluation(
+                at_ms=self._wall_ms(),
+                points=[
+                    (at_ms, value if math.isfinite(value) else None)
+                    for at_ms, value in known[-test.evaluation_periods :]
+                ],
+                statistic=None if stat is None else stat.statistic,
+                period_s=definition.period_s,
+                test=test,
+            )
+            await self._move(alarm, state, reason)
 
-    async def _move(
-        self, alarm: Alarm, state: AlarmState, reason: str, reason_data: str | None
-    ) -> None:
-        """Write a state down, then tell of it."""
+    async def _move(self, alarm: Alarm, state: AlarmState, reason: AlarmReason) -> None:
+        """Store a state, then publish the change."""
         before = alarm.stored
-        stored, happening = change_state(before, state, reason, reason_data, self._wall_ms())
-        await self._database.run(disk.put_alarm, stored, happening)
+        stored, item = change_state(before, state, reason, self._wall_ms())
+        await self._database.run(disk.put_alarm, stored, item)
         moved = replace(alarm, stored=stored)
         self._alarms[alarm.name] = moved
-        if happening is not None:
-            await self._tell(AlarmChange(alarm=moved, before=before.state))
+        if item is not None:
+            await self._publish(AlarmChange(alarm=moved, before=before.state))
 
-    async def _tell(self, change: AlarmChange) -> None:
-        """Let everybody hear of a change that was written down, and do what actions say."""
-        alarm, stored = change.alarm, change.alarm.stored
-        _log.info("alarm %s: %s to %s: %s", alarm.name, change.before, stored.state, stored.reason)
+    async def _publish(self, change: AlarmChange) -> None:
+        """Notify watchers of a change that was stored, and take the actions."""
+        alarm, state = change.alarm, change.alarm.stored.state
+        reason = self._explain(state, alarm.stored.reason)
+        _log.info("alarm %s: %s to %s: %s", alarm.name, change.before, state, reason)
         for watcher in list(self._watchers):
             try:
-                watcher(alarm.name, stored.state, stored.reason)
+                watcher(alarm.name, state, reason)
             except Exception:  # noqa: BLE001
-                # A listener's edge: the others hear of it all the same.
-                _log.exception("alarm %s: a listener failed", alarm.name)
+                # A watcher's edge: the others are notified all the same.
+                _log.exception("alarm %s: a watcher failed", alarm.name)
         if not alarm.definition.is_acting:
             return
-        for address in alarm.definition.actions.of(stored.state):
+        for address in alarm.definition.actions.of(state):
             await self._act(address, change)
 
     async def _act(self, address: str, change: AlarmChange) -> None:
-        summary, trouble = f"Successfully executed action {address}", None
-        marked = (one for mark, one in self._deliverers.items() if mark in address)
+        event, name = AlarmActed(address=address), change.alarm.name
+        marked = (one for mark, one in self._action_handlers.items() if mark in address)
         try:
             await next(marked, self._notify)(address, change)
         except ColdsparkError as error:
-            summary, trouble = f"Failed to execute action {address}", error.message
-            _log.warning("alarm %s: %s: %s", change.alarm.name, summary, trouble)
-        data = {
-            "actionState": "Failed" if trouble else "Succeeded",
-            "notificationResource": address,
-        }
-        if trouble:
-            data["error"] = trouble
-        happening = AlarmHistoryItem(
-            alarm=change.alarm.name,
-            at_ms=self._wall_ms(),
-            kind="Action",
-            summary=summary,
-            data=json.dumps(data),
-        )
-        await self._database.run(disk.add_history_item, happening)
+            event = AlarmActed(address=address, error=error.message)
+            _log.warning("alarm %s: the action %s failed: %s", name, address, error.message)
+        item = AlarmHistoryItem(alarm=name, at_ms=self._wall_ms(), event=event)
+        await self._database.run(disk.add_history_item, item)
 
-    async def _look_for_ever(self) -> None:
+    async def _evaluate_for_ever(self) -> None:
         while True:
             self._changed.clear()
             now_ms = self._wall_ms()
-            # From the last look on: an edge in the time that a look took is not missed.
-            edge_ms = self.next_evaluation_ms(self._looked_ms)
+            # From the last evaluation on: an edge in the time that it took is not missed.
+            edge_ms = self.next_evaluation_ms(self._evaluated_ms)
             if edge_ms is None:
                 await self._changed.wait()
-                self._looked_ms = self._wall_ms()
+                self._evaluated_ms = self._wall_ms()
                 continue
             due_s = (edge_ms - now_ms) / 1_000 + _SETTLE_S
             try:
@@ -335,7 +338,7 @@ class AlarmService:
 
 
 def _counts(definition: AlarmDefinition) -> tuple[MetricQuery, ...]:
-    """Return what else to ask where percentiles of few samples are not to count."""
+    """Return the query of sample counts, where percentiles of few samples are not to count."""
     stat = definition.watched.stat
     if definition.low_samples != "ignore" or stat is None or stat.statistic in STATISTICS:
         return ()
@@ -343,9 +346,9 @@ def _counts(definition: AlarmDefinition) -> tuple[MetricQuery, ...]:
 
 
 def _is_thin(definition: AlarmDefinition, samples: Series) -> bool:
-    """Return whether a period has too few samples for its percentile, by AWS's rule.
+    """Return whether a period has too few samples for its percentile.
 
-    That is 10 / (1 - p) for p from 0.5 on, 10 / p below. Worked: p99 needs 1000, p10 needs 100.
+    It needs 10 / (1 - p) for p from 0.5 on, 10 / p below. Worked: p99 needs 1000, p10 needs 100.
     """
     if not samples:
         return False

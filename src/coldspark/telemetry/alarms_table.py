@@ -1,4 +1,4 @@
-"""Alarms on disk: what each watches, its state, and what became of it."""
+"""Alarms on disk: what each watches, its state, and its history."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +8,13 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from coldspark.database.schema import alarm_history, alarms
 from coldspark.spec.types import AlarmState
+from coldspark.telemetry.alarm_events import (
+    AlarmEdit,
+    AlarmEdited,
+    AlarmEvent,
+    AlarmReason,
+    kind_of,
+)
 
 HISTORY_MAX = 1_000
 """Items kept of each alarm."""
@@ -19,16 +26,15 @@ class StoredAlarm:
 
     name: str
     body: dict[str, object]
-    """What it watches, in the words of its owner."""
+    """Its definition."""
     state: AlarmState
-    reason: str
-    reason_data: str | None
+    reason: AlarmReason
     state_ms: int
-    """When the state was last looked at and changed, or given anew with another reason."""
+    """When the state was last set, also to what it was, with another reason."""
     moved_ms: int
     """When the state became another."""
     updated_ms: int
-    """When what it watches was last changed."""
+    """When its definition was last changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +43,7 @@ class AlarmHistoryItem:
 
     alarm: str
     at_ms: int
-    kind: str
-    """``ConfigurationUpdate``, ``StateUpdate`` or ``Action``."""
-    summary: str
-    data: str
-    """JSON."""
+    event: AlarmEvent
     id: int = 0
 
 
@@ -50,16 +52,13 @@ def load_alarms(connection: Connection) -> list[StoredAlarm]:
     return [_read(row) for row in connection.execute(select(alarms).order_by(alarms.c.name))]
 
 
-def put_alarm(
-    connection: Connection, alarm: StoredAlarm, happening: AlarmHistoryItem | None
-) -> None:
-    """Store or replace an alarm, and write down why."""
+def put_alarm(connection: Connection, alarm: StoredAlarm, item: AlarmHistoryItem | None) -> None:
+    """Store or replace an alarm, with an item of its history."""
     row = {
         "name": alarm.name,
         "body": msgspec.json.encode(alarm.body).decode(),
         "state": alarm.state.value,
-        "reason": alarm.reason,
-        "reason_data": alarm.reason_data,
+        "reason": msgspec.json.encode(alarm.reason).decode(),
         "state_ms": alarm.state_ms,
         "moved_ms": alarm.moved_ms,
         "updated_ms": alarm.updated_ms,
@@ -67,33 +66,29 @@ def put_alarm(
     changed = connection.execute(update(alarms).where(alarms.c.name == alarm.name).values(row))
     if changed.rowcount == 0:
         connection.execute(insert(alarms).values(row))
-    if happening is not None:
-        add_history_item(connection, happening)
+    if item is not None:
+        add_history_item(connection, item)
 
 
 def delete_alarms(connection: Connection, names: Sequence[str], now_ms: int) -> None:
     """Delete alarms. Their history stays until its time is over."""
     for name in names:
         connection.execute(delete(alarms).where(alarms.c.name == name))
-        summary = f'Alarm "{name}" deleted'
-        happening = AlarmHistoryItem(
-            alarm=name, at_ms=now_ms, kind="ConfigurationUpdate", summary=summary, data="{}"
-        )
-        add_history_item(connection, happening)
+        event = AlarmEdited(AlarmEdit.DELETED)
+        add_history_item(connection, AlarmHistoryItem(alarm=name, at_ms=now_ms, event=event))
 
 
-def add_history_item(connection: Connection, happening: AlarmHistoryItem) -> None:
-    """Write down what happened; of each alarm the newest are kept."""
+def add_history_item(connection: Connection, item: AlarmHistoryItem) -> None:
+    """Append an item; of each alarm the newest are kept."""
     row = {
-        "alarm": happening.alarm,
-        "at_ms": happening.at_ms,
-        "kind": happening.kind,
-        "summary": happening.summary,
-        "data": happening.data,
+        "alarm": item.alarm,
+        "at_ms": item.at_ms,
+        "kind": kind_of(item.event),
+        "event": msgspec.json.encode(item.event).decode(),
     }
     connection.execute(insert(alarm_history).values(row))
     table = alarm_history.c
-    of_it = table.alarm == happening.alarm
+    of_it = table.alarm == item.alarm
     newest = select(table.id).where(of_it).order_by(table.id.desc()).limit(1).offset(HISTORY_MAX)
     last = connection.scalar(newest)
     if last is not None:
@@ -106,6 +101,7 @@ class AlarmHistoryQuery:
 
     alarm: str | None = None
     kind: str | None = None
+    """As ``kind_of`` says."""
     since_ms: int | None = None
     until_ms: int | None = None
     is_ascending: bool = False
@@ -115,7 +111,7 @@ class AlarmHistoryQuery:
 
 
 def find_history(connection: Connection, asked: AlarmHistoryQuery) -> list[AlarmHistoryItem]:
-    """Return what happened, newest first unless asked otherwise."""
+    """Return items, newest first unless asked otherwise."""
     table = alarm_history.c
     query = select(alarm_history).limit(asked.limit)
     query = query.order_by(table.id if asked.is_ascending else table.id.desc())
@@ -130,11 +126,19 @@ def find_history(connection: Connection, asked: AlarmHistoryQuery) -> list[Alarm
     if asked.after_id is not None:
         after = asked.after_id
         query = query.where(table.id > after if asked.is_ascending else table.id < after)
-    return [AlarmHistoryItem(**row._mapping) for row in connection.execute(query)]
+    return [
+        AlarmHistoryItem(
+            alarm=row.alarm,
+            at_ms=row.at_ms,
+            event=msgspec.json.decode(row.event, type=AlarmEvent),
+            id=row.id,
+        )
+        for row in connection.execute(query)
+    ]
 
 
 def prune_history(connection: Connection, before_ms: int, rows_max: int) -> int:
-    """Delete what happened long ago; return how many items went."""
+    """Delete old items; return how many."""
     table = alarm_history.c
     old = select(table.id).where(table.at_ms < before_ms).limit(rows_max)
     return connection.execute(delete(alarm_history).where(table.id.in_(old))).rowcount
@@ -143,4 +147,5 @@ def prune_history(connection: Connection, before_ms: int, rows_max: int) -> int:
 def _read(row: Row[tuple[object, ...]]) -> StoredAlarm:
     values = dict(row._mapping)
     values["body"] = msgspec.json.decode(values["body"])
+    values["reason"] = msgspec.json.decode(values["reason"], type=AlarmReason)
     return StoredAlarm(**values | {"state": AlarmState(values["state"])})

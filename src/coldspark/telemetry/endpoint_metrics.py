@@ -1,4 +1,4 @@
-"""What requests measured: CloudWatch's endpoint metrics out of the ledger's lines.
+"""What requests measured: the endpoint metrics, derived from the ledger's lines.
 
 A request counts in the minute in which it ended. All of it is derived, so kill -9 loses none:
 
@@ -18,11 +18,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from coldspark.platform.metric_ports import ENDPOINT_NAMESPACE
 from coldspark.telemetry.metrics_table import MetricRow, SeriesKey
 from coldspark.telemetry.usage_metrics import Row
 from coldspark.telemetry.value_sketch import ValueSketch
-
-NAMESPACE = "AWS/SageMaker"
 
 UNITS: Mapping[str, str] = {
     "Invocations": "None",
@@ -44,12 +43,12 @@ SPELLINGS: Mapping[str, str] = {
     "Invocations5XXErrors": "Invocation5XXErrors",
     "InvocationsProcessed": "InvocationsProcesssed",
 }
-"""Names that AWS's pages write otherwise than AWS measures them: both are answered."""
+"""Names that are documented otherwise than they are measured: both are answered."""
 
 
 @dataclass(frozen=True, slots=True)
 class VariantContext:
-    """What a line does not say: how a variant stands now."""
+    """Facts of a variant that ledger lines lack."""
 
     serving: int
     """Replicas that take requests."""
@@ -80,7 +79,7 @@ def fold(
         dimensions = dimensions_of(endpoint, variant, is_component=is_component)
         for metric, measured in metrics.items():
             key = SeriesKey(
-                namespace=NAMESPACE, name=metric, dimensions=dimensions, unit=UNITS[metric]
+                namespace=ENDPOINT_NAMESPACE, name=metric, dimensions=dimensions, unit=UNITS[metric]
             )
             yield MetricRow(key=key, resolution_s=60, at_ms=at_ms, measured=measured)
 

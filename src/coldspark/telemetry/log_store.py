@@ -17,8 +17,8 @@ from coldspark.telemetry.logs_table import LogEvents
 from coldspark.telemetry.replica_log_files import ReplicaLogFiles
 
 _log = logging.getLogger(__name__)
-ENDPOINTS = "/aws/sagemaker/Endpoints/"
-"""Before the name of an endpoint in the name of its group."""
+ENDPOINT_GROUPS = ":endpoint/"
+"""Before the name of an endpoint in the name of its group; no client's group begins so."""
 DAY_MS = 86_400_000
 _PERIOD_S = 600.0
 _CLOSE_WITHIN_S = 5.0
@@ -42,8 +42,8 @@ class LogStore:
 
 
 def endpoint_of(group: str) -> str | None:
-    """Return the endpoint that a group's name stands for; None for a caller's own group."""
-    name = group.removeprefix(ENDPOINTS)
+    """Return the endpoint that a group's name stands for; None for a client's own group."""
+    name = group.removeprefix(ENDPOINT_GROUPS)
     return name if name and name != group and "/" not in name else None
 
 
@@ -71,7 +71,7 @@ class LogRetention:
         renew: Callable[[], Awaitable[None]] | None = None,
         period_s: float = _PERIOD_S,
     ) -> None:
-        """Take the neighbours.
+        """Take the dependencies.
 
         ``renew`` brings the platform's view of other processes up to date: what a replica still
         writes must not be taken for an ended one's.

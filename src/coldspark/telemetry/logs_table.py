@@ -33,7 +33,7 @@ from coldspark.telemetry.log_records import (
 )
 
 EVENT_OVERHEAD_BYTES = 26
-"""What an event counts besides its text, as on AWS."""
+"""What an event counts besides its text."""
 CHUNK_EVENTS = 2_000
 _DAY_MS = 86_400_000
 _GROUPS, _STREAMS, _EVENTS = schema.log_groups, schema.log_streams, schema.log_events

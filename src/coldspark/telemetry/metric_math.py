@@ -1,4 +1,4 @@
-"""Metric math: the part of CloudWatch's expressions that is understood, and no more.
+"""Metric math: expressions over metrics.
 
 A value is a number, a series (a number per period) or an array of series. Understood are ``+ - * /
 ^``, comparisons, ``AND OR``, parentheses, ``[m1, m2]`` and the functions in ``FUNCTIONS``. Where

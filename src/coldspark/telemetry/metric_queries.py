@@ -1,6 +1,6 @@
 """Questions to metrics: a statistic of one, or an expression over several, per period.
 
-This is what GetMetricData asks and what alarms watch.
+This is what clients query and what alarms watch.
 """
 
 import re

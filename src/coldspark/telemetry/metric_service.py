@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from coldspark import clock
 from coldspark.database.database import Database
 from coldspark.errors import InvalidRequest
-from coldspark.platform.metric_ports import Metric, Period
+from coldspark.platform.metric_ports import ENDPOINT_NAMESPACE, Metric, Period
 from coldspark.tasks import Tasks
 from coldspark.telemetry import endpoint_metrics
 from coldspark.telemetry import metrics_table as disk
@@ -41,7 +41,7 @@ _DAY_MS = 24 * _HOUR_MS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricRetention:
-    """How long measurements are kept at which resolution: CloudWatch's, times ``factor``."""
+    """How long measurements are kept at which resolution, times ``factor``."""
 
     factor: float = 1.0
 
@@ -86,9 +86,9 @@ class MetricService:
         flush_every_s: float = 2.0,
         roll_up_every_s: float = 10.0,
     ) -> None:
-        """Take the neighbours.
+        """Take the dependencies.
 
-        ``absorb`` brings the ledger's newest lines into the database; ``standings`` tells how
+        ``absorb`` brings the ledger's newest lines into the database; ``standings`` returns how
         variants stand.
         """
         self._database = database
@@ -96,7 +96,7 @@ class MetricService:
         self._absorb = absorb
         self._standings = standings
         self._stood: VariantContexts = {}
-        """How variants stood at the last look."""
+        """How variants stood when last read."""
         self._retention = retention or MetricRetention()
         self._flush_every_s = flush_every_s
         self._roll_up_every_s = roll_up_every_s
@@ -187,7 +187,7 @@ class MetricService:
         Periods begin at multiples of ``period_s``; the one that ``start_ms`` lies in is whole.
         """
         start_ms, name = _aligned(start_ms, period_s), metric.name
-        if metric.namespace == endpoint_metrics.NAMESPACE:
+        if metric.namespace == ENDPOINT_NAMESPACE:
             name = endpoint_metrics.SPELLINGS.get(name, name)
         stretch = PeriodRange(start_ms=start_ms, end_ms=end_ms, period_s=period_s)
         found = await self._database.run(
@@ -222,7 +222,7 @@ class MetricService:
 
     async def refresh(self) -> None:
         """Bring all that was measured before this call to where it is read."""
-        # First: the ledger's other writers tell then what they measured, too.
+        # First: the ledger's other writers publish then what they measured, too.
         await self.roll_up(within_s=_CATCH_UP_S)
         await self.flush()
 
@@ -260,7 +260,7 @@ class MetricService:
 
     async def _derive(self) -> int:
         stand_now = self._standings()
-        # Of what was deleted since, the last lines are told as it stood.
+        # Of what was deleted since, the last lines are derived as it stood.
         standings, self._stood = {**self._stood, **stand_now}, stand_now
 
         def fold(counts: Sequence[Row], times: Sequence[Row]) -> list[MetricRow]:

@@ -266,7 +266,7 @@ def _backwards(
 
 
 def _event(record: bytes, position: Position, stream: str) -> Iterator[LogEvent]:
-    """Yield the event of a record: none for an empty line, which AWS has not either."""
+    """Yield the event of a record: none for an empty line."""
     line = decode_record(record, ReplicaId(""))
     if line is None or not line.text:
         return

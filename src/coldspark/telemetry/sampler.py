@@ -1,4 +1,4 @@
-"""What is measured by looking now and then: concurrency each 10 s, the machine's use each minute.
+"""What is sampled: concurrency each 10 s, the machine's use each minute.
 
 A variant without a replica and without a waiting request measures nothing: its metrics are absent,
 not zero. What cannot be measured here (a shared GPU's share, a simulated one) is absent, too.
@@ -10,12 +10,16 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from coldspark import clock
 from coldspark.node.replica_usage import ReplicaUsage
-from coldspark.platform.metric_ports import Dimensions, Metric
+from coldspark.platform.metric_ports import (
+    ENDPOINT_NAMESPACE,
+    REPLICA_NAMESPACE,
+    Dimensions,
+    Metric,
+)
 from coldspark.platform.ports import EndpointView, VariantView
 from coldspark.spec.types import ReplicaId
 from coldspark.tasks import Tasks
 from coldspark.telemetry.endpoint_metrics import (
-    NAMESPACE,
     VariantContext,
     VariantContexts,
     dimensions_of,
@@ -24,7 +28,6 @@ from coldspark.telemetry.metric_service import MetricService
 
 _log = logging.getLogger(__name__)
 
-MACHINE_NAMESPACE = "/aws/sagemaker/Endpoints"
 _LOOK_EVERY_S = 10
 _MEASURE_EVERY_S = 60
 _SERVING = ("ready", "busy")
@@ -35,7 +38,7 @@ Measure = Callable[[], Awaitable[Sequence[ReplicaUsage]]]
 
 
 def variant_contexts(views: Iterable[EndpointView]) -> VariantContexts:
-    """Return how variants stand, for what the ledger's lines do not say."""
+    """Return the facts of variants that ledger lines lack."""
     return {
         (view.name, variant.name): VariantContext(
             serving=sum(one.state in _SERVING for one in variant.replicas),
@@ -53,7 +56,7 @@ class MetricSampler:
     def __init__(
         self, metrics: MetricService, see: See, measure: Measure, wall_ms: Callable[[], int]
     ) -> None:
-        """Take the neighbours: who tells of endpoints, and who measures replicas."""
+        """Take the dependencies: views of endpoints, and what measures replicas."""
         self._metrics = metrics
         self._see = see
         self._measure = measure
@@ -63,12 +66,12 @@ class MetricSampler:
         """When each replica was measured last, and its processor time then."""
 
     def open(self) -> None:
-        """Look from now on."""
+        """Sample from now on."""
         self._tasks.spawn(self._for_ever(_LOOK_EVERY_S, self.sample_concurrency))
         self._tasks.spawn(self._for_ever(_MEASURE_EVERY_S, self.sample_machine))
 
     async def close(self) -> None:
-        """Look no more. Idempotent."""
+        """Stop sampling. Idempotent."""
         await self._tasks.close(_CLOSE_WITHIN_S)
 
     async def sample_concurrency(self) -> None:
@@ -86,12 +89,12 @@ class MetricSampler:
         running = sum(one.running for one in variant.replicas)
 
         def add(name: str, value: float, unit: str, count: int = 1) -> None:
-            metric = Metric(namespace=NAMESPACE, name=name, dimensions=dimensions)
+            metric = Metric(namespace=ENDPOINT_NAMESPACE, name=name, dimensions=dimensions)
             self._metrics.add(
                 metric, value, now_ms, unit=unit, count=count, resolution_s=_LOOK_EVERY_S
             )
 
-        # As each instance would tell of itself: the average is per replica, the sum is of all.
+        # As each replica would publish it: the average is per replica, the sum is of all.
         serving = max(1, sum(one.state in _SERVING for one in variant.replicas))
         each = "ConcurrentRequestsPerCopy" if is_component else "ConcurrentRequestsPerModel"
         add(each, (running + variant.queued) / serving, "None", serving)
@@ -133,7 +136,7 @@ class MetricSampler:
         }
         for name, value in values.items():
             if value is not None:
-                metric = Metric(namespace=MACHINE_NAMESPACE, name=name, dimensions=dimensions)
+                metric = Metric(namespace=REPLICA_NAMESPACE, name=name, dimensions=dimensions)
                 self._metrics.add(metric, value, now_ms, unit="Percent")
 
     async def _for_ever(self, every_s: int, work: Callable[[], Awaitable[None]]) -> None:
@@ -142,8 +145,8 @@ class MetricSampler:
             try:
                 await work()
             except Exception:  # noqa: BLE001
-                # The task's edge: the next look is another chance.
-                _log.exception("metrics: a look failed")
+                # The task's edge: the next sample is another chance.
+                _log.exception("metrics: a sample failed")
 
 
 def _until_next(now_ms: int, every_s: int) -> float:

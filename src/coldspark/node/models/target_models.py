@@ -27,13 +27,12 @@ from coldspark.node.models.served_models import ModelLoadFailed, ServedModels
 from coldspark.node.transport.channel import CANCELLED
 from coldspark.node.worker.multi_model_server import DIRECTORY, DOINGS
 from coldspark.objects.archives import is_archive
-from coldspark.platform.metric_ports import Metric, Metrics
+from coldspark.platform.metric_ports import ENDPOINT_NAMESPACE, Metric, Metrics
 from coldspark.platform.ports import Flow, Invocation, ReplySink, StartOrder
 from coldspark.spec.multi_model import MultiModel
 from coldspark.spec.types import Failure, FailureKind, RequestId, Spec
 
 _log = logging.getLogger(__name__)
-_NAMESPACE = "AWS/SageMaker"
 
 Fetch = Callable[[str], Coroutine[object, object, Path]]
 Spawn = Callable[[Coroutine[object, object, None]], "asyncio.Task[None]"]
@@ -260,7 +259,7 @@ class _Sink:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelMeter:
-    """Measures the models of one variant, in CloudWatch's words."""
+    """Measures the models of one variant."""
 
     metrics: Metrics
     endpoint: str
@@ -281,7 +280,7 @@ class ModelMeter:
 
     def _add(self, name: str, value: float, unit: str) -> None:
         dimensions = (("EndpointName", self.endpoint), ("VariantName", self.variant))
-        metric = Metric(namespace=_NAMESPACE, name=name, dimensions=dimensions)
+        metric = Metric(namespace=ENDPOINT_NAMESPACE, name=name, dimensions=dimensions)
         self.metrics.add(metric, value, clock.wall_ms(), unit=unit)
 
 

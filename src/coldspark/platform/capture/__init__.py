@@ -1,1 +1,1 @@
-"""Requests and replies that are written down: which, as what, and where."""
+"""Capture of requests and replies: which, as what, and where."""

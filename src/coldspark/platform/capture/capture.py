@@ -1,9 +1,9 @@
-"""Requests and replies written down on their way, into object storage.
+"""Requests and replies captured on their way, into object storage.
 
 The hot path keeps references and counts; lines go to the local disk at once, in a thread, and from
 there into their store every ``flush_s`` or once ``flush_bytes`` have come together, and at the end.
-What is held is bounded: a store that is slow or refuses loses lines, which are counted and told in
-the log, never memory or a caller's time. A crash loses what the thread had not taken yet.
+What is held is bounded: a store that is slow or refuses loses lines, which are counted and
+logged, never memory or a caller's time. A crash loses what the thread had not taken yet.
 """
 
 import asyncio
@@ -31,13 +31,12 @@ _WRITE_S = 30.0
 _TRIES = 3
 _RETRY_S = 5.0
 _CLOSE_S = 10.0
-_INFERENCE_ID = "x-amzn-sagemaker-inference-id"
 SLOW, LONG, REFUSED = "store is slow", "long body", "store refuses"
 DISK = "disk refuses"
 
 
 class CaptureService:
-    """All that is to be written down, of every endpoint of this process."""
+    """The capture of every endpoint of this process."""
 
     def __init__(
         self,
@@ -84,6 +83,11 @@ class CaptureService:
         if self._new_bytes >= self._flush_bytes:
             self._is_due.set()
         self._begin()
+
+    def caller_id_of(self, invocation: Invocation) -> str | None:
+        """Return what the caller names a request by."""
+        header = self._spool.format.id_header
+        return next((value for name, value in invocation.headers if name == header), None)
 
     async def close(self) -> None:
         """Send what is held, for so long at most; what is not sent stays on the disk."""
@@ -176,7 +180,7 @@ class EndpointCapture:
         self.counted = counted
 
     def tap(self, variant: VariantName, invocation: Invocation, sink: Sink) -> Sink:
-        """Return who is to hear the reply: the caller, or one who writes it down and passes it."""
+        """Return the sink of the reply: the caller's, or one that captures it and passes it on."""
         self._credit += self.rule.percent
         if self._credit < 100:
             return sink
@@ -211,7 +215,7 @@ class EndpointCapture:
             endpoint=self._endpoint,
             variant=variant,
             request=invocation.request,
-            inference_id=next((v for k, v in invocation.headers if k == _INFERENCE_ID), None),
+            caller_id=self._captures.caller_id_of(invocation),
             at_ms=at_ms,
             input=CapturedBody(invocation.content_type, invocation.body)
             if rule.has_input
@@ -222,7 +226,7 @@ class EndpointCapture:
 
 
 class _Tap:
-    """Passes a reply on, and keeps what is to be written down. A request that fails is not."""
+    """Passes a reply on, and keeps what is to be captured. A request that fails is not."""
 
     __slots__ = (
         "_at_ms",

@@ -1,19 +1,17 @@
-"""Captured requests as SageMaker writes them: one JSON object a line, in files by the hour."""
+"""Captured requests, one line each, in files by the hour."""
 
-import base64
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import msgspec
 
 from coldspark.spec.types import CaptureRule, EndpointName, RequestId, VariantName
 
-_UNKNOWN_TYPE = "application/octet-stream"
-_encode = msgspec.json.Encoder().encode
-
 
 class CapturedBody(msgspec.Struct, frozen=True, gc=False):
-    """What one side said: a request's body, or a reply's."""
+    """The body of one side, a request or a reply."""
 
     content_type: str | None
     body: bytes
@@ -26,7 +24,8 @@ class CapturedRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     endpoint: EndpointName
     variant: VariantName
     request: RequestId
-    inference_id: str | None
+    caller_id: str | None
+    """What the caller names the request by."""
     at_ms: int
     input: CapturedBody | None
     output: CapturedBody | None
@@ -43,6 +42,16 @@ class CapturedRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return f"{self.rule.destination.rstrip('/')}/{self.endpoint}/{self.variant}/{hour}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureFormat:
+    """How lines are written: a door's."""
+
+    encode: Callable[[CapturedRequest], bytes]
+    """Return a line, with the newline."""
+    id_header: str
+    """The header by which callers name a request; lower-case."""
+
+
 class CaptureCounts:
     """What became of an endpoint's lines."""
 
@@ -53,46 +62,7 @@ class CaptureCounts:
         self.uncaptured: Counter[str] = Counter()
 
 
-def encode_line(captured: CapturedRequest) -> bytes:
-    """Return its line, with the newline."""
-    data: dict[str, object] = {}
-    if captured.input is not None:
-        data["endpointInput"] = _side(captured.rule, captured.input, "INPUT")
-    if captured.output is not None:
-        data["endpointOutput"] = _side(captured.rule, captured.output, "OUTPUT")
-    event = {"eventId": captured.request, "inferenceTime": _time(captured.at_ms)}
-    if captured.inference_id is not None:
-        event["inferenceId"] = captured.inference_id
-    return _encode({"captureData": data, "eventMetadata": event, "eventVersion": "0"}) + b"\n"
-
-
 def file_name(at_ms: int, unique: str) -> str:
     """Return a file's name within its hour: minute, second, millisecond and what is unique."""
     at = datetime.fromtimestamp(at_ms / 1_000, UTC)
     return f"{at:%M-%S}-{at_ms % 1_000:03}-{unique}.jsonl"
-
-
-def _side(rule: CaptureRule, side: CapturedBody, mode: str) -> dict[str, str]:
-    encoding, data = _encoded(rule, side)
-    return {
-        "observedContentType": side.content_type or _UNKNOWN_TYPE,
-        "mode": mode,
-        "data": data,
-        "encoding": encoding,
-    }
-
-
-def _encoded(rule: CaptureRule, side: CapturedBody) -> tuple[str, str]:
-    """Return encoding and text: as it is for the types that are named, else base 64."""
-    media = (side.content_type or "").partition(";")[0].strip().lower()
-    for name, types in (("CSV", rule.csv_types), ("JSON", rule.json_types)):
-        if media in types:
-            try:
-                return name, side.body.decode()
-            except UnicodeDecodeError:
-                break
-    return "BASE64", base64.b64encode(side.body).decode()
-
-
-def _time(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms // 1_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -2,7 +2,7 @@
 
 Each file becomes one object. Its first line is the object's URL, the others are the object. It is
 written to until it is cut, then sent, then removed. Whoever is killed between sending and removing
-sends it again, the same bytes to the same URL, so no line is told twice.
+sends it again, the same bytes to the same URL, so no line is there twice.
 
 One thread does all the writing, in the order in which lines come, a few milliseconds after them;
 nobody waits for it.
@@ -22,7 +22,7 @@ from pathlib import Path
 from coldspark.platform.capture.records import (
     CaptureCounts,
     CapturedRequest,
-    encode_line,
+    CaptureFormat,
     file_name,
 )
 
@@ -64,8 +64,11 @@ class LostLines:
 class CaptureSpool:
     """The files of one process."""
 
-    def __init__(self, directory: Path, *, adopts_from: Path | None = None) -> None:
+    def __init__(
+        self, directory: Path, format: CaptureFormat, *, adopts_from: Path | None = None
+    ) -> None:
         """``adopts_from``: where directories lie whose files are taken over at the start."""
+        self.format = format
         self._directory = directory
         self._adopts_from = adopts_from
         self._new: deque[tuple[CapturedRequest, CaptureCounts, int]] = deque()
@@ -120,7 +123,7 @@ class CaptureSpool:
     ) -> None:
         counted, held_bytes = taken[0][1], sum(size for _, _, size in taken)
         file = self._open.get(key)
-        data = b"".join(encode_line(captured) for captured, _, _ in taken)
+        data = b"".join(self.format.encode(captured) for captured, _, _ in taken)
         if file is None:
             unique = str(uuid.uuid4())
             url = f"{key[0]}/{file_name(taken[0][0].at_ms, unique)}"

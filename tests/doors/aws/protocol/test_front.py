@@ -12,11 +12,11 @@ from starlette.testclient import TestClient
 
 from coldspark.doors.aws.protocol.operations import (
     AwsOperation,
-    Body,
     OperationRequest,
     Service,
     Timestamp,
 )
+from coldspark.doors.aws.protocol.request import Body
 from coldspark.doors.aws.protocol.routes import aws_endpoint
 from coldspark.doors.aws.protocol.shapes import Integer, Number, Structure, Text
 from coldspark.platform.ports import Key

@@ -6,26 +6,22 @@ A caller needs the scope ``deploy`` for every endpoint that the request mentions
 from collections.abc import Awaitable, Callable, Iterable
 
 from coldspark.autoscaling.service import AutoscalingService
-from coldspark.doors.aws.autoscaling import policies, scheduled_actions, shapes, targets
+from coldspark.doors.aws.autoscaling import activities, policies, scheduled_actions, shapes, targets
+from coldspark.doors.aws.autoscaling.errors import TYPES, worded
 from coldspark.doors.aws.autoscaling.request import AutoscalingRequest
 from coldspark.doors.aws.autoscaling.target_ids import names_in
-from coldspark.doors.aws.protocol.errors import DEFAULT_TYPES
-from coldspark.doors.aws.protocol.operations import Body, OperationRequest, Service, operations
+from coldspark.doors.aws.protocol.operations import OperationRequest, Service, operations
+from coldspark.doors.aws.protocol.request import Body
 from coldspark.doors.aws.protocol.shapes import Structure
 from coldspark.doors.door import DoorDependencies
 
 Run = Callable[[AutoscalingRequest], Awaitable[Body]]
 
-_TYPES = {
-    **DEFAULT_TYPES,
-    "NotFound": "ObjectNotFoundException",
-    "Conflict": "LimitExceededException",
-}
 _READS: dict[str, tuple[Run, Structure]] = {
     "DescribeScalableTargets": (targets.describe, shapes.TARGETS_LISTED),
     "DescribeScalingPolicies": (policies.describe, shapes.POLICIES_LISTED),
     "DescribeScheduledActions": (scheduled_actions.describe, shapes.ACTIONS_LISTED),
-    "DescribeScalingActivities": (scheduled_actions.activities, shapes.ACTIVITIES_LISTED),
+    "DescribeScalingActivities": (activities.describe, shapes.ACTIVITIES_LISTED),
     "ListTagsForResource": (targets.list_tags, shapes.TAGS_LISTED),
 }
 _CHANGES: dict[str, tuple[Run, Structure]] = {
@@ -49,11 +45,12 @@ def application_autoscaling(scaling: AutoscalingService) -> Service:
     def names(body: Body) -> Iterable[str]:
         return names_in(scaling.platform, body)
 
+    changes = {name: (worded(run), shape) for name, (run, shape) in _CHANGES.items()}
     return Service(
         signing_name="application-autoscaling",
         target="AnyScaleFrontendService.",
-        operations=operations(_READS, _CHANGES, call_of, names),
-        types=_TYPES,
+        operations=operations(_READS, changes, call_of, names),
+        types=TYPES,
     )
 
 

@@ -2,6 +2,7 @@
 
 from coldspark.autoscaling import operations
 from coldspark.autoscaling.scalable_target import (
+    PredefinedMetric,
     ScalableTarget,
     ScalingPolicy,
     StepPolicy,
@@ -10,21 +11,32 @@ from coldspark.autoscaling.scalable_target import (
     TrackingPolicy,
 )
 from coldspark.autoscaling.target_tracking import PREDEFINED, predefined
-from coldspark.doors.aws.autoscaling.pages import page
-from coldspark.doors.aws.autoscaling.request import (
-    AutoscalingRequest,
-    member,
-    number,
-    structure,
-    text_list,
+from coldspark.doors.aws.autoscaling.replies import page
+from coldspark.doors.aws.autoscaling.request import AutoscalingRequest
+from coldspark.doors.aws.autoscaling.target_ids import (
+    DIMENSIONS,
+    policy_arn,
+    render_target_id,
 )
-from coldspark.doors.aws.autoscaling.target_ids import alarm_arn, policy_arn, render_target_id
+from coldspark.doors.aws.protocol.arns import alarm_arn
 from coldspark.doors.aws.protocol.errors import invalid
-from coldspark.doors.aws.protocol.operations import Body, Timestamp
+from coldspark.doors.aws.protocol.names import from_namespace, to_namespace
+from coldspark.doors.aws.protocol.operations import Timestamp
+from coldspark.doors.aws.protocol.request import Body, member, number, structure, text_list
 from coldspark.fleet.step_scaling import AdjustmentType, StepAdjustment, StepAdjustments
 from coldspark.platform.metric_ports import Metric
 
 _STEP, _TRACKING = "StepScalingPolicyConfiguration", "TargetTrackingScalingPolicyConfiguration"
+_METRICS = {
+    "SageMakerVariantProvisionedConcurrencyUtilization": PredefinedMetric.UTILIZATION,
+    "SageMakerVariantInvocationsPerInstance": PredefinedMetric.INVOCATIONS,
+    "SageMakerVariantConcurrentRequestsPerModelHighResolution": PredefinedMetric.CONCURRENCY,
+    "SageMakerInferenceComponentInvocationsPerCopy": PredefinedMetric.COPY_INVOCATIONS,
+    "SageMakerInferenceComponentConcurrentRequestsPerCopyHighResolution": (
+        PredefinedMetric.COPY_CONCURRENCY
+    ),
+}
+_NAME_OF = {metric: name for name, metric in _METRICS.items()}
 _CONFIGS = {"StepScaling": _STEP, "TargetTrackingScaling": _TRACKING}
 
 
@@ -64,7 +76,7 @@ async def describe(call: AutoscalingRequest) -> Body:
         rows,
         lambda row: (0, f"{row[0].place.key}/{row[1].name}"),
         lambda row: _shown(call, row[0].place, row[1]),
-        call.body,
+        call,
     )
 
 
@@ -152,14 +164,15 @@ def _tracking(config: Body, place: TargetId) -> TrackingPolicy:
 
 def _predefined(sent: Body, place: TargetId) -> TrackedMetric:
     name = str(sent["PredefinedMetricType"])
-    fitting = [known for known, dimension in PREDEFINED.items() if dimension == place.dimension]
+    fitting = [one for one, metric in _METRICS.items() if PREDEFINED[metric] is place.dimension]
     if name not in fitting:
         invalid(
-            f"PredefinedMetricType '{name}' is not valid for {place.dimension}: use"
-            f" {' or '.join(fitting)}, or a CustomizedMetricSpecification.",
+            f"PredefinedMetricType '{name}' is not valid for"
+            f" {DIMENSIONS[place.dimension]}: use {' or '.join(fitting)}, or a"
+            " CustomizedMetricSpecification.",
             field="PredefinedMetricType",
         )
-    return predefined(name, place)
+    return predefined(_METRICS[name], place)
 
 
 def _customized(sent: Body) -> TrackedMetric:
@@ -167,7 +180,7 @@ def _customized(sent: Body) -> TrackedMetric:
     pairs = sorted((str(one["Name"]), str(one["Value"])) for one in dimensions)
     return TrackedMetric(
         metric=Metric(
-            namespace=str(sent["Namespace"]),
+            namespace=from_namespace(str(sent["Namespace"])),
             name=str(sent["MetricName"]),
             dimensions=tuple(pairs),
         ),
@@ -204,7 +217,9 @@ def _tracking_shown(tracking: TrackingPolicy) -> Body:
     tracked = tracking.tracked
     body: Body = {"TargetValue": tracking.target}
     if tracked.predefined is not None:
-        body["PredefinedMetricSpecification"] = {"PredefinedMetricType": tracked.predefined}
+        body["PredefinedMetricSpecification"] = {
+            "PredefinedMetricType": _NAME_OF[tracked.predefined]
+        }
     else:
         body["CustomizedMetricSpecification"] = _customized_shown(tracked)
     return body | _given(
@@ -219,7 +234,7 @@ def _customized_shown(tracked: TrackedMetric) -> Body:
     dimensions = [{"Name": name, "Value": value} for name, value in metric.dimensions]
     return {
         "MetricName": metric.name,
-        "Namespace": metric.namespace,
+        "Namespace": to_namespace(metric.namespace),
         "Statistic": tracked.statistic,
     } | _given(Dimensions=dimensions or None, Unit=tracked.unit)
 

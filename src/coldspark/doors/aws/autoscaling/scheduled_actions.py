@@ -1,20 +1,13 @@
-"""Scheduled actions, and the activities that came of everything."""
+"""Scheduled actions."""
 
 from coldspark.autoscaling import operations
 from coldspark.autoscaling.operations import ScheduledActionChange
-from coldspark.autoscaling.scalable_target import ScalingActivity, ScheduledAction, TargetId
-from coldspark.doors.aws.autoscaling.pages import page
-from coldspark.doors.aws.autoscaling.request import (
-    AutoscalingRequest,
-    member,
-    structure,
-    text_list,
-    timestamp_ms,
-)
+from coldspark.autoscaling.scalable_target import ScheduledAction, TargetId
+from coldspark.doors.aws.autoscaling.replies import page
+from coldspark.doors.aws.autoscaling.request import AutoscalingRequest
 from coldspark.doors.aws.autoscaling.target_ids import action_arn, render_target_id
-from coldspark.doors.aws.protocol.operations import Body, Timestamp
-
-_MESSAGE_CHARS_MAX = 2_048
+from coldspark.doors.aws.protocol.operations import Timestamp
+from coldspark.doors.aws.protocol.request import Body, member, structure, text_list, timestamp_ms
 
 
 async def put(call: AutoscalingRequest) -> Body:
@@ -58,23 +51,7 @@ async def describe(call: AutoscalingRequest) -> Body:
         rows,
         lambda row: (0, f"{row[0].key}/{row[1].name}"),
         lambda row: _shown(row[0], row[1], call.region),
-        call.body,
-    )
-
-
-async def activities(call: AutoscalingRequest) -> Body:
-    """DescribeScalingActivities: the newest first."""
-    rows = [
-        (target.place, number, activity)
-        for target in await call.targets()
-        for number, activity in enumerate(target.activities)
-    ]
-    return page(
-        "ScalingActivities",
-        rows,
-        lambda row: (-row[2].start_ms, f"{row[0].key}/{999 - row[1]:03}"),
-        lambda row: _activity(row[0], row[2]),
-        call.body,
+        call,
     )
 
 
@@ -96,20 +73,4 @@ def _shown(place: TargetId, action: ScheduledAction, region: str) -> Body:
     body["ScalableTargetAction"] = {
         name: value for name, value in bounds.items() if value is not None
     }
-    return body
-
-
-def _activity(place: TargetId, activity: ScalingActivity) -> Body:
-    body: Body = {
-        **render_target_id(place),
-        "ActivityId": activity.id,
-        "Description": activity.description,
-        "Cause": activity.cause,
-        "StartTime": Timestamp(activity.start_ms),
-        "StatusCode": activity.status,
-    }
-    if activity.end_ms is not None:
-        body["EndTime"] = Timestamp(activity.end_ms)
-    if activity.message is not None:
-        body["StatusMessage"] = activity.message[:_MESSAGE_CHARS_MAX]
     return body

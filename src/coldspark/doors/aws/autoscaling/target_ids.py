@@ -12,13 +12,22 @@ from coldspark.autoscaling.scalable_target import (
     ScheduledAction,
     TargetId,
 )
-from coldspark.doors.aws.protocol.credential_scope import ACCOUNT
+from coldspark.doors.aws.protocol.arns import arn
 from coldspark.doors.aws.protocol.errors import AwsError, invalid
-from coldspark.doors.aws.protocol.operations import Body
+from coldspark.doors.aws.protocol.request import Body
 from coldspark.platform.ports import Platform
 from coldspark.spec.types import EndpointName, VariantName
 
 NAMESPACE = "sagemaker"
+DIMENSIONS = {
+    ScalableDimension.CONCURRENCY: "sagemaker:variant:DesiredProvisionedConcurrency",
+    ScalableDimension.REPLICAS: "sagemaker:variant:DesiredInstanceCount",
+    ScalableDimension.COPIES: "sagemaker:inference-component:DesiredCopyCount",
+}
+POLICY_MARK = ":scalingPolicy:"
+"""What stands in every policy's ARN, before its id."""
+_DIMENSION_OF = {name: dimension for dimension, name in DIMENSIONS.items()}
+_POLICY = re.compile(rf"{POLICY_MARK}([^:]+):")
 _RESOURCE = re.compile(r"endpoint/([^/]+)/variant/([^/]+)")
 _COMPONENT = re.compile(r"inference-component/([^/]+)")
 _NOWHERE = EndpointName("")
@@ -46,7 +55,7 @@ def target_id_of(body: Body, platform: Platform) -> TargetId:
             f" {dimension} is not of {namespace}.",
             field="ScalableDimension",
         )
-    if ScalableDimension(dimension) is ScalableDimension.COPIES:
+    if _DIMENSION_OF[dimension] is ScalableDimension.COPIES:
         return _component_place(resource, platform)
     match = _RESOURCE.fullmatch(resource)
     if match is None:
@@ -54,7 +63,7 @@ def target_id_of(body: Body, platform: Platform) -> TargetId:
     return TargetId(
         endpoint=EndpointName(match[1]),
         variant=VariantName(match[2]),
-        dimension=ScalableDimension(dimension),
+        dimension=_DIMENSION_OF[dimension],
     )
 
 
@@ -95,14 +104,14 @@ def render_target_id(place: TargetId) -> Body:
     """Return the three members by which AWS says which target it is."""
     return {
         "ServiceNamespace": NAMESPACE,
-        "ResourceId": place.resource,
-        "ScalableDimension": place.dimension,
+        "ResourceId": str(place),
+        "ScalableDimension": DIMENSIONS[place.dimension],
     }
 
 
 def target_arn(target: ScalableTarget, region: str) -> str:
     """Return a target's ARN."""
-    return f"arn:aws:application-autoscaling:{region}:{ACCOUNT}:scalable-target/{target.id}"
+    return arn("application-autoscaling", region, f"scalable-target/{target.id}")
 
 
 def target_id(arn: str) -> str:
@@ -112,19 +121,20 @@ def target_id(arn: str) -> str:
 
 def policy_arn(place: TargetId, policy: ScalingPolicy, region: str) -> str:
     """Return a policy's ARN: what an alarm names as its action."""
-    head = f"arn:aws:autoscaling:{region}:{ACCOUNT}:scalingPolicy:{policy.id}"
-    return f"{head}:resource/{NAMESPACE}/{place.resource}:policyName/{policy.name}"
+    tail = f"resource/{NAMESPACE}/{place}:policyName/{policy.name}"
+    return arn("autoscaling", region, f"scalingPolicy:{policy.id}:{tail}")
+
+
+def policy_of(address: str) -> str | None:
+    """Return the id in a policy's ARN, in whatever region; None for what is none."""
+    match = _POLICY.search(address)
+    return None if match is None else match[1]
 
 
 def action_arn(place: TargetId, action: ScheduledAction, region: str) -> str:
     """Return a scheduled action's ARN."""
-    head = f"arn:aws:autoscaling:{region}:{ACCOUNT}:scheduledAction:{action.id}"
-    return f"{head}:resource/{NAMESPACE}/{place.resource}:scheduledActionName/{action.name}"
-
-
-def alarm_arn(name: str, region: str) -> str:
-    """Return an alarm's ARN."""
-    return f"arn:aws:cloudwatch:{region}:{ACCOUNT}:alarm:{name}"
+    tail = f"resource/{NAMESPACE}/{place}:scheduledActionName/{action.name}"
+    return arn("autoscaling", region, f"scheduledAction:{action.id}:{tail}")
 
 
 def unknown_resource(arn: str) -> AwsError:

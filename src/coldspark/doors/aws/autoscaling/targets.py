@@ -3,21 +3,22 @@
 from coldspark.autoscaling import operations
 from coldspark.autoscaling.operations import TargetChange
 from coldspark.autoscaling.scalable_target import ScalableTarget
-from coldspark.doors.aws.autoscaling.pages import page
-from coldspark.doors.aws.autoscaling.request import AutoscalingRequest, member, structure, text_list
+from coldspark.doors.aws.autoscaling.replies import page
+from coldspark.doors.aws.autoscaling.request import AutoscalingRequest
 from coldspark.doors.aws.autoscaling.target_ids import (
     render_target_id,
     target_arn,
     target_id,
     unknown_resource,
 )
-from coldspark.doors.aws.protocol.credential_scope import ACCOUNT
+from coldspark.doors.aws.protocol.arns import arn
 from coldspark.doors.aws.protocol.errors import AwsError, invalid
-from coldspark.doors.aws.protocol.operations import Body, Timestamp
+from coldspark.doors.aws.protocol.operations import Timestamp
+from coldspark.doors.aws.protocol.request import Body, member, structure, text_list
 from coldspark.errors import Conflict, NotFound
 
 _ROLE = (
-    f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com/"
+    "aws-service-role/sagemaker.application-autoscaling.amazonaws.com/"
     "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
 )
 _SUSPENDED = {
@@ -65,17 +66,17 @@ async def describe(call: AutoscalingRequest) -> Body:
         await call.targets(),
         lambda target: (0, target.place.key),
         lambda target: _shown(target, call.region),
-        call.body,
+        call,
     )
 
 
 async def list_tags(call: AutoscalingRequest) -> Body:
     """ListTagsForResource."""
-    arn = str(call.body["ResourceARN"])
+    resource = str(call.body["ResourceARN"])
     for target in call.scaling.targets.all():
-        if target.id == target_id(arn):
+        if target.id == target_id(resource):
             return {"Tags": dict(target.tags)}
-    raise unknown_resource(arn)
+    raise unknown_resource(resource)
 
 
 async def tag(call: AutoscalingRequest) -> Body:
@@ -90,11 +91,11 @@ async def untag(call: AutoscalingRequest) -> Body:
 
 
 async def _set_tags(call: AutoscalingRequest, tags: "dict[str, str | None]") -> Body:
-    arn = str(call.body["ResourceARN"])
+    resource = str(call.body["ResourceARN"])
     try:
-        await operations.set_tags(call.scaling, target_id(arn), tags)
+        await operations.set_tags(call.scaling, target_id(resource), tags)
     except NotFound:
-        raise unknown_resource(arn) from None
+        raise unknown_resource(resource) from None
     except Conflict as error:
         raise AwsError("TooManyTagsException", error.message) from None
     return {}
@@ -107,7 +108,7 @@ def _shown(target: ScalableTarget, region: str) -> Body:
         "ScalableTargetARN": target_arn(target, region),
         "MinCapacity": target.bounds.least,
         "MaxCapacity": target.bounds.most,
-        "RoleARN": target.role or _ROLE,
+        "RoleARN": target.role or arn("iam", "", f"role/{_ROLE}"),
         "CreationTime": Timestamp(target.created_ms),
         "SuspendedState": {
             name: bool(getattr(suspended, field)) for name, field in _SUSPENDED.items()

@@ -1,9 +1,9 @@
 """Alarms' actions as messages to topics: a topic's webhook is told, as a job's is."""
 
+from coldspark.doors.aws.cloudwatch.alarm_messages import message_of, subject_of
 from coldspark.doors.aws.protocol.topics import Topics
 from coldspark.spec.types import EndpointName
 from coldspark.telemetry.alarm_changes import AlarmChange
-from coldspark.telemetry.alarm_messages import message_of, subject_of
 from coldspark.telemetry.alarm_service import AlarmService
 
 _MARKS = (":sns:", "https://", "http://")

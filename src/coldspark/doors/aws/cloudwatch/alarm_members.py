@@ -1,16 +1,16 @@
 """Alarms between AWS's members and our definitions."""
 
+from coldspark.doors.aws.cloudwatch.alarm_reasons import explain, reason_data
+from coldspark.doors.aws.cloudwatch.errors import bad_combination, bad_value, not_valid
 from coldspark.doors.aws.cloudwatch.metric_queries import read_queries, render_query
 from coldspark.doors.aws.cloudwatch.request import (
     Body,
-    arn,
-    bad_combination,
-    bad_value,
     metric_of,
-    not_valid,
     render_dimensions,
 )
+from coldspark.doors.aws.protocol.arns import alarm_arn
 from coldspark.doors.aws.protocol.errors import AwsError
+from coldspark.doors.aws.protocol.names import to_namespace
 from coldspark.doors.aws.protocol.operations import Timestamp
 from coldspark.telemetry.alarm_changes import Alarm
 from coldspark.telemetry.alarm_definition import AlarmActions, AlarmDefinition, single_metric_query
@@ -103,14 +103,14 @@ def render_alarm(alarm: Alarm, region: str) -> Body:
     definition, stored = alarm.definition, alarm.stored
     row: Body = {
         "AlarmName": alarm.name,
-        "AlarmArn": arn(alarm.name, region),
+        "AlarmArn": alarm_arn(alarm.name, region),
         "AlarmConfigurationUpdatedTimestamp": Timestamp(stored.updated_ms),
         "ActionsEnabled": definition.is_acting,
         "OKActions": list(definition.actions.ok),
         "AlarmActions": list(definition.actions.alarm),
         "InsufficientDataActions": list(definition.actions.insufficient_data),
         "StateValue": stored.state.value,
-        "StateReason": stored.reason[:1_023],
+        "StateReason": explain(stored.state, stored.reason)[:1_023],
         "StateUpdatedTimestamp": Timestamp(stored.state_ms),
         "StateTransitionedTimestamp": Timestamp(stored.moved_ms),
         "EvaluationPeriods": definition.evaluation_periods,
@@ -119,7 +119,7 @@ def render_alarm(alarm: Alarm, region: str) -> Body:
     }
     given = {
         "AlarmDescription": definition.description,
-        "StateReasonData": stored.reason_data,
+        "StateReasonData": reason_data(stored.reason),
         "DatapointsToAlarm": definition.datapoints_to_alarm,
         "TreatMissingData": definition.missing,
         "EvaluateLowSampleCountPercentile": definition.low_samples,
@@ -134,7 +134,7 @@ def _watched(definition: AlarmDefinition) -> Body:
         return {"Metrics": [render_query(query) for query in definition.queries]}
     row: Body = {
         "MetricName": stat.metric.name,
-        "Namespace": stat.metric.namespace,
+        "Namespace": to_namespace(stat.metric.namespace),
         "Dimensions": render_dimensions(stat.metric.dimensions),
         "Period": stat.period_s,
     }

@@ -3,28 +3,34 @@
 import json
 from collections.abc import Awaitable, Callable
 
-from coldspark.doors.aws.cloudwatch import tags
 from coldspark.doors.aws.cloudwatch.alarm_members import read_alarm, render_alarm
+from coldspark.doors.aws.cloudwatch.alarm_reasons import KINDS, history_data, history_summary
 from coldspark.doors.aws.cloudwatch.request import (
+    DOOR,
     Body,
     CloudWatchRequest,
-    arn,
     dimensions_of,
     milliseconds,
+    page_of,
     page_position,
     page_token,
 )
+from coldspark.doors.aws.protocol.arns import alarm_arn
 from coldspark.doors.aws.protocol.errors import AwsError
+from coldspark.doors.aws.protocol.names import to_namespace
 from coldspark.doors.aws.protocol.operations import Timestamp
+from coldspark.doors.aws.protocol.tags import read_tags, store_tags
 from coldspark.errors import Conflict, NotFound
 from coldspark.spec.types import AlarmState
 from coldspark.telemetry.alarm_changes import Alarm
+from coldspark.telemetry.alarm_events import kind_of
 from coldspark.telemetry.alarms_table import AlarmHistoryQuery
 
 _PAGE = 50
 _HISTORY_PAGE = 100
 _KIND = "MetricAlarm"
 """The one of AWS's types of alarms that there is here."""
+_KIND_OF = {name: kind for kind, name in KINDS.items()}
 
 
 async def put_metric_alarm(call: CloudWatchRequest) -> None:
@@ -36,26 +42,22 @@ async def put_metric_alarm(call: CloudWatchRequest) -> None:
     except Conflict as error:
         raise AwsError("ResourceConflict", error.message, status=409) from None
     if is_new:
-        resource = arn(definition.name, call.region)
-        await tags.put(call.documents, resource, call.body.get("Tags", []))
+        resource = alarm_arn(definition.name, call.region)
+        await store_tags(call.documents, DOOR, resource, read_tags(call.body.get("Tags", [])))
 
 
 async def describe_alarms(call: CloudWatchRequest) -> Body:
     """Return alarms by name."""
     body = call.body
     rows = [one for one in call.alarms.alarms() if _fits(one, body)]
-    after = page_position(body)
-    if after is not None:
-        rows = [alarm for alarm in rows if alarm.name > after]
-    shown = rows[: int(body.get("MaxRecords", _PAGE))]
-    answered: Body = {
+    count = int(body.get("MaxRecords", _PAGE))
+    shown, more = page_of(rows, lambda alarm: alarm.name, str, body, count)
+    return {
         # Clients index it without asking whether it is there.
         "CompositeAlarms": [],
         "MetricAlarms": [render_alarm(one, call.region) for one in shown],
+        **more,
     }
-    if len(shown) < len(rows):
-        answered["NextToken"] = page_token(body, shown[-1].name)
-    return answered
 
 
 def _fits(alarm: Alarm, body: Body) -> bool:
@@ -86,7 +88,10 @@ async def describe_alarms_for_metric(call: CloudWatchRequest) -> Body:
             ("Period", stat.period_s),
             ("Unit", stat.unit),
         )
-        is_of_it = (metric.namespace, metric.name) == (body["Namespace"], body["MetricName"])
+        is_of_it = (to_namespace(metric.namespace), metric.name) == (
+            body["Namespace"],
+            body["MetricName"],
+        )
         is_of_them = "Dimensions" not in body or metric.dimensions == dimensions
         if is_of_it and is_of_them and all(body.get(name, has) == has for name, has in asked):
             rows.append(render_alarm(alarm, call.region))
@@ -100,11 +105,11 @@ async def describe_alarm_history(call: CloudWatchRequest) -> Body:
     found = await call.alarms.history(
         AlarmHistoryQuery(
             alarm=body.get("AlarmName"),
-            kind=body.get("HistoryItemType"),
+            kind=_KIND_OF.get(str(body.get("HistoryItemType"))),
             since_ms=_moment(body, "StartDate"),
             until_ms=_moment(body, "EndDate"),
             is_ascending=body.get("ScanBy") == "TimestampAscending",
-            after_id=page_position(body),
+            after_id=page_position(body, int),
             limit=limit + 1,
         )
     )
@@ -115,9 +120,9 @@ async def describe_alarm_history(call: CloudWatchRequest) -> Body:
                 "AlarmName": one.alarm,
                 "AlarmType": _KIND,
                 "Timestamp": Timestamp(one.at_ms),
-                "HistoryItemType": one.kind,
-                "HistorySummary": one.summary[:255],
-                "HistoryData": one.data[:4_095],
+                "HistoryItemType": KINDS[kind_of(one.event)],
+                "HistorySummary": history_summary(one)[:255],
+                "HistoryData": history_data(one.event)[:4_095],
             }
             for one in shown
             if _KIND in body.get("AlarmTypes", [_KIND])
@@ -140,7 +145,7 @@ async def delete_alarms(call: CloudWatchRequest) -> None:
     except Conflict as error:
         raise AwsError("ResourceConflict", error.message, status=409) from None
     for name in names:
-        await tags.put(call.documents, arn(name, call.region), [])
+        await store_tags(call.documents, DOOR, alarm_arn(name, call.region), {})
 
 
 async def set_alarm_state(call: CloudWatchRequest) -> None:

@@ -1,19 +1,19 @@
 """GetMetricData, GetMetricStatistics and ListMetrics."""
 
+from coldspark.doors.aws.cloudwatch.errors import bad_combination, bad_value, not_valid
 from coldspark.doors.aws.cloudwatch.labels import label_of
 from coldspark.doors.aws.cloudwatch.metric_queries import read_queries, refuse_period, render_metric
 from coldspark.doors.aws.cloudwatch.request import (
     Body,
     CloudWatchRequest,
-    bad_combination,
-    bad_value,
     metric_of,
-    not_valid,
+    page_of,
     page_position,
     page_token,
 )
+from coldspark.doors.aws.protocol.names import from_namespace
 from coldspark.doors.aws.protocol.operations import Pairs, Timestamp
-from coldspark.platform.metric_ports import Metric, Period
+from coldspark.platform.metric_ports import Dimensions, Metric, Period
 from coldspark.telemetry.metric_math import Series
 from coldspark.telemetry.metric_queries import (
     MetricQuery,
@@ -27,6 +27,7 @@ _POINTS_MAX = 100_800
 _STATISTICS_POINTS_MAX = 1_440
 _LISTED = 500
 _RECENTLY_MS = 3 * 3_600_000
+_Place = tuple[str, str, Dimensions]
 
 
 async def get_metric_data(call: CloudWatchRequest) -> Body:
@@ -38,7 +39,7 @@ async def get_metric_data(call: CloudWatchRequest) -> Body:
         not_valid("The parameter EndTime must be greater than StartTime.")
     if span.end_ms == span.start_ms:
         not_valid("The parameter StartTime must not equal parameter EndTime.")
-    first, skipped = page_position(body) or (0, 0)
+    first, skipped = page_position(body, tuple[int, int]) or (0, 0)
     found = await evaluate_queries(call.metrics, queries, span)
     left = int(body.get("MaxDatapoints", _POINTS_MAX))
     returned = [query for query in queries if query.is_returned]
@@ -132,26 +133,23 @@ async def list_metrics(call: CloudWatchRequest) -> Body:
     """Return what is measured; 500 on a page."""
     body = call.body
     since_ms = call.now_ms - _RECENTLY_MS if "RecentlyActive" in body else None
+    namespace = body.get("Namespace")
     series = await call.metrics.series(
-        namespace=body.get("Namespace"), name=body.get("MetricName"), seen_since_ms=since_ms
+        namespace=None if namespace is None else from_namespace(namespace),
+        name=body.get("MetricName"),
+        seen_since_ms=since_ms,
     )
     # One that was measured in several units is one metric.
     metrics = dict.fromkeys(
         Metric(namespace=one.namespace, name=one.name, dimensions=one.dimensions) for one in series
     )
     rows = [metric for metric in metrics if _matches(metric, body.get("Dimensions", []))]
-    after = page_position(body)
-    if after is not None:
-        rows = [metric for metric in rows if _place(metric) > after]
-    shown = rows[:_LISTED]
-    answered: Body = {"Metrics": [render_metric(metric) for metric in shown]}
-    if len(shown) < len(rows):
-        answered["NextToken"] = page_token(body, _place(shown[-1]))
-    return answered
+    shown, more = page_of(rows, _place, _Place, body, _LISTED)
+    return {"Metrics": [render_metric(metric) for metric in shown], **more}
 
 
-def _place(metric: Metric) -> list[object]:
-    return [metric.namespace, metric.name, [list(pair) for pair in metric.dimensions]]
+def _place(metric: Metric) -> _Place:
+    return metric.namespace, metric.name, metric.dimensions
 
 
 def _matches(metric: Metric, filters: list[Body]) -> bool:

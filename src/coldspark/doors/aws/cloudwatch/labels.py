@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from coldspark.doors.aws.protocol.errors import AwsError
+from coldspark.doors.aws.protocol.names import to_namespace
 from coldspark.telemetry.metric_math import Series
 from coldspark.telemetry.metric_queries import MetricQuery
 
@@ -70,7 +71,7 @@ def _property(query: MetricQuery, period_s: int, name: str) -> str:
         return ""
     metric = query.stat.metric
     known = {
-        "Namespace": metric.namespace,
+        "Namespace": to_namespace(metric.namespace),
         "MetricName": metric.name,
         "Stat": query.stat.statistic,
         **{f"Dim.{key}": value for key, value in metric.dimensions},

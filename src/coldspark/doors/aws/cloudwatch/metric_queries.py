@@ -1,6 +1,12 @@
 """MetricDataQueries as AWS writes them, from and to our own."""
 
-from coldspark.doors.aws.cloudwatch.request import Body, metric_of, not_valid, render_dimensions
+from coldspark.doors.aws.cloudwatch.errors import not_valid
+from coldspark.doors.aws.cloudwatch.request import (
+    Body,
+    metric_of,
+    render_dimensions,
+)
+from coldspark.doors.aws.protocol.names import to_namespace
 from coldspark.platform.metric_ports import Metric
 from coldspark.telemetry.metric_queries import MetricQuery, MetricStatistic
 
@@ -83,7 +89,7 @@ def _shown_stat(stat: MetricStatistic) -> Body:
 def render_metric(metric: Metric) -> Body:
     """Return a metric; clients expect its dimensions even where there are none."""
     return {
-        "Namespace": metric.namespace,
+        "Namespace": to_namespace(metric.namespace),
         "MetricName": metric.name,
         "Dimensions": render_dimensions(metric.dimensions),
     }

@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable
 from coldspark import clock
 from coldspark.doors.aws.cloudwatch import alarms, get_metrics, put_metrics, shapes, tags
 from coldspark.doors.aws.cloudwatch.alarm_actions import publish_alarm_actions
-from coldspark.doors.aws.cloudwatch.request import TYPES, Body, CloudWatchRequest
+from coldspark.doors.aws.cloudwatch.errors import TYPES
+from coldspark.doors.aws.cloudwatch.request import Body, CloudWatchRequest
 from coldspark.doors.aws.protocol.operations import OperationRequest, Service, operations
 from coldspark.doors.aws.protocol.shapes import Structure
 from coldspark.doors.aws.protocol.topics import Topics

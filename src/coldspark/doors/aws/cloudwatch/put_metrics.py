@@ -3,22 +3,22 @@
 import math
 from collections.abc import Iterator
 
+from coldspark.doors.aws.cloudwatch.errors import bad_combination, bad_value
 from coldspark.doors.aws.cloudwatch.request import (
     Body,
     CloudWatchRequest,
-    bad_combination,
-    bad_value,
     dimensions_of,
     milliseconds,
 )
 from coldspark.doors.aws.protocol.errors import AwsError
-from coldspark.platform.metric_ports import Metric
-from coldspark.telemetry.sampler import MACHINE_NAMESPACE
+from coldspark.doors.aws.protocol.names import NAMESPACES
+from coldspark.platform.metric_ports import REPLICA_NAMESPACE, Metric
 
 _PAST_MS = 14 * 86_400_000
 _FUTURE_MS = 2 * 3_600_000
 _SIZE_MAX = 2.0**360
-_OWN = ("AWS/", MACHINE_NAMESPACE)
+_MACHINE = NAMESPACES[REPLICA_NAMESPACE]
+_OWN = ("AWS/", _MACHINE)
 
 
 async def put_metric_data(call: CloudWatchRequest) -> None:
@@ -27,7 +27,7 @@ async def put_metric_data(call: CloudWatchRequest) -> None:
     if namespace.startswith(_OWN):
         bad_value(
             f"The value {namespace} for parameter Namespace is invalid: what begins with AWS/, and"
-            f" {MACHINE_NAMESPACE}, is measured by the platform itself."
+            f" {_MACHINE}, is measured by the platform itself."
         )
     data = call.body.get("MetricData", [])
     for place, datum in enumerate(data, start=1):

@@ -1,63 +1,42 @@
-"""One call, and what all operations share: errors, moments, tokens, ARNs."""
+"""One call, and what all operations share: metrics, moments, pages."""
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Never
+from typing import Any, TypeVar
 
-from coldspark.doors.aws.protocol.credential_scope import ACCOUNT
-from coldspark.doors.aws.protocol.errors import DEFAULT_TYPES, AwsError
-from coldspark.doors.aws.protocol.page_tokens import read_token, write_token
+from coldspark.doors.aws.cloudwatch.errors import bad_token, bad_value
+from coldspark.doors.aws.protocol.names import from_namespace
+from coldspark.doors.aws.protocol.pages import page, read_place, write_token
+from coldspark.doors.aws.protocol.request import AwsRequest
 from coldspark.platform.metric_ports import Dimensions, Metric
 from coldspark.platform.ports import DocumentStore
 from coldspark.telemetry.alarm_service import AlarmService
 from coldspark.telemetry.metric_service import MetricService
 
 DOOR = "cloudwatch"
-TYPES: Mapping[str, str] = {
-    **DEFAULT_TYPES,
-    "InvalidRequest": "ValidationError",
-    "NotFound": "ResourceNotFound",
-    "Conflict": "ResourceConflict",
-    "BodyTooLarge": "RequestEntityTooLarge",
-}
 
+Row = TypeVar("Row")
 Body = dict[str, Any]
 """A checked body, or an answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CloudWatchRequest:
-    """One call with its checked body."""
+class CloudWatchRequest(AwsRequest):
+    """One call of CloudWatch."""
 
     metrics: MetricService
     alarms: AlarmService
     documents: DocumentStore
     now_ms: int
-    region: str
     body: Body
-
-
-def bad_value(message: str) -> Never:
-    """Refuse a value that its shape allows."""
-    raise AwsError("InvalidParameterValue", message)
-
-
-def bad_combination(message: str) -> Never:
-    """Refuse members that do not go together."""
-    raise AwsError("InvalidParameterCombination", message)
-
-
-def not_valid(message: str) -> Never:
-    """Refuse what newer operations call a ValidationError."""
-    raise AwsError("ValidationError", message)
 
 
 def metric_of(body: Body) -> Metric:
     """Return the metric that a structure names."""
     return Metric(
-        namespace=str(body.get("Namespace", "")),
+        namespace=from_namespace(str(body.get("Namespace", ""))),
         name=str(body.get("MetricName", "")),
         dimensions=dimensions_of(body),
     )
@@ -81,13 +60,20 @@ def milliseconds(seconds: float) -> int:
     return round(seconds * 1_000)
 
 
-def arn(name: str, region: str) -> str:
-    """Return the ARN of an alarm."""
-    partition = "aws"
-    for prefix in ("cn-", "us-gov-"):
-        if region.startswith(prefix):
-            partition = f"aws-{prefix.strip('-')}"
-    return f"arn:{partition}:cloudwatch:{region}:{ACCOUNT}:alarm:{name}"
+def page_of(
+    rows: Iterable[Row], place: Callable[[Row], Any], kind: Any, body: Body, count: int
+) -> tuple[list[Row], Body]:
+    """Return a page of rows, and the member that names the next one, if there is one."""
+    shown, token = page(
+        rows,
+        place,
+        kind,
+        of=_asked(body),
+        token=body.get("NextToken"),
+        count=count,
+        refuse=bad_token,
+    )
+    return shown, {} if token is None else {"NextToken": token}
 
 
 def page_token(body: Body, place: object) -> str:
@@ -95,15 +81,10 @@ def page_token(body: Body, place: object) -> str:
     return write_token((_asked(body), place))
 
 
-def page_position(body: Body) -> Any:
+def page_position(body: Body, kind: Any) -> Any:
     """Return where the last page ended, or None. Raises AwsError for a token of another list."""
-    text = body.get("NextToken")
-    if text is None:
-        return None
-    asked, place = read_token(str(text), tuple[str, Any]) or ("", None)
-    if asked != _asked(body) or place is None:
-        raise AwsError("InvalidNextToken", "Request parameter NextToken is invalid")
-    return place
+    token = body.get("NextToken")
+    return None if token is None else read_place(str(token), _asked(body), kind, bad_token)
 
 
 def _asked(body: Body) -> str:

@@ -1,68 +1,44 @@
 """Tags of alarms, under their ARN."""
 
-import re
-from collections.abc import Iterable
-
-from coldspark.doors.aws.cloudwatch.request import DOOR, Body, CloudWatchRequest, bad_value
+from coldspark.doors.aws.cloudwatch.errors import bad_value
+from coldspark.doors.aws.cloudwatch.request import DOOR, Body, CloudWatchRequest
+from coldspark.doors.aws.protocol.arns import parse_arn
 from coldspark.doors.aws.protocol.errors import AwsError
-from coldspark.platform.ports import DocumentStore
+from coldspark.doors.aws.protocol.tags import read_tags, render_tags, store_tags, stored_tags
 
-KIND = "tags"
 _TAGS_MAX = 50
-_ARN = re.compile(r"arn:aws[a-z-]*:cloudwatch:[a-z0-9-]*:\d{12}:alarm:(?P<name>.+)")
-
-
-async def put(documents: DocumentStore, resource: str, tags: Iterable[Body]) -> None:
-    """Replace a resource's tags."""
-    rows = [{"Key": str(tag["Key"]), "Value": str(tag["Value"])} for tag in tags]
-    if rows:
-        await documents.put(DOOR, KIND, resource, {"Tags": rows})
-    else:
-        await documents.delete(DOOR, KIND, resource)
 
 
 async def tag_resource(call: CloudWatchRequest) -> Body:
     """Add tags; a key that is there gets the new value."""
     resource = _resource(call)
-    known = await _tags(call, resource)
-    known |= {str(tag["Key"]): str(tag["Value"]) for tag in call.body.get("Tags", ())}
-    if len(known) > _TAGS_MAX:
-        bad_value(f"A resource has at most {_TAGS_MAX} tags, not {len(known)}.")
-    await put(call.documents, resource, _rows(known))
+    tags = await stored_tags(call.documents, DOOR, resource)
+    tags |= read_tags(call.body.get("Tags", ()))
+    if len(tags) > _TAGS_MAX:
+        bad_value(f"A resource has at most {_TAGS_MAX} tags, not {len(tags)}.")
+    await store_tags(call.documents, DOOR, resource, tags)
     return {}
 
 
 async def untag_resource(call: CloudWatchRequest) -> Body:
     """Remove tags; keys that are not there are no error."""
-    resource = _resource(call)
-    known = await _tags(call, resource)
-    gone = call.body.get("TagKeys", ())
-    kept = {key: value for key, value in known.items() if key not in gone}
-    await put(call.documents, resource, _rows(kept))
+    resource, gone = _resource(call), call.body.get("TagKeys", ())
+    tags = await stored_tags(call.documents, DOOR, resource)
+    kept = {key: value for key, value in tags.items() if key not in gone}
+    await store_tags(call.documents, DOOR, resource, kept)
     return {}
 
 
 async def list_tags(call: CloudWatchRequest) -> Body:
     """Return a resource's tags; of one that is not there, none."""
-    return {"Tags": _rows(await _tags(call, str(call.body["ResourceARN"])))}
-
-
-async def _tags(call: CloudWatchRequest, resource: str) -> dict[str, str]:
-    document = await call.documents.get(DOOR, KIND, resource)
-    if document is None:
-        return {}
-    rows = document.body["Tags"]
-    assert isinstance(rows, list)
-    return {row["Key"]: row["Value"] for row in rows}
-
-
-def _rows(tags: dict[str, str]) -> list[Body]:
-    return [{"Key": key, "Value": value} for key, value in tags.items()]
+    resource = str(call.body["ResourceARN"])
+    return {"Tags": render_tags(await stored_tags(call.documents, DOOR, resource))}
 
 
 def _resource(call: CloudWatchRequest) -> str:
     text = str(call.body["ResourceARN"])
-    match = _ARN.fullmatch(text)
-    if match is None or call.alarms.state(match["name"]) is None:
+    found = parse_arn(text, "cloudwatch")
+    noun, _, name = ("", "", "") if found is None else found.resource.partition(":")
+    if noun != "alarm" or call.alarms.state(name) is None:
         raise AwsError("ResourceNotFoundException", "Unknown", field="ResourceARN", status=404)
     return text

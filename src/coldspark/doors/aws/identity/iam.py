@@ -1,13 +1,13 @@
 """IAM: a role is a name, and whether an action is allowed is what the caller's key says."""
 
-from coldspark.doors.aws.protocol.credential_scope import ACCOUNT
+from coldspark.doors.aws.protocol.arns import arn
 from coldspark.doors.aws.protocol.operations import (
     AwsOperation,
-    Body,
     OperationRequest,
     Service,
     Timestamp,
 )
+from coldspark.doors.aws.protocol.request import Body
 from coldspark.doors.aws.protocol.shapes import Sequence, Structure, Text, Unsupported
 from coldspark.doors.door import DoorDependencies
 from coldspark.http.auth.scopes import KeyAction, is_allowed
@@ -69,7 +69,7 @@ async def _role(asked: OperationRequest) -> Body:
             "Path": "/",
             "RoleName": name,
             "RoleId": "AROACOLDSPARKHASNOROLES",
-            "Arn": f"arn:aws:iam::{ACCOUNT}:role/{name}",
+            "Arn": arn("iam", "", f"role/{name}"),
             "CreateDate": Timestamp(_MADE_MS),
             "AssumeRolePolicyDocument": _NOBODY_ASSUMES,
             "Description": "A name only: this server has no roles, what counts is the API key.",

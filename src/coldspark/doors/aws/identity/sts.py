@@ -1,7 +1,9 @@
 """STS: who the caller is."""
 
+from coldspark.doors.aws.protocol.arns import arn
 from coldspark.doors.aws.protocol.credential_scope import ACCOUNT
-from coldspark.doors.aws.protocol.operations import AwsOperation, Body, OperationRequest, Service
+from coldspark.doors.aws.protocol.operations import AwsOperation, OperationRequest, Service
+from coldspark.doors.aws.protocol.request import Body
 from coldspark.doors.aws.protocol.shapes import Structure
 from coldspark.doors.door import DoorDependencies
 
@@ -28,7 +30,7 @@ async def _caller(asked: OperationRequest) -> Body:
     return {
         "UserId": ANYBODY if key is None else key.id,
         "Account": ACCOUNT,
-        "Arn": f"arn:aws:iam::{ACCOUNT}:user/{_spelt(name)}",
+        "Arn": arn("iam", "", f"user/{_spelt(name)}"),
     }
 
 

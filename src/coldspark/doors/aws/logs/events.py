@@ -3,7 +3,8 @@
 import asyncio
 
 from coldspark import clock
-from coldspark.doors.aws.logs.identifiers import event_token, read_event_token, refuse
+from coldspark.doors.aws.logs.errors import refuse
+from coldspark.doors.aws.logs.identifiers import event_token, read_event_token
 from coldspark.doors.aws.logs.request import (
     Group,
     LogsRequest,
@@ -13,7 +14,7 @@ from coldspark.doors.aws.logs.request import (
 )
 from coldspark.doors.aws.logs.shapes import EVENTS_MAX
 from coldspark.doors.aws.protocol.errors import AwsError
-from coldspark.doors.aws.protocol.operations import Body
+from coldspark.doors.aws.protocol.request import Body
 from coldspark.telemetry.log_records import (
     BEFORE_ALL,
     LogEvent,

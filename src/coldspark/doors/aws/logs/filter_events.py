@@ -9,19 +9,15 @@ from dataclasses import replace
 from zlib import crc32
 
 from coldspark import clock
+from coldspark.doors.aws.logs.errors import bad_token, no_stream, refuse
 from coldspark.doors.aws.logs.events import ANSWER_BYTES_MAX
 from coldspark.doors.aws.logs.filter_patterns.conditions import Wanted
 from coldspark.doors.aws.logs.filter_patterns.patterns import compile_pattern
-from coldspark.doors.aws.logs.identifiers import (
-    event_id,
-    no_stream,
-    page_token,
-    read_page_token,
-    refuse,
-)
+from coldspark.doors.aws.logs.identifiers import event_id
 from coldspark.doors.aws.logs.request import Group, LogsRequest, group_named, streams_of
 from coldspark.doors.aws.logs.shapes import EVENTS_MAX
-from coldspark.doors.aws.protocol.operations import Body
+from coldspark.doors.aws.protocol.pages import read_place, write_token
+from coldspark.doors.aws.protocol.request import Body
 from coldspark.telemetry.expressions import ExpressionError
 from coldspark.telemetry.log_records import (
     BEFORE_ALL,
@@ -51,7 +47,7 @@ async def filter_events(call: LogsRequest) -> Body:
     group = await group_named(call)
     streams = _chosen(call, await streams_of(call, group))
     token = call.text("nextToken")
-    resume: _Place | None = None if token is None else read_page_token(token, _Place)  # type: ignore[arg-type]
+    resume = None if token is None else read_place(token, "events", _Place, bad_token)
     if group.endpoint is None:
         found = await _search_stored(call, group, streams, pattern, resume)
     else:
@@ -63,7 +59,7 @@ async def filter_events(call: LogsRequest) -> Body:
             for stream in streams
         ]
     if found.resume is not None:
-        answer["nextToken"] = page_token(*found.resume)
+        answer["nextToken"] = write_token(("events", found.resume))
     return answer
 
 

@@ -3,20 +3,17 @@
 import asyncio
 from dataclasses import replace
 
-from coldspark.doors.aws.logs.identifiers import (
-    group_arn,
-    group_of_identifier,
-    page_token,
-    read_page_token,
-    refuse,
-)
+from coldspark.doors.aws.logs.errors import bad_token, refuse
+from coldspark.doors.aws.logs.identifiers import group_arn, group_of_identifier
 from coldspark.doors.aws.logs.request import Group, LogsRequest, group_named
 from coldspark.doors.aws.logs.shapes import PAGE_MAX, TAGS_MAX
 from coldspark.doors.aws.protocol.errors import AwsError
-from coldspark.doors.aws.protocol.operations import Body
+from coldspark.doors.aws.protocol.names import LOG_GROUPS, from_group, to_group
+from coldspark.doors.aws.protocol.pages import page
+from coldspark.doors.aws.protocol.request import Body
 from coldspark.errors import AlreadyExists
 from coldspark.telemetry.log_records import LogGroup
-from coldspark.telemetry.log_store import ENDPOINTS, endpoint_of
+from coldspark.telemetry.log_store import endpoint_of
 
 GROUPS_MAX = 10_000
 RETENTIONS = (
@@ -27,7 +24,7 @@ RETENTIONS = (
 
 async def create(call: LogsRequest) -> Body | None:
     """CreateLogGroup. An endpoint's group may be made before its first line, to set it up."""
-    name = str(call.body["logGroupName"])
+    name = from_group(str(call.body["logGroupName"]))
     endpoint = endpoint_of(name)
     is_there = endpoint is not None and await asyncio.to_thread(call.logs.files.has, endpoint)
     if len(await call.logs.events.groups()) >= GROUPS_MAX:
@@ -68,19 +65,20 @@ async def _delete_files(call: LogsRequest, endpoint: str) -> None:
 
 async def describe(call: LogsRequest) -> Body:
     """DescribeLogGroups: by name, callers' own and endpoints' together."""
-    kept = {group.name: group for group in await call.logs.events.groups()}
+    kept = {to_group(group.name): group for group in await call.logs.events.groups()}
     found = await asyncio.to_thread(call.logs.files.endpoints)
-    names = sorted(_wanted(call, {*kept, *(ENDPOINTS + endpoint for endpoint in found)}))
-    token = call.text("nextToken")
-    if token is not None:
-        (after,) = read_page_token(token, tuple[str])
-        names = [name for name in names if name > after]
-    limit = call.integer("limit", PAGE_MAX)
-    shown = [await _shown(call, name, kept.get(name)) for name in names[:limit]]
+    names, token = page(
+        _wanted(call, {*kept, *(LOG_GROUPS + endpoint for endpoint in found)}),
+        lambda name: name,
+        str,
+        of="groups",
+        token=call.text("nextToken"),
+        count=call.integer("limit", PAGE_MAX),
+        refuse=bad_token,
+    )
+    shown = [await _shown(call, name, kept.get(name)) for name in names]
     answer: Body = {"logGroups": [one for one in shown if one is not None]}
-    if len(names) > limit:
-        answer["nextToken"] = page_token(names[limit - 1])
-    return answer
+    return answer | ({} if token is None else {"nextToken": token})
 
 
 def _wanted(call: LogsRequest, names: set[str]) -> set[str]:
@@ -99,7 +97,7 @@ def _wanted(call: LogsRequest, names: set[str]) -> set[str]:
 
 async def _shown(call: LogsRequest, name: str, kept: LogGroup | None) -> Body | None:
     """Return a group as AWS tells it; None where its last file went meanwhile."""
-    endpoint = endpoint_of(name)
+    endpoint = endpoint_of(from_group(name))
     stored_bytes = 0 if kept is None else kept.stored_bytes
     created_ms = None if kept is None else kept.created_ms
     if endpoint is not None:

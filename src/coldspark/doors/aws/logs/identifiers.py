@@ -1,41 +1,23 @@
-"""Names of groups, their ARNs, and the tokens of pages."""
+"""Names of groups, their ARNs, and the tokens of places in streams."""
 
 import re
 from collections.abc import Iterator
-from typing import Never, TypeVar
 
+from coldspark.doors.aws.logs.errors import bad_token, refuse
+from coldspark.doors.aws.protocol.arns import arn, parse_arn
 from coldspark.doors.aws.protocol.credential_scope import ACCOUNT
-from coldspark.doors.aws.protocol.errors import AwsError
-from coldspark.doors.aws.protocol.operations import Body
-from coldspark.doors.aws.protocol.page_tokens import read_token, write_token
+from coldspark.doors.aws.protocol.names import from_group
+from coldspark.doors.aws.protocol.request import Body
 from coldspark.telemetry.log_records import Position
 from coldspark.telemetry.log_store import endpoint_of
 
-_Place = TypeVar("_Place")
-
-_ARN = re.compile(r"arn:aws[a-z-]*:logs:[a-z0-9-]*:(?P<account>\d{12}):log-group:(?P<name>[^:]+)")
 _IDENTIFIER = re.compile(r"[\w#+=/:,.@-]*", re.ASCII)
 _EVENT_TOKEN = re.compile(r"(?P<way>[fb])/(?P<at>\d{14})(?P<part>\d{14})(?P<offset>\d{28})")
 
 
-def refuse(message: str) -> Never:
-    """Raise an InvalidParameterException."""
-    raise AwsError("InvalidParameterException", message)
-
-
-def no_group() -> Never:
-    """Raise AWS's words for a group that is not there."""
-    raise AwsError("ResourceNotFoundException", "The specified log group does not exist.")
-
-
-def no_stream() -> Never:
-    """Raise AWS's words for a stream that is not there."""
-    raise AwsError("ResourceNotFoundException", "The specified log stream does not exist.")
-
-
 def group_arn(region: str, group: str) -> str:
     """Return a group's ARN, without the ``:*`` that means its streams."""
-    return f"arn:aws:logs:{region}:{ACCOUNT}:log-group:{group}"
+    return arn("logs", region, f"log-group:{group}")
 
 
 def group_of_identifier(identifier: str, member: str = "logGroupIdentifier") -> str:
@@ -47,10 +29,11 @@ def group_of_identifier(identifier: str, member: str = "logGroupIdentifier") -> 
         )
     if not identifier.startswith("arn:"):
         return identifier
-    found = _ARN.fullmatch(identifier)
-    if found is None or found["account"] != ACCOUNT:
+    found = parse_arn(identifier, "logs")
+    noun, _, name = ("", "", "") if found is None else found.resource.partition(":")
+    if found is None or found.account != ACCOUNT or noun != "log-group" or not name or ":" in name:
         refuse(f"'{identifier}' at '{member}' is not the ARN of a log group of account {ACCOUNT}")
-    return found["name"]
+    return name
 
 
 def group_name(body: Body) -> str:
@@ -77,7 +60,7 @@ def endpoints(body: Body) -> Iterator[str]:
     identifiers = body.get("logGroupIdentifiers", [])
     assert isinstance(identifiers, list)
     names += [group_of_identifier(str(one), "logGroupIdentifiers") for one in identifiers]
-    found = [endpoint_of(name) for name in names]
+    found = [endpoint_of(from_group(name)) for name in names]
     # One that is no endpoint's asks for more than any that is.
     if None not in found:
         yield from (one for one in found if one is not None)
@@ -104,21 +87,3 @@ def read_event_token(token: str) -> tuple[str, Position]:
     if place[2] >= 2**63:
         bad_token()
     return found["way"], place
-
-
-def page_token(*place: object) -> str:
-    """Return the token of a place in a list."""
-    return write_token(place)
-
-
-def read_page_token(token: str, kind: type[_Place]) -> _Place:
-    """Return the place of a token that ``page_token`` made."""
-    place = read_token(token, kind)
-    if place is None:
-        bad_token()
-    return place
-
-
-def bad_token() -> Never:
-    """Raise AWS's words for a token that was not given."""
-    refuse("The specified nextToken is invalid.")

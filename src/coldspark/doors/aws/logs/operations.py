@@ -7,10 +7,11 @@ do; callers' own groups and lists need ``deploy`` without a name.
 from collections.abc import Awaitable, Callable
 
 from coldspark.doors.aws.logs import events, filter_events, groups, shapes, streams
+from coldspark.doors.aws.logs.errors import TYPES
 from coldspark.doors.aws.logs.identifiers import endpoints
 from coldspark.doors.aws.logs.request import LogsRequest
-from coldspark.doors.aws.protocol.errors import DEFAULT_TYPES
-from coldspark.doors.aws.protocol.operations import Body, OperationRequest, Service, operations
+from coldspark.doors.aws.protocol.operations import OperationRequest, Service, operations
+from coldspark.doors.aws.protocol.request import Body
 from coldspark.doors.aws.protocol.shapes import Structure
 from coldspark.doors.door import DoorDependencies
 from coldspark.platform.ports import Platform
@@ -18,14 +19,6 @@ from coldspark.telemetry.log_store import LogStore
 
 Run = Callable[[LogsRequest], Awaitable[Body | None]]
 
-TYPES = {
-    **DEFAULT_TYPES,
-    "InvalidRequest": "InvalidParameterException",
-    "BodyTooLarge": "InvalidParameterException",
-    "NotFound": "ResourceNotFoundException",
-    "AlreadyExists": "ResourceAlreadyExistsException",
-    "Conflict": "OperationAbortedException",
-}
 BODY_BYTES_MAX = 8 * 1024 * 1024
 """A batch of 1 MiB, written as JSON."""
 

@@ -4,32 +4,21 @@ import asyncio
 from dataclasses import dataclass
 
 from coldspark import clock
-from coldspark.doors.aws.logs.identifiers import group_name, no_group, no_stream, refuse
-from coldspark.doors.aws.protocol.operations import Body
+from coldspark.doors.aws.logs.errors import no_group, no_stream, refuse
+from coldspark.doors.aws.logs.identifiers import group_name
+from coldspark.doors.aws.protocol.names import from_group, to_group
+from coldspark.doors.aws.protocol.request import AwsRequest
 from coldspark.platform.ports import Platform
 from coldspark.telemetry.log_records import LogGroup, LogStream, TimeRange
 from coldspark.telemetry.log_store import DAY_MS, LogStore, endpoint_of, living_streams
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LogsRequest:
-    """What an operation works on."""
+class LogsRequest(AwsRequest):
+    """One call of CloudWatch Logs."""
 
     platform: Platform
     logs: LogStore
-    region: str
-    body: Body
-
-    def text(self, member: str) -> str | None:
-        """Return a text member."""
-        value = self.body.get(member)
-        return None if value is None else str(value)
-
-    def integer(self, member: str, default: int) -> int:
-        """Return an integer member."""
-        value = self.body.get(member, default)
-        assert isinstance(value, int)
-        return value
 
     def live_streams(self, endpoint: str) -> frozenset[str]:
         """Return the streams that an endpoint's replicas still write."""
@@ -44,6 +33,11 @@ class Group:
     endpoint: str | None
     """Whose replicas' files its streams are; None: they are in the database."""
 
+    @property
+    def name(self) -> str:
+        """Return its name as clients know it."""
+        return to_group(self.record.name)
+
     def within_retention(self, span: TimeRange) -> TimeRange:
         """Return what of a span is within the group's retention."""
         if self.record.retention_days is None:
@@ -53,7 +47,7 @@ class Group:
 
 async def group_named(call: LogsRequest, name: str | None = None) -> Group:
     """Return the group that a call is about; raises AWS's words where there is none."""
-    name = group_name(call.body) if name is None else name
+    name = from_group(group_name(call.body) if name is None else name)
     kept, endpoint = await call.logs.events.group(name), endpoint_of(name)
     if endpoint is not None:
         created_ms = await asyncio.to_thread(call.logs.files.created_ms, endpoint)
@@ -69,7 +63,7 @@ async def own_group(call: LogsRequest) -> Group:
     group = await group_named(call)
     if group.endpoint is not None:
         refuse(
-            f"Log group {group.record.name} holds what the replicas of endpoint {group.endpoint} "
+            f"Log group {group.name} holds what the replicas of endpoint {group.endpoint} "
             "print, and nothing else: put other events into a group of your own."
         )
     return group

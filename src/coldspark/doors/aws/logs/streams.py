@@ -2,13 +2,8 @@
 
 import asyncio
 
-from coldspark.doors.aws.logs.identifiers import (
-    bad_token,
-    group_arn,
-    page_token,
-    read_page_token,
-    refuse,
-)
+from coldspark.doors.aws.logs.errors import bad_token, refuse
+from coldspark.doors.aws.logs.identifiers import group_arn
 from coldspark.doors.aws.logs.request import (
     LogsRequest,
     group_named,
@@ -18,7 +13,8 @@ from coldspark.doors.aws.logs.request import (
 )
 from coldspark.doors.aws.logs.shapes import PAGE_MAX
 from coldspark.doors.aws.protocol.errors import AwsError
-from coldspark.doors.aws.protocol.operations import Body
+from coldspark.doors.aws.protocol.pages import page
+from coldspark.doors.aws.protocol.request import Body
 from coldspark.errors import AlreadyExists
 from coldspark.telemetry.log_records import LogStream
 
@@ -71,27 +67,23 @@ async def describe(call: LogsRequest) -> Body:
         stream for stream in await streams_of(call, group) if stream.name.startswith(prefix or "")
     ]
     is_descending = bool(call.body.get("descending"))
-    way = [order, is_descending]
 
     def place(stream: LogStream) -> _Place:
         return (stream.last_ms or 0 if order == "LastEventTime" else 0), stream.name
 
-    streams.sort(key=place, reverse=is_descending)
-    token = call.text("nextToken")
-    if token is not None:
-        given, *after = read_page_token(token, tuple[list[str | bool], int, str])
-        last = (after[0], after[1])
-        if given != way:
-            bad_token()
-        streams = [
-            one for one in streams if (place(one) < last if is_descending else place(one) > last)
-        ]
-    limit = call.integer("limit", PAGE_MAX)
-    arn = group_arn(call.region, group.record.name)
-    answer: Body = {"logStreams": [_shown(stream, arn) for stream in streams[:limit]]}
-    if len(streams) > limit:
-        answer["nextToken"] = page_token(way, *place(streams[limit - 1]))
-    return answer
+    shown, token = page(
+        streams,
+        place,
+        _Place,
+        of=f"streams {order} {is_descending}",
+        token=call.text("nextToken"),
+        count=call.integer("limit", PAGE_MAX),
+        refuse=bad_token,
+        is_descending=is_descending,
+    )
+    arn = group_arn(call.region, group.name)
+    answer: Body = {"logStreams": [_shown(stream, arn) for stream in shown]}
+    return answer | ({} if token is None else {"nextToken": token})
 
 
 def _shown(stream: LogStream, arn: str) -> Body:

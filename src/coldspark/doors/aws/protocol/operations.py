@@ -10,12 +10,10 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from coldspark.doors.aws.protocol.errors import DEFAULT_TYPES
+from coldspark.doors.aws.protocol.request import AwsRequest, Body
 from coldspark.doors.aws.protocol.shapes import Structure
 from coldspark.http.auth.scopes import KeyAction
 from coldspark.platform.ports import Key
-
-Body = dict[str, object]
-"""Members as AWS's clients send and read them. A moment in an answer is a ``Timestamp``."""
 
 
 class Timestamp:
@@ -42,11 +40,9 @@ class Pairs(dict[str, object]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OperationRequest:
-    """One call of one operation, with its body checked."""
+class OperationRequest(AwsRequest):
+    """One call as the front hands it to a service."""
 
-    body: Body
-    region: str
     key: Key | None
     host: str
     """The server as the caller addressed it, such as ``localhost:7117``."""

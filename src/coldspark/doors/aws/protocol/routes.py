@@ -26,11 +26,11 @@ from coldspark.doors.aws.protocol.credential_scope import scope_of
 from coldspark.doors.aws.protocol.errors import AwsError
 from coldspark.doors.aws.protocol.operations import (
     AwsOperation,
-    Body,
     OperationRequest,
     Service,
     Timestamp,
 )
+from coldspark.doors.aws.protocol.request import Body
 from coldspark.doors.aws.protocol.shapes import check
 from coldspark.doors.door import headers_of
 from coldspark.errors import BodyTooLarge, ColdsparkError

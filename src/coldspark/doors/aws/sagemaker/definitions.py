@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import msgspec
 
 from coldspark.doors.aws.protocol.errors import invalid
+from coldspark.doors.aws.protocol.request import Body
 from coldspark.doors.aws.sagemaker import models
 from coldspark.doors.aws.sagemaker.annotations import (
     EndpointAnnotations,
@@ -26,7 +27,7 @@ from coldspark.doors.aws.sagemaker.records import (
     ProductionVariant,
     read,
 )
-from coldspark.doors.aws.sagemaker.request import DOOR, Body, SageMakerRequest
+from coldspark.doors.aws.sagemaker.request import DOOR, SageMakerRequest
 from coldspark.doors.aws.sagemaker.variants import is_managed, variant_definition
 from coldspark.spec.types import CaptureRule, EndpointDefinition, EndpointName, VariantDefinition
 

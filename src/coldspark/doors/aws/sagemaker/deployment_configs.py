@@ -3,6 +3,7 @@
 import math
 
 from coldspark.doors.aws.protocol.errors import invalid
+from coldspark.doors.aws.protocol.request import Body
 from coldspark.doors.aws.sagemaker.components.records import ComponentDeployment
 from coldspark.doors.aws.sagemaker.records import (
     BlueGreenUpdate,
@@ -11,7 +12,6 @@ from coldspark.doors.aws.sagemaker.records import (
     RollingUpdate,
     read,
 )
-from coldspark.doors.aws.sagemaker.request import Body
 from coldspark.platform.metric_ports import Alarms
 from coldspark.spec.deployment_policy import (
     DeploymentPolicy,

@@ -1,6 +1,7 @@
 """Endpoint configs: which models an endpoint runs, on what, and for how many at a time."""
 
 from coldspark.doors.aws.protocol.errors import invalid
+from coldspark.doors.aws.protocol.request import Body
 from coldspark.doors.aws.sagemaker import models
 from coldspark.doors.aws.sagemaker.asynchronous.jobs import check_async
 from coldspark.doors.aws.sagemaker.components.endpoints import check_pools, is_of_components
@@ -12,7 +13,7 @@ from coldspark.doors.aws.sagemaker.records import (
     ProductionVariant,
     read,
 )
-from coldspark.doors.aws.sagemaker.request import Body, SageMakerRequest
+from coldspark.doors.aws.sagemaker.request import SageMakerRequest
 from coldspark.doors.aws.sagemaker.resources import ResourceKind
 from coldspark.doors.aws.sagemaker.variants import variant_definition
 

@@ -12,6 +12,7 @@ Rules:
 """
 
 from coldspark.doors.aws.protocol.errors import invalid
+from coldspark.doors.aws.protocol.request import Body
 from coldspark.doors.aws.sagemaker import pages, tags
 from coldspark.doors.aws.sagemaker.annotations import EndpointAnnotations, annotations_of
 from coldspark.doors.aws.sagemaker.arns import Resource
@@ -25,7 +26,7 @@ from coldspark.doors.aws.sagemaker.definitions import (
 from coldspark.doors.aws.sagemaker.errors import already_exists, not_found
 from coldspark.doors.aws.sagemaker.gpus import TAG
 from coldspark.doors.aws.sagemaker.records import EndpointChange, ListRequest, read
-from coldspark.doors.aws.sagemaker.request import Body, SageMakerRequest, seconds
+from coldspark.doors.aws.sagemaker.request import SageMakerRequest, seconds
 from coldspark.doors.aws.sagemaker.variant_summaries import pool_summary, variant_summary
 from coldspark.doors.aws.sagemaker.variants import is_managed
 from coldspark.errors import ColdsparkError, NotFound

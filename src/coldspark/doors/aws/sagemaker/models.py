@@ -1,10 +1,11 @@
 """Models: an image's name, its data and its environment, kept as they were sent."""
 
 from coldspark.doors.aws.protocol.errors import invalid
+from coldspark.doors.aws.protocol.request import Body
 from coldspark.doors.aws.sagemaker.model_data import model_url, multi_model
 from coldspark.doors.aws.sagemaker.model_env import read_model_env
 from coldspark.doors.aws.sagemaker.records import Model, read
-from coldspark.doors.aws.sagemaker.request import Body, SageMakerRequest
+from coldspark.doors.aws.sagemaker.request import SageMakerRequest
 from coldspark.doors.aws.sagemaker.resources import ResourceKind
 
 MODELS = ResourceKind(noun="model", title="model", member="Model")

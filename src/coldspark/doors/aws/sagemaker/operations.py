@@ -10,6 +10,7 @@ from functools import partial
 from coldspark.autoscaling.replica_capacity import endpoint_of_component
 from coldspark.config import NO_LIMITS, AwsLimits
 from coldspark.doors.aws.protocol.operations import OperationRequest, Service, operations
+from coldspark.doors.aws.protocol.request import Body
 from coldspark.doors.aws.protocol.shapes import Structure
 from coldspark.doors.aws.sagemaker import (
     endpoint_configs,
@@ -19,7 +20,7 @@ from coldspark.doors.aws.sagemaker import (
     tags,
     variant_weights,
 )
-from coldspark.doors.aws.sagemaker.arns import parse_arn
+from coldspark.doors.aws.sagemaker.arns import parse_resource
 from coldspark.doors.aws.sagemaker.asynchronous.jobs import AsyncJobs
 from coldspark.doors.aws.sagemaker.components import operations as components
 from coldspark.doors.aws.sagemaker.components import shapes as component_shapes
@@ -28,7 +29,7 @@ from coldspark.doors.aws.sagemaker.errors import TYPES
 from coldspark.doors.aws.sagemaker.images import ImageCatalogue
 from coldspark.doors.aws.sagemaker.model_data import ModelData
 from coldspark.doors.aws.sagemaker.models import MODELS
-from coldspark.doors.aws.sagemaker.request import Body, SageMakerRequest
+from coldspark.doors.aws.sagemaker.request import SageMakerRequest
 from coldspark.doors.door import DoorDependencies
 from coldspark.platform.catalogue import Catalogue
 from coldspark.platform.metric_ports import Alarms
@@ -138,7 +139,7 @@ def _names(platform: Platform, body: Body) -> Iterator[str]:
     assert isinstance(specification, dict)
     if "ModelName" in specification:
         yield str(specification["ModelName"])
-    resource = parse_arn(str(body.get("ResourceArn", "")))
+    resource = parse_resource(str(body.get("ResourceArn", "")))
     named = [body["InferenceComponentName"]] if "InferenceComponentName" in body else []
     if resource is not None:
         yield resource.name

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 
 from coldspark.config import NO_LIMITS, AwsLimits
-from coldspark.doors.aws.sagemaker.arns import arn
+from coldspark.doors.aws.protocol.request import AwsRequest
+from coldspark.doors.aws.sagemaker.arns import resource_arn
 from coldspark.doors.aws.sagemaker.asynchronous.jobs import AsyncJobs
 from coldspark.doors.aws.sagemaker.images import ImageCatalogue
 from coldspark.doors.aws.sagemaker.model_data import ModelData
@@ -13,13 +14,10 @@ from coldspark.platform.ports import DocumentStore, Platform
 
 DOOR = "sagemaker"
 
-Body = dict[str, object]
-"""A JSON object as AWS's clients send and read it."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SageMakerRequest:
-    """One call of one operation."""
+class SageMakerRequest(AwsRequest):
+    """One call of SageMaker's control plane."""
 
     platform: Platform
     documents: DocumentStore
@@ -31,9 +29,6 @@ class SageMakerRequest:
     images: ImageCatalogue = field(default_factory=ImageCatalogue)
     data: ModelData | None = None
     """None: model data is not looked at."""
-    region: str
-    body: Body
-    """Checked against the operation's shape."""
     limits: AwsLimits = NO_LIMITS
 
     def name(self, member: str) -> str:
@@ -44,7 +39,7 @@ class SageMakerRequest:
 
     def arn(self, noun: str, name: str) -> str:
         """Return an ARN in the caller's region."""
-        return arn(noun, name, self.region)
+        return resource_arn(noun, name, self.region)
 
 
 def seconds(at_ms: int) -> float:

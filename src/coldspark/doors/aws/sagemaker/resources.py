@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+from coldspark.doors.aws.protocol.request import Body
 from coldspark.doors.aws.sagemaker import pages, tags
 from coldspark.doors.aws.sagemaker.arns import Resource
 from coldspark.doors.aws.sagemaker.errors import already_exists, not_found
 from coldspark.doors.aws.sagemaker.records import ListRequest, Tag, read
-from coldspark.doors.aws.sagemaker.request import DOOR, Body, SageMakerRequest, seconds
+from coldspark.doors.aws.sagemaker.request import DOOR, SageMakerRequest, seconds
 from coldspark.platform.ports import Document
 
 

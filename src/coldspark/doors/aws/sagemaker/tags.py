@@ -3,17 +3,18 @@
 from collections.abc import Iterable
 
 from coldspark.doors.aws.protocol.errors import AwsError, invalid
+from coldspark.doors.aws.protocol.request import Body
+from coldspark.doors.aws.protocol.tags import render_tags, store_tags, stored_tags
 from coldspark.doors.aws.sagemaker import gpus
-from coldspark.doors.aws.sagemaker.arns import Resource, parse_arn
+from coldspark.doors.aws.sagemaker.arns import Resource, parse_resource
 from coldspark.doors.aws.sagemaker.errors import not_found
 from coldspark.doors.aws.sagemaker.records import Tag, TagList, read
-from coldspark.doors.aws.sagemaker.request import DOOR, Body, SageMakerRequest
+from coldspark.doors.aws.sagemaker.request import DOOR, SageMakerRequest
 from coldspark.doors.aws.sagemaker.shapes import TAGS_MAX
 from coldspark.errors import NotFound
 from coldspark.platform.ports import DocumentStore
 from coldspark.spec.types import EndpointName
 
-KIND = "tags"
 _PAGE = 50
 _WORDS = {
     "model": "model",
@@ -25,8 +26,7 @@ _WORDS = {
 
 async def tags_of(documents: DocumentStore, resource: Resource) -> dict[str, str]:
     """Return a resource's tags in the order in which they were given."""
-    document = await documents.get(DOOR, KIND, _name(resource))
-    return {} if document is None else _pairs(read(TagList, document.body).tags)
+    return await stored_tags(documents, DOOR, _name(resource))
 
 
 async def gpu_tag(documents: DocumentStore, resource: Resource) -> str | None:
@@ -36,12 +36,12 @@ async def gpu_tag(documents: DocumentStore, resource: Resource) -> str | None:
 
 async def put_tags(documents: DocumentStore, resource: Resource, tags: Iterable[Tag]) -> None:
     """Replace a new resource's tags; also those that an unfinished call left behind."""
-    await _store(documents, resource, _pairs(tags))
+    await store_tags(documents, DOOR, _name(resource), _pairs(tags))
 
 
 async def remove_tags(documents: DocumentStore, resource: Resource) -> None:
     """Forget a resource's tags."""
-    await documents.delete(DOOR, KIND, _name(resource))
+    await store_tags(documents, DOOR, _name(resource), {})
 
 
 async def add_tags(call: SageMakerRequest) -> Body:
@@ -53,7 +53,7 @@ async def add_tags(call: SageMakerRequest) -> Body:
         raise AwsError(
             "ResourceLimitExceeded", f"A resource has at most {TAGS_MAX} tags, not {len(tags)}."
         )
-    await _store(call.documents, resource, tags)
+    await store_tags(call.documents, DOOR, _name(resource), tags)
     return _listed(added)
 
 
@@ -81,16 +81,15 @@ async def delete_tags(call: SageMakerRequest) -> Body:
     tags = await tags_of(call.documents, resource)
     keys = call.body["TagKeys"]
     assert isinstance(keys, list)
-    await _store(
-        call.documents, resource, {key: value for key, value in tags.items() if key not in keys}
-    )
+    kept = {key: value for key, value in tags.items() if key not in keys}
+    await store_tags(call.documents, DOOR, _name(resource), kept)
     return {}
 
 
 async def _resource(call: SageMakerRequest) -> Resource:
     """Return what the ARN points at, which must exist."""
     text = call.name("ResourceArn")
-    resource = parse_arn(text)
+    resource = parse_resource(text)
     if resource is None:
         invalid(
             f"ResourceArn '{text}' must be the ARN of a model, an endpoint-config, an endpoint or"
@@ -117,16 +116,9 @@ async def _exists(call: SageMakerRequest, resource: Resource) -> bool:
     return True
 
 
-async def _store(documents: DocumentStore, resource: Resource, tags: dict[str, str]) -> None:
-    if not tags:
-        await remove_tags(documents, resource)
-        return
-    await documents.put(DOOR, KIND, _name(resource), _listed(tags))
-
-
 def _listed(tags: dict[str, str]) -> Body:
     """Return AWS's list of tags: there also where it is empty, as the SDKs read it unasked."""
-    return {"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
+    return {"Tags": render_tags(tags)}
 
 
 def _pairs(tags: Iterable[Tag]) -> dict[str, str]:

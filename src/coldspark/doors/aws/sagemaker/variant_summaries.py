@@ -1,9 +1,10 @@
 """One variant as DescribeEndpoint shows it."""
 
+from coldspark.doors.aws.protocol.request import Body
 from coldspark.doors.aws.sagemaker.annotations import EndpointAnnotations, VariantAnnotations
 from coldspark.doors.aws.sagemaker.images import COMMAND_IMAGE, HANDLER_IMAGE
 from coldspark.doors.aws.sagemaker.records import ManagedScaling, ServerlessConfig
-from coldspark.doors.aws.sagemaker.request import Body, seconds
+from coldspark.doors.aws.sagemaker.request import seconds
 from coldspark.doors.aws.sagemaker.variants import is_managed
 from coldspark.fleet.deployment import DeploymentPhase
 from coldspark.platform.ports import DeploymentView, VariantView

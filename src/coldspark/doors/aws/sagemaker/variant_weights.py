@@ -6,6 +6,7 @@ import msgspec
 
 from coldspark.config import AwsLimits
 from coldspark.doors.aws.protocol.errors import invalid
+from coldspark.doors.aws.protocol.request import Body
 from coldspark.doors.aws.sagemaker.annotations import (
     EndpointAnnotations,
     VariantAnnotations,
@@ -13,7 +14,7 @@ from coldspark.doors.aws.sagemaker.annotations import (
 )
 from coldspark.doors.aws.sagemaker.endpoints import NOUN, changeable
 from coldspark.doors.aws.sagemaker.records import DesiredVariant, DesiredVariants, read
-from coldspark.doors.aws.sagemaker.request import Body, SageMakerRequest
+from coldspark.doors.aws.sagemaker.request import SageMakerRequest
 from coldspark.doors.aws.sagemaker.variants import check_serverless, is_managed, serverless_bounds
 from coldspark.platform.ports import EndpointView
 from coldspark.spec.types import VariantDefinition

@@ -16,6 +16,7 @@ import msgspec
 
 from coldspark import clock
 from coldspark.doors.aws.protocol.errors import invalid
+from coldspark.doors.aws.protocol.request import Body
 from coldspark.doors.aws.sagemaker import pages, tags
 from coldspark.doors.aws.sagemaker.annotations import (
     ComponentAnnotations,
@@ -37,7 +38,7 @@ from coldspark.doors.aws.sagemaker.errors import already_exists, not_found
 from coldspark.doors.aws.sagemaker.gpus import TAG
 from coldspark.doors.aws.sagemaker.models import MODELS, load
 from coldspark.doors.aws.sagemaker.records import ListRequest, read
-from coldspark.doors.aws.sagemaker.request import Body, SageMakerRequest, seconds
+from coldspark.doors.aws.sagemaker.request import SageMakerRequest, seconds
 from coldspark.doors.aws.sagemaker.variant_summaries import resolved_image
 from coldspark.errors import ColdsparkError
 from coldspark.fleet.deployment import DeploymentPhase

@@ -1,14 +1,15 @@
-"""What an alarm's topic is told: the message that CloudWatch publishes to SNS."""
+"""The message that CloudWatch publishes to an alarm's topic."""
 
 import json
 
+from coldspark.doors.aws.cloudwatch.alarm_reasons import explain, format_time
+from coldspark.doors.aws.protocol.arns import alarm_arn, parse_arn
+from coldspark.doors.aws.protocol.credential_scope import ACCOUNT, DEFAULT_REGION
+from coldspark.doors.aws.protocol.names import to_namespace
 from coldspark.telemetry.alarm_changes import AlarmChange
 from coldspark.telemetry.alarm_definition import AlarmDefinition
-from coldspark.telemetry.alarm_reasons import format_time
 from coldspark.telemetry.metric_queries import STATISTICS, MetricStatistic
 
-_ACCOUNT, _REGION = "123456789012", "us-east-1"
-_ARN_REGION, _ARN_ACCOUNT, _ARN_PARTS = 3, 4, 6
 _STATISTIC_WORDS = {"SampleCount": "SAMPLE_COUNT"}
 
 
@@ -20,20 +21,19 @@ def subject_of(change: AlarmChange) -> str:
 def message_of(address: str, change: AlarmChange) -> str:
     """Return the notification's message as JSON; region and account are those of the topic."""
     definition, stored = change.alarm.definition, change.alarm.stored
-    parts = address.split(":")
-    is_arn = len(parts) >= _ARN_PARTS and parts[0] == "arn"
-    region = (parts[_ARN_REGION] if is_arn else "") or _REGION
-    account = (parts[_ARN_ACCOUNT] if is_arn else "") or _ACCOUNT
+    topic = parse_arn(address, "sns")
+    region = (topic and topic.region) or DEFAULT_REGION
+    account = (topic and topic.account) or ACCOUNT
     message: dict[str, object] = {
         "AlarmName": stored.name,
         "AlarmDescription": definition.description,
         "AWSAccountId": account,
         "AlarmConfigurationUpdatedTimestamp": format_time(stored.updated_ms),
         "NewStateValue": stored.state.value,
-        "NewStateReason": stored.reason,
+        "NewStateReason": explain(stored.state, stored.reason),
         "StateChangeTime": format_time(stored.moved_ms),
         "Region": region,
-        "AlarmArn": f"arn:aws:cloudwatch:{region}:{account}:alarm:{stored.name}",
+        "AlarmArn": alarm_arn(stored.name, region, account),
         "OldStateValue": change.before.value,
         "OKActions": list(definition.actions.ok),
         "AlarmActions": list(definition.actions.alarm),
@@ -72,7 +72,7 @@ def _measured(stat: MetricStatistic) -> dict[str, object]:
     word = _STATISTIC_WORDS.get(stat.statistic, stat.statistic.upper())
     return {
         "MetricName": stat.metric.name,
-        "Namespace": stat.metric.namespace,
+        "Namespace": to_namespace(stat.metric.namespace),
         "StatisticType": "Statistic" if is_plain else "ExtendedStatistic",
         **({"Statistic": word} if is_plain else {"ExtendedStatistic": stat.statistic}),
         "Unit": stat.unit,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coldspark.doors.aws.protocol.page_tokens import read_token, write_token
+from coldspark.doors.aws.protocol.pages import read_token, write_token
 
 
 @given(order=st.text(), at=st.integers(-(2**53), 2**53), name=st.text())
