@@ -9,7 +9,6 @@ from house_sources import Module, dotted, modules
 PACKAGE = modules()
 EVERYTHING = [*PACKAGE, *modules("tests", "examples", "benchmarks")]
 FORBIDDEN_NAMES = {"util", "utils", "common", "helper", "helpers", "misc", "manager", "base"}
-"""400 is the aim; over this, two things certainly live together."""
 FUNCTION_LINES_MAX = 70
 """10 is the aim, 50 a sign."""
 READS_TIME = re.compile(
