@@ -5,7 +5,15 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 COMPILED := .compiled
 
-.PHONY: help setup check test shown-jobs compile test-compiled test-clients demo bench docs \
+# Where this is set, every server that a test starts would compile all that it imports.
+export PYTHONDONTWRITEBYTECODE :=
+
+# One process per core; each file's tests stay together, in their order, and share its servers.
+# PROCESSES=0 runs all in one, as a debugger needs it.
+PROCESSES ?= auto
+PYTEST := $(BIN)/pytest -q -n $(PROCESSES) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+
+.PHONY: help setup check test test-fast test-slow shown-jobs compile test-compiled test-clients demo bench docs \
 	changelog wheel lint format clean
 
 help: ## list the targets
@@ -29,12 +37,19 @@ check: setup ## lint, formatting, types, import contracts, house rules
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/house
 
-test: setup ## run the test suite
-	$(BIN)/pytest -q
+test: setup ## run the test suite, but for the long proofs
+	$(PYTEST) -m "not slow"
 
-# Ten thousand jobs through two kill -9; `make test` plays a thousand.
-shown-jobs: setup ## play ten thousand jobs through two kill -9
-	COLDSPARK_SHOWN_JOBS=10000 $(BIN)/pytest -q -s tests/shown/test_shown_jobs.py
+FAR := compat docs gpu shown
+test-fast: setup ## run what is quick and starts no process: for the loop of one change
+	$(PYTEST) -m "not (process or seconds or slow or gpu or clients)" --hypothesis-profile fast \
+		$(FAR:%=--ignore=tests/%)
+
+test-slow: setup ## run the long proofs, and every property with ten times the examples
+	$(PYTEST) -m "slow or hypothesis" --hypothesis-profile slow --timeout 900
+
+shown-jobs: setup ## play ten thousand jobs through two kill -9, and say how long they took
+	$(BIN)/pytest -q -s -m slow -k jobs_survive_two_kills
 
 # The hot path as machine code, in a tree of its own: run $(COMPILED)/bin/coldspark. Needs a C
 # compiler and about a minute. Made anew when a source changes; a stale one refuses to run.

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from example_counts import examples
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -207,4 +208,4 @@ class AnyHistory(RuleBasedStateMachine):
 
 
 TestAnyHistory = AnyHistory.TestCase
-TestAnyHistory.settings = settings(max_examples=60, stateful_step_count=30)
+TestAnyHistory.settings = settings(max_examples=examples(60), stateful_step_count=30)

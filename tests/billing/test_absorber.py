@@ -209,7 +209,7 @@ def test_a_process_that_does_not_answer_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped, it still has the lines from the thread, and writes nothing later."""
-    monkeypatch.setattr(ingester, "AbsorberProcess", lambda: IngestProcess(answer_s=2.0))
+    monkeypatch.setattr(ingester, "IngestProcess", lambda: IngestProcess(answer_s=2.0))
 
     async def act(recorder: Recorder) -> None:
         pid = await recorder.started()
@@ -260,16 +260,16 @@ import asyncio, sys
 from pathlib import Path
 from ledger_lines import usage
 from coldspark.database.database import Database
-from coldspark.billing.ledger import LedgerKeeper
+from coldspark.billing.ledger import LedgerStore
 
 async def main(root):
     database = Database.open(root / "ledger.db")
-    ledger = LedgerKeeper(root / "journal", database, boot=1, wall_ms=lambda: 1, busy_bytes=0)
+    ledger = LedgerStore(root / "journal", database, boot=1, wall_ms=lambda: 1, busy_bytes=0)
     await ledger.open()
     for number in range(2):
         ledger.record(usage(number))
-        await ledger.absorb()
-    print(ledger.absorber_pid, flush=True)
+        await ledger.ingest()
+    print(ledger.ingest_pid, flush=True)
     await asyncio.Event().wait()
 
 asyncio.run(main(Path(sys.argv[1])))

@@ -21,6 +21,8 @@ from coldspark.sim.planner import Planner
 from coldspark.spec.money import format_dollars
 from coldspark.spec.types import ScalePolicy
 
+pytestmark = pytest.mark.seconds
+
 HOUR = ["--seeds", "1", "--no-break-even", "--gpus", "A10G", "--max", "2", "--start", "20s"]
 
 

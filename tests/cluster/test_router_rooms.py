@@ -3,6 +3,7 @@
 from collections import deque
 from typing import Any
 
+from example_counts import examples
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -79,7 +80,7 @@ def test_a_router_is_granted_room_and_refused_what_can_never_be() -> None:
     pair.fall()
     [granted] = pair.told
     assert granted == GrantReservation(pair.lead.grant(ReplicaId("a")))
-    assert pair.router.grant(ReplicaId("a")) == granted.grant
+    assert pair.router.grant(ReplicaId("a")) == granted.reservation
     pair.router.step(asked("b", "A100"), 0.0)
     pair.rise()
     pair.fall()
@@ -187,4 +188,4 @@ class Crossing(RuleBasedStateMachine):
 
 
 TestCrossing = Crossing.TestCase
-TestCrossing.settings = settings(max_examples=200, deadline=None)
+TestCrossing.settings = settings(max_examples=examples(200), deadline=None)

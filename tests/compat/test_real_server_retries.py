@@ -1,7 +1,6 @@
 """Unmodified boto3 gives up waiting during a cold start and tries again: it runs and costs once."""
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ def model_fn(model_dir):
 def predict_fn(data, model):
     return {"size": len(data["text"])}
 """
-IS_SLOW = "COLDSPARK_SLOW_TESTS" in os.environ
 READ_TIMEOUT_S = 60.0
 """boto3's own read timeout."""
 
@@ -81,7 +79,7 @@ def test_a_read_timeout_during_a_cold_start_costs_one_run(
     check_one_line(real_server, name, metadata)
 
 
-@pytest.mark.skipif(not IS_SLOW, reason="takes 90 s: on demand")
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_boto3_as_it_comes_survives_a_start_of_90_s(real_server: Server, tmp_path: Path) -> None:
     """Its read timeout is 60 s: the second attempt gets the answer."""

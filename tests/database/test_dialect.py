@@ -10,11 +10,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.sql import ClauseElement
 
-from coldspark import database as store
+import coldspark
 from coldspark.database import dialect, schema
 from coldspark.database.dialect import Prepared
 from coldspark.telemetry import usage_metrics
 
+ROOMS = frozenset({"billing", "database", "http", "jobs", "objects", "platform", "telemetry"})
 DIALECTS = {"sqlite": sqlite.dialect(), "postgresql": postgresql.dialect()}
 
 
@@ -25,8 +26,10 @@ def database(request: pytest.FixtureRequest) -> Dialect:
 
 
 def held() -> Iterator[tuple[str, object]]:
-    """Yield what the store's modules hold, by name, also what lies in their dictionaries."""
-    for module in pkgutil.iter_modules(store.__path__, f"{store.__name__}."):
+    """Yield what modules with statements hold, by name, also what lies in their dictionaries."""
+    for module in pkgutil.walk_packages(coldspark.__path__, "coldspark."):
+        if module.name.split(".")[1] not in ROOMS or ".migrations" in module.name:
+            continue
         for name, value in vars(importlib.import_module(module.name)).items():
             values = value.values() if isinstance(value, dict) else [value]
             yield from ((f"{module.name}.{name}", one) for one in values)

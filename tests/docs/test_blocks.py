@@ -29,6 +29,7 @@ NOT_RUN = Counter(
 
 
 @pytest.mark.process
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", [page for page in PAGES if page != GENERATED])
 def test_the_blocks_of_a_page_run(page: str, reader: Reader) -> None:
     """In their order, as a reader would run them."""

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 import pytest
+from example_counts import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
@@ -102,7 +103,7 @@ def test_asking_again_at_once_starts_nothing_more(policy: ScalePolicy, view: Obs
     assert evaluate(policy, again).replicas == present(again)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(policy=POLICIES, view=SEEN, burst=st.integers(1, 60))
 def test_a_burst_that_arrives_one_by_one_starts_no_more_than_the_whole(
     policy: ScalePolicy, view: Observation, burst: int
@@ -206,7 +207,7 @@ def waits_beyond(place: int, rounds: float) -> float:
     return total
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(rounds=st.floats(0.05, 25.0), value=st.floats(0.5, 300.0))
 def test_a_start_pays_from_the_first_place_whose_waiting_is_worth_it(
     rounds: float, value: float

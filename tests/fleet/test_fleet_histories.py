@@ -1,5 +1,6 @@
 """Any history of one fleet keeps its law: bounds, order, no lost request, no endless wait."""
 
+from example_counts import examples
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
@@ -385,7 +386,7 @@ class FleetHistory(RuleBasedStateMachine):
 
 TestFleetHistory = FleetHistory.TestCase
 TestFleetHistory.settings = settings(
-    max_examples=120,
+    max_examples=examples(120),
     stateful_step_count=60,
     deadline=None,
     phases=(Phase.explicit, Phase.reuse, Phase.generate),

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from example_counts import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -101,7 +102,7 @@ class PlacementHistory(RuleBasedStateMachine):
                     del self.asked[replica]
                 case RequestEviction(replica):
                     assert self.advice[replica].is_evictable
-                    self.tell(replica, is_evictable=False, is_leaving=True)
+                    self.tell(replica, is_evictable=False, is_terminating=True)
                 case WakeAt(at_s):
                     assert at_s > self.now
                     self.wake_s = at_s
@@ -112,7 +113,7 @@ class PlacementHistory(RuleBasedStateMachine):
             "idle_since_s": None,
             "is_evictable": False,
             "is_superseded": False,
-            "is_leaving": False,
+            "is_terminating": False,
             "start_s": 1.0,
         }
         self.advice[replica] = EvictionCandidate(**{**known, **changes})  # type: ignore[arg-type]
@@ -248,10 +249,12 @@ def could_hold(node: NodeJoined, wanted: Resources) -> bool:
 
 
 TestPlacementHistory = PlacementHistory.TestCase
-TestPlacementHistory.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)
+TestPlacementHistory.settings = settings(
+    max_examples=examples(80), stateful_step_count=50, deadline=None
+)
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(turns=st.lists(st.sampled_from("ab"), min_size=2, max_size=12), slow_s=st.floats(0, 10))
 def test_two_endpoints_that_compete_for_one_device_are_both_served(
     turns: list[str], slow_s: float

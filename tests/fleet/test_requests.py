@@ -1,5 +1,6 @@
 """The book of requests agrees with the replicas, in order, to the byte, in any history."""
 
+from example_counts import examples
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -111,4 +112,6 @@ class BookHistory(RuleBasedStateMachine):
 
 
 TestBookHistory = BookHistory.TestCase
-TestBookHistory.settings = settings(max_examples=50, stateful_step_count=50, deadline=None)
+TestBookHistory.settings = settings(
+    max_examples=examples(50), stateful_step_count=50, deadline=None
+)

@@ -1,5 +1,6 @@
 """The roster's indexes agree with the replicas, whatever becomes of them."""
 
+from example_counts import examples
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -129,4 +130,6 @@ class RosterHistory(RuleBasedStateMachine):
 
 
 TestRosterHistory = RosterHistory.TestCase
-TestRosterHistory.settings = settings(max_examples=50, stateful_step_count=50, deadline=None)
+TestRosterHistory.settings = settings(
+    max_examples=examples(50), stateful_step_count=50, deadline=None
+)

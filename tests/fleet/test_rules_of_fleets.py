@@ -6,10 +6,12 @@ from coldspark.spec.messages import (
     RequestArrived,
     RequestFinished,
     RequestReservation,
+    Retired,
     RevisionAdopted,
     StartReplica,
     StopReplica,
     Ticked,
+    WakeAt,
 )
 from coldspark.spec.scaling_rules import Histogram, KeepAlive, Knative, Learned
 from coldspark.spec.types import RequestId
@@ -55,3 +57,16 @@ def test_what_one_rule_learned_is_not_taken_for_what_another_says() -> None:
     world.step(RevisionAdopted(rescaled(fleet.revision, rule=Histogram(), wait_value=10.0)), now)
     world.step(Ticked(), now + 500.0)
     assert fleet.replicas(), "14,400 s are its range"
+
+
+def test_a_deleted_endpoint_asks_its_rule_no_more() -> None:
+    """A request outlives it by hours: a tick that nobody answers would be asked for at once."""
+    fleet = a_fleet(rule=Knative(), replicas_max=1, park_timeout_s=0.0)
+    world = World(fleet)
+    world.step(RequestArrived(RequestId("1"), 1e6), 0.0)
+    world.ready(1.0)
+    wakes = [e.at_s for e in world.step(Ticked(), 100.0) if isinstance(e, WakeAt)]
+    assert wakes, "the rule wants to be asked again"
+    world.step(Retired(), 101.0)
+    effects = world.step(Ticked(), max(wakes))
+    assert all(effect.at_s > max(wakes) for effect in effects if isinstance(effect, WakeAt))

@@ -1,6 +1,7 @@
 """How a change reaches its callers: steps, waits, and every way back."""
 
 import pytest
+from example_counts import examples
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -314,7 +315,9 @@ class ShiftHistory(RuleBasedStateMachine):
 
 
 TestShiftHistory = ShiftHistory.TestCase
-TestShiftHistory.settings = settings(max_examples=200, stateful_step_count=25, deadline=None)
+TestShiftHistory.settings = settings(
+    max_examples=examples(200), stateful_step_count=25, deadline=None
+)
 
 
 @pytest.mark.parametrize("kind", list(DeploymentStrategy))

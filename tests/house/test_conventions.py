@@ -6,6 +6,8 @@ import re
 import pytest
 from house_sources import Module, dotted, modules
 
+pytestmark = pytest.mark.seconds
+
 PACKAGE = modules()
 EVERYTHING = [*PACKAGE, *modules("tests", "examples", "benchmarks")]
 FORBIDDEN_NAMES = {"util", "utils", "common", "helper", "helpers", "misc", "manager", "base"}

@@ -3,7 +3,10 @@
 import ast
 import re
 
+import pytest
 from house_sources import Module, modules
+
+pytestmark = pytest.mark.seconds
 
 DATABASE_FILES = {"dialect.py", "sqlite.py"}
 OTHERS = [module for module in modules() if module.path.split("/")[-1] not in DATABASE_FILES]

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 
 import pytest
+from example_counts import examples
 from gateway_fakes import FakePlatform, FakeTicket, hold, receipt
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -88,7 +89,7 @@ STREAM = [
 ]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.lists(st.integers(1, sum(len(sent) for sent, _ in STREAM)), max_size=12))
 def test_however_the_bytes_are_split_the_answers_are_the_same(cuts: list[int]) -> None:
     """A byte stream has no packets."""

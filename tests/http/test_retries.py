@@ -6,6 +6,7 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
+from example_counts import examples
 from gateway_fakes import FakePlatform, FakeTicket, hold, receipt
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -363,4 +364,4 @@ class Attempts(RuleBasedStateMachine):
 
 
 TestAttempts = Attempts.TestCase
-TestAttempts.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestAttempts.settings = settings(max_examples=examples(60), stateful_step_count=30, deadline=None)

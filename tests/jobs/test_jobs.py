@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import pytest
+from example_counts import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -307,7 +308,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(steps=STEPS)
 def test_any_history_loses_no_job_and_ends_none_twice(steps: list[tuple[int, int, int]]) -> None:
     """Arrivals, restarts, failures, cancels, late and doubled words, in any order."""

@@ -26,6 +26,8 @@ from coldspark.jobs.webhook_client import (
 )
 from coldspark.jobs.webhook_sender import WebhookSender
 
+pytestmark = pytest.mark.seconds
+
 SECRET = signing_secret(b"k" * 32)
 LOOPBACK = AddressPolicy(allows_loopback=True)
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import cast
 
+from example_counts import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -466,5 +467,7 @@ class AnyHistory(RuleBasedStateMachine):
             assert sink.heard[-1] in ("reply", "end", "failure")
 
 
-AnyHistory.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+AnyHistory.TestCase.settings = settings(
+    max_examples=examples(40), stateful_step_count=30, deadline=None
+)
 TestAnyHistory = AnyHistory.TestCase

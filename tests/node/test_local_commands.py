@@ -7,6 +7,7 @@ import socket
 import sys
 from pathlib import Path
 
+import local_rig
 import pytest
 from local_rig import Rig, alive, gone, play, spec
 
@@ -208,7 +209,7 @@ def test_two_kinds_of_replicas_do_not_disturb_each_other(tmp_path: Path) -> None
 OWNER = """
 import asyncio, sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[3])
+sys.path[:0] = sys.argv[3:]
 from local_rig import SLOW, Rig
 from test_local_commands import SERVER
 
@@ -239,6 +240,7 @@ def test_kill_9_of_the_owner_leaves_no_orphan(tmp_path: Path, stopped: bool) -> 
             OWNER,
             str(tmp_path),
             instance,
+            str(Path(local_rig.__file__).parent),
             str(Path(__file__).parent),
             stdout=asyncio.subprocess.PIPE,
         )

@@ -20,12 +20,14 @@ from coldspark.objects.downloads import RANGE_BYTES, Downloads
 from coldspark.objects.partial_downloads import PartialDownload
 from coldspark.objects.remote_buckets import ObjectChanged, RemoteBucket, RemoteObject
 
+pytestmark = pytest.mark.seconds
+
 FETCH = """
 import asyncio, json, sys
 from pathlib import Path
-from coldspark.objects.artifacts import Artifacts
+from coldspark.objects.artifacts import ArtifactDirectory
 root, url, options = sys.argv[1:]
-artifacts = Artifacts(Path(root), s3_options=json.loads(options), ranges_at_once=2)
+artifacts = ArtifactDirectory(Path(root), s3_options=json.loads(options), ranges_at_once=2)
 asyncio.run(artifacts.fetch(url))
 """
 
@@ -240,8 +242,8 @@ def test_a_damaged_blob_is_downloaded_again(tmp_path: Path, s3: S3, proxy: Proxy
 
 def test_an_empty_object_is_an_empty_file(tmp_path: Path, s3: S3, proxy: Proxy) -> None:
     """It has no ranges."""
-    s3.put("empty/nothing", b"")
-    assert the_file(fetch(tmp_path, proxy, "s3://models/empty/nothing")) == b""
+    s3.put("void/nothing", b"")
+    assert the_file(fetch(tmp_path, proxy, "s3://models/void/nothing")) == b""
 
 
 def test_a_file_closed_during_a_write_is_closed_after_it(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from example_counts import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -97,7 +98,9 @@ KEYS = st.one_of(
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(25),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
 def test_any_key_comes_back_and_lists_are_in_order(
@@ -152,7 +155,7 @@ import asyncio, sys
 from pathlib import Path
 from coldspark.database.database import Database
 from coldspark.objects.records import Description
-from coldspark.objects.local_buckets import OwnBuckets
+from coldspark.objects.local_buckets import LocalBuckets
 
 root = Path(sys.argv[1])
 
@@ -162,11 +165,11 @@ async def body():
     await asyncio.Event().wait()
 
 async def main():
-    own = OwnBuckets(Database.open(root / "coldspark.db"), root / "buckets", lambda: 1)
+    own = LocalBuckets(Database.open(root / "coldspark.db"), root / "buckets", lambda: 1)
     await own.open()
     kept = own.files.draft()
     await own.receive(kept, aiter_of(b"orphan"), 99)
-    own.files.keep(kept)
+    own.files.commit(kept)
     draft = own.files.draft()
     await own.receive(draft, body(), 10_000_000)
     await own.put("models", "key", draft, Description(content_type="new"))

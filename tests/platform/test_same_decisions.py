@@ -45,6 +45,8 @@ from coldspark.spec.types import (
     VariantName,
 )
 
+pytestmark = pytest.mark.seconds
+
 NODE = NodeJoined(node=NodeId("n"), memory_bytes=64 * 2**30, vcpus=64.0)
 STOPPED = Exit(cause=RootCause.UNKNOWN, message="stopped", exit_status=0)
 START_S = 0.3

@@ -19,6 +19,8 @@ from coldspark.spec.deployment_policy import (
 )
 from coldspark.spec.types import AlarmState, EndpointStatus, RevisionId
 
+pytestmark = pytest.mark.seconds
+
 HALF = StepSize(50, SizeUnit.PERCENT)
 LINEAR = DeploymentPolicy(kind=DeploymentStrategy.LINEAR, step=HALF, wait_s=0.1, bake_s=0.1)
 OLD = revision("old", replicas_min=1, replicas_max=4)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-CLIENTS = Path(__file__).with_name("clients")
+CLIENTS = Path(__file__).parents[1] / "compat" / "clients"
 _INSTALL_S = 180
 
 

@@ -174,7 +174,7 @@ class FakeFollower:
 
 
 class FakeLogs:
-    """Implements ``LogFollowing``."""
+    """Implements ``LogSubscriptions``."""
 
     def __init__(self) -> None:
         self.followers: list[FakeFollower] = []

@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -16,7 +17,11 @@ class Module:
     path: str
     """Relative to the repository's root."""
     text: str
-    tree: ast.Module
+
+    @property
+    def tree(self) -> ast.Module:
+        """Return its tree, parsed when first asked for: reading all of them takes seconds."""
+        return _parsed(self.text, self.path)
 
     @property
     def lines(self) -> list[str]:
@@ -36,8 +41,12 @@ def modules(*folders: str) -> list[Module]:
 
 
 def _module(path: Path) -> Module:
-    text = path.read_text(encoding="utf-8")
-    return Module(path=str(path.relative_to(ROOT)), text=text, tree=ast.parse(text, str(path)))
+    return Module(path=str(path.relative_to(ROOT)), text=path.read_text(encoding="utf-8"))
+
+
+@cache
+def _parsed(text: str, path: str) -> ast.Module:
+    return ast.parse(text, path)
 
 
 def dotted(node: ast.expr) -> str:

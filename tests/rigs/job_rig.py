@@ -64,7 +64,7 @@ class PlainDoor:
 
 @dataclass
 class Measures:
-    """Implements ``JobMeasures`` by keeping everything."""
+    """Implements ``JobMetricsSink`` by keeping everything."""
 
     counted: list[JobCounter] = field(default_factory=list)
     timed: list[JobTimes] = field(default_factory=list)

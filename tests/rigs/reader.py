@@ -11,7 +11,7 @@ from doc_pages import Block
 
 BIN = Path(sys.executable).parent
 WRITTEN_URL = "http://127.0.0.1:7117"
-_TIMEOUT_S = 60
+_TIMEOUT_S = 120
 _SCRIPT = """
 if [ -f .exported ]; then . ./.exported; fi
 set -euo pipefail

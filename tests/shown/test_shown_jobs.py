@@ -1,9 +1,8 @@
 """Jobs handed in at zero replicas, and drained through two kill -9 of the server.
 
-``COLDSPARK_SHOWN_JOBS=10000`` (``make shown-jobs``) plays it in full; without, with a tenth.
+``make test`` plays a tenth; ``make test-slow`` and ``make shown-jobs`` play it in full.
 """
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from jobs_rig import (
 )
 from real_server import Server
 
-JOBS = int(os.environ.get("COLDSPARK_SHOWN_JOBS", "1000"))
+JOBS = (1_000, pytest.param(10_000, marks=pytest.mark.slow))
 NAME = "drain"
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
@@ -44,8 +43,9 @@ def servers(tmp_path: Path) -> Iterator[list[Server]]:
         started[-1].process.wait(60)
 
 
+@pytest.mark.parametrize("jobs", JOBS)
 def test_jobs_survive_two_kills_of_the_server(
-    tmp_path: Path, hook: str, servers: list[Server]
+    tmp_path: Path, hook: str, servers: list[Server], jobs: int
 ) -> None:
     """Each has one final state, one answer and at least one notice; the handler may run twice."""
     data, effects = tmp_path / "data", tmp_path / "effects"
@@ -53,24 +53,24 @@ def test_jobs_survive_two_kills_of_the_server(
     deploy(servers[-1], hook, effects, [NAME])
     assert servers[-1].replicas(NAME) == 0
     began_s = time.monotonic()
-    taken = hand_in(servers[-1], [NAME], JOBS)
+    taken = hand_in(servers[-1], [NAME], jobs)
     handed_s = time.monotonic() - began_s
     downtime_s = 0.0
     for share in (3, 2):
-        wait_for(data, JOBS - JOBS * share // 4)
+        wait_for(data, jobs - jobs * share // 4)
         servers[-1].kill()
         killed_s = time.monotonic()
         servers.append(Server(data))
         downtime_s += time.monotonic() - killed_s
-    wait_for(data, JOBS)
+    wait_for(data, jobs)
     drained_s = time.monotonic() - began_s
     check_answers(servers[-1], taken)
-    wait_for_notices(JOBS)
+    wait_for_notices(jobs)
     told_s = time.monotonic() - began_s
     servers[-1].stop()
-    repeated = check_ends(data, effects, JOBS)
+    repeated = check_ends(data, effects, jobs)
     print(
-        f"\n{JOBS} jobs: handed in at {JOBS / handed_s:.0f}/s, all ended after {drained_s:.1f} s"
+        f"\n{jobs} jobs: handed in at {jobs / handed_s:.0f}/s, all ended after {drained_s:.1f} s"
         f" (of which {downtime_s:.1f} s without a server), all told after {told_s:.1f} s;"
-        f" {repeated} were run again, {sum(Webhook.told.values()) - JOBS} told again"
+        f" {repeated} were run again, {sum(Webhook.told.values()) - jobs} told again"
     )

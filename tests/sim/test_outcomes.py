@@ -53,11 +53,13 @@ def test_a_floor_that_moves_is_played() -> None:
         (0.0, ScaleBoundsChanged(None, None, "")),
         (20.0, ScaleBoundsChanged(1, None, "window")),
     )
-    found = simulate(trial(moves=(*moves, (250.0, ScaleBoundsChanged(None, None, "ended")))))
+    found = simulate(
+        trial(bounds_changes=(*moves, (250.0, ScaleBoundsChanged(None, None, "ended"))))
+    )
     assert (found.cold, found.starts) == (1, 1)
     # From the first reply on it idles or works until 60 s after the last one.
     assert found.idle_s == pytest.approx(265.0 - 15.0 - 10.0)
-    within = simulate(trial(moves=((0.0, ScaleBoundsChanged(2, 2, "window")),)))
+    within = simulate(trial(bounds_changes=((0.0, ScaleBoundsChanged(2, 2, "window")),)))
     assert (within.starts, within.cold) == (2, 1)
     assert within.idle_s == pytest.approx(2 * 300.0 - within.starting_s - within.busy_s)
 

@@ -9,6 +9,8 @@ from coldspark.sim.planner import CostPlan, Planner
 from coldspark.sim.traffic import Durations, synthetic_traffic
 from coldspark.spec.types import ScalePolicy
 
+pytestmark = pytest.mark.seconds
+
 DOLLAR = 1_000_000_000
 
 

@@ -10,6 +10,8 @@ from plans import the_guides_plan
 from coldspark.sim import charts, report
 from coldspark.sim.plan_json import Json, to_json
 
+pytestmark = pytest.mark.seconds
+
 _SVG = "{http://www.w3.org/2000/svg}"
 
 

@@ -12,6 +12,8 @@ from coldspark.sim.frontier import Objective
 from coldspark.sim.plan_json import to_json
 from coldspark.sim.traffic import Durations, Traffic, synthetic_traffic
 
+pytestmark = pytest.mark.seconds
+
 DAY_S = 86_400.0
 VALUES = st.lists(st.floats(0.0, 1e6), min_size=2, max_size=SEEDS_MAX)
 

@@ -10,6 +10,8 @@ from plans import the_guides_plan
 from coldspark.sim import charts, report
 from coldspark.sim.plan_json import Json, histogram, to_json
 
+pytestmark = pytest.mark.seconds
+
 
 @pytest.fixture(scope="module")
 def answer() -> Json:

@@ -6,6 +6,7 @@ The reference looks at every tick: its rules never say that they are settled for
 from dataclasses import dataclass
 
 import pytest
+from example_counts import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from played import endpoint, traffic, world
@@ -98,7 +99,7 @@ def tick_by_tick(
         return played(requests, rule, low, slots, start_s)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     requests=REQUESTS,
     rule=RULES,

@@ -3,6 +3,7 @@
 from math import inf
 
 import pytest
+from example_counts import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from played import RATE, endpoint, poisson, traffic, world
@@ -12,6 +13,8 @@ from coldspark.sim.simulator import Simulator
 from coldspark.sim.traffic import Durations, Traffic
 from coldspark.spec.scaling_rules import RULES, Histogram, KeepAlive, Knative, Learned, RayServe
 from coldspark.spec.types import Limits
+
+pytestmark = pytest.mark.seconds
 
 SPREAD = Durations.lognormal(5.0, 20.0)
 
@@ -43,7 +46,7 @@ def summary(played: Simulator) -> list[object]:
     ]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(
     rule=st.sampled_from(RULES),
     seed=st.integers(0, 99),

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from example_counts import examples
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -68,7 +69,7 @@ def test_there_is_nothing_where_nothing_was_printed(tmp_path: Path) -> None:
     assert reader.page("echo", NAME, TimeRange(), ALL) == []
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(60))
 @given(data=st.data(), gaps=st.lists(st.integers(0, 3), max_size=150), width=st.integers(1, 4_000))
 def test_pages_are_what_the_whole_would_be(
     tmp_path: Path, data: st.DataObject, gaps: list[int], width: int

@@ -46,7 +46,7 @@ def names_policy(address: str, policy_id: str) -> bool:
 
 
 class LocalAlarmRepository:
-    """Implements ``AlarmBook`` over the alarms that are kept here."""
+    """Implements ``AlarmRepository`` over the alarms that are kept here."""
 
     def __init__(self, alarms: AlarmService, metrics: MetricService) -> None:
         self._alarms = alarms

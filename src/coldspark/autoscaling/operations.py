@@ -32,7 +32,7 @@ class TargetChange(Struct, frozen=True, kw_only=True):
     most: int | None = None
     role: str | None = None
     suspended: Mapping[str, bool] = {}
-    """Fields of ``Suspended``."""
+    """Fields of ``SuspendedScaling``."""
     tags: Mapping[str, str] = {}
 
 

@@ -57,13 +57,13 @@ class ReservationRequest(Struct, frozen=True, tag=True):
 
 
 class ReservationRelease(Struct, frozen=True, tag=True):
-    """Router: as ``RoomReleased``."""
+    """Router: as ``ReservationReleased``."""
 
     replica: ReplicaId
 
 
 class ReservationYield(Struct, frozen=True, tag=True):
-    """Router: as ``RoomYielded``."""
+    """Router: as ``DevicesYielded``."""
 
     replica: ReplicaId
 
@@ -137,7 +137,7 @@ class AlarmStateChanged(Struct, frozen=True, tag=True):
 
 
 class GetSnapshot(Struct, frozen=True, tag=True):
-    """How is all of yours? The answer is a ``Sight``."""
+    """How is all of yours? The answer is a ``RouterSnapshot``."""
 
 
 class Deploy(Struct, frozen=True, tag=True):
@@ -190,7 +190,7 @@ class GetStart(Struct, frozen=True, tag=True):
 
 
 class MeasureReplicas(Struct, frozen=True, tag=True):
-    """What do your running replicas use? The answer is a ``ReplicaUse`` of each."""
+    """What do your running replicas use? The answer is a ``ReplicaUsage`` of each."""
 
 
 class CancelJob(Struct, frozen=True, tag=True):
@@ -216,7 +216,7 @@ Question = (
 
 
 class RpcRequest(Struct, frozen=True, tag=True):
-    """Lead: a question; ``Answered`` follows under the same number."""
+    """Lead: a question; ``RpcReply`` follows under the same number."""
 
     number: int
     question: Question

@@ -1,7 +1,8 @@
 """Placement for several routers: one machine of asks and grants, in the lead.
 
-The lead's ``SharedRooms`` is the placement itself, with the replicas of other routers among those
-that it knows. A router's ``RemoteRooms`` asks it over the link, and keeps a copy of what it was
+The lead's ``SharedPlacement`` is the placement itself, with the replicas of other routers among
+those
+that it knows. A router's ``RemotePlacement`` asks it over the link, and keeps a copy of what it was
 granted. An answer carries its ask's number: one that was taken back meanwhile is not mistaken for
 the next.
 """

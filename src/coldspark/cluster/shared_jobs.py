@@ -66,7 +66,7 @@ class SharedJobs:
 
 
 class RemoteOutbox:
-    """Implements ``Announcer`` in a router beside the lead: notices are left to that."""
+    """Implements ``WebhookOutbox`` in a router beside the lead: notices are left to that."""
 
     def __init__(self, notices: WebhookOutboxStore, on_kept: Callable[[], None]) -> None:
         self._notices = notices

@@ -2,7 +2,8 @@
 
 Requests that name one endpoint are handed to its owner. What is left concerns all (lists, metrics,
 bills, keys) or names its endpoint in a body (SageMaker's control plane): the lead answers it from a
-``Mirror`` of the others, which is renewed before each such request, and asks the owner to act.
+``SnapshotCache`` of the others, which is renewed before each such request, and asks the owner to
+act.
 """
 
 import asyncio

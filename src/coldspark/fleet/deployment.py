@@ -6,7 +6,8 @@
 3. An alarm, a green that cannot start or the deadline takes the change back, up to its very end.
 4. Where the devices do not hold both, green replaces blue in place: there are no steps then, but
    alarms and the bake time hold as ever.
-5. Every change ends by exactly one of ``Conclude`` and ``Revert``, and every wait has an end.
+5. Every change ends by exactly one of ``FinishDeployment`` and ``FinishRollback``, and every wait
+   has an end.
 
 It decides; ``platform/deployments.py`` does what it says.
 """

@@ -1,7 +1,8 @@
 """On which rung an unneeded replica rests, at each age of its gap: the cheapest course, worked out.
 
 A replica that nobody needs may stay ready, be parked, or be ended; a replica that is expected may
-be woken ahead. With p(i) the chance that a gap that reached bin i ends in it (``Gaps.ends``), w(i)
+be woken ahead. With p(i) the chance that a gap that reached bin i ends in it
+(``IdleIntervals.ends``), w(i)
 the bin's width in seconds, h(r) what a second on rung r costs and K(r) what a wake from it costs,
 all in seconds of a ready replica, the cost to come on rung r is
 
@@ -16,7 +17,8 @@ going up ahead of a request costs thrice the wake's own seconds but makes nobody
 backwards from the last bin it takes one pass.
 
 Worked number: no gap was measured, a start takes 30 s, wait_value is 10, nothing is parked. Then
-K(ended) = 330, and what the imagined gaps of ``Gaps.ends`` say is to keep it for 304 s: the bin
+K(ended) = 330, and what the imagined gaps of ``IdleIntervals.ends`` say is to keep it for 304 s:
+the bin
 edge below 330, as the ski rental has it.
 """
 
@@ -91,7 +93,7 @@ def cheapest_plan(
     wait_max_s: float = NEVER_S,
     share: float = 1.0,
 ) -> KeepAlivePlan:
-    """Return the cheapest descent under the measured gaps (``rungs`` by ``Rest``).
+    """Return the cheapest descent under the measured gaps (``rungs`` by ``WarmthLevel``).
 
     ``wait_value`` is what a second of a caller's waiting is worth, in seconds of a ready replica;
     nobody waits for longer than ``wait_max_s``, because other replicas serve him then. ``share`` of
@@ -148,7 +150,8 @@ def plan_for_unseen_level(
     """Return the descent of a level that was never up, by the age of all that was measured.
 
     A rule of succession, with no scale of its own in time or in height: what was not seen within t
-    seconds comes in the next one with a chance of 1/t, as the imagined gaps of ``Gaps.ends`` have
+    seconds comes in the next one with a chance of 1/t, as the imagined gaps of
+    ``IdleIntervals.ends`` have
     it, and to n levels, where N is the highest seen, with N/n of that. So the n-th pays while
     ``t < K N/n``, where there is enough of that time left to pay a start ahead. Worked number:
     N=10, n=11, a start of 2 s, nobody waits for longer than 1 s: at wait_value=100 K is 102 and it

@@ -161,6 +161,8 @@ class ReplicaScaling:
     def next_evaluation_s(self) -> float:
         """Return when the rule wants to be asked again."""
         state, roster = self._state, self._state.replicas
+        if state.is_retired:
+            return NEVER  # Nothing is started any more, so nobody asks it.
         present = roster.ready + len(roster.starting)
         return state.policy_state.next_evaluation_s(state.queue.open, roster.ready, present)
 

@@ -101,7 +101,7 @@ class Attempt:
             self._answer.ticket.cancel()
 
     async def _ask(self, given: JobInput) -> SucceededAttempt | FailedAttempt:
-        """Hand the request in, and take the answer. Raises AnswerBroken."""
+        """Hand the request in, and take the answer. Raises AttemptReplyBroken."""
         answer = self._answer
         answer.ticket = self._platform.submit(self._invocation(given), answer)
         if self._is_stopped:

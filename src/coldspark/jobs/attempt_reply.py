@@ -74,14 +74,14 @@ class AttemptReply:
         self._news.set()
 
     async def head(self) -> None:
-        """Wait until the status is known. Raises AnswerBroken."""
+        """Wait until the status is known. Raises AttemptReplyBroken."""
         while not self.status:
             if self._broken is not None:
                 raise self._broken
             await self._wait()
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """Yield the answer as it comes. Raises AnswerBroken."""
+        """Yield the answer as it comes. Raises AttemptReplyBroken."""
         if self.whole is not None:
             yield self.whole
             return
@@ -95,7 +95,7 @@ class AttemptReply:
             await self._wait()
 
     async def read_all(self, bytes_max: int) -> bytes | None:
-        """Return all of it; None when it is longer than so. Raises AnswerBroken."""
+        """Return all of it; None when it is longer than so. Raises AttemptReplyBroken."""
         found: list[bytes] = []
         size = 0
         async for piece in self.pieces():

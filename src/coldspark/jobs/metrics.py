@@ -18,7 +18,7 @@ _COUNTS = {
 
 
 class JobMetrics:
-    """Implements ``JobMeasures`` over the metrics on disk."""
+    """Implements ``JobMetricsSink`` over the metrics on disk."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics

@@ -211,7 +211,7 @@ class JobMetricsSink(Protocol):
 
 
 class NoJobMetrics:
-    """Implements ``JobMeasures`` where nobody listens."""
+    """Implements ``JobMetricsSink`` where nobody listens."""
 
     def count(self, endpoint: EndpointName, variant: VariantName | None, what: JobCounter) -> None:
         """Forget it."""

@@ -96,7 +96,10 @@ def check_url(url: str, policy: AddressPolicy) -> None:
 async def post(
     url: str, headers: tuple[tuple[str, str], ...], body: bytes, policy: AddressPolicy
 ) -> int:
-    """Return the status that the receiver answers. Raises NotDelivered and InvalidRequest."""
+    """Return the status that the receiver answers.
+
+    Raises WebhookNotDelivered and InvalidRequest.
+    """
     target = _target(url)
     try:
         async with asyncio.timeout(_CONNECT_S):

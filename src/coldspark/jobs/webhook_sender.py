@@ -28,7 +28,7 @@ _SILENCE_S = 3_600.0
 _AGAIN_LATER = (408, 425, 429)
 
 Post = Callable[[str, tuple[tuple[str, str], ...], bytes], Awaitable[int]]
-"""URL, headers, body: the receiver's status. Raises NotDelivered."""
+"""URL, headers, body: the receiver's status. Raises WebhookNotDelivered."""
 
 
 class WebhookSender:

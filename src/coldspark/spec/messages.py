@@ -192,7 +192,7 @@ class Abort:
 
 @dataclass(frozen=True, slots=True)
 class RequestReservation:
-    """Ask placement for room; ``RoomGranted`` or ``RoomRefused`` follows."""
+    """Ask placement for room; ``ReservationGranted`` or ``ReservationRefused`` follows."""
 
     replica: ReplicaId
     revision: Revision

@@ -1,7 +1,7 @@
 """Windows of the week in which another floor holds: what they are, and which of several prevails.
 
 When a window begins is a cron expression. It is only a word here: rooms above read it, and tell the
-fleet by ``FloorMoved``.
+fleet by ``ScaleBoundsChanged``.
 """
 
 from collections.abc import Iterable

@@ -79,7 +79,7 @@ class Expression:
 
 
 def parse(text: str) -> Expression:
-    """Understand an expression. Raises CannotCompute."""
+    """Understand an expression. Raises ExpressionError."""
     if len(text) > EXPRESSION_CHARS_MAX:
         raise ExpressionError(f"it is longer than {EXPRESSION_CHARS_MAX} characters")
     reader = _Reader(text)

@@ -10,6 +10,8 @@ from native_client import CHURN, served
 
 from coldspark.errors import NoRoom
 
+pytestmark = pytest.mark.seconds
+
 
 def test_deploying_is_declarative() -> None:
     """Created, then unchanged, then changed: said by status and by a field."""

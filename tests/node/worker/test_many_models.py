@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from example_counts import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from worker_rig import Channel, Rig, await_readable
@@ -168,7 +169,7 @@ def test_who_waits_for_anothers_load_uses_what_it_loaded(monkeypatch: pytest.Mon
     assert found[0][0].uses == 2
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.booleans()), max_size=40))
 def test_within_any_history_what_is_held_stays_within_the_room(
     history: list[tuple[str, bool]],

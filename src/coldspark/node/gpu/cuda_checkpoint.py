@@ -155,7 +155,7 @@ class CheckpointDriver:
 
 
 def suspend(driver: CheckpointDriver, pids: Sequence[int], lock_timeout_ms: int) -> None:
-    """Checkpoint processes, all or none. Raises CallFailed.
+    """Checkpoint processes, all or none. Raises CheckpointCallFailed.
 
     All are locked before the first is checkpointed: processes that work together then stop
     together. The driver does not promise to leave a process well whose checkpoint failed, so what
@@ -173,7 +173,7 @@ def suspend(driver: CheckpointDriver, pids: Sequence[int], lock_timeout_ms: int)
 
 
 def resume(driver: CheckpointDriver, pids: Sequence[int]) -> None:
-    """Bring checkpointed processes back, then let them all go on. Raises CallFailed."""
+    """Bring checkpointed processes back, then let them all go on. Raises CheckpointCallFailed."""
     for pid in pids:
         driver.restore(pid)
     for pid in pids:

@@ -41,7 +41,7 @@ class ServedModels:
         return True
 
     async def load(self, target: str, directory: Path) -> ModelLoadReport:
-        """Load a model, and count the first use of it. Raises LoadFailed."""
+        """Load a model, and count the first use of it. Raises ModelLoadFailed."""
         async with self._turn:
             if self.acquire(target):
                 return ModelLoadReport(loaded=len(self._loaded))

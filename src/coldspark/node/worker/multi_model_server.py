@@ -25,7 +25,7 @@ DOINGS = "x-coldspark-models"
 
 
 class MultiModelServer(HandlerServer):
-    """A ``Server`` whose handler is chosen by each call."""
+    """A ``HandlerServer`` whose handler is chosen by each call."""
 
     def __init__(
         self,

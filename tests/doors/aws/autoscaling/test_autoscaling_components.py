@@ -9,6 +9,8 @@ import pytest
 from autoscaling_rig import NOON_MS, ROLE, World, world
 from botocore.exceptions import ClientError
 
+pytestmark = pytest.mark.seconds
+
 COPIES = "sagemaker:inference-component:DesiredCopyCount"
 RANKER = {
     "ServiceNamespace": "sagemaker",

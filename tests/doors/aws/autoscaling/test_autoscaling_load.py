@@ -11,6 +11,8 @@ from autoscaling_rig import CONCURRENCY, INSTANCES, NOON_MS, World, place, world
 from coldspark.autoscaling.alarms import AlarmDatapoints
 from coldspark.errors import InvalidRequest
 
+pytestmark = pytest.mark.seconds
+
 RECIPE = {
     "TargetValue": 0.5,
     "PredefinedMetricSpecification": {
@@ -337,7 +339,7 @@ def test_a_policy_that_cannot_be_worked_out_stops_no_other(
             raise InvalidRequest("it cannot be computed")
         return await read(name, now_ms)
 
-    monkeypatch.setattr(alarms, "reading", reading)
+    monkeypatch.setattr(alarms, "datapoints", reading)
     server.load("churn", 3)
     server.pass_periods(3)
     assert server.shown("churn")["DesiredInstanceCount"] == 3

@@ -28,6 +28,8 @@ from coldspark.spec.types import (
     VariantName,
 )
 
+pytestmark = pytest.mark.seconds
+
 POOL = EndpointDefinition(
     name=EndpointName("pool"),
     variants=(

@@ -11,6 +11,8 @@ from botocore.exceptions import ClientError
 from cloudwatch_rig import PROTOCOLS, Watched, watched
 from keepers import NOON_MS, served
 
+pytestmark = pytest.mark.seconds
+
 NOON = dt.datetime.fromtimestamp(NOON_MS / 1_000, dt.UTC)
 DAY = dt.timedelta(days=1)
 MINUTE = dt.timedelta(minutes=1)

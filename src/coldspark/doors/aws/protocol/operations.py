@@ -15,7 +15,7 @@ from coldspark.http.auth.scopes import KeyAction
 from coldspark.platform.ports import Key
 
 Body = dict[str, object]
-"""Members as AWS's clients send and read them. A moment in an answer is a ``Moment``."""
+"""Members as AWS's clients send and read them. A moment in an answer is a ``Timestamp``."""
 
 
 class Timestamp:
