@@ -27,8 +27,8 @@ _ROOMS = {
     ),
     "http": (
         "auth/authentication auth/authenticator auth/scopes auth/sigv4 connection context "
-        "counters door door_match framing head header_cache invocation_handler "
-        "invocation_intake parser pipeline replies request_ids"
+        "counters door door_match framing head header_cache invocation_handler pipeline replies "
+        "request_ids"
     ),
     "node": (
         "transport/channel transport/http_connection transport/http_headers transport/http_upstream"

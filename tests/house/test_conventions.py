@@ -11,8 +11,6 @@ pytestmark = pytest.mark.seconds
 PACKAGE = modules()
 EVERYTHING = [*PACKAGE, *modules("tests", "examples", "benchmarks")]
 FORBIDDEN_NAMES = {"util", "utils", "common", "helper", "helpers", "misc", "manager", "base"}
-LINES_MAX = 500
-"""400 is the aim; over this, two things certainly live together."""
 FUNCTION_LINES_MAX = 70
 """10 is the aim, 50 a sign."""
 READS_TIME = re.compile(
@@ -95,11 +93,6 @@ def test_core_is_plain() -> None:
             if is_async or any(name.partition(".")[0] in banned for name in names):
                 wrong.append(of(module, node))
     assert wrong == []
-
-
-def test_files_are_short() -> None:
-    """A long file is two things that live together."""
-    assert [m.path for m in EVERYTHING if len(m.lines) > LINES_MAX] == []
 
 
 def test_functions_are_short() -> None:

@@ -109,7 +109,7 @@ def test_head_and_body_may_come_apart(parsed: list[bytes]) -> None:
 def test_what_needs_a_decision_is_not_kept(lines: list[bytes]) -> None:
     """Nor what is only in a header's value."""
     headers = [tuple(line.split(b": ", 1)) for line in lines]
-    head = read_head("POST", "/", "", headers, 0.0)  # type: ignore[arg-type]
+    head = read_head("POST", "/", "", headers)  # type: ignore[arg-type]
     data = LINE + b"".join(line + b"\r\n" for line in lines) + b"\r\n"
     assert cache_head(data, ROUTE, head) is None
 
@@ -118,7 +118,7 @@ def test_what_needs_a_decision_is_not_kept(lines: list[bytes]) -> None:
 def test_only_digits_are_a_length(length: bytes) -> None:
     """Whatever else stands there is the parser's to refuse."""
     data = post(b"x")
-    head = read_head("POST", "/", "", [(b"content-length", b"1")], 0.0)
+    head = read_head("POST", "/", "", [(b"content-length", b"1")])
     known = cache_head(data, ROUTE, head)
     assert known is not None
     assert known.find(data, 0) == (b"1", len(data) - 1)

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coldspark import clock
-from coldspark.errors import ColdsparkError
-from coldspark.http.failure_errors import error_class
+from coldspark.errors import BY_CODE, ColdsparkError
 from coldspark.http.replies import header_lines, server_timing, status_line
 from coldspark.http.request_ids import request_ids
 from coldspark.spec.types import FailureKind
@@ -86,6 +85,6 @@ def test_request_ids_are_uuids_that_begin_with_the_time() -> None:
 @pytest.mark.parametrize("kind", FailureKind)
 def test_every_failure_has_its_class(kind: FailureKind) -> None:
     """By code."""
-    error = error_class(kind)
+    error = BY_CODE[kind]
     assert issubclass(error, ColdsparkError)
     assert error.code == kind

@@ -20,11 +20,10 @@ from coldspark.cluster.fd_channel import receive_connection, send_connection
 from coldspark.cluster.ownership import PRIMARY, owner_of
 from coldspark.doors.door import DoorRegistry
 from coldspark.errors import ColdsparkError
-from coldspark.http.connection import Connection
+from coldspark.http.connection import Connection, ParserState
 from coldspark.http.context import HttpContext
 from coldspark.http.door_match import RequestTarget
 from coldspark.http.head import read_head
-from coldspark.http.parser import ParserState
 from coldspark.http.pipeline import PipelinedRequest, RefusedRequest
 from coldspark.tasks import Tasks
 
@@ -45,15 +44,15 @@ class Handoff:
     def __init__(
         self,
         own: int,
-        inlets: Sequence[socket.socket],
+        fd_channels: Sequence[socket.socket],
         context: HttpContext,
         body_bytes_max: int,
         doors: DoorRegistry,
     ) -> None:
         self._own = own
         self._doors = doors
-        self._inlets = inlets
-        self._dispatch = context.door_matcher
+        self._fd_channels = fd_channels
+        self._door_matcher = context.door_matcher
         self._head_bytes_max = context.limits.head_bytes_max
         self.bytes_max = self._head_bytes_max + body_bytes_max
         """Of a request whose body has to be read before its owner is known."""
@@ -67,14 +66,14 @@ class Handoff:
 
     def owner(self, endpoint: str) -> int:
         """Return an endpoint's owner."""
-        return owner_of(endpoint, len(self._inlets))
+        return owner_of(endpoint, len(self._fd_channels))
 
     def is_own(self, owner: int | None) -> bool:
         """Return whether this router is it."""
         return owner == self._own
 
     def owner_of_head(self, data: bytes) -> int | _Unknown:
-        """Say whose request begins with these bytes. What is no request is one's own to refuse."""
+        """Return whose request begins with these bytes; what is no request is one's own."""
         line, end, _ = data.lstrip(b"\r\n").partition(b"\r\n")
         if not end:
             return _Unknown.MORE if len(data) < self._head_bytes_max else self._own
@@ -82,29 +81,29 @@ class Handoff:
         if len(words) != 3:
             return self._own
         try:
-            owner = self.owner_of_target(self._dispatch.match(words[0], words[1]))
+            owner = self.owner_of_target(self._door_matcher.match(words[0], words[1]))
         except (httptools.HttpParserInvalidURLError, UnicodeDecodeError):
             return self._own
         return _Unknown.BODY if owner is None else owner
 
-    def owner_of_body(self, scout: "RequestLookahead", context: HttpContext) -> int:
-        """Say whose request this is by its body."""
-        if not scout.is_whole:
+    def owner_of_body(self, lookahead: "RequestLookahead", context: HttpContext) -> int:
+        """Return whose request this is by its body."""
+        if not lookahead.is_whole:
             return self._own  # It is malformed, or too large for all.
-        target = context.door_matcher.match(scout.method, scout.url)
+        target = context.door_matcher.match(lookahead.method, lookahead.url)
         assert target.route is not None
-        head = read_head(target.method, target.raw_path, target.query, scout.headers, 0.0)
+        head = read_head(target.method, target.raw_path, target.query, lookahead.headers)
         try:
             request = next(context.ids)
-            body = b"".join(scout.body)
-            invocation = target.route.door.invocation(target.route, head, body, None, request)
+            body = b"".join(lookahead.body)
+            invocation = target.route.door.invocation(target.route, head, body, None, request, 0.0)
         except ColdsparkError:
-            return self._own  # It is told what was wrong.
+            return self._own  # It answers what was wrong.
         return self.owner(invocation.endpoint)
 
     def send(self, owner: int, descriptor: int, data: bytes) -> bool:
         """Hand a connection over; False: its owner is too far behind."""
-        return send_connection(self._inlets[owner], descriptor, data)
+        return send_connection(self._fd_channels[owner], descriptor, data)
 
 
 class RequestLookahead:
@@ -157,12 +156,12 @@ class RoutedConnection(Connection):
         self._handoff = handoff
         self._read = read
         """What another router had read when it handed the connection over."""
-        self._held: list[bytes] = []
+        self._unparsed: list[bytes] = []
         """Bytes of a request that the parser has not seen."""
-        self._held_bytes = 0
-        self._is_looked_at = False
-        """The parser reads what was looked at before."""
-        self._scout: RequestLookahead | None = None
+        self._unparsed_bytes = 0
+        self._is_looked_ahead = False
+        """The parser reads what was looked at ahead of it."""
+        self._lookahead: RequestLookahead | None = None
         self._next_owner: int | None = None
         """Where the connection goes once nothing is in flight."""
 
@@ -174,51 +173,51 @@ class RoutedConnection(Connection):
             self.data_received(read)
 
     def data_received(self, data: bytes) -> None:
-        """Take what came, unless its request is still looked at."""
-        if not self._held:
+        """Take what came, unless the owner of its request is not known yet."""
+        if not self._unparsed:
             super().data_received(data)
             return
-        self._held.append(data)
-        self._held_bytes += len(data)
+        self._unparsed.append(data)
+        self._unparsed_bytes += len(data)
         if self._next_owner is None:
-            self._look(data)
+            self._look_ahead(data)
 
     def finish_request(self, is_keep_alive: bool) -> None:
-        """End the turn, and go if the next request is for another router."""
+        """End the active request, and go if the next one is for another router."""
         super().finish_request(is_keep_alive)
         self._go_if_free()
 
     def drain(self) -> None:
-        """Close once what runs is answered; what is only held was taken by nobody."""
+        """Close once the active request is answered; what is not parsed was taken by nobody."""
         self._next_owner = None
         super().drain()
 
     def _parse(self, data: bytes) -> None:
-        if self._reading is not ParserState.BETWEEN:
+        if self._state is not ParserState.BETWEEN:
             super()._parse(data)
             return
-        self._held, self._held_bytes = [data], len(data)
+        self._unparsed, self._unparsed_bytes = [data], len(data)
         self._deadline_s = clock.monotonic_s() + self._context.limits.head_timeout_s
-        self._look(data)
+        self._look_ahead(data)
 
-    def _look(self, data: bytes) -> None:
-        """Look at what is held, of which ``data`` came last, and decide if that is enough."""
-        if self._scout is None:
-            data = b"".join(self._held)
-            self._held = [data]
+    def _look_ahead(self, data: bytes) -> None:
+        """Look ahead in what is not parsed (``data`` came last), and decide if that is enough."""
+        if self._lookahead is None:
+            data = b"".join(self._unparsed)
+            self._unparsed = [data]
             owner = self._handoff.owner_of_head(data)
             if owner is _Unknown.MORE:
                 return
             if not isinstance(owner, _Unknown):
                 self._decide(owner)
                 return
-            self._scout = RequestLookahead()
+            self._lookahead = RequestLookahead()
             self._answer_expectation(data)
-        scout = self._scout
-        scout.read(data)
-        if scout.is_whole or scout.is_bad or self._held_bytes > self._handoff.bytes_max:
-            self._scout = None
-            self._decide(self._handoff.owner_of_body(scout, self._context))
+        lookahead = self._lookahead
+        lookahead.read(data)
+        if lookahead.is_whole or lookahead.is_bad or self._unparsed_bytes > self._handoff.bytes_max:
+            self._lookahead = None
+            self._decide(self._handoff.owner_of_body(lookahead, self._context))
         else:
             self._deadline_s = clock.monotonic_s() + self._context.limits.body_timeout_s
 
@@ -229,12 +228,12 @@ class RoutedConnection(Connection):
             self._pause_reading()
             self._go_if_free()
             return
-        data, self._held = b"".join(self._held), []
+        data, self._unparsed = b"".join(self._unparsed), []
         if self._active is not None:
             self._deadline_s = inf
-        self._is_looked_at = True
+        self._is_looked_ahead = True
         super()._parse(data)
-        self._is_looked_at = False
+        self._is_looked_ahead = False
 
     def _answer_expectation(self, data: bytes) -> None:
         """Ask for the body that a careful client holds back until then."""
@@ -242,20 +241,20 @@ class RoutedConnection(Connection):
         if end and not body and self._active is None and b"100-continue" in head.lower():
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _turn(self) -> PipelinedRequest:
+    def _make_request(self) -> PipelinedRequest:
         target = self._context.door_matcher.match(self._method, self._url)
         owner = self._handoff.owner_of_target(target)
-        is_looked_at = self._is_looked_at and self._heads_parsed == 1
-        if not (self._handoff.is_own(owner) or (owner is None and is_looked_at)):
+        is_looked_ahead = self._is_looked_ahead and self._heads_parsed == 1
+        if not (self._handoff.is_own(owner) or (owner is None and is_looked_ahead)):
             # It came in one piece with the request before it: that one's bytes are past.
             return RefusedRequest(
                 self, 421, "Another process serves this endpoint: send it over a new connection."
             )
-        turn = super()._turn()
+        request = super()._make_request()
         if owner is None:
             # The same head again may name another endpoint in its body.
-            self._lesson = None
-        return turn
+            self._cacheable = None
+        return request
 
     def _go_if_free(self) -> None:
         transport, owner = self._transport, self._next_owner
@@ -269,17 +268,17 @@ class RoutedConnection(Connection):
             asyncio.get_running_loop().call_later(_FLUSH_S, self._go_if_free)
             return
         self._next_owner = None
-        data, self._held = b"".join(self._held), []
+        data, self._unparsed = b"".join(self._unparsed), []
         descriptor = transport.get_extra_info("socket").fileno()
         if self._handoff.send(owner, descriptor, data):
-            self._reading = ParserState.CLOSED
+            self._state = ParserState.CLOSED
             transport.abort()
         else:
             self._refuse(503, "The process that serves this endpoint is too far behind; try again.")
 
 
 class ConnectionReceiver:
-    """Takes connections out of a router's mailbox."""
+    """Receives connections from other routers."""
 
     def __init__(self, outlet: socket.socket, context: HttpContext, handoff: Handoff) -> None:
         self._outlet = outlet
@@ -297,10 +296,10 @@ class ConnectionReceiver:
 
     def _take(self) -> None:
         for _ in range(_TAKEN_AT_ONCE):
-            letter = receive_connection(self._outlet)
-            if letter is None:
+            received = receive_connection(self._outlet)
+            if received is None:
                 return
-            self._tasks.spawn(self._connect(*letter))
+            self._tasks.spawn(self._connect(*received))
 
     async def _connect(self, connection: socket.socket, read: bytes) -> None:
         loop = asyncio.get_running_loop()

@@ -11,10 +11,11 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from coldspark.http.context import HttpContext
 from coldspark.http.door_match import RequestTarget
-from coldspark.http.pipeline import ConnectionPort
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application, HTTPScope
+
+    from coldspark.http.connection import Connection
 
 log = logging.getLogger(__name__)
 
@@ -25,18 +26,18 @@ class AsgiRequest:
     def __init__(
         self,
         context: HttpContext,
-        wire: ConnectionPort,
+        connection: "Connection",
         transport: asyncio.Transport,
         target: RequestTarget,
         raw_headers: list[tuple[bytes, bytes]],
         *,
         is_keep_alive: bool,
-        is_old: bool,
+        is_http10: bool,
     ) -> None:
         self._context = context
-        self._wire = wire
+        self._connection = connection
         self._flow = FlowControl(transport)
-        scope = _scope(transport, target, raw_headers, is_old=is_old)
+        scope = _scope(transport, target, raw_headers, is_http10=is_http10)
         expects = any(
             name == b"expect" and value.lower() == b"100-continue"
             for name, value in scope["headers"]
@@ -51,7 +52,7 @@ class AsgiRequest:
             default_headers=[],
             message_event=asyncio.Event(),
             expect_100_continue=expects,
-            keep_alive=is_keep_alive and not is_old,
+            keep_alive=is_keep_alive and not is_http10,
             on_response=self._on_response,
         )
 
@@ -90,18 +91,18 @@ class AsgiRequest:
         self._cycle.message_event.set()
 
     def complete(self) -> None:
-        """The whole body is here."""
+        """End the body."""
         self._cycle.more_body = False
         self._cycle.message_event.set()
 
     def disconnect(self) -> None:
-        """Let the app hear that the caller hung up."""
+        """Notify the app that the caller disconnected."""
         self._cycle.disconnected = True
         self._cycle.message_event.set()
         self._flow.resume_writing()
 
     def pause(self) -> None:
-        """Hold the app's next send."""
+        """Pause the app's next send."""
         self._flow.pause_writing()
 
     def resume(self) -> None:
@@ -116,7 +117,7 @@ class AsgiRequest:
         # An app that answers early leaves a body behind: it is read and dropped.
         self._flow.resume_reading()
         self._flow.resume_writing()
-        self._wire.finish_request(self._cycle.keep_alive)
+        self._connection.finish_request(self._cycle.keep_alive)
 
 
 def _scope(
@@ -124,13 +125,13 @@ def _scope(
     target: RequestTarget,
     raw_headers: list[tuple[bytes, bytes]],
     *,
-    is_old: bool,
+    is_http10: bool,
 ) -> "HTTPScope":
     """Describe the request as ASGI has it."""
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
-        "http_version": "1.0" if is_old else "1.1",
+        "http_version": "1.0" if is_http10 else "1.1",
         "scheme": "http",
         "method": target.method,
         "path": unquote(target.raw_path),

@@ -11,11 +11,13 @@ from collections.abc import Callable
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from coldspark.errors import ColdsparkError, StorageFull
-from coldspark.http.pipeline import ConnectionPort
 from coldspark.platform.body_stream import HELD_BYTES_MAX, BodyStream
+
+if TYPE_CHECKING:
+    from coldspark.http.connection import Connection
 
 _PIECE_BYTES = 256 * 1024
 BYTES_MAX = 4 * 1024**3
@@ -50,10 +52,13 @@ class BodySpool:
     """One body: written first, then read. One thing at a time is done to its file."""
 
     def __init__(
-        self, wire: ConnectionPort, room: SpoolQuota, on_error: Callable[[ColdsparkError], None]
-    ):
-        self._wire = wire
-        self._room = room
+        self,
+        connection: "Connection",
+        quota: SpoolQuota,
+        on_error: Callable[[ColdsparkError], None],
+    ) -> None:
+        self._connection = connection
+        self._quota = quota
         self._on_error = on_error
         self._file: IO[bytes] | None = None
         self._hash = sha256()
@@ -69,12 +74,12 @@ class BodySpool:
 
     def feed(self, data: bytes) -> None:
         """Take a piece. Raises StorageFull."""
-        self._room.take(len(data))
+        self._quota.take(len(data))
         self.size_bytes += len(data)
         self._pending.append(data)
         self._pending_bytes += len(data)
         if self._pending_bytes >= HELD_BYTES_MAX:
-            self._wire.pause_body()
+            self._connection.pause_body()
         self._go_on()
 
     def end(self, on_whole: Callable[[str], None]) -> None:
@@ -90,11 +95,11 @@ class BodySpool:
         return self._stream
 
     def close(self) -> None:
-        """Forget it. Idempotent."""
+        """Discard it. Idempotent."""
         if not self._is_closed:
             self._is_closed = True
-            self._room.give_back(self.size_bytes)
-            self._wire.resume_body()
+            self._quota.give_back(self.size_bytes)
+            self._connection.resume_body()
             self._go_on()
 
     def _go_on(self) -> None:
@@ -103,7 +108,7 @@ class BodySpool:
             return
         if self._is_closed:
             if self._file is not None:
-                self._file.close()  # It has no name: the kernel lets go of it.
+                self._file.close()  # It has no name: the kernel frees it.
         elif self._pending:
             pieces, self._pending, self._pending_bytes = self._pending, [], 0
             self._work(partial(self._write, pieces), self._wrote)
@@ -131,7 +136,7 @@ class BodySpool:
 
     def _write(self, pieces: list[bytes]) -> bytes:
         if self._file is None:
-            directory = self._room.directory
+            directory = self._quota.directory
             self._file = tempfile.TemporaryFile(buffering=0, dir=directory)  # noqa: SIM115  outlives this
         for piece in pieces:
             self._hash.update(piece)
@@ -142,7 +147,7 @@ class BodySpool:
 
     def _wrote(self, _: bytes) -> None:
         if self._pending_bytes < HELD_BYTES_MAX:
-            self._wire.resume_body()
+            self._connection.resume_body()
 
     def _read(self, at: int) -> bytes:
         assert self._file is not None

@@ -1,10 +1,10 @@
-"""What all connections of one gateway share."""
+"""What all connections of one server share."""
 
 import asyncio
 import email.utils
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp
 
@@ -19,6 +19,9 @@ from coldspark.http.retries import Retries
 from coldspark.platform.ports import Platform
 from coldspark.spec.types import RequestId
 
+if TYPE_CHECKING:
+    from coldspark.http.connection import Connection
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpLimits:
@@ -27,7 +30,7 @@ class HttpLimits:
     head_bytes_max: int = 64 * 1024
     connections_max: int = 10_000
     pipeline_max: int = 16
-    """Requests of one connection that wait their turn before it is read no further."""
+    """Waiting requests of one connection before it is read no further."""
     head_timeout_s: float = 30.0
     body_timeout_s: float = 60.0
     """Without a byte of progress."""
@@ -36,28 +39,15 @@ class HttpLimits:
     """To read a refusal, once it was sent."""
 
 
-class ServerConnection(Protocol):
-    """A connection, as the server holds it."""
-
-    def expire(self, now_s: float) -> None:
-        """Act on a time limit that has passed."""
-
-    def drain(self) -> None:
-        """Close once what runs is answered."""
-
-    def abort(self) -> None:
-        """Close now."""
-
-
 class ShutdownSignal:
-    """The word that the server ends, for replies that would never end by themselves."""
+    """Shutdown signal for replies that never end by themselves."""
 
     def __init__(self) -> None:
         self.is_set = False
         self._wakes: set[Callable[[], None]] = set()
 
     def set(self) -> None:
-        """Tell everyone who watches."""
+        """Notify every watcher."""
         self.is_set = True
         for wake in list(self._wakes):
             wake()
@@ -73,7 +63,7 @@ class ShutdownSignal:
 
 @dataclass(slots=True, kw_only=True)
 class HttpContext:
-    """One gateway's shared state. Used on the event loop's thread only."""
+    """One server's shared state. Used on the event loop's thread only."""
 
     platform: Platform
     door_matcher: DoorMatcher
@@ -82,7 +72,7 @@ class HttpContext:
     """What answers every route that is no invocation."""
     counters: RequestCounters
     limits: HttpLimits = field(default_factory=HttpLimits)
-    connections: set[ServerConnection] = field(default_factory=set)
+    connections: set["Connection"] = field(default_factory=set)
     ids: Iterator[RequestId] = field(default_factory=request_ids)
     tasks: asyncio.TaskGroup | None = None
     running: set[asyncio.Task[None]] = field(default_factory=set)
@@ -103,9 +93,9 @@ class HttpContext:
         self.running.add(task)
         task.add_done_callback(self._ended)
 
-    def remove_connection(self, held: ServerConnection) -> None:
-        """Let go of a connection that is closed."""
-        self.connections.discard(held)
+    def remove_connection(self, connection: "Connection") -> None:
+        """Remove a connection that is closed."""
+        self.connections.discard(connection)
         self._check_empty()
 
     def emptied(self) -> asyncio.Event:
@@ -115,17 +105,17 @@ class HttpContext:
         return self._is_empty
 
     def drain(self) -> None:
-        """Let every connection end with what it is doing."""
+        """Let every connection end with its active request."""
         self.is_draining = True
         self.shutdown.set()
-        for held in list(self.connections):
-            held.drain()
+        for connection in list(self.connections):
+            connection.drain()
 
     def sweep(self, now_s: float) -> None:
         """Enforce the time limits, and renew the date."""
         self.renew_date()
-        for held in list(self.connections):
-            held.expire(now_s)
+        for connection in list(self.connections):
+            connection.expire(now_s)
 
     def renew_date(self) -> None:
         """Take the date from the clock."""

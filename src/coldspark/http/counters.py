@@ -1,4 +1,4 @@
-"""Counts of what the doors answered: plain integers, read when somebody asks for metrics."""
+"""Request counters for Prometheus: plain integers, read when somebody asks for metrics."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ NO_ENDPOINT = EndpointName("")
 
 
 class RequestCounters:
-    """What was answered since the process began. One per gateway."""
+    """Replies since the process began. One per server."""
 
     def __init__(self) -> None:
         self.requests: dict[tuple[EndpointName, int], int] = {}

@@ -1,6 +1,6 @@
-"""Hear of callers who hang up while nothing is read from them.
+"""Detect clients that disconnect while their connection is not read.
 
-A paused transport looks at its socket no more, and so would not notice. The kernel tells it here
+A paused transport looks at its socket no more, and so would not notice. The kernel reports it here
 without a byte being read: a reset at once, an orderly end once all that was sent before it fits
 into the socket's buffer (TCP delivers in order; else it is met when that is read). One who only
 ends its sending counts as gone, as it does anywhere else.
@@ -23,7 +23,7 @@ class DisconnectWatcher:
         """Call ``callback`` once, when the other side of a socket has ended."""
         if self._epoll is None:
             self._epoll = select.epoll()
-            asyncio.get_running_loop().add_reader(self._epoll.fileno(), self._look)
+            asyncio.get_running_loop().add_reader(self._epoll.fileno(), self._poll)
         self._callbacks[descriptor] = callback
         self._epoll.register(descriptor, select.EPOLLRDHUP | select.EPOLLONESHOT)
 
@@ -44,7 +44,7 @@ class DisconnectWatcher:
             asyncio.get_running_loop().remove_reader(epoll.fileno())
             epoll.close()
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         if self._epoll is not None:
             for descriptor, _ in self._epoll.poll(0):
                 if (callback := self._callbacks.get(descriptor)) is not None:

@@ -47,7 +47,13 @@ class InvocationDoor(Protocol):
         """Return how long a body may be. Asked only about long ones."""
 
     def invocation(
-        self, route: Route, head: Head, body: bytes, key: Key | None, request: RequestId
+        self,
+        route: Route,
+        head: Head,
+        body: bytes,
+        key: Key | None,
+        request: RequestId,
+        started_s: float,
     ) -> Invocation:
         """Turn a whole request into an invocation. Raises ColdsparkError."""
 

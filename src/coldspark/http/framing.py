@@ -1,11 +1,13 @@
 """How a streamed reply is framed, so that its caller knows where it ends (RFC 9112, section 6)."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from coldspark.http import replies
-from coldspark.http.pipeline import ConnectionPort
 from coldspark.platform.ports import Receipt
+
+if TYPE_CHECKING:
+    from coldspark.http.connection import Connection
 
 Wrap = Callable[[bytes], bytes]
 """Puts a piece of a reply into a door's own frames."""
@@ -19,15 +21,15 @@ class ReplyFraming(Protocol):
     is_reusable: bool
     """Whether the connection can carry another reply afterwards."""
     can_write_error: bool
-    """Whether an error can be told inside it before it breaks."""
+    """Whether an error can be sent inside it before it breaks."""
 
-    def write(self, wire: ConnectionPort, data: bytes) -> None:
+    def write(self, connection: "Connection", data: bytes) -> None:
         """Send a piece that is not empty."""
 
-    def write_error(self, wire: ConnectionPort, words: bytes) -> None:
-        """Send the last words of a stream that breaks, in the door's own form."""
+    def write_error(self, connection: "Connection", error: bytes) -> None:
+        """Send the error that breaks a stream, in the door's own form."""
 
-    def end(self, wire: ConnectionPort, receipt: Receipt) -> bool:
+    def end(self, connection: "Connection", receipt: Receipt) -> bool:
         """Send the end; return False where too much or too little was sent."""
 
 
@@ -38,17 +40,17 @@ class ChunkedFraming:
     is_reusable = True
     can_write_error = True
 
-    def write(self, wire: ConnectionPort, data: bytes) -> None:
+    def write(self, connection: "Connection", data: bytes) -> None:
         """Send one chunk."""
-        wire.write(replies.chunk(data))
+        connection.write(replies.chunk(data))
 
-    def write_error(self, wire: ConnectionPort, words: bytes) -> None:
+    def write_error(self, connection: "Connection", error: bytes) -> None:
         """Send one chunk."""
-        wire.write(replies.chunk(words))
+        connection.write(replies.chunk(error))
 
-    def end(self, wire: ConnectionPort, receipt: Receipt) -> bool:
+    def end(self, connection: "Connection", receipt: Receipt) -> bool:
         """Send the last chunk and the trailers."""
-        wire.write(replies.last_chunk(receipt))
+        connection.write(replies.last_chunk(receipt))
         return True
 
 
@@ -62,17 +64,17 @@ class SizedFraming:
         self.line = f"content-length: {size}\r\n"
         self._left = size
 
-    def write(self, wire: ConnectionPort, data: bytes) -> None:
+    def write(self, connection: "Connection", data: bytes) -> None:
         """Send what belongs to the reply: more would be read as the next one."""
         if self._left > 0:
-            wire.write(data[: self._left])
+            connection.write(data[: self._left])
         self._left -= len(data)
 
-    def write_error(self, wire: ConnectionPort, words: bytes) -> None:
-        """There is no place for them."""
+    def write_error(self, connection: "Connection", error: bytes) -> None:
+        """There is no place for it."""
 
-    def end(self, wire: ConnectionPort, receipt: Receipt) -> bool:
-        """Check that the replica kept its word."""
+    def end(self, connection: "Connection", receipt: Receipt) -> bool:
+        """Check that the replica sent as much as it announced."""
         return self._left == 0
 
 
@@ -83,14 +85,14 @@ class CloseDelimitedFraming:
     is_reusable = False
     can_write_error = False
 
-    def write(self, wire: ConnectionPort, data: bytes) -> None:
+    def write(self, connection: "Connection", data: bytes) -> None:
         """Send a piece as it is."""
-        wire.write(data)
+        connection.write(data)
 
-    def write_error(self, wire: ConnectionPort, words: bytes) -> None:
-        """There is no place for them: the end would look like a good one."""
+    def write_error(self, connection: "Connection", error: bytes) -> None:
+        """There is no place for it: the end would look like a good one."""
 
-    def end(self, wire: ConnectionPort, receipt: Receipt) -> bool:
+    def end(self, connection: "Connection", receipt: Receipt) -> bool:
         """Closing says it."""
         return True
 
@@ -104,13 +106,13 @@ class EmptyFraming:
     def __init__(self, size: int | None) -> None:
         self.line = "" if size is None else f"content-length: {size}\r\n"
 
-    def write(self, wire: ConnectionPort, data: bytes) -> None:
+    def write(self, connection: "Connection", data: bytes) -> None:
         """Drop what may not be sent."""
 
-    def write_error(self, wire: ConnectionPort, words: bytes) -> None:
-        """There is no place for them."""
+    def write_error(self, connection: "Connection", error: bytes) -> None:
+        """There is no place for it."""
 
-    def end(self, wire: ConnectionPort, receipt: Receipt) -> bool:
+    def end(self, connection: "Connection", receipt: Receipt) -> bool:
         """The head was all."""
         return True
 
@@ -126,17 +128,17 @@ class WrappedFraming:
         self._outer = outer
         self._wrap = wrap
 
-    def write(self, wire: ConnectionPort, data: bytes) -> None:
+    def write(self, connection: "Connection", data: bytes) -> None:
         """Send a piece in its frames."""
-        self._outer.write(wire, self._wrap(data))
+        self._outer.write(connection, self._wrap(data))
 
-    def write_error(self, wire: ConnectionPort, words: bytes) -> None:
+    def write_error(self, connection: "Connection", error: bytes) -> None:
         """Send a frame of the door's."""
-        self._outer.write(wire, words)
+        self._outer.write(connection, error)
 
-    def end(self, wire: ConnectionPort, receipt: Receipt) -> bool:
+    def end(self, connection: "Connection", receipt: Receipt) -> bool:
         """Send the end."""
-        return self._outer.end(wire, receipt)
+        return self._outer.end(connection, receipt)
 
 
 def framing_for(
@@ -144,18 +146,18 @@ def framing_for(
     status: int,
     headers: Sequence[tuple[str, str]],
     *,
-    is_old: bool,
+    is_http10: bool,
     wrap: Wrap | None = None,
 ) -> ReplyFraming:
-    """Choose the framing. ``is_old``: the caller speaks HTTP/1.0."""
+    """Choose the framing. ``is_http10``: the caller speaks HTTP/1.0."""
     if wrap is not None:
-        return WrappedFraming(CloseDelimitedFraming() if is_old else ChunkedFraming(), wrap)
+        return WrappedFraming(CloseDelimitedFraming() if is_http10 else ChunkedFraming(), wrap)
     size = _declared(headers)
     if method == "HEAD" or status in (204, 304):
         return EmptyFraming(size if method == "HEAD" else None)
     if size is not None:
         return SizedFraming(size)
-    return CloseDelimitedFraming() if is_old else ChunkedFraming()
+    return CloseDelimitedFraming() if is_http10 else ChunkedFraming()
 
 
 def _declared(headers: Sequence[tuple[str, str]]) -> int | None:

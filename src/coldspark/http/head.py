@@ -18,8 +18,8 @@ HOP_BY_HOP = frozenset(
 )
 """RFC 9110, section 7.6.1: these speak of one connection, not of the message."""
 
-# A replica must never see a caller's credentials. The rest is told otherwise, or is ours to say.
-_KEPT_BACK = HOP_BY_HOP | {
+# A replica must never see a caller's credentials. The rest it gets in another form, or from us.
+_WITHHELD = HOP_BY_HOP | {
     "accept",
     "authorization",
     "content-length",
@@ -38,7 +38,10 @@ Pairs = list[tuple[str, str]]
 
 @dataclass(slots=True)
 class Head:
-    """A request's head. Not frozen: it is made once per request, on the hot path."""
+    """A request's head. Not frozen, as it is made on the hot path; nobody changes it.
+
+    Requests of one connection share it while their heads are the same bytes.
+    """
 
     method: str
     raw_path: str
@@ -48,21 +51,19 @@ class Head:
     """All of them, names in lower case; the values of a repeated one are joined by a comma."""
     passed: tuple[tuple[str, str], ...]
     """Those that a replica may see."""
-    started_s: float
-    """Monotonic seconds."""
 
 
 _names: dict[bytes, tuple[str, bool]] = {}
 
 
 def _learn(name: bytes) -> tuple[str, bool]:
-    """Remember a name's lower case and whether it is kept back. Bounded: callers choose names."""
+    """Remember a name's lower case and whether it is withheld. Bounded: callers choose names."""
     if len(_names) >= _NAMES_MAX:
         _names.clear()
     word = name.decode("latin-1").lower()
-    learnt = (word, word in _KEPT_BACK or word.startswith(_OURS))
-    _names[name] = learnt
-    return learnt
+    known = (word, word in _WITHHELD or word.startswith(_OURS))
+    _names[name] = known
+    return known
 
 
 def read_head(
@@ -70,24 +71,23 @@ def read_head(
     raw_path: str,
     query: str,
     raw_headers: Sequence[tuple[bytes, bytes]],
-    started_s: float,
 ) -> Head:
     """Sort a request's headers in one pass."""
     headers: dict[str, str] = {}
     passed: Pairs = []
     for name, value in raw_headers:
-        word, is_kept_back = _names.get(name) or _learn(name)
+        word, is_withheld = _names.get(name) or _learn(name)
         text = value.decode("latin-1")
         headers[word] = f"{headers[word]}, {text}" if word in headers else text
-        if not is_kept_back:
+        if not is_withheld:
             passed.append((word, text))
     connection = headers.get("connection")
     if connection is not None and connection.lower() not in ("keep-alive", "close"):
         passed = _without_nominated(passed, connection)
-    return Head(method, raw_path, query, headers, tuple(passed), started_s)
+    return Head(method, raw_path, query, headers, tuple(passed))
 
 
 def _without_nominated(passed: Pairs, connection: str) -> Pairs:
-    """Keep back what the Connection header names: it is for this hop alone."""
+    """Withhold what the Connection header names: it is for this hop alone."""
     names = {token.strip().lower() for token in connection.split(",")}
     return [pair for pair in passed if pair[0] not in names]

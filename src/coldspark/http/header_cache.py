@@ -1,8 +1,8 @@
-"""A head that a connection has sent before: the same bytes mean the same, and are parsed once.
+"""Cache of request heads: a head that a connection repeats is parsed once.
 
 A client that keeps its connection sends one head over and over, and only the digits of its
-Content-Length change. What the parser made of such a head is kept, with the bytes on either side
-of the digits. Kept are only heads that leave nothing to decide: HTTP/1.1, kept alive, one short
+Content-Length change. What the parser made of such a head is cached, with the bytes on either side
+of the digits. Cached are only heads that leave nothing to decide: HTTP/1.1, kept alive, one short
 Content-Length, no transfer coding, no upgrade, no expectation.
 """
 
@@ -12,7 +12,7 @@ from coldspark.http.door import Route
 from coldspark.http.head import Head
 
 _BYTES_MAX = 4_096
-"""Each connection keeps one head."""
+"""Each connection caches one head."""
 _DIGITS_MAX = 6
 """A body this short is within every limit that is checked before it is read."""
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,6})[ \t]*\r\n", re.IGNORECASE)
@@ -44,17 +44,17 @@ class CachedHead:
         length = data[begin:end]
         return (length, end + len(self._after)) if length.isdigit() else None
 
-    def rebuild(self, length: bytes, started_s: float) -> Head:
-        """Return the head of one more request."""
+    def with_length(self, length: bytes) -> Head:
+        """Return the head of one more request: the same one unless its length differs."""
         head = self._head
-        headers = head.headers
-        if length != self._length:
-            headers = {**headers, "content-length": length.decode("ascii")}
-        return Head(head.method, head.raw_path, head.query, headers, head.passed, started_s)
+        if length == self._length:
+            return head
+        headers = {**head.headers, "content-length": length.decode("ascii")}
+        return Head(head.method, head.raw_path, head.query, headers, head.passed)
 
 
 def cache_head(data: bytes, route: Route, head: Head) -> CachedHead | None:
-    """Return what can be kept of the head with which ``data`` begins, if anything.
+    """Return what can be cached of the head with which ``data`` begins, if anything.
 
     ``head`` is what the parser made of it; it is of HTTP/1.1, and the connection stays open.
     """

@@ -1,4 +1,4 @@
-"""The gateway's one port: listen, sweep for slow clients, and leave in good order."""
+"""The server's one port: listen, sweep for slow clients, and leave in good order."""
 
 import asyncio
 import errno
@@ -15,7 +15,7 @@ from coldspark.http.context import HttpContext
 
 _SWEEP_S = 1.0
 _BACKLOG = 2_048
-_LAST_WORDS_S = 5.0
+_TASKS_END_S = 5.0
 """For the app's tasks to end, once every connection is gone."""
 
 
@@ -130,9 +130,9 @@ async def _drain(context: HttpContext, grace_s: float) -> None:
     """Let every connection end by itself, then by force."""
     context.drain()
     await _wait(context.emptied(), grace_s)
-    for held in list(context.connections):
-        held.abort()
-    await _wait(context.emptied(), _LAST_WORDS_S)
+    for connection in list(context.connections):
+        connection.abort()
+    await _wait(context.emptied(), _TASKS_END_S)
     for task in list(context.running):
         task.cancel()
 

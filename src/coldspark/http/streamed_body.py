@@ -6,30 +6,33 @@ as it passes; the stream keeps its last piece until the hash is known to be righ
 
 from collections.abc import Iterable
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 from coldspark.errors import BodyTooLarge
 from coldspark.http.auth.authenticator import HeadCredentials, check_payload_hash
-from coldspark.http.pipeline import ConnectionPort
 from coldspark.platform.body_stream import BodyStream
 from coldspark.platform.ports import Key
+
+if TYPE_CHECKING:
+    from coldspark.http.connection import Connection
 
 
 class StreamedBody:
     """One body between its connection and its stream."""
 
-    __slots__ = ("_hash", "_is_held", "_payload_hash", "_wire", "key", "stream")
+    __slots__ = ("_connection", "_hash", "_is_paused", "_payload_hash", "key", "stream")
 
     def __init__(
         self,
-        wire: ConnectionPort,
+        connection: "Connection",
         size_bytes: int | None,
         ahead: HeadCredentials,
         pieces: Iterable[bytes],
     ) -> None:
         """``pieces`` are those that have come already."""
         self.key: Key | None = ahead.key
-        self._wire = wire
-        self._is_held = False
+        self._connection = connection
+        self._is_paused = False
         self._payload_hash = ahead.payload_hash
         self._hash = sha256()
         begun = list(pieces)
@@ -52,9 +55,9 @@ class StreamedBody:
         if self._payload_hash is not None:
             self._hash.update(data)
         stream.feed(data)
-        if stream.is_full and not self._is_held:
-            self._is_held = True
-            self._wire.pause_body()
+        if stream.is_full and not self._is_paused:
+            self._is_paused = True
+            self._connection.pause_body()
 
     def end(self) -> None:
         """Take its end. Raises AuthRefused if it is not what was signed."""
@@ -63,10 +66,10 @@ class StreamedBody:
         self.stream.end()
 
     def close(self) -> None:
-        """Hold the caller back no more: nobody wants the rest."""
+        """Resume the caller: nobody wants the rest."""
         self._on_room()
 
     def _on_room(self) -> None:
-        if self._is_held:
-            self._is_held = False
-            self._wire.resume_body()
+        if self._is_paused:
+            self._is_paused = False
+            self._connection.resume_body()

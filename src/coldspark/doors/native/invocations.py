@@ -43,7 +43,13 @@ class NativeDoor:
         return endpoint_body_bytes_max(platform, route.endpoint)
 
     def invocation(
-        self, route: Route, head: Head, body: bytes, key: Key | None, request: RequestId
+        self,
+        route: Route,
+        head: Head,
+        body: bytes,
+        key: Key | None,
+        request: RequestId,
+        started_s: float,
     ) -> Invocation:
         """Pass the request on as it is."""
         assert route.endpoint is not None
@@ -58,7 +64,7 @@ class NativeDoor:
             headers=head.passed,
             body=body,
             key=None if key is None else key.id,
-            started_s=head.started_s,
+            started_s=started_s,
             request=request,
         )
 

@@ -41,7 +41,13 @@ class OpenAIDoor:
         return self._body_bytes_max
 
     def invocation(
-        self, route: Route, head: Head, body: bytes, key: Key | None, request: RequestId
+        self,
+        route: Route,
+        head: Head,
+        body: bytes,
+        key: Key | None,
+        request: RequestId,
+        started_s: float,
     ) -> Invocation:
         """Read the model's name and pass the rest on."""
         path = route.path
@@ -54,7 +60,7 @@ class OpenAIDoor:
             headers=(*head.passed, ("x-coldspark-path", head.raw_path)),
             body=body,
             key=None if key is None else key.id,
-            started_s=head.started_s,
+            started_s=started_s,
             request=request,
         )
 

@@ -32,10 +32,16 @@ class SageMakerDoor:
         return endpoint_body_bytes_max(platform, route.endpoint)
 
     def invocation(
-        self, route: Route, head: Head, body: bytes, key: Key | None, request: RequestId
+        self,
+        route: Route,
+        head: Head,
+        body: bytes,
+        key: Key | None,
+        request: RequestId,
+        started_s: float,
     ) -> Invocation:
         """Read AWS's headers."""
-        return _invocation(route, head, body, key, request, is_stream=False)
+        return _invocation(route, head, body, key, request, started_s, is_stream=False)
 
     def reply(self, route: Route, request: RequestId, reply: Reply, receipt: Receipt) -> Reply:
         """Turn a container's error into a ModelError; let it say what AWS lets it say."""
@@ -93,10 +99,16 @@ class EventStreamDoor:
         return endpoint_body_bytes_max(platform, route.endpoint)
 
     def invocation(
-        self, route: Route, head: Head, body: bytes, key: Key | None, request: RequestId
+        self,
+        route: Route,
+        head: Head,
+        body: bytes,
+        key: Key | None,
+        request: RequestId,
+        started_s: float,
     ) -> Invocation:
         """Read AWS's headers."""
-        return _invocation(route, head, body, key, request, is_stream=True)
+        return _invocation(route, head, body, key, request, started_s, is_stream=True)
 
     def reply(self, route: Route, request: RequestId, reply: Reply, receipt: Receipt) -> Reply:
         """Put a whole reply into as few events as hold it."""
@@ -139,7 +151,14 @@ class EventStreamDoor:
 
 
 def _invocation(
-    route: Route, head: Head, body: bytes, key: Key | None, request: RequestId, *, is_stream: bool
+    route: Route,
+    head: Head,
+    body: bytes,
+    key: Key | None,
+    request: RequestId,
+    started_s: float,
+    *,
+    is_stream: bool,
 ) -> Invocation:
     assert route.endpoint is not None
     return invocations.invocation(
@@ -147,7 +166,7 @@ def _invocation(
         head.headers,
         body,
         request=request,
-        started_s=head.started_s,
+        started_s=started_s,
         key=None if key is None else key.id,
         is_stream=is_stream,
     )
