@@ -14,7 +14,7 @@ PROCESSES ?= auto
 PYTEST := $(BIN)/pytest -q -n $(PROCESSES) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup check test test-fast test-slow shown-jobs compile test-compiled test-clients demo bench docs \
-	changelog wheel lint format clean
+	aws-shapes changelog wheel lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +76,10 @@ bench: setup ## measure wakes, the warm path and the simulator
 docs: setup ## write the pages that are made from the code
 	$(BIN)/python tests/docs/cli_page.py
 	$(BIN)/python tests/docs/aws_page.py
+
+# From the installed botocore; what a newer one adds is refused until the overlays decide on it.
+aws-shapes: setup ## write the tables of what AWS's operations take
+	$(BIN)/python scripts/generate_aws_shapes.py
 
 changelog: setup ## show the section that the fragments in changes/ make
 	$(BIN)/towncrier build --draft
