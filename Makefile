@@ -13,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE :=
 PROCESSES ?= auto
 PYTEST := $(BIN)/pytest -q -n $(PROCESSES) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup check test test-fast test-slow shown-jobs compile test-compiled test-clients demo bench docs \
+.PHONY: help setup check signs test test-fast test-slow shown-jobs compile test-compiled test-clients demo bench docs \
 	aws-shapes changelog wheel lint format clean
 
 help: ## list the targets
@@ -36,6 +36,9 @@ check: setup ## lint, formatting, types, import contracts, house rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/house
+
+signs: setup ## print what shows rot: crowded folders, long functions, lonely ports
+	$(BIN)/pytest -q -s tests/house/test_rot.py -k signs
 
 test: setup ## run the test suite, but for the long proofs
 	$(PYTEST) -m "not slow"

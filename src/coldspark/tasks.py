@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 
 _log = logging.getLogger(__name__)
 
@@ -19,6 +19,35 @@ class Tasks:
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return task
+
+    def every(
+        self,
+        interval_s: Callable[[], float] | float,
+        work: Callable[[], Awaitable[None]],
+        what: str,
+        *,
+        at_once: bool = False,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> "asyncio.Task[None]":
+        """Do ``work`` after every interval, until these tasks are closed.
+
+        A failure is logged as "could not ``what``", and the next round tries again. ``at_once``:
+        the first round needs no wait. An interval that is a function is asked before each wait.
+        """
+        wait_s = interval_s if callable(interval_s) else lambda: interval_s
+
+        async def rounds() -> None:
+            if not at_once:
+                await sleep(wait_s())
+            while True:
+                try:
+                    await work()
+                except Exception:  # noqa: BLE001
+                    # The task's edge: what one round could not do, the next one may.
+                    _log.exception("could not %s", what)
+                await sleep(wait_s())
+
+        return self.spawn(rounds())
 
     async def close(self, within_s: float) -> None:
         """Cancel what still runs and wait for its end, so long at most."""

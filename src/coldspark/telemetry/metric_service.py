@@ -110,8 +110,8 @@ class MetricService:
     def open(self) -> None:
         """Write, derive and prune from now on."""
         self._tasks.spawn(self._flush_for_ever())
-        self._tasks.spawn(self._for_ever("derive", self._roll_up_every_s, self.roll_up))
-        self._tasks.spawn(self._for_ever("prune", _PRUNE_EVERY_S, self.prune))
+        self._tasks.every(self._roll_up_every_s, self.roll_up, "derive metrics", at_once=True)
+        self._tasks.every(_PRUNE_EVERY_S, self.prune, "prune metrics", at_once=True)
 
     async def close(self) -> None:
         """Write what is in memory, and stop. Idempotent."""
@@ -289,13 +289,6 @@ class MetricService:
             await self._some.wait()
             await asyncio.sleep(self._flush_every_s)
             await self._safely("write", self.flush)
-
-    async def _for_ever(
-        self, what: str, every_s: float, work: Callable[[], Awaitable[None]]
-    ) -> None:
-        while True:
-            await self._safely(what, work)
-            await asyncio.sleep(every_s)
 
     async def _safely(self, what: str, work: Callable[[], Awaitable[None]]) -> None:
         try:

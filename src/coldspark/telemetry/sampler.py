@@ -4,7 +4,6 @@ A variant without a replica and without a waiting request measures nothing: its 
 not zero. What cannot be measured here (a shared GPU's share, a simulated one) is absent, too.
 """
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
@@ -67,8 +66,8 @@ class MetricSampler:
 
     def open(self) -> None:
         """Sample from now on."""
-        self._tasks.spawn(self._for_ever(_LOOK_EVERY_S, self.sample_concurrency))
-        self._tasks.spawn(self._for_ever(_MEASURE_EVERY_S, self.sample_machine))
+        self._sample_every(_LOOK_EVERY_S, self.sample_concurrency)
+        self._sample_every(_MEASURE_EVERY_S, self.sample_machine)
 
     async def close(self) -> None:
         """Stop sampling. Idempotent."""
@@ -139,14 +138,8 @@ class MetricSampler:
                 metric = Metric(namespace=REPLICA_NAMESPACE, name=name, dimensions=dimensions)
                 self._metrics.add(metric, value, now_ms, unit="Percent")
 
-    async def _for_ever(self, every_s: int, work: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            await asyncio.sleep(_until_next(self._wall_ms(), every_s))
-            try:
-                await work()
-            except Exception:  # noqa: BLE001
-                # The task's edge: the next sample is another chance.
-                _log.exception("metrics: a sample failed")
+    def _sample_every(self, every_s: int, work: Callable[[], Awaitable[None]]) -> None:
+        self._tasks.every(lambda: _until_next(self._wall_ms(), every_s), work, "take a sample")
 
 
 def _until_next(now_ms: int, every_s: int) -> float:
