@@ -111,23 +111,28 @@ class Controller:
         self.add_node(node, engine)
 
     def add_node(self, node: NodeJoined, engine: Engine) -> None:
-        """Offer a node's devices and memory; what is placed there runs on its engine."""
+        """Offer a node's devices and memory; what is placed there runs on its engine.
+
+        A node that is known already was started anew: what ran there is lost.
+        """
+        if node.node in self._nodes:
+            self.remove_node(node.node)
         self._nodes[node.node], self._engines[node.node] = node, engine
         self.driver.place(node)
 
     def remove_node(self, node: NodeId) -> None:
         """Take a node for lost: nothing is placed there, and what ran there has died."""
-        engine = self._engines.pop(node)
-        del self._nodes[node]
+        del self._engines[node], self._nodes[node]
+        # By the node, not by the engine: one engine may have several nodes.
+        lost = [
+            replica
+            for replica in self._engine_of
+            if (grant := self.placement.grant(replica)) is not None and grant.node == node
+        ]
         # Before anything ends: what is started in its place must go elsewhere.
         self.driver.place(NodeLeft(node))
-        lost = {replica for replica, host in self._engine_of.items() if host is engine}
-        failure = Failure(kind=FailureKind.REPLICA_DIED, message=f"node {node} is lost")
-        for call in list(self._calls.values()):
-            if call.account is not None and call.account.replica in lost:
-                call.on_failure(failure)
         exit = Exit(cause=RootCause.NODE_LOST, message=f"node {node} is lost")
-        for replica in sorted(lost):
+        for replica in lost:
             self.on_exited(replica, exit)
 
     def cell(self, endpoint: EndpointName, variant: VariantName) -> HostedFleet | None:

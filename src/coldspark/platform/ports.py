@@ -198,7 +198,7 @@ class Engine(Protocol):
 
     @property
     def parking(self) -> ParkingEngine | None:
-        """Return what parks replicas; None: they cannot be parked, and stay ready or end."""
+        """Return what parks replicas; None: one that would be parked is stopped instead."""
 
     def start(self, order: StartOrder) -> None:
         """Begin to start a replica; the listener hears what comes of it."""
