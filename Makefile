@@ -48,7 +48,7 @@ test-fast: setup ## run what is quick and starts no process: for the loop of one
 	$(PYTEST) -m "not (process or seconds or slow or gpu or clients)" --hypothesis-profile fast \
 		$(FAR:%=--ignore=tests/%)
 
-test-slow: setup ## run the long proofs, and every property with ten times the examples
+test-slow: setup ## run the long proofs, and every property with five times the examples
 	$(PYTEST) -m "slow or hypothesis" --hypothesis-profile slow --timeout 900
 
 shown-jobs: setup ## play ten thousand jobs through two kill -9, and say how long they took

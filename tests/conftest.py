@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 # Speed is judged by benchmarks: an example that takes long on a busy machine is no failure.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("fast", settings.get_profile("default"), max_examples=20)
-settings.register_profile("slow", settings.get_profile("default"), max_examples=1000)
+settings.register_profile("slow", settings.get_profile("default"), max_examples=500)
 settings.load_profile("default")
 
 
