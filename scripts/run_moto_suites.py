@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 LISTS = ROOT / "tests" / "compat" / "moto"
 SUITE_S = 1_800
 
-sys.path.insert(0, str(ROOT / "tests" / "compat"))
+sys.path.insert(0, str(ROOT / "tests" / "rigs"))
 
 from client_interpreters import interpreter  # type: ignore[import-not-found]  # noqa: E402
 
