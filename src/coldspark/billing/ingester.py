@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
+from coldspark import clock
 from coldspark.billing import journal
 from coldspark.billing.ingest_main import IngestOrder
 from coldspark.billing.ingest_process import IngestProcess
@@ -89,7 +90,7 @@ class Ingester:
         """End an idle process; return after how many seconds to check again, None for never."""
         if self.pid is None:
             return None
-        left_s = self._last_order_s + self._idle_s - asyncio.get_running_loop().time()
+        left_s = self._last_order_s + self._idle_s - clock.monotonic_s()
         if left_s > 0:
             return left_s
         await self._database.run_outside_transaction(self._process.end)
@@ -143,7 +144,7 @@ class Ingester:
         result = await self._database.run_outside_transaction(
             self._process.run_order, self._order(file, start, end)
         )
-        self._last_order_s = asyncio.get_running_loop().time()
+        self._last_order_s = clock.monotonic_s()
         return result
 
     def _order(self, file: Path, start: JournalPosition, end: int) -> IngestOrder:

@@ -126,9 +126,16 @@ class JobRunner:
             self._update_slots(queue)
         if found:
             _log.info("jobs: going on with %d", len(found))
-        self._tasks.spawn(self._measure_for_ever())
+        self._tasks.every(
+            _DEPTH_EVERY_S, self._measure_all, failure="jobs: their backlog could not be measured"
+        )
         if self._forgets:
-            self._tasks.spawn(self._purge_for_ever())
+            self._tasks.every(
+                _PURGE_EVERY_S,
+                self._purge,
+                failure="jobs: old ones could not be forgotten",
+                waits_first=True,
+            )
 
     async def close(self) -> None:
         """Begin nothing more, cancel what runs: the next server makes it again."""
@@ -355,12 +362,10 @@ class JobRunner:
 
     # --- now and then -------------------------------------------------------------------------
 
-    async def _measure_for_ever(self) -> None:
-        while True:
-            for queue in list(self._lines.values()):
-                self._update_slots(queue)
-                self._measure(queue)
-            await asyncio.sleep(_DEPTH_EVERY_S)
+    def _measure_all(self) -> None:
+        for queue in list(self._lines.values()):
+            self._update_slots(queue)
+            self._measure(queue)
 
     def _measure(self, queue: EndpointQueue) -> None:
         backlog, now_s = queue.backlog, clock.monotonic_s()
@@ -382,17 +387,9 @@ class JobRunner:
         depth = BacklogDepth(waiting=backlog.waiting, oldest_s=age_s, replicas=replicas)
         self._measures.depth(queue.endpoint, depth)
 
-    async def _purge_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(_PURGE_EVERY_S)
-            before_ms = clock.wall_ms() - round(self._retention.jobs_s * 1_000)
-            try:
-                await self._store.purge(
-                    before_ms, self._retention.jobs_max, self._retention.bytes_max
-                )
-            except Exception:  # noqa: BLE001
-                # The task's edge: the next round tries again.
-                _log.exception("jobs: old ones could not be forgotten")
+    async def _purge(self) -> None:
+        before_ms = clock.wall_ms() - round(self._retention.jobs_s * 1_000)
+        await self._store.purge(before_ms, self._retention.jobs_max, self._retention.bytes_max)
 
 
 _COUNTED = {

@@ -101,7 +101,12 @@ class LocalPlatform:
             endpoint = DeployedEndpoint(stored, self._neighbours)
             self._endpoints[stored.definition.name] = endpoint
             endpoint.open()
-        self._tasks.spawn(self._settle_for_ever())
+        self._tasks.every(
+            _SETTLE_EVERY_S,
+            self._settle,
+            failure="idle usage could not be written down",
+            waits_first=True,
+        )
 
     def watch_alarms(self, alarms: AlarmStates) -> None:
         """Let alarms take changes back from here on; without them such changes are refused."""
@@ -274,11 +279,6 @@ class LocalPlatform:
             _log.warning("endpoint %s: %s", name, error.message)
         finally:
             self._preparing -= 1
-
-    async def _settle_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(_SETTLE_EVERY_S)
-            await self._settle()
 
     async def _settle_alone(self) -> None:
         self.controller.settle()

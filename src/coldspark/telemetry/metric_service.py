@@ -109,9 +109,15 @@ class MetricService:
 
     def open(self) -> None:
         """Write, derive and prune from now on."""
-        self._tasks.spawn(self._flush_for_ever())
-        self._tasks.spawn(self._for_ever("derive", self._roll_up_every_s, self.roll_up))
-        self._tasks.spawn(self._for_ever("prune", _PRUNE_EVERY_S, self.prune))
+        self._tasks.every(
+            None,
+            self._flush_soon,
+            failure="metrics: could not write",
+            waits_first=True,
+            wake=self._some,
+        )
+        self._tasks.every(self._roll_up_every_s, self.roll_up, failure="metrics: could not derive")
+        self._tasks.every(_PRUNE_EVERY_S, self.prune, failure="metrics: could not prune")
 
     async def close(self) -> None:
         """Write what is in memory, and stop. Idempotent."""
@@ -284,25 +290,9 @@ class MetricService:
         if await self._database.run(disk.prune_series, before_ms, _ROWS_MAX):
             self._ids = {}
 
-    async def _flush_for_ever(self) -> None:
-        while True:
-            await self._some.wait()
-            await asyncio.sleep(self._flush_every_s)
-            await self._safely("write", self.flush)
-
-    async def _for_ever(
-        self, what: str, every_s: float, work: Callable[[], Awaitable[None]]
-    ) -> None:
-        while True:
-            await self._safely(what, work)
-            await asyncio.sleep(every_s)
-
-    async def _safely(self, what: str, work: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await work()
-        except Exception:  # noqa: BLE001
-            # The task's edge: the next round tries again.
-            _log.exception("metrics: could not %s", what)
+    async def _flush_soon(self) -> None:
+        await asyncio.sleep(self._flush_every_s)
+        await self.flush()
 
 
 def _aligned(at_ms: int, period_s: int) -> int:

@@ -4,9 +4,9 @@ A variant without a replica and without a waiting request measures nothing: its 
 not zero. What cannot be measured here (a shared GPU's share, a simulated one) is absent, too.
 """
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 
 from coldspark import clock
 from coldspark.node.replica_usage import ReplicaUsage
@@ -67,8 +67,16 @@ class MetricSampler:
 
     def open(self) -> None:
         """Sample from now on."""
-        self._tasks.spawn(self._for_ever(_LOOK_EVERY_S, self.sample_concurrency))
-        self._tasks.spawn(self._for_ever(_MEASURE_EVERY_S, self.sample_machine))
+        for every_s, sample in (
+            (_LOOK_EVERY_S, self.sample_concurrency),
+            (_MEASURE_EVERY_S, self.sample_machine),
+        ):
+            self._tasks.every(
+                partial(self._until_next, every_s),
+                sample,
+                failure="metrics: a sample failed",
+                waits_first=True,
+            )
 
     async def close(self) -> None:
         """Stop sampling. Idempotent."""
@@ -139,17 +147,7 @@ class MetricSampler:
                 metric = Metric(namespace=REPLICA_NAMESPACE, name=name, dimensions=dimensions)
                 self._metrics.add(metric, value, now_ms, unit="Percent")
 
-    async def _for_ever(self, every_s: int, work: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            await asyncio.sleep(_until_next(self._wall_ms(), every_s))
-            try:
-                await work()
-            except Exception:  # noqa: BLE001
-                # The task's edge: the next sample is another chance.
-                _log.exception("metrics: a sample failed")
-
-
-def _until_next(now_ms: int, every_s: int) -> float:
-    """Return the seconds until half of the next period: at its edge clocks disagree."""
-    period_ms = every_s * 1_000
-    return (period_ms - (now_ms - period_ms // 2) % period_ms) / 1_000
+    def _until_next(self, every_s: int) -> float:
+        """Return the seconds until half of the next period: at its edge clocks disagree."""
+        period_ms = every_s * 1_000
+        return (period_ms - (self._wall_ms() - period_ms // 2) % period_ms) / 1_000

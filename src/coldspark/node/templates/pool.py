@@ -354,8 +354,8 @@ class TemplatePool:
     def _set_timer(self) -> None:
         if self._timer is None and self._idle_since:
             first = min(self._idle_since.values()) + self._idle_timeout_s
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_at(loop.time() + first - clock.monotonic_s(), self._expire)
+            delay_s = max(0.0, first - clock.monotonic_s())
+            self._timer = asyncio.get_running_loop().call_later(delay_s, self._expire)
 
     def _expire(self) -> None:
         self._timer = None
