@@ -13,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE :=
 PROCESSES ?= auto
 PYTEST := $(BIN)/pytest -q -n $(PROCESSES) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup check test test-fast test-slow shown-jobs compile test-compiled test-clients demo bench docs \
+.PHONY: help setup check signs test test-fast test-slow shown-jobs compile test-compiled test-clients demo bench docs \
 	changelog wheel lint format clean
 
 help: ## list the targets
@@ -36,6 +36,9 @@ check: setup ## lint, formatting, types, import contracts, house rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/house
+
+signs: setup ## print signs of rot: lists to look at
+	$(BIN)/pytest -q -s tests/house/test_signs.py
 
 test: setup ## run the test suite, but for the long proofs
 	$(PYTEST) -m "not slow"
