@@ -14,7 +14,7 @@ PROCESSES ?= auto
 PYTEST := $(BIN)/pytest -q -n $(PROCESSES) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup check signs test test-fast test-slow shown-jobs compile test-compiled test-clients demo bench docs \
-	changelog wheel lint format clean
+	aws-shapes changelog wheel lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,8 +37,8 @@ check: setup ## lint, formatting, types, import contracts, house rules
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/house
 
-signs: setup ## print signs of rot: lists to look at
-	$(BIN)/pytest -q -s tests/house/test_signs.py
+signs: setup ## print what shows rot: crowded folders, long functions, lonely ports
+	$(BIN)/pytest -q -s tests/house/test_rot.py -k signs
 
 test: setup ## run the test suite, but for the long proofs
 	$(PYTEST) -m "not slow"
@@ -79,6 +79,10 @@ bench: setup ## measure wakes, the warm path and the simulator
 docs: setup ## write the pages that are made from the code
 	$(BIN)/python tests/docs/cli_page.py
 	$(BIN)/python tests/docs/aws_page.py
+
+# From the installed botocore; what a newer one adds is refused until the overlays decide on it.
+aws-shapes: setup ## write the tables of what AWS's operations take
+	$(BIN)/python scripts/generate_aws_shapes.py
 
 changelog: setup ## show the section that the fragments in changes/ make
 	$(BIN)/towncrier build --draft

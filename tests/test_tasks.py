@@ -44,20 +44,18 @@ async def _until_cancelled(task: "asyncio.Task[None]") -> None:
         await task
 
 
-@pytest.mark.parametrize("waits_first", [False, True])
-def test_work_is_done_at_once_or_after_the_first_interval(waits_first: bool) -> None:
+@pytest.mark.parametrize("at_once", [False, True])
+def test_work_is_done_at_once_or_after_the_first_interval(at_once: bool) -> None:
     """And then after each interval, until the task is cancelled."""
     sleeper, work = Sleeper(3), Work()
 
     async def play() -> None:
-        tasks = Tasks(sleeper.sleep)
-        await _until_cancelled(
-            tasks.every(60.0, work.do, failure="it failed", waits_first=waits_first)
-        )
+        sweeping = Tasks().every(60.0, work.do, "sweep", at_once=at_once, sleep=sleeper.sleep)
+        await _until_cancelled(sweeping)
 
     asyncio.run(play())
     assert sleeper.slept_s == [60.0] * 4
-    assert work.rounds == (3 if waits_first else 4)
+    assert work.rounds == (4 if at_once else 3)
 
 
 @pytest.mark.parametrize("is_async", [False, True])
@@ -69,12 +67,12 @@ def test_a_round_that_fails_is_logged_and_the_next_one_comes(
     does: Callable[[], Awaitable[None] | None] = work.do if is_async else work.do_now
 
     async def play() -> None:
-        await _until_cancelled(Tasks(sleeper.sleep).every(1.0, does, failure="it failed"))
+        await _until_cancelled(Tasks().every(1.0, does, "sweep", sleep=sleeper.sleep))
 
     with caplog.at_level(logging.ERROR):
         asyncio.run(play())
-    assert work.rounds == 3
-    assert [record.message for record in caplog.records] == ["it failed"] * 2
+    assert work.rounds == 2
+    assert [record.message for record in caplog.records] == ["could not sweep"] * 2
     assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == [
         "round 1",
         "round 2",
@@ -86,8 +84,10 @@ def test_an_interval_may_be_asked_for_anew_after_each_round() -> None:
     sleeper, work = Sleeper(2), Work()
 
     async def play() -> None:
-        growing = lambda: 10.0 * work.rounds  # noqa: E731
-        await _until_cancelled(Tasks(sleeper.sleep).every(growing, work.do, failure="it failed"))
+        sweeping = Tasks().every(
+            lambda: 10.0 * work.rounds, work.do, "sweep", at_once=True, sleep=sleeper.sleep
+        )
+        await _until_cancelled(sweeping)
 
     asyncio.run(play())
     assert sleeper.slept_s == [10.0, 20.0, 30.0]
@@ -103,7 +103,7 @@ def test_an_interval_ends_early_for_whoever_wakes_it() -> None:
 
     async def play() -> None:
         tasks = Tasks()
-        tasks.every(None, work.do, failure="it failed", waits_first=True, wake=wake)
+        tasks.every(None, work.do, "sweep", wake=wake)
         await settle()
         assert work.rounds == 0
         wake.set()
@@ -129,7 +129,7 @@ def test_what_wakes_it_while_it_works_has_a_round_of_its_own() -> None:
 
     async def play() -> None:
         tasks = Tasks()
-        tasks.every(None, do, failure="it failed", wake=wake)
+        tasks.every(None, do, "sweep", at_once=True, wake=wake)
         for _ in range(5):
             await asyncio.sleep(0)
         await tasks.close(1.0)
@@ -144,7 +144,7 @@ def test_an_interval_that_is_over_needs_nobody_to_wake_it() -> None:
 
     async def play() -> None:
         tasks = Tasks()
-        tasks.every(0.0, done.set, failure="it failed", waits_first=True, wake=asyncio.Event())
+        tasks.every(0.0, done.set, "sweep", wake=asyncio.Event())
         async with asyncio.timeout(10.0):
             await done.wait()
         await tasks.close(1.0)
@@ -162,7 +162,7 @@ def test_closing_ends_the_loop_in_the_middle_of_its_work() -> None:
 
     async def play() -> None:
         tasks = Tasks()
-        task = tasks.every(1.0, do, failure="it failed")
+        task = tasks.every(1.0, do, "sweep", at_once=True)
         await begun.wait()
         await tasks.close(1.0)
         assert task.cancelled()

@@ -14,7 +14,7 @@ def test_every_operation_that_is_served_was_validated(request: pytest.FixtureReq
     validated = whole_run.validated(request.config, others=len(request.session.items) - 1)
     served = {
         (MODELS.get(service.signing_name, service.signing_name), name)
-        for service, _ in aws_page.services()
+        for service in aws_page.services()
         for name in service.operations
     }
     assert sorted(served - validated) == []

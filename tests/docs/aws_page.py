@@ -1,14 +1,11 @@
 """Write ``docs/reference/aws-compatibility.md`` from AWS's doors themselves: ``make docs``.
 
-The services are those of ``doors/aws/door.py``; nothing else is listed by hand. What is kept
-without effect is read from the table at the top of the door's ``shapes``.
+The services are those of ``doors/aws/door.py``; nothing else is listed by hand. What becomes
+of a member is what the overlay in the door's ``shapes`` says.
 """
 
-import re
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from unittest.mock import Mock
 
 from doc_pages import ROOT
@@ -43,37 +40,26 @@ How to point a client here: `docs/howto/use-aws-sdks.md`.
 """
 
 
-def services() -> list[tuple[Service, frozenset[str]]]:
-    """Return every service, with the names of the members that its door keeps, by signing name."""
+def services() -> list[Service]:
+    """Return every service, by signing name."""
     found = []
     # For their shapes alone: what they work on is asked when something runs.
     dependencies = Mock(config=ServerConfig(data=Path("data")))
     for open_service in SERVICES:
         service = open_service(dependencies)
         assert service is not None
-        found.append((service, _kept(import_module(open_service.__module__))))
-    return sorted(found, key=lambda pair: pair[0].signing_name)
+        found.append(service)
+    return sorted(found, key=lambda service: service.signing_name)
 
 
 def render() -> str:
     """Return the page."""
-    return "".join([_HEAD, *(_section(service, kept) for service, kept in services())])
+    return "".join([_HEAD, *(_section(service) for service in services())])
 
 
-def _kept(module: ModuleType) -> frozenset[str]:
-    """Return what the table at the top of ``shapes`` says is kept: the last word of each path."""
-    shapes = getattr(module, "shapes", None)
-    names: set[str] = set()
-    for line in (getattr(shapes, "__doc__", None) or "").splitlines():
-        members, gap, fate = line.partition("  ")
-        if gap and fate.strip().startswith("kept"):
-            names |= {word.split(".")[-1] for word in re.findall(r"[A-Z]\w+(?:\.\w+)*", members)}
-    return frozenset(names)
-
-
-def _section(service: Service, kept: frozenset[str]) -> str:
+def _section(service: Service) -> str:
     operations = sorted(service.operations.items())
-    parts = [_operation(name, one, kept) for name, one in operations]
+    parts = [_operation(name, one) for name, one in operations]
     ways = [
         *([f"JSON, `X-Amz-Target: {service.target}…`"] if service.target else []),
         *([f"query, version {service.query_version}"] if service.query_version else []),
@@ -90,32 +76,30 @@ def _instead(service: Service) -> str:
     return "\n".join(["\n### Refused\n", "| operation | use instead |", "|---|---|", *rows, ""])
 
 
-def _operation(name: str, operation: AwsOperation, kept: frozenset[str]) -> str:
-    rows = list(_rows(operation.shape, "", kept, {}))
+def _operation(name: str, operation: AwsOperation) -> str:
+    rows = list(_rows(operation.shape, "", {}))
     if not rows:
         return f"\n### {name}\n\nIt takes nothing.\n"
     lines = [f"| `{member}` | {fate} |" for member, fate in rows]
     return "\n".join([f"\n### {name}\n", "| member | |", "|---|---|", *lines, ""])
 
 
-def _rows(
-    shape: Structure, path: str, kept: frozenset[str], told: dict[int, str]
-) -> Iterator[tuple[str, str]]:
+def _rows(shape: Structure, path: str, told: dict[int, str]) -> Iterator[tuple[str, str]]:
     """Yield each member and what becomes of it; a shape that was told is only pointed at."""
     for name, member in shape.members.items():
         where = f"{path}.{name}" if path else name
         inner = _inside(member)
-        if inner is None:
-            yield where, _fate(name, member, kept)
+        if name in shape.kept:
+            yield where, "kept"
+        elif inner is None:
+            yield where, _fate(member)
         elif not inner.members:
             yield where, "works, empty"
         elif id(inner) in told:
             yield where, f"as `{told[id(inner)]}`"
-        elif name in kept:
-            yield where, "kept"
         else:
             told[id(inner)] = where
-            yield from _rows(inner, where, kept, told)
+            yield from _rows(inner, where, told)
 
 
 def _inside(shape: Shape) -> Structure | None:
@@ -125,7 +109,7 @@ def _inside(shape: Shape) -> Structure | None:
     return shape if isinstance(shape, Structure) else None
 
 
-def _fate(name: str, shape: Shape, kept: frozenset[str]) -> str:
+def _fate(shape: Shape) -> str:
     match shape:
         case Unsupported(why):
             return _cell(f"refused: {why}")
@@ -137,7 +121,7 @@ def _fate(name: str, shape: Shape, kept: frozenset[str]) -> str:
         case Integer(int() as least, int() as most):
             return f"works, {least:,} to {most:,}" if least < most else f"works with {most:,}"
         case _:
-            return "kept" if name in kept else "works"
+            return "works"
 
 
 def _cell(text: str) -> str:

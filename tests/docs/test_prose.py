@@ -38,3 +38,11 @@ def test_paths_that_the_docs_name_exist() -> None:
     for page in pages():
         text = (ROOT / page).read_text(encoding="utf-8")
         assert [path for path in named.findall(text) if not (ROOT / path).exists()] == [], page
+
+
+@pytest.mark.parametrize("page", pages())
+def test_links_to_files_lead_somewhere(page: str) -> None:
+    """Relative to the page, as a reader's browser takes them."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text)
+    assert [path for path in named if not ((ROOT / page).parent / path).exists()] == []

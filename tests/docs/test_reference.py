@@ -49,7 +49,7 @@ def test_the_command_lines_page_is_what_the_command_line_says() -> None:
 
 
 def test_the_page_of_awss_apis_is_what_the_doors_say() -> None:
-    """It is generated: never edit it by hand. Every kept member is found in the doors' table."""
+    """It is generated: never edit it by hand. What is kept is what the overlays say."""
     text = aws_page.PAGE.read_text(encoding="utf-8")
     assert text == aws_page.render(), "stale: run `make docs`"
     assert "| `ExecutionRoleArn` | kept |" in text

@@ -4,7 +4,7 @@ from example_counts import examples
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
-from worlds import CRASH, revision
+from worlds import CRASH, NODE_LOST, revision
 
 from coldspark.fleet.fleet import Fleet
 from coldspark.spec.messages import (
@@ -47,7 +47,15 @@ from coldspark.spec.scaling_rules import (
     RequestCount,
     TargetTracking,
 )
-from coldspark.spec.types import EndpointStatus, FleetId, Limits, ReplicaId, RequestId, ScalePolicy
+from coldspark.spec.types import (
+    EndpointStatus,
+    Exit,
+    FleetId,
+    Limits,
+    ReplicaId,
+    RequestId,
+    ScalePolicy,
+)
 
 LEARNED = st.builds(
     lambda low, extra, slots, idle, parked, waste, failed: ScalePolicy(
@@ -281,7 +289,7 @@ class FleetHistory(RuleBasedStateMachine):
         for replica in sorted(self.stopping):
             self.end(replica)
 
-    def end(self, replica: ReplicaId) -> None:
+    def end(self, replica: ReplicaId, exit: Exit = CRASH) -> None:
         self.stopping.discard(replica)
         self.parked.discard(replica)
         for processes in (self.starting, self.ready, self.parking):
@@ -289,8 +297,15 @@ class FleetHistory(RuleBasedStateMachine):
                 processes.remove(replica)
         self.aborted = {name: at for name, at in self.aborted.items() if at != replica}
         lost = {name for name, at in self.at.items() if at == replica}
-        self.step(ReplicaExited(replica, CRASH))
+        self.step(ReplicaExited(replica, exit))
         assert not lost & self.open.keys()
+
+    @rule(picks=st.sets(st.integers(0, 4), min_size=1))
+    def lose_node(self, picks: set[int]) -> None:
+        """Some replicas are gone at once, whatever they were doing."""
+        there = self.starting + self.ready + self.parking + sorted(self.parked | self.stopping)
+        for replica in [name for at, name in enumerate(there) if at in picks]:
+            self.end(replica, NODE_LOST)
 
     @rule(pick=st.integers(0, 99))
     def evict(self, pick: int) -> None:

@@ -14,6 +14,7 @@ from coldspark.spec.messages import (
     DevicesYielded,
     GrantReservation,
     NodeJoined,
+    NodeLeft,
     PlacementEffect,
     PlacementEvent,
     RefuseReservation,
@@ -121,7 +122,29 @@ class PlacementHistory(RuleBasedStateMachine):
     @rule(gigabytes=st.integers(1, 8), types=st.lists(st.sampled_from(["T4", "A10G"]), max_size=3))
     def join(self, gigabytes: int, types: list[str]) -> None:
         if len(self.nodes) < 4:
-            node = a_node(f"n{len(self.nodes)}", gigabytes, types)
+            self.joined = getattr(self, "joined", 0) + 1
+            node = a_node(f"n{self.joined}", gigabytes, types)
+            self.nodes[node.node] = node
+            self.step(node)
+
+    @rule(pick=st.integers(0, 99), comes_back=st.booleans())
+    def lose(self, pick: int, comes_back: bool) -> None:
+        """A node goes, and what ran there is gone: its fleets release it once they are told."""
+        node = self.nodes.pop(sorted(self.nodes)[pick % len(self.nodes)], None)
+        if node is None or not self.nodes:
+            self.nodes |= {} if node is None else {node.node: node}
+            return
+        lost = sorted(name for name, grant in self.held.items() if grant.node == node.node)
+        for replica in lost:
+            self.advice.pop(replica)
+            del self.held[replica]
+            self.parked.pop(replica, None)
+        self.step(NodeLeft(node.node))
+        assert all(self.placement.grant(replica) is None for replica in lost)
+        for replica in lost:
+            del self.asked[replica]
+            self.step(ReservationReleased(replica))
+        if comes_back:
             self.nodes[node.node] = node
             self.step(node)
 

@@ -10,7 +10,12 @@ from coldspark.fleet.deadlines import NEVER
 from coldspark.fleet.keep_alive_plan import NEVER_S, WarmthLevel
 from coldspark.fleet.policies import knative, ray_serve, request_counting, target_tracking
 from coldspark.fleet.policies.demand import DemandWindow
-from coldspark.fleet.policies.evaluation import demand_window, evaluate, initial_memory
+from coldspark.fleet.policies.evaluation import (
+    POLICIES,
+    demand_window,
+    evaluate,
+    initial_memory,
+)
 from coldspark.fleet.policies.histogram import IdleTimeHistogram
 from coldspark.fleet.policies.knative import KnativeMemory
 from coldspark.fleet.policies.observation import Observation, ScaleDecision
@@ -318,3 +323,8 @@ def test_only_rules_that_look_back_measure_the_demand() -> None:
     measuring = {rule for rule in RULES if demand_window(rule()) is not None}
     assert measuring == {Knative, RayServe, TargetTracking}
     assert demand_window(Learned()) is None
+
+
+def test_every_rule_that_can_be_asked_for_is_registered() -> None:
+    """A rule's settings without its functions would fail at the first request."""
+    assert set(POLICIES) == set(RULES)

@@ -31,7 +31,7 @@ from coldspark.platform.scheduled_scaling import (
     transitions,
 )
 from coldspark.platform.spec_json import revision_of
-from coldspark.spec.messages import NodeJoined, Reservation
+from coldspark.spec.messages import NodeJoined
 from coldspark.spec.scaling_rules import KeepAlive
 from coldspark.spec.scheduled_scaling import ScheduledWindow
 from coldspark.spec.types import (
@@ -102,20 +102,11 @@ class Instant:
         self.there.discard(replica)
         asyncio.get_running_loop().call_soon(self.controller.on_exited, replica, STOPPED)
 
-    def park(self, replica: ReplicaId) -> None:
-        raise AssertionError("nothing is parked here")
-
-    def unpark(self, replica: ReplicaId, grant: Reservation | None = None) -> None:
-        raise AssertionError("nothing is parked here")
-
     def call(self, *_: object) -> None:
         raise AssertionError("nobody calls here")
 
     def abort(self, *_: object) -> None:
         raise AssertionError("nobody calls here")
-
-    def log_tail(self, replica: ReplicaId, lines: int) -> tuple[str, ...]:
-        return ()
 
     def logs(self, endpoint: EndpointName, lines: int) -> list[LogLine]:
         return []

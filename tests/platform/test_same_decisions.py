@@ -22,7 +22,6 @@ from coldspark.spec.messages import (
     ReplicaReady,
     RequestArrived,
     RequestFinished,
-    Reservation,
     ReservationGranted,
     StartReplica,
     StopReplica,
@@ -59,6 +58,8 @@ END_S = 4.8
 class Timers:
     """An engine whose replicas are timers of the event loop: real time, no processes."""
 
+    parking = None
+
     def __init__(self) -> None:
         self.controller: Controller | None = None
 
@@ -73,12 +74,6 @@ class Timers:
         assert self.controller is not None
         asyncio.get_running_loop().call_soon(self.controller.on_exited, replica, STOPPED)
 
-    def park(self, replica: ReplicaId) -> None:
-        raise AssertionError("nothing is parked here")
-
-    def unpark(self, replica: ReplicaId, grant: Reservation | None = None) -> None:
-        raise AssertionError("nothing is parked here")
-
     def call(
         self, replica: ReplicaId, invocation: Invocation, deadline_s: float, sink: ReplySink
     ) -> "Timers":
@@ -88,9 +83,6 @@ class Timers:
 
     def abort(self, replica: ReplicaId, request: RequestId) -> None:
         raise AssertionError("nobody hangs up here")
-
-    def log_tail(self, replica: ReplicaId, lines: int) -> tuple[str, ...]:
-        return ()
 
     def pause(self) -> None:
         pass

@@ -198,3 +198,10 @@ def test_a_cron_or_a_zone_that_cannot_be_is_refused(expression: str, zone: str, 
     """The message names field and value."""
     with pytest.raises(ValueError, match=said):
         parse_cron(expression, zone)
+
+
+def test_an_hour_that_begins_in_its_middle_is_not_stepped_over() -> None:
+    """On Lord Howe 2:00 becomes 1:30 on 5 April 2026: a quarter past two comes all the same."""
+    cron = parse_cron("15 */2 * * *", "Australia/Lord_Howe")
+    assert cron.next_after(ms("2026-04-04T13:15", "UTC")) == ms("2026-04-04T15:45", "UTC")
+    assert cron.next_after(ms("2026-04-04T15:45", "UTC")) == ms("2026-04-04T17:45", "UTC")

@@ -87,6 +87,10 @@ class HoldingEngine:
         assert self.controller is not None
         asyncio.get_running_loop().call_soon(self.controller.on_exited, replica, _STOPPED)
 
+    @property
+    def parking(self) -> "HoldingEngine":
+        return self
+
     def park(self, replica: ReplicaId) -> None:
         assert self.controller is not None
         asyncio.get_running_loop().call_soon(self.controller.on_park_failed, replica, "no")

@@ -103,6 +103,10 @@ class TimedEngine:
         assert not self._open.get(replica), "a busy replica is stopped"
         self._later(0.0, self.controller.on_exited, replica, STOPPED)
 
+    @property
+    def parking(self) -> "TimedEngine":
+        return self
+
     def park(self, replica: ReplicaId) -> None:
         assert self.controller is not None
         self._later(0.0, self.controller.on_park_failed, replica, "a timer cannot be frozen")
@@ -124,9 +128,6 @@ class TimedEngine:
 
     def abort(self, replica: ReplicaId, request: RequestId) -> None:
         raise AssertionError("nobody hangs up here")
-
-    def log_tail(self, replica: ReplicaId, lines: int) -> tuple[str, ...]:
-        return ()
 
     def logs(self, endpoint: EndpointName, lines: int) -> list[LogLine]:
         return []

@@ -33,6 +33,7 @@ from coldspark.spec.types import (
 )
 
 CRASH = Exit(cause=RootCause.UNKNOWN, message="exit status 1", exit_status=1, log_tail=("boom",))
+NODE_LOST = Exit(cause=RootCause.NODE_LOST, message="node n is lost")
 
 
 def revision(

@@ -92,11 +92,7 @@ class AutoscalingService:
         self._end_watch = self.alarms.watch(self._on_alarm)
         if is_timed:
             self._tasks.every(
-                self._delay_s,
-                self._evaluate_in_time,
-                failure="scaling: an evaluation failed",
-                waits_first=True,
-                wake=self._woken,
+                self._delay_s, self._evaluate_in_time, "evaluate scaling", wake=self._woken
             )
 
     async def close(self) -> None:

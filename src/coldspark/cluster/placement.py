@@ -24,6 +24,7 @@ from coldspark.spec.messages import (
     DevicesYielded,
     GrantReservation,
     NodeJoined,
+    NodeLeft,
     PlacementEffect,
     PlacementEvent,
     RefuseReservation,
@@ -170,7 +171,7 @@ class RemotePlacement:
     def step(self, event: PlacementEvent, now: float) -> list[PlacementEffect]:
         """Pass an event on to the primary."""
         match event:
-            case NodeJoined():
+            case NodeJoined() | NodeLeft():
                 self._empty.step(event, now)
             case ReservationRequested():
                 self._last_number += 1

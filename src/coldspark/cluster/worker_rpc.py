@@ -1,7 +1,7 @@
 """The handler of the primary's RPCs in another router's process."""
 
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from coldspark.billing.ledger import LedgerStore
 from coldspark.cluster.alarm_cache import AlarmStateCache
@@ -27,14 +27,22 @@ from coldspark.cluster.messages import (
 )
 from coldspark.cluster.metric_forwarder import MetricForwarder
 from coldspark.cluster.placement import RemotePlacement
+from coldspark.doors.ports import WarmthReader
 from coldspark.http.auth.key_store import KeyStore
 from coldspark.http.counters import RequestCounters
 from coldspark.jobs.ports import JobsAtWork
-from coldspark.node.engine import LocalEngine
+from coldspark.node.replica_usage import ReplicaUsage
 from coldspark.node.warmth import NextStart
 from coldspark.platform.platform import LocalPlatform
 from coldspark.platform.ports import EndpointView
 from coldspark.spec.messages import PlacementEffect
+
+
+class MeasuredEngine(WarmthReader, Protocol):
+    """What the primary asks of a worker's engine."""
+
+    async def measure(self) -> list[ReplicaUsage]:
+        """Return what the running replicas use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +50,7 @@ class WorkerRpc:
     """One router's parts, as the primary calls them."""
 
     platform: LocalPlatform
-    engine: LocalEngine
+    engine: MeasuredEngine
     ledger: LedgerStore
     keys: KeyStore
     counters: RequestCounters

@@ -7,5 +7,6 @@ Parts: ``fleet`` (``Fleet.step(event, now_s)`` returns effects), ``dispatch`` an
 (inbox and effect loop, the same for production, the simulator and tests).
 
 Law: no I/O, no clock, no randomness, no logging, no ``async``; state changes inside ``step``
-alone, and every machine has ``check()``. How to add a rule: ``docs/design/add-a-scaling-rule.md``.
+alone, and every machine has ``check()``.
+How to add a rule: ``docs/design/how-to-add-a-scaling-rule.md``.
 """

@@ -217,7 +217,7 @@ class Driver(Generic[Owner]):
 
     def parked(self, replica: ReplicaId, device_bytes: int) -> None:
         """Post that a replica is parked, with so many bytes from its devices in host memory."""
-        if device_bytes:
+        if device_bytes and replica in self._owners:
             self._parked_bytes[replica] = device_bytes
         self.tell(replica, ReplicaParked(replica))
 

@@ -25,6 +25,7 @@ from coldspark.spec.messages import (
     DevicesYielded,
     GrantReservation,
     NodeJoined,
+    NodeLeft,
     PlacementEffect,
     PlacementEvent,
     RefuseReservation,
@@ -104,6 +105,8 @@ class Placement:
             case NodeJoined():
                 slots = {device.id: _Slot(device) for device in event.devices}
                 self._nodes[event.node] = _Node(event, slots)
+            case NodeLeft(node):
+                self._forget(node, effects)
             case ReservationRequested():
                 refusal = self.refusal(event.resources)
                 if refusal is not None:
@@ -196,6 +199,19 @@ class Placement:
         return not resources.gpus or any(
             len(_eligible(node, gpu, resources)) >= gpu.count for gpu in resources.gpus
         )
+
+    def _forget(self, name: NodeId, effects: list[PlacementEffect]) -> None:
+        """Drop a node with its reservations; refuse what none of the others could ever hold."""
+        self._nodes.pop(name, None)
+        for replica in [one for one, grant in self._reservations.items() if grant.node == name]:
+            del self._reservations[replica], self._fleets[replica]
+            self._former_devices.pop(replica, None)
+            self._waiting.pop(replica, None)
+        for replica, pending in list(self._waiting.items()):
+            refusal = self.refusal(pending.request.resources)
+            if refusal is not None:
+                del self._waiting[replica]
+                effects.append(RefuseReservation(replica, refusal))
 
     def _release(self, replica: ReplicaId) -> None:
         self._waiting.pop(replica, None)

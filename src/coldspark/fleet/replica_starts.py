@@ -111,7 +111,10 @@ class ReplicaStarts:
         self._limits.remove(name)
         self._dispatch.fail_running(replica, exit, effects)
         self._lifecycle.remove(replica, now, effects)
-        if was is ReplicaState.STARTING or replica.failed_start is not None:
+        if exit.cause is RootCause.NODE_LOST:
+            # It says nothing of the revision: no start failed, nobody need back off.
+            self._state.record_decision(now, f"{name} is lost", exit.message)
+        elif was is ReplicaState.STARTING or replica.failed_start is not None:
             failure = failures.start_failed(_explained(replica, exit))
             self._count_failure(replica, failure, now, effects)
         elif was in (ReplicaState.READY, ReplicaState.DRAINING):

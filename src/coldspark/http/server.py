@@ -83,12 +83,7 @@ async def serve(
     async with asyncio.TaskGroup() as group:
         context.tasks = group
         # No timer per request.
-        sweeps.every(
-            _SWEEP_S,
-            lambda: context.sweep(clock.monotonic_s()),
-            failure="a sweep over the connections failed",
-            waits_first=True,
-        )
+        sweeps.every(_SWEEP_S, lambda: context.sweep(clock.monotonic_s()), "sweep connections")
         try:
             sockets = [each for server in servers for each in server.sockets]
             yield Listening(host, sockets[0].getsockname()[1], sockets)

@@ -126,16 +126,9 @@ class JobRunner:
             self._update_slots(queue)
         if found:
             _log.info("jobs: going on with %d", len(found))
-        self._tasks.every(
-            _DEPTH_EVERY_S, self._measure_all, failure="jobs: their backlog could not be measured"
-        )
+        self._tasks.every(_DEPTH_EVERY_S, self._measure_all, "measure the backlogs", at_once=True)
         if self._forgets:
-            self._tasks.every(
-                _PURGE_EVERY_S,
-                self._purge,
-                failure="jobs: old ones could not be forgotten",
-                waits_first=True,
-            )
+            self._tasks.every(_PURGE_EVERY_S, self._purge, "forget old jobs")
 
     async def close(self) -> None:
         """Begin nothing more, cancel what runs: the next server makes it again."""
@@ -362,7 +355,7 @@ class JobRunner:
 
     # --- now and then -------------------------------------------------------------------------
 
-    def _measure_all(self) -> None:
+    async def _measure_all(self) -> None:
         for queue in list(self._lines.values()):
             self._update_slots(queue)
             self._measure(queue)
@@ -388,8 +381,9 @@ class JobRunner:
         self._measures.depth(queue.endpoint, depth)
 
     async def _purge(self) -> None:
-        before_ms = clock.wall_ms() - round(self._retention.jobs_s * 1_000)
-        await self._store.purge(before_ms, self._retention.jobs_max, self._retention.bytes_max)
+        kept = self._retention
+        before_ms = clock.wall_ms() - round(kept.jobs_s * 1_000)
+        await self._store.purge(before_ms, kept.jobs_max, kept.bytes_max)
 
 
 _COUNTED = {

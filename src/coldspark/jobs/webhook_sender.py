@@ -62,7 +62,8 @@ class WebhookSender:
         self._tasks.every(
             lambda: self._pause_s,
             self._deliver_all_due,
-            failure="notices: the database refused to be read; trying again",
+            "read notices",
+            at_once=True,
             wake=self._wake,
         )
 

@@ -6,5 +6,5 @@ Parts: ``engine`` (the port's implementation), ``replica`` (a process's life), `
 (which runs inside the user's environment).
 
 Law: it knows the platform's ports, never doors or HTTP servers. A process it starts is reaped by
-it. How to add another engine: ``docs/design/add-an-engine.md``.
+it. How to add another engine: ``docs/design/how-to-add-an-engine.md``.
 """

@@ -247,6 +247,11 @@ class LocalEngine:
         if (living := self._replicas.get(replica)) is not None:
             living.stop(grace_s)
 
+    @property
+    def parking(self) -> "LocalEngine":
+        """Return itself: it freezes replicas."""
+        return self
+
     def park(self, replica: ReplicaId) -> None:
         """Freeze a ready replica that works on nothing; the listener hears what comes of it."""
         if (living := self._replicas.get(replica)) is not None:

@@ -28,9 +28,7 @@ class UploadSweep:
 
     def open(self) -> None:
         """Start to sweep."""
-        self._tasks.every(
-            self._every_s, self._sweep, failure="abandoned uploads could not be swept"
-        )
+        self._tasks.every(self._every_s, self._sweep, "sweep abandoned uploads", at_once=True)
 
     async def close(self) -> None:
         """Stop sweeping."""

@@ -43,9 +43,7 @@ class WeightsEvictor:
     def open(self) -> None:
         """Start to enforce it."""
         self._store.on_made = self._is_due.set
-        self._tasks.every(
-            None, self._enforce, failure="model data could not be evicted", wake=self._is_due
-        )
+        self._tasks.every(None, self._enforce, "evict model data", at_once=True, wake=self._is_due)
 
     async def close(self) -> None:
         """Stop enforcing it."""

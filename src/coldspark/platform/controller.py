@@ -22,6 +22,7 @@ from coldspark.spec.messages import (
     Abort,
     FleetEvent,
     NodeJoined,
+    NodeLeft,
     ParkFailed,
     ParkReplica,
     RareEffect,
@@ -47,9 +48,11 @@ from coldspark.spec.types import (
     Failure,
     FailureKind,
     FleetId,
+    NodeId,
     ReplicaId,
     RequestId,
     Revision,
+    RootCause,
     VariantName,
     fleet_id,
 )
@@ -82,9 +85,11 @@ class Controller:
         ``placement`` makes it where it is not this controller's alone, ``accounts`` are given
         where the machine has further meters.
         """
-        self._engine = engine
+        self._engines: dict[NodeId, Engine] = {}
+        self._engine_of: dict[ReplicaId, Engine] = {}
+        """Of every replica that was started and is not released."""
         self._ledger = ledger
-        self._node = node
+        self._nodes: dict[NodeId, NodeJoined] = {}
         self._boot = boot
         self._on_rollback = on_rollback
         self._cells: dict[FleetId, HostedFleet] = {}
@@ -103,7 +108,32 @@ class Controller:
         )
         self.placement = self.driver.placement
         self.post = self.driver.post
+        self.add_node(node, engine)
+
+    def add_node(self, node: NodeJoined, engine: Engine) -> None:
+        """Offer a node's devices and memory; what is placed there runs on its engine.
+
+        A node that is known already was started anew: what ran there is lost.
+        """
+        if node.node in self._nodes:
+            self.remove_node(node.node)
+        self._nodes[node.node], self._engines[node.node] = node, engine
         self.driver.place(node)
+
+    def remove_node(self, node: NodeId) -> None:
+        """Take a node for lost: nothing is placed there, and what ran there has died."""
+        del self._engines[node], self._nodes[node]
+        # By the node, not by the engine: one engine may have several nodes.
+        lost = [
+            replica
+            for replica in self._engine_of
+            if (grant := self.placement.grant(replica)) is not None and grant.node == node
+        ]
+        # Before anything ends: what is started in its place must go elsewhere.
+        self.driver.place(NodeLeft(node))
+        exit = Exit(cause=RootCause.NODE_LOST, message=f"node {node} is lost")
+        for replica in lost:
+            self.on_exited(replica, exit)
 
     def cell(self, endpoint: EndpointName, variant: VariantName) -> HostedFleet | None:
         """Return the cell of a variant."""
@@ -216,7 +246,7 @@ class Controller:
         if call.invocation.job is not None:
             call.deadline_s = now + call.invocation.job.run_s
         call.account = self.accounts.begin(request, replica, now)
-        call.sent(self._engine.call(replica, call.invocation, call.deadline_s, call))
+        call.sent(self._engine_of[replica].call(replica, call.invocation, call.deadline_s, call))
 
     def wake(self, cell: HostedFleet | None, at_s: float) -> None:
         """Send ``Ticked`` then, to placement where no fleet is given; a later call replaces it."""
@@ -236,21 +266,22 @@ class Controller:
             case Reject(request, failure):
                 self._reject(request, failure)
             case Abort(request, replica):
-                self._engine.abort(replica, request)
+                self._engine_of[replica].abort(replica, request)
             case RequestReservation(replica, _, _):
                 self._starts.asked(replica)
             case StartReplica(replica, revision):
                 self._start(cell, replica, revision)
             case ParkReplica(replica):
-                self._engine.park(replica)
+                self._park(replica)
             case UnparkReplica(replica):
                 self._unpark(replica)
             case YieldDevices(replica):
                 self.accounts.park(replica)
             case StopReplica(replica, grace_s, _):
-                self._engine.stop(replica, grace_s)
+                self._stop(replica, grace_s)
             case ReleaseReservation(replica):
                 self._starts.forget(replica)
+                self._engine_of.pop(replica, None)
                 self.accounts.release(replica)
             case RolledBack(revision, _):
                 self._on_rollback(cell, revision)
@@ -268,7 +299,9 @@ class Controller:
         self._starts.granted(replica)
         grant = self.placement.grant(replica)
         assert grant is not None
-        self.accounts.add_replica(cell.endpoint, cell.variant, revision, self._node, grant)
+        self.accounts.add_replica(
+            cell.endpoint, cell.variant, revision, self._nodes[grant.node], grant
+        )
         environment = {
             "COLDSPARK_ENDPOINT": cell.endpoint,
             "COLDSPARK_VARIANT": cell.variant,
@@ -281,17 +314,32 @@ class Controller:
             grant=grant,
             environment=environment,
         )
-        self._engine.start(order)
+        engine = self._engine_of[replica] = self._engines[grant.node]
+        engine.start(order)
+
+    def _stop(self, replica: ReplicaId, grace_s: float) -> None:
+        engine = self._engine_of.get(replica)
+        if engine is not None:
+            engine.stop(replica, grace_s)
+
+    def _park(self, replica: ReplicaId) -> None:
+        parking = self._engine_of[replica].parking
+        if parking is None:
+            self.on_park_failed(replica, "the engine that it runs on cannot park replicas")
+        else:
+            parking.park(replica)
 
     def _unpark(self, replica: ReplicaId) -> None:
         grant = self.placement.grant(replica)
         assert grant is not None
-        self.accounts.unpark(replica, self._node, grant)
+        self.accounts.unpark(replica, self._nodes[grant.node], grant)
         self._starts.granted(replica)
         # Nothing is fetched, nothing is started: what it takes from here on is the thaw.
         self._starts.fetched(replica)
         self._starts.booted(replica)
-        self._engine.unpark(replica, grant)
+        parking = self._engine_of[replica].parking
+        assert parking is not None, "it was parked"
+        parking.unpark(replica, grant)
 
     def on_fetched(self, replica: ReplicaId) -> None:
         """Model data and environment are here."""

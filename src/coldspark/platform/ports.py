@@ -170,8 +170,35 @@ class EngineListener(Protocol):
         """The process is gone; every open call was failed or is void from here."""
 
 
+class ParkingEngine(Protocol):
+    """What an engine can do besides, that freezes replicas."""
+
+    def park(self, replica: ReplicaId) -> None:
+        """Freeze a ready replica that works on nothing; the listener gets what comes of it."""
+
+    def unpark(self, replica: ReplicaId, grant: Reservation | None = None) -> None:
+        """Thaw a parked replica in its new reservation (None: as before); ``on_ready`` follows.
+
+        A process cannot change its devices: with others it is started anew, which takes longer.
+        """
+
+
+class ReplicaReader(Protocol):
+    """What an engine can say besides of its replicas: the views show it."""
+
+    def logs(self, endpoint: EndpointName, lines: int) -> list["LogLine"]:
+        """Return the newest lines of an endpoint's replicas."""
+
+    def template(self, replica: ReplicaId) -> str | None:
+        """Return what a replica was started from."""
+
+
 class Engine(Protocol):
-    """Where replicas run."""
+    """Where replicas run. What not every engine can do is a port of its own."""
+
+    @property
+    def parking(self) -> ParkingEngine | None:
+        """Return what parks replicas; None: one that would be parked is stopped instead."""
 
     def start(self, order: StartOrder) -> None:
         """Begin to start a replica; the listener hears what comes of it."""
@@ -179,25 +206,13 @@ class Engine(Protocol):
     def stop(self, replica: ReplicaId, grace_s: float) -> None:
         """End a replica: SIGTERM, SIGKILL after ``grace_s``. Idempotent."""
 
-    def park(self, replica: ReplicaId) -> None:
-        """Freeze a ready replica that works on nothing; the listener hears what comes of it."""
-
-    def unpark(self, replica: ReplicaId, grant: Reservation | None = None) -> None:
-        """Let a parked replica run again in its new room (None: as before); ``on_ready`` follows.
-
-        A process cannot change its devices: with others it is started anew, which takes longer.
-        """
-
     def call(
         self, replica: ReplicaId, invocation: Invocation, deadline_s: float, sink: ReplySink
     ) -> Flow:
         """Send a request to a ready replica."""
 
     def abort(self, replica: ReplicaId, request: RequestId) -> None:
-        """Ask the replica to give the request up; the call's sink then hears its end."""
-
-    def log_tail(self, replica: ReplicaId, lines: int) -> tuple[str, ...]:
-        """Return the last lines of a replica, living or recently ended."""
+        """Cancel the request in the replica; the call's sink then gets its end."""
 
 
 class Ledger(Protocol):

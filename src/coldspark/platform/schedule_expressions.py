@@ -100,7 +100,15 @@ class CronSchedule:
 
     def next_after(self, ms: int) -> int | None:
         """Return the first one after a moment; None: within 50 years there is none."""
-        return next((at for at in self._run(ms, is_back=False) if at > ms), None)
+        found = next((at for at in self._run(ms, is_back=False) if at > ms), None)
+        # Forwards an hour is stepped over whose beginning the clocks leave out: on Lord Howe they
+        # go back by half of one. Backwards every minute of it is seen.
+        while found is not None:
+            earlier = self.previous_at_or_before(found - 1)
+            if earlier is None or earlier <= ms:
+                break
+            found = earlier
+        return found
 
     def previous_at_or_before(self, ms: int) -> int | None:
         """Return the last one until a moment; None: within 50 years there was none."""

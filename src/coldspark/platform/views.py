@@ -1,32 +1,22 @@
 """Endpoints, variants and replicas as they are now, for whoever asks."""
 
-from typing import Protocol
-
 from coldspark import clock
 from coldspark.fleet.fleet import DecisionRecord
 from coldspark.fleet.replica import Replica, ReplicaState
 from coldspark.platform.controller import Controller
 from coldspark.platform.hosted_fleet import HostedFleet
-from coldspark.platform.ports import DecisionView, LogLine, ReplicaView, VariantView
+from coldspark.platform.ports import DecisionView, ReplicaReader, ReplicaView, VariantView
 from coldspark.platform.scale_bounds import FleetScaleBounds
 from coldspark.platform.traffic_split import TrafficSplit
-from coldspark.spec.types import EndpointName, EndpointStatus, ReplicaId, VariantDefinition
-
-
-class ReplicaHost(Protocol):
-    """What the views ask of the engine."""
-
-    def logs(self, endpoint: EndpointName, lines: int) -> list[LogLine]:
-        """Return the newest lines."""
-
-    def template(self, replica: ReplicaId) -> str | None:
-        """Say what a replica was started from."""
+from coldspark.spec.types import EndpointStatus, VariantDefinition
 
 
 class EndpointViews:
     """Looks at cells; it changes nothing and wakes nothing."""
 
-    def __init__(self, controller: Controller, host: ReplicaHost, floors: FleetScaleBounds) -> None:
+    def __init__(
+        self, controller: Controller, host: ReplicaReader | None, floors: FleetScaleBounds
+    ) -> None:
         self._controller = controller
         self._floors = floors
         self._host = host
@@ -75,7 +65,7 @@ class EndpointViews:
                 f"{device.type} (simulated)" if device.is_simulated else device.type
                 for device in grant.devices
             ),
-            template=self._host.template(replica.id),
+            template=None if self._host is None else self._host.template(replica.id),
         )
 
 

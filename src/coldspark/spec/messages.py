@@ -304,6 +304,13 @@ class NodeJoined:
     devices: tuple[Device, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class NodeLeft:
+    """A node is gone, and all that ran there with it."""
+
+    node: NodeId
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReservationRequested:
     """A fleet requests a reservation for a replica."""
@@ -331,7 +338,9 @@ class DevicesYielded:
     """What was on its devices and lies in the host's memory now, beside its own."""
 
 
-PlacementEvent = NodeJoined | ReservationRequested | ReservationReleased | DevicesYielded | Ticked
+PlacementEvent = (
+    NodeJoined | NodeLeft | ReservationRequested | ReservationReleased | DevicesYielded | Ticked
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ Defaults are those of the product that each rule is taken from.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import get_args
 
 import msgspec
 from msgspec import Struct
@@ -149,16 +150,7 @@ Rule = (
     | RequestCount
     | TargetTracking
 )
-RULES: tuple[type[Rule], ...] = (
-    Learned,
-    KeepAlive,
-    Histogram,
-    Knative,
-    RayServe,
-    QueueDelay,
-    RequestCount,
-    TargetTracking,
-)
+RULES: tuple[type[Rule], ...] = get_args(Rule)
 
 
 WrittenRule = str | Mapping[str, object]

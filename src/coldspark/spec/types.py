@@ -295,6 +295,7 @@ class RootCause(StrEnum):
     ARTIFACT_UNAVAILABLE = "artifact unavailable"
     ENVIRONMENT_FAILED = "environment failed"
     KILLED = "killed"
+    NODE_LOST = "node lost"
     UNKNOWN = "unknown"
 
 

@@ -87,10 +87,7 @@ class LogRetention:
         """Enforce it from now on."""
         self._store.on_dropped = self._is_due.set
         self._tasks.every(
-            self._period_s,
-            self.enforce,
-            failure="old logs could not be removed",
-            wake=self._is_due,
+            self._period_s, self.enforce, "remove old logs", at_once=True, wake=self._is_due
         )
 
     async def close(self) -> None:

@@ -109,15 +109,9 @@ class MetricService:
 
     def open(self) -> None:
         """Write, derive and prune from now on."""
-        self._tasks.every(
-            None,
-            self._flush_soon,
-            failure="metrics: could not write",
-            waits_first=True,
-            wake=self._some,
-        )
-        self._tasks.every(self._roll_up_every_s, self.roll_up, failure="metrics: could not derive")
-        self._tasks.every(_PRUNE_EVERY_S, self.prune, failure="metrics: could not prune")
+        self._tasks.every(None, self._flush_soon, "write metrics", wake=self._some)
+        self._tasks.every(self._roll_up_every_s, self.roll_up, "derive metrics", at_once=True)
+        self._tasks.every(_PRUNE_EVERY_S, self.prune, "prune metrics", at_once=True)
 
     async def close(self) -> None:
         """Write what is in memory, and stop. Idempotent."""

@@ -6,7 +6,6 @@ not zero. What cannot be measured here (a shared GPU's share, a simulated one) i
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from functools import partial
 
 from coldspark import clock
 from coldspark.node.replica_usage import ReplicaUsage
@@ -67,16 +66,8 @@ class MetricSampler:
 
     def open(self) -> None:
         """Sample from now on."""
-        for every_s, sample in (
-            (_LOOK_EVERY_S, self.sample_concurrency),
-            (_MEASURE_EVERY_S, self.sample_machine),
-        ):
-            self._tasks.every(
-                partial(self._until_next, every_s),
-                sample,
-                failure="metrics: a sample failed",
-                waits_first=True,
-            )
+        self._sample_every(_LOOK_EVERY_S, self.sample_concurrency)
+        self._sample_every(_MEASURE_EVERY_S, self.sample_machine)
 
     async def close(self) -> None:
         """Stop sampling. Idempotent."""
@@ -147,7 +138,11 @@ class MetricSampler:
                 metric = Metric(namespace=REPLICA_NAMESPACE, name=name, dimensions=dimensions)
                 self._metrics.add(metric, value, now_ms, unit="Percent")
 
-    def _until_next(self, every_s: int) -> float:
-        """Return the seconds until half of the next period: at its edge clocks disagree."""
-        period_ms = every_s * 1_000
-        return (period_ms - (self._wall_ms() - period_ms // 2) % period_ms) / 1_000
+    def _sample_every(self, every_s: int, work: Callable[[], Awaitable[None]]) -> None:
+        self._tasks.every(lambda: _until_next(self._wall_ms(), every_s), work, "take a sample")
+
+
+def _until_next(now_ms: int, every_s: int) -> float:
+    """Return the seconds until half of the next period: at its edge clocks disagree."""
+    period_ms = every_s * 1_000
+    return (period_ms - (now_ms - period_ms // 2) % period_ms) / 1_000

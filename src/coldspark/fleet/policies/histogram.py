@@ -16,7 +16,10 @@ fallback, without its time series forecast for the few that lie beyond. Worked n
 import math
 
 from coldspark.fleet.keep_alive_plan import KeepAlivePlan, WarmthLevel
+from coldspark.fleet.policies.observation import Observation, ScaleDecision
+from coldspark.fleet.policies.rule_policy import RulePolicy
 from coldspark.spec.scaling_rules import Histogram
+from coldspark.spec.types import ScalePolicy
 
 _BEYOND_MAX = 0.5
 
@@ -69,3 +72,14 @@ class IdleTimeHistogram:
             if left <= 0 and count:
                 return (index + side) * self._rule.bin_s
         return self._rule.range_s
+
+
+def _evaluate(
+    scale: ScalePolicy, observation: Observation, memory: None
+) -> tuple[ScaleDecision, None]:
+    want = math.ceil(observation.open / observation.slots)
+    reason = f"histogram: {observation.open} open"
+    return ScaleDecision(max(want, observation.present), reason), None
+
+
+POLICY = RulePolicy(evaluate=_evaluate, initial_memory=lambda: None)

@@ -24,7 +24,8 @@ from msgspec.structs import replace
 from coldspark.fleet.deadlines import NEVER
 from coldspark.fleet.policies.demand import TICKS_MAX, DemandWindow, resume_tick_s
 from coldspark.fleet.policies.observation import Observation, ScaleDecision
-from coldspark.spec.scaling_rules import Knative
+from coldspark.fleet.policies.rule_policy import RulePolicy
+from coldspark.spec.scaling_rules import Knative, Rule
 
 
 class KnativeMemory(Struct, frozen=True, gc=False):
@@ -156,3 +157,19 @@ def _tick(rule: Knative, memory: KnativeMemory, scene: _Scene) -> KnativeMemory:
     if now < until_s:
         want = most = max(most, stable, short)
     return KnativeMemory(want, now + rule.tick_s, until_s, most, memory.is_awake)
+
+
+def _own(rule: Rule) -> Knative:
+    assert isinstance(rule, Knative)
+    return rule
+
+
+POLICY = RulePolicy(
+    evaluate=lambda scale, observation, memory: evaluate(_own(scale.rule), observation, memory),
+    initial_memory=KnativeMemory,
+    window_s=lambda rule: _own(rule).stable_s,
+    advance=lambda scale, memory, demand, now, open, ready: advance(
+        _own(scale.rule), memory, now, demand, open=open, ready=ready, slots=scale.concurrency
+    ),
+    next_tick_s=lambda memory: memory.due_s,
+)

@@ -36,6 +36,7 @@ import math
 from functools import lru_cache
 
 from coldspark.fleet.policies.observation import Observation, ScaleDecision
+from coldspark.fleet.policies.rule_policy import RulePolicy
 from coldspark.spec.types import ScalePolicy
 
 AGEING_STARTS = 3.0
@@ -168,3 +169,9 @@ def _explain(policy: ScalePolicy, observation: Observation, starts: int, granted
         return f"{there}: those at hand will have taken them on before another start pays"
     capped = f" (of {starts}: replicas_max={policy.replicas_max})" if starts > granted else ""
     return f"{there}: start {granted}{capped}"
+
+
+POLICY = RulePolicy(
+    evaluate=lambda scale, observation, memory: (evaluate(scale, observation), None),
+    initial_memory=lambda: None,
+)

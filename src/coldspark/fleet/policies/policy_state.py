@@ -2,14 +2,7 @@
 
 from coldspark.fleet.deadlines import NEVER
 from coldspark.fleet.policies.demand import DemandWindow
-from coldspark.fleet.policies.evaluation import (
-    RuleMemory,
-    advance,
-    demand_window,
-    evaluate,
-    initial_memory,
-    next_tick_s,
-)
+from coldspark.fleet.policies.evaluation import demand_window, initial_memory, policy_of
 from coldspark.fleet.policies.histogram import IdleTimeHistogram
 from coldspark.fleet.policies.observation import Observation, ScaleDecision
 from coldspark.spec.scaling_rules import Histogram, Learned, Rule
@@ -27,7 +20,8 @@ class PolicyState:
         """What it said last. Read only."""
         self.next_tick_s = NEVER
         """When the next tick of a rule that ticks is. Read only."""
-        self._memory: RuleMemory = initial_memory(rule)
+        self._policy = policy_of(rule)
+        self._memory = initial_memory(rule)
         self._evaluated: tuple[int, int, int] = (0, 0, 0)
         self._idle_times: dict[int, IdleTimeHistogram] = {}
 
@@ -38,8 +32,10 @@ class PolicyState:
 
     def evaluate(self, scale: ScalePolicy, observation: Observation) -> ScaleDecision:
         """Evaluate the rule and keep its decision."""
-        self.decision, self._memory = evaluate(scale, observation, self._memory)
-        self.next_tick_s = next_tick_s(self._memory)
+        policy = self._policy
+        self.decision, self._memory = policy.evaluate(scale, observation, self._memory)
+        if policy.next_tick_s is not None:
+            self.next_tick_s = policy.next_tick_s(self._memory)
         self._evaluated = (observation.open, observation.ready, observation.present)
         if self.demand is not None:
             self.demand.is_watched = self.decision.evaluate_again_s < NEVER
@@ -48,9 +44,11 @@ class PolicyState:
     def advance(self, scale: ScalePolicy, open: int, ready: int, now: float) -> None:
         """Work out the ticks until now, with what was open and ready before what happens now."""
         assert self.demand is not None
-        memory = self._memory
-        self._memory = advance(scale, memory, self.demand, now, open=open, ready=ready)
-        self.next_tick_s = next_tick_s(self._memory)
+        policy = self._policy
+        if policy.advance is None or policy.next_tick_s is None:
+            return
+        self._memory = policy.advance(scale, self._memory, self.demand, now, open, ready)
+        self.next_tick_s = policy.next_tick_s(self._memory)
 
     def next_evaluation_s(self, open: int, ready: int, present: int) -> float:
         """Return when it is to be evaluated again, with so many replicas now."""

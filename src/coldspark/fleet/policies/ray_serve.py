@@ -20,7 +20,8 @@ from msgspec.structs import replace
 from coldspark.fleet.deadlines import NEVER
 from coldspark.fleet.policies.demand import TICKS_MAX, DemandWindow, resume_tick_s, ticks_before
 from coldspark.fleet.policies.observation import Observation, ScaleDecision
-from coldspark.spec.scaling_rules import RayServe
+from coldspark.fleet.policies.rule_policy import RulePolicy
+from coldspark.spec.scaling_rules import RayServe, Rule
 
 
 class RayServeMemory(Struct, frozen=True, gc=False):
@@ -101,3 +102,19 @@ def _tick(rule: RayServe, memory: RayServeMemory, demand: DemandWindow) -> RaySe
 
 def _ceil(value: float) -> int:
     return math.ceil(value - 1e-9)
+
+
+def _own(rule: Rule) -> RayServe:
+    assert isinstance(rule, RayServe)
+    return rule
+
+
+POLICY = RulePolicy(
+    evaluate=lambda scale, observation, memory: evaluate(_own(scale.rule), observation, memory),
+    initial_memory=RayServeMemory,
+    window_s=lambda rule: _own(rule).look_back_s,
+    advance=lambda scale, memory, demand, now, open, ready: advance(
+        _own(scale.rule), memory, now, demand
+    ),
+    next_tick_s=lambda memory: memory.due_s,
+)

@@ -13,7 +13,9 @@ import math
 from dataclasses import dataclass
 
 from coldspark.fleet.policies.observation import Observation, ScaleDecision
+from coldspark.fleet.policies.rule_policy import RulePolicy
 from coldspark.spec.scaling_rules import KeepAlive, QueueDelay, RequestCount
+from coldspark.spec.types import ScalePolicy
 
 
 def keep_alive(rule: KeepAlive, observation: Observation) -> ScaleDecision:
@@ -54,3 +56,29 @@ def queue_delay(
         observation.present + 1, reason, keep_alive_s=rule.idle_s, evaluate_again_s=again_s
     )
     return decision, QueueDelayMemory(observation.now)
+
+
+def _keep_alive(
+    scale: ScalePolicy, observation: Observation, memory: None
+) -> tuple[ScaleDecision, None]:
+    assert isinstance(scale.rule, KeepAlive)
+    return keep_alive(scale.rule, observation), None
+
+
+def _request_count(
+    scale: ScalePolicy, observation: Observation, memory: None
+) -> tuple[ScaleDecision, None]:
+    assert isinstance(scale.rule, RequestCount)
+    return request_count(scale.rule, observation), None
+
+
+def _queue_delay(
+    scale: ScalePolicy, observation: Observation, memory: QueueDelayMemory
+) -> tuple[ScaleDecision, QueueDelayMemory]:
+    assert isinstance(scale.rule, QueueDelay)
+    return queue_delay(scale.rule, observation, memory)
+
+
+KEEP_ALIVE = RulePolicy(evaluate=_keep_alive, initial_memory=lambda: None)
+REQUEST_COUNT = RulePolicy(evaluate=_request_count, initial_memory=lambda: None)
+QUEUE_DELAY = RulePolicy(evaluate=_queue_delay, initial_memory=QueueDelayMemory)

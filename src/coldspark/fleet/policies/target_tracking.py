@@ -14,8 +14,10 @@ from dataclasses import dataclass
 
 from coldspark.fleet.deadlines import NEVER
 from coldspark.fleet.policies.observation import Observation, ScaleDecision
+from coldspark.fleet.policies.rule_policy import RulePolicy
 from coldspark.fleet.step_scaling import target_tracking_capacity
 from coldspark.spec.scaling_rules import TargetTracking
+from coldspark.spec.types import ScalePolicy
 
 DATAPOINT_S = 60.0
 _IN_SHARE = 0.9
@@ -65,3 +67,17 @@ def _datapoint(
         if under >= rule.in_minutes:
             return TargetTrackingMemory(want, next_s, 0, 0, observation.now + rule.in_cooldown_s)
     return TargetTrackingMemory(memory.want, next_s, over, under, memory.cooldown_until_s)
+
+
+def _evaluate(
+    scale: ScalePolicy, observation: Observation, memory: TargetTrackingMemory
+) -> tuple[ScaleDecision, TargetTrackingMemory]:
+    assert isinstance(scale.rule, TargetTracking)
+    return evaluate(scale.rule, observation, memory)
+
+
+POLICY = RulePolicy(
+    evaluate=_evaluate,
+    initial_memory=TargetTrackingMemory,
+    window_s=lambda rule: DATAPOINT_S,
+)

@@ -14,9 +14,8 @@ from gateway_fakes import FakePlatform
 from service_model import model
 
 from coldspark.doors.aws.autoscaling.operations import application_autoscaling
-from coldspark.doors.aws.autoscaling.shapes import DIMENSIONS, NAMESPACES
 from coldspark.doors.aws.autoscaling.target_ids import names_in
-from coldspark.doors.aws.protocol.shapes import Sequence, Shape, Structure
+from coldspark.doors.aws.protocol.shapes import Enumeration, Sequence, Shape, Structure
 from coldspark.spec.types import (
     Command,
     EndpointDefinition,
@@ -196,8 +195,11 @@ def test_every_operation_knows_every_member_that_awss_model_has(server: World) -
         shape = model("application-autoscaling").operation_model(name).input_shape
         assert list(unknown(operation.shape, shape, name)) == []
     words = model("application-autoscaling")
-    assert set(NAMESPACES) == set(words.shape_for("ServiceNamespace").enum)
-    assert set(DIMENSIONS) == set(words.shape_for("ScalableDimension").enum)
+    members = service.operations["RegisterScalableTarget"].shape.members
+    for name in ("ServiceNamespace", "ScalableDimension"):
+        taken = members[name]
+        assert isinstance(taken, Enumeration)
+        assert set(taken.values) == set(words.shape_for(name).enum)
 
 
 def test_a_new_target_needs_both_bounds_and_a_dimension_of_its_own(aws: Any) -> None:

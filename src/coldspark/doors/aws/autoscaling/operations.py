@@ -6,33 +6,33 @@ A caller needs the scope ``deploy`` for every endpoint that the request mentions
 from collections.abc import Awaitable, Callable, Iterable
 
 from coldspark.autoscaling.service import AutoscalingService
-from coldspark.doors.aws.autoscaling import activities, policies, scheduled_actions, shapes, targets
+from coldspark.doors.aws.autoscaling import activities, policies, scheduled_actions, targets
 from coldspark.doors.aws.autoscaling.errors import TYPES, worded
 from coldspark.doors.aws.autoscaling.request import AutoscalingRequest
+from coldspark.doors.aws.autoscaling.shapes import OVERLAY
 from coldspark.doors.aws.autoscaling.target_ids import names_in
 from coldspark.doors.aws.protocol.operations import OperationRequest, Service, operations
 from coldspark.doors.aws.protocol.request import Body
-from coldspark.doors.aws.protocol.shapes import Structure
 from coldspark.doors.door import DoorDependencies
 
 Run = Callable[[AutoscalingRequest], Awaitable[Body]]
 
-_READS: dict[str, tuple[Run, Structure]] = {
-    "DescribeScalableTargets": (targets.describe, shapes.TARGETS_LISTED),
-    "DescribeScalingPolicies": (policies.describe, shapes.POLICIES_LISTED),
-    "DescribeScheduledActions": (scheduled_actions.describe, shapes.ACTIONS_LISTED),
-    "DescribeScalingActivities": (activities.describe, shapes.ACTIVITIES_LISTED),
-    "ListTagsForResource": (targets.list_tags, shapes.TAGS_LISTED),
+_READS: dict[str, Run] = {
+    "DescribeScalableTargets": targets.describe,
+    "DescribeScalingPolicies": policies.describe,
+    "DescribeScheduledActions": scheduled_actions.describe,
+    "DescribeScalingActivities": activities.describe,
+    "ListTagsForResource": targets.list_tags,
 }
-_CHANGES: dict[str, tuple[Run, Structure]] = {
-    "RegisterScalableTarget": (targets.register, shapes.REGISTER),
-    "DeregisterScalableTarget": (targets.deregister, shapes.TARGET_NAMED),
-    "PutScalingPolicy": (policies.put, shapes.PUT_POLICY),
-    "DeleteScalingPolicy": (policies.delete, shapes.POLICY_NAMED),
-    "PutScheduledAction": (scheduled_actions.put, shapes.PUT_ACTION),
-    "DeleteScheduledAction": (scheduled_actions.delete, shapes.ACTION_NAMED),
-    "TagResource": (targets.tag, shapes.TAG),
-    "UntagResource": (targets.untag, shapes.UNTAG),
+_CHANGES: dict[str, Run] = {
+    "RegisterScalableTarget": targets.register,
+    "DeregisterScalableTarget": targets.deregister,
+    "PutScalingPolicy": policies.put,
+    "DeleteScalingPolicy": policies.delete,
+    "PutScheduledAction": scheduled_actions.put,
+    "DeleteScheduledAction": scheduled_actions.delete,
+    "TagResource": targets.tag,
+    "UntagResource": targets.untag,
 }
 
 
@@ -45,11 +45,11 @@ def application_autoscaling(scaling: AutoscalingService) -> Service:
     def names(body: Body) -> Iterable[str]:
         return names_in(scaling.platform, body)
 
-    changes = {name: (worded(run), shape) for name, (run, shape) in _CHANGES.items()}
+    changes = {name: worded(run) for name, run in _CHANGES.items()}
     return Service(
         signing_name="application-autoscaling",
         target="AnyScaleFrontendService.",
-        operations=operations(_READS, changes, call_of, names),
+        operations=operations(_READS, changes, OVERLAY.shapes, call_of, names),
         types=TYPES,
     )
 

@@ -1,228 +1,106 @@
-"""What each operation takes. Words are AWS's; what is not done here is refused with a cure."""
+"""What becomes of each member that Application Auto Scaling's operations take."""
 
-from coldspark.doors.aws.protocol.shapes import (
-    INSTANT,
-    Boolean,
-    Dictionary,
-    Enumeration,
-    Integer,
-    Number,
-    Sequence,
-    Shape,
-    Structure,
-    Text,
-    Unsupported,
-)
+from pathlib import Path
 
-NAMESPACES = (
-    "appstream",
-    "cassandra",
-    "comprehend",
-    "custom-resource",
-    "dynamodb",
-    "ec2",
-    "ecs",
-    "elasticache",
-    "elasticmapreduce",
-    "kafka",
-    "lambda",
-    "neptune",
-    "rds",
-    "sagemaker",
-    "workspaces",
-)
-DIMENSIONS = (
-    "appstream:fleet:DesiredCapacity",
-    "cassandra:table:ReadCapacityUnits",
-    "cassandra:table:WriteCapacityUnits",
-    "comprehend:document-classifier-endpoint:DesiredInferenceUnits",
-    "comprehend:entity-recognizer-endpoint:DesiredInferenceUnits",
-    "custom-resource:ResourceType:Property",
-    "dynamodb:index:ReadCapacityUnits",
-    "dynamodb:index:WriteCapacityUnits",
-    "dynamodb:table:ReadCapacityUnits",
-    "dynamodb:table:WriteCapacityUnits",
-    "ec2:spot-fleet-request:TargetCapacity",
-    "ecs:service:DesiredCount",
-    "elasticache:cache-cluster:Nodes",
-    "elasticache:replication-group:NodeGroups",
-    "elasticache:replication-group:Replicas",
-    "elasticmapreduce:instancegroup:InstanceCount",
-    "kafka:broker-storage:VolumeSize",
-    "lambda:function:ProvisionedConcurrency",
-    "neptune:cluster:ReadReplicaCount",
-    "rds:cluster:ReadReplicaCount",
-    "sagemaker:inference-component:DesiredCopyCount",
-    "sagemaker:variant:DesiredInstanceCount",
-    "sagemaker:variant:DesiredProvisionedConcurrency",
-    "workspaces:workspacespool:DesiredUserSessions",
-)
-_STATISTICS = ("Average", "Maximum", "Minimum", "SampleCount", "Sum")
-_AGGREGATIONS = ("Average", "Maximum", "Minimum")
-_ADJUSTMENTS = ("ChangeInCapacity", "ExactCapacity", "PercentChangeInCapacity")
-_POLICY_TYPES = ("PredictiveScaling", "StepScaling", "TargetTrackingScaling")
+from coldspark.doors.aws.protocol.model import Bounds, Only, Overlay, Support
+from coldspark.doors.aws.protocol.shapes import Boolean, Text
+
 PAGE_MAX = 50
 """AWS's."""
 
-_WORDS = Text(max=1600, min=1)
-_NAMESPACE = Enumeration(NAMESPACES)
-_DIMENSION = Enumeration(DIMENSIONS)
-_TARGET: dict[str, Shape] = {
-    "ServiceNamespace": _NAMESPACE,
-    "ResourceId": _WORDS,
-    "ScalableDimension": _DIMENSION,
-}
-_TARGET_NAMED = tuple(_TARGET)
-_PAGED: dict[str, Shape] = {
-    "MaxResults": Integer(min=1, max=PAGE_MAX),
-    "NextToken": Text(max=4096),
-}
-_NAMES = Sequence(_WORDS, max=50)
-_TAGS = Dictionary(Text(max=128, min=1), Text(max=256), max=50)
-_SUSPENDED = Structure(
-    {
-        "DynamicScalingInSuspended": Boolean(),
-        "DynamicScalingOutSuspended": Boolean(),
-        "ScheduledScalingSuspended": Boolean(),
-    }
-)
-_COOLDOWN = Integer(min=0)
+_TARGET = "ResourceId ScalableDimension ServiceNamespace"
+_PAGED = f"MaxResults NextToken {_TARGET}"
 
-REGISTER = Structure(
-    _TARGET
-    | {
-        "MinCapacity": Integer(min=0),
-        "MaxCapacity": Integer(min=0),
-        "RoleARN": _WORDS,
-        "SuspendedState": _SUSPENDED,
-        "Tags": _TAGS,
-    },
-    _TARGET_NAMED,
-)
-TARGET_NAMED = Structure(_TARGET, _TARGET_NAMED)
-TARGETS_LISTED = Structure(
-    {
-        "ServiceNamespace": _NAMESPACE,
-        "ResourceIds": _NAMES,
-        "ScalableDimension": _DIMENSION,
-        **_PAGED,
-    },
-    ("ServiceNamespace",),
-)
-
-_STEPS = Sequence(
-    Structure(
-        {
-            "MetricIntervalLowerBound": Number(),
-            "MetricIntervalUpperBound": Number(),
-            "ScalingAdjustment": Integer(),
-        },
-        ("ScalingAdjustment",),
-    ),
-    min=1,
-    max=20,
-)
-_STEP_SCALING = Structure(
-    {
-        "AdjustmentType": Enumeration(_ADJUSTMENTS),
-        "StepAdjustments": _STEPS,
-        "MinAdjustmentMagnitude": Integer(min=0),
-        "Cooldown": _COOLDOWN,
-        "MetricAggregationType": Enumeration(_AGGREGATIONS),
-    },
-    ("AdjustmentType", "StepAdjustments"),
-)
-_CUSTOMIZED = Structure(
-    {
-        "MetricName": Text(max=255, min=1),
-        "Namespace": Text(max=255, min=1),
-        "Dimensions": Sequence(
-            Structure(
-                {"Name": Text(max=255, min=1), "Value": Text(max=1024, min=1)}, ("Name", "Value")
-            ),
-            max=30,
+OVERLAY = Overlay(
+    service="application-autoscaling",
+    table=Path(__file__).with_name("model.json"),
+    operations={
+        "RegisterScalableTarget": f"{_TARGET} MaxCapacity MinCapacity RoleARN SuspendedState Tags",
+        "DeregisterScalableTarget": _TARGET,
+        "DescribeScalableTargets": (
+            "MaxResults NextToken ResourceIds ScalableDimension ServiceNamespace"
         ),
-        "Statistic": Enumeration(_STATISTICS),
-        "Unit": Text(max=64, min=1),
-        "Metrics": Unsupported(
-            "name one metric by MetricName, Namespace and Statistic; what an expression comes to"
-            " can be published with PutMetricData"
-        ),
-    },
-    ("MetricName", "Namespace", "Statistic"),
-)
-_TARGET_TRACKING = Structure(
-    {
-        "TargetValue": Number(),
-        "PredefinedMetricSpecification": Structure(
-            {
-                "PredefinedMetricType": Text(max=128, min=1),
-                "ResourceLabel": Unsupported("it is for load balancers of ECS and Spot Fleets"),
+        "PutScalingPolicy": Support(
+            f"{_TARGET} PolicyName StepScalingPolicyConfiguration"
+            " TargetTrackingScalingPolicyConfiguration",
+            refused={
+                "PredictiveScalingPolicyConfiguration": (
+                    "use TargetTrackingScaling; the platform's own keep-alive learns from past"
+                    " traffic"
+                )
             },
-            ("PredefinedMetricType",),
+            narrowed={"PolicyType": Only(("StepScaling", "TargetTrackingScaling"))},
         ),
-        "CustomizedMetricSpecification": _CUSTOMIZED,
-        "ScaleOutCooldown": _COOLDOWN,
-        "ScaleInCooldown": _COOLDOWN,
-        "DisableScaleIn": Boolean(),
+        "DeleteScalingPolicy": f"{_TARGET} PolicyName",
+        "DescribeScalingPolicies": f"{_PAGED} PolicyNames",
+        "PutScheduledAction": (
+            f"{_TARGET} EndTime ScalableTargetAction Schedule ScheduledActionName StartTime"
+            " Timezone"
+        ),
+        "DeleteScheduledAction": f"{_TARGET} ScheduledActionName",
+        "DescribeScheduledActions": f"{_PAGED} ScheduledActionNames",
+        "DescribeScalingActivities": Support(
+            _PAGED, narrowed={"IncludeNotScaledActivities": Boolean(only=False)}
+        ),
+        "ListTagsForResource": "ResourceARN",
+        "TagResource": "ResourceARN Tags",
+        "UntagResource": "ResourceARN TagKeys",
     },
-    ("TargetValue",),
-)
-PUT_POLICY = Structure(
-    {
+    structures={
+        "SuspendedState": (
+            "DynamicScalingInSuspended DynamicScalingOutSuspended ScheduledScalingSuspended"
+        ),
+        "ScalableTargetAction": "MaxCapacity MinCapacity",
+        "StepScalingPolicyConfiguration": Support(
+            "AdjustmentType Cooldown MetricAggregationType MinAdjustmentMagnitude StepAdjustments",
+            required=("AdjustmentType", "StepAdjustments"),
+        ),
+        "StepAdjustment": "MetricIntervalLowerBound MetricIntervalUpperBound ScalingAdjustment",
+        "TargetTrackingScalingPolicyConfiguration": (
+            "CustomizedMetricSpecification DisableScaleIn PredefinedMetricSpecification"
+            " ScaleInCooldown ScaleOutCooldown TargetValue"
+        ),
+        "PredefinedMetricSpecification": Support(
+            "PredefinedMetricType",
+            refused={"ResourceLabel": "it is for load balancers of ECS and Spot Fleets"},
+        ),
+        "CustomizedMetricSpecification": Support(
+            "Dimensions MetricName Namespace Statistic Unit",
+            refused={
+                "Metrics": (
+                    "name one metric by MetricName, Namespace and Statistic; what an expression"
+                    " comes to can be published with PutMetricData"
+                )
+            },
+            required=("MetricName", "Namespace", "Statistic"),
+        ),
+        "MetricDimension": "Name Value",
+    },
+    types={
+        "MaxResults": Bounds(1, PAGE_MAX),
+        "TagMap": Bounds(max=50),
+        "StepAdjustments": Bounds(1, 20),
+        "MetricDimensions": Bounds(max=30),
+        "ResourceCapacity": Bounds(),
+        "MinAdjustmentMagnitude": Bounds(),
+        "Cooldown": Bounds(),
+        "MetricName": Bounds(1, 255),
+        "MetricNamespace": Bounds(1, 255),
+        "MetricDimensionName": Bounds(1, 255),
+        "MetricDimensionValue": Bounds(1, 1_024),
+        "MetricUnit": Bounds(1, 64),
+        # The service says which it has: with the dimension that each is for.
+        "MetricType": Text(max=128, min=1),
+        # Python's re cannot take AWS's patterns of these.
+        "ResourceIdMaxLen1600": Text(max=1_600, min=1),
+        "XmlString": Text(max=4_096),
         "PolicyName": Text(r"[^\x00-\x1f\x7f]+", max=256, min=1, aws_pattern=r"\p{Print}+"),
-        **_TARGET,
-        "PolicyType": Enumeration(_POLICY_TYPES, ("StepScaling", "TargetTrackingScaling")),
-        "StepScalingPolicyConfiguration": _STEP_SCALING,
-        "TargetTrackingScalingPolicyConfiguration": _TARGET_TRACKING,
-        "PredictiveScalingPolicyConfiguration": Unsupported(
-            "use TargetTrackingScaling; the platform's own keep-alive learns from past traffic"
-        ),
-    },
-    ("PolicyName", *_TARGET_NAMED),
-)
-POLICY_NAMED = Structure({"PolicyName": _WORDS, **_TARGET}, ("PolicyName", *_TARGET_NAMED))
-_LISTED: dict[str, Shape] = {
-    "ServiceNamespace": _NAMESPACE,
-    "ResourceId": _WORDS,
-    "ScalableDimension": _DIMENSION,
-    **_PAGED,
-}
-POLICIES_LISTED = Structure({"PolicyNames": _NAMES, **_LISTED}, ("ServiceNamespace",))
-
-PUT_ACTION = Structure(
-    {
-        **_TARGET,
+        # AWS's pattern of it takes quadratic time.
         "ScheduledActionName": Text(
             r"(?! )[^\x00-\x1f\x7f-\x9f:/|]+(?<! )",
             max=256,
             min=1,
             aws_pattern=r"(?!((^[ ]+.*)|(.*([\u0000-\u001f]|[\u007f-\u009f]|[:/|])+.*)|(.*[ ]+$))).+",  # noqa: E501
         ),
-        "Schedule": _WORDS,
-        "Timezone": _WORDS,
-        "StartTime": INSTANT,
-        "EndTime": INSTANT,
-        "ScalableTargetAction": Structure(
-            {"MinCapacity": Integer(min=0), "MaxCapacity": Integer(min=0)}
-        ),
     },
-    ("ScheduledActionName", *_TARGET_NAMED),
-)
-ACTION_NAMED = Structure(
-    {"ScheduledActionName": _WORDS, **_TARGET}, ("ScheduledActionName", *_TARGET_NAMED)
-)
-ACTIONS_LISTED = Structure({"ScheduledActionNames": _NAMES, **_LISTED}, ("ServiceNamespace",))
-ACTIVITIES_LISTED = Structure(
-    {**_LISTED, "IncludeNotScaledActivities": Boolean(only=False)}, ("ServiceNamespace",)
-)
-
-_ARN = Text(
-    r"arn:.+:application-autoscaling:.+:[0-9]+:scalable-target/[a-zA-Z0-9-]+", max=1011, min=1
-)
-TAGS_LISTED = Structure({"ResourceARN": _ARN}, ("ResourceARN",))
-TAG = Structure({"ResourceARN": _ARN, "Tags": _TAGS}, ("ResourceARN", "Tags"))
-UNTAG = Structure(
-    {"ResourceARN": _ARN, "TagKeys": Sequence(Text(max=128, min=1), max=200)},
-    ("ResourceARN", "TagKeys"),
 )

@@ -3,12 +3,12 @@
 from collections.abc import Awaitable, Callable
 
 from coldspark import clock
-from coldspark.doors.aws.cloudwatch import alarms, get_metrics, put_metrics, shapes, tags
+from coldspark.doors.aws.cloudwatch import alarms, get_metrics, put_metrics, tags
 from coldspark.doors.aws.cloudwatch.alarm_actions import publish_alarm_actions
 from coldspark.doors.aws.cloudwatch.errors import TYPES
 from coldspark.doors.aws.cloudwatch.request import Body, CloudWatchRequest
+from coldspark.doors.aws.cloudwatch.shapes import OVERLAY
 from coldspark.doors.aws.protocol.operations import OperationRequest, Service, operations
-from coldspark.doors.aws.protocol.shapes import Structure
 from coldspark.doors.aws.protocol.topics import Topics
 from coldspark.doors.door import DoorDependencies
 from coldspark.platform.ports import DocumentStore
@@ -17,28 +17,25 @@ from coldspark.telemetry.metric_service import MetricService
 
 Run = Callable[[CloudWatchRequest], Awaitable[Body | None]]
 
-_READS: dict[str, tuple[Run, Structure]] = {
-    "GetMetricData": (get_metrics.get_metric_data, shapes.GET_METRIC_DATA),
-    "GetMetricStatistics": (get_metrics.get_metric_statistics, shapes.GET_METRIC_STATISTICS),
-    "ListMetrics": (get_metrics.list_metrics, shapes.LIST_METRICS),
-    "PutMetricData": (put_metrics.put_metric_data, shapes.PUT_METRIC_DATA),
-    "DescribeAlarms": (alarms.describe_alarms, shapes.DESCRIBE_ALARMS),
-    "DescribeAlarmsForMetric": (
-        alarms.describe_alarms_for_metric,
-        shapes.DESCRIBE_ALARMS_FOR_METRIC,
-    ),
-    "DescribeAlarmHistory": (alarms.describe_alarm_history, shapes.DESCRIBE_ALARM_HISTORY),
-    "ListTagsForResource": (tags.list_tags, shapes.TAGS_LISTED),
+_READS: dict[str, Run] = {
+    "GetMetricData": get_metrics.get_metric_data,
+    "GetMetricStatistics": get_metrics.get_metric_statistics,
+    "ListMetrics": get_metrics.list_metrics,
+    "PutMetricData": put_metrics.put_metric_data,
+    "DescribeAlarms": alarms.describe_alarms,
+    "DescribeAlarmsForMetric": alarms.describe_alarms_for_metric,
+    "DescribeAlarmHistory": alarms.describe_alarm_history,
+    "ListTagsForResource": tags.list_tags,
 }
 """Also PutMetricData: measurements add up in any order, so they need not wait for each other."""
-_CHANGES: dict[str, tuple[Run, Structure]] = {
-    "PutMetricAlarm": (alarms.put_metric_alarm, shapes.PUT_METRIC_ALARM),
-    "DeleteAlarms": (alarms.delete_alarms, shapes.ALARMS_NAMED),
-    "SetAlarmState": (alarms.set_alarm_state, shapes.SET_ALARM_STATE),
-    "EnableAlarmActions": (alarms.set_alarm_actions(True), shapes.ALARMS_NAMED),
-    "DisableAlarmActions": (alarms.set_alarm_actions(False), shapes.ALARMS_NAMED),
-    "TagResource": (tags.tag_resource, shapes.TAG_RESOURCE),
-    "UntagResource": (tags.untag_resource, shapes.UNTAG_RESOURCE),
+_CHANGES: dict[str, Run] = {
+    "PutMetricAlarm": alarms.put_metric_alarm,
+    "DeleteAlarms": alarms.delete_alarms,
+    "SetAlarmState": alarms.set_alarm_state,
+    "EnableAlarmActions": alarms.set_alarm_actions(True),
+    "DisableAlarmActions": alarms.set_alarm_actions(False),
+    "TagResource": tags.tag_resource,
+    "UntagResource": tags.untag_resource,
 }
 _DRAW = "a program that draws GetMetricData, or GET /metrics, and keeps its own dashboards"
 _INSTEAD = {
@@ -71,7 +68,7 @@ def cloudwatch(
         json_version="1.0",
         query_version="2010-08-01",
         namespace="http://monitoring.amazonaws.com/doc/2010-08-01/",
-        operations=operations(_READS, _CHANGES, call_of),
+        operations=operations(_READS, _CHANGES, OVERLAY.shapes, call_of),
         instead=_INSTEAD,
         types=TYPES,
         invalid_type="ValidationError",

@@ -1,6 +1,9 @@
 """IAM: a role is a name, and whether an action is allowed is what the caller's key says."""
 
+from pathlib import Path
+
 from coldspark.doors.aws.protocol.arns import arn
+from coldspark.doors.aws.protocol.model import Bounds, Overlay, Support
 from coldspark.doors.aws.protocol.operations import (
     AwsOperation,
     OperationRequest,
@@ -8,38 +11,44 @@ from coldspark.doors.aws.protocol.operations import (
     Timestamp,
 )
 from coldspark.doors.aws.protocol.request import Body
-from coldspark.doors.aws.protocol.shapes import Sequence, Structure, Text, Unsupported
+from coldspark.doors.aws.protocol.shapes import Text
 from coldspark.doors.door import DoorDependencies
 from coldspark.http.auth.scopes import KeyAction, is_allowed
 
-_ACTIONS_MAX = 200
-_ROLE_NAME = Text(r"[\w+=,.@-]+", max=64, min=1)
-_ARN = Text(r"arn:aws[a-z-]*:(iam|sts)::\d{12}:(role|user|assumed-role)/.+|arn:.+", max=2_048)
-_LIST = Sequence(Text(max=2_048), max=_ACTIONS_MAX)
 _MADE_MS = 0
 """Nobody made the role, so its date is the epoch."""
 _NOBODY_ASSUMES = (
     '{"Version":"2012-10-17","Statement":[{"Effect":"Allow",'
     '"Principal":{"Service":"sagemaker.amazonaws.com"},"Action":"sts:AssumeRole"}]}'
 )
-_NO_POLICIES = Unsupported("there are no policies here: what counts is the key's scopes.")
-_ONE_PAGE = Unsupported("all results come at once. Leave it out.")
-SIMULATE = Structure(
-    {
-        "PolicySourceArn": _ARN,
-        "ActionNames": _LIST,
-        "ResourceArns": Unsupported("a key's scopes are looked at without a resource."),
-        "PolicyInputList": _NO_POLICIES,
-        "ContextEntries": _NO_POLICIES,
-        "CallerArn": Unsupported("the answer is about the key that asks."),
-        "ResourcePolicy": _NO_POLICIES,
-        "ResourceOwner": _NO_POLICIES,
-        "ResourceHandlingOption": _NO_POLICIES,
-        "PermissionsBoundaryPolicyInputList": _NO_POLICIES,
-        "MaxItems": _ONE_PAGE,
-        "Marker": _ONE_PAGE,
+_NO_POLICIES = "there are no policies here: what counts is the key's scopes."
+_ONE_PAGE = "all results come at once. Leave it out."
+OVERLAY = Overlay(
+    service="iam",
+    table=Path(__file__).with_name("iam.json"),
+    operations={
+        "GetRole": "RoleName",
+        "SimulatePrincipalPolicy": Support(
+            "ActionNames PolicySourceArn",
+            refused={
+                "ResourceArns": "a key's scopes are looked at without a resource.",
+                "CallerArn": "the answer is about the key that asks.",
+                "PolicyInputList": _NO_POLICIES,
+                "PolicyExclusionList": _NO_POLICIES,
+                "PermissionsBoundaryPolicyInputList": _NO_POLICIES,
+                "ContextEntries": _NO_POLICIES,
+                "ResourcePolicy": _NO_POLICIES,
+                "ResourceOwner": _NO_POLICIES,
+                "ResourceHandlingOption": _NO_POLICIES,
+                "MaxItems": _ONE_PAGE,
+                "Marker": _ONE_PAGE,
+            },
+        ),
     },
-    ("PolicySourceArn", "ActionNames"),
+    types={
+        "ActionNameListType": Bounds(max=200),
+        "arnType": Text(r"arn:.+", max=2_048),
+    },
 )
 
 
@@ -50,12 +59,10 @@ def open_iam(_: DoorDependencies) -> Service:
         query_version="2010-05-08",
         namespace="https://iam.amazonaws.com/doc/2010-05-08/",
         operations={
-            "GetRole": AwsOperation(
-                run=_role,
-                shape=Structure({"RoleName": _ROLE_NAME}, ("RoleName",)),
-                is_open=True,
+            "GetRole": AwsOperation(run=_role, shape=OVERLAY.shapes["GetRole"], is_open=True),
+            "SimulatePrincipalPolicy": AwsOperation(
+                run=_simulate, shape=OVERLAY.shapes["SimulatePrincipalPolicy"], is_open=True
             ),
-            "SimulatePrincipalPolicy": AwsOperation(run=_simulate, shape=SIMULATE, is_open=True),
         },
         invalid_type="ValidationError",
     )

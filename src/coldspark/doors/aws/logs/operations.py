@@ -6,13 +6,13 @@ do; callers' own groups and lists need ``deploy`` without a name.
 
 from collections.abc import Awaitable, Callable
 
-from coldspark.doors.aws.logs import events, filter_events, groups, shapes, streams
+from coldspark.doors.aws.logs import events, filter_events, groups, streams
 from coldspark.doors.aws.logs.errors import TYPES
 from coldspark.doors.aws.logs.identifiers import endpoints
 from coldspark.doors.aws.logs.request import LogsRequest
+from coldspark.doors.aws.logs.shapes import OVERLAY
 from coldspark.doors.aws.protocol.operations import OperationRequest, Service, operations
 from coldspark.doors.aws.protocol.request import Body
-from coldspark.doors.aws.protocol.shapes import Structure
 from coldspark.doors.door import DoorDependencies
 from coldspark.platform.ports import Platform
 from coldspark.telemetry.log_store import LogStore
@@ -23,26 +23,26 @@ BODY_BYTES_MAX = 8 * 1024 * 1024
 """A batch of 1 MiB, written as JSON."""
 
 
-_READS: dict[str, tuple[Run, Structure]] = {
-    "DescribeLogGroups": (groups.describe, shapes.DESCRIBE_GROUPS),
-    "DescribeLogStreams": (streams.describe, shapes.DESCRIBE_STREAMS),
-    "GetLogEvents": (events.get, shapes.GET_EVENTS),
-    "FilterLogEvents": (filter_events.filter_events, shapes.FILTER_EVENTS),
-    "ListTagsLogGroup": (groups.list_tags, shapes.GROUP_NAMED),
-    "ListTagsForResource": (groups.list_tags, shapes.RESOURCE_NAMED),
+_READS: dict[str, Run] = {
+    "DescribeLogGroups": groups.describe,
+    "DescribeLogStreams": streams.describe,
+    "GetLogEvents": events.get,
+    "FilterLogEvents": filter_events.filter_events,
+    "ListTagsLogGroup": groups.list_tags,
+    "ListTagsForResource": groups.list_tags,
 }
-_CHANGES: dict[str, tuple[Run, Structure]] = {
-    "CreateLogGroup": (groups.create, shapes.CREATE_GROUP),
-    "DeleteLogGroup": (groups.delete, shapes.GROUP_NAMED),
-    "CreateLogStream": (streams.create, shapes.STREAM_NAMED),
-    "DeleteLogStream": (streams.delete, shapes.STREAM_NAMED),
-    "PutLogEvents": (events.put, shapes.PUT_EVENTS),
-    "PutRetentionPolicy": (groups.put_retention, shapes.PUT_RETENTION),
-    "DeleteRetentionPolicy": (groups.delete_retention, shapes.GROUP_NAMED),
-    "TagLogGroup": (groups.tag, shapes.TAG_GROUP),
-    "UntagLogGroup": (groups.untag, shapes.UNTAG_GROUP),
-    "TagResource": (groups.tag, shapes.TAG_RESOURCE),
-    "UntagResource": (groups.untag, shapes.UNTAG_RESOURCE),
+_CHANGES: dict[str, Run] = {
+    "CreateLogGroup": groups.create,
+    "DeleteLogGroup": groups.delete,
+    "CreateLogStream": streams.create,
+    "DeleteLogStream": streams.delete,
+    "PutLogEvents": events.put,
+    "PutRetentionPolicy": groups.put_retention,
+    "DeleteRetentionPolicy": groups.delete_retention,
+    "TagLogGroup": groups.tag,
+    "UntagLogGroup": groups.untag,
+    "TagResource": groups.tag,
+    "UntagResource": groups.untag,
 }
 _FILTER = "FilterLogEvents"
 _FOLLOW = "FilterLogEvents with a startTime, or GET /v1/endpoints/NAME/logs?follow=true"
@@ -68,7 +68,7 @@ def cloudwatch_logs(platform: Platform, logs: LogStore) -> Service:
     return Service(
         signing_name="logs",
         target="Logs_20140328.",
-        operations=operations(_READS, _CHANGES, call_of, endpoints),
+        operations=operations(_READS, _CHANGES, OVERLAY.shapes, call_of, endpoints),
         instead=_INSTEAD,
         types=TYPES,
         invalid_type="InvalidParameterException",

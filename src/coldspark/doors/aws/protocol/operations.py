@@ -71,29 +71,26 @@ class AwsOperation:
 
 
 Call = TypeVar("Call")
-Table = Mapping[str, tuple[Callable[[Call], Awaitable[Body | None]], Structure]]
-"""By name: what runs for an operation, on a door's own view of the call, and its body's shape."""
+Table = Mapping[str, Callable[[Call], Awaitable[Body | None]]]
+"""By name: what runs for an operation, on a door's own view of the call."""
 
 
 def operations(
     reads: Table[Call],
     changes: Table[Call],
+    shapes: Mapping[str, Structure],
     call_of: Callable[[OperationRequest], Call],
     names: Callable[[Body], Iterable[str]] = lambda body: (),
 ) -> dict[str, AwsOperation]:
     """Return a door's operations, made of its tables; ``call_of`` adds the door's neighbours."""
 
-    def operation(
-        run: Callable[[Call], Awaitable[Body | None]], shape: Structure, *, is_change: bool
-    ) -> AwsOperation:
+    def operation(name: str, run: Callable[[Call], Awaitable[Body | None]]) -> AwsOperation:
         async def answer(asked: OperationRequest) -> Body | None:
             return await run(call_of(asked))
 
-        return AwsOperation(run=answer, shape=shape, is_change=is_change, names=names)
+        return AwsOperation(run=answer, shape=shapes[name], is_change=name in changes, names=names)
 
-    return {name: operation(*one, is_change=False) for name, one in reads.items()} | {
-        name: operation(*one, is_change=True) for name, one in changes.items()
-    }
+    return {name: operation(name, run) for name, run in (*reads.items(), *changes.items())}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -89,7 +89,8 @@ class Dictionary:
 
     key: Text
     value: "Shape"
-    max: int
+    min: int = 0
+    max: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,8 @@ class Structure:
 
     members: Mapping[str, "Shape"]
     required: tuple[str, ...] = ()
+    kept: frozenset[str] = frozenset()
+    """Members without effect, which Describe shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +217,7 @@ def _walk_sequence(shape: Sequence, value: object, path: str) -> Iterator[str]:
 def _walk_dictionary(shape: Dictionary, value: object, path: str) -> Iterator[str]:
     if not isinstance(value, dict):
         _refuse_type(value, path, "a map")
-    yield from _check_length(value, path, 0, shape.max)
+    yield from _check_length(value, path, shape.min, shape.max)
     for name, member in value.items():
         yield from _check_text(shape.key, name, path)
         yield from _walk(shape.value, member, f"{path}.{name}.member")

@@ -11,25 +11,23 @@ from coldspark.autoscaling.replica_capacity import endpoint_of_component
 from coldspark.config import NO_LIMITS, AwsLimits
 from coldspark.doors.aws.protocol.operations import OperationRequest, Service, operations
 from coldspark.doors.aws.protocol.request import Body
-from coldspark.doors.aws.protocol.shapes import Structure
 from coldspark.doors.aws.sagemaker import (
     endpoint_configs,
     endpoints,
     models,
-    shapes,
     tags,
     variant_weights,
 )
 from coldspark.doors.aws.sagemaker.arns import parse_resource
 from coldspark.doors.aws.sagemaker.asynchronous.jobs import AsyncJobs
 from coldspark.doors.aws.sagemaker.components import operations as components
-from coldspark.doors.aws.sagemaker.components import shapes as component_shapes
 from coldspark.doors.aws.sagemaker.endpoint_configs import CONFIGS
 from coldspark.doors.aws.sagemaker.errors import TYPES
 from coldspark.doors.aws.sagemaker.images import ImageCatalogue
 from coldspark.doors.aws.sagemaker.model_data import ModelData
 from coldspark.doors.aws.sagemaker.models import MODELS
 from coldspark.doors.aws.sagemaker.request import SageMakerRequest
+from coldspark.doors.aws.sagemaker.shapes import OVERLAY
 from coldspark.doors.door import DoorDependencies
 from coldspark.platform.catalogue import Catalogue
 from coldspark.platform.metric_ports import Alarms
@@ -40,35 +38,32 @@ _VARIANTS = ("ProductionVariants", "ShadowProductionVariants")
 
 Run = Callable[[SageMakerRequest], Awaitable[Body | None]]
 
-_READS: dict[str, tuple[Run, Structure]] = {
-    "DescribeModel": (models.describe, shapes.MODEL_NAMED),
-    "ListModels": (MODELS.list_page, shapes.LISTED),
-    "DescribeEndpointConfig": (CONFIGS.describe, shapes.ENDPOINT_CONFIG_NAMED),
-    "ListEndpointConfigs": (CONFIGS.list_page, shapes.LISTED),
-    "DescribeEndpoint": (endpoints.describe, shapes.ENDPOINT_NAMED),
-    "ListEndpoints": (endpoints.list_page, shapes.ENDPOINTS_LISTED),
-    "DescribeInferenceComponent": (components.describe, component_shapes.COMPONENT_NAMED),
-    "ListInferenceComponents": (components.list_page, component_shapes.COMPONENTS_LISTED),
-    "ListTags": (tags.list_tags, shapes.LIST_TAGS),
+_READS: dict[str, Run] = {
+    "DescribeModel": models.describe,
+    "ListModels": MODELS.list_page,
+    "DescribeEndpointConfig": CONFIGS.describe,
+    "ListEndpointConfigs": CONFIGS.list_page,
+    "DescribeEndpoint": endpoints.describe,
+    "ListEndpoints": endpoints.list_page,
+    "DescribeInferenceComponent": components.describe,
+    "ListInferenceComponents": components.list_page,
+    "ListTags": tags.list_tags,
 }
-_CHANGES: dict[str, tuple[Run, Structure]] = {
-    "CreateModel": (models.create, shapes.CREATE_MODEL),
-    "DeleteModel": (MODELS.delete, shapes.MODEL_NAMED),
-    "CreateEndpointConfig": (endpoint_configs.create, shapes.CREATE_ENDPOINT_CONFIG),
-    "DeleteEndpointConfig": (CONFIGS.delete, shapes.ENDPOINT_CONFIG_NAMED),
-    "CreateEndpoint": (endpoints.create, shapes.CREATE_ENDPOINT),
-    "UpdateEndpoint": (endpoints.update, shapes.UPDATE_ENDPOINT),
-    "DeleteEndpoint": (endpoints.delete, shapes.ENDPOINT_NAMED),
-    "UpdateEndpointWeightsAndCapacities": (variant_weights.update, shapes.UPDATE_WEIGHTS),
-    "CreateInferenceComponent": (components.create, component_shapes.CREATE),
-    "UpdateInferenceComponent": (components.update, component_shapes.UPDATE),
-    "UpdateInferenceComponentRuntimeConfig": (
-        components.update_copies,
-        component_shapes.UPDATE_COPIES,
-    ),
-    "DeleteInferenceComponent": (components.delete, component_shapes.COMPONENT_NAMED),
-    "AddTags": (tags.add_tags, shapes.ADD_TAGS),
-    "DeleteTags": (tags.delete_tags, shapes.DELETE_TAGS),
+_CHANGES: dict[str, Run] = {
+    "CreateModel": models.create,
+    "DeleteModel": MODELS.delete,
+    "CreateEndpointConfig": endpoint_configs.create,
+    "DeleteEndpointConfig": CONFIGS.delete,
+    "CreateEndpoint": endpoints.create,
+    "UpdateEndpoint": endpoints.update,
+    "DeleteEndpoint": endpoints.delete,
+    "UpdateEndpointWeightsAndCapacities": variant_weights.update,
+    "CreateInferenceComponent": components.create,
+    "UpdateInferenceComponent": components.update,
+    "UpdateInferenceComponentRuntimeConfig": components.update_copies,
+    "DeleteInferenceComponent": components.delete,
+    "AddTags": tags.add_tags,
+    "DeleteTags": tags.delete_tags,
 }
 
 
@@ -102,7 +97,7 @@ def sagemaker(
     return Service(
         signing_name="sagemaker",
         target="SageMaker.",
-        operations=operations(_READS, _CHANGES, call_of, partial(_names, platform)),
+        operations=operations(_READS, _CHANGES, OVERLAY.shapes, call_of, partial(_names, platform)),
         types=TYPES,
     )
 
