@@ -22,30 +22,47 @@ class Tasks:
 
     def every(
         self,
-        interval_s: Callable[[], float] | float,
-        work: Callable[[], Awaitable[None]],
+        interval_s: Callable[[], float | None] | float | None,
+        work: Callable[[], Awaitable[None] | None],
         what: str,
         *,
         at_once: bool = False,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        wake: asyncio.Event | None = None,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> "asyncio.Task[None]":
         """Do ``work`` after every interval, until these tasks are closed.
 
         A failure is logged as "could not ``what``", and the next round tries again. ``at_once``:
         the first round needs no wait. An interval that is a function is asked before each wait.
+        ``wake`` ends a wait early, and alone if the interval is None. It is cleared before the
+        round, so that whoever sets it meanwhile gets a round of their own.
         """
-        wait_s = interval_s if callable(interval_s) else lambda: interval_s
+
+        async def pause() -> None:
+            delay_s = interval_s() if callable(interval_s) else interval_s
+            if wake is None:
+                assert delay_s is not None, "nothing would end this wait"
+                await sleep(delay_s)
+                return
+            try:
+                async with asyncio.timeout(delay_s):
+                    await wake.wait()
+            except TimeoutError:
+                pass
+            wake.clear()
 
         async def rounds() -> None:
             if not at_once:
-                await sleep(wait_s())
+                await pause()
             while True:
                 try:
-                    await work()
+                    running = work()
+                    if running is not None:
+                        await running
                 except Exception:  # noqa: BLE001
                     # The task's edge: what one round could not do, the next one may.
                     _log.exception("could not %s", what)
-                await sleep(wait_s())
+                await pause()
 
         return self.spawn(rounds())
 
@@ -53,8 +70,7 @@ class Tasks:
         """Cancel what still runs and wait for its end, so long at most."""
         for task in self._tasks:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=within_s)
+        await self.drain(within_s)
 
     async def drain(self, within_s: float) -> None:
         """Let what runs finish, so long at most."""

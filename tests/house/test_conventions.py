@@ -10,11 +10,13 @@ pytestmark = pytest.mark.seconds
 
 PACKAGE = modules()
 EVERYTHING = [*PACKAGE, *modules("tests", "examples", "benchmarks")]
-READS_TIME = re.compile(
-    r"(time\.(time|time_ns|monotonic|monotonic_ns|perf_counter|perf_counter_ns|sleep)"
-    r"|datetime\.(datetime\.)?(now|utcnow|today)|date\.today|(.*\.)?loop\.time|\.time)"
-)
-"""``.time`` is that of a call's result, such as ``asyncio.get_running_loop().time()``."""
+READS_TIME = re.compile(r"(datetime\.)?(datetime|date)\.(now|utcnow|today)|.*loop(\(\))?\.time")
+MAKES_TASK = re.compile(r"(.*\.)?(create_task|ensure_future)|(asyncio\.)?Task")
+TASK_OWNERS = {
+    "src/coldspark/tasks.py": "it is what others have their tasks from",
+    "src/coldspark/database/single_flight.py": "whoever waits for a flight gets its failure",
+}
+"""Why a module may make a task by itself."""
 TIME_READERS = (
     "src/coldspark/clock.py",
     # A worker's process imports nothing of the platform but its own folder.
@@ -51,13 +53,20 @@ def test_nothing_is_left_to_do() -> None:
 def test_only_the_clock_reads_time() -> None:
     """Time is a parameter: every hidden clock costs somebody a test."""
     wrong = [
-        of(module, call)
+        of(module, node)
         for module in PACKAGE
         if not module.path.startswith(TIME_READERS)
-        for call in module.calls()
-        if READS_TIME.fullmatch(dotted(call.func))
+        for node in ast.walk(module.tree)
+        if _imports_time(node)
+        or (isinstance(node, ast.Attribute) and READS_TIME.fullmatch(ast.unparse(node)))
     ]
     assert wrong == []
+
+
+def _imports_time(node: ast.AST) -> bool:
+    if isinstance(node, ast.ImportFrom):
+        return node.module == "time"
+    return isinstance(node, ast.Import) and any(alias.name == "time" for alias in node.names)
 
 
 def test_core_is_plain() -> None:
@@ -75,33 +84,32 @@ def test_core_is_plain() -> None:
     assert wrong == []
 
 
-MAKES_TASKS = re.compile(
-    r"asyncio\.(Task|create_task|ensure_future)|(.*\.)?(get_running_loop|loop)?\.create_task"
-)
-KEEPS_ITS_TASK = {
-    "src/coldspark/tasks.py": "the owner of all others",
-    "src/coldspark/database/group_commit.py": "one writer; its failure is its callers'",
-    "src/coldspark/database/single_flight.py": "each waiting caller gets its result or failure",
-    "src/coldspark/platform/capture/capture.py": "one writer, ended in close()",
-    "src/coldspark/billing/ledger.py": "one ingester, ended in close()",
-}
-
-
 def test_tasks_live_in_a_group() -> None:
-    """One that nobody holds may be collected half-way, and nobody gets its failure."""
+    """A bare task may be collected half-way, and nobody hears its failure."""
     wrong = [
         of(module, call)
         for module in PACKAGE
+        if module.path not in TASK_OWNERS
         for call in module.calls()
-        if MAKES_TASKS.fullmatch(dotted(call.func)) and not _is_group(call.func)
-        if module.path not in KEEPS_ITS_TASK
+        if MAKES_TASK.fullmatch(made := ast.unparse(call.func))
+        and made.rpartition(".")[0] not in _groups(module)
     ]
     assert wrong == []
 
 
-def _is_group(function: ast.expr) -> bool:
-    """Return whether it is a TaskGroup's: by its name, as types are not known here."""
-    return dotted(function).endswith(("group.create_task", "tasks.create_task"))
+def _groups(module: Module) -> set[str]:
+    """Return the names that a module has for task groups: they await what they make."""
+    groups = set()
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.withitem) and node.optional_vars is not None:
+            if ast.unparse(node.context_expr) == "asyncio.TaskGroup()":
+                groups.add(ast.unparse(node.optional_vars))
+        elif isinstance(node, ast.AnnAssign) and "asyncio.TaskGroup" in ast.unparse(
+            node.annotation
+        ):
+            name = ast.unparse(node.target)
+            groups |= {name, f"self.{name}"}
+    return groups
 
 
 def test_a_broad_except_says_why() -> None:

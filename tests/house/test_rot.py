@@ -22,11 +22,13 @@ FILES_MAX = 25
 FUNCTION_LINES_MAX = 70
 
 
-def classes(found: list[Module]) -> Iterator[tuple[Module, ast.ClassDef]]:
-    """Yield the public classes of modules."""
+def classes(
+    found: list[Module], *, is_nested_too: bool = False
+) -> Iterator[tuple[Module, ast.ClassDef]]:
+    """Yield the classes of modules: public ones at the top, or all of them."""
     for module in found:
-        for node in module.tree.body:
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+        for node in ast.walk(module.tree) if is_nested_too else module.tree.body:
+            if isinstance(node, ast.ClassDef) and (is_nested_too or not node.name.startswith("_")):
                 yield module, node
 
 
@@ -73,18 +75,16 @@ def _over(counts: dict[str, int], limit: int) -> list[str]:
 
 
 def _lonely(found: list[Module]) -> list[str]:
-    """Return Protocols whose methods one class has at most. By names: types are not known here."""
-    everything = list(classes([*found, *modules("tests", "benchmarks")]))
-    methods = {id(node): _methods(node) for _, node in everything}
+    """Return Protocols whose members one class has at most. By names: types are not known here."""
+    everything = list(classes([*found, *modules("tests", "benchmarks")], is_nested_too=True))
+    by_name = {node.name: node for _, node in everything}
+    members = [(module, node, _members(node, by_name)) for module, node in everything]
     lonely = []
-    for module, port in everything:
+    for module, port, wanted in members:
         if not _is_port(port) or not module.path.startswith("src/"):
             continue
-        wanted = methods[id(port)]
         fits = [
-            node.name
-            for _, node in everything
-            if not _is_port(node) and wanted and wanted <= methods[id(node)]
+            node.name for _, node, has in members if not _is_port(node) and wanted and wanted <= has
         ]
         if len(fits) <= 1:
             lonely.append(f"{module.path}:{port.lineno} {port.name}: {', '.join(fits) or 'none'}")
@@ -92,12 +92,30 @@ def _lonely(found: list[Module]) -> list[str]:
 
 
 def _is_port(node: ast.ClassDef) -> bool:
-    return any(isinstance(base, ast.Name) and base.id == "Protocol" for base in node.bases)
+    return "Protocol" in {ast.unparse(base).partition("[")[0] for base in node.bases}
 
 
-def _methods(node: ast.ClassDef) -> set[str]:
-    kinds = ast.FunctionDef | ast.AsyncFunctionDef
-    return {one.name for one in node.body if isinstance(one, kinds)}
+def _members(node: ast.ClassDef, by_name: dict[str, ast.ClassDef]) -> set[str]:
+    """Return the methods and attributes of a class, also of those that it is made from."""
+    members = {
+        one.attr
+        for one in ast.walk(node)
+        if isinstance(one, ast.Attribute)
+        and isinstance(one.ctx, ast.Store)
+        and ast.unparse(one.value) == "self"
+    }
+    for one in node.body:
+        if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef):
+            members.add(one.name)
+        elif isinstance(one, ast.AnnAssign):
+            members.add(ast.unparse(one.target))
+        elif isinstance(one, ast.Assign):
+            members |= {ast.unparse(target) for target in one.targets}
+    for base in node.bases:
+        above = by_name.get(ast.unparse(base).partition("[")[0].rpartition(".")[2])
+        if above is not None and above is not node:
+            members |= _members(above, by_name)
+    return members
 
 
 def _print(title: str, rows: list[str]) -> None:

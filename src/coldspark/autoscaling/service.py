@@ -91,7 +91,9 @@ class AutoscalingService:
             await self._safely(target, self._restore)
         self._end_watch = self.alarms.watch(self._on_alarm)
         if is_timed:
-            self._tasks.spawn(self._evaluate_for_ever())
+            self._tasks.every(
+                self._delay_s, self._evaluate_in_time, "evaluate scaling", wake=self._woken
+            )
 
     async def close(self) -> None:
         """Scale no more. Idempotent."""
@@ -263,25 +265,17 @@ class AutoscalingService:
         if state is AlarmState.ALARM:
             self.wake()
 
-    async def _evaluate_for_ever(self) -> None:
-        while True:
-            try:
-                async with asyncio.timeout(self._delay_s()):
-                    await self._woken.wait()
-            except TimeoutError:
-                pass
-            # Before the evaluation: what wakes it meanwhile wakes it again.
-            self._woken.clear()
-            try:
-                await self.evaluate_due(self.wall_ms())
-            except RouterGone as error:
-                _log.info("scaling waits: %s", error.message)
-                await asyncio.sleep(_UNDER_WAY_MS / 1_000)
-                self.wake()
-            except Exception:  # noqa: BLE001
-                # The task's edge: the next evaluation is another chance.
-                _log.exception("scaling: an evaluation failed")
-                await asyncio.sleep(_UNDER_WAY_MS / 1_000)
+    async def _evaluate_in_time(self) -> None:
+        try:
+            await self.evaluate_due(self.wall_ms())
+        except RouterGone as error:
+            _log.info("scaling waits: %s", error.message)
+            await asyncio.sleep(_UNDER_WAY_MS / 1_000)
+            self.wake()
+        except Exception:
+            # What is due already is not tried again at once.
+            await asyncio.sleep(_UNDER_WAY_MS / 1_000)
+            raise
 
     def _delay_s(self) -> float | None:
         now_ms = self.wall_ms()

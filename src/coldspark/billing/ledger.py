@@ -36,6 +36,7 @@ from coldspark.database.database import Database
 from coldspark.database.records import Boot
 from coldspark.errors import Conflict, InvalidRequest
 from coldspark.spec.types import EndpointName
+from coldspark.tasks import Tasks
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class LedgerStore:
             directory, database, boot, busy_bytes=busy_bytes, idle_s=ingester_idle_s
         )
         self._writer: JournalWriter | None = None
-        self._ingester: asyncio.Task[None] | None = None
+        self._tasks = Tasks()
         self._some = asyncio.Event()
         """Lines wait to be absorbed, or the ledger closes."""
         self._closing = asyncio.Event()
@@ -113,8 +114,7 @@ class LedgerStore:
                 fsync=self._database.is_synced,
             )
         )
-        # Kept here and ended in close(); it catches what goes wrong itself.
-        self._ingester = asyncio.Task(self._ingest_often(), name="ledger")
+        self._tasks.spawn(self._ingest_often())
 
     async def close(self) -> None:
         """Bring the last lines into the database and end the boot. Idempotent."""
@@ -122,8 +122,7 @@ class LedgerStore:
             return
         self._closing.set()
         self._some.set()
-        if self._ingester is not None:
-            await asyncio.wait([self._ingester], timeout=_CLOSE_S)
+        await self._tasks.drain(_CLOSE_S)
         self._writer.flush()
         await self._ingestion.end_process()
         await self.ingest()

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection
 
 from coldspark.database.database import Database
+from coldspark.tasks import Tasks
 
 T = TypeVar("T")
 
@@ -26,6 +27,7 @@ class GroupCommit:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._waiting: deque[tuple[Work, asyncio.Future[Any]]] = deque()
+        self._tasks = Tasks()
         self._writer: asyncio.Task[None] | None = None
 
     async def run(self, work: Callable[[Connection], T]) -> T:
@@ -37,8 +39,8 @@ class GroupCommit:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.append((work, future))
         if self._writer is None:
-            # Held here; it ends when nothing waits, and passes its failure to the callers.
-            self._writer = asyncio.Task(self._write(), name="group commit")
+            # It ends when nothing waits, and passes its failure to the callers.
+            self._writer = self._tasks.spawn(self._write())
         return await asyncio.shield(future)
 
     async def close(self) -> None:

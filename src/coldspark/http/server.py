@@ -12,6 +12,7 @@ from coldspark import clock
 from coldspark.errors import Conflict, InvalidRequest
 from coldspark.http.connection import Connection
 from coldspark.http.context import HttpContext
+from coldspark.tasks import Tasks
 
 _SWEEP_S = 1.0
 _BACKLOG = 2_048
@@ -78,9 +79,11 @@ async def serve(
     context.renew_date()
     servers = await _listen(make or (lambda: Connection(context)), host, port, listeners)
     failure: Exception | None = None
+    sweeps = Tasks()
     async with asyncio.TaskGroup() as group:
         context.tasks = group
-        sweep = group.create_task(_sweep(context))
+        # No timer per request.
+        sweeps.every(_SWEEP_S, lambda: context.sweep(clock.monotonic_s()), "sweep connections")
         try:
             sockets = [each for server in servers for each in server.sockets]
             yield Listening(host, sockets[0].getsockname()[1], sockets)
@@ -91,7 +94,7 @@ async def serve(
                 server.close()
             await _drain(context, grace_s)
             context.disconnect_watcher.close()
-            sweep.cancel()
+            await sweeps.close(_TASKS_END_S)
     if failure is not None:
         raise failure
 
@@ -117,13 +120,6 @@ def _explained(error: OSError, host: str, port: int) -> Exception:
             field="port",
         )
     return InvalidRequest(f"cannot listen on {host}:{port}: {error.strerror}", field="host")
-
-
-async def _sweep(context: HttpContext) -> None:
-    """Once a second: no timer per request."""
-    while True:
-        await asyncio.sleep(_SWEEP_S)
-        context.sweep(clock.monotonic_s())
 
 
 async def _drain(context: HttpContext, grace_s: float) -> None:

@@ -8,7 +8,6 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from urllib.parse import urlsplit
 
 from coldspark import clock
@@ -25,6 +24,7 @@ _PAUSE_MS = 1_000
 _AT_ONCE, _AT_ONCE_PER_HOST = 16, 4
 _PAGE, _PAGE_S = 256, 1.0
 _SILENCE_S = 3_600.0
+_RETRY_S = 1.0
 _AGAIN_LATER = (408, 425, 429)
 
 Post = Callable[[str, tuple[tuple[str, str], ...], bytes], Awaitable[int]]
@@ -49,6 +49,7 @@ class WebhookSender:
         self._secret = secret
         self._measures = measures
         self._poll_every_s = poll_every_s
+        self._pause_s = poll_every_s
         self._tasks = Tasks()
         self._wake = asyncio.Event()
         self._in_flight: dict[str, str] = {}
@@ -58,8 +59,13 @@ class WebhookSender:
 
     def open(self) -> None:
         """Begin with what is on disk."""
-        self._wake.set()
-        self._tasks.spawn(self._deliver_forever())
+        self._tasks.every(
+            lambda: self._pause_s,
+            self._deliver_all_due,
+            "read notices",
+            at_once=True,
+            wake=self._wake,
+        )
 
     async def close(self) -> None:
         """Stop: what is not delivered stays on disk."""
@@ -74,18 +80,10 @@ class WebhookSender:
         await self._store.add(event)
         self.wake()
 
-    async def _deliver_forever(self) -> None:
-        while True:
-            pause_s = self._poll_every_s
-            try:
-                self._wake.clear()
-                pause_s = min(pause_s, await self._deliver_due())
-            except Exception:  # noqa: BLE001
-                # The task's edge: the events are on disk.
-                _log.exception("notices: the database refused to be read; trying again")
-                pause_s = 1.0
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), pause_s)
+    async def _deliver_all_due(self) -> None:
+        # What the next round waits for if this one fails: the events are on disk.
+        self._pause_s = _RETRY_S
+        self._pause_s = min(self._poll_every_s, await self._deliver_due())
 
     async def _deliver_due(self) -> float:
         """Send as many as may be sent at once; return when to poll again, in seconds."""

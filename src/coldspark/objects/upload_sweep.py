@@ -1,6 +1,5 @@
 """End uploads in parts that were left alone: once an hour, those that nobody touched for a week."""
 
-import asyncio
 import logging
 from typing import Protocol
 
@@ -29,20 +28,13 @@ class UploadSweep:
 
     def open(self) -> None:
         """Start to sweep."""
-        self._tasks.spawn(self._sweep_forever())
+        self._tasks.every(self._every_s, self._sweep, "sweep abandoned uploads", at_once=True)
 
     async def close(self) -> None:
         """Stop sweeping."""
         await self._tasks.close(_CLOSE_WITHIN_S)
 
-    async def _sweep_forever(self) -> None:
-        while True:
-            try:
-                ended = await self._uploads.sweep(UNTOUCHED_MS)
-            except Exception:  # noqa: BLE001
-                # The task's outermost edge: the next sweep may find the disk in order.
-                _log.exception("abandoned uploads could not be swept")
-            else:
-                if ended:
-                    _log.info("%d abandoned uploads were ended", ended)
-            await asyncio.sleep(self._every_s)
+    async def _sweep(self) -> None:
+        ended = await self._uploads.sweep(UNTOUCHED_MS)
+        if ended:
+            _log.info("%d abandoned uploads were ended", ended)

@@ -43,22 +43,14 @@ class WeightsEvictor:
     def open(self) -> None:
         """Start to enforce it."""
         self._store.on_made = self._is_due.set
-        self._is_due.set()
-        self._tasks.spawn(self._enforce_for_ever())
+        self._tasks.every(None, self._enforce, "evict model data", at_once=True, wake=self._is_due)
 
     async def close(self) -> None:
         """Stop enforcing it."""
         await self._tasks.close(_CLOSE_WITHIN_S)
 
-    async def _enforce_for_ever(self) -> None:
-        while True:
-            await self._is_due.wait()
-            self._is_due.clear()
-            try:
-                gone = await self._store.evict(self._living(), self._bytes_max)
-            except OSError as error:
-                _log.warning("model data could not be evicted: %s", error)
-                continue
-            if gone:
-                most = format_size(self._bytes_max)
-                _log.info("%d of model data were evicted: at most %s are kept", len(gone), most)
+    async def _enforce(self) -> None:
+        gone = await self._store.evict(self._living(), self._bytes_max)
+        if gone:
+            most = format_size(self._bytes_max)
+            _log.info("%d of model data were evicted: at most %s are kept", len(gone), most)

@@ -86,7 +86,9 @@ class LogRetention:
     def open(self) -> None:
         """Enforce it from now on."""
         self._store.on_dropped = self._is_due.set
-        self._tasks.spawn(self._enforce_for_ever())
+        self._tasks.every(
+            self._period_s, self.enforce, "remove old logs", at_once=True, wake=self._is_due
+        )
 
     async def close(self) -> None:
         """Enforce it no more."""
@@ -117,17 +119,3 @@ class LogRetention:
             is_old = stream.last_ms is None or stream.last_ms < until_ms
             if is_old and stream.name not in living_streams(self._platform, endpoint):
                 await asyncio.to_thread(self._store.files.remove, endpoint, stream.name)
-
-    async def _enforce_for_ever(self) -> None:
-        while True:
-            try:
-                await self.enforce()
-            except Exception:  # noqa: BLE001
-                # The task's edge: whatever it was, the next turn comes.
-                _log.exception("old logs could not be removed")
-            try:
-                async with asyncio.timeout(self._period_s):
-                    await self._is_due.wait()
-            except TimeoutError:
-                pass
-            self._is_due.clear()

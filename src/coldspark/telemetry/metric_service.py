@@ -109,7 +109,7 @@ class MetricService:
 
     def open(self) -> None:
         """Write, derive and prune from now on."""
-        self._tasks.spawn(self._flush_for_ever())
+        self._tasks.every(None, self._flush_soon, "write metrics", wake=self._some)
         self._tasks.every(self._roll_up_every_s, self.roll_up, "derive metrics", at_once=True)
         self._tasks.every(_PRUNE_EVERY_S, self.prune, "prune metrics", at_once=True)
 
@@ -284,18 +284,9 @@ class MetricService:
         if await self._database.run(disk.prune_series, before_ms, _ROWS_MAX):
             self._ids = {}
 
-    async def _flush_for_ever(self) -> None:
-        while True:
-            await self._some.wait()
-            await asyncio.sleep(self._flush_every_s)
-            await self._safely("write", self.flush)
-
-    async def _safely(self, what: str, work: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await work()
-        except Exception:  # noqa: BLE001
-            # The task's edge: the next round tries again.
-            _log.exception("metrics: could not %s", what)
+    async def _flush_soon(self) -> None:
+        await asyncio.sleep(self._flush_every_s)
+        await self.flush()
 
 
 def _aligned(at_ms: int, period_s: int) -> int:

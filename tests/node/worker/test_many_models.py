@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from worker_rig import Channel, Rig, await_readable
 
 from coldspark.node.worker import frames, model_cache
+from coldspark.node.worker.control import ModelMemory
 from coldspark.node.worker.model_cache import LoadedModel, ModelCache, ModelLoadReport
-from coldspark.node.worker.start_order import ModelMemory
 
 Write = Callable[[str], Path]
 

@@ -5,7 +5,7 @@ Callers repeat themselves: all of a call's head but the request's id and the las
 
 import msgspec
 
-from coldspark.node.worker.bounded_cache import put_bounded
+from coldspark.node.worker.header_cache import put_bounded
 from coldspark.platform.ports import Invocation
 
 _encode = msgspec.json.Encoder().encode

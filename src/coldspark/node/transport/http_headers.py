@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from coldspark.node.worker.bounded_cache import put_bounded
+from coldspark.node.worker.header_cache import put_bounded
 from coldspark.platform.body_stream import BodyStream
 from coldspark.platform.ports import Invocation
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from . import frames, output
+from . import frames, program
 from .batching import BatchQueue
 from .calls import CallCancelled, CallLane, ReplicaCall, Work
 from .handler import BatchItem, HandlerReply, ProgramHandler, WrongResults, refusal
@@ -163,7 +163,7 @@ class BatchServer(HandlerServer):
         is_final = together.is_cancelled or isinstance(together.error, WrongResults)
         is_split = not together.is_value and not is_final and len(opened) > 1
         if is_split and together.error is not None:
-            output.print_error(
+            program.print_error(
                 f"coldspark: predict_batch_fn failed for {len(opened)} requests together,"
                 f" each is tried alone: {message(together.error)}\n"
             )
@@ -242,7 +242,7 @@ class BatchServer(HandlerServer):
         self._sent_ns = time.perf_counter_ns()
         due = [(call, last) for call, last in ended if self._takes_out(call)]
         if due:
-            output.flush()
+            program.flush_output()
             self._send(b"".join(last_frame(call, last) for call, last in due))
         for _ in due:
             self._tell_learned()

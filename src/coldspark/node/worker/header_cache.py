@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from .bounded_cache import put_bounded
-
+K = TypeVar("K")
+V = TypeVar("V")
+_KEPT_MAX = 64
+_BYTES_MAX = 4_096
 _MARK = b',"request":'
 """No text within a JSON string reads so: its quotes would be escaped."""
 _END = re.compile(rb'"([0-9A-Za-z._-]*)","more":([0-9]+)\}')
@@ -64,3 +66,15 @@ class ReplyHeaderEncoder:
     ) -> bytes:
         start = json.dumps({"status": status, "headers": headers}).encode()[:-1]
         return put_bounded(self._kept, key, start, len(start))
+
+
+def put_bounded(kept: dict[K, V], key: K, value: V, size_bytes: int) -> V:
+    """Put ``value`` into ``kept`` unless it is long, dropping all of them when they are many.
+
+    Who sends the keys chooses how many there are.
+    """
+    if size_bytes <= _BYTES_MAX:
+        if len(kept) >= _KEPT_MAX:
+            kept.clear()
+        kept[key] = value
+    return value

@@ -19,10 +19,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import ModuleType
 
+from .control import ModelMemory
 from .handler import ProgramHandler
-from .output import print_error
-from .program import message
-from .start_order import ModelMemory
+from .program import message, print_error
 
 _ROOM_TENTHS = 9
 """Of the memory: calls need some themselves."""

@@ -111,3 +111,23 @@ def _strip(summary: traceback.TracebackException | None, depth: int) -> None:
 
 def _is_user_frame(filename: str) -> bool:
     return not filename.startswith((_PACKAGE + os.sep, "<frozen importlib"))
+
+
+def flush_output() -> None:
+    """Write out what the user's code printed, before anybody is told that it is done.
+
+    A stream that is closed or gone has nothing left to write.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            continue
+
+
+def print_error(text: str) -> None:
+    """Print to standard error, which is the replica's log; the user's code may have closed it."""
+    try:
+        sys.stderr.write(text)
+    except (OSError, ValueError, AttributeError):
+        pass

@@ -29,14 +29,13 @@ from . import (
     kernel_calls,
     model_cache,
     multi_model_server,
-    output,
     program,
     server,
 )
+from .control import ReplicaOrder, parse_order
 from .handler import ProgramHandler
 from .learned_imports import ImportObserver
 from .process_tag import ProcessTag
-from .start_order import ReplicaOrder, parse
 
 EXIT_EXEC_FAILED = 127
 EXIT_BUG = 70
@@ -79,7 +78,7 @@ def run_alone(descriptor: int) -> NoReturn:
     message = json.loads(data)
     run(
         Launch(
-            order=parse(message["order"]),
+            order=parse_order(message["order"]),
             descriptors=descriptors,
             parent=message["parent"],
             path=message["program"],
@@ -96,7 +95,7 @@ def run(launch: Launch) -> NoReturn:
     except BaseException:  # noqa: BLE001  the process's outermost edge: nothing may unwind past it
         traceback.print_exc()
     finally:
-        output.flush()
+        program.flush_output()
         os._exit(status)
 
 
@@ -122,7 +121,7 @@ def stand_by(orders: socket.socket, cgroups: Sequence[str], launch: Launch) -> N
         if not data:
             os._exit(0)
         orders.close()
-        order = parse(json.loads(data))
+        order = parse_order(json.loads(data))
         run(replace(launch, order=order, descriptors=descriptors, is_apart=True))
     except BaseException:  # noqa: BLE001  the process's outermost edge: nothing may unwind past it
         traceback.print_exc()
@@ -148,7 +147,7 @@ def _get_ahead(launch: Launch, words: socket.socket) -> Launch:
         # Tried again with the order, whose failure it then is.
         print(program.user_traceback(error), file=sys.stderr)
         trouble, launch = program.message(error), replace(launch, handler=None)
-    output.flush()
+    program.flush_output()
     load_us = (time.perf_counter_ns() - started_ns) // 1000
     _say(words, {"load_us": load_us, "trouble": trouble})
     return launch
@@ -290,7 +289,7 @@ def _serve(launch: Launch, channel: socket.socket) -> int:
         handler = _load(launch)
     except BaseException as error:  # noqa: BLE001  it is the user's code: anything may come
         return _break(channel, error)
-    output.flush()
+    program.flush_output()
     load_us = (time.perf_counter_ns() - started_ns) // 1000
     channel.sendall(
         frames.encode_json(frames.READY, 0, {"load_us": load_us, "parks": handler.parks})
@@ -358,6 +357,6 @@ def _check(handler: ProgramHandler, order: ReplicaOrder) -> None:
 def _break(channel: socket.socket, error: BaseException) -> int:
     breakage = program.explain(error)
     print(breakage.traceback, file=sys.stderr)
-    output.flush()
+    program.flush_output()
     channel.sendall(frames.encode_json(frames.BROKEN, 0, vars(breakage)))
     return control.EXIT_BOOT_FAILED

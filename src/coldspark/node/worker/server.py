@@ -26,7 +26,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from . import frames, header_cache, media_types, output, program
+from . import frames, header_cache, media_types, program
 from .calls import CallCancelled, CallLane, MainLane, ReplicaCall, ThreadLane, Work
 from .handler import HandlerReply, ProgramHandler, to_bytes
 from .learned_imports import ImportObserver
@@ -196,8 +196,8 @@ class HandlerServer:
             hook()
         except Exception as error:  # noqa: BLE001  it is the user's code: anything may come
             trouble = program.message(error)
-            output.print_error(program.user_traceback(error))
-        output.flush()
+            program.print_error(program.user_traceback(error))
+        program.flush_output()
         self._send(frames.encode_json(frames.PARKED, 0, {"trouble": trouble}))
 
     # The lanes' threads.
@@ -265,7 +265,7 @@ class HandlerServer:
 
     def _finish(self, call: ReplicaCall, last: bytes) -> None:
         if self._takes_out(call):
-            output.flush()
+            program.flush_output()
             self._send(last_frame(call, last))
             self._tell_learned()
 
@@ -357,7 +357,7 @@ def failure(call: ReplicaCall, error: BaseException) -> bytes:
     if isinstance(error, media_types.UnsupportedMedia):
         return _failed(call, kind="UnsupportedMedia", message=str(error), traceback="")
     told = program.user_traceback(error)
-    output.print_error(told)
+    program.print_error(told)
     return _failed(call, kind="HandlerFailed", message=program.message(error), traceback=told)
 
 

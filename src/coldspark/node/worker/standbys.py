@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from . import orphans, output, replica_process
+from . import orphans, program, replica_process
 
 _WORD_BYTES_MAX = 16 * 1024
 _TROUBLE_CHARS_MAX = 2_000
@@ -144,7 +144,7 @@ def _stop_listening(orders: socket.socket) -> None:
 
 def forked(child: Callable[[], NoReturn]) -> int:
     """Fork; return the child's pid."""
-    output.flush()
+    program.flush_output()
     # A signal to the child before it has its own handlers would be taken for one to us.
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _ALL_SIGNALS)
     try:

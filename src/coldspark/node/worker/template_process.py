@@ -23,17 +23,13 @@ from . import (
     control,
     kernel_calls,
     orphans,
-    output,
     process_tag,
     program,
     replica_process,
-    spawning,
 )
-from .preparation import Preparation, UnfitForFork
+from .control import ReplicaOrder, parse_order
+from .preparation import Preparation, TemplatePlan, Times, UnfitForFork
 from .standbys import Standbys, forked
-from .start_order import ReplicaOrder, parse
-from .stopwatch import Times
-from .template_plan import TemplatePlan, from_json
 
 _DESCRIPTORS_MAX = 8
 _EXIT_BUG = 70
@@ -156,10 +152,10 @@ class TemplateProcess:
     def _start_over(self, environment: dict[str, str]) -> NoReturn:
         """Become a template that holds less; the process and its socket stay the same."""
         self._kill_all()
-        output.flush()
+        program.flush_output()
         descriptor = self._supervisor.fileno()
         os.set_inheritable(descriptor, True)
-        command = spawning.command(descriptor, "--again", self._plan.to_json())
+        command = control.bootstrap_command(descriptor, "--again", self._plan.to_json())
         os.execve(sys.executable, command, environment)
 
     def resume(self, plan: TemplatePlan) -> None:
@@ -191,7 +187,7 @@ class TemplateProcess:
     def _break(self, error: BaseException) -> NoReturn:
         breakage = program.explain(error)
         print(breakage.traceback, file=sys.stderr)
-        output.flush()
+        program.flush_output()
         self._tell("broken", **vars(breakage))
         self._kill_all()
         os._exit(control.EXIT_BOOT_FAILED)
@@ -216,7 +212,7 @@ class TemplateProcess:
     def _fork(self, message: dict[str, Any], descriptors: Sequence[int]) -> None:
         name = message["replica"]
         try:
-            order = parse(message)
+            order = parse_order(message)
             self._check(order, descriptors)
             standby = self._standbys.send(
                 order.standby, message, descriptors, self._selector.unregister
@@ -227,7 +223,7 @@ class TemplateProcess:
                 pid = self._fork_replica(order, descriptors)
             else:
                 plan = self._plan
-                pid = spawning.spawn(message, plan.program, plan.paths, descriptors)
+                pid = control.spawn(message, plan.program, plan.paths, descriptors)
         except (ValueError, OSError) as error:
             self._tell("fork_failed", replica=name, message=str(error))
             return
@@ -252,7 +248,7 @@ class TemplateProcess:
         if not self._is_prepared or self._plan.unsafe is not None or name in self._standbys:
             self._tell("fell", standby=name)
             return
-        launch = self._launch(parse({"replica": name, "cwd": "/"}), (), os.getpid())
+        launch = self._launch(parse_order({"replica": name, "cwd": "/"}), (), os.getpid())
         if message.get("load"):
             launch = replace(launch, ahead_dir=self._plan.ahead_dir)
         pid, words = self._standbys.fork(name, message.get("cgroups") or (), launch)
@@ -372,5 +368,5 @@ def run(descriptor: int, plan: str | None = None) -> NoReturn:
     kernel_calls.become_subreaper()
     template = TemplateProcess(socket.socket(fileno=descriptor))
     if plan is not None:
-        template.resume(from_json(plan))
+        template.resume(TemplatePlan.from_json(plan))
     template.serve()

@@ -17,6 +17,7 @@ from coldspark.platform.capture.spool import CaptureSpool, SpoolFile
 from coldspark.platform.ports import Invocation, Receipt, Sink
 from coldspark.platform.storage_ports import ObjectStorage
 from coldspark.spec.types import CaptureRule, EndpointName, Failure, VariantName
+from coldspark.tasks import Tasks
 
 _log = logging.getLogger(__name__)
 FLUSH_S = 60.0
@@ -58,6 +59,7 @@ class CaptureService:
         """Those that a store did not take yet."""
         self._is_due = asyncio.Event()
         self._is_closing = False
+        self._tasks = Tasks()
         self._writer: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -95,17 +97,15 @@ class CaptureService:
         if self._writer is not None:
             self._is_due.set()
             await asyncio.wait([self._writer], timeout=_CLOSE_S)
-            self._writer.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._writer
+            await self._tasks.close(_CLOSE_S)
         await self._spool.close()
         if self._held_bytes:
             _log.warning("captures: what is not in its store yet is sent by the next start")
 
     def _begin(self) -> None:
         if self._writer is None:
-            # Kept here and ended in close(): there is none before something is captured.
-            self._writer = asyncio.Task(self._write_for_ever(), name="captures")
+            # There is none before something is captured.
+            self._writer = self._tasks.spawn(self._write_for_ever())
 
     async def _write_for_ever(self) -> None:
         while True:
