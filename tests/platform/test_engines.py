@@ -2,12 +2,22 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from platform_rig import CHAT, STOPPED, Caller, Rig, TimedEngine, endpoint, revision, variant
 
+from coldspark.fleet.replica import ReplicaState
 from coldspark.platform.controller import Controller
-from coldspark.spec.messages import Device, NodeJoined
-from coldspark.spec.types import GIB, DeviceId, EndpointStatus, NodeId, ReplicaId
+from coldspark.platform.ports import StartOrder
+from coldspark.spec.messages import Device, NodeJoined, Reservation, ScaleBoundsChanged
+from coldspark.spec.types import (
+    GIB,
+    DeviceId,
+    EndpointStatus,
+    NodeId,
+    ReplicaId,
+    VariantName,
+)
 
 
 def gpu_node(name: str) -> NodeJoined:
@@ -227,5 +237,81 @@ def test_a_node_that_joins_twice_was_started_anew() -> None:
         assert rig.platform.endpoint(CHAT).variants[0].replicas == ()
         assert await rig.ask() == "large"
         assert len(back.calls) == 1
+
+    play(work)
+
+
+class LosingEngine(TimedEngine):
+    """It parks at once, and may find its node gone when it is to start or wake a replica there."""
+
+    is_lost = False
+
+    def start(self, order: StartOrder) -> None:
+        super().start(order)
+        self._find(order.grant)
+
+    def park(self, replica: ReplicaId) -> None:
+        assert self.controller is not None
+        self._later(0.0, self.controller.on_parked, replica, GIB)
+
+    def unpark(self, replica: ReplicaId, grant: Reservation | None = None) -> None:
+        assert grant is not None
+        self._find(grant)
+
+    def _find(self, grant: Reservation) -> None:
+        assert self.controller is not None
+        if self.is_lost:
+            self.controller.remove_node(grant.node)
+
+
+def two_nodes_of_two(rig: Rig) -> tuple[LosingEngine, TimedEngine]:
+    """Let two nodes of two GPUs join; placement fills the first."""
+    engines = LosingEngine(), TimedEngine()
+    for name, engine in zip(("far", "near"), engines, strict=True):
+        engine.controller = rig.platform.controller
+        [gpu] = gpu_node(name).devices
+        devices = gpu, replace(gpu, id=DeviceId(f"{name}-2"))
+        rig.platform.controller.add_node(replace(gpu_node(name), devices=devices), engine)
+    return engines
+
+
+def test_a_replica_whose_node_is_lost_between_its_grant_and_its_start_runs_elsewhere() -> None:
+    """Two are granted there; the start of the first finds the node gone before the second's."""
+
+    async def work(rig: Rig) -> None:
+        losing, near = two_nodes_of_two(rig)
+        losing.is_lost = True
+        large = revision("large", gpu="A10G", replicas_min=2, replicas_max=2)
+        await rig.platform.deploy(endpoint(variant("main", large)))
+        assert await rig.ask() == "large"
+        assert len(losing.revisions) == 1
+        assert len(near.revisions) == 2
+
+    play(work)
+
+
+def test_a_parked_replica_whose_node_is_lost_before_it_wakes_is_replaced() -> None:
+    """Two are to wake there; waking the first finds the node gone before the second's turn."""
+
+    async def work(rig: Rig) -> None:
+        losing, near = two_nodes_of_two(rig)
+        scale = {"replicas_max": 2, "idle_timeout_s": 0.01, "park_timeout_s": 60.0}
+        large = revision("large", gpu="A10G", replicas_min=2, **scale)
+        await rig.platform.deploy(endpoint(variant("main", large)))
+        controller = rig.platform.controller
+        cell = controller.cell(CHAT, VariantName("main"))
+        assert cell is not None
+
+        def states() -> list[ReplicaState]:
+            return [replica.state for replica in cell.fleet.replicas()]
+
+        await rig.until(lambda: states() == [ReplicaState.READY] * 2)
+        controller.post(cell, ScaleBoundsChanged(0, 2, "idle"))
+        await rig.until(lambda: states() == [ReplicaState.PARKED] * 2)
+        losing.is_lost = True
+        controller.post(cell, ScaleBoundsChanged(2, 2, "busy"))
+        await rig.until(lambda: states() == [ReplicaState.READY] * 2)
+        assert len(near.revisions) == 2
+        assert await rig.ask() == "large"
 
     play(work)

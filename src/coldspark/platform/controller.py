@@ -298,7 +298,11 @@ class Controller:
     def _start(self, cell: HostedFleet, replica: ReplicaId, revision: Revision) -> None:
         self._starts.granted(replica)
         grant = self.placement.grant(replica)
-        assert grant is not None
+        if grant is None:
+            # An engine may lose its node within a step, while others' grants wait their turn.
+            message = "the node that was to run it is lost"
+            self.on_exited(replica, Exit(cause=RootCause.NODE_LOST, message=message))
+            return
         self.accounts.add_replica(
             cell.endpoint, cell.variant, revision, self._nodes[grant.node], grant
         )
@@ -331,7 +335,9 @@ class Controller:
 
     def _unpark(self, replica: ReplicaId) -> None:
         grant = self.placement.grant(replica)
-        assert grant is not None
+        if grant is None:
+            # As in a start, but this replica was there: its exit is on its way.
+            return
         self.accounts.unpark(replica, self._nodes[grant.node], grant)
         self._starts.granted(replica)
         # Nothing is fetched, nothing is started: what it takes from here on is the thaw.
