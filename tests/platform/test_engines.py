@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from platform_rig import CHAT, STOPPED, Caller, Rig, TimedEngine, endpoint, revision, variant
+from platform_rig import CHAT, STOPPED, Caller, Load, Rig, TimedEngine, endpoint, revision, variant
 
 from coldspark.fleet.replica import ReplicaState
 from coldspark.platform.controller import Controller
-from coldspark.platform.ports import StartOrder
+from coldspark.platform.ports import Invocation, ReplySink, StartOrder
 from coldspark.spec.messages import Device, NodeJoined, Reservation, ScaleBoundsChanged
 from coldspark.spec.types import (
     GIB,
@@ -16,6 +16,7 @@ from coldspark.spec.types import (
     EndpointStatus,
     NodeId,
     ReplicaId,
+    RequestId,
     VariantName,
 )
 
@@ -41,11 +42,11 @@ class PlainEngine(TimedEngine):
         raise AssertionError("it cannot park")
 
 
-def play(work: Callable[[Rig], Awaitable[None]]) -> None:
+def play(work: Callable[[Rig], Awaitable[None]], *, has_reader: bool = True) -> None:
     """Run a scenario on a server of one node."""
 
     async def run() -> None:
-        rig = Rig()
+        rig = Rig(has_reader=has_reader)
         await rig.open()
         try:
             await work(rig)
@@ -315,3 +316,79 @@ def test_a_parked_replica_whose_node_is_lost_before_it_wakes_is_replaced() -> No
         assert await rig.ask() == "large"
 
     play(work)
+
+
+def test_work_goes_on_while_a_node_leaves_and_joins_again_under_load() -> None:
+    """No request is lost without an answer, and only what ran there fails."""
+
+    async def work(rig: Rig) -> None:
+        controller, far = with_far(rig)
+        near = TimedEngine()
+        near.controller = controller
+        controller.add_node(gpu_node("near"), near)
+        large = revision("large", gpu="A10G", replicas_min=2, replicas_max=2)
+        await rig.platform.deploy(endpoint(variant("main", large)))
+        async with Load(rig, callers=4) as load:
+            await rig.until(lambda: len(far.calls) > 10 and len(near.calls) > 10)
+            controller.remove_node(FAR.node)
+            sent, answered = len(far.calls), len(load.answers)
+            await rig.until(lambda: len(load.answers) > answered + 20)
+            assert len(far.calls) == sent
+            _, back = with_far(rig)
+            await rig.until(lambda: len(back.calls) > 10)
+        lost = [answer for answer in load.answers if answer != "large"]
+        assert all("node far is lost" in answer for answer in lost)
+        assert len(lost) <= 4
+        assert len(rig.ledger.usages) == len(load.answers)
+
+    play(work)
+
+
+class BareEngine:
+    """The port alone: no parking, no logs, nothing of what it started a replica from."""
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+
+    @property
+    def parking(self) -> None:
+        return None
+
+    def start(self, order: StartOrder) -> None:
+        asyncio.get_running_loop().call_soon(self._controller.on_ready, order.replica)
+
+    def stop(self, replica: ReplicaId, grace_s: float) -> None:
+        asyncio.get_running_loop().call_soon(self._controller.on_exited, replica, STOPPED)
+
+    def call(
+        self, replica: ReplicaId, invocation: Invocation, deadline_s: float, sink: ReplySink
+    ) -> "BareEngine":
+        asyncio.get_running_loop().call_soon(sink.on_reply, 200, (), b"bare", None)
+        return self
+
+    def abort(self, replica: ReplicaId, request: RequestId) -> None:
+        raise AssertionError("nobody hangs up here")
+
+    def pause(self) -> None:
+        """There is nothing to slow down."""
+
+    def resume(self) -> None:
+        """There is nothing to slow down."""
+
+
+def test_an_engine_of_the_port_alone_serves() -> None:
+    """Deployed, asked and looked at; what it cannot tell is left out."""
+
+    async def work(rig: Rig) -> None:
+        controller = rig.platform.controller
+        controller.add_node(FAR, BareEngine(controller))
+        large = revision("large", gpu="A10G", idle_timeout_s=0.01, park_timeout_s=60.0)
+        await rig.platform.deploy(endpoint(variant("main", large)))
+        assert await rig.ask() == "bare"
+        [view] = rig.platform.endpoint(CHAT).variants
+        assert [(replica.node, replica.template) for replica in view.replicas] == [("far", None)]
+        assert rig.platform.logs(CHAT, 10) == []
+        await rig.until(lambda: not rig.platform.endpoint(CHAT).variants[0].replicas)
+        assert await rig.ask() == "bare"
+
+    play(work, has_reader=False)

@@ -237,8 +237,9 @@ class Caller:
 class Rig:
     """A platform and what it stands on. ``crash`` and ``open`` again are a kill -9 and a start."""
 
-    def __init__(self, *types: str, **options: object) -> None:
+    def __init__(self, *types: str, has_reader: bool = True, **options: object) -> None:
         self.types = types
+        self.has_reader = has_reader
         self.options = options
         self.definitions = Definitions()
         self.alarms = SwitchedAlarms()
@@ -269,7 +270,7 @@ class Rig:
         self.platform = LocalPlatform(
             controller,
             self.definitions,
-            engine,
+            engine if self.has_reader else None,
             prepare,
             **self.options,  # type: ignore[arg-type]
         )
