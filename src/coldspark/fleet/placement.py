@@ -132,15 +132,6 @@ class Placement:
         """Return whether any request waits."""
         return bool(self._waiting)
 
-    def waiting_reason(self, replica: ReplicaId) -> str | None:
-        """Return what a replica waits for, or None when it does not wait."""
-        pending = self._waiting.get(replica)
-        if pending is None:
-            return None
-        wanted = _describe(pending.request.resources)
-        holders = ", ".join(sorted({str(name) for name in self._reservations})) or "nobody"
-        return f"waits for {wanted}; room is held by {holders}"
-
     def refusal(self, resources: Resources) -> str | None:
         """Return why no node could ever hold this, with the cure; None when one could."""
         if not self._nodes:

@@ -208,16 +208,3 @@ class JobMetricsSink(Protocol):
 
     def depth(self, endpoint: EndpointName, depth: BacklogDepth) -> None:
         """Record how long a backlog is, every few seconds while there are jobs."""
-
-
-class NoJobMetrics:
-    """Implements ``JobMeasures`` where nothing is recorded."""
-
-    def count(self, endpoint: EndpointName, variant: VariantName | None, what: JobCounter) -> None:
-        """Forget it."""
-
-    def times(self, endpoint: EndpointName, variant: VariantName | None, times: JobTimes) -> None:
-        """Forget it."""
-
-    def depth(self, endpoint: EndpointName, depth: BacklogDepth) -> None:
-        """Forget it."""

@@ -79,11 +79,6 @@ class JobBacklog:
         return len(self._jobs) - self._running
 
     @property
-    def waiting_bytes(self) -> int:
-        """Return how many bytes of bodies are queued, or are on their way to the disk."""
-        return self._bytes
-
-    @property
     def running(self) -> int:
         """Return how many jobs run."""
         return self._running

@@ -66,11 +66,6 @@ class SimulatedPolicy:
         return _at_least_0(confidence_interval([result.latency.p95_s for result in self.results]))
 
     @property
-    def wait_p95_s(self) -> float:
-        """Return the wait that 95 % of requests keep."""
-        return fmean(result.wait.p95_s for result in self.results)
-
-    @property
     def cold_share(self) -> float:
         """Return the share of requests that waited for a start or a thaw."""
         return fmean(result.cold_share for result in self.results)

@@ -15,7 +15,7 @@ class PolicyState:
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
         self.demand: DemandWindow | None = demand_window(rule)
-        """Measures for a rule that looks back. Read only, but for ``note``."""
+        """Measures for a rule that looks back. Read only, but for ``record``."""
         self.decision = ScaleDecision(0, "nothing has happened yet")
         """What it said last. Read only."""
         self.next_tick_s = NEVER
@@ -45,8 +45,8 @@ class PolicyState:
         """Work out the ticks until now, with what was open and ready before what happens now."""
         assert self.demand is not None
         policy = self._policy
-        if policy.advance is None or policy.next_tick_s is None:
-            return
+        assert policy.advance is not None, "it has no ticks"
+        assert policy.next_tick_s is not None
         self._memory = policy.advance(scale, self._memory, self.demand, now, open, ready)
         self.next_tick_s = policy.next_tick_s(self._memory)
 

@@ -81,13 +81,6 @@ class IncomingBody:
         name = self._wanted or (self._stated[0] if self._stated else None)
         return None if name is None else (name, encoded(self._digests[name].digest()))
 
-    @property
-    def stated_checksum(self) -> tuple[str, str] | None:
-        """Return the checksum that the client gave, once it was found right."""
-        if self._stated is None:
-            return None
-        return self._stated[0], encoded(self._digests[self._stated[0]].digest())
-
     def _check_checksum(self) -> None:
         if self._stated is None:
             return
