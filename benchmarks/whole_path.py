@@ -122,7 +122,7 @@ class Replica:
 
 
 class Front:
-    """The platform's front over one cell."""
+    """The platform's front over one hosted fleet."""
 
     def __init__(self, controller: Controller) -> None:
         self._controller = controller
@@ -131,7 +131,7 @@ class Front:
             scale=ScalePolicy(replicas_min=1, replicas_max=1, concurrency=256),
         )
         revision = Revision(id=RevisionId("0123456789abcdef"), spec=spec)
-        self._fleet = controller.open_cell(EndpointName("e"), VariantName("main"), revision)
+        self._fleet = controller.open_fleet(EndpointName("e"), VariantName("main"), revision)
 
     def submit(self, invocation: Invocation, sink: Sink) -> Ticket:
         """Hand it on."""

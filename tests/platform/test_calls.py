@@ -129,12 +129,12 @@ def test_a_call_that_ended_leaves_no_cycle(end: Callable[[Call], None], is_early
     """Cycles of every request made the collector stop the router for tens of milliseconds."""
     spec = Spec(command=Command(argv=("serve",)))
     fleet = Fleet(FleetId("e/main"), Revision(id=RevisionId("0"), spec=spec))
-    cell = HostedFleet(EndpointName("e"), VariantName("main"), fleet)
+    hosted = HostedFleet(EndpointName("e"), VariantName("main"), fleet)
     caller = Caller()
     for number in range(10):
         request = RequestId(str(number))
-        invocation = Invocation(endpoint=cell.endpoint, started_s=0.0, request=request)
-        call = Call(Desk(), cell, invocation, caller, 600.0)
+        invocation = Invocation(endpoint=hosted.endpoint, started_s=0.0, request=request)
+        call = Call(Desk(), hosted, invocation, caller, 600.0)
         flow = Flow(call)
         if is_early:
             end(call)

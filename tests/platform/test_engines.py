@@ -300,17 +300,17 @@ def test_a_parked_replica_whose_node_is_lost_before_it_wakes_is_replaced() -> No
         large = revision("large", gpu="A10G", replicas_min=2, **scale)
         await rig.platform.deploy(endpoint(variant("main", large)))
         controller = rig.platform.controller
-        cell = controller.cell(CHAT, VariantName("main"))
-        assert cell is not None
+        hosted = controller.hosted(CHAT, VariantName("main"))
+        assert hosted is not None
 
         def states() -> list[ReplicaState]:
-            return [replica.state for replica in cell.fleet.replicas()]
+            return [replica.state for replica in hosted.fleet.replicas()]
 
         await rig.until(lambda: states() == [ReplicaState.READY] * 2)
-        controller.post(cell, ScaleBoundsChanged(0, 2, "idle"))
+        controller.post(hosted, ScaleBoundsChanged(0, 2, "idle"))
         await rig.until(lambda: states() == [ReplicaState.PARKED] * 2)
         losing.is_lost = True
-        controller.post(cell, ScaleBoundsChanged(2, 2, "busy"))
+        controller.post(hosted, ScaleBoundsChanged(2, 2, "busy"))
         await rig.until(lambda: states() == [ReplicaState.READY] * 2)
         assert len(near.revisions) == 2
         assert await rig.ask() == "large"

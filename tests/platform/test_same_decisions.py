@@ -171,11 +171,11 @@ async def played_live(revision: Revision) -> tuple[Journal, str]:
         rate_nanos_per_hour=1_000_000_000,
         boot=1,
         smallest_type=lambda size_bytes: None,
-        on_rollback=lambda cell, revision: None,
+        on_rollback=lambda hosted, revision: None,
         on_step=journal.on_step,
     )
     engine.controller = controller
-    cell = controller.open_cell(EndpointName("e"), VariantName("main"), revision)
+    hosted = controller.open_fleet(EndpointName("e"), VariantName("main"), revision)
     loop = asyncio.get_running_loop()
     begun_s = loop.time()
     for number, (at_s, service_s) in enumerate(REQUESTS):
@@ -185,11 +185,11 @@ async def played_live(revision: Revision) -> tuple[Journal, str]:
             request=RequestId(str(number)),
             body=str(service_s).encode(),
         )
-        loop.call_at(begun_s + at_s, controller.submit, cell, invocation, answers)
+        loop.call_at(begun_s + at_s, controller.submit, hosted, invocation, answers)
     await asyncio.sleep(END_S)
     assert answers.taken == len(REQUESTS)
-    assert cell.timer is None or not cell.fleet.replicas()
-    return journal, cell.fleet.replica_prefix
+    assert hosted.timer is None or not hosted.fleet.replicas()
+    return journal, hosted.fleet.replica_prefix
 
 
 class InOrder(Durations):

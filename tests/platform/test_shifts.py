@@ -446,7 +446,7 @@ def test_an_endpoint_deleted_in_a_change_leaves_nothing() -> None:
         await rig.platform.deploy(endpoint(variant("main", OLD)))
         await rig.platform.deploy(endpoint(variant("main", NEW), shift=LINEAR))
         await rig.platform.remove(CHAT)
-        await rig.until(lambda: not list(rig.platform.controller.cells()))
+        await rig.until(lambda: not list(rig.platform.controller.hosted_fleets()))
         assert rig.alarms.watchers == []
         assert RevisionId("new") in rig.engine.revisions.values()
         await rig.close()

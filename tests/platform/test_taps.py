@@ -113,7 +113,7 @@ def test_a_shadow_gets_its_share_of_copies_and_nobody_hears_it() -> None:
         # Without its shadow the endpoint has no tap at all.
         await rig.platform.deploy(endpoint(variant("main", PLAIN)))
         assert rig.platform.endpoint(CHAT).taps is None
-        await rig.until(lambda: len(list(rig.platform.controller.cells())) == 1)
+        await rig.until(lambda: len(list(rig.platform.controller.hosted_fleets())) == 1)
         await rig.close()
 
     asyncio.run(run())

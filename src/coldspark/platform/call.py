@@ -55,17 +55,17 @@ class Call:
     __slots__ = (
         "_break",
         "_bytes_out",
-        "_desk",
+        "_callbacks",
         "_is_paused",
         "_status",
         "_waited_us",
         "account",
         "arrived_ms",
         "arrived_s",
-        "cell",
         "deadline_s",
         "flow",
         "forwarded_s",
+        "hosted",
         "invocation",
         "is_done",
         "sink",
@@ -73,19 +73,19 @@ class Call:
 
     def __init__(
         self,
-        desk: CallCallbacks,
-        cell: HostedFleet,
+        callbacks: CallCallbacks,
+        hosted: HostedFleet,
         invocation: Invocation,
         sink: Sink,
         timeout_s: float,
     ) -> None:
-        self._desk = desk
+        self._callbacks = callbacks
         self._bytes_out = 0
         self._status = 200
         self._is_paused = False
         self._waited_us = 0
         self._break: Failure | None = None
-        self.cell = cell
+        self.hosted = hosted
         self.invocation = invocation
         self.sink = sink
         self.arrived_s = clock.monotonic_s()
@@ -100,19 +100,19 @@ class Call:
     @property
     def variant(self) -> VariantName:
         """Return which variant answers it."""
-        return self.cell.variant
+        return self.hosted.variant
 
     def cancel(self) -> None:
         """Say that the caller hung up."""
         if not self.is_done:
-            self._desk.cancel(self)
+            self._callbacks.cancel(self)
 
     def break_off(self, failure: Failure) -> None:
         """Say that the body went wrong."""
         if not self.is_done:
             # To the fleet it is a caller who went away; the ledger and the caller hear why.
             self._break = failure
-            self._desk.cancel(self)
+            self._callbacks.cancel(self)
 
     def pause(self) -> None:
         """Say that the caller reads slowly."""
@@ -146,8 +146,8 @@ class Call:
             receipt = self._close(handler_us, None)
             # The replies of one turn of the loop share one write of the ledger's journal.
             done = partial(self.sink.reply, status, headers, body, receipt)
-            self._desk.record_then(receipt.usage, done)
-        self._desk.let_go(self)
+            self._callbacks.record_then(receipt.usage, done)
+        self._callbacks.let_go(self)
 
     def on_head(self, status: int, headers: Sequence[tuple[str, str]]) -> None:
         """Pass the head of a stream on."""
@@ -165,14 +165,14 @@ class Call:
         """Pass the end of a stream on."""
         if not self.is_done:
             receipt = self._close(handler_us, None)
-            self._desk.record(receipt.usage)
+            self._callbacks.record(receipt.usage)
             self.sink.end(receipt)
-        self._desk.let_go(self)
+        self._callbacks.let_go(self)
 
     def on_failure(self, failure: Failure) -> None:
         """Pass a failure of the replica on."""
         self.fail(failure)
-        self._desk.let_go(self)
+        self._callbacks.let_go(self)
 
     def fail(self, failure: Failure) -> None:
         """End the call without an answer."""
@@ -180,7 +180,7 @@ class Call:
             failure = self._break or failure
             self._status = errors.BY_CODE[failure.kind].http_status
             receipt = self._close(None, failure.kind)
-            self._desk.record(receipt.usage)
+            self._callbacks.record(receipt.usage)
             self.sink.fail(failure, receipt)
 
     def refuse(self, failure: Failure) -> None:
@@ -192,12 +192,12 @@ class Call:
         self.is_done = True
         # It holds this call: together they would stay until the collector comes for the cycle.
         self.flow = None
-        now_s, account, desk = clock.monotonic_s(), self.account, self._desk
-        busy_nanos = desk.settle_call(self, now_s)
+        now_s, account, callbacks = clock.monotonic_s(), self.account, self._callbacks
+        busy_nanos = callbacks.settle_call(self, now_s)
         if self.forwarded_s is None or account is None or account.ready_s > self.arrived_s:
-            start = desk.timeline_of(self)
+            start = callbacks.timeline_of(self)
             fall = self._fall(now_s, start, handler_us)
-            start_nanos = desk.charge_start(account) if start and account else 0
+            start_nanos = callbacks.charge_start(account) if start and account else 0
         else:
             start, start_nanos = None, 0
             started_s = self.invocation.started_s
@@ -228,13 +228,13 @@ class Call:
         *,
         is_cold: bool,
     ) -> Usage:
-        invocation, cell = self.invocation, self.cell
+        invocation, hosted = self.invocation, self.hosted
         stream = invocation.stream
         busy_s = 0.0 if self.forwarded_s is None else now_s - self.forwarded_s
         return Usage(
             request=invocation.request,
-            endpoint=cell.endpoint,
-            variant=cell.variant,
+            endpoint=hosted.endpoint,
+            variant=hosted.variant,
             revision=account.revision if account else None,
             replica=account.replica if account else None,
             gpu=account.gpu if account else None,

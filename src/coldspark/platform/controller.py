@@ -80,7 +80,7 @@ class Controller:
         accounts: ReplicaAccounts | None = None,
         on_step: StepListener | None = None,
     ) -> None:
-        """Take the neighbours. ``on_step`` is called with every step of every fleet.
+        """Take the dependencies. ``on_step`` is called with every step of every fleet.
 
         ``placement`` makes it where it is not this controller's alone, ``accounts`` are given
         where the machine has further meters.
@@ -92,7 +92,7 @@ class Controller:
         self._nodes: dict[NodeId, NodeJoined] = {}
         self._boot = boot
         self._on_rollback = on_rollback
-        self._cells: dict[FleetId, HostedFleet] = {}
+        self._hosted_fleets: dict[FleetId, HostedFleet] = {}
         self._born = self._asides = 0
         self._calls: dict[RequestId, Call] = {}
         self._starts = StartTimelines()
@@ -135,15 +135,15 @@ class Controller:
         for replica in lost:
             self.on_exited(replica, exit)
 
-    def cell(self, endpoint: EndpointName, variant: VariantName) -> HostedFleet | None:
-        """Return the cell of a variant."""
-        return self._cells.get(fleet_id(endpoint, variant))
+    def hosted(self, endpoint: EndpointName, variant: VariantName) -> HostedFleet | None:
+        """Return the hosted fleet of a variant."""
+        return self._hosted_fleets.get(fleet_id(endpoint, variant))
 
-    def cells(self) -> Iterator[HostedFleet]:
-        """Return all cells, those that are being retired included."""
-        return iter(list(self._cells.values()))
+    def hosted_fleets(self) -> Iterator[HostedFleet]:
+        """Return all hosted fleets, those that are being retired included."""
+        return iter(list(self._hosted_fleets.values()))
 
-    def open_cell(
+    def open_fleet(
         self,
         endpoint: EndpointName,
         variant: VariantName,
@@ -156,59 +156,59 @@ class Controller:
         """Begin to run a variant; its provisioned replicas start at once.
 
         ``first`` is what its fleet hears first, such as another floor than the revision's.
-        ``is_beside``: another cell has the variant's name, and keeps it until ``install``.
+        ``is_beside``: another hosted fleet has the variant's name, and keeps it until ``install``.
         ``is_shadow``: its replicas take only room that nobody else wants.
         """
         self._born += 1
         prefix = f"{endpoint[:_NAME_CHARS]}-{self._boot}x{self._born}."
         fleet = Fleet(fleet_id(endpoint, variant), revision, replica_prefix=prefix)
-        cell = HostedFleet(endpoint, variant, fleet)
-        cell.is_shadow = is_shadow
+        hosted = HostedFleet(endpoint, variant, fleet)
+        hosted.is_shadow = is_shadow
         if is_beside:
-            cell.id = self._aside(cell)
-        assert cell.id not in self._cells
-        self._cells[cell.id] = cell
-        self.driver.post(cell, first or Ticked())
-        return cell
+            hosted.id = self._aside(hosted)
+        assert hosted.id not in self._hosted_fleets
+        self._hosted_fleets[hosted.id] = hosted
+        self.driver.post(hosted, first or Ticked())
+        return hosted
 
-    def install(self, cell: HostedFleet) -> None:
-        """Give a cell that was opened beside another its variant's name, which must be free."""
-        assert cell.fleet.id not in self._cells
-        self._rename(cell, cell.fleet.id)
+    def install(self, hosted: HostedFleet) -> None:
+        """Give what was opened beside another its variant's name, which must be free."""
+        assert hosted.fleet.id not in self._hosted_fleets
+        self._rename(hosted, hosted.fleet.id)
 
-    def set_aside(self, cell: HostedFleet) -> None:
-        """Free a cell's name: the same variant may be opened anew while this one serves on."""
-        self._rename(cell, self._aside(cell))
+    def set_aside(self, hosted: HostedFleet) -> None:
+        """Free its name: the same variant may be opened anew while this one serves on."""
+        self._rename(hosted, self._aside(hosted))
 
-    def _aside(self, cell: HostedFleet) -> FleetId:
+    def _aside(self, hosted: HostedFleet) -> FleetId:
         self._asides += 1
-        return FleetId(f"{cell.fleet.id}#{self._asides}")
+        return FleetId(f"{hosted.fleet.id}#{self._asides}")
 
-    def _rename(self, cell: HostedFleet, id: FleetId) -> None:
-        self._cells[id] = self._cells.pop(cell.id)
-        cell.id = id
+    def _rename(self, hosted: HostedFleet, id: FleetId) -> None:
+        self._hosted_fleets[id] = self._hosted_fleets.pop(hosted.id)
+        hosted.id = id
 
-    def retire(self, cell: HostedFleet) -> None:
+    def retire(self, hosted: HostedFleet) -> None:
         """Refuse what waits, let finish what runs, then forget the variant.
 
         Its name is free at once.
         """
-        self.set_aside(cell)
-        self.driver.retire(cell)
+        self.set_aside(hosted)
+        self.driver.retire(hosted)
 
     def close(self) -> None:
         """Retire every variant: no replica that ends from here on is replaced."""
-        for cell in self.cells():
-            self.retire(cell)
+        for hosted in self.hosted_fleets():
+            self.retire(hosted)
 
-    def submit(self, cell: HostedFleet, invocation: Invocation, sink: Sink) -> Call:
+    def submit(self, hosted: HostedFleet, invocation: Invocation, sink: Sink) -> Call:
         """Hand a request to a variant; every outcome reaches the sink."""
-        spec = cell.fleet.revision.spec
+        spec = hosted.fleet.revision.spec
         limits, target = spec.limits, invocation.target
         terms = invocation.job
         timeout_s = limits.request_timeout_s if terms is None else terms.wait_s
         run_s = None if terms is None else terms.run_s
-        call = Call(self, cell, invocation, sink, timeout_s)
+        call = Call(self, hosted, invocation, sink, timeout_s)
         size_bytes = len(invocation.body)
         if (stream := invocation.stream) is not None:
             stream.limit_bytes = limits.body_bytes_max
@@ -228,17 +228,17 @@ class Controller:
         arrived = RequestArrived(
             invocation.request, call.deadline_s, size_bytes, target=target, run_s=run_s
         )
-        self.driver.post(cell, arrived)
+        self.driver.post(hosted, arrived)
         return call
 
-    def _forget(self, cell: HostedFleet) -> None:
-        self._cells.pop(cell.id, None)
-        self._starts.forget_fleet(cell.fleet)
-        if cell.timer is not None:
-            cell.timer.cancel()
+    def _forget(self, hosted: HostedFleet) -> None:
+        self._hosted_fleets.pop(hosted.id, None)
+        self._starts.forget_fleet(hosted.fleet)
+        if hosted.timer is not None:
+            hosted.timer.cancel()
 
     def forward(
-        self, cell: HostedFleet, request: RequestId, replica: ReplicaId, now: float
+        self, hosted: HostedFleet, request: RequestId, replica: ReplicaId, now: float
     ) -> None:
         """Send the request to the replica."""
         call = self._calls[request]
@@ -248,19 +248,19 @@ class Controller:
         call.account = self.accounts.begin(request, replica, now)
         call.sent(self._engine_of[replica].call(replica, call.invocation, call.deadline_s, call))
 
-    def wake(self, cell: HostedFleet | None, at_s: float) -> None:
+    def wake(self, hosted: HostedFleet | None, at_s: float) -> None:
         """Send ``Ticked`` then, to placement where no fleet is given; a later call replaces it."""
-        timer = self._placement_timer if cell is None else cell.timer
+        timer = self._placement_timer if hosted is None else hosted.timer
         if timer is not None:
             timer.cancel()
         loop = asyncio.get_running_loop()
         delay_s = max(0.0, at_s - clock.monotonic_s()) + _TIMER_SLACK_S
-        if cell is None:
+        if hosted is None:
             self._placement_timer = loop.call_later(delay_s, self.driver.place, Ticked())
         else:
-            cell.timer = loop.call_later(delay_s, self.driver.post, cell, Ticked())
+            hosted.timer = loop.call_later(delay_s, self.driver.post, hosted, Ticked())
 
-    def perform(self, cell: HostedFleet, effect: RareEffect) -> None:
+    def perform(self, hosted: HostedFleet, effect: RareEffect) -> None:
         """Do what else a fleet wants."""
         match effect:
             case Reject(request, failure):
@@ -270,7 +270,7 @@ class Controller:
             case RequestReservation(replica, _, _):
                 self._starts.asked(replica)
             case StartReplica(replica, revision):
-                self._start(cell, replica, revision)
+                self._start(hosted, replica, revision)
             case ParkReplica(replica):
                 self._park(replica)
             case UnparkReplica(replica):
@@ -284,9 +284,9 @@ class Controller:
                 self._engine_of.pop(replica, None)
                 self.accounts.release(replica)
             case RolledBack(revision, _):
-                self._on_rollback(cell, revision)
+                self._on_rollback(hosted, revision)
             case RolledOut():
-                _changed(cell)
+                _changed(hosted)
             case _:
                 assert_never(effect)
 
@@ -295,7 +295,7 @@ class Controller:
         if call is not None:
             call.fail(failure)
 
-    def _start(self, cell: HostedFleet, replica: ReplicaId, revision: Revision) -> None:
+    def _start(self, hosted: HostedFleet, replica: ReplicaId, revision: Revision) -> None:
         self._starts.granted(replica)
         grant = self.placement.grant(replica)
         if grant is None:
@@ -304,16 +304,16 @@ class Controller:
             self.on_exited(replica, Exit(cause=RootCause.NODE_LOST, message=message))
             return
         self.accounts.add_replica(
-            cell.endpoint, cell.variant, revision, self._nodes[grant.node], grant
+            hosted.endpoint, hosted.variant, revision, self._nodes[grant.node], grant
         )
         environment = {
-            "COLDSPARK_ENDPOINT": cell.endpoint,
-            "COLDSPARK_VARIANT": cell.variant,
+            "COLDSPARK_ENDPOINT": hosted.endpoint,
+            "COLDSPARK_VARIANT": hosted.variant,
             "COLDSPARK_REVISION": revision.id,
         }
         order = StartOrder(
             replica=replica,
-            fleet=cell.fleet.id,
+            fleet=hosted.fleet.id,
             revision=revision,
             grant=grant,
             environment=environment,
@@ -387,7 +387,7 @@ class Controller:
         """Return the start that the call waited for, or None when it waited for none."""
         if call.account is not None:
             return self._starts.timeline(call.account.replica, since_s=call.arrived_s)
-        return self._starts.latest(call.cell.fleet, since_s=call.arrived_s)
+        return self._starts.latest(call.hosted.fleet, since_s=call.arrived_s)
 
     def record(self, usage: Usage) -> None:
         """Write the ledger's line."""
@@ -399,11 +399,11 @@ class Controller:
 
     def let_go(self, call: Call) -> None:
         """Tell the fleet that the replica is done with the request."""
-        self.driver.post(call.cell, RequestFinished(call.invocation.request))
+        self.driver.post(call.hosted, RequestFinished(call.invocation.request))
 
     def cancel(self, call: Call) -> None:
         """Tell the fleet that the caller hung up."""
-        self.driver.post(call.cell, RequestCancelled(call.invocation.request))
+        self.driver.post(call.hosted, RequestCancelled(call.invocation.request))
 
     def settle(self) -> None:
         """Write down what was held without a request since the last settlement."""
@@ -412,16 +412,16 @@ class Controller:
             return
         provisioned = frozenset(
             replica.id
-            for cell in self._cells.values()
-            if (floor := cell.fleet.replicas_min)
-            for replica in cell.fleet.replicas()[:floor]
+            for hosted in self._hosted_fleets.values()
+            if (floor := hosted.fleet.replicas_min)
+            for replica in hosted.fleet.replicas()[:floor]
         )
         self._ledger.record_idle(self.accounts.settle(provisioned))
 
 
-def _changed(cell: HostedFleet) -> None:
-    if cell.watch is not None:
-        cell.watch()
+def _changed(hosted: HostedFleet) -> None:
+    if hosted.watch is not None:
+        hosted.watch()
 
 
 def _too_large(size_bytes: int, limit_bytes: int) -> Failure:

@@ -1,4 +1,4 @@
-"""One endpoint that is deployed: the cells that serve it, and what becomes of them in a change."""
+"""One endpoint that is deployed: the hosted fleets that serve it, and how they change."""
 
 import asyncio
 import logging
@@ -52,13 +52,13 @@ class TrafficTaps:
         self.capture = capture
         self.shadow = shadow
 
-    def submit(self, cell: HostedFleet, invocation: Invocation, sink: Sink) -> Ticket:
+    def submit(self, hosted: HostedFleet, invocation: Invocation, sink: Sink) -> Ticket:
         """Hand a request in, and then what it is copied to."""
         if self.capture is not None:
-            sink = self.capture.tap(cell.variant, invocation, sink)
-        ticket = self._controller.submit(cell, invocation, sink)
+            sink = self.capture.tap(hosted.variant, invocation, sink)
+        ticket = self._controller.submit(hosted, invocation, sink)
         if self.shadow is not None:
-            self.shadow.offer(cell, invocation)
+            self.shadow.offer(hosted, invocation)
         return ticket
 
 
@@ -68,26 +68,26 @@ class DeployedEndpoint:
     __slots__ = (
         "_before",
         "_counted",
-        "_neighbours",
+        "_dependencies",
         "failure",
-        "lineup",
         "shift",
+        "split",
         "stored",
         "taken_back",
         "taps",
     )
 
-    def __init__(self, stored: StoredEndpoint, neighbours: EndpointDependencies) -> None:
-        self._neighbours = neighbours
+    def __init__(self, stored: StoredEndpoint, dependencies: EndpointDependencies) -> None:
+        self._dependencies = dependencies
         self.stored = stored
-        self.lineup = TrafficSplit(())
+        self.split = TrafficSplit(())
         self.shift: EndpointDeployment | None = None
         self.failure: str | None = None
         """Why its last change was taken back."""
         self.taken_back: tuple[VariantName, ...] = ()
         """Of which variants that change was."""
         self.taps: TrafficTaps | None = None
-        """None for most: requests go straight to their cell."""
+        """None for most: requests go straight to their hosted fleet."""
         self._counted = CaptureCounts()
         self._before: EndpointDefinition | None = None
         """What it was before the last change in place, which its fleets may take back."""
@@ -100,14 +100,16 @@ class DeployedEndpoint:
     def fleet_for(self, invocation: Invocation) -> HostedFleet | None:
         """Return who takes a request, or None when there is no such variant."""
         variant, shift = invocation.variant, self.shift
-        lineup = self.lineup if shift is None else shift.split_for(variant)
-        return lineup.cells.get(variant or lineup.next_variant())
+        split = self.split if shift is None else shift.split_for(variant)
+        return split.hosted_fleets.get(variant or split.next_variant())
 
     def fleets_of(self, variant: VariantName) -> list[HostedFleet]:
-        """Return the cells of a variant: while a change is under way there may be two."""
-        lineups = [self.lineup] if self.shift is None else [self.lineup, self.shift.green]
-        cells = [one.cells[variant] for one in lineups if variant in one.cells]
-        return list(dict.fromkeys(cells))
+        """Return the hosted fleets of a variant: while a change is under way there may be two."""
+        splits = [self.split] if self.shift is None else [self.split, self.shift.green]
+        hosted_fleets = [
+            one.hosted_fleets[variant] for one in splits if variant in one.hosted_fleets
+        ]
+        return list(dict.fromkeys(hosted_fleets))
 
     def open(self) -> None:
         """Run what the definition says; a change that was under way begins anew."""
@@ -131,7 +133,7 @@ class DeployedEndpoint:
     def watch_alarms(self) -> None:
         """Hear of alarms from here on, where a change is under way."""
         if self.shift is not None:
-            self.shift.watch_alarms(self._neighbours.alarms)
+            self.shift.watch_alarms(self._dependencies.alarms)
 
     def end_change(self) -> None:
         """End a change that is under way: another one comes."""
@@ -145,23 +147,25 @@ class DeployedEndpoint:
 
     def retire(self) -> None:
         """Refuse what waits, let finish what runs: the endpoint is deleted."""
-        cells = dict.fromkeys([*self.lineup.cells.values(), *self._shadow_cells()])
+        hosted_fleets = dict.fromkeys(
+            [*self.split.hosted_fleets.values(), *self._shadow_hosted_fleets()]
+        )
         if self.shift is not None:
             self.shift.close()
-            cells |= dict.fromkeys(self.shift.green.cells.values())
-        for cell in cells:
-            self._neighbours.scale_bounds.forget(cell)
-            self._neighbours.controller.retire(cell)
+            hosted_fleets |= dict.fromkeys(self.shift.green.hosted_fleets.values())
+        for hosted in hosted_fleets:
+            self._dependencies.scale_bounds.forget(hosted)
+            self._dependencies.controller.retire(hosted)
 
-    def rolled_back(self, cell: HostedFleet, revision: Revision) -> None:
+    def rolled_back(self, hosted: HostedFleet, revision: Revision) -> None:
         """Hear that a fleet took a revision back by itself."""
-        if cell.is_shadow:
+        if hosted.is_shadow:
             return
         if self.shift is not None:
-            self.shift.rolled_back(cell)
+            self.shift.rolled_back(hosted)
             return
         variants = tuple(
-            replace(variant, revision=revision) if variant.name == cell.variant else variant
+            replace(variant, revision=revision) if variant.name == hosted.variant else variant
             for variant in self.definition.variants
         )
         definition, before = replace(self.definition, variants=variants), self._before
@@ -169,15 +173,15 @@ class DeployedEndpoint:
             # All of the change is taken back, so its weights and labels are too.
             definition = before
         self._become(definition)
-        self.lineup.variants = definition.variants
+        self.split.variants = definition.variants
 
     # --- Owner: what a change does ----------------------------------------------------------------
 
     def replace_in_place(self, definition: EndpointDefinition) -> None:
-        """Let the cells that serve run a definition's revisions."""
+        """Let the hosted fleets that serve run a definition's revisions."""
         self._run(definition.variants)
         assert self.shift is not None
-        self.shift.watch_fleets(self.lineup)
+        self.shift.watch_fleets(self.split)
 
     def take_back(self) -> None:
         """Write down that the former definition is what shall be."""
@@ -185,17 +189,17 @@ class DeployedEndpoint:
         self._become(self.definition.previous)
 
     def conclude(self) -> None:
-        """Let green be the lineup, and blue go."""
+        """Let green be the traffic split, and blue go."""
         shift, self.shift = self.shift, None
         assert shift is not None
         self._become(replace(self.definition, previous=None, changed_ms=None))
         if not shift.view().is_in_place:
-            for cell in shift.blue.fleets_not_in(shift.green):
-                self._let_go(cell)
+            for hosted in shift.blue.fleets_not_in(shift.green):
+                self._let_go(hosted)
             self._install(shift.green)
 
     def revert(self, reason: str) -> None:
-        """Let blue stay the lineup, and green go."""
+        """Let blue stay the traffic split, and green go."""
         shift, self.shift = self.shift, None
         assert shift is not None
         self.failure, self.taken_back = f"the change was taken back: {reason}", shift.changed
@@ -203,14 +207,14 @@ class DeployedEndpoint:
         if shift.view().is_in_place:
             self._run(self.definition.variants)
             return
-        for cell in shift.green.fleets_not_in(shift.blue):
-            self._let_go(cell)
+        for hosted in shift.green.fleets_not_in(shift.blue):
+            self._let_go(hosted)
 
     # --- taps -------------------------------------------------------------------------------------
 
     def shadows(self) -> TrafficSplit:
-        """Return its shadows with their cells."""
-        return TrafficSplit(self.definition.shadows, self._shadow_cells())
+        """Return its shadows with their hosted fleets."""
+        return TrafficSplit(self.definition.shadows, self._shadow_hosted_fleets())
 
     def taps_view(self) -> TapsView | None:
         """Count what was copied and captured; None where neither is done."""
@@ -224,9 +228,9 @@ class DeployedEndpoint:
             uncaptured=tuple(sorted(counted.uncaptured.items())),
         )
 
-    def _shadow_cells(self) -> list[HostedFleet]:
+    def _shadow_hosted_fleets(self) -> list[HostedFleet]:
         shadow = None if self.taps is None else self.taps.shadow
-        return [] if shadow is None else [shadow.cell]
+        return [] if shadow is None else [shadow.hosted]
 
     def _tap(self) -> None:
         """Copy and capture what the definition says."""
@@ -234,10 +238,10 @@ class DeployedEndpoint:
         if shadow is None and capture is None:
             self.taps = None
         else:
-            self.taps = TrafficTaps(self._neighbours.controller, capture, shadow)
+            self.taps = TrafficTaps(self._dependencies.controller, capture, shadow)
 
     def _capture(self) -> EndpointCapture | None:
-        rule, captures = self.definition.capture, self._neighbours.captures
+        rule, captures = self.definition.capture, self._dependencies.captures
         if rule is None or captures is None:
             return None
         return EndpointCapture(captures, self.definition.name, rule, self._counted)
@@ -246,19 +250,19 @@ class DeployedEndpoint:
         """Return the shadow that shall be: the one that is, if it only moves."""
         old = None if self.taps is None else self.taps.shadow
         wanted = next(iter(self.definition.shadows), None)
-        if old is not None and (wanted is None or wanted.name != old.cell.variant):
-            self._let_go(old.cell)
+        if old is not None and (wanted is None or wanted.name != old.hosted.variant):
+            self._let_go(old.hosted)
             old = None
         if wanted is None:
             return None
         ratio = min(1.0, wanted.weight / sum(one.weight for one in self.definition.variants))
         if old is not None:
             old.ratio = ratio
-            if old.cell.fleet.revision != wanted.revision:
-                self._move(old.cell, wanted.revision)
+            if old.hosted.fleet.revision != wanted.revision:
+                self._move(old.hosted, wanted.revision)
             return old
-        controller, floors = self._neighbours.controller, self._neighbours.scale_bounds
-        cell = controller.open_cell(
+        controller, floors = self._dependencies.controller, self._dependencies.scale_bounds
+        hosted = controller.open_fleet(
             self.definition.name,
             wanted.name,
             wanted.revision,
@@ -266,82 +270,82 @@ class DeployedEndpoint:
             is_beside=True,
             is_shadow=True,
         )
-        floors.watch(cell)
-        return Shadow(controller, cell, ratio)
+        floors.watch(hosted)
+        return Shadow(controller, hosted, ratio)
 
-    # --- cells ------------------------------------------------------------------------------------
+    # --- hosted fleets ------------------------------------------------------------------------
 
     def _begin(self, previous: EndpointDefinition) -> None:
-        definition, neighbours = self.definition, self._neighbours
+        definition, dependencies = self.definition, self._dependencies
         asked_ms = definition.changed_ms
         elapsed_s = 0.0 if asked_ms is None else max(0, clock.wall_ms() - asked_ms) / 1_000
         change = DefinitionChange(old=previous, new=definition, elapsed_s=elapsed_s)
         self.shift = EndpointDeployment(
             change,
-            self.lineup,
-            controller=neighbours.controller,
-            floors=neighbours.scale_bounds,
+            self.split,
+            controller=dependencies.controller,
+            floors=dependencies.scale_bounds,
             owner=self,
-            alarms=neighbours.alarms,
+            alarms=dependencies.alarms,
         )
         self.shift.begin()
 
     def _become(self, definition: EndpointDefinition) -> None:
         self.stored = replace(self.stored, definition=definition)
-        self._neighbours.save(self)
+        self._dependencies.save(self)
         self._tap()
 
     def _run(self, variants: tuple[VariantDefinition, ...]) -> None:
-        """Make the cells what the variants say, each in its place."""
-        controller, floors = self._neighbours.controller, self._neighbours.scale_bounds
-        old = self.lineup.cells
+        """Make the hosted fleets what the variants say, each in its place."""
+        controller, floors = self._dependencies.controller, self._dependencies.scale_bounds
+        old = self.split.hosted_fleets
         wanted = {variant.name: variant for variant in variants}
         for name in old.keys() - wanted.keys():
             self._let_go(old[name])
-        lineup = TrafficSplit(variants)
+        split = TrafficSplit(variants)
         for name, variant in wanted.items():
-            cell = old.get(name)
-            if cell is None:
+            hosted = old.get(name)
+            if hosted is None:
                 first = floors.initial_event(variant.revision)
-                cell = controller.open_cell(self.definition.name, name, variant.revision, first)
-                floors.watch(cell)
-            lineup.cells[name] = cell
-        self.lineup = lineup
+                hosted = controller.open_fleet(self.definition.name, name, variant.revision, first)
+                floors.watch(hosted)
+            split.hosted_fleets[name] = hosted
+        self.split = split
         for name, variant in wanted.items():
-            if lineup.cells[name].fleet.revision != variant.revision:
-                self._move(lineup.cells[name], variant.revision)
+            if split.hosted_fleets[name].fleet.revision != variant.revision:
+                self._move(split.hosted_fleets[name], variant.revision)
 
-    def _move(self, cell: HostedFleet, revision: Revision) -> None:
-        """Let a cell run another revision, or the same one within other bounds."""
-        floors = self._neighbours.scale_bounds
-        moved = floors.event_for_revision(cell, revision)
-        self._neighbours.controller.post(cell, RevisionAdopted(revision, moved))
-        floors.revision_adopted(cell)
+    def _move(self, hosted: HostedFleet, revision: Revision) -> None:
+        """Let a hosted fleet run another revision, or the same one within other bounds."""
+        floors = self._dependencies.scale_bounds
+        moved = floors.event_for_revision(hosted, revision)
+        self._dependencies.controller.post(hosted, RevisionAdopted(revision, moved))
+        floors.revision_adopted(hosted)
 
-    def _install(self, lineup: TrafficSplit) -> None:
-        """Let a lineup serve alone."""
-        self.lineup = lineup
-        for cell in lineup.cells.values():
-            if cell.id != cell.fleet.id:
-                self._neighbours.controller.install(cell)
+    def _install(self, split: TrafficSplit) -> None:
+        """Let a traffic split serve alone."""
+        self.split = split
+        for hosted in split.hosted_fleets.values():
+            if hosted.id != hosted.fleet.id:
+                self._dependencies.controller.install(hosted)
 
-    def _let_go(self, cell: HostedFleet) -> None:
-        """Retire a cell as soon as nobody waits in it; no request comes to it any more."""
-        cell.watch = None
-        self._neighbours.scale_bounds.forget(cell)
-        if not cell.fleet.queued:
-            self._neighbours.controller.retire(cell)
+    def _let_go(self, hosted: HostedFleet) -> None:
+        """Retire a hosted fleet as soon as nobody waits in it; no request comes to it any more."""
+        hosted.watch = None
+        self._dependencies.scale_bounds.forget(hosted)
+        if not hosted.fleet.queued:
+            self._dependencies.controller.retire(hosted)
             return
-        self._neighbours.controller.set_aside(cell)
-        self._neighbours.tasks.spawn(self._drained(cell))
+        self._dependencies.controller.set_aside(hosted)
+        self._dependencies.tasks.spawn(self._drained(hosted))
 
-    async def _drained(self, cell: HostedFleet) -> None:
+    async def _drained(self, hosted: HostedFleet) -> None:
         # Every request has a deadline, so this ends.
         while True:
             await asyncio.sleep(_DRAIN_LOOK_S)
-            if not cell.fleet.queued:
+            if not hosted.fleet.queued:
                 break
-        self._neighbours.controller.retire(cell)
+        self._dependencies.controller.retire(hosted)
 
 
 def is_gradual(old: EndpointDefinition, new: EndpointDefinition) -> bool:

@@ -1,9 +1,9 @@
-"""One change of an endpoint as it happens: what ``core/shifting`` decides, done with cells.
+"""One change of an endpoint as it happens: what ``fleet/deployment`` decides, done.
 
-Blue is the lineup that serves, green the one that is to replace it. A variant whose revision stays
-the same has one cell in both. While the change is under way, floors keep what blue has and what
-green was started with from being idled or evicted away. What windows and bounds say is noted
-meanwhile, and holds again when the change is over.
+Blue is the traffic split that serves, green the one that is to replace it. A variant whose
+revision stays the same has one hosted fleet in both. While the change is under way, scale bounds
+keep what blue has and what green was started with from being idled or evicted away. What windows
+and bounds say is noted meanwhile, and holds again when the change is over.
 """
 
 import asyncio
@@ -65,16 +65,16 @@ class DeploymentCallbacks(Protocol):
     """What a change asks of its endpoint."""
 
     def replace_in_place(self, definition: EndpointDefinition) -> None:
-        """Let the cells that serve run a definition's revisions."""
+        """Let the hosted fleets that serve run a definition's revisions."""
 
     def take_back(self) -> None:
         """Write down that the former definition is what shall be."""
 
     def conclude(self) -> None:
-        """Let green be the lineup, and blue go."""
+        """Let green be the traffic split, and blue go."""
 
     def revert(self, reason: str) -> None:
-        """Let blue stay the lineup, and green go."""
+        """Let blue stay the traffic split, and green go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +112,7 @@ class EndpointDeployment:
         """Which variants are other ones, by name; the rest serves on as it is."""
         self.blue = blue
         self.green = TrafficSplit(change.new.variants)
-        self._blue_counts = {name: _present(cell) for name, cell in blue.cells.items()}
+        self._blue_counts = {name: _present(hosted) for name, hosted in blue.hosted_fleets.items()}
         self._green_counts = self._wanted()
         replicas = max(1, sum(self._blue_counts.values()))
         within_s = max(0.0, policy.time_limit_s(replicas) - change.elapsed_s)
@@ -128,8 +128,10 @@ class EndpointDeployment:
     def split_for(self, variant: VariantName | None) -> TrafficSplit:
         """Return whose request this is: green's by its share, unless only one has the variant."""
         blue, green = self.blue, self.green
-        if variant is not None and (variant in blue.cells) is not (variant in green.cells):
-            return blue if variant in blue.cells else green
+        if variant is not None and (variant in blue.hosted_fleets) is not (
+            variant in green.hosted_fleets
+        ):
+            return blue if variant in blue.hosted_fleets else green
         self._credit += self._machine.green_share
         if self._credit < 1.0 - _SLACK:
             return blue
@@ -141,7 +143,7 @@ class EndpointDeployment:
     def begin(self) -> None:
         """Begin it."""
         reason = self._in_place()
-        self._watch(self.blue.cells.values())
+        self._watch(self.blue.hosted_fleets.values())
         self._post(DeploymentBegun(reason))
         self.watch_alarms(self._alarms)
 
@@ -158,9 +160,9 @@ class EndpointDeployment:
         """End it at once, as another change is asked for."""
         self._post(DeploymentSuperseded())
 
-    def rolled_back(self, cell: HostedFleet) -> None:
+    def rolled_back(self, hosted: HostedFleet) -> None:
         """Hear that a fleet took a revision back by itself, in place."""
-        self._post(ReplacementFailed(cell.fleet.failure or "it cannot start"))
+        self._post(ReplacementFailed(hosted.fleet.failure or "it cannot start"))
 
     def close(self) -> None:
         """Stop watching. Idempotent; called when it is over, or its endpoint goes."""
@@ -170,9 +172,9 @@ class EndpointDeployment:
         if self._unwatch is not None:
             self._unwatch()
             self._unwatch = None
-        for lineup in (self.blue, self.green):
-            for cell in lineup.cells.values():
-                cell.watch = None
+        for split in (self.blue, self.green):
+            for hosted in split.hosted_fleets.values():
+                hosted.watch = None
 
     def view(self) -> DeploymentView:
         """Say where it is."""
@@ -250,8 +252,8 @@ class EndpointDeployment:
         first = self._policy.shares(max(1, sum(self._blue_counts.values())))[0]
         part = first if self._policy.kind is DeploymentStrategy.ROLLING else 1.0
         old = [
-            cell.fleet.revision.spec.resources
-            for name, cell in self.blue.cells.items()
+            hosted.fleet.revision.spec.resources
+            for name, hosted in self.blue.hosted_fleets.items()
             for _ in range(max(1, self._blue_counts[name]))
         ]
         new = [
@@ -263,17 +265,17 @@ class EndpointDeployment:
         return self._controller.placement.fits_together([*old, *new])
 
     def _is_shared(self, variant: VariantDefinition) -> bool:
-        cell = self.blue.cells.get(variant.name)
-        return cell is not None and cell.fleet.revision.id == variant.revision.id
+        hosted = self.blue.hosted_fleets.get(variant.name)
+        return hosted is not None and hosted.fleet.revision.id == variant.revision.id
 
     def _open_green(self, part: float) -> None:
         """Start green, or more of it."""
         for variant in self._change.new.variants:
             name = variant.name
-            cell = self.green.cells.get(name)
-            if cell is None and self._is_shared(variant):
-                self.green.cells[name] = self.blue.cells[name]
-            elif cell is None:
+            hosted = self.green.hosted_fleets.get(name)
+            if hosted is None and self._is_shared(variant):
+                self.green.hosted_fleets[name] = self.blue.hosted_fleets[name]
+            elif hosted is None:
                 self._open(variant, _floor(part, self._green_counts[name]))
         self._scale(self.green.fleets_not_in(self.blue), self._green_counts, part)
         if self._room_timer is not None:
@@ -284,63 +286,63 @@ class EndpointDeployment:
 
     def _open(self, variant: VariantDefinition, floor: int) -> None:
         name = variant.name
-        former = self.blue.cells.get(name)
-        cell = self._controller.open_cell(
+        former = self.blue.hosted_fleets.get(name)
+        hosted = self._controller.open_fleet(
             self._change.new.name,
             name,
             variant.revision,
             _kept(floor),
             is_beside=former is not None,
         )
-        self.green.cells[name] = cell
-        self._floors.watch(cell)
-        self._floors.suspend(cell)
+        self.green.hosted_fleets[name] = hosted
+        self._floors.watch(hosted)
+        self._floors.suspend(hosted)
         if former is not None:
-            self._floors.inherit(cell, former)
-        self._watch([cell])
+            self._floors.inherit(hosted, former)
+        self._watch([hosted])
 
     def _scale(
-        self, cells: Iterable[HostedFleet], counts: dict[VariantName, int], part: float
+        self, hosted_fleets: Iterable[HostedFleet], counts: dict[VariantName, int], part: float
     ) -> None:
-        for cell in cells:
-            self._keep(cell, _floor(part, counts[cell.variant]))
+        for hosted in hosted_fleets:
+            self._keep(hosted, _floor(part, counts[hosted.variant]))
 
-    def _keep(self, cell: HostedFleet, floor: int) -> None:
-        """Keep so many of a cell's replicas ready; more than there shall be are let go."""
-        before = cell.fleet.replicas_min
-        self._floors.suspend(cell)
-        self._controller.post(cell, _kept(floor))
+    def _keep(self, hosted: HostedFleet, floor: int) -> None:
+        """Keep so many of a hosted fleet's replicas ready; more than there shall be are let go."""
+        before = hosted.fleet.replicas_min
+        self._floors.suspend(hosted)
+        self._controller.post(hosted, _kept(floor))
         if floor < before:
-            over = _idlest(cell)[: max(0, _ready(cell) - floor)]
+            over = _idlest(hosted)[: max(0, _ready(hosted) - floor)]
             for replica in over:
                 event = EvictionRequested(replica.id, "its share of the requests has moved on")
-                self._controller.post(cell, event)
+                self._controller.post(hosted, event)
 
-    def _release(self, lineup: TrafficSplit) -> None:
+    def _release(self, split: TrafficSplit) -> None:
         """Give the variants their own floors back."""
-        for cell in lineup.cells.values():
-            self._floors.resume(cell)
+        for hosted in split.hosted_fleets.values():
+            self._floors.resume(hosted)
 
     def _replace_in_place(self) -> None:
-        for cell in self.green.fleets_not_in(self.blue):
-            cell.watch = None
-            self._floors.forget(cell)
-            self._controller.retire(cell)
+        for hosted in self.green.fleets_not_in(self.blue):
+            hosted.watch = None
+            self._floors.forget(hosted)
+            self._controller.retire(hosted)
         self._release(self.blue)
-        self.green.cells.clear()
+        self.green.hosted_fleets.clear()
         self._owner.replace_in_place(self._change.new)
         self._look_soon()
 
     # --- looking --------------------------------------------------------------------------------
 
-    def watch_fleets(self, lineup: TrafficSplit) -> None:
-        """Watch the cells that serve after a replacement in place."""
-        self.blue = lineup
-        self._watch(lineup.cells.values())
+    def watch_fleets(self, split: TrafficSplit) -> None:
+        """Watch the hosted fleets that serve after a replacement in place."""
+        self.blue = split
+        self._watch(split.hosted_fleets.values())
 
-    def _watch(self, cells: Iterable[HostedFleet]) -> None:
-        for cell in cells:
-            cell.watch = self._look_soon
+    def _watch(self, hosted_fleets: Iterable[HostedFleet]) -> None:
+        for hosted in hosted_fleets:
+            hosted.watch = self._look_soon
 
     def _look_soon(self) -> None:
         """Look once the controller has done what it does now."""
@@ -361,14 +363,18 @@ class EndpointDeployment:
         if failed is not None:
             self._post(GreenFailed(failed.fleet.failure or "it cannot start"))
         elif machine.phase is DeploymentPhase.REVERTING:
-            if all(_is_up(cell) or cell.fleet.status is EndpointStatus.FAILED for cell in blue):
+            if all(
+                _is_up(hosted) or hosted.fleet.status is EndpointStatus.FAILED for hosted in blue
+            ):
                 self._post(BlueReady())
         elif machine.is_waiting and all(map(_is_up, green)):
             self._post(GreenReady())
 
     def _look_in_place(self) -> None:
         # One that stays as it is, and does not work, is no fault of the change.
-        fleets = [cell.fleet for name, cell in self.blue.cells.items() if name in self.changed]
+        fleets = [
+            hosted.fleet for name, hosted in self.blue.hosted_fleets.items() if name in self.changed
+        ]
         failed = next((f for f in fleets if f.status is EndpointStatus.FAILED), None)
         if failed is not None and self._machine.phase is DeploymentPhase.BAKING:
             self._post(GreenFailed(failed.failure or "it cannot start"))
@@ -377,8 +383,8 @@ class EndpointDeployment:
 
     def _look_room(self) -> None:
         """Give up the room beside blue when nothing of green got any."""
-        for cell in self.green.fleets_not_in(self.blue):
-            states = {replica.state for replica in cell.fleet.replicas()}
+        for hosted in self.green.fleets_not_in(self.blue):
+            states = {replica.state for replica in hosted.fleet.replicas()}
             if ReplicaState.PLACING in states and not states & set(_PRESENT[1:]):
                 self._post(
                     ReservationMissing("there is no room for the new replicas beside the old ones")
@@ -403,10 +409,10 @@ def _changed(change: DefinitionChange) -> tuple[VariantName, ...]:
     )
 
 
-def _present(cell: HostedFleet) -> int:
-    """Return how many replicas a cell has or shall have."""
-    present = sum(replica.state in _PRESENT for replica in cell.fleet.replicas())
-    return min(max(present, cell.fleet.replicas_min), cell.fleet.replicas_max)
+def _present(hosted: HostedFleet) -> int:
+    """Return how many replicas a hosted fleet has or shall have."""
+    present = sum(replica.state in _PRESENT for replica in hosted.fleet.replicas())
+    return min(max(present, hosted.fleet.replicas_min), hosted.fleet.replicas_max)
 
 
 def _within(variant: VariantDefinition, count: int) -> int:
@@ -424,15 +430,15 @@ def _kept(floor: int) -> ScaleBoundsChanged:
     return ScaleBoundsChanged(floor, None, "kept while a change is under way")
 
 
-def _ready(cell: HostedFleet) -> int:
-    return sum(replica.state is ReplicaState.READY for replica in cell.fleet.replicas())
+def _ready(hosted: HostedFleet) -> int:
+    return sum(replica.state is ReplicaState.READY for replica in hosted.fleet.replicas())
 
 
-def _is_up(cell: HostedFleet) -> bool:
-    return _ready(cell) >= cell.fleet.replicas_min
+def _is_up(hosted: HostedFleet) -> bool:
+    return _ready(hosted) >= hosted.fleet.replicas_min
 
 
-def _idlest(cell: HostedFleet) -> list[Replica]:
+def _idlest(hosted: HostedFleet) -> list[Replica]:
     """Return the ready replicas, the least busy first."""
-    ready = [one for one in cell.fleet.replicas() if one.state is ReplicaState.READY]
+    ready = [one for one in hosted.fleet.replicas() if one.state is ReplicaState.READY]
     return sorted(ready, key=lambda replica: len(replica.running))

@@ -68,7 +68,7 @@ class LocalPlatform:
         captures: CaptureService | None = None,
         wall_ms: Callable[[], int] = clock.wall_ms,
     ) -> None:
-        """Take the neighbours. ``prepare`` brings a revision's files here ahead of use.
+        """Take the dependencies. ``prepare`` brings a revision's files here ahead of use.
 
         ``settle`` is called now and then, where the controller does not settle for itself alone.
         ``wall_ms`` is the clock that windows open by.
@@ -82,7 +82,7 @@ class LocalPlatform:
         self._changes = asyncio.Lock()
         self._tasks = Tasks()
         self._views = EndpointViews(self.controller, host, self._floors)
-        self._neighbours = EndpointDependencies(
+        self._dependencies = EndpointDependencies(
             controller=self.controller,
             scale_bounds=self._floors,
             tasks=self._tasks,
@@ -95,17 +95,17 @@ class LocalPlatform:
 
     async def open(self) -> None:
         """Bring back every endpoint that was deployed."""
-        if self._neighbours.captures is not None:
-            await self._neighbours.captures.open()
+        if self._dependencies.captures is not None:
+            await self._dependencies.captures.open()
         for stored in await self._store.load():
-            endpoint = DeployedEndpoint(stored, self._neighbours)
+            endpoint = DeployedEndpoint(stored, self._dependencies)
             self._endpoints[stored.definition.name] = endpoint
             endpoint.open()
         self._tasks.every(_SETTLE_EVERY_S, self._settle, "settle the bill")
 
     def watch_alarms(self, alarms: AlarmStates) -> None:
         """Let alarms take changes back from here on; without them such changes are refused."""
-        self._neighbours.alarms = alarms
+        self._dependencies.alarms = alarms
         for endpoint in list(self._endpoints.values()):
             endpoint.watch_alarms()
 
@@ -114,8 +114,8 @@ class LocalPlatform:
         await self._tasks.close(5.0)
         for endpoint in self._endpoints.values():
             endpoint.stop_change()
-        if self._neighbours.captures is not None:
-            await self._neighbours.captures.close()
+        if self._dependencies.captures is not None:
+            await self._dependencies.captures.close()
         self._floors.close()
         self.controller.close()
 
@@ -133,13 +133,13 @@ class LocalPlatform:
             if refusal is not None:
                 sink.fail(refusal, None)
                 return _Void()
-        cell = endpoint.fleet_for(invocation)
-        if cell is None:
+        hosted = endpoint.fleet_for(invocation)
+        if hosted is None:
             sink.fail(_unknown_variant(invocation, endpoint.definition), None)
             return _Void()
         if endpoint.taps is not None:
-            return endpoint.taps.submit(cell, invocation, sink)
-        return self.controller.submit(cell, invocation, sink)
+            return endpoint.taps.submit(hosted, invocation, sink)
+        return self.controller.submit(hosted, invocation, sink)
 
     def set_backlog(self, name: EndpointName, jobs: int) -> None:
         """Hear how many jobs wait to be handed in: variants share them by weight.
@@ -149,13 +149,13 @@ class LocalPlatform:
         endpoint = self._endpoints.get(name)
         if endpoint is None:
             return
-        lineup = endpoint.lineup
+        split = endpoint.split
         if endpoint.definition.has_components:
             return  # A job names no component, so there is none.
-        weights = sum(variant.weight for variant in lineup.variants)
-        for variant in lineup.variants:
+        weights = sum(variant.weight for variant in split.variants)
+        for variant in split.variants:
             share = round(jobs * variant.weight / weights)
-            self.controller.post(lineup.cells[variant.name], BacklogChanged(share))
+            self.controller.post(split.hosted_fleets[variant.name], BacklogChanged(share))
 
     async def deploy(self, definition: EndpointDefinition) -> EndpointView:
         """Create or change an endpoint; it is durable on return.
@@ -178,7 +178,7 @@ class LocalPlatform:
                 )
         stored = await self._store.save(definition)
         if known is None:
-            self._endpoints[definition.name] = known = DeployedEndpoint(stored, self._neighbours)
+            self._endpoints[definition.name] = known = DeployedEndpoint(stored, self._dependencies)
             known.open()
         else:
             known.adopt(stored)
@@ -190,13 +190,13 @@ class LocalPlatform:
 
         Also InvalidRequest for alarms that nobody watches here, and for a capture without a store.
         """
-        shift, neighbours = definition.shift, self._neighbours
-        if definition.capture is not None and neighbours.captures is None:
+        shift, dependencies = definition.shift, self._dependencies
+        if definition.capture is not None and dependencies.captures is None:
             raise InvalidRequest(
                 "nothing is captured here, as there is no object storage: leave it out",
                 field="capture",
             )
-        if shift is not None and shift.alarms and neighbours.alarms is None:
+        if shift is not None and shift.alarms and dependencies.alarms is None:
             raise InvalidRequest(
                 "alarms are not watched by the process that serves this endpoint: leave them out",
                 field="alarms",
@@ -223,15 +223,15 @@ class LocalPlatform:
         reason: str,
     ) -> EndpointView:
         """Set how many ready replicas a variant has; see ``Platform``."""
-        cells = self._find(name).fleets_of(variant)
-        if not cells:
+        hosted_fleets = self._find(name).fleets_of(variant)
+        if not hosted_fleets:
             raise NotFound(f"endpoint {name} has no variant {variant!r}", field="variant")
         try:
             moved = ScaleBoundsChanged(floor, ceiling, reason)
         except ValueError as error:
             raise InvalidRequest(str(error), field="floor") from None
-        for cell in cells:
-            self._floors.set_scale(cell, moved)
+        for hosted in hosted_fleets:
+            self._floors.set_scale(hosted, moved)
         return self.endpoint(name)
 
     def endpoint(self, name: EndpointName) -> EndpointView:
@@ -278,12 +278,12 @@ class LocalPlatform:
     async def _settle_alone(self) -> None:
         self.controller.settle()
 
-    def _rolled_back(self, cell: HostedFleet, revision: Revision) -> None:
+    def _rolled_back(self, hosted: HostedFleet, revision: Revision) -> None:
         """Hear that a fleet took a revision back by itself; its windows went with it."""
-        self._floors.revision_adopted(cell)
-        endpoint = self._endpoints.get(cell.endpoint)
+        self._floors.revision_adopted(hosted)
+        endpoint = self._endpoints.get(hosted.endpoint)
         if endpoint is not None:
-            endpoint.rolled_back(cell, revision)
+            endpoint.rolled_back(hosted, revision)
 
     def _save_soon(self, endpoint: DeployedEndpoint) -> None:
         self._tasks.spawn(self._save(endpoint))
@@ -296,7 +296,7 @@ class LocalPlatform:
 
     def _view(self, endpoint: DeployedEndpoint) -> EndpointView:
         views, shift = self._views, endpoint.shift
-        variants = views.of(endpoint.lineup)
+        variants = views.of(endpoint.split)
         shown = None if shift is None else replace(shift.view(), variants=views.of(shift.green))
         failure = next((v.failure for v in variants if v.failure is not None), None)
         return EndpointView(

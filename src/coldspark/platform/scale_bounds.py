@@ -57,38 +57,38 @@ class FleetScaleBounds:
         moved = self._by_windows(revision.spec.scale, None)
         return Ticked() if moved.replicas_min is None else moved
 
-    def watch(self, cell: HostedFleet) -> None:
+    def watch(self, hosted: HostedFleet) -> None:
         """Tell a fleet of its windows' edges from here on; it has heard ``first``."""
-        ahead = scheduled_scaling.schedule_period(_scale(cell), self._wall_ms())
-        self._watched[cell] = _Watched(ahead, ahead.state.window)
-        self._sort(cell)
+        ahead = scheduled_scaling.schedule_period(_scale(hosted), self._wall_ms())
+        self._watched[hosted] = _Watched(ahead, ahead.state.window)
+        self._sort(hosted)
 
-    def forget(self, cell: HostedFleet) -> None:
+    def forget(self, hosted: HostedFleet) -> None:
         """Tell a fleet nothing any more."""
-        self._watched.pop(cell, None)
-        self._sort(cell)
+        self._watched.pop(hosted, None)
+        self._sort(hosted)
 
-    def suspend(self, cell: HostedFleet) -> None:
+    def suspend(self, hosted: HostedFleet) -> None:
         """Let somebody else say a fleet's floor until ``release``; bounds are only noted."""
-        self._watched[cell].is_held = True
+        self._watched[hosted].is_held = True
 
-    def resume(self, cell: HostedFleet) -> None:
+    def resume(self, hosted: HostedFleet) -> None:
         """Tell a fleet what holds now, after somebody else said it."""
-        watched = self._watched[cell]
+        watched = self._watched[hosted]
         watched.is_held = False
-        before, watched.window = watched.window, self._now(cell).window
-        self._post(cell, watched.bound or self._by_windows(_scale(cell), before))
+        before, watched.window = watched.window, self._now(hosted).window
+        self._post(hosted, watched.bound or self._by_windows(_scale(hosted), before))
 
-    def inherit(self, cell: HostedFleet, former: HostedFleet) -> None:
-        """Let the bound of the cell that it replaces hold for a cell."""
+    def inherit(self, hosted: HostedFleet, former: HostedFleet) -> None:
+        """Let the bound of the hosted fleet that it replaces hold for a hosted fleet."""
         if (watched := self._watched.get(former)) is not None:
-            self._watched[cell].bound = watched.bound
+            self._watched[hosted].bound = watched.bound
 
     def event_for_revision(
-        self, cell: HostedFleet, revision: Revision
+        self, hosted: HostedFleet, revision: Revision
     ) -> ScaleBoundsChanged | None:
         """Return what is to hold with another revision; None where a bound holds on."""
-        watched = self._watched[cell]
+        watched = self._watched[hosted]
         if watched.bound is not None:
             return None
         moved = self._by_windows(revision.spec.scale, watched.window)
@@ -97,37 +97,39 @@ class FleetScaleBounds:
         ).window
         return moved
 
-    def revision_adopted(self, cell: HostedFleet) -> None:
+    def revision_adopted(self, hosted: HostedFleet) -> None:
         """Hear that a fleet has another revision, or its former one again."""
-        if (watched := self._watched.get(cell)) is not None:
-            watched.ahead = scheduled_scaling.schedule_period(_scale(cell), self._wall_ms())
-            self._tell(cell, watched)
-            self._sort(cell)
+        if (watched := self._watched.get(hosted)) is not None:
+            watched.ahead = scheduled_scaling.schedule_period(_scale(hosted), self._wall_ms())
+            self._tell(hosted, watched)
+            self._sort(hosted)
 
-    def set_scale(self, cell: HostedFleet, moved: ScaleBoundsChanged) -> None:
+    def set_scale(self, hosted: HostedFleet, moved: ScaleBoundsChanged) -> None:
         """Set a floor and a ceiling, whatever the windows say; lift it where both are None."""
-        watched = self._watched[cell]
+        watched = self._watched[hosted]
         if moved.replicas_min is not None or moved.replicas_max is not None:
             watched.bound = moved
             if not watched.is_held:
-                self._post(cell, moved)
+                self._post(hosted, moved)
         elif watched.is_held:
             watched.bound = None
         elif watched.bound is not None:
             watched.bound = watched.window = None
-            self._post(cell, _OPEN) if self._now(cell).window is None else self._tell(cell, watched)
+            self._post(hosted, _OPEN) if self._now(hosted).window is None else self._tell(
+                hosted, watched
+            )
 
     def refresh(self) -> None:
         """Tell every fleet whose window has begun or ended, and sleep until the next edge."""
-        for cell in list(self._windowed):
-            self._now(cell)
-            self._tell(cell, self._watched[cell])
+        for hosted in list(self._windowed):
+            self._now(hosted)
+            self._tell(hosted, self._watched[hosted])
         self._arm()
 
-    def view(self, cell: HostedFleet) -> ScaleBoundsView:
+    def view(self, hosted: HostedFleet) -> ScaleBoundsView:
         """Return what holds now, and from when on it is another."""
-        watched, scale = self._watched[cell], _scale(cell)
-        now = self._now(cell)
+        watched, scale = self._watched[hosted], _scale(hosted)
+        now = self._now(hosted)
         edge = None if watched.bound else watched.ahead.next_transition
         if watched.bound is not None:
             reason: str | None = watched.bound.reason
@@ -139,8 +141,8 @@ class FleetScaleBounds:
                 else scheduled_scaling.bounds_event(now, None, self._wall_ms()).reason
             )
         return ScaleBoundsView(
-            min=cell.fleet.replicas_min,
-            max=cell.fleet.replicas_max,
+            min=hosted.fleet.replicas_min,
+            max=hosted.fleet.replicas_max,
             reason=reason,
             next=None
             if edge is None
@@ -157,22 +159,22 @@ class FleetScaleBounds:
             self._timer.cancel()
             self._timer = None
 
-    def _now(self, cell: HostedFleet) -> ScheduleState:
+    def _now(self, hosted: HostedFleet) -> ScheduleState:
         """Return what holds now, worked out where it may have changed."""
-        watched, now_ms = self._watched[cell], self._wall_ms()
+        watched, now_ms = self._watched[hosted], self._wall_ms()
         if not watched.ahead.covers(now_ms):
-            watched.ahead = scheduled_scaling.schedule_period(_scale(cell), now_ms)
+            watched.ahead = scheduled_scaling.schedule_period(_scale(hosted), now_ms)
         return watched.ahead.state
 
-    def _tell(self, cell: HostedFleet, watched: _Watched) -> None:
+    def _tell(self, hosted: HostedFleet, watched: _Watched) -> None:
         """Tell a fleet of its window, unless it knows, or a bound holds."""
         now = watched.ahead.state
         if watched.is_held:
             return
         if watched.bound is None and now.window != watched.window:
-            moved = self._by_windows(_scale(cell), watched.window)
+            moved = self._by_windows(_scale(hosted), watched.window)
             watched.window = now.window
-            self._post(cell, moved)
+            self._post(hosted, moved)
 
     def _by_windows(self, scale: ScalePolicy, before: ScheduledWindow | None) -> ScaleBoundsChanged:
         now_ms = self._wall_ms()
@@ -180,13 +182,13 @@ class FleetScaleBounds:
             scheduled_scaling.schedule_state(scale, now_ms), before, now_ms
         )
 
-    def _sort(self, cell: HostedFleet) -> None:
+    def _sort(self, hosted: HostedFleet) -> None:
         """Let the timer look after a fleet that has windows, and after no other."""
-        has_windows = cell in self._watched and bool(_scale(cell).windows)
+        has_windows = hosted in self._watched and bool(_scale(hosted).windows)
         if has_windows:
-            self._windowed[cell] = None
-        elif cell in self._windowed:
-            del self._windowed[cell]
+            self._windowed[hosted] = None
+        elif hosted in self._windowed:
+            del self._windowed[hosted]
         else:
             return
         self._arm()
@@ -196,12 +198,12 @@ class FleetScaleBounds:
         if not self._windowed:
             return
         now_ms = self._wall_ms()
-        ends_ms = [self._watched[cell].ahead.until_ms for cell in self._windowed]
+        ends_ms = [self._watched[hosted].ahead.until_ms for hosted in self._windowed]
         # A millisecond late is on time: one early would find that nothing has changed.
         delays_s = [max(0, end - now_ms) / 1000 + 0.001 for end in ends_ms if end is not None]
         delay_s = min([SLEEP_MAX_S, *delays_s])
         self._timer = asyncio.get_running_loop().call_later(delay_s, self.refresh)
 
 
-def _scale(cell: HostedFleet) -> ScalePolicy:
-    return cell.fleet.revision.spec.scale
+def _scale(hosted: HostedFleet) -> ScalePolicy:
+    return hosted.fleet.revision.spec.scale

@@ -2,7 +2,7 @@
 
 A copy never costs a caller anything: it is handed in after the request itself, only while nobody
 waits for the variant that serves, and only a bounded number of copies waits. Its replicas take only
-room that nobody else wants (see ``core/placement``). Its ledger line has the shadow's variant, and
+room that nobody else wants (see ``fleet/placement``). Its ledger line has the shadow's variant, and
 the request's id with ``.shadow`` behind it.
 """
 
@@ -25,10 +25,10 @@ _SLACK = 1e-9
 class Shadow:
     """One shadow of one endpoint."""
 
-    def __init__(self, controller: Controller, cell: HostedFleet, ratio: float) -> None:
+    def __init__(self, controller: Controller, hosted: HostedFleet, ratio: float) -> None:
         self._controller = controller
         self._credit = 0.0
-        self.cell = cell
+        self.hosted = hosted
         self.ratio = ratio
         """Of the requests, that are copied."""
         self.copied = 0
@@ -48,17 +48,17 @@ class Shadow:
         self.copied += 1
         copy = replace(
             invocation,
-            variant=self.cell.variant,
+            variant=self.hosted.variant,
             request=RequestId(invocation.request + SHADOW_SUFFIX),
         )
-        self._controller.submit(self.cell, copy, _NOBODY)
+        self._controller.submit(self.hosted, copy, _NOBODY)
 
     def _refusal(self, served_by: HostedFleet, invocation: Invocation) -> str | None:
         if invocation.stream is not None or len(invocation.body) > COPY_BYTES_MAX:
             return "long body"
         if served_by.fleet.queued:
             return "callers wait"
-        return "copies wait" if self.cell.fleet.queued >= QUEUE_MAX else None
+        return "copies wait" if self.hosted.fleet.queued >= QUEUE_MAX else None
 
 
 class _Nobody:

@@ -1,4 +1,4 @@
-"""The variants that share an endpoint's requests by weight, and the cells that run them."""
+"""The variants that share an endpoint's requests by weight, and the hosted fleets that run them."""
 
 from collections.abc import Iterable
 
@@ -7,15 +7,17 @@ from coldspark.spec.types import VariantDefinition, VariantName
 
 
 class TrafficSplit:
-    """Variants with their cells. There are two of them while a change is under way."""
+    """Variants with their hosted fleets. There are two of them while a change is under way."""
 
-    __slots__ = ("_credit", "cells", "variants")
+    __slots__ = ("_credit", "hosted_fleets", "variants")
 
     def __init__(
-        self, variants: tuple[VariantDefinition, ...], cells: Iterable[HostedFleet] = ()
+        self, variants: tuple[VariantDefinition, ...], hosted_fleets: Iterable[HostedFleet] = ()
     ) -> None:
         self.variants = variants
-        self.cells: dict[VariantName, HostedFleet] = {cell.variant: cell for cell in cells}
+        self.hosted_fleets: dict[VariantName, HostedFleet] = {
+            hosted.variant: hosted for hosted in hosted_fleets
+        }
         self._credit: dict[VariantName, float] = {variant.name: 0.0 for variant in variants}
 
     def next_variant(self) -> VariantName:
@@ -34,6 +36,6 @@ class TrafficSplit:
         return chosen.name
 
     def fleets_not_in(self, other: "TrafficSplit") -> list[HostedFleet]:
-        """Return the cells that another lineup does not have."""
-        shared = set(map(id, other.cells.values()))
-        return [cell for cell in self.cells.values() if id(cell) not in shared]
+        """Return the hosted fleets that another traffic split does not have."""
+        shared = set(map(id, other.hosted_fleets.values()))
+        return [hosted for hosted in self.hosted_fleets.values() if id(hosted) not in shared]

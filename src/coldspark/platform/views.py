@@ -12,7 +12,7 @@ from coldspark.spec.types import EndpointStatus, VariantDefinition
 
 
 class EndpointViews:
-    """Looks at cells; it changes nothing and wakes nothing."""
+    """Looks at hosted fleets; it changes nothing and wakes nothing."""
 
     def __init__(
         self, controller: Controller, host: ReplicaReader | None, floors: FleetScaleBounds
@@ -21,17 +21,17 @@ class EndpointViews:
         self._floors = floors
         self._host = host
 
-    def of(self, lineup: TrafficSplit) -> tuple[VariantView, ...]:
-        """Return the variants of a lineup; those that are not opened yet are left out."""
-        cells = lineup.cells
+    def of(self, split: TrafficSplit) -> tuple[VariantView, ...]:
+        """Return the variants of a traffic split; those that are not opened yet are left out."""
+        hosted_fleets = split.hosted_fleets
         return tuple(
-            self._variant(variant, cells[variant.name])
-            for variant in lineup.variants
-            if variant.name in cells
+            self._variant(variant, hosted_fleets[variant.name])
+            for variant in split.variants
+            if variant.name in hosted_fleets
         )
 
-    def _variant(self, variant: VariantDefinition, cell: HostedFleet) -> VariantView:
-        fleet = cell.fleet
+    def _variant(self, variant: VariantDefinition, hosted: HostedFleet) -> VariantView:
+        fleet = hosted.fleet
         return VariantView(
             name=variant.name,
             weight=variant.weight,
@@ -41,7 +41,7 @@ class EndpointViews:
             queued=fleet.queued,
             replicas=tuple(self._replica(replica) for replica in fleet.replicas()),
             decisions=tuple(_decision(note) for note in fleet.decisions),
-            floor=self._floors.view(cell),
+            floor=self._floors.view(hosted),
             has_started=fleet.has_started,
         )
 

@@ -6,7 +6,7 @@ question came in: the same client library changed its protocol between two of it
 
 A caller needs the scope that the operation asks for, for every name that the request mentions.
 Who calls is found by the server's own ``identify``: it checks the key or signature (see
-``gateway/auth``), and keeps web pages out while there are no keys.
+``http/auth``), and keeps web pages out while there are no keys.
 """
 
 import asyncio
