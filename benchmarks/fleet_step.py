@@ -1,4 +1,4 @@
-"""What the core's decisions cost: one warm request through ``Fleet.step``, and its records.
+"""What a fleet's decisions cost: one warm request through ``Fleet.step``, and its records.
 
     python -m benchmarks.fleet_step
 

@@ -18,7 +18,7 @@ what answers it with the two neighbours on our frontier. It gives the 90 % inter
 sweeps are not refined anew on a copy, so that its ``worst`` would measure their steps.
 
 PATH.json holds every point, PATH.md the table. ``--cache`` keeps what was played in a folder, and
-takes it from there if nothing in ``core`` or ``sim`` has changed: an interrupted run goes on.
+takes it from there if nothing that is played has changed: an interrupted run goes on.
 """
 
 import argparse

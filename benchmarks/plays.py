@@ -28,7 +28,13 @@ AFTER_S = 600.0
 """A play ends so long after the last request."""
 BLOCK_S, BLOCKS_MIN = 3600.0, 12
 _REPLICAS = (8, 400)
-_SOURCES = ("src/coldspark/core", "src/coldspark/sim", "benchmarks/plays.py")
+_SOURCES = (
+    "src/coldspark/billing",
+    "src/coldspark/fleet",
+    "src/coldspark/sim",
+    "src/coldspark/spec",
+    "benchmarks/plays.py",
+)
 _traffics: Mapping[str, Traffic] = {}
 """What this process plays, by name."""
 
